@@ -1,0 +1,64 @@
+"""Who pays, who signs in, and what opens the door to /v1."""
+
+import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bridge.db import BigId, Table, UtcDateTime, now_utc
+
+
+class Account(Table):
+    """Who pays. Limits left empty are the gateway's defaults; 0 is no limit."""
+
+    __tablename__ = "accounts"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(200))
+    status: Mapped[str] = mapped_column(sa.String(16), default="active")  # active, suspended
+    rpm: Mapped[int | None] = mapped_column(sa.BigInteger)
+    tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
+    concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    __table_args__ = (sa.CheckConstraint("status IN ('active', 'suspended')", name="status"),)
+
+
+class Member(Table):
+    """A person who signs in to an account. `session_number` goes up to end every session of theirs."""
+
+    __tablename__ = "members"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    email: Mapped[str] = mapped_column(sa.String(254), unique=True)  # lower case
+    password_hash: Mapped[str] = mapped_column(sa.String(200))
+    role: Mapped[str] = mapped_column(sa.String(16), default="owner")
+    is_operator: Mapped[bool] = mapped_column(default=False)
+    session_number: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    last_sign_in_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+
+
+class Key(Table):
+    """An `sk-…` secret, kept as its SHA-256. Limits left empty are the account's."""
+
+    __tablename__ = "keys"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    name: Mapped[str] = mapped_column(sa.String(100))
+    digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), unique=True)
+    last_four: Mapped[str] = mapped_column(sa.String(4))
+    rpm: Mapped[int | None] = mapped_column(sa.BigInteger)
+    tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
+    concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
+    budget_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)
+    budget_period: Mapped[str] = mapped_column(sa.String(8), default="total")  # day, week, month, total
+    models: Mapped[list[str] | None] = mapped_column(sa.JSON)  # public names; None allows all
+    addresses: Mapped[list[str] | None] = mapped_column(sa.JSON)  # networks in CIDR; None allows all
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    expires_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    disabled_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    __table_args__ = (
+        sa.CheckConstraint("budget_period IN ('day', 'week', 'month', 'total')", name="budget_period"),
+        sa.CheckConstraint("budget_nanos >= 0", name="budget_nanos"),
+    )

@@ -1,0 +1,89 @@
+"""What is offered, at which price, and through which channels it is served."""
+
+import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bridge.db import BigId, Table, UtcDateTime, now_utc
+
+
+class Model(Table):
+    """A public name. `provider` makes it; `upstream_id` is what that provider calls it today (a successor, if retired)."""
+
+    __tablename__ = "models"
+    id: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(128))
+    provider: Mapped[str] = mapped_column(sa.String(32))
+    upstream_id: Mapped[str] = mapped_column(sa.String(128))
+    context_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    max_output_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    default_output_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=4096)
+    image_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # the dearest picture; 0: takes none
+    input_modalities: Mapped[list[str]] = mapped_column(sa.JSON, default=lambda: ["text"])
+    thinks: Mapped[bool] = mapped_column(default=False)
+    first_content_timeout_seconds: Mapped[int | None]  # overrides the settings
+    status: Mapped[str] = mapped_column(sa.String(16), default="live")  # live, retired (refused)
+    note: Mapped[str | None] = mapped_column(sa.String(300))  # shown under the name: "Retired by its maker; served by …"
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    __table_args__ = (sa.CheckConstraint("status IN ('live', 'retired')", name="status"),)
+
+
+class Alias(Table):
+    """Another name for a model."""
+
+    __tablename__ = "aliases"
+    name: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    model_id: Mapped[str] = mapped_column(sa.ForeignKey("models.id", ondelete="CASCADE"), index=True)
+
+
+class Price(Table):
+    """One version of a model's price, in nano-dollars per million tokens. Never edited: the newest row counts."""
+
+    __tablename__ = "prices"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    model_id: Mapped[str] = mapped_column(sa.ForeignKey("models.id", ondelete="CASCADE"), index=True)
+    input_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    cached_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    output_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    source: Mapped[str] = mapped_column(sa.String(200))  # "genai-prices 0.2.3", "operator"
+    checked_on: Mapped[datetime.date | None]
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    __table_args__ = (
+        sa.CheckConstraint(
+            "input_nanos_per_mtok >= 0 AND cached_nanos_per_mtok >= 0 AND output_nanos_per_mtok >= 0", name="not_negative"
+        ),
+    )
+
+
+class Channel(Table):
+    """One upstream endpoint with a provider key of the operator. Lowest priority number first, then by weight."""
+
+    __tablename__ = "channels"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    provider: Mapped[str] = mapped_column(sa.String(32))
+    base_url: Mapped[str | None] = mapped_column(sa.String(500))  # None: the provider's own
+    sealed_key: Mapped[str | None] = mapped_column(sa.Text)
+    key_last_four: Mapped[str | None] = mapped_column(sa.String(4))
+    models: Mapped[dict[str, str] | None] = mapped_column(sa.JSON)  # public -> upstream; None: all of its provider
+    priority: Mapped[int] = mapped_column(default=1)
+    weight: Mapped[int] = mapped_column(default=1)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    from_environment: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    # what the workers last reported; decides nothing, pages show it
+    health: Mapped[str] = mapped_column(sa.String(16), default="unknown")  # unknown, healthy, cooling, out
+    cooling_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    last_error: Mapped[str | None] = mapped_column(sa.String(300))
+    last_error_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    last_answer_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    __table_args__ = (sa.CheckConstraint("priority >= 0 AND weight >= 1", name="order"),)
+
+
+class Version(Table):
+    """A number that goes up with every change of its topic ("keys", "catalogue"); each worker reads it once a second."""
+
+    __tablename__ = "versions"
+    topic: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    number: Mapped[int] = mapped_column(sa.BigInteger, default=0)

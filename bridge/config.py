@@ -1,0 +1,173 @@
+"""Settings, read from the environment once. At boot it names everything that is missing or wrong, all at once."""
+
+import base64
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from bridge.errors import MisconfiguredError
+from bridge.money import parse_dollars
+
+PROVIDER_VARIABLES = ("OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "MOONSHOT")
+SAMPLE_SECRETS = ("change-me", "changeme", "secret", "dev", "development")
+MIN_SECRET_LENGTH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything an operator can set. The field `first_content_timeout_seconds` is read from
+    `FIRST_CONTENT_TIMEOUT_SECONDS`, and so on: one name, two spellings. Durations are seconds, sizes bytes."""
+
+    bridge_env: str = "production"
+    data_dir: str = "data"
+    port: int = 8000
+    bind: str = ""
+    web_concurrency: int = 1
+    database_url: str = ""
+    redis_url: str = ""
+    secret_key: str = ""
+    fernet_keys: str = ""
+    public_base_url: str = ""
+    trust_proxy: int = 0
+    allow_private_upstreams: bool = False
+    upstream_proxy: str = ""
+    signup: str = ""
+    signup_credit: str = "0"
+    signup_code: str = ""
+    metrics_token: str = ""
+    log_level: str = "info"
+
+    default_rpm: int = 0
+    default_tpm: int = 0
+    default_concurrency: int = 0
+
+    connect_timeout_seconds: float = 5
+    first_content_timeout_seconds: float = 60
+    answer_timeout_seconds: float = 300
+    idle_timeout_seconds: float = 60
+    total_timeout_seconds: float = 590
+    hold_grace_seconds: float = 60
+    sweep_seconds: float = 30
+    keepalive_seconds: float = 15
+    open_stream_after_seconds: float = 10
+    drain_seconds: float = 22
+    body_timeout_seconds: float = 30
+    slow_client_seconds: float = 60
+    cooldown_seconds: float = 30
+    version_poll_seconds: float = 1
+
+    max_body_bytes: int = 32 * 2**20
+    max_bodies_in_memory_bytes: int = 256 * 2**20
+    max_answer_bytes: int = 32 * 2**20
+    max_event_bytes: int = 16 * 2**20
+    max_in_flight: int = 1500
+
+    @property
+    def development(self) -> bool:
+        return self.bridge_env == "development"
+
+    @property
+    def private_upstreams_allowed(self) -> bool:
+        """Loopback, private addresses and plain http, as an operator's upstream."""
+        return self.development or self.allow_private_upstreams
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).resolve()
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database as SQLAlchemy wants it named: psycopg 3 for PostgreSQL, a file in DATA_DIR when none is set."""
+        url = self.database_url or f"sqlite:///{self.data_path / 'bridge.db'}"
+        for scheme in ("postgres://", "postgresql://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        return url
+
+    @property
+    def on_sqlite(self) -> bool:
+        return self.sqlalchemy_url.startswith("sqlite")
+
+    @property
+    def workers(self) -> int:
+        """SQLite has one writer, so it gets one worker."""
+        return 1 if self.on_sqlite else max(1, self.web_concurrency)
+
+    @property
+    def signup_mode(self) -> str:
+        return self.signup or ("open" if self.development else "closed")
+
+    @property
+    def signup_credit_nanos(self) -> int:
+        return parse_dollars(self.signup_credit)
+
+    @property
+    def fernet_key_list(self) -> list[str]:
+        return [key.strip() for key in self.fernet_keys.split(",") if key.strip()]
+
+    def complaints(self) -> list[str]:
+        """What keeps this configuration from starting, a sentence each."""
+        found = []
+        if self.bridge_env not in ("production", "development"):
+            found.append("BRIDGE_ENV must be production or development.")
+        if len(self.secret_key) < MIN_SECRET_LENGTH or self.secret_key.lower() in SAMPLE_SECRETS:
+            found.append(f"SECRET_KEY is missing or too short: set at least {MIN_SECRET_LENGTH} random characters.")
+        if not self.fernet_key_list:
+            found.append("FERNET_KEYS is missing: set one Fernet key, 32 random bytes in URL-safe base64.")
+        for key in self.fernet_key_list:
+            try:
+                usable = len(base64.urlsafe_b64decode(key)) == 32
+            except ValueError:
+                usable = False
+            if not usable:
+                found.append("FERNET_KEYS holds something that is not a Fernet key (32 bytes in URL-safe base64).")
+        if not self.development and self.on_sqlite:
+            found.append("DATABASE_URL is missing: production needs PostgreSQL (postgresql://…).")
+        if not self.development and not self.public_base_url:
+            found.append("PUBLIC_BASE_URL is missing: set the site's own address, such as https://gateway.example.")
+        if self.signup_mode not in ("open", "invite", "closed"):
+            found.append("SIGNUP must be open, invite or closed.")
+        if self.signup_mode == "invite" and not self.signup_code:
+            found.append("SIGNUP=invite needs SIGNUP_CODE, the code that a newcomer has to know.")
+        try:
+            self.signup_credit_nanos  # noqa: B018 - parsed for its complaint
+        except ValueError:
+            found.append("SIGNUP_CREDIT must be an amount of dollars, such as 5.00.")
+        return found
+
+
+def _convert(name: str, text: str, kind: type) -> object:
+    if kind is bool:
+        return text.strip().lower() in ("1", "true", "yes", "on")
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise MisconfiguredError([f"{name} must be a number, not {text!r}."]) from None
+    return text.strip()
+
+
+def read_settings(environ: Mapping[str, str] | None = None, check: bool = True) -> Settings:
+    """Read every setting from the environment. Raises MisconfiguredError with all complaints at once."""
+    environ = os.environ if environ is None else environ
+    values = {}
+    for field in dataclasses.fields(Settings):
+        text = environ.get(field.name.upper(), "")
+        if text != "":
+            values[field.name] = _convert(field.name.upper(), text, type(field.default))
+    settings = Settings(**values)  # type: ignore[arg-type]
+    if check and (found := settings.complaints()):
+        raise MisconfiguredError(found)
+    return settings
+
+
+def provider_credentials(environ: Mapping[str, str] | None = None) -> dict[str, tuple[str, str]]:
+    """The providers that the environment connects: name -> (key, base URL or "")."""
+    environ = os.environ if environ is None else environ
+    found = {}
+    for variable in PROVIDER_VARIABLES:
+        key = environ.get(f"{variable}_API_KEY", "").strip()
+        if key:
+            found[variable.lower()] = (key, environ.get(f"{variable}_BASE_URL", "").strip())
+    return found

@@ -1,0 +1,96 @@
+"""The database: one Flask-SQLAlchemy object, the column types that both engines need, and how SQLite is opened."""
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import event
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from bridge.config import Settings
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    metadata = sa.MetaData(naming_convention=NAMING)
+
+
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+if TYPE_CHECKING:
+    Table = Base
+else:
+    Table = db.Model
+
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only an INTEGER primary key
+
+
+def now_utc() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+class UtcDateTime(sa.TypeDecorator[datetime.datetime]):
+    """A moment in UTC, aware on the way in and out; SQLite keeps it without a zone."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime.datetime | None, dialect: Any) -> datetime.datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(datetime.UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime.datetime | None, dialect: Any) -> datetime.datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value.astimezone(datetime.UTC)
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """Pool and connection options. A worker's pages and API share few connections: none is held during a call."""
+    if settings.on_sqlite:
+        return {"connect_args": {"timeout": 10, "check_same_thread": False}}
+    return {
+        "pool_size": 4,
+        "max_overflow": 4,
+        "pool_timeout": 3,
+        "pool_pre_ping": True,
+        "connect_args": {"connect_timeout": 3, "options": "-c statement_timeout=10000"},
+    }
+
+
+def set_sqlite_pragmas(dbapi_connection: Any, _record: Any = None) -> None:
+    """WAL, so that readers never wait for the writer; full sync, since a commit here is somebody's money."""
+    cursor = dbapi_connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def prepare_engine(engine: sa.Engine) -> None:
+    """Open SQLite the way the product needs it; PostgreSQL needs nothing."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", set_sqlite_pragmas)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """Yield the session and commit at the end, or roll back on any error. Keep it short: nothing that waits inside."""
+    session = db.session
+    try:
+        yield session()
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise

@@ -1,0 +1,141 @@
+"""The error tree, and its one rendering as OpenAI's JSON.
+
+    BridgeError
+    ├── InvalidRequest 400 ── ContextLengthExceeded
+    ├── InvalidApiKey 401
+    ├── InsufficientBalance 402 ── KeyBudgetExceeded
+    ├── PermissionDenied 403 ── ModelNotAllowed, AddressNotAllowed, AccountSuspended
+    ├── NotFound 404 ── ModelNotFound
+    ├── MethodNotAllowed 405, RequestTooLarge 413, UnsupportedMediaType 415
+    ├── RateLimitExceeded 429
+    └── Unavailable 503 ── UpstreamError, Overloaded, ServiceUnavailable
+"""
+
+import math
+
+import msgspec
+
+
+class MisconfiguredError(Exception):
+    """The settings can't start the gateway; `complaints` says everything that is wrong with them."""
+
+    def __init__(self, complaints: list[str]):
+        super().__init__("\n".join(complaints))
+        self.complaints = complaints
+
+
+class BridgeError(Exception):
+    """An error that a client sees. `retry_after_seconds` becomes the header; `retryable` becomes x-should-retry."""
+
+    status = 500
+    type = "api_error"
+    code = "internal_error"
+    retryable: bool | None = None
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_seconds: float | None = None
+    ):
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+        if code:
+            self.code = code
+
+    def body(self) -> bytes:
+        """The error as OpenAI's JSON."""
+        return error_body(self.message, self.type, self.code, self.param)
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Retry-After in whole seconds, rounded up so that a client that obeys it succeeds, and x-should-retry."""
+        found = []
+        if self.retry_after_seconds is not None:
+            found.append(("Retry-After", str(max(1, math.ceil(self.retry_after_seconds)))))
+            found.append(("retry-after-ms", str(max(1, math.ceil(self.retry_after_seconds * 1000)))))
+        if self.retryable is not None:
+            found.append(("x-should-retry", "true" if self.retryable else "false"))
+        return found
+
+
+def error_body(message: str, type_: str, code: str, param: str | None = None) -> bytes:
+    """`{"error": {…}}` as bytes."""
+    return msgspec.json.encode({"error": {"code": code, "message": message, "type": type_, "param": param}})
+
+
+class InvalidRequest(BridgeError):
+    status, type, code, retryable = 400, "invalid_request_error", "invalid_request_error", False
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class InvalidApiKey(BridgeError):
+    status, type, code, retryable = 401, "authentication_error", "invalid_api_key", False
+
+
+class InsufficientBalance(BridgeError):
+    status, type, code, retryable = 402, "billing_error", "insufficient_balance", False
+
+
+class KeyBudgetExceeded(InsufficientBalance):
+    code = "key_budget_exceeded"
+
+
+class PermissionDenied(BridgeError):
+    status, type, code, retryable = 403, "permission_error", "permission_denied", False
+
+
+class ModelNotAllowed(PermissionDenied):
+    code = "model_not_allowed"
+
+
+class AddressNotAllowed(PermissionDenied):
+    code = "ip_not_allowed"
+
+
+class AccountSuspended(PermissionDenied):
+    code = "account_suspended"
+
+
+class NotFound(BridgeError):
+    status, type, code, retryable = 404, "invalid_request_error", "not_found", False
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class MethodNotAllowed(BridgeError):
+    status, type, code, retryable = 405, "invalid_request_error", "method_not_allowed", False
+
+
+class RequestTooLarge(BridgeError):
+    status, type, code, retryable = 413, "invalid_request_error", "request_too_large", False
+
+
+class UnsupportedMediaType(BridgeError):
+    status, type, code, retryable = 415, "invalid_request_error", "unsupported_media_type", False
+
+
+class RateLimitExceeded(BridgeError):
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+class Unavailable(BridgeError):
+    status, type, code = 503, "api_error", "service_unavailable"
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 2, **more: str | None):
+        super().__init__(message, retry_after_seconds=retry_after_seconds, **more)
+
+
+class UpstreamError(Unavailable):
+    code = "upstream_error"
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+
+
+class ServiceUnavailable(Unavailable):
+    code = "service_unavailable"

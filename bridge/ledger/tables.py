@@ -1,0 +1,116 @@
+"""Money at rest. Only `ledger.py` and the batch it commits write these tables."""
+
+import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bridge.db import BigId, Table, UtcDateTime, now_utc
+
+
+class Balance(Table):
+    """An account's money. `debt_nanos` is how far below zero a charge-back or an operator has taken it: only that far
+    may `balance - held` fall, and the database itself says no to more."""
+
+    __tablename__ = "balances"
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    balance_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    held_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    debt_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    __table_args__ = (
+        sa.CheckConstraint("held_nanos >= 0", name="held"),
+        sa.CheckConstraint("debt_nanos >= 0", name="debt"),
+        sa.CheckConstraint("balance_nanos - held_nanos >= -debt_nanos", name="no_overspend"),
+    )
+
+
+class Hold(Table):
+    """Money set aside for one request that runs. Settling deletes the row and writes the request's usage row."""
+
+    __tablename__ = "holds"
+    request_id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    key_id: Mapped[int] = mapped_column(sa.BigInteger)
+    budget_start: Mapped[datetime.date | None]  # the budget row that counts it
+    amount_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    details: Mapped[str] = mapped_column(sa.Text)  # JSON: what the usage row says if nobody lives to settle it
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    deadline_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, index=True)
+    __table_args__ = (sa.CheckConstraint("amount_nanos >= 0", name="amount"),)
+
+
+class Budget(Table):
+    """What a key has held and spent in one period of its budget. `period_start` is 1970-01-01 for a total budget."""
+
+    __tablename__ = "budgets"
+    key_id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    period_start: Mapped[datetime.date] = mapped_column(primary_key=True)
+    held_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    spent_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    __table_args__ = (sa.CheckConstraint("held_nanos >= 0 AND spent_nanos >= 0", name="not_negative"),)
+
+
+class Entry(Table):
+    """One line of the journal, both legs in one row; append-only. A request's charge is its usage row, not an entry."""
+
+    __tablename__ = "entries"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    debit: Mapped[str] = mapped_column(sa.String(32))  # "customer" or the other side: "adjustments", "payments", "gifts"
+    credit: Mapped[str] = mapped_column(sa.String(32))
+    amount_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    source: Mapped[str] = mapped_column(sa.String(32))  # operator, signup, setup, stripe, code
+    external_id: Mapped[str | None] = mapped_column(sa.String(200))
+    note: Mapped[str | None] = mapped_column(sa.String(500))
+    made_by: Mapped[str | None] = mapped_column(sa.String(254))  # the operator's e-mail, or "command"
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    __table_args__ = (
+        sa.UniqueConstraint("source", "external_id", name="uq_entries_source_external_id"),
+        sa.CheckConstraint("amount_nanos > 0", name="amount"),
+        sa.CheckConstraint("debit <> credit", name="two_legs"),
+    )
+
+
+class UsageRecord(Table):
+    """One settled request: its charge in the ledger and its line in the request log are this one row."""
+
+    __tablename__ = "usage"
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, primary_key=True)  # the request id's own time
+    request_id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    key_id: Mapped[int] = mapped_column(sa.BigInteger)
+    state: Mapped[str] = mapped_column(sa.String(10))  # captured, released
+    outcome: Mapped[str] = mapped_column(sa.String(24))  # see ledger.OUTCOMES
+    status: Mapped[int] = mapped_column()  # what the client saw
+    error_code: Mapped[str | None] = mapped_column(sa.String(40))
+    endpoint: Mapped[str] = mapped_column(sa.String(24))  # chat
+    model_asked: Mapped[str] = mapped_column(sa.String(128))
+    model_id: Mapped[str] = mapped_column(sa.String(128))
+    upstream_id: Mapped[str | None] = mapped_column(sa.String(128))
+    channel_name: Mapped[str | None] = mapped_column(sa.String(64))
+    stream: Mapped[bool]
+    finish_reason: Mapped[str | None] = mapped_column(sa.String(24))
+    prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # cached ones included
+    cached_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # reasoning included
+    reasoning_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    tokens_source: Mapped[str] = mapped_column(sa.String(10))  # provider, estimate, none
+    price_id: Mapped[int] = mapped_column(sa.BigInteger)
+    input_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    cached_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    output_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    hold_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    loss_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what the answer cost beyond hold and balance: ours
+    output_cap_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    attempts: Mapped[str] = mapped_column(sa.Text)  # JSON: [{channel, outcome, started_ms, took_ms}]
+    adapted: Mapped[str | None] = mapped_column(sa.Text)  # JSON: {"dropped": […], "clamped": […]}
+    first_content_ms: Mapped[int | None]
+    total_ms: Mapped[int]
+    settled_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    __table_args__ = (
+        sa.Index("ix_usage_account_created", "account_id", "created_at"),
+        sa.Index("ix_usage_request_id", "request_id"),
+        sa.CheckConstraint("charge_nanos >= 0 AND hold_nanos >= 0 AND loss_nanos >= 0", name="not_negative"),
+        sa.CheckConstraint("state IN ('captured', 'released')", name="state"),
+    )

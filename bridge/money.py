@@ -1,0 +1,40 @@
+"""Nano-dollars: whole numbers of 10⁻⁹ US dollars. Parsing, printing, and the one rounding."""
+
+import re
+
+NANOS_PER_DOLLAR = 1_000_000_000
+TOKENS_PER_MTOK = 1_000_000
+MAX_NANOS = 10**18  # a billion dollars: far above any balance, far below a 64-bit overflow
+_DOLLARS = re.compile(r"(-?)\$?(\d{1,9})(?:\.(\d{0,9}))?")
+
+
+def parse_dollars(text: str) -> int:
+    """Dollars as a plain decimal ("2.5", "$10", "-0.000000001") to nano-dollars, exactly.
+
+    Raises ValueError on anything else, also on more than nine decimal places: nothing is rounded silently."""
+    match = _DOLLARS.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not an amount in dollars with at most nine decimal places")
+    sign, whole, fraction = match.groups()
+    nanos = int(whole) * NANOS_PER_DOLLAR + int((fraction or "").ljust(9, "0"))
+    return -nanos if sign else nanos
+
+
+def format_dollars(nanos: int, places: int = 0) -> str:
+    """Nano-dollars as a plain decimal string, at least `places` decimals, trailing zeros beyond them dropped."""
+    sign, nanos = ("-", -nanos) if nanos < 0 else ("", nanos)
+    whole, fraction = divmod(nanos, NANOS_PER_DOLLAR)
+    decimals = f"{fraction:09d}".rstrip("0").ljust(places, "0")
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def format_per_token(nanos_per_mtok: int) -> str:
+    """A price per million tokens as dollars per token, exactly, with as many places as that takes."""
+    digits = f"{nanos_per_mtok:016d}"
+    whole, fraction = digits[:-15].lstrip("0") or "0", digits[-15:].rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def round_up(amount_times_mtok: int) -> int:
+    """Nano-dollars from a sum of tokens × nanos per million tokens, rounded up: the only rounding of a charge."""
+    return -(-amount_times_mtok // TOKENS_PER_MTOK)
