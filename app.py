@@ -1,0 +1,54 @@
+"""create_app(): the roof. Settings, database, doors, commands; it sees everything, and only wsgi.py imports it."""
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from bridge import admin, dashboard, v1, vault
+from bridge.config import Settings, read_settings
+from bridge.db import db, engine_options, prepare_engine
+from bridge.extensions import csrf, limiter, login_manager, migrate
+from bridge.ops import commands, health
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The whole product as one WSGI app: pages by this Flask app, /v1 by a leaner second one behind the same door.
+
+    Raises MisconfiguredError naming every setting that is missing or wrong."""
+    settings = settings or read_settings()
+    vault.open_vault(settings.fernet_key_list)
+    app = Flask(__name__)
+    configure(app, settings)
+    csrf.init_app(app)
+    limiter.init_app(app)
+    migrate.init_app(app, db)
+    login_manager.init_app(app)
+    dashboard.register(app)
+    admin.register(app)
+    health.register(app)
+    commands.register(app)
+
+    api = Flask("bridge.v1", static_folder=None, template_folder=None)
+    configure(api, settings)
+    v1.register(api, settings)
+    app.wsgi_app = v1.dispatch(app.wsgi_app, api)  # type: ignore[method-assign]
+    if settings.trust_proxy:
+        hops = settings.trust_proxy
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
+    return app
+
+
+def configure(app: Flask, settings: Settings) -> None:
+    """What both Flask apps share: settings and database."""
+    app.config.update(
+        BRIDGE=settings,
+        SECRET_KEY=settings.secret_key,
+        SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
+        SESSION_COOKIE_SECURE=not settings.development,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        RATELIMIT_STORAGE_URI="memory://",
+    )
+    db.init_app(app)
+    with app.app_context():
+        prepare_engine(db.engine)
