@@ -72,6 +72,7 @@ def engine_options(settings: Settings) -> dict[str, Any]:
 
 def set_sqlite_pragmas(dbapi_connection: Any, _record: Any = None) -> None:
     """WAL, so that readers never wait for the writer; full sync, since a commit here is somebody's money."""
+    dbapi_connection.isolation_level = None  # we say BEGIN ourselves: see prepare_engine
     cursor = dbapi_connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -79,17 +80,30 @@ def set_sqlite_pragmas(dbapi_connection: Any, _record: Any = None) -> None:
 
 
 def prepare_engine(engine: sa.Engine) -> None:
-    """Open SQLite the way the product needs it; PostgreSQL needs nothing."""
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", set_sqlite_pragmas)
+    """Open SQLite the way the product needs it; PostgreSQL needs nothing.
+
+    A transaction that will write says so at once: SQLite refuses to make a writer of a reader while another writes."""
+    if engine.dialect.name != "sqlite":
+        return
+    event.listen(engine, "connect", set_sqlite_pragmas)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        immediate = connection.get_execution_options().get("sqlite_immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """Yield the session and commit at the end, or roll back on any error. Keep it short: nothing that waits inside."""
-    session = db.session
+    """Yield the session for writing and commit at the end, or roll back on any error.
+
+    Keep it short: nothing that waits belongs inside. What the session read before is committed first, so that the
+    transaction sees, and locks, the present."""
+    session = db.session()
+    session.commit()
+    session.connection(execution_options={"sqlite_immediate": True})
     try:
-        yield session()
+        yield session
         session.commit()
     except BaseException:
         session.rollback()

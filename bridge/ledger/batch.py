@@ -1,0 +1,92 @@
+"""What the ledger commits together: holds and settlements of many requests in one transaction (group commit)."""
+
+import datetime
+from typing import Any
+
+import msgspec
+
+OUTCOMES = (
+    "complete",  # the upstream finished its answer
+    "cut",  # it broke, or our deadline did, after something was delivered
+    "client_gone",  # the client left
+    "failed",  # no attempt delivered anything
+    "worker_lost",  # the process died; the sweeper settled it
+)
+
+
+class HoldOrder(msgspec.Struct, frozen=True):
+    """Set `amount_nanos` aside for one request, if the account and the key's budget have that much."""
+
+    request_id: str
+    account_id: int
+    key_id: int
+    amount_nanos: int
+    created_at: datetime.datetime
+    deadline_seconds: float
+    budget_nanos: int | None
+    budget_start: datetime.date | None
+    details: str  # JSON of a Settlement that the sweeper completes if nobody lives to settle
+
+
+class Settlement(msgspec.Struct):
+    """End a hold: take `price_nanos` (as far as hold and balance reach) and write the request's usage row.
+
+    The fields are the columns of `usage`; `price_nanos` becomes charge and loss. A `released` one has price 0."""
+
+    request_id: str
+    created_at: datetime.datetime
+    state: str = "released"
+    outcome: str = "failed"
+    status: int = 0
+    error_code: str | None = None
+    endpoint: str = "chat"
+    model_asked: str = ""
+    model_id: str = ""
+    upstream_id: str | None = None
+    channel_name: str | None = None
+    stream: bool = False
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    tokens_source: str = "none"
+    price_id: int = 0
+    input_nanos_per_mtok: int = 0
+    cached_nanos_per_mtok: int = 0
+    output_nanos_per_mtok: int = 0
+    price_nanos: int = 0
+    output_cap_tokens: int = 0
+    attempts: str = "[]"
+    adapted: str | None = None
+    first_content_ms: int | None = None
+    total_ms: int = 0
+
+
+class HoldResult(msgspec.Struct, frozen=True):
+    """`refused` is "" when the money is set aside, else "balance" or "budget"; `available_nanos` is what there was."""
+
+    refused: str
+    available_nanos: int
+
+
+class SettleResult(msgspec.Struct, frozen=True):
+    """What was charged, and what the answer cost beyond hold and balance. `settled_before`: this call changed nothing."""
+
+    charge_nanos: int
+    loss_nanos: int
+    settled_before: bool = False
+
+
+Order = HoldOrder | Settlement
+Outcome = HoldResult | SettleResult
+
+# Columns of `usage` that a settlement fills by name; the rest comes from the hold.
+USAGE_COLUMNS = tuple(
+    name for name in Settlement.__struct_fields__ if name not in ("request_id", "created_at", "price_nanos")
+)
+
+
+def as_row(settlement: Settlement) -> dict[str, Any]:
+    """The settlement as column -> value."""
+    return {name: getattr(settlement, name) for name in Settlement.__struct_fields__}

@@ -1,0 +1,136 @@
+"""Recomputes every balance from the records beneath it, and prints the ledger for others to check."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from bridge.accounts.tables import Account, Key, Member
+from bridge.db import db
+from bridge.ledger.ledger import CUSTOMER
+from bridge.ledger.tables import Balance, Budget, Entry, Hold, UsageRecord
+from bridge.money import format_dollars
+
+
+def check_ledger() -> list[str]:
+    """Every difference between the stored figures and the records they follow from, a sentence each; [] when exact.
+
+    Runs in one snapshot, so that requests that are settled meanwhile don't look like differences."""
+    session = db.session()
+    session.commit()
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    found = [*_check_balances(), *_check_holds(), *_check_budgets()]
+    session.commit()
+    return found
+
+
+def _sums(statement: sa.Select[Any]) -> dict[Any, int]:
+    return {row[0]: int(row[1] or 0) for row in db.session.execute(statement)}
+
+
+def _check_balances() -> Iterator[str]:
+    signed = sa.case((Entry.credit == CUSTOMER, Entry.amount_nanos), else_=-Entry.amount_nanos)
+    entries = _sums(sa.select(Entry.account_id, sa.func.sum(signed)).group_by(Entry.account_id))
+    charges = _sums(
+        sa.select(UsageRecord.account_id, sa.func.sum(UsageRecord.charge_nanos)).group_by(UsageRecord.account_id)
+    )
+    stored = _sums(sa.select(Balance.account_id, Balance.balance_nanos))
+    for account_id in sorted({*entries, *charges, *stored}):
+        expected = entries.get(account_id, 0) - charges.get(account_id, 0)
+        yield from _compare(account_id, "balance", stored.get(account_id, 0), expected)
+
+
+def _check_holds() -> Iterator[str]:
+    holds = _sums(sa.select(Hold.account_id, sa.func.sum(Hold.amount_nanos)).group_by(Hold.account_id))
+    stored = _sums(sa.select(Balance.account_id, Balance.held_nanos))
+    for account_id in sorted({*holds, *stored}):
+        yield from _compare(account_id, "held", stored.get(account_id, 0), holds.get(account_id, 0))
+    for request_id, state, price in db.session.execute(
+        sa.select(UsageRecord.request_id, UsageRecord.state, UsageRecord.charge_nanos).where(
+            UsageRecord.state == "released", UsageRecord.charge_nanos != 0
+        )
+    ):
+        yield f"request {request_id}: {state}, but charged {format_dollars(price)}"
+
+
+def _check_budgets() -> Iterator[str]:
+    held = _sums(
+        sa.select(Hold.key_id, sa.func.sum(Hold.amount_nanos)).where(Hold.budget_start.is_not(None)).group_by(Hold.key_id)
+    )
+    stored = _sums(sa.select(Budget.key_id, sa.func.sum(Budget.held_nanos)).group_by(Budget.key_id))
+    for key_id in sorted({*held, *stored}):
+        if held.get(key_id, 0) != stored.get(key_id, 0):
+            yield f"key {key_id}: budget holds {stored.get(key_id, 0)} nanos, its open holds add up to {held.get(key_id, 0)}"
+
+
+def _compare(account_id: int, what: str, stored: int, expected: int) -> Iterator[str]:
+    if stored != expected:
+        yield (
+            f"account {account_id}: {what} is {format_dollars(stored)}, its records add up to {format_dollars(expected)}, "
+            f"difference {format_dollars(stored - expected)}"
+        )
+
+
+def export_ledger() -> Iterator[dict[str, Any]]:
+    """Requests, credits and balances as plain values, oldest first, one at a time."""
+    owners = {
+        row[0]: row[1]
+        for row in db.session.execute(
+            sa.select(Account.id, sa.func.min(Member.email)).join(Member, Member.account_id == Account.id).group_by(Account.id)
+        )
+    }
+    names = {row[0]: row[1] for row in db.session.execute(sa.select(Key.id, Key.name))}
+    yield from _export_requests(owners, names)
+    for entry in db.session.execute(sa.select(Entry).order_by(Entry.id)).scalars().yield_per(1000):
+        sign = 1 if entry.credit == CUSTOMER else -1
+        yield {
+            "type": "credit",
+            "account": owners.get(entry.account_id),
+            "source": entry.source,
+            "external_id": entry.external_id,
+            "amount_nanos": sign * entry.amount_nanos,
+        }
+    for balance in db.session.execute(sa.select(Balance).order_by(Balance.account_id)).scalars():
+        yield {
+            "type": "balance",
+            "account": owners.get(balance.account_id),
+            "balance_nanos": balance.balance_nanos,
+            "held_nanos": balance.held_nanos,
+        }
+
+
+def _export_requests(owners: dict[int, str], names: dict[int, str]) -> Iterator[dict[str, Any]]:
+    settled = sa.select(UsageRecord).order_by(UsageRecord.created_at, UsageRecord.request_id)
+    for usage in db.session.execute(settled).scalars().yield_per(1000):
+        yield {
+            "type": "request",
+            "request_id": usage.request_id,
+            "account": owners.get(usage.account_id),
+            "key": names.get(usage.key_id),
+            "state": usage.state,
+            "held_nanos": usage.hold_nanos,
+            "charged_nanos": usage.charge_nanos,
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "source": usage.tokens_source,
+            "outcome": usage.outcome,
+            "created_at": usage.created_at.isoformat(),
+            "settled_at": usage.settled_at.isoformat(),
+        }
+    for hold in db.session.execute(sa.select(Hold).order_by(Hold.created_at)).scalars().yield_per(1000):
+        yield {
+            "type": "request",
+            "request_id": hold.request_id,
+            "account": owners.get(hold.account_id),
+            "key": names.get(hold.key_id),
+            "state": "open",
+            "held_nanos": hold.amount_nanos,
+            "charged_nanos": 0,
+            "prompt_tokens": 0,
+            "completion_tokens": 0,
+            "source": "none",
+            "outcome": None,
+            "created_at": hold.created_at.isoformat(),
+            "settled_at": None,
+        }

@@ -1,0 +1,116 @@
+"""The ledger's front: balances, credits and adjustments. With the batch beside it, the only place where balances change."""
+
+import dataclasses
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from bridge.db import db, transaction
+from bridge.errors import InvalidRequest
+from bridge.ledger.tables import Balance, Entry
+from bridge.money import MAX_NANOS
+
+CUSTOMER = "customer"
+OTHER_SIDE = {"operator": "adjustments", "command": "adjustments", "signup": "gifts", "setup": "gifts"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BalanceView:
+    """An account's money at one moment. `available` is what a new request may use; below zero after a charge-back."""
+
+    balance_nanos: int
+    held_nanos: int
+
+    @property
+    def available_nanos(self) -> int:
+        return self.balance_nanos - self.held_nanos
+
+
+def find_balance(account_id: int) -> BalanceView:
+    """The account's balance and open holds; zero for an account that never had money."""
+    row = db.session.execute(
+        sa.select(Balance.balance_nanos, Balance.held_nanos).where(Balance.account_id == account_id)
+    ).one_or_none()
+    return BalanceView(*row) if row else BalanceView(0, 0)
+
+
+def credit(
+    account_id: int,
+    amount_nanos: int,
+    *,
+    source: str,
+    external_id: str | None = None,
+    note: str | None = None,
+    made_by: str | None = None,
+) -> bool:
+    """Add money, once per (source, external_id). Returns False when that credit was made before, and changes nothing.
+
+    Raises InvalidRequest for an amount that isn't positive or is absurdly large."""
+    _check_amount(amount_nanos)
+    try:
+        with transaction():
+            _write_entry(account_id, amount_nanos, source, external_id, note, made_by)
+    except IntegrityError:
+        if external_id is None or not _made_before(source, external_id):
+            raise
+        return False
+    return True
+
+
+def adjust(account_id: int, amount_nanos: int, *, note: str, made_by: str) -> None:
+    """Change the balance by an operator's decision, up or down, below zero too. Raises InvalidRequest without a reason."""
+    if not note.strip():
+        raise InvalidRequest("An adjustment needs a reason.", param="note")
+    _check_amount(abs(amount_nanos))
+    with transaction():
+        _write_entry(account_id, amount_nanos, "operator", None, note.strip(), made_by)
+
+
+def _check_amount(amount_nanos: int) -> None:
+    if not 0 < amount_nanos <= MAX_NANOS:
+        raise InvalidRequest("The amount must be more than zero and at most a billion dollars.", param="amount")
+
+
+def _made_before(source: str, external_id: str) -> bool:
+    found = db.session.execute(
+        sa.select(Entry.id).where(Entry.source == source, Entry.external_id == external_id)
+    ).first()
+    return found is not None
+
+
+def _write_entry(
+    account_id: int, amount_nanos: int, source: str, external_id: str | None, note: str | None, made_by: str | None
+) -> None:
+    """One entry and the balance it changes, in the caller's transaction."""
+    session = db.session()
+    other = OTHER_SIDE.get(source, "payments")
+    debit, credit_ = (other, CUSTOMER) if amount_nanos > 0 else (CUSTOMER, other)
+    session.add(
+        Entry(
+            account_id=account_id,
+            debit=debit,
+            credit=credit_,
+            amount_nanos=abs(amount_nanos),
+            source=source,
+            external_id=external_id,
+            note=note,
+            made_by=made_by,
+        )
+    )
+    session.flush()
+    if session.get(Balance, account_id) is None:
+        session.add(Balance(account_id=account_id, balance_nanos=0, held_nanos=0, debt_nanos=0))
+        session.flush()
+    available = Balance.balance_nanos - Balance.held_nanos + amount_nanos
+    needed = sa.case((available < 0, -available), else_=0)
+    if amount_nanos > 0:  # money in pays the debt back; it never makes one
+        debt = sa.case((needed < Balance.debt_nanos, needed), else_=Balance.debt_nanos)
+    else:
+        debt = sa.case((needed > Balance.debt_nanos, needed), else_=Balance.debt_nanos)
+    session.execute(
+        sa.update(Balance)
+        .where(Balance.account_id == account_id)
+        .values(balance_nanos=Balance.balance_nanos + amount_nanos, debt_nanos=debt)
+        .execution_options(synchronize_session=False)
+    )
+    session.expire_all()

@@ -1,0 +1,101 @@
+"""The one greenlet of a process that commits holds and settlements, many at a time; what group commit rests on."""
+
+import sqlite3
+from typing import Any
+
+import gevent
+import psycopg
+import structlog
+from gevent import get_hub
+
+from bridge.batcher import Batcher
+from bridge.config import Settings
+from bridge.errors import ServiceUnavailable
+from bridge.ledger import postgres, sqlite
+from bridge.ledger.batch import HoldOrder, HoldResult, Order, Outcome, Settlement, SettleResult
+
+HOLD_WAIT_SECONDS = 3.0
+SETTLE_WAIT_SECONDS = 20.0
+DEADLOCK_TRIES = 3
+log = structlog.get_logger()
+
+
+class Writer:
+    """Commits batches on a connection of its own. Opened on first use, so always in the worker and never before a fork."""
+
+    def __init__(self, settings: Settings):
+        self._url = settings.sqlalchemy_url
+        self._on_sqlite = settings.on_sqlite
+        self._connection: Any = None
+        self._batcher: Batcher[Order, Outcome] = Batcher(self._commit)
+
+    def place_hold(self, order: HoldOrder) -> HoldResult:
+        """Set the money aside, durably, before this returns. Raises ServiceUnavailable when the database is away."""
+        try:
+            outcome = self._batcher.ask(order, HOLD_WAIT_SECONDS)
+        except (psycopg.Error, sqlite3.Error, gevent.Timeout) as error:
+            log.error("hold_failed", request_id=order.request_id, error=type(error).__name__)
+            self._batcher.tell(_release_of(order))  # should the hold have come through all the same
+            raise ServiceUnavailable("The ledger can't be reached, so nothing was started. You were not charged.") from None
+        assert isinstance(outcome, HoldResult)
+        return outcome
+
+    def settle(self, settlement: Settlement) -> SettleResult:
+        """End the hold, durably, before this returns. Raises ServiceUnavailable when the database is away; the sweeper
+        releases the hold then."""
+        try:
+            outcome = self._batcher.ask(settlement, SETTLE_WAIT_SECONDS)
+        except (psycopg.Error, sqlite3.Error, gevent.Timeout) as error:
+            log.error("settle_failed", request_id=settlement.request_id, error=type(error).__name__)
+            raise ServiceUnavailable("The ledger can't be reached.") from None
+        assert isinstance(outcome, SettleResult)
+        return outcome
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _commit(self, orders: list[Order]) -> list[Outcome]:
+        if self._on_sqlite:
+            return get_hub().threadpool.apply(self._commit_sqlite, (orders,))
+        return self._commit_postgres(orders)
+
+    def _commit_sqlite(self, orders: list[Order]) -> list[Outcome]:
+        if self._connection is None:
+            self._connection = sqlite.connect(self._url.split("///", 1)[1])
+        return sqlite.commit_batch(self._connection, orders)
+
+    def _commit_postgres(self, orders: list[Order]) -> list[Outcome]:
+        """Commit; a deadlock is tried again, and so is a lost connection, once: an order carried out twice does nothing."""
+        reconnected = self._connection is None
+        for attempt in range(DEADLOCK_TRIES):
+            try:
+                if self._connection is None:
+                    self._connection = postgres.connect(self._url)
+                return postgres.commit_batch(self._connection, orders)
+            except psycopg.errors.DeadlockDetected:
+                if attempt == DEADLOCK_TRIES - 1:
+                    raise
+            except psycopg.OperationalError:
+                self.close()
+                if reconnected:
+                    raise
+                reconnected = True
+                return self._commit_after_loss(orders)
+        raise AssertionError("unreachable")
+
+    def _commit_after_loss(self, orders: list[Order]) -> list[Outcome]:
+        self._connection = postgres.connect(self._url)
+        held = postgres.already_held(self._connection, orders)
+        rest = [order for order in orders if order.request_id not in held or isinstance(order, Settlement)]
+        outcomes = iter(postgres.commit_batch(self._connection, rest))
+        return [
+            HoldResult("", 0) if isinstance(order, HoldOrder) and order.request_id in held else next(outcomes)
+            for order in orders
+        ]
+
+
+def _release_of(order: HoldOrder) -> Settlement:
+    return Settlement(request_id=order.request_id, created_at=order.created_at, status=503, error_code="service_unavailable")
