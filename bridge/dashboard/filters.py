@@ -1,0 +1,181 @@
+"""How pages print money, tokens, times and ids: the template filters, one function each."""
+
+import datetime
+import re
+
+from flask import Flask
+from markupsafe import Markup, escape
+
+from bridge.db import now_utc
+from bridge.money import NANOS_PER_DOLLAR, format_dollars
+
+NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
+NANOS_PER_MICRO = 1_000
+MINUS = "−"
+PATTERN_SIGNS = re.compile(r"([\\^$.|?*+()\[\]{}/])")
+
+
+def _dollars(units: int, places: int) -> str:
+    """A whole number of 10^-places dollars, with commas and the minus sign before the dollar."""
+    whole, fraction = divmod(abs(units), 10**places)
+    return f"{MINUS if units < 0 else ''}${whole:,}.{fraction:0{places}d}"
+
+
+def _half_up(nanos: int, unit: int) -> int:
+    """Nanos in whole units, halves away from zero."""
+    rounded = (abs(nanos) + unit // 2) // unit
+    return -rounded if nanos < 0 else rounded
+
+
+def balance(nanos: int) -> str:
+    """What an account has: two decimals, rounded down, so that nobody is shown a cent they can't spend."""
+    if 0 < nanos < NANOS_PER_CENT:
+        return "<$0.01"
+    return _dollars(nanos // NANOS_PER_CENT, 2)
+
+
+def spend(nanos: int) -> str:
+    """What was spent, or may be: two decimals, half up; what is under a cent says so."""
+    if 0 < nanos < NANOS_PER_CENT:
+        return "<$0.01"
+    return _dollars(_half_up(nanos, NANOS_PER_CENT), 2)
+
+
+def exact(nanos: int) -> str:
+    """Every digit that is not a trailing zero, at least two decimals."""
+    digits = format_dollars(abs(nanos), 2)
+    whole, _, fraction = digits.partition(".")
+    return f"{MINUS if nanos < 0 else ''}${int(whole):,}.{fraction}"
+
+
+def cost(nanos: int) -> Markup:
+    """What one request cost, in a list: six decimals, zero in the palest ink."""
+    if nanos == 0:
+        return Markup('<span class="ink3">$0.000000</span>')
+    if 0 < nanos < NANOS_PER_MICRO:
+        return escape("<$0.000001")
+    return escape(_dollars(_half_up(nanos, NANOS_PER_MICRO), 6))
+
+
+def receipt(nanos: int) -> Markup:
+    """An amount on a receipt: all nine decimals, the last three in the palest ink."""
+    text = _dollars(nanos, 9)
+    return Markup('{}<span class="ink3">{}</span>').format(text[:-3], text[-3:])
+
+
+def price_places(prices: list[int]) -> int:
+    """How many decimals a column of unit prices needs so that every one is exact: two or more."""
+    return max((len(format_dollars(nanos, 2).partition(".")[2]) for nanos in prices), default=2)
+
+
+def price(nanos_per_mtok: int, places: int = 2) -> Markup:
+    """Dollars per million tokens, exact. Hidden zeros fill up to `places`, so that the points of a column align."""
+    text = exact(nanos_per_mtok)
+    missing = places - len(text.partition(".")[2])
+    return Markup('{}<span class="z">{}</span>').format(text, "0" * missing) if missing > 0 else escape(text)
+
+
+def count(number: int) -> str:
+    """A whole number with commas."""
+    return f"{number:,}"
+
+
+def tokens(number: int) -> str:
+    """A number of tokens for figures: three digits and K or M."""
+    for unit, sign in ((1_000_000, "M"), (1_000, "K")):
+        if number >= unit - unit // 2000:  # 999,950 is 1M, not 1000K
+            value = number / unit
+            places = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+            text = f"{value:,.{places}f}"
+            return (text.rstrip("0").rstrip(".") if "." in text else text) + sign
+    return str(number)
+
+
+def percent(part: int, whole: int) -> str:
+    """A share with one decimal; of nothing it is none."""
+    return f"{100 * part / whole:.1f}%" if whole else "–"
+
+
+def short_id(identifier: str) -> str:
+    """`req_0193…a91f`: the tail tells ids apart, so it is never cut."""
+    head = re.match(r"[a-z]+[_-]", identifier)
+    start = (head.end() if head else 0) + 4
+    return identifier if len(identifier) <= start + 5 else f"{identifier[:start]}…{identifier[-4:]}"
+
+
+def key_hint(last_four: str) -> str:
+    """`sk-…k3Xz`: all that is left of a key's secret."""
+    return f"sk-…{last_four}"
+
+
+def duration(milliseconds: int | None) -> str:
+    """Milliseconds below a second, seconds with two decimals below a minute, minutes and seconds above."""
+    if milliseconds is None:
+        return "–"
+    if milliseconds < 1_000:
+        return f"{milliseconds} ms"
+    if milliseconds < 59_995:
+        return f"{milliseconds / 1000:.2f} s"
+    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    return f"{minutes} min {seconds:02d} s"
+
+
+def _time(at: datetime.datetime, form: str, text: str) -> Markup:
+    utc = at.astimezone(datetime.UTC)
+    return Markup('<time datetime="{}" title="{} UTC" data-time="{}">{}</time>').format(
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%Y-%m-%d %H:%M:%S"), form, text
+    )
+
+
+def _day(at: datetime.datetime) -> str:
+    utc = at.astimezone(datetime.UTC)
+    return f"{utc.day} {utc:%b %Y}"
+
+
+def moment(at: datetime.datetime | None) -> Markup:
+    """Day and clock. The script turns it into the reader's own zone; without it the text says UTC."""
+    if at is None:
+        return Markup("–")
+    return _time(at, "moment", f"{_day(at)}, {at.astimezone(datetime.UTC):%H:%M:%S} UTC")
+
+
+def clock(at: datetime.datetime | None) -> Markup:
+    """The clock alone, for what happened today."""
+    return Markup("–") if at is None else _time(at, "clock", f"{at.astimezone(datetime.UTC):%H:%M:%S} UTC")
+
+
+def day(at: datetime.datetime | datetime.date | None) -> Markup:
+    """`23 Nov 2026`. A bare date has no zone and stays as it is."""
+    if at is None:
+        return Markup("–")
+    if not isinstance(at, datetime.datetime):
+        return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at.day} {at:%b %Y}")
+    return _time(at, "day", _day(at))
+
+
+def ago(at: datetime.datetime | None, never: str = "never") -> Markup:
+    """`2 min ago` under an hour, the day otherwise."""
+    if at is None:
+        return Markup('<span class="ink3">{}</span>').format(never)
+    seconds = (now_utc() - at).total_seconds()
+    if seconds < 60:
+        return _time(at, "ago", "just now")
+    return _time(at, "ago", f"{int(seconds // 60)} min ago" if seconds < 3600 else _day(at))
+
+
+def as_pattern(text: str) -> str:
+    """The text as an HTML `pattern` that matches it and nothing else."""
+    return PATTERN_SIGNS.sub(r"\\\1", text)
+
+
+FILTERS = (
+    *(balance, spend, exact, cost, receipt, price, count, tokens, percent),
+    *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern),
+)
+
+
+def register(app: Flask) -> None:
+    """Make every filter known to the templates by its own name."""
+    for function in FILTERS:
+        app.add_template_filter(function, function.__name__)
+    app.add_template_global(price_places, "price_places")

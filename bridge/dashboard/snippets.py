@@ -1,0 +1,99 @@
+"""The code that pages show: the quick start with this host's base URL, highlighted on the server."""
+
+import dataclasses
+import itertools
+import string
+
+from flask import current_app
+from markupsafe import Markup, escape
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Keyword, Operator, String
+
+from bridge.config import Settings
+
+PYTHON = """\
+import openai
+
+client = openai.OpenAI(
+    api_key="$key",
+    base_url="$url",
+)
+response = client.chat.completions.create(
+    model="gpt-4o",
+    messages=[{"role": "user", "content": "Hello!"}],
+)
+print(response.choices[0].message.content)
+"""
+NODE = """\
+import OpenAI from 'openai'
+
+const client = new OpenAI({
+  apiKey: '$key',
+  baseURL: '$url',
+})
+const response = await client.chat.completions.create({
+  model: 'gpt-4o',
+  messages: [{ role: 'user', content: 'Hello!' }],
+})
+console.log(response.choices[0].message.content)
+"""
+CURL = """\
+curl $url/chat/completions \\
+  -H "Authorization: Bearer $key" \\
+  -H "Content-Type: application/json" \\
+  -d '{"model":"gpt-4o","messages":[{"role":"user","content":"Hello!"}]}'
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Snippet:
+    """One tab of a code block: its label, the code as a program reads it, and as HTML."""
+
+    label: str
+    code: str
+    html: Markup
+
+
+def site_url() -> str:
+    """This site's own address without a slash at the end, as the settings say."""
+    settings: Settings = current_app.config["BRIDGE"]
+    return (settings.public_base_url or f"http://127.0.0.1:{settings.port}").rstrip("/")
+
+
+def base_url() -> str:
+    """What a client sets as its base URL."""
+    return site_url() + "/v1"
+
+
+def highlight(code: str, language: str, mark: str = "") -> Markup:
+    """Code as HTML: keywords and strings have a colour, nothing else. The line with `mark` is the changed one."""
+    html, line = Markup(), Markup()
+    for style, run in itertools.groupby(
+        get_lexer_by_name(language).get_tokens(code), key=lambda token: _style(token[0])
+    ):
+        for text in "".join(text for _, text in run).splitlines(keepends=True):
+            line += Markup('<span class="{}">{}</span>').format(style, text) if style else escape(text)
+            if text.endswith("\n"):
+                html += Markup('<span class="line">{}</span>').format(line) if mark and escape(mark) in line else line
+                line = Markup()
+    return html + line
+
+
+def _style(kind: object) -> str:
+    if kind in Keyword or kind is Operator.Word:
+        return "k"
+    return "s" if kind in String and kind is not String.Escape else ""
+
+
+def quick_start(key: str = "YOUR_API_KEY") -> list[Snippet]:
+    """The quick start of the public page in Python, Node and curl, with this host's base URL and the given key."""
+    url = base_url()
+    snippets = []
+    for label, language, template in (
+        ("Python", "python", PYTHON),
+        ("Node", "javascript", NODE),
+        ("curl", "bash", CURL),
+    ):
+        code = string.Template(template).substitute(key=key, url=url)
+        snippets.append(Snippet(label, code, highlight(code, language, url)))
+    return snippets

@@ -1,0 +1,134 @@
+// Theme, copy, local times, "/" to search, no double sending, and waiting for a first call. Every page works without it.
+(function () {
+  'use strict'
+  var root = document.documentElement
+  var dark = matchMedia('(prefers-color-scheme: dark)')
+  var month = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
+
+  function say(text) {
+    var place = document.getElementById('said')
+    if (place) place.textContent = text
+  }
+
+  // Theme: from automatic to the other one, to its opposite, back to automatic. The server reads the cookie.
+  function nextTheme() {
+    var opposite = dark.matches ? 'light' : 'dark'
+    var now = root.dataset.bsTheme || 'auto'
+    if (now === 'auto') return opposite
+    return now === opposite ? (dark.matches ? 'dark' : 'light') : 'auto'
+  }
+
+  function setTheme(theme) {
+    if (theme === 'auto') delete root.dataset.bsTheme
+    else root.dataset.bsTheme = theme
+    document.cookie = 'theme=' + theme + ';path=/;max-age=31536000;samesite=lax' +
+      (location.protocol === 'https:' ? ';secure' : '')
+    var name = theme === 'auto' ? 'automatic' : theme
+    document.querySelectorAll('[data-theme]').forEach(function (button) {
+      button.setAttribute('aria-label', 'Theme: ' + name + '. Change')
+    })
+    say('Theme: ' + name)
+  }
+
+  // Copy: the text given, or the code of the tab that is visible.
+  function copyText(text) {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text)
+    return new Promise(function (resolve, reject) { // plain http elsewhere than on loopback has no clipboard
+      var area = document.createElement('textarea')
+      area.value = text
+      document.body.append(area)
+      area.select()
+      var done = document.execCommand('copy')
+      area.remove()
+      if (done) resolve()
+      else reject(new Error('copy refused'))
+    })
+  }
+
+  function copy(button) {
+    var box = button.closest('.code')
+    var pre = box && Array.from(box.querySelectorAll('pre')).find(function (one) { return one.offsetParent })
+    var label = button.querySelector('[data-label]')
+    var text = button.dataset.copy || (pre ? pre.textContent : '')
+    copyText(text).then(function () {
+      say('Copied')
+      var icon = button.querySelector('path')
+      var before = { label: label && label.textContent, icon: icon.getAttribute('d') }
+      if (button.dataset.done) return
+      button.dataset.done = '1'
+      icon.setAttribute('d', 'M5 12l5 5 9-10')
+      if (label) label.textContent = 'Copied'
+      setTimeout(function () {
+        delete button.dataset.done
+        icon.setAttribute('d', before.icon)
+        if (label) label.textContent = before.label
+        say('')
+      }, 2000)
+    }, function () { say('Copying was refused. Select the text and copy it by hand.') })
+  }
+
+  addEventListener('click', function (event) {
+    var button = event.target.closest('[data-copy],[data-theme]')
+    if (!button) return
+    if (button.dataset.copy !== undefined) return copy(button)
+    event.preventDefault()
+    setTheme(nextTheme())
+  })
+
+  // Times come in UTC and are shown in the reader's zone; the title keeps UTC.
+  function two(number) { return String(number).padStart(2, '0') }
+  function localTime(element) {
+    var at = new Date(element.dateTime)
+    var now = new Date()
+    var seconds = (now - at) / 1000
+    var day = at.getDate() + ' ' + month[at.getMonth()] + ' ' + at.getFullYear()
+    var today = at.toDateString() === now.toDateString()
+    var clock = two(at.getHours()) + ':' + two(at.getMinutes())
+    var form = element.dataset.time
+    if (form === 'day') element.textContent = day
+    else if (form === 'clock') element.textContent = (today ? '' : at.getDate() + ' ' + month[at.getMonth()] + ', ') + clock + ':' + two(at.getSeconds())
+    else if (form === 'ago') {
+      if (seconds < 60) element.textContent = 'just now'
+      else if (seconds < 3600) element.textContent = Math.floor(seconds / 60) + ' min ago'
+      else element.textContent = today ? 'Today, ' + clock : day
+    } else element.textContent = (today ? 'Today' : day) + ', ' + clock + ':' + two(at.getSeconds())
+  }
+  function localTimes(within) { within.querySelectorAll('time[data-time]').forEach(localTime) }
+
+  // data-poll="url": ask until the server has something to show (200), then show it in place. 204 means not yet.
+  function poll(element) {
+    if (document.hidden) return setTimeout(poll, 3000, element)
+    fetch(element.dataset.poll, { headers: { accept: 'text/html' } }).then(function (answer) {
+      if (answer.status === 204) return setTimeout(poll, 3000, element)
+      if (answer.status === 200) return answer.text().then(function (html) {
+        element.innerHTML = html
+        localTimes(element)
+      })
+    }, function () { setTimeout(poll, 10000, element) })
+  }
+
+  addEventListener('keydown', function (event) {
+    if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey) return
+    if (event.target.closest('input,textarea,select,dialog')) return
+    var field = document.querySelector('main input[type=search]')
+    if (!field) return
+    event.preventDefault()
+    field.focus()
+    field.select()
+  })
+
+  // A form is sent once: its button rests while the answer is on its way, and works again when the page is shown again.
+  addEventListener('submit', function (event) {
+    if (event.defaultPrevented || event.target.method !== 'post') return
+    var button = event.submitter
+    setTimeout(function () { if (button) button.disabled = true })
+  })
+  addEventListener('pageshow', function () {
+    document.querySelectorAll('form[method=post] button[disabled]:not([data-disabled])').forEach(function (button) {
+      button.disabled = false
+    })
+  })
+
+  localTimes(document)
+  document.querySelectorAll('[data-poll]').forEach(poll)
+})()
