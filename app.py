@@ -3,7 +3,7 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import admin, dashboard, v1, vault
+from bridge import admin, dashboard, v1, vault, versions
 from bridge.config import Settings, read_settings
 from bridge.db import db, engine_options, prepare_engine
 from bridge.extensions import csrf, limiter, login_manager, migrate
@@ -16,6 +16,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises MisconfiguredError naming every setting that is missing or wrong."""
     settings = settings or read_settings()
     vault.open_vault(settings.fernet_key_list)
+    versions.watch_versions(settings)
     app = Flask(__name__)
     configure(app, settings)
     csrf.init_app(app)

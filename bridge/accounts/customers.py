@@ -1,0 +1,104 @@
+"""Accounts as the operator sees them: find, list, suspend, reactivate."""
+
+import dataclasses
+import datetime
+
+import sqlalchemy as sa
+from flask import current_app
+from sqlalchemy.orm import aliased
+
+from bridge import versions
+from bridge.accounts.keys import TOPIC
+from bridge.accounts.tables import Account, Key, Member
+from bridge.db import db, transaction
+from bridge.errors import NotFound
+
+PAGE_SIZE = 50
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Customer:
+    """An account with its owner's address; `keys` counts those that are not revoked."""
+
+    account_id: int
+    name: str
+    email: str
+    is_operator: bool
+    status: str
+    rpm: int | None
+    tpm: int | None
+    concurrency: int | None
+    keys: int
+    created_at: datetime.datetime
+    last_sign_in_at: datetime.datetime | None
+
+
+_other = aliased(Member)
+_first_member = (
+    sa.select(sa.func.min(_other.id)).where(_other.account_id == Account.id).correlate(Account).scalar_subquery()
+)
+_key_count = (
+    sa.select(sa.func.count()).where(Key.account_id == Account.id, Key.revoked_at.is_(None)).correlate(Account)
+).scalar_subquery()
+_CUSTOMERS = sa.select(
+    Account.id,
+    Account.name,
+    sa.func.coalesce(Member.email, ""),
+    sa.func.coalesce(Member.is_operator, sa.false()),
+    Account.status,
+    Account.rpm,
+    Account.tpm,
+    Account.concurrency,
+    _key_count,
+    Account.created_at,
+    Member.last_sign_in_at,
+).outerjoin(Member, Member.id == _first_member)
+
+
+def list_customers(search: str = "", *, before_id: int | None = None, limit: int = PAGE_SIZE) -> list[Customer]:
+    """Accounts whose name or address contains the text, the newest first, those older than `before_id`."""
+    query = _CUSTOMERS.order_by(Account.id.desc()).limit(limit)
+    if text := search.strip():
+        query = query.where(
+            sa.or_(Account.name.icontains(text, autoescape=True), Member.email.icontains(text, autoescape=True))
+        )
+    if before_id is not None:
+        query = query.where(Account.id < before_id)
+    return [Customer(*row) for row in db.session.execute(query)]
+
+
+def find_customer(account_id: int) -> Customer:
+    """One account. Raises NotFound."""
+    row = db.session.execute(_CUSTOMERS.where(Account.id == account_id)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such customer.")
+    return Customer(*row)
+
+
+def find_customer_by_email(email: str) -> Customer:
+    """The account that this address signs in to. Raises NotFound."""
+    account_id = db.session.scalar(sa.select(Member.account_id).where(Member.email == email.strip().lower()))
+    if account_id is None:
+        raise NotFound(f"Nobody signs in as {email}.")
+    return find_customer(account_id)
+
+
+def suspend_account(account_id: int) -> None:
+    """Refuse every request of the account's keys; when this returns, every worker does. Raises NotFound."""
+    _set_status(account_id, "suspended")
+    versions.wait_until_seen(current_app.config["BRIDGE"])
+
+
+def reactivate_account(account_id: int) -> None:
+    """Let a suspended account in again, within a second on every worker. Raises NotFound."""
+    _set_status(account_id, "active")
+
+
+def _set_status(account_id: int, status: str) -> None:
+    with transaction() as session:
+        found = session.execute(
+            sa.update(Account).where(Account.id == account_id).values(status=status).returning(Account.id)
+        ).first()
+        if found is None:
+            raise NotFound("There is no such customer.")
+        versions.bump(TOPIC)

@@ -1,0 +1,297 @@
+"""API keys: issue, look up, change, revoke. The hot path asks `find_caller` and gets plain values, from memory."""
+
+import dataclasses
+import datetime
+import ipaddress
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
+
+from bridge import versions
+from bridge.accounts.key_format import digest, looks_like_key, make_secret
+from bridge.accounts.key_rules import check_key
+from bridge.accounts.tables import Account, Key
+from bridge.config import Settings
+from bridge.db import UtcDateTime, db, now_utc, transaction
+from bridge.errors import InvalidApiKey, NotFound
+
+CACHE_SECONDS = 5.0
+CACHE_SIZE = 4096
+TOPIC = "keys"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A new key with its secret, which nobody can read again."""
+
+    key: Key
+    secret: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as the hot path needs it. `rpm`, `tpm` and `concurrency` are the key's own, or what it inherits; the
+    account's count across all of its keys. 0 is no limit. `models` are canonical ids; None allows all."""
+
+    key_id: int
+    key_name: str
+    account_id: int
+    account_status: str
+    rpm: int
+    tpm: int
+    concurrency: int
+    account_rpm: int
+    account_tpm: int
+    account_concurrency: int
+    budget_nanos: int | None
+    budget_period: str
+    models: frozenset[str] | None
+    addresses: tuple[Network, ...] | None
+    expires_at: datetime.datetime | None
+
+
+class _Cache:
+    """Callers by digest (None: there is no such key), each with the monotonic moment until which it counts."""
+
+    def __init__(self) -> None:
+        self.callers: dict[bytes, tuple[Caller, float]] = {}
+        self.strangers: dict[bytes, float] = {}
+        self.number = 0
+
+    def clear(self) -> None:
+        self.callers.clear()
+        self.strangers.clear()
+        self.number = versions.number(TOPIC)
+
+
+_cache = _Cache()
+versions.on_change(TOPIC, _cache.clear)
+
+
+def find_caller(secret: str) -> Caller:
+    """Who calls with this secret. Raises InvalidApiKey. A suspended account's caller is found: the door refuses it."""
+    hashed = digest(secret)
+    if versions.is_fresh() and _cache.number == versions.number(TOPIC):
+        now = time.monotonic()
+        found = _cache.callers.get(hashed)
+        if found and now < found[1] and not _has_expired(found[0]):
+            return found[0]
+        if now < _cache.strangers.get(hashed, 0):
+            raise InvalidApiKey("This API key is not valid.")
+    if not looks_like_key(secret):
+        raise InvalidApiKey("This API key is not valid.")
+    number = versions.number(TOPIC)
+    caller = read_caller(secret)
+    # what was read before a change that has been seen meanwhile must not outlive it
+    if number == versions.number(TOPIC) == _cache.number:
+        _remember(hashed, caller)
+    if caller is None:
+        raise InvalidApiKey("This API key is not valid.")
+    return caller
+
+
+def _has_expired(caller: Caller) -> bool:
+    return caller.expires_at is not None and caller.expires_at <= now_utc()
+
+
+def _remember(hashed: bytes, caller: Caller | None) -> None:
+    kept: dict[bytes, Any] = _cache.strangers if caller is None else _cache.callers
+    if len(kept) >= CACHE_SIZE:
+        kept.pop(next(iter(kept)), None)
+    until = time.monotonic() + CACHE_SECONDS
+    kept[hashed] = until if caller is None else (caller, until)
+
+
+def read_caller(secret: str) -> Caller | None:
+    """The caller as the database has it now; None for an unknown, revoked, disabled or expired key."""
+    query = _CALLER.where(
+        Key.digest == digest(secret),
+        Key.revoked_at.is_(None),
+        Key.disabled_at.is_(None),
+        sa.or_(Key.expires_at.is_(None), Key.expires_at > _database_now()),
+    )
+    with db.engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    return _make_caller(row, current_app.config["BRIDGE"]) if row else None
+
+
+_CALLER = sa.select(
+    *(getattr(Key, name) for name in ("id", "name", "rpm", "tpm", "concurrency", "budget_nanos", "budget_period")),
+    *(getattr(Key, name) for name in ("models", "addresses", "expires_at", "account_id")),
+    Account.status.label("account_status"),
+    Account.rpm.label("account_rpm"),
+    Account.tpm.label("account_tpm"),
+    Account.concurrency.label("account_concurrency"),
+).join(Account, Account.id == Key.account_id)
+
+
+def _database_now() -> sa.ColumnElement[datetime.datetime]:
+    """The database's clock, which decides what has expired."""
+    if db.engine.dialect.name == "sqlite":
+        return sa.func.strftime("%Y-%m-%d %H:%M:%f", "now", type_=UtcDateTime)
+    return sa.func.clock_timestamp(type_=UtcDateTime)
+
+
+def _make_caller(row: Any, settings: Settings) -> Caller:
+    def inherit(own: int | None, account: int | None, default: int) -> int:
+        return own if own is not None else account if account is not None else default
+
+    return Caller(
+        key_id=row.id,
+        key_name=row.name,
+        account_id=row.account_id,
+        account_status=row.account_status,
+        rpm=inherit(row.rpm, row.account_rpm, settings.default_rpm),
+        tpm=inherit(row.tpm, row.account_tpm, settings.default_tpm),
+        concurrency=inherit(row.concurrency, row.account_concurrency, settings.default_concurrency),
+        account_rpm=row.account_rpm or 0,
+        account_tpm=row.account_tpm or 0,
+        account_concurrency=row.account_concurrency or 0,
+        budget_nanos=row.budget_nanos,
+        budget_period=row.budget_period,
+        models=None if row.models is None else frozenset(row.models),
+        addresses=None if row.addresses is None else tuple(ipaddress.ip_network(text) for text in row.addresses),
+        expires_at=row.expires_at,
+    )
+
+
+def issue_key(
+    account_id: int,
+    *,
+    name: str,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
+    budget_nanos: int | None = None,
+    budget_period: str = "total",
+    models: Sequence[str] | None = None,
+    addresses: Sequence[str] | None = None,
+    expires_at: datetime.datetime | None = None,
+) -> IssuedKey:
+    """Make a key. Limits left None are the account's, 0 is no limit; `models` are ids or aliases, `addresses` networks.
+    Raises InvalidRequest naming the field in `param`."""
+    columns = check_key(
+        name=name,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        budget_nanos=budget_nanos,
+        budget_period=budget_period,
+        models=models,
+        addresses=addresses,
+        expires_at=expires_at,
+    )
+    secret = make_secret()
+    with transaction() as session:
+        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], **columns)
+        session.add(key)
+    return IssuedKey(key, secret)
+
+
+def update_key(
+    account_id: int,
+    key_id: int,
+    *,
+    name: str,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
+    budget_nanos: int | None = None,
+    budget_period: str = "total",
+    models: Sequence[str] | None = None,
+    addresses: Sequence[str] | None = None,
+    expires_at: datetime.datetime | None = None,
+) -> Key:
+    """Set all that can be set of a key, as `issue_key` does, and return when every worker goes by it."""
+    passed = find_key(account_id, key_id).expires_at
+    unchanged = expires_at == passed  # an expiry that has passed may stay as it is
+    columns = check_key(
+        name=name,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        budget_nanos=budget_nanos,
+        budget_period=budget_period,
+        models=models,
+        addresses=addresses,
+        expires_at=None if unchanged else expires_at,
+    )
+    if unchanged:
+        columns["expires_at"] = passed
+    return _change(account_id, key_id, columns)
+
+
+def list_keys(account_id: int) -> list[Key]:
+    """The account's keys that are not revoked, the newest first."""
+    query = sa.select(Key).where(Key.account_id == account_id, Key.revoked_at.is_(None))
+    return list(db.session.scalars(query.order_by(Key.id.desc())))
+
+
+def name_keys(account_id: int) -> dict[int, str]:
+    """Key id -> name, of all keys the account ever had: what old requests were made with."""
+    rows = db.session.execute(sa.select(Key.id, Key.name).where(Key.account_id == account_id).order_by(Key.id.desc()))
+    return {row.id: row.name for row in rows}
+
+
+def find_key(account_id: int, key_id: int) -> Key:
+    """One of the account's keys that is not revoked. Raises NotFound, also for another account's."""
+    query = sa.select(Key).where(Key.account_id == account_id, Key.id == key_id, Key.revoked_at.is_(None))
+    key = db.session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if key is None:
+        raise NotFound("There is no such key.")
+    return key
+
+
+def find_any_key(secret_or_id: str) -> Key:
+    """A key of any account by its secret or id, revoked or not: for operators' commands. Raises NotFound."""
+    is_id = secret_or_id.isascii() and secret_or_id.isdigit() and len(secret_or_id) < 19
+    test = Key.id == int(secret_or_id) if is_id else Key.digest == digest(secret_or_id)
+    key = db.session.scalars(sa.select(Key).where(test)).one_or_none()
+    if key is None:
+        raise NotFound("There is no such key.")
+    return key
+
+
+def revoke_key(account_id: int, key_id: int) -> Key:
+    """End a key for good; when this returns, every worker refuses it. Raises NotFound."""
+    return _change(account_id, key_id, {"revoked_at": now_utc()})
+
+
+def disable_key(account_id: int, key_id: int) -> Key:
+    """Refuse a key until it is enabled again; when this returns, every worker does. Raises NotFound."""
+    return _change(account_id, key_id, {"disabled_at": now_utc()})
+
+
+def enable_key(account_id: int, key_id: int) -> Key:
+    """Let a disabled key in again, within a second on every worker. Raises NotFound."""
+    return _change(account_id, key_id, {"disabled_at": None}, wait=False)
+
+
+def _change(account_id: int, key_id: int, columns: Mapping[str, Any], wait: bool = True) -> Key:
+    with transaction():
+        key = find_key(account_id, key_id)
+        for column, value in columns.items():
+            setattr(key, column, value)
+        versions.bump(TOPIC)
+    if wait:
+        versions.wait_until_seen(current_app.config["BRIDGE"])
+    return key
+
+
+def note_use(key_ids: Mapping[int, datetime.datetime]) -> None:
+    """Note when keys were last used, in one statement for all; a moment earlier than the one noted changes nothing."""
+    if not key_ids:
+        return
+    used = sa.bindparam("used_at", type_=UtcDateTime)
+    statement = (
+        sa.update(Key)
+        .where(Key.id == sa.bindparam("used_id"), sa.or_(Key.last_used_at.is_(None), Key.last_used_at < used))
+        .values(last_used_at=used)
+    )
+    rows = [{"used_id": id_, "used_at": key_ids[id_]} for id_ in sorted(key_ids)]  # in order: no deadlocks
+    with transaction() as session:
+        session.connection().execute(statement, rows)
