@@ -1,0 +1,83 @@
+"""Errors as pages: what happened, what it means, the request id and a way back."""
+
+import logging
+import math
+import secrets
+import time
+
+from flask import Flask, g, make_response, render_template, request
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DBAPIError, TimeoutError
+from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable, TooManyRequests
+from werkzeug.wrappers import Response
+
+from bridge.errors import BridgeError
+from bridge.extensions import limiter
+
+log = logging.getLogger(__name__)
+
+WORDS = {
+    400: ("This request can't be read", "A field is missing or has a value that makes no sense here."),
+    403: ("This door is closed to you", "Your account has no access to this page."),
+    404: ("No such page", "The address is wrong, or what was here is gone."),
+    405: ("This address takes no such request", "It was probably meant for a form. Open the page it belongs to."),
+    413: ("That is too much at once", "The form was larger than this page takes. Nothing was changed."),
+    429: ("Too many tries", "This page allows only so many tries in a while. Wait, then try again."),
+    500: ("Something broke on our side", "It was noted. Nothing was charged for this page; try again in a moment."),
+    503: ("The database does not answer", "Nothing was changed and nothing was charged. Try again in a moment."),
+}
+EXPIRED_FORM = ("This form has expired", "Nothing was changed. Go back, reload the page and send it again.")
+
+
+def register(app: Flask) -> None:
+    """Give every request an id, and every error of a page a page."""
+    app.before_request(give_request_id)
+    app.register_error_handler(HTTPException, show_http_error)
+    app.register_error_handler(CSRFError, show_expired_form)
+    app.register_error_handler(BridgeError, show_bridge_error)
+    app.register_error_handler(DBAPIError, show_database_error)
+    app.register_error_handler(TimeoutError, show_database_error)
+
+
+def give_request_id() -> None:
+    g.request_id = "req_" + secrets.token_hex(16)
+
+
+def show_error(status: int, title: str, text: str, headers: dict[str, str] | None = None) -> Response:
+    page = render_template("errors/error.html", status=status, title=title, text=text)
+    return make_response(page, status, headers or {})
+
+
+def show_http_error(error: HTTPException) -> Response:
+    """A page for whatever Flask or a view refused with. Redirects and the like pass as they are."""
+    status = error.code or 500
+    if status < 400:
+        return error.get_response()
+    if isinstance(error, InternalServerError):
+        log.error("page failed", extra={"request_id": g.get("request_id"), "path": request.path})
+        g.plain = True  # whatever broke, the error page leans on none of it
+    title, text = WORDS.get(status, (error.name, error.description or ""))
+    return show_error(status, title, text, _headers(error))
+
+
+def _headers(error: HTTPException) -> dict[str, str]:
+    kept = {name: value for name, value in error.get_headers() if name == "Allow"}
+    if isinstance(error, TooManyRequests) and limiter.current_limit:
+        kept["Retry-After"] = str(max(1, math.ceil(limiter.current_limit.reset_at - time.time())))
+    return kept
+
+
+def show_expired_form(error: CSRFError) -> Response:
+    return show_error(400, *EXPIRED_FORM)
+
+
+def show_bridge_error(error: BridgeError) -> Response:
+    title = WORDS.get(error.status, WORDS[400])[0]
+    return show_error(error.status, title, error.message, dict(error.headers()))
+
+
+def show_database_error(error: Exception) -> Response:
+    """Without the database there is no page and no money moves: say so, and ask it nothing."""
+    log.error("database failed", exc_info=error, extra={"request_id": g.get("request_id"), "path": request.path})
+    g.plain = True
+    return show_error(ServiceUnavailable.code, *WORDS[503], {"Retry-After": "5"})

@@ -1,0 +1,193 @@
+"""Sign up, sign in, sign out, and the theme: open to all."""
+
+import hmac
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Blueprint, current_app, flash, redirect, render_template, request, session
+from flask_login import UserMixin, current_user, login_user, logout_user
+from werkzeug.wrappers import Response
+
+from bridge.accounts.sign_in import (
+    AddressTaken,
+    SignInRefused,
+    check_email,
+    check_new_password,
+    create_account,
+    find_member,
+    sign_in,
+)
+from bridge.accounts.tables import Member
+from bridge.config import Settings
+from bridge.dashboard.filters import balance
+from bridge.extensions import limiter
+from bridge.ledger import ledger
+
+THEMES = ("auto", "dark", "light")  # the order in which the button goes through them without script
+YEAR_SECONDS = 365 * 24 * 3600
+View = TypeVar("View", bound=Callable[..., Any])
+
+welcome = Blueprint("welcome", __name__)
+
+
+class Visitor(UserMixin):  # type: ignore[misc]
+    """Who is signed in. The id carries the session number: raising it in the database ends every session."""
+
+    def __init__(self, member: Member):
+        self.id = member.id
+        self.account_id = member.account_id
+        self.email = member.email
+        self.is_operator = member.is_operator
+        self.session_number = member.session_number
+
+    def get_id(self) -> str:
+        return f"{self.id}:{self.session_number}"
+
+
+def load_visitor(session_id: str) -> Visitor | None:
+    """The visitor of a session cookie, or None when the session is over."""
+    member_id, _, number = session_id.partition(":")
+    if not (member_id.isdecimal() and number.isdecimal()):
+        return None
+    member = find_member(int(member_id), int(number))
+    return Visitor(member) if member else None
+
+
+def anyone_may_enter(view: View) -> View:
+    """A guard that lets everyone in, said on purpose."""
+    view.anyone_may_enter = True  # type: ignore[attr-defined]
+    return view
+
+
+def local_path(target: str | None, default: str = "/dashboard/") -> str:
+    """The target if it is a path on this site, else the default: nobody is sent elsewhere."""
+    target = target or ""
+    parts = urlsplit(target)
+    on_this_site = (
+        target.startswith("/") and not target.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
+    )
+    return target.rstrip("?") if on_this_site and target.isprintable() and "\\" not in target else default
+
+
+def _email_asked() -> str:
+    return "email:" + request.form.get("email", "").strip().lower()[:254]
+
+
+def _was_refused(answer: Response) -> bool:
+    return answer.status_code == 401
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["BRIDGE"]
+    return settings
+
+
+@welcome.get("/sign-in")
+@anyone_may_enter
+def show_sign_in() -> Response | str:
+    if current_user.is_authenticated:
+        return redirect(local_path(request.args.get("next")))
+    return render_template("public/sign_in.html", next=local_path(request.args.get("next")))
+
+
+@welcome.post("/sign-in")
+@anyone_may_enter
+@limiter.limit("30 per minute; 200 per hour")  # type: ignore[untyped-decorator]
+@limiter.limit("10 per 15 minutes", key_func=_email_asked, deduct_when=_was_refused)  # type: ignore[untyped-decorator]
+def enter() -> Response | tuple[str, int]:
+    target = local_path(request.form.get("next"))
+    try:
+        member = sign_in(request.form.get("email", ""), request.form.get("password", ""))
+    except SignInRefused:
+        refusal = "Address and password do not go together. Check both, and try again."
+        page = render_template("public/sign_in.html", next=target, email=request.form.get("email", ""), error=refusal)
+        return page, 401
+    _begin_session(member)
+    return redirect(target, 303)
+
+
+@welcome.get("/sign-up")
+@anyone_may_enter
+def show_sign_up() -> Response | str | tuple[str, int]:
+    if current_user.is_authenticated:
+        return redirect("/dashboard/")
+    page = render_template("public/sign_up.html", errors={}, credit_nanos=_settings().signup_credit_nanos)
+    return (page, 403) if _settings().signup_mode == "closed" else page
+
+
+@welcome.post("/sign-up")
+@anyone_may_enter
+@limiter.limit("10 per minute; 40 per hour")  # type: ignore[untyped-decorator]
+@limiter.limit("10 per 15 minutes", key_func=_email_asked)  # type: ignore[untyped-decorator]
+def sign_up() -> Response | tuple[str, int]:
+    if _settings().signup_mode == "closed":
+        return render_template("public/sign_up.html", errors={}, credit_nanos=0), 403
+    email, password = request.form.get("email", ""), request.form.get("password", "")
+    errors = _complaints(email, password, request.form.get("code", ""))
+    if not errors:
+        try:
+            member = create_account(email, password)
+        except AddressTaken:
+            errors["email"] = "This address can't be used for a new account. If it is yours, sign in instead."
+    if errors:
+        credit = _settings().signup_credit_nanos
+        return render_template("public/sign_up.html", errors=errors, email=email, credit_nanos=credit), 400
+    _give_starting_credit(member.account_id)
+    _begin_session(member)
+    return redirect("/dashboard/", 303)
+
+
+def _complaints(email: str, password: str, code: str) -> dict[str, str]:
+    """What is wrong with the form: field -> sentence."""
+    errors = {}
+    for field, check, text in (("email", check_email, email), ("password", check_new_password, password)):
+        try:
+            check(text)
+        except ValueError as error:
+            errors[field] = str(error)
+    expected = _settings().signup_code
+    if _settings().signup_mode == "invite" and not hmac.compare_digest(code.strip().encode(), expected.encode()):
+        errors["code"] = "This is not the invitation code."
+    return errors
+
+
+def _give_starting_credit(account_id: int) -> None:
+    credit = _settings().signup_credit_nanos
+    if not credit:
+        return
+    ledger.credit(
+        account_id, credit, source="signup", external_id=f"signup:{account_id}", note="Starting credit", made_by=None
+    )
+    flash(f"Your account is ready, with {balance(credit)} of starting credit.")
+
+
+def _begin_session(member: Member) -> None:
+    """A new session, so that whatever was known about the old one is worth nothing."""
+    session.clear()
+    session.permanent = True
+    login_user(Visitor(member))
+
+
+@welcome.post("/sign-out")
+@anyone_may_enter
+def sign_out() -> Response:
+    logout_user()
+    session.clear()
+    return redirect("/", 303)
+
+
+@welcome.post("/theme")
+@anyone_may_enter
+def choose_theme() -> Response:
+    """Keep the theme in a cookie for a year. The script writes the same cookie itself."""
+    theme = request.form.get("theme", "auto")
+    answer = redirect(local_path(request.form.get("next"), default="/"), 303)
+    answer.set_cookie(
+        "theme",
+        theme if theme in THEMES else "auto",
+        max_age=YEAR_SECONDS,
+        samesite="Lax",
+        secure=not _settings().development,
+    )
+    return answer
