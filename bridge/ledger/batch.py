@@ -15,12 +15,16 @@ OUTCOMES = (
 
 
 class HoldOrder(msgspec.Struct, frozen=True):
-    """Set `amount_nanos` aside for one request, if the account and the key's budget have that much."""
+    """Set `amount_nanos` aside for one request, if the account and the key's budget have that much.
+
+    Where `least_nanos` is lower, the client set no cap on its answer: then no more than a quarter of what is available
+    is taken, but never less than `least_nanos`."""
 
     request_id: str
     account_id: int
     key_id: int
     amount_nanos: int
+    least_nanos: int
     created_at: datetime.datetime
     deadline_seconds: float
     budget_nanos: int | None
@@ -64,10 +68,11 @@ class Settlement(msgspec.Struct):
 
 
 class HoldResult(msgspec.Struct, frozen=True):
-    """`refused` is "" when the money is set aside, else "balance" or "budget"; `available_nanos` is what there was."""
+    """`held_nanos` was set aside; or `refused` says what did not have it ("balance", "budget"), and how much it had."""
 
-    refused: str
-    available_nanos: int
+    held_nanos: int
+    refused: str = ""
+    available_nanos: int = 0
 
 
 class SettleResult(msgspec.Struct, frozen=True):

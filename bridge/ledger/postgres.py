@@ -37,11 +37,13 @@ def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -
 def _outcome(order: Order, row: tuple[str, str, int, int] | None) -> Outcome:
     if isinstance(order, Settlement):
         return SettleResult(row[2], row[3]) if row else SettleResult(0, 0, settled_before=True)
-    return HoldResult(row[1], row[2]) if row else HoldResult("", 0)
+    if row is None:
+        return HoldResult(order.amount_nanos)
+    return HoldResult(row[2]) if row[1] == "held" else HoldResult(0, row[1], row[2])
 
 
-def already_held(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> set[str]:
-    """Which holds of a batch whose commit was in doubt are in fact there."""
+def already_held(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> dict[str, int]:
+    """Which holds of a batch whose commit was in doubt are in fact there, and their amounts in nano-dollars."""
     ids = [order.request_id for order in orders if isinstance(order, HoldOrder)]
-    rows = connection.execute("SELECT request_id FROM holds WHERE request_id = ANY(%s)", (ids,)).fetchall()
-    return {row[0] for row in rows}
+    rows = connection.execute("SELECT request_id, amount_nanos FROM holds WHERE request_id = ANY(%s)", (ids,)).fetchall()
+    return dict(rows)

@@ -55,61 +55,61 @@ def commit_batch(connection: sqlite3.Connection, orders: Iterable[Order]) -> lis
 
 
 def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
-    values: dict[str, Any] = {
-        "request_id": order.request_id,
-        "account_id": order.account_id,
-        "key_id": order.key_id,
-        "amount": order.amount_nanos,
-        "budget": order.budget_nanos,
-        "start": order.budget_start.isoformat() if order.budget_start else None,
-        "details": order.details,
-        "created_at": as_text(order.created_at),
-        "deadline_at": as_text(order.created_at + datetime.timedelta(seconds=order.deadline_seconds)),
-    }
-    if connection.execute("SELECT 1 FROM holds WHERE request_id = :request_id", values).fetchone():
-        return HoldResult("", 0)  # a batch whose commit was in doubt, tried again
-    if order.budget_nanos is not None and not _hold_in_budget(connection, values):
-        row = connection.execute(
-            "SELECT :budget - held_nanos - spent_nanos FROM budgets WHERE key_id = :key_id AND period_start = :start",
-            values,
-        ).fetchone()
-        return HoldResult("budget", max(0, row[0]))
+    if row := connection.execute("SELECT amount_nanos FROM holds WHERE request_id = ?", (order.request_id,)).fetchone():
+        return HoldResult(row[0])  # a batch whose commit was in doubt, tried again
+    start = order.budget_start.isoformat() if order.budget_nanos is not None and order.budget_start else None
+    available = _available(connection, order.account_id)
+    budget = _budget_left(connection, order, start) if start else available
+    amount = min(order.amount_nanos, max(order.least_nanos, min(available, budget) // 4))
+    if amount and amount > budget:
+        return HoldResult(0, "budget", budget)
     held = connection.execute(
         "UPDATE balances SET held_nanos = held_nanos + :amount "
         "WHERE account_id = :account_id AND (:amount = 0 OR balance_nanos - held_nanos >= :amount)",
-        values,
+        {"amount": amount, "account_id": order.account_id},
     ).rowcount
     if not held:
-        if order.budget_nanos is not None:
-            connection.execute(
-                "UPDATE budgets SET held_nanos = held_nanos - :amount WHERE key_id = :key_id AND period_start = :start",
-                values,
-            )
-        row = connection.execute(
-            "SELECT balance_nanos - held_nanos FROM balances WHERE account_id = :account_id", values
-        ).fetchone()
-        return HoldResult("balance", row[0] if row else 0)
+        return HoldResult(0, "balance", available)
+    if start:
+        connection.execute(
+            "UPDATE budgets SET held_nanos = held_nanos + ? WHERE key_id = ? AND period_start = ?",
+            (amount, order.key_id, start),
+        )
+    deadline_at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=order.deadline_seconds)
     connection.execute(
         "INSERT INTO holds (request_id, account_id, key_id, budget_start, amount_nanos, details, created_at, deadline_at) "
-        "VALUES (:request_id, :account_id, :key_id, :start, :amount, :details, :created_at, :deadline_at)",
-        values,
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            order.request_id,
+            order.account_id,
+            order.key_id,
+            start,
+            amount,
+            order.details,
+            as_text(order.created_at),
+            as_text(deadline_at),
+        ),
     )
-    return HoldResult("", 0)
+    return HoldResult(amount)
 
 
-def _hold_in_budget(connection: sqlite3.Connection, values: dict[str, Any]) -> bool:
+def _available(connection: sqlite3.Connection, account_id: int) -> int:
+    row = connection.execute(
+        "SELECT balance_nanos - held_nanos FROM balances WHERE account_id = ?", (account_id,)
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def _budget_left(connection: sqlite3.Connection, order: HoldOrder, start: str) -> int:
+    assert order.budget_nanos is not None
     connection.execute(
-        "INSERT INTO budgets (key_id, period_start, held_nanos, spent_nanos) VALUES (:key_id, :start, 0, 0) "
-        "ON CONFLICT DO NOTHING",
-        values,
+        "INSERT INTO budgets (key_id, period_start, held_nanos, spent_nanos) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING",
+        (order.key_id, start),
     )
-    return bool(
-        connection.execute(
-            "UPDATE budgets SET held_nanos = held_nanos + :amount WHERE key_id = :key_id AND period_start = :start "
-            "AND (:amount = 0 OR held_nanos + spent_nanos + :amount <= :budget)",
-            values,
-        ).rowcount
-    )
+    row = connection.execute(
+        "SELECT held_nanos + spent_nanos FROM budgets WHERE key_id = ? AND period_start = ?", (order.key_id, start)
+    ).fetchone()
+    return max(0, order.budget_nanos - row[0])
 
 
 def _settle(connection: sqlite3.Connection, settlement: Settlement) -> SettleResult:
@@ -123,10 +123,7 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement) -> SettleRes
     amount, price = hold["amount_nanos"], settlement.price_nanos
     charge = price
     if price > amount:
-        row = connection.execute(
-            "SELECT balance_nanos - held_nanos FROM balances WHERE account_id = ?", (hold["account_id"],)
-        ).fetchone()
-        charge = amount + min(price - amount, max(0, row[0]))
+        charge = amount + min(price - amount, max(0, _available(connection, hold["account_id"])))
     values |= {
         "account_id": hold["account_id"],
         "key_id": hold["key_id"],

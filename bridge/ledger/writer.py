@@ -92,7 +92,9 @@ class Writer:
         rest = [order for order in orders if order.request_id not in held or isinstance(order, Settlement)]
         outcomes = iter(postgres.commit_batch(self._connection, rest))
         return [
-            HoldResult("", 0) if isinstance(order, HoldOrder) and order.request_id in held else next(outcomes)
+            HoldResult(held[order.request_id])
+            if isinstance(order, HoldOrder) and order.request_id in held
+            else next(outcomes)
             for order in orders
         ]
 

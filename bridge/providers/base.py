@@ -104,7 +104,9 @@ class Provider(Protocol):
         """Raises AttemptFailed when it is no answer of this dialect, or an error inside a 200."""
         ...
 
-    def open_reader(self, answer_id: str, model: str, include_usage: bool) -> StreamReader: ...
+    def open_reader(
+        self, answer_id: str, model: str, include_usage: bool, max_event_bytes: int
+    ) -> StreamReader: ...
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         """An error answer's meaning. Header names are lower case."""

@@ -18,6 +18,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
   o record;
   free bigint;
+  allowance bigint;
+  amount bigint;
 BEGIN
   PERFORM 1 FROM balances
    WHERE account_id IN (
@@ -84,11 +86,13 @@ BEGIN
   END IF;
 
   IF NOT EXISTS (
-    SELECT 1 FROM jsonb_to_recordset(orders) AS j (account_id bigint, amount_nanos bigint, budget_nanos bigint)
+    SELECT 1 FROM jsonb_to_recordset(orders) AS j (
+        account_id bigint, amount_nanos bigint, least_nanos bigint, budget_nanos bigint)
       LEFT JOIN balances b ON b.account_id = j.account_id
      GROUP BY j.account_id, b.balance_nanos, b.held_nanos
-    HAVING bool_or(j.budget_nanos IS NOT NULL)
-        OR b.balance_nanos IS NULL OR sum(j.amount_nanos) > b.balance_nanos - b.held_nanos
+    HAVING bool_or(j.budget_nanos IS NOT NULL) OR b.balance_nanos IS NULL
+        OR sum(j.amount_nanos) + coalesce(4 * max(j.amount_nanos) FILTER (WHERE j.least_nanos < j.amount_nanos), 0)
+           > b.balance_nanos - b.held_nanos
   ) THEN
     UPDATE balances b SET held_nanos = b.held_nanos + t.amount_nanos
       FROM (SELECT j.account_id, sum(j.amount_nanos)::bigint AS amount_nanos
@@ -105,39 +109,43 @@ BEGIN
 
   FOR o IN
     SELECT * FROM jsonb_to_recordset(orders) AS j (
-      request_id text, account_id bigint, key_id bigint, amount_nanos bigint, details text, created_at timestamptz,
-      deadline_seconds double precision, budget_nanos bigint, budget_start date)
+      request_id text, account_id bigint, key_id bigint, amount_nanos bigint, least_nanos bigint, details text,
+      created_at timestamptz, deadline_seconds double precision, budget_nanos bigint, budget_start date)
   LOOP
+    second_nanos := 0;
+    request_id := o.request_id;
+    free := 0;
+    SELECT balance_nanos - held_nanos INTO free FROM balances WHERE account_id = o.account_id;
+    free := coalesce(free, 0);
+    allowance := free;
     IF o.budget_nanos IS NOT NULL THEN
       INSERT INTO budgets (key_id, period_start, held_nanos, spent_nanos) VALUES (o.key_id, o.budget_start, 0, 0)
           ON CONFLICT DO NOTHING;
-      UPDATE budgets SET held_nanos = held_nanos + o.amount_nanos
-       WHERE key_id = o.key_id AND period_start = o.budget_start
-         AND (o.amount_nanos = 0 OR held_nanos + spent_nanos + o.amount_nanos <= o.budget_nanos);
-      IF NOT FOUND THEN
-        SELECT greatest(0, o.budget_nanos - held_nanos - spent_nanos) INTO free FROM budgets
-         WHERE key_id = o.key_id AND period_start = o.budget_start;
-        request_id := o.request_id; result := 'budget'; first_nanos := free; second_nanos := 0;
-        RETURN NEXT;
-        CONTINUE;
-      END IF;
+      SELECT greatest(0, o.budget_nanos - held_nanos - spent_nanos) INTO allowance FROM budgets
+       WHERE key_id = o.key_id AND period_start = o.budget_start;
     END IF;
-    UPDATE balances SET held_nanos = held_nanos + o.amount_nanos
-     WHERE account_id = o.account_id AND (o.amount_nanos = 0 OR balance_nanos - held_nanos >= o.amount_nanos);
-    IF NOT FOUND THEN
-      IF o.budget_nanos IS NOT NULL THEN
-        UPDATE budgets SET held_nanos = held_nanos - o.amount_nanos
-         WHERE key_id = o.key_id AND period_start = o.budget_start;
-      END IF;
-      free := 0;
-      SELECT balance_nanos - held_nanos INTO free FROM balances WHERE account_id = o.account_id;
-      request_id := o.request_id; result := 'balance'; first_nanos := coalesce(free, 0); second_nanos := 0;
+    amount := least(o.amount_nanos, greatest(o.least_nanos, div(least(free, allowance), 4)::bigint));
+    IF amount > 0 AND amount > allowance AND o.budget_nanos IS NOT NULL THEN
+      result := 'budget'; first_nanos := allowance;
       RETURN NEXT;
       CONTINUE;
     END IF;
+    UPDATE balances SET held_nanos = held_nanos + amount
+     WHERE account_id = o.account_id AND (amount = 0 OR balance_nanos - held_nanos >= amount);
+    IF NOT FOUND THEN
+      result := 'balance'; first_nanos := free;
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
+    IF o.budget_nanos IS NOT NULL THEN
+      UPDATE budgets SET held_nanos = held_nanos + amount
+       WHERE key_id = o.key_id AND period_start = o.budget_start;
+    END IF;
     INSERT INTO holds (request_id, account_id, key_id, budget_start, amount_nanos, details, created_at, deadline_at)
     VALUES (o.request_id, o.account_id, o.key_id, CASE WHEN o.budget_nanos IS NOT NULL THEN o.budget_start END,
-            o.amount_nanos, o.details, o.created_at, clock_timestamp() + make_interval(secs => o.deadline_seconds));
+            amount, o.details, o.created_at, clock_timestamp() + make_interval(secs => o.deadline_seconds));
+    result := 'held'; first_nanos := amount;
+    RETURN NEXT;
   END LOOP;
 END
 $$

@@ -1,0 +1,87 @@
+"""What an upstream's error answer means: who it speaks against, and what of it a client may read."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from bridge.providers.base import AttemptFailed, Blame
+
+MAX_MESSAGE = 300
+_CREDENTIAL_CODES = ("insufficient_quota", "invalid_api_key", "exceeded_current_quota_error", "authentication_error")
+_CREDENTIAL_CODES += ("billing_error", "billing_hard_limit_reached", "permission_error", "account_deactivated")
+_MODEL_CODES = ("model_not_found", "unsupported_country_region_territory")
+_TOO_LONG = re.compile(r"maximum context length|prompt is too long|context_length|exceed(s|ed)? .{0,40}context", re.I)
+# Whole phrases only: a provider's 400 may quote what the client wrote, and that must not take a channel out.
+_ABOUT_US = re.compile(
+    r"^(your )?credit balance is too low|^api key not valid|^(incorrect|invalid) api key|^you have reached your .{0,40}"
+    r"(usage|spend)|^you exceeded your current quota|^your (account|organi[sz]ation) (is|has been) ",
+    re.I,
+)
+_SECRETS = re.compile(
+    r"https?://\S+|\b(?:sk|pk|rk|org|proj|key|acct|user|req)[-_][\w*.-]{4,}|\S+@\S+|\b[0-9a-f]{24,}\b|"
+    r"\b(?:organization|project|account)\b[^.]*",
+    re.I,
+)
+
+
+def read_openai_error(status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
+    """An error of OpenAI's dialect, whatever its envelope; HTML and empty bodies too. Never raises."""
+    error = _find_error(data)
+    code, kind = _text(error.get("code")), _text(error.get("type"))
+    message = _text(error.get("message"))
+    reason = f"{status} {code or kind}".strip() if status != 200 else f"an error inside a 200: {code or kind}".rstrip(": ")
+    blame = _blame(status, code, kind, message)
+    if blame is not Blame.REQUEST:
+        return AttemptFailed(blame, reason[:MAX_MESSAGE], status=status, retry_after_seconds=_retry_after(headers))
+    param = error.get("param")
+    found_code = "context_length_exceeded" if code == "context_length_exceeded" or _TOO_LONG.search(message) else None
+    return AttemptFailed(
+        blame,
+        reason[:MAX_MESSAGE],
+        status=status,
+        message=scrub(message) or "The provider refused this request as invalid.",
+        param=param if isinstance(param, str) and len(param) < 200 else None,
+        code=found_code,
+    )
+
+
+def _blame(status: int, code: str, kind: str, message: str) -> Blame:
+    if code in _CREDENTIAL_CODES or kind in _CREDENTIAL_CODES or status in (401, 402, 403):
+        return Blame.CREDENTIAL
+    if code in _MODEL_CODES or status in (404, 405) or 300 <= status < 400:
+        return Blame.SETUP
+    if status in (400, 413, 422):
+        return Blame.CREDENTIAL if _ABOUT_US.search(message) else Blame.REQUEST
+    if status == 429:
+        return Blame.RATE
+    return Blame.UPSTREAM
+
+
+def scrub(message: str) -> str:
+    """A provider's message without addresses, keys, organisations, projects and accounts, in 300 characters."""
+    return " ".join(_SECRETS.sub("…", message).split())[:MAX_MESSAGE]
+
+
+def _find_error(data: bytes) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    if isinstance(body, list) and body:
+        body = body[0]
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, str):
+        return {"message": error}
+    return error if isinstance(error, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value[:2000] if isinstance(value, str) else ""
+
+
+def _retry_after(headers: dict[str, str]) -> float | None:
+    try:
+        return max(0.0, float(headers.get("retry-after", "")))
+    except ValueError:
+        return None

@@ -1,0 +1,200 @@
+"""A provider without a network: deterministic answers, labelled as such, for trying things out in development.
+
+It speaks OpenAI's dialect to the relay, as bytes, so that everything but the socket is the real path. Its models
+`sandbox-429`, `-402`, `-503`, `-slow`, `-cut`, `-stall` and `-malformed` rehearse what can go wrong."""
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import gevent
+import msgspec
+
+from bridge.errors import InsufficientBalance, RateLimitExceeded, ServiceUnavailable
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from bridge.providers.openai import OpenAICompatible
+
+LABEL = "[sandbox]"
+SLOW_SECONDS = 0.25
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_PIECE = re.compile(r"\S+\s*")
+
+
+class Sandbox(OpenAICompatible):
+    """Answers by itself; says so in the first word."""
+
+    name: ClassVar[str] = "sandbox"
+    label: ClassVar[str] = "Sandbox"
+    base_url: ClassVar[str] = "http://sandbox.invalid/v1"
+
+    def open_upstream(self) -> "SandboxUpstream":
+        return SandboxUpstream()
+
+
+class SandboxUpstream:
+    """Stands where a pooled connection to a provider would."""
+
+    def send(self, outgoing: Outgoing, *, timeouts: object = None) -> "SandboxAnswer":
+        """The answer to a chat completion. Raises the error that the client is to see for the error models."""
+        body = msgspec.json.decode(outgoing.body)
+        model = body["model"]
+        if model == "sandbox-429":
+            raise RateLimitExceeded("Rate limit exceeded: 10 RPM (rehearsed by the sandbox)", retry_after_seconds=1)
+        if model == "sandbox-402":
+            raise InsufficientBalance("Your balance is too low (rehearsed by the sandbox).")
+        if model == "sandbox-503":
+            raise ServiceUnavailable("The service is unavailable (rehearsed by the sandbox).", code="upstream_error")
+        return SandboxAnswer(model, answer_pieces(body))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class SandboxAnswer:
+    """An answer in OpenAI's bytes, piece by piece, as if read from a socket."""
+
+    def __init__(self, model: str, pieces: Iterator[bytes]):
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self._model = model
+        self._pieces = pieces
+
+    def read_some(self, timeout_seconds: float) -> bytes | None:
+        if self._model == "sandbox-stall":
+            gevent.sleep(timeout_seconds)
+            return None
+        if self._model == "sandbox-malformed":
+            return b"data: {this is no chunk\n\n"
+        piece = next(self._pieces, b"")
+        if not piece and self._model == "sandbox-cut":
+            raise AttemptFailed(Blame.UPSTREAM, "the answer was cut")
+        if self._model == "sandbox-slow":
+            gevent.sleep(min(SLOW_SECONDS, timeout_seconds))
+        return piece
+
+    def read_all(self, max_bytes: int, timeout_seconds: float) -> bytes:
+        data = b""
+        while piece := self.read_some(timeout_seconds):
+            data += piece
+        if self._model == "sandbox-stall":
+            raise AttemptFailed(Blame.UPSTREAM, "no answer in time")
+        return data
+
+    def close(self) -> None:
+        self._pieces = iter(())
+
+
+def answer_pieces(body: dict[str, Any]) -> Iterator[bytes]:
+    """The bytes of the answer to this request, whole or as a stream; the cut model stops halfway."""
+    message, finish = _message(body)
+    prompt_tokens = sum(_count(_text_of(item.get("content"))) + 3 for item in body["messages"])
+    cap = body.get("max_completion_tokens") or body.get("max_tokens")
+    if cap and message["content"]:
+        message["content"], finish = _cut_to(message["content"], cap, finish)
+    completion_tokens = max(1, _count(message["content"] or msgspec.json.encode(message["tool_calls"]).decode()))
+    usage = {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+    head = {"id": "chatcmpl-sandbox", "created": int(time.time()), "model": body["model"]}
+    if body.get("stream"):
+        yield from _stream(head, message, finish, usage, cut=body["model"] == "sandbox-cut")
+        return
+    choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
+    data = msgspec.json.encode({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
+    yield data[: len(data) // 2] if body["model"] == "sandbox-cut" else data
+
+
+def _stream(
+    head: dict[str, Any], message: dict[str, Any], finish: str, usage: dict[str, int], cut: bool
+) -> Iterator[bytes]:
+    def frame(choices: list[Any], usage: dict[str, int] | None = None) -> bytes:
+        chunk = {**head, "object": "chat.completion.chunk", "choices": choices, "usage": usage}
+        return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+    def delta(value: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        return frame([{"index": 0, "delta": value, "finish_reason": finish_reason, "logprobs": None}])
+
+    yield delta({"role": "assistant", "content": ""})
+    pieces = _PIECE.findall(message["content"] or "")
+    for piece in pieces[: len(pieces) // 2] if cut else pieces:
+        yield delta({"content": piece})
+    if cut:
+        return
+    for index, call in enumerate(message.get("tool_calls") or []):
+        yield delta({"tool_calls": [{"index": index, **call}]})
+    yield delta({}, finish)
+    yield frame([], usage)
+    yield b"data: [DONE]\n\n"
+
+
+def _message(body: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """What the sandbox says: an echo of the last question, an instance of the schema, or the call that was demanded."""
+    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
+    tool = _demanded_tool(body)
+    if tool:
+        arguments = msgspec.json.encode(sample(tool.get("parameters") or {})).decode()
+        function = {"name": tool["name"], "arguments": arguments}
+        message["tool_calls"] = [{"id": "call_sandbox0001", "type": "function", "function": function}]
+        return message, "tool_calls"
+    response_format = body.get("response_format") or {}
+    if response_format.get("type") == "json_schema":
+        schema = (response_format.get("json_schema") or {}).get("schema") or {}
+        message["content"] = msgspec.json.encode(sample(schema)).decode()
+    elif response_format.get("type") == "json_object":
+        message["content"] = msgspec.json.encode({"sandbox": True}).decode()
+    else:
+        asked = _text_of(body["messages"][-1].get("content"))[:400]
+        message["content"] = (
+            f"{LABEL} This answer was made up on this machine; no model was asked. You said: {asked} "
+            "Connect a provider to get real answers."
+        )
+    return message, "stop"
+
+
+def _demanded_tool(body: dict[str, Any]) -> dict[str, Any] | None:
+    functions = [tool["function"] for tool in body.get("tools") or [] if tool.get("function")]
+    choice = body.get("tool_choice")
+    if choice == "required" and functions:
+        return functions[0]
+    if isinstance(choice, dict):
+        name = (choice.get("function") or {}).get("name")
+        return next((function for function in functions if function["name"] == name), None)
+    return None
+
+
+def sample(schema: dict[str, Any], depth: int = 0) -> Any:
+    """The plainest value that fits a JSON schema, or nearly: enough to rehearse with."""
+    if "enum" in schema and schema["enum"]:
+        return schema["enum"][0]
+    if "const" in schema:
+        return schema["const"]
+    for key in ("anyOf", "oneOf", "allOf"):
+        if schema.get(key):
+            return sample(schema[key][0], depth + 1)
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if kind == "object":
+        if depth > 8:
+            return {}
+        return {name: sample(inner, depth + 1) for name, inner in (schema.get("properties") or {}).items()}
+    if kind == "array":
+        return [sample(schema.get("items") or {}, depth + 1)] if depth <= 8 else []
+    return {"integer": 1, "number": 1.0, "boolean": True, "null": None}.get(kind, "sandbox")
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, list):
+        return " ".join(part.get("text", "") for part in content if isinstance(part, dict))
+    return content or ""
+
+
+def _count(text: str) -> int:
+    return len(_TOKEN.findall(text))
+
+
+def _cut_to(text: str, cap: int, finish: str) -> tuple[str, str]:
+    tokens = list(_TOKEN.finditer(text))
+    return (text[: tokens[cap - 1].end()], "length") if len(tokens) > cap else (text, finish)

@@ -1,0 +1,46 @@
+"""Bytes to events: the framing of server-sent events, by the bytes alone. Lines end in LF or CRLF (or CR), nothing else."""
+
+from bridge.providers.base import AttemptFailed, Blame
+
+
+class EventSplitter:
+    """Cuts a stream of bytes into the `data` of its events, wherever the reads fall. Comments and other fields are
+    dropped; several data lines of an event are joined by LF. See the HTML standard, section 9.2."""
+
+    __slots__ = ("_ends_in_cr", "_max_bytes", "_rest")
+
+    def __init__(self, max_event_bytes: int):
+        self._rest = b""
+        self._ends_in_cr = False
+        self._max_bytes = max_event_bytes
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The data of all events that these bytes complete. Raises AttemptFailed for an event beyond the limit."""
+        if self._ends_in_cr or b"\r" in data:
+            data = self._with_lf_alone(data)
+        if self._rest:
+            data = self._rest + data
+        whole, separator, self._rest = data.rpartition(b"\n\n")
+        if len(self._rest) > self._max_bytes:
+            raise AttemptFailed(Blame.UPSTREAM, "an event is larger than the limit")
+        if not separator:
+            return []
+        return [event for block in whole.split(b"\n\n") if (event := _data_of(block))]
+
+    def _with_lf_alone(self, data: bytes) -> bytes:
+        """CRLF and CR become LF. A CR at the end counts at once; the LF that may follow it in the next read does not."""
+        if self._ends_in_cr and data.startswith(b"\n"):
+            data = data[1:]
+            if not data:
+                self._ends_in_cr = False
+                return data
+        self._ends_in_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _data_of(block: bytes) -> bytes:
+    if block.startswith(b"data:") and b"\n" not in block:  # nearly always
+        return block[5:].strip()
+    # one LF may lead: of three in a row, the first two ended the event before
+    lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines).strip()
