@@ -1,0 +1,77 @@
+"""What pages read of balances, entries and budgets."""
+
+import datetime
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from bridge.db import db, now_utc
+from bridge.ledger.ledger import CUSTOMER, BalanceView
+from bridge.ledger.tables import Balance, Budget, Entry, Hold, UsageRecord
+
+FIRST_DAY = datetime.date(1970, 1, 1)
+
+
+def find_period_start(period: str, today: datetime.date) -> datetime.date:
+    """The UTC day on which the running period of a budget began: day, week (from Monday), month; 1970 for a total."""
+    if period == "day":
+        return today
+    if period == "week":
+        return today - datetime.timedelta(days=today.weekday())
+    return today.replace(day=1) if period == "month" else FIRST_DAY
+
+
+def list_budget_spend(periods: Iterable[tuple[int, str]]) -> dict[int, int]:
+    """Key id -> nanos spent in the running period of its budget, for the given (key id, period)."""
+    today = now_utc().date()
+    starts = {(key_id, find_period_start(period, today)) for key_id, period in periods}
+    if not starts:
+        return {}
+    query = sa.select(Budget.key_id, Budget.spent_nanos).where(
+        sa.tuple_(Budget.key_id, Budget.period_start).in_(sorted(starts))
+    )
+    return {row.key_id: row.spent_nanos for row in db.session.execute(query)}
+
+
+def list_spend_by_key(account_id: int, since: datetime.datetime) -> dict[int, int]:
+    """Key id -> nanos charged since then."""
+    query = (
+        sa.select(UsageRecord.key_id, sa.func.sum(UsageRecord.charge_nanos))
+        .where(UsageRecord.account_id == account_id, UsageRecord.created_at >= since)
+        .group_by(UsageRecord.key_id)
+    )
+    return {key_id: int(charge) for key_id, charge in db.session.execute(query)}
+
+
+def list_balances(account_ids: Iterable[int]) -> dict[int, BalanceView]:
+    """Account id -> money, of those that ever had any."""
+    query = sa.select(Balance).where(Balance.account_id.in_(list(account_ids)))
+    return {row.account_id: BalanceView(row.balance_nanos, row.held_nanos) for row in db.session.scalars(query)}
+
+
+def list_entries(account_id: int, limit: int = 20) -> list[Entry]:
+    """The account's newest entries."""
+    query = sa.select(Entry).where(Entry.account_id == account_id).order_by(Entry.id.desc()).limit(limit)
+    return list(db.session.scalars(query))
+
+
+def is_credit(entry: Entry) -> bool:
+    """Whether the entry added to the customer's balance."""
+    return entry.credit == CUSTOMER
+
+
+def find_first_credit(account_id: int) -> Entry | None:
+    """The account's first money in."""
+    query = sa.select(Entry).where(Entry.account_id == account_id, Entry.credit == CUSTOMER)
+    return db.session.scalars(query.order_by(Entry.id).limit(1)).first()
+
+
+def count_running(account_id: int) -> int:
+    """How many of the account's requests run."""
+    return db.session.scalar(sa.select(sa.func.count()).where(Hold.account_id == account_id)) or 0
+
+
+def sum_credits(account_id: int) -> int:
+    """Nanos that came in by payments, gifts and operators, less what was taken back."""
+    signed = sa.case((Entry.credit == CUSTOMER, Entry.amount_nanos), else_=-Entry.amount_nanos)
+    return int(db.session.scalar(sa.select(sa.func.sum(signed)).where(Entry.account_id == account_id)) or 0)
