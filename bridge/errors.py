@@ -12,6 +12,8 @@
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -120,6 +122,7 @@ class UnsupportedMediaType(BridgeError):
 
 class RateLimitExceeded(BridgeError):
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+    windows: Mapping[str, Any] = {}  # how the limits stand, for the headers: see bridge.limits
 
 
 class Unavailable(BridgeError):
