@@ -1,0 +1,149 @@
+"""Channels that come from outside the catalogue: the environment's credentials, the sandbox, a model server nearby."""
+
+import re
+from collections.abc import Mapping
+
+import requests
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from bridge import vault
+from bridge.catalogue.rules import SANDBOX
+from bridge.catalogue.tables import Alias, Channel, Model, Price
+from bridge.config import Settings, provider_credentials
+from bridge.db import transaction
+from bridge.providers import PROVIDERS
+from bridge.versions import bump
+
+ENVIRONMENT_SUFFIX = "-env"
+LOCAL_SERVERS = {"ollama": "http://127.0.0.1:11434/v1", "llama-cpp": "http://127.0.0.1:8080/v1"}
+LOCAL_PROVIDER = "local"  # of models that only a channel's own list connects
+LOCAL_CONTEXT_TOKENS = 32_768
+LOCAL_OUTPUT_TOKENS = 8_192
+PROBE_SECONDS = 0.3
+MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
+
+
+def connect_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> list[str]:
+    """Bring the channels in line with the environment and say what changed, a line each; nothing to do is no write.
+
+    A credential becomes the channel `openai-env` (and so on). One that is gone disables its channel and forgets its
+    key; one that comes back enables it again. What an operator has disabled with its key in place stays disabled.
+    The sandbox exists in development only. Raises MisconfiguredError when the master keys don't open a stored key."""
+    credentials = provider_credentials(environ)
+    try:
+        return _bring_in_line(settings, credentials)
+    except IntegrityError:  # another process has just done the same
+        return _bring_in_line(settings, credentials)
+
+
+def _bring_in_line(settings: Settings, credentials: dict[str, tuple[str, str]]) -> list[str]:
+    with transaction() as session:
+        channels = {channel.name: channel for channel in session.scalars(select(Channel))}
+        done = []
+        for provider, (key, base_url) in credentials.items():
+            if provider in PROVIDERS:
+                done += _connect(session, channels.get(provider + ENVIRONMENT_SUFFIX), provider, key, base_url or None)
+        for channel in channels.values():
+            if channel.from_environment and channel.provider not in credentials and channel.sealed_key:
+                channel.enabled, channel.sealed_key, channel.key_last_four = False, None, None
+                done.append(f"Channel {channel.name} is disabled: its key has left the environment.")
+        done += _place_sandbox(session, channels, settings)
+        if done:
+            bump("catalogue")
+    return done
+
+
+def _connect(session: Session, channel: Channel | None, provider: str, key: str, base_url: str | None) -> list[str]:
+    if channel is None:
+        channel = Channel(name=provider + ENVIRONMENT_SUFFIX, provider=provider, from_environment=True)
+        session.add(channel)
+    elif not channel.from_environment:
+        return []  # an operator's own channel of that name, from before names were reserved
+    elif channel.sealed_key and vault.unseal(channel.sealed_key) == key and channel.base_url == base_url:
+        return []
+    if not channel.sealed_key:
+        channel.enabled = True
+    channel.sealed_key, channel.key_last_four, channel.base_url = vault.seal(key), key[-4:], base_url
+    channel.health, channel.cooling_until = "unknown", None
+    return [f"Channel {channel.name} is connected with the environment's key."]
+
+
+def _place_sandbox(session: Session, channels: dict[str, Channel], settings: Settings) -> list[str]:
+    if settings.development:
+        if any(channel.provider == SANDBOX for channel in channels.values()):
+            return []
+        session.add(Channel(name=SANDBOX, provider=SANDBOX, priority=1000))
+        return ["Channel sandbox is connected: it answers for models that have no provider."]
+    done = []
+    for channel in channels.values():
+        if channel.provider == SANDBOX and channel.enabled:
+            channel.enabled = False
+            done.append(f"Channel {channel.name} is disabled: production has no sandbox.")
+    return done
+
+
+def offer_local_upstreams(settings: Settings) -> list[str]:
+    """In development, connect an Ollama or llama.cpp server that answers on its usual port, its models at no price.
+    Says what changed, a line each."""
+    if not settings.development:
+        return []
+    done = []
+    for name, base_url in LOCAL_SERVERS.items():
+        if ids := list_local_models(base_url):
+            done += _connect_local(name, base_url, ids)
+    return done
+
+
+def list_local_models(base_url: str) -> list[str]:
+    """The models a server on this machine offers; none if it is not there, or is something else."""
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            answer = session.get(f"{base_url}/models", timeout=PROBE_SECONDS, allow_redirects=False)
+            ids = [str(item["id"]) for item in answer.json()["data"]]
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return []
+    return [id_ for id_ in ids if MODEL_ID.fullmatch(id_)]
+
+
+def _connect_local(name: str, base_url: str, ids: list[str]) -> list[str]:
+    with transaction() as session:
+        # a public name that is taken means another model: only what is new becomes this server's
+        taken = set(session.scalars(select(Model.id))) | set(session.scalars(select(Alias.name)))
+        added = {id_: id_ for id_ in ids if id_ not in taken}
+        if not added:
+            return []
+        for id_ in added:
+            session.add(_local_model(id_))
+        session.flush()  # the prices refer to them
+        for id_ in added:
+            session.add(
+                Price(
+                    model_id=id_,
+                    input_nanos_per_mtok=0,
+                    cached_nanos_per_mtok=0,
+                    output_nanos_per_mtok=0,
+                    source="runs on this machine",
+                )
+            )
+        channel = session.scalar(select(Channel).where(Channel.name == name))
+        if channel is None:
+            channel = Channel(name=name, provider="openai", base_url=base_url, models={})
+            session.add(channel)
+        channel.models = {**(channel.models or {}), **added}
+        bump("catalogue")
+    return [f"Channel {name} at {base_url} serves {', '.join(added)}."]
+
+
+def _local_model(id_: str) -> Model:
+    """A model of a server on this machine; its sizes are a guess that costs nobody anything."""
+    return Model(
+        id=id_,
+        name=id_,
+        provider=LOCAL_PROVIDER,
+        upstream_id=id_,
+        context_tokens=LOCAL_CONTEXT_TOKENS,
+        max_output_tokens=LOCAL_OUTPUT_TOKENS,
+    )

@@ -1,0 +1,213 @@
+"""How an operator changes channels, in pages and commands alike. Models and prices: `model_editing.py`."""
+
+import ipaddress
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import current_app
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bridge import vault
+from bridge.catalogue.connect import ENVIRONMENT_SUFFIX
+from bridge.catalogue.model_editing import (
+    add_alias,
+    add_model,
+    remove_alias,
+    restore_model,
+    retire_model,
+    set_price,
+)
+from bridge.catalogue.rules import SANDBOX
+from bridge.catalogue.tables import Alias, Channel, Model
+from bridge.config import Settings
+from bridge.db import db, transaction
+from bridge.errors import InvalidRequest, NotFound
+from bridge.providers import PROVIDERS
+from bridge.versions import bump, wait_until_seen
+
+__all__ = [
+    "add_alias",
+    "add_channel",
+    "add_model",
+    "find_channel",
+    "list_channels",
+    "remove_alias",
+    "remove_channel",
+    "restore_model",
+    "retire_model",
+    "set_channel_enabled",
+    "set_price",
+    "update_channel",
+]
+
+CHANNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PRINTABLE = re.compile(r"[!-~]+")
+MAX_ORDER = 1_000_000
+
+
+def list_channels() -> list[Channel]:
+    """All channels, in the order in which they are tried."""
+    return list(db.session.scalars(select(Channel).order_by(Channel.priority, Channel.weight.desc(), Channel.name)))
+
+
+def find_channel(name: str) -> Channel:
+    """Raises NotFound."""
+    channel = db.session.scalar(select(Channel).where(Channel.name == name))
+    if channel is None:
+        raise NotFound(f"There is no channel named {name!r}.", param="name")
+    return channel
+
+
+def add_channel(
+    name: str,
+    provider: str,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    models: dict[str, str] | None = None,
+    priority: int = 1,
+    weight: int = 1,
+) -> Channel:
+    """Connect an upstream. `models` maps public names to the upstream's ("" for the catalogue's own upstream name);
+    None serves all models of the provider. Raises InvalidRequest naming the field."""
+    if not CHANNEL_NAME.fullmatch(name):
+        raise InvalidRequest("Use letters, digits, dots, hyphens and underscores, up to 64.", param="name")
+    if name.endswith(ENVIRONMENT_SUFFIX):
+        raise InvalidRequest(f"Names that end in {ENVIRONMENT_SUFFIX} belong to the environment's keys.", param="name")
+    if provider not in PROVIDERS:
+        raise InvalidRequest(f"The providers are {', '.join(sorted(PROVIDERS))}.", param="provider")
+    if provider == SANDBOX:
+        _require_development()
+    elif not api_key and not base_url:
+        raise InvalidRequest("The provider's own address needs an API key.", param="api_key")
+    with transaction() as session:
+        if session.scalar(select(Channel.id).where(Channel.name == name)):
+            raise InvalidRequest(f"There is a channel named {name!r} already.", param="name")
+        channel = Channel(name=name, provider=provider)
+        fields = {"base_url": base_url, "api_key": api_key, "models": models, "priority": priority, "weight": weight}
+        _set_fields(session, channel, fields)
+        session.add(channel)
+        bump("catalogue")
+    return channel
+
+
+def update_channel(name: str, **fields: Any) -> Channel:
+    """Change any of `base_url`, `api_key`, `models`, `priority` and `weight`; what isn't given stays, None takes it
+    away. Raises NotFound, or InvalidRequest naming the field."""
+    with transaction() as session:
+        channel = find_channel(name)
+        if channel.from_environment and (own := {"base_url", "api_key"} & fields.keys()):
+            raise InvalidRequest("The environment sets this channel's key and address.", param=min(own))
+        _set_fields(session, channel, fields)
+        _forget_health(channel)
+        bump("catalogue")
+    wait_until_seen(_settings())
+    return channel
+
+
+def set_channel_enabled(name: str, enabled: bool) -> Channel:
+    """Switch a channel on or off; when this returns, every worker knows. Raises NotFound or InvalidRequest."""
+    with transaction():
+        channel = find_channel(name)
+        if enabled and channel.provider == SANDBOX:
+            _require_development()
+        if enabled and channel.from_environment and not channel.sealed_key:
+            raise InvalidRequest(f"{channel.provider.upper()}_API_KEY is no longer set.", param="enabled")
+        channel.enabled = enabled
+        if enabled:
+            _forget_health(channel)
+        bump("catalogue")
+    wait_until_seen(_settings())
+    return channel
+
+
+def remove_channel(name: str) -> None:
+    """Forget a channel and its key; when this returns, every worker knows. Raises NotFound, or InvalidRequest for one
+    that the environment would bring back."""
+    with transaction() as session:
+        channel = find_channel(name)
+        if channel.from_environment and channel.sealed_key:
+            variable = f"{channel.provider.upper()}_API_KEY"
+            raise InvalidRequest(f"{variable} connects this channel: unset it, or disable the channel.", param="name")
+        session.delete(channel)
+        bump("catalogue")
+    wait_until_seen(_settings())
+
+
+def _set_fields(session: Session, channel: Channel, fields: dict[str, Any]) -> None:
+    for field, value in fields.items():
+        if field == "base_url":
+            channel.base_url = _check_base_url(value) if value else None
+        elif field == "api_key":
+            _set_key(channel, value)
+        elif field == "models":
+            channel.models = _check_models(session, value) if value else None
+        elif field in ("priority", "weight"):
+            least = 1 if field == "weight" else 0
+            if type(value) is not int or not least <= value <= MAX_ORDER:
+                raise InvalidRequest(f"Must be a whole number from {least} to {MAX_ORDER}.", param=field)
+            setattr(channel, field, value)
+        else:
+            raise InvalidRequest("A channel has no such field.", param=field)
+
+
+def _set_key(channel: Channel, key: str | None) -> None:
+    if key and not PRINTABLE.fullmatch(key):  # it becomes a header
+        raise InvalidRequest("An API key is printable ASCII without spaces.", param="api_key")
+    channel.sealed_key = vault.seal(key) if key else None
+    channel.key_last_four = key[-4:] if key else None
+
+
+def _check_models(session: Session, models: dict[str, str]) -> dict[str, str]:
+    """Public names to model ids, through aliases; an empty upstream name becomes the catalogue's."""
+    found = {}
+    for public, upstream in models.items():
+        alias = session.get(Alias, public)
+        model = session.get(Model, alias.model_id if alias else public)
+        if model is None:
+            raise InvalidRequest(f"There is no model named {public!r}: add it first.", param="models")
+        if len(upstream) > 128:
+            raise InvalidRequest("An upstream's model name has at most 128 characters.", param="models")
+        found[model.id] = upstream or model.upstream_id
+    return found
+
+
+def _check_base_url(url: str) -> str:
+    """The URL without a trailing slash. Names are looked up and checked again at each connection."""
+    try:
+        parts = urlsplit(url)
+        private = _is_private(parts.hostname or "")
+        sound = parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or parts.scheme not in ("https", "http") or not parts.hostname or not PRINTABLE.fullmatch(url):
+        raise InvalidRequest("Give a URL such as https://api.openai.com/v1.", param="base_url")
+    if parts.username is not None or parts.query or parts.fragment or len(url) > 500:
+        raise InvalidRequest("A base URL has no credentials, query or fragment.", param="base_url")
+    if (parts.scheme == "http" or private) and not _settings().private_upstreams_allowed:
+        message = "Only https to public addresses; ALLOW_PRIVATE_UPSTREAMS=1 permits http and private ones."
+        raise InvalidRequest(message, param="base_url")
+    return url.rstrip("/")
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _forget_health(channel: Channel) -> None:
+    channel.health, channel.cooling_until = "unknown", None
+
+
+def _require_development() -> None:
+    if not _settings().development:
+        raise InvalidRequest("The sandbox makes answers up: production refuses it.", param="provider")
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["BRIDGE"]
+    return settings

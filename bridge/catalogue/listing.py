@@ -1,0 +1,116 @@
+"""The catalogue as pages, commands and GET /v1/models show it: every model with its price, aliases and status."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+
+from bridge.catalogue.rules import SANDBOX, channels_of
+from bridge.catalogue.seed import find_label
+from bridge.catalogue.tables import Alias, Channel, Model, Price
+from bridge.db import db, now_utc
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model as everyone may see it. Prices are nano-dollars per million tokens; status is live, degraded (all its
+    channels are cooling down), unavailable (no channel serves it) or retired."""
+
+    id: str
+    name: str
+    provider: str
+    provider_label: str
+    context_tokens: int
+    max_output_tokens: int
+    default_output_tokens: int
+    input_modalities: tuple[str, ...]
+    aliases: tuple[str, ...]
+    status: str
+    note: str | None
+    price_id: int
+    input_nanos_per_mtok: int
+    cached_nanos_per_mtok: int
+    output_nanos_per_mtok: int
+    source: str
+    checked_on: datetime.date | None
+    created_at: datetime.datetime
+
+
+def list_models() -> list[ListedModel]:
+    """All models that have a price, by provider and id, retired ones included. The sandbox's own are listed only
+    where a sandbox channel is enabled."""
+    channels = list(db.session.scalars(select(Channel)))
+    prices = newest_prices()
+    aliases = list_aliases()
+    rehearsing = any(channel.provider == SANDBOX and channel.enabled for channel in channels)
+    moment = now_utc()
+    return [
+        _list_model(model, prices[model.id], aliases.get(model.id, ()), _find_status(model, channels, moment))
+        for model in db.session.scalars(select(Model).order_by(Model.provider, Model.id))
+        if model.id in prices and (rehearsing or model.provider != SANDBOX)
+    ]
+
+
+def newest_prices() -> dict[str, Price]:
+    """Each model's price in force: its newest row."""
+    newest = select(func.max(Price.id)).group_by(Price.model_id)
+    return {price.model_id: price for price in db.session.scalars(select(Price).where(Price.id.in_(newest)))}
+
+
+def list_aliases() -> dict[str, tuple[str, ...]]:
+    """Model id -> its other names, in order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for alias in db.session.scalars(select(Alias).order_by(Alias.name)):
+        found[alias.model_id] = (*found.get(alias.model_id, ()), alias.name)
+    return found
+
+
+def sandbox_serves() -> bool:
+    """Whether some real model is answered by the sandbox alone: pages then say that its answers are made up."""
+    channels = list(db.session.scalars(select(Channel)))
+    models = db.session.scalars(select(Model).where(Model.provider != SANDBOX, Model.status == "live"))
+    for model in models:
+        serving = channels_of(model, channels)
+        if serving and all(channel.provider == SANDBOX for channel, _ in serving):
+            return True
+    return False
+
+
+def _find_status(model: Model, channels: Sequence[Channel], moment: datetime.datetime) -> str:
+    if model.status == "retired":
+        return "retired"
+    serving = channels_of(model, channels)
+    if not serving:
+        return "unavailable"
+    return "degraded" if all(_is_resting(channel, moment) for channel, _ in serving) else "live"
+
+
+def _is_resting(channel: Channel, moment: datetime.datetime) -> bool:
+    """Cooling down or out of service; a cooldown that has passed counts no more, though nobody has tried since."""
+    if channel.health not in ("cooling", "out"):
+        return False
+    return channel.cooling_until is None or channel.cooling_until > moment
+
+
+def _list_model(model: Model, price: Price, aliases: tuple[str, ...], status: str) -> ListedModel:
+    return ListedModel(
+        id=model.id,
+        name=model.name,
+        provider=model.provider,
+        provider_label=find_label(model.provider),
+        context_tokens=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        default_output_tokens=model.default_output_tokens,
+        input_modalities=tuple(model.input_modalities),
+        aliases=aliases,
+        status=status,
+        note=model.note,
+        price_id=price.id,
+        input_nanos_per_mtok=price.input_nanos_per_mtok,
+        cached_nanos_per_mtok=price.cached_nanos_per_mtok,
+        output_nanos_per_mtok=price.output_nanos_per_mtok,
+        source=price.source,
+        checked_on=price.checked_on,
+        created_at=model.created_at,
+    )

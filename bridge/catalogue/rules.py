@@ -1,0 +1,67 @@
+"""Which channels serve a model. Pure, so that routing, pages and commands can't disagree."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
+
+SANDBOX = "sandbox"
+
+
+class ModelLike(Protocol):
+    """A catalogue row or a snapshot of one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def upstream_id(self) -> str: ...
+
+
+class ChannelLike(Protocol):
+    """A channel's row or a snapshot of one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def models(self) -> dict[str, str] | None: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def weight(self) -> int: ...
+    @property
+    def enabled(self) -> bool: ...
+
+
+ChannelT = TypeVar("ChannelT", bound=ChannelLike)
+
+
+def serves(channel: ChannelLike, model: ModelLike, all_channels: Iterable[ChannelLike]) -> bool:
+    """Whether this channel, enabled or not, is one of the model's.
+
+    A list of models says so itself; without one a channel serves all models of its provider. The sandbox stands in
+    for any model that no real channel serves: a real one that is switched off still keeps it out, since nobody who
+    pauses a provider wants made-up answers instead."""
+    if channel.models is not None:
+        return model.id in channel.models
+    if channel.provider != SANDBOX:
+        return model.provider == channel.provider
+    if model.provider == SANDBOX:
+        return True
+    return not any(other.provider != SANDBOX and serves(other, model, ()) for other in all_channels)
+
+
+def find_upstream_id(channel: ChannelLike, model: ModelLike) -> str:
+    """What the channel's upstream calls the model. The sandbox knows public names only."""
+    if channel.models is not None:
+        return channel.models[model.id]
+    return model.id if channel.provider == SANDBOX else model.upstream_id
+
+
+def channels_of(model: ModelLike, channels: Sequence[ChannelT]) -> list[tuple[ChannelT, str]]:
+    """The enabled channels that serve a model, each with the upstream's name for it; lowest priority number first,
+    then the heavier, then by name. `channels` must be all there are, disabled ones included."""
+    found = [channel for channel in channels if channel.enabled and serves(channel, model, channels)]
+    found.sort(key=lambda channel: (channel.priority, -channel.weight, channel.name))
+    return [(channel, find_upstream_id(channel, model)) for channel in found]

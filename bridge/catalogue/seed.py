@@ -1,0 +1,100 @@
+"""The models a new catalogue starts with, read from bridge/data/models.toml."""
+
+import dataclasses
+import functools
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from bridge.money import parse_dollars
+
+SEED_FILE = Path(__file__).parent.parent / "data" / "models.toml"
+DEFAULT_OUTPUT_TOKENS = 4_096
+DEFAULT_THINKING_OUTPUT_TOKENS = 16_384  # thoughts count as output: a small cap would cut the answer itself
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeedPrice:
+    """Nano-dollars per million tokens that the seed file states itself, with where they come from."""
+
+    input_nanos_per_mtok: int
+    cached_nanos_per_mtok: int
+    output_nanos_per_mtok: int
+    source: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeedModel:
+    """One row of the catalogue to be, named as in `tables.Model`. Without `price`, the price list has it."""
+
+    id: str
+    name: str
+    provider: str
+    upstream_id: str
+    context_tokens: int
+    max_output_tokens: int
+    default_output_tokens: int
+    image_tokens: int
+    input_modalities: tuple[str, ...]
+    thinks: bool
+    note: str | None
+    aliases: tuple[str, ...]
+    price: SeedPrice | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeedProvider:
+    """A provider's name for people, its id in genai-prices (None: not listed there), and its models."""
+
+    label: str
+    price_list: str | None
+    models: tuple[SeedModel, ...]
+
+
+@functools.cache
+def load_seed() -> dict[str, SeedProvider]:
+    """The seed file by provider name. Read once: it is part of the program."""
+    with SEED_FILE.open("rb") as file:
+        sections = tomllib.load(file)
+    return {
+        provider: SeedProvider(
+            section["label"],
+            section.get("price_list"),
+            tuple(_read_model(provider, id_, {**section, **fields}) for id_, fields in section["models"].items()),
+        )
+        for provider, section in sections.items()
+    }
+
+
+def find_label(provider: str) -> str:
+    """A provider's name for people."""
+    seed = load_seed().get(provider)
+    return seed.label if seed else provider.capitalize()
+
+
+def _read_model(provider: str, id_: str, fields: dict[str, Any]) -> SeedModel:
+    thinks = fields.get("thinks", False)
+    default_output = DEFAULT_THINKING_OUTPUT_TOKENS if thinks else DEFAULT_OUTPUT_TOKENS
+    successor = fields.get("served_by")
+    return SeedModel(
+        id=id_,
+        name=fields["name"],
+        provider=provider,
+        upstream_id=successor or id_,
+        context_tokens=fields["context"],
+        max_output_tokens=fields["output"],
+        default_output_tokens=min(default_output, fields["output"]),
+        image_tokens=fields.get("image", 0),
+        input_modalities=tuple(fields["takes"]),
+        thinks=thinks,
+        note=f"Retired by its maker; served by {successor}" if successor else None,
+        aliases=tuple(fields.get("aliases", ())),
+        price=_read_price(fields),
+    )
+
+
+def _read_price(fields: dict[str, Any]) -> SeedPrice | None:
+    if "price" not in fields:
+        return None
+    input_, cached, output = (parse_dollars(dollars) for dollars in fields["price"])
+    return SeedPrice(input_, cached, output, fields["source"])

@@ -1,0 +1,108 @@
+"""`flask catalogue sync` and `diff`: the seed's models into the tables, and how our prices differ from the list's."""
+
+import dataclasses
+import datetime
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from bridge.catalogue.connect import connect_environment
+from bridge.catalogue.listing import newest_prices
+from bridge.catalogue.price_list import ListedPrice, find_listed_price
+from bridge.catalogue.rules import SANDBOX
+from bridge.catalogue.seed import SeedModel, SeedPrice, load_seed
+from bridge.catalogue.tables import Alias, Model, Price
+from bridge.config import Settings
+from bridge.db import db, now_utc, transaction
+from bridge.versions import bump
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Difference:
+    """A model whose price of ours is not the list's, in nano-dollars per million tokens: input, cached, output."""
+
+    model_id: str
+    ours: tuple[int, int, int]
+    our_source: str
+    listed: tuple[int, int, int]
+    listed_source: str
+
+
+def sync_catalogue(settings: Settings) -> list[str]:
+    """Add the seed's models that are missing, with price and aliases, and connect the environment's channels.
+
+    Never changes a row. Says what it did, a line each; a second run has nothing to say."""
+    try:
+        done = _add_missing(settings)
+    except IntegrityError:  # another process has just done the same
+        done = _add_missing(settings)
+    return done + connect_environment(settings)
+
+
+def list_differences(on: datetime.date | None = None) -> list[Difference]:
+    """Where the price list's price of a day (today) differs from the newest of ours, by model."""
+    on = on or now_utc().date()
+    prices = newest_prices()
+    found = []
+    for model in db.session.scalars(select(Model).order_by(Model.id)):
+        ours, listed = prices.get(model.id), find_listed_price(model.provider, model.upstream_id, on)
+        if ours and listed and _figures(ours) != _figures(listed):
+            found.append(Difference(model.id, _figures(ours), ours.source, _figures(listed), listed.source))
+    return found
+
+
+def _add_missing(settings: Settings) -> list[str]:
+    today = now_utc().date()
+    done = []
+    with transaction() as session:
+        for seed in _list_missing(session, settings):
+            price = seed.price or find_listed_price(seed.provider, seed.upstream_id, today)
+            if price is None:
+                done.append(f"Model {seed.id} is left out: no price is known for it.")
+                continue
+            _add_model(session, seed, price, today)
+            done.append(f"Model {seed.id} is added.")
+        if done:
+            bump("catalogue")
+    return done
+
+
+def _list_missing(session: Session, settings: Settings) -> list[SeedModel]:
+    """Seed models whose id names nothing yet, neither a model nor an operator's alias."""
+    taken = set(session.scalars(select(Model.id))) | set(session.scalars(select(Alias.name)))
+    return [
+        model
+        for provider, seed in load_seed().items()
+        if settings.development or provider != SANDBOX
+        for model in seed.models
+        if model.id not in taken
+    ]
+
+
+def _add_model(session: Session, seed: SeedModel, price: SeedPrice | ListedPrice, today: datetime.date) -> None:
+    """Its aliases come with a model, once: an alias that an operator removed later stays removed."""
+    fields = {field.name: getattr(seed, field.name) for field in dataclasses.fields(seed)}
+    del fields["price"], fields["aliases"]
+    session.add(Model(**{**fields, "input_modalities": list(seed.input_modalities)}))
+    session.flush()  # the rows below refer to it
+    session.add(_as_row(seed.id, price, today))
+    for name in seed.aliases:
+        if session.get(Alias, name) is None and session.get(Model, name) is None:
+            session.add(Alias(name=name, model_id=seed.id))
+
+
+def _as_row(model_id: str, price: SeedPrice | ListedPrice, today: datetime.date) -> Price:
+    input_nanos, cached_nanos, output_nanos = _figures(price)
+    return Price(
+        model_id=model_id,
+        input_nanos_per_mtok=input_nanos,
+        cached_nanos_per_mtok=cached_nanos,
+        output_nanos_per_mtok=output_nanos,
+        source=price.source,
+        checked_on=today,
+    )
+
+
+def _figures(price: Price | SeedPrice | ListedPrice) -> tuple[int, int, int]:
+    return price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok

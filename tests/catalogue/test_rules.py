@@ -1,0 +1,76 @@
+"""Which channels serve a model."""
+
+import dataclasses
+
+from bridge.catalogue.rules import channels_of, serves
+
+
+@dataclasses.dataclass
+class AModel:
+    id: str = "gpt-4o"
+    provider: str = "openai"
+    upstream_id: str = "gpt-4o-2024"
+
+
+@dataclasses.dataclass
+class AChannel:
+    name: str
+    provider: str = "openai"
+    models: dict[str, str] | None = None
+    priority: int = 1
+    weight: int = 1
+    enabled: bool = True
+
+
+SANDBOX = AChannel("sandbox", "sandbox", priority=1000)
+
+
+def names(model: AModel, *channels: AChannel) -> list[tuple[str, str]]:
+    return [(channel.name, upstream_id) for channel, upstream_id in channels_of(model, channels)]
+
+
+def test_a_channel_without_a_list_serves_its_provider_s_models_under_their_upstream_names():
+    assert names(AModel(), AChannel("a"), AChannel("b", "anthropic")) == [("a", "gpt-4o-2024")]
+
+
+def test_a_channel_with_a_list_serves_what_it_lists_under_its_own_names():
+    assert names(AModel(), AChannel("a", models={"gpt-4o": "x"}), AChannel("b", models={"o3": "o3"})) == [("a", "x")]
+
+
+def test_a_list_may_name_another_provider_s_model():
+    assert names(AModel("kimi", "moonshot"), AChannel("router", models={"kimi": "moonshot/kimi"})) == [
+        ("router", "moonshot/kimi")
+    ]
+
+
+def test_an_empty_list_serves_nothing():
+    assert names(AModel(), AChannel("a", models={})) == []
+
+
+def test_channels_come_by_priority_then_weight_then_name():
+    channels = [AChannel("c", priority=2), AChannel("b"), AChannel("a"), AChannel("heavy", weight=5)]
+    assert [name for name, _ in names(AModel(), *channels)] == ["heavy", "a", "b", "c"]
+
+
+def test_a_disabled_channel_is_not_used():
+    assert names(AModel(), AChannel("a", enabled=False)) == []
+
+
+def test_the_sandbox_stands_in_under_the_public_name():
+    assert names(AModel(), SANDBOX, AChannel("b", "anthropic")) == [("sandbox", "gpt-4o")]
+
+
+def test_the_sandbox_never_stands_beside_or_behind_a_real_channel():
+    assert names(AModel(), SANDBOX, AChannel("a")) == [("a", "gpt-4o-2024")]
+    assert names(AModel(), SANDBOX, AChannel("a", enabled=False)) == []
+
+
+def test_the_sandbox_s_own_models_are_its_own():
+    model = AModel("sandbox-429", "sandbox", "sandbox-429")
+    assert names(model, SANDBOX, AChannel("a")) == [("sandbox", "sandbox-429")]
+
+
+def test_a_sandbox_with_a_list_keeps_to_it():
+    listed = AChannel("s", "sandbox", models={"gpt-4o": "gpt-4o"})
+    assert serves(listed, AModel(), [listed, AChannel("a")])
+    assert not serves(listed, AModel("o3"), [listed])

@@ -1,0 +1,128 @@
+"""The catalogue that a newcomer gets: the page's models, their windows, and an exact price for each."""
+
+import datetime
+from types import SimpleNamespace
+
+import pytest
+
+from bridge.catalogue.price_list import _to_nanos, find_listed_price
+from bridge.catalogue.seed import SeedModel, load_seed
+
+PAGE = {
+    "gpt-4o": ("openai", 128_000),
+    "gpt-4o-mini": ("openai", 128_000),
+    "claude-3-5-sonnet-20241022": ("anthropic", 200_000),
+    "claude-3-5-haiku-20241022": ("anthropic", 200_000),
+    "gemini-1.5-pro": ("gemini", 1_000_000),
+    "gemini-1.5-flash": ("gemini", 1_000_000),
+    "gemini-2.0-flash": ("gemini", 1_000_000),
+    "deepseek-chat": ("deepseek", 64_000),
+    "deepseek-reasoner": ("deepseek", 64_000),
+    "moonshot-v1-128k": ("moonshot", 128_000),
+    "kimi-k2.5": ("moonshot", 128_000),
+}
+SUCCESSORS = {
+    "claude-3-5-sonnet-20241022": "claude-sonnet-4-5",
+    "claude-3-5-haiku-20241022": "claude-haiku-4-5",
+    "gemini-1.5-pro": "gemini-2.5-pro",
+    "gemini-1.5-flash": "gemini-2.5-flash",
+    "gemini-2.0-flash": "gemini-2.5-flash",
+    "deepseek-chat": "deepseek-v4-flash",
+    "deepseek-reasoner": "deepseek-v4-flash",
+    "moonshot-v1-128k": "kimi-k2.5",
+}
+DAY = datetime.date(2026, 11, 24)
+
+
+def all_models() -> dict[str, SeedModel]:
+    return {model.id: model for provider in load_seed().values() for model in provider.models}
+
+
+def test_the_page_s_models_are_offered_with_the_page_s_windows():
+    models = all_models()
+    assert {id_: (models[id_].provider, models[id_].context_tokens) for id_ in PAGE} == PAGE
+
+
+def test_the_page_s_short_names_are_aliases():
+    models = all_models()
+    assert models["claude-3-5-sonnet-20241022"].aliases == ("claude-3-5-sonnet",)
+    assert models["claude-3-5-haiku-20241022"].aliases == ("claude-3-5-haiku",)
+
+
+def test_a_retired_model_is_served_by_its_successor_and_says_so():
+    models = all_models()
+    assert {id_: model.upstream_id for id_, model in models.items() if model.note} == SUCCESSORS
+    assert models["gemini-1.5-pro"].note == "Retired by its maker; served by gemini-2.5-pro"
+
+
+def test_every_model_has_a_price():
+    unpriced = [
+        model.id
+        for model in all_models().values()
+        if not model.price and not find_listed_price(model.provider, model.upstream_id, DAY)
+    ]
+    assert unpriced == []
+
+
+def test_output_fits_the_window_and_pictures_cost_something():
+    for model in all_models().values():
+        assert 0 < model.default_output_tokens <= model.max_output_tokens <= model.context_tokens, model.id
+        assert ("image" in model.input_modalities) == (model.image_tokens > 0), model.id
+
+
+def test_names_are_not_used_twice():
+    models = all_models()
+    aliases = [alias for model in models.values() for alias in model.aliases]
+    assert len({*models, *aliases}) == len(models) + len(aliases)
+
+
+def test_prices_are_imported_exactly():
+    price = find_listed_price("openai", "gpt-4o", DAY)
+    assert price
+    assert (price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok) == (
+        2_500_000_000,
+        1_250_000_000,
+        10_000_000_000,
+    )
+    assert price.source == "genai-prices 0.2.3"
+
+
+def test_a_price_with_tiers_or_hours_says_which_it_is():
+    tiered, by_hour = (
+        find_listed_price("gemini", "gemini-2.5-pro", DAY),
+        find_listed_price("deepseek", "deepseek-v4-pro", DAY),
+    )
+    assert tiered
+    assert (tiered.input_nanos_per_mtok, tiered.source) == (1_250_000_000, "genai-prices 0.2.3, first tier")
+    assert by_hour
+    assert (by_hour.input_nanos_per_mtok, by_hour.source) == (660_000_000, "genai-prices 0.2.3, off-peak hours")
+
+
+def test_a_price_is_the_one_in_force_on_its_day():
+    before = find_listed_price("gemini", "gemini-3.6-flash", datetime.date(2026, 12, 31))
+    after = find_listed_price("gemini", "gemini-3.6-flash", datetime.date(2027, 1, 1))
+    assert before
+    assert after
+    assert (before.output_nanos_per_mtok, after.output_nanos_per_mtok) == (3_750_000_000, 7_500_000_000)
+
+
+def test_cached_input_without_a_price_of_its_own_costs_what_input_costs():
+    price = find_listed_price("deepseek", "deepseek-v3.2", DAY)
+    assert price
+    assert price.cached_nanos_per_mtok == price.input_nanos_per_mtok == 228_800_000
+
+
+@pytest.mark.parametrize(
+    ("provider", "upstream_id"),
+    [("openai", "no-such-model"), ("sandbox", "gpt-4o"), ("openai", "claude-sonnet-4-5"), ("openai", "whisper-1")],
+)
+def test_no_price_is_taken_from_elsewhere(provider: str, upstream_id: str):
+    assert find_listed_price(provider, upstream_id, DAY) is None
+
+
+def test_a_price_finer_than_a_nano_dollar_is_refused_not_rounded():
+    from decimal import Decimal
+
+    assert _to_nanos(SimpleNamespace(base=Decimal("0.000000001"))) == 1
+    with pytest.raises(ValueError, match="whole number"):
+        _to_nanos(Decimal("0.0000000015"))

@@ -1,0 +1,109 @@
+"""`flask catalogue sync` adds what is missing and never changes a row; `diff` shows the rest."""
+
+import datetime
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from bridge import versions
+from bridge.catalogue import sync
+from bridge.catalogue.editing import add_alias, remove_alias, set_price
+from bridge.catalogue.listing import newest_prices
+from bridge.catalogue.seed import load_seed
+from bridge.catalogue.sync import list_differences, sync_catalogue
+from bridge.catalogue.tables import Alias, Channel, Model, Price
+from bridge.config import Settings
+from bridge.db import db, transaction
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _environ: {})
+
+
+def count(table: type) -> int:
+    return db.session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def version() -> int:
+    versions.poll(db.engine)
+    return versions.number("catalogue")
+
+
+def test_a_new_catalogue_is_filled_with_models_prices_and_aliases(settings: Settings):
+    sync_catalogue(settings)
+    seeds = [model for provider in load_seed().values() for model in provider.models]
+    assert count(Model) == count(Price) == len(seeds)
+    assert db.session.get_one(Alias, "claude-3-5-sonnet").model_id == "claude-3-5-sonnet-20241022"
+    price = newest_prices()["gemini-1.5-flash"]
+    assert (price.input_nanos_per_mtok, price.output_nanos_per_mtok) == (300_000_000, 2_500_000_000)
+    assert price.source == "genai-prices 0.2.3"
+    assert price.checked_on
+    assert newest_prices()["sandbox-echo"].output_nanos_per_mtok == 0
+
+
+def test_a_second_sync_finds_nothing_to_do(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    sync_catalogue(settings)
+    before = version(), count(Price)
+    monkeypatch.setattr(sync, "find_listed_price", lambda *_: pytest.fail("the price list was opened for nothing"))
+    assert sync_catalogue(settings) == []
+    assert (version(), count(Price)) == before
+
+
+def test_sync_changes_no_row_that_is_there(settings: Settings):
+    sync_catalogue(settings)
+    with transaction() as session:
+        session.get_one(Model, "gpt-4o").context_tokens = 9_000
+        session.delete(session.get_one(Model, "o3"))
+    set_price("gpt-4o", input_nanos=7, cached_nanos=7, output_nanos=7)
+    assert sync_catalogue(settings) == ["Model o3 is added."]
+    assert db.session.get_one(Model, "gpt-4o").context_tokens == 9_000
+    assert newest_prices()["gpt-4o"].output_nanos_per_mtok == 7
+
+
+def test_an_alias_that_the_operator_removed_stays_removed(settings: Settings):
+    sync_catalogue(settings)
+    remove_alias("claude-3-5-haiku")
+    sync_catalogue(settings)
+    assert db.session.get(Alias, "claude-3-5-haiku") is None
+
+
+def test_a_name_that_the_operator_gave_away_is_left_alone(settings: Settings):
+    sync_catalogue(settings)
+    with transaction() as session:
+        session.delete(session.get_one(Model, "o3"))
+    add_alias("o3", "o4-mini")
+    assert sync_catalogue(settings) == []
+    assert db.session.get(Model, "o3") is None
+
+
+def test_a_model_without_a_price_is_left_out_and_named(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    known = sync.find_listed_price
+    monkeypatch.setattr(sync, "find_listed_price", lambda p, id_, on: None if id_ == "o3" else known(p, id_, on))
+    assert "Model o3 is left out: no price is known for it." in sync_catalogue(settings)
+    assert db.session.get(Model, "o3") is None
+
+
+def test_production_gets_neither_the_sandbox_nor_its_models(production: Flask):
+    sync_catalogue(production.config["BRIDGE"])
+    assert db.session.get(Model, "sandbox-echo") is None
+    assert db.session.get(Model, "gpt-4o")
+    assert count(Channel) == 0
+
+
+def test_diff_shows_where_a_list_price_is_not_ours(settings: Settings):
+    sync_catalogue(settings)
+    today = newest_prices()["gpt-4o"].checked_on
+    assert list_differences(today) == []
+    set_price("gpt-4o", input_nanos=1, cached_nanos=2, output_nanos=3)
+    (difference,) = list_differences(today)
+    assert (difference.model_id, difference.ours, difference.our_source) == ("gpt-4o", (1, 2, 3), "operator")
+    assert difference.listed == (2_500_000_000, 1_250_000_000, 10_000_000_000)
+
+
+def test_diff_announces_a_price_that_the_list_changes_later(settings: Settings):
+    sync_catalogue(settings)
+    set_price("gemini-3.6-flash", input_nanos=750_000_000, cached_nanos=75_000_000, output_nanos=3_750_000_000)
+    changed = [difference.model_id for difference in list_differences(datetime.date(2027, 1, 1))]
+    assert "gemini-3.6-flash" in changed
