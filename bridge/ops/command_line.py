@@ -1,0 +1,76 @@
+"""What all commands share: how they fail, and how they read money, names and moments."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from bridge.accounts.tables import Member
+from bridge.db import db
+from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError, NotFound
+from bridge.money import parse_dollars
+
+
+class Commands(AppGroup):
+    """A group whose commands fail with one line on stderr and status 1, never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            usage = f" {error.ctx.get_usage()}" if error.ctx else ""
+            raise one_line(error.format_message() + usage) from None
+        except BridgeError as error:
+            raise one_line(f"{error.message} ({error.param})" if error.param else error.message) from None
+        except MisconfiguredError as error:
+            raise one_line(str(error)) from None
+        except SQLAlchemyError as error:
+            raise one_line(f"The database refused: {getattr(error, 'orig', None) or error}") from None
+
+
+def one_line(message: str) -> click.ClickException:
+    """The exception that click prints as `Error: message` on stderr before it exits with 1."""
+    return click.ClickException(" ".join(message.split()))
+
+
+def find_member(email: str) -> Member:
+    """By e-mail, in any case. Raises NotFound."""
+    member = db.session.scalar(select(Member).where(Member.email == email.strip().lower()))
+    if member is None:
+        raise NotFound(f"Nobody signs in as {email}.")
+    return member
+
+
+def read_dollars(text: str, param: str) -> int:
+    """Nano-dollars. Raises InvalidRequest."""
+    try:
+        return parse_dollars(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{error}.", param=param) from None
+
+
+def read_moment(text: str) -> datetime.datetime:
+    """An ISO 8601 date or time; without an offset it is UTC. Raises InvalidRequest."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(f"{text!r} is no ISO 8601 date or time.", param="expires") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
+def read_list(text: str | None) -> list[str] | None:
+    """`A,B` as a list; None stays None."""
+    return [item.strip() for item in text.split(",") if item.strip()] if text is not None else None
+
+
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Rows under their heading, in columns as wide as what is in them."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

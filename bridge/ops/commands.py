@@ -1,0 +1,163 @@
+"""The operator's commands: `flask account`, `key` and `ledger` here, the catalogue's in `commands_catalogue.py`."""
+
+import secrets
+import sys
+
+import click
+import msgspec
+from flask import Flask
+from sqlalchemy import select
+
+from bridge.accounts.keys import find_any_key, issue_key, revoke_key
+from bridge.accounts.sign_in import AddressTaken, create_account
+from bridge.accounts.tables import Account, Key, Member
+from bridge.db import db
+from bridge.errors import InvalidRequest
+from bridge.ledger.check import check_ledger, export_ledger
+from bridge.ledger.ledger import credit, find_balance
+from bridge.money import format_dollars
+from bridge.ops.command_line import Commands, find_member, print_table, read_dollars, read_list, read_moment
+from bridge.ops.commands_catalogue import catalogue_commands, channel_commands, model_commands, vault_commands
+
+account_commands = Commands("account", help="Who pays: accounts and their money.")
+key_commands = Commands("key", help="API keys.")
+ledger_commands = Commands("ledger", help="The books.")
+
+
+def register(app: Flask) -> None:
+    """Add the commands to `flask`."""
+    for group in (account_commands, key_commands, ledger_commands):
+        app.cli.add_command(group)
+    for group in (channel_commands, model_commands, catalogue_commands, vault_commands):
+        app.cli.add_command(group)
+
+
+@account_commands.command("create")
+@click.argument("email")
+@click.option("--password", help="Without it one is made up and printed.")
+@click.option("--operator", is_flag=True, help="May enter /admin.")
+def create(email: str, password: str | None, operator: bool) -> None:
+    """Create an account and the member who signs in to it. The last line is the account's id."""
+    chosen = password or secrets.token_urlsafe(15)
+    try:
+        member = create_account(email, chosen, is_operator=operator)
+    except (AddressTaken, ValueError) as error:
+        raise InvalidRequest(str(error)) from None
+    click.echo(f"Created an account for {member.email}{', an operator' if operator else ''}.")
+    if not password:
+        click.echo(f"Password: {chosen}")
+    click.echo(member.account_id)
+
+
+@account_commands.command("credit")
+@click.argument("email")
+@click.argument("dollars")
+@click.option("--note", help="The reason, kept in the journal.")
+def credit_account(email: str, dollars: str, note: str | None) -> None:
+    """Add money to an account."""
+    amount_nanos = read_dollars(dollars, "dollars")
+    member = find_member(email)
+    credit(member.account_id, amount_nanos, source="operator", note=note, made_by="command")
+    balance = find_balance(member.account_id)
+    click.echo(
+        f"Credited ${format_dollars(amount_nanos, 2)} to {member.email}; "
+        f"the balance is ${format_dollars(balance.balance_nanos, 2)}."
+    )
+
+
+@account_commands.command("show")
+@click.argument("email")
+def show(email: str) -> None:
+    """Show an account's balance, holds and keys."""
+    member = find_member(email)
+    account = db.session.get_one(Account, member.account_id)
+    balance = find_balance(account.id)
+    click.echo(f"Account:   {account.id} ({account.status})")
+    click.echo(f"Member:    {member.email}{' (operator)' if member.is_operator else ''}")
+    click.echo(f"Balance:   ${format_dollars(balance.balance_nanos, 2)}")
+    click.echo(f"Held:      ${format_dollars(balance.held_nanos, 2)}")
+    click.echo(f"Available: ${format_dollars(balance.available_nanos, 2)}")
+    keys = list(db.session.scalars(select(Key).where(Key.account_id == account.id).order_by(Key.id)))
+    if not keys:
+        click.echo("Keys:      none")
+        return
+    heading = ("KEY", "NAME", "ENDS IN", "STATE", "RPM", "TPM", "CONCURRENCY", "BUDGET", "EXPIRES")
+    print_table([heading, *(_describe_key(key) for key in keys)])
+
+
+def _describe_key(key: Key) -> tuple[str, ...]:
+    state = "revoked" if key.revoked_at else "disabled" if key.disabled_at else "active"
+    limits = ("-" if limit is None else str(limit) for limit in (key.rpm, key.tpm, key.concurrency))
+    budget = "-" if key.budget_nanos is None else f"${format_dollars(key.budget_nanos, 2)} {key.budget_period}"
+    expires = key.expires_at.isoformat() if key.expires_at else "-"
+    return (str(key.id), key.name, key.last_four, state, *limits, budget, expires)
+
+
+@key_commands.command("issue")
+@click.argument("email")
+@click.option("--name", default="Untitled")
+@click.option("--rpm", type=click.IntRange(0), help="Requests per minute; 0 is no limit.")
+@click.option("--tpm", type=click.IntRange(0), help="Tokens per minute; 0 is no limit.")
+@click.option("--concurrency", type=click.IntRange(0), help="Requests at once; 0 is no limit.")
+@click.option("--budget", help="Dollars that the key may spend.")
+@click.option("--budget-period", type=click.Choice(["day", "week", "month", "total"]), default="total")
+@click.option("--models", help="The only models it may use: A,B.")
+@click.option("--addresses", help="The only addresses or networks it works from: A,B.")
+@click.option("--expires", help="ISO 8601; UTC unless it says otherwise.")
+def issue(
+    email: str,
+    name: str,
+    rpm: int | None,
+    tpm: int | None,
+    concurrency: int | None,
+    budget: str | None,
+    budget_period: str,
+    models: str | None,
+    addresses: str | None,
+    expires: str | None,
+) -> None:
+    """Issue a key. The last line is the key, this once."""
+    member = find_member(email)
+    issued = issue_key(
+        member.account_id,
+        name=name,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        budget_nanos=None if budget is None else read_dollars(budget, "budget"),
+        budget_period=budget_period,
+        models=read_list(models),
+        addresses=read_list(addresses),
+        expires_at=None if expires is None else read_moment(expires),
+    )
+    click.echo(f"Issued key {issued.key.id} ({issued.key.name}) for {member.email}. It is shown this once:")
+    click.echo(issued.secret)
+
+
+@key_commands.command("revoke")
+@click.argument("key_or_id")
+def revoke(key_or_id: str) -> None:
+    """Revoke a key, named by itself or its id: when this returns, every worker refuses it."""
+    key = find_any_key(key_or_id)
+    revoke_key(key.account_id, key.id)
+    email = db.session.scalar(select(Member.email).where(Member.account_id == key.account_id).order_by(Member.id))
+    click.echo(f"Revoked key {key.id} ({key.name}, ends in {key.last_four}) of {email}.")
+    click.echo(key.id)
+
+
+@ledger_commands.command("check")
+def check() -> None:
+    """Recompute every balance from its records; exits with 1 on any difference."""
+    differences = check_ledger()
+    for difference in differences:
+        click.echo(difference, err=True)
+    if differences:
+        sys.exit(1)
+    click.echo("The ledger is exact: every balance and every hold adds up.")
+
+
+@ledger_commands.command("export")
+def export() -> None:
+    """Print requests, credits and balances as JSON, one object a line."""
+    for record in export_ledger():
+        click.echo(msgspec.json.encode(record))

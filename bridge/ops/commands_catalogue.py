@@ -1,0 +1,231 @@
+"""The commands for channels, models, the catalogue's seed and the vault."""
+
+import os
+import sys
+
+import click
+from flask import current_app
+from sqlalchemy import select
+
+from bridge import vault
+from bridge.catalogue import editing
+from bridge.catalogue.listing import list_models
+from bridge.catalogue.sync import list_differences, sync_catalogue
+from bridge.catalogue.tables import Channel
+from bridge.catalogue.testing import test_channel
+from bridge.db import transaction
+from bridge.errors import InvalidRequest
+from bridge.money import format_dollars
+from bridge.ops.command_line import Commands, print_table, read_dollars, read_list
+
+channel_commands = Commands("channel", help="Upstreams with the operator's keys.")
+model_commands = Commands("model", help="Models, prices and aliases.")
+catalogue_commands = Commands("catalogue", help="The models we start with, and their list prices.")
+vault_commands = Commands("vault", help="The stored provider keys.")
+
+
+@channel_commands.command("add")
+@click.argument("name")
+@click.option("--provider", required=True, help="openai speaks to everything of its dialect.")
+@click.option("--base-url", help="Where the provider's SDK would point; without it, the provider's own.")
+@click.option("--api-key", help="Other users of this machine can see it; --api-key-env hides it.")
+@click.option("--api-key-env", help="The environment variable that holds the key.")
+@click.option("--models", help="PUBLIC=UPSTREAM,…; without it, all models of the provider.")
+@click.option("--priority", default=1, show_default=True, help="Lower numbers are tried first.")
+@click.option("--weight", default=1, show_default=True, help="Share among channels of one priority.")
+def add_channel(
+    name: str,
+    provider: str,
+    base_url: str | None,
+    api_key: str | None,
+    api_key_env: str | None,
+    models: str | None,
+    priority: int,
+    weight: int,
+) -> None:
+    """Connect an upstream. The last line is the channel's name."""
+    if api_key_env:
+        api_key = os.environ.get(api_key_env)  # no setting of ours: the operator names the variable
+        if not api_key:
+            raise InvalidRequest(f"{api_key_env} is not set.", param="api_key_env")
+    channel = editing.add_channel(
+        name,
+        provider,
+        base_url=base_url,
+        api_key=api_key,
+        models=_read_models(models),
+        priority=priority,
+        weight=weight,
+    )
+    click.echo(f"Added channel {channel.name}: {channel.provider}, {_describe_models(channel)}.")
+    click.echo(channel.name)
+
+
+def _read_models(text: str | None) -> dict[str, str] | None:
+    """`PUBLIC=UPSTREAM` pairs; a bare `PUBLIC` takes the catalogue's upstream name."""
+    pairs = (item.partition("=") for item in read_list(text) or ())
+    return {public.strip(): upstream.strip() for public, _, upstream in pairs} or None
+
+
+def _describe_models(channel: Channel) -> str:
+    if channel.models is None:
+        return "all models of its provider"
+    return ", ".join(f"{public}={upstream}" for public, upstream in channel.models.items())
+
+
+@channel_commands.command("list")
+def list_channels() -> None:
+    """List the channels in the order in which they are tried."""
+    rows = [("CHANNEL", "PROVIDER", "STATE", "HEALTH", "PRIORITY", "WEIGHT", "KEY", "BASE URL", "MODELS")]
+    for channel in editing.list_channels():
+        rows.append(
+            (
+                channel.name,
+                channel.provider,
+                "enabled" if channel.enabled else "disabled",
+                channel.health,
+                str(channel.priority),
+                str(channel.weight),
+                f"…{channel.key_last_four}" if channel.key_last_four else "-",
+                channel.base_url or "-",
+                _describe_models(channel),
+            )
+        )
+    print_table(rows)
+
+
+@channel_commands.command("test")
+@click.argument("name")
+def test(name: str) -> None:
+    """Send one small request through a channel; exits with 1 if it isn't answered."""
+    result = test_channel(name)
+    click.echo(f"{result.detail} {result.took_ms} ms", err=not result.ok)
+    if result.text:
+        click.echo(result.text)
+    if not result.ok:
+        sys.exit(1)
+
+
+@channel_commands.command("disable")
+@click.argument("name")
+def disable(name: str) -> None:
+    """Stop using a channel; running requests end on it."""
+    editing.set_channel_enabled(name, False)
+    click.echo(f"Disabled channel {name}.")
+
+
+@channel_commands.command("enable")
+@click.argument("name")
+def enable(name: str) -> None:
+    """Use a channel again."""
+    editing.set_channel_enabled(name, True)
+    click.echo(f"Enabled channel {name}.")
+
+
+@channel_commands.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Forget a channel and its key."""
+    editing.remove_channel(name)
+    click.echo(f"Removed channel {name}.")
+
+
+@model_commands.command("add")
+@click.argument("id_", metavar="ID")
+@click.option("--input-price", required=True, help="Dollars per million tokens.")
+@click.option("--output-price", required=True, help="Dollars per million tokens.")
+@click.option("--cached-price", help="Of cached input; without it, the input's price.")
+@click.option("--context", required=True, type=int, help="Tokens.")
+@click.option("--max-output", type=int, help="Tokens; without it, 16384 or the context.")
+@click.option("--provider", default="openai", show_default=True, help="Its channels without a list serve it.")
+@click.option("--name", help="For people; without it, the id.")
+def add_model(
+    id_: str,
+    input_price: str,
+    output_price: str,
+    cached_price: str | None,
+    context: int,
+    max_output: int | None,
+    provider: str,
+    name: str | None,
+) -> None:
+    """Offer a model. The last line is its id."""
+    model = editing.add_model(
+        id_,
+        provider=provider,
+        input_price_nanos=read_dollars(input_price, "input_price"),
+        output_price_nanos=read_dollars(output_price, "output_price"),
+        cached_price_nanos=None if cached_price is None else read_dollars(cached_price, "cached_price"),
+        context_tokens=context,
+        max_output_tokens=max_output,
+        name=name,
+    )
+    click.echo(f"Added model {model.id} with {context} tokens of context.")
+    click.echo(model.id)
+
+
+@model_commands.command("alias")
+@click.argument("name")
+@click.argument("id_", metavar="ID")
+def alias(name: str, id_: str) -> None:
+    """Give a model another name."""
+    editing.add_alias(name, id_)
+    click.echo(f"{name} now means {id_}.")
+
+
+@model_commands.command("list")
+def list_all_models() -> None:
+    """List the models with their prices, in dollars per million tokens."""
+    rows = [("MODEL", "PROVIDER", "STATUS", "CONTEXT", "INPUT", "CACHED", "OUTPUT", "ALIASES", "NOTE")]
+    for model in list_models():
+        rows.append(
+            (
+                model.id,
+                model.provider_label,
+                model.status,
+                str(model.context_tokens),
+                format_dollars(model.input_nanos_per_mtok, 2),
+                format_dollars(model.cached_nanos_per_mtok, 2),
+                format_dollars(model.output_nanos_per_mtok, 2),
+                ", ".join(model.aliases) or "-",
+                model.note or "-",
+            )
+        )
+    print_table(rows)
+
+
+@catalogue_commands.command("sync")
+def sync() -> None:
+    """Add what is missing and connect the environment's keys; never changes a model or a price."""
+    for line in sync_catalogue(current_app.config["BRIDGE"]) or ["Nothing is missing."]:
+        click.echo(line)
+
+
+@catalogue_commands.command("diff")
+def diff() -> None:
+    """Show where the list prices differ from ours, in dollars per million tokens."""
+    differences = list_differences()
+    if not differences:
+        click.echo("No price differs from its list price.")
+        return
+    rows: list[tuple[str, ...]] = [("MODEL", "INPUT", "CACHED", "OUTPUT", "SOURCE")]
+    for difference in differences:
+        for figures, source in (
+            (difference.ours, f"ours: {difference.our_source}"),
+            (difference.listed, f"list: {difference.listed_source}"),
+        ):
+            rows.append((difference.model_id, *(format_dollars(nanos, 2) for nanos in figures), source))
+    print_table(rows)
+
+
+@vault_commands.command("rotate")
+def rotate() -> None:
+    """Seal all provider keys anew under the first of FERNET_KEYS; afterwards the others can go."""
+    with transaction() as session:
+        sealed = list(session.scalars(select(Channel).where(Channel.sealed_key.is_not(None)).with_for_update()))
+        for channel in sealed:
+            if channel.sealed_key:
+                vault.unseal(channel.sealed_key)  # says so if no master key fits
+                channel.sealed_key = vault.reseal(channel.sealed_key)
+    keys = "key" if len(sealed) == 1 else "keys"
+    click.echo(f"Sealed {len(sealed)} provider {keys} under the newest master key.")

@@ -1,0 +1,268 @@
+"""The operator's commands: what they do, what they print, and how they fail."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from cryptography.fernet import Fernet
+from flask import Flask
+from sqlalchemy import select
+
+from bridge import vault
+from bridge.accounts.keys import read_caller
+from bridge.accounts.sign_in import sign_in
+from bridge.accounts.tables import Key
+from bridge.catalogue.editing import find_channel
+from bridge.catalogue.tables import Channel, Model
+from bridge.catalogue.testing import ChannelTest
+from bridge.db import db
+from bridge.ledger.tables import Balance, Entry
+from bridge.ops import commands, commands_catalogue
+from tests.catalogue.small_app import drop_app, make_app
+
+EMAIL = "ada@example.com"
+Run = Callable[..., list[str]]
+Fail = Callable[..., str]
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _environ: {})
+    app = make_app(tmp_path)
+    commands.register(app)
+    with app.app_context():
+        yield app
+    drop_app(app)
+
+
+def call(app: Flask, *arguments: str) -> Result:
+    result = app.test_cli_runner().invoke(args=list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture
+def run(app: Flask) -> Run:
+    """Runs a command that succeeds; its lines."""
+
+    def run(*arguments: str) -> list[str]:
+        result = call(app, *arguments)
+        assert (result.exit_code, result.stderr) == (0, "")
+        return result.stdout.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def fail(app: Flask) -> Fail:
+    """Runs a command that fails as promised: status 1, one line on stderr, nothing else; that line."""
+
+    def fail(*arguments: str) -> str:
+        result = call(app, *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        (line,) = result.stderr.splitlines()
+        return line
+
+    return fail
+
+
+@pytest.fixture
+def account(run: Run) -> int:
+    """Ada's account."""
+    return int(run("account", "create", EMAIL, "--password", "correct horse battery")[-1])
+
+
+def test_an_account_is_created_with_the_password_given(run: Run, account: int):
+    member = sign_in(EMAIL, "correct horse battery")
+    assert (member.account_id, member.is_operator) == (account, False)
+
+
+def test_an_operator_s_password_is_made_up_and_printed_when_none_is_given(run: Run):
+    first, second, last = run("account", "create", "Op@example.com", "--operator")
+    assert first == "Created an account for op@example.com, an operator."
+    member = sign_in("op@example.com", second.removeprefix("Password: "))
+    assert member.is_operator
+    assert int(last) == member.account_id
+
+
+def test_an_address_that_is_taken_or_wrong_is_refused(account: int, fail: Fail):
+    assert "already" in fail("account", "create", EMAIL)
+    assert fail("account", "create", "no address").startswith("Error: ")
+    assert "characters" in fail("account", "create", "b@example.com", "--password", "short")
+
+
+def test_credit_reaches_the_balance_to_the_nano_with_a_reason(run: Run, account: int):
+    run("account", "credit", EMAIL, "10.00", "--note", "welcome")
+    (line,) = run("account", "credit", EMAIL.upper(), "$0.000000001")
+    assert line == f"Credited $0.000000001 to {EMAIL}; the balance is $10.000000001."
+    assert db.session.get_one(Balance, account).balance_nanos == 10_000_000_001
+    entry = db.session.scalars(select(Entry).order_by(Entry.id)).first()
+    assert entry
+    assert (entry.source, entry.note, entry.made_by) == ("operator", "welcome", "command")
+
+
+@pytest.mark.parametrize("amount", ["0", "ten", "1.0000000001", "1e3"])
+def test_an_amount_that_is_none_is_refused(account: int, fail: Fail, amount: str):
+    assert fail("account", "credit", EMAIL, amount).startswith("Error: ")
+    assert db.session.scalars(select(Entry)).all() == []
+
+
+def test_show_tells_balance_holds_and_keys(run: Run, account: int):
+    assert run("account", "show", EMAIL)[-1] == "Keys:      none"
+    run("account", "credit", EMAIL, "3")
+    run("key", "issue", EMAIL, "--name", "laptop", "--rpm", "10", "--budget", "2.50")
+    text = "\n".join(run("account", "show", EMAIL))
+    for part in ("Balance:   $3.00", "Held:      $0.00", "Available: $3.00", "laptop", "10", "$2.50 total", "active"):
+        assert part in text
+
+
+def test_a_key_is_issued_with_its_limits_alone_on_the_last_line(run: Run, account: int):
+    run("model", "add", "gpt-4o", "--input-price", "1", "--output-price", "1", "--context", "1000")
+    lines = run(
+        *("key", "issue", EMAIL, "--name", "ci", "--rpm", "10", "--tpm", "20000", "--concurrency", "3"),
+        *("--budget", "5", "--models", "gpt-4o", "--expires", "2999-01-01"),
+    )
+    caller = read_caller(lines[-1])
+    assert caller
+    assert (caller.account_id, caller.key_name) == (account, "ci")
+    assert (caller.rpm, caller.tpm, caller.concurrency) == (10, 20_000, 3)
+    assert (caller.budget_nanos, caller.budget_period) == (5_000_000_000, "total")
+    assert caller.models == frozenset({"gpt-4o"})
+    assert str(caller.expires_at) == "2999-01-01 00:00:00+00:00"
+
+
+def test_a_key_with_nonsense_in_it_is_refused(account: int, fail: Fail):
+    assert "ISO 8601" in fail("key", "issue", EMAIL, "--expires", "tomorrow")
+    assert "budget" in fail("key", "issue", EMAIL, "--budget", "much")
+    assert "--rpm" in fail("key", "issue", EMAIL, "--rpm", "many")
+    assert "Nobody" in fail("key", "issue", "nobody@example.com")
+    assert db.session.scalars(select(Key)).all() == []
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_a_key_is_revoked_by_itself_or_by_its_id(run: Run, fail: Fail, account: int, by_id: bool):
+    secret = run("key", "issue", EMAIL)[-1]
+    key = db.session.scalars(select(Key)).one()
+    assert run("key", "revoke", str(key.id) if by_id else secret)[-1] == str(key.id)
+    assert read_caller(secret) is None
+    assert "no such key" in fail("key", "revoke", secret)
+
+
+@pytest.mark.parametrize("name", ["sk-unknown", "7", "99999999999999999999", "%"])
+def test_an_unknown_key_is_said_to_be_unknown(account: int, fail: Fail, name: str):
+    assert "no such key" in fail("key", "revoke", name)
+
+
+def test_a_channel_is_added_listed_disabled_enabled_and_removed(run: Run, fail: Fail, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MY_KEY", "sk-provider-4321")
+    run("model", "add", "gpt-4o", "--input-price", "1", "--output-price", "1", "--context", "1000")
+    lines = run(
+        *("channel", "add", "main", "--provider", "openai", "--base-url", "https://x.example/v1"),
+        *("--api-key-env", "MY_KEY", "--models", "gpt-4o=x/gpt", "--priority", "2", "--weight", "3"),
+    )
+    assert lines[-1] == "main"
+    channel = find_channel("main")
+    assert (channel.models, channel.priority, channel.weight) == ({"gpt-4o": "x/gpt"}, 2, 3)
+    listing = "\n".join(run("channel", "list"))
+    assert "…4321" in listing
+    assert "sk-provider" not in listing
+    assert "gpt-4o=x/gpt" in listing
+    run("channel", "disable", "main")
+    assert "disabled" in run("channel", "list")[1]
+    run("channel", "enable", "main")
+    assert "enabled" in run("channel", "list")[1]
+    run("channel", "remove", "main")
+    assert db.session.scalars(select(Channel)).all() == []
+    assert "no channel" in fail("channel", "remove", "main")
+
+
+def test_a_channel_that_could_not_work_is_refused(fail: Fail):
+    assert "NO_SUCH_KEY" in fail("channel", "add", "a", "--provider", "openai", "--api-key-env", "NO_SUCH_KEY")
+    assert "providers are" in fail("channel", "add", "a", "--provider", "nobody", "--api-key", "k")
+    assert "no model" in fail("channel", "add", "a", "--provider", "openai", "--api-key", "k", "--models", "x=y")
+    assert "--provider" in fail("channel", "add", "a")
+
+
+def test_a_channel_s_test_tells_what_came_of_it(app: Flask, run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(commands_catalogue, "test_channel", lambda _: ChannelTest(True, "m answered.", 12, "Hello."))
+    assert run("channel", "test", "main") == ["m answered. 12 ms", "Hello."]
+    monkeypatch.setattr(commands_catalogue, "test_channel", lambda _: ChannelTest(False, "m did not.", 12, ""))
+    result = call(app, "channel", "test", "main")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "m did not. 12 ms\n")
+
+
+def test_a_model_is_added_named_and_listed(run: Run, fail: Fail):
+    arguments = ("--input-price", "2.50", "--output-price", "10", "--cached-price", "1.25", "--context", "128000")
+    assert run("model", "add", "new", *arguments, "--max-output", "8000")[-1] == "new"
+    run("model", "alias", "best", "new")
+    heading, line = run("model", "list")
+    assert heading.split() == ["MODEL", "PROVIDER", "STATUS", "CONTEXT", "INPUT", "CACHED", "OUTPUT", "ALIASES", "NOTE"]
+    assert line.split() == ["new", "OpenAI", "unavailable", "128000", "2.50", "1.25", "10.00", "best", "-"]
+    assert db.session.get_one(Model, "new").max_output_tokens == 8_000
+    assert "already" in fail("model", "add", "new", *arguments)
+    assert "no model" in fail("model", "alias", "other", "nothing")
+    assert "dollars" in fail("model", "add", "x", "--input-price", "free", "--output-price", "1", "--context", "1")
+
+
+def test_the_catalogue_is_synced_once_and_compared(run: Run):
+    assert "Model gpt-4o is added." in run("catalogue", "sync")
+    assert run("catalogue", "sync") == ["Nothing is missing."]
+    assert run("catalogue", "diff") == ["No price differs from its list price."]
+    with db.session.begin_nested():
+        db.session.get_one(Model, "gpt-4o").upstream_id = "gpt-4o-mini"
+    db.session.commit()
+    lines = run("catalogue", "diff")
+    assert [line.split()[:4] for line in lines[1:]] == [
+        ["gpt-4o", "2.50", "1.25", "10.00"],
+        ["gpt-4o", "0.15", "0.075", "0.60"],
+    ]
+
+
+def test_the_ledger_is_checked_and_a_difference_exits_with_1(app: Flask, run: Run, account: int):
+    run("account", "credit", EMAIL, "1")
+    assert "exact" in run("ledger", "check")[0]
+    db.session.get_one(Balance, account).balance_nanos += 1
+    db.session.commit()
+    result = call(app, "ledger", "check")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "0.000000001" in result.stderr
+
+
+def test_the_ledger_is_exported_as_one_json_object_a_line(run: Run, account: int):
+    run("account", "credit", EMAIL, "1.5")
+    records = [json.loads(line) for line in run("ledger", "export")]
+    assert [record["type"] for record in records] == ["credit", "balance"]
+    assert records[0]["amount_nanos"] == records[1]["balance_nanos"] == 1_500_000_000
+    assert {record["account"] for record in records} == {EMAIL}
+
+
+def test_rotation_seals_provider_keys_under_the_newest_master_key(run: Run, app: Flask):
+    run("channel", "add", "main", "--provider", "openai", "--api-key", "sk-provider")
+    old, new = app.config["BRIDGE"].fernet_keys, Fernet.generate_key().decode()
+    vault.open_vault([new, old])
+    assert run("vault", "rotate") == ["Sealed 1 provider key under the newest master key."]
+    vault.open_vault([new])
+    db.session.expire_all()
+    assert vault.unseal(str(find_channel("main").sealed_key)) == "sk-provider"
+
+
+def test_rotation_without_the_old_master_key_changes_nothing(run: Run, fail: Fail):
+    run("channel", "add", "main", "--provider", "openai", "--api-key", "sk-provider")
+    before = find_channel("main").sealed_key
+    vault.open_vault([Fernet.generate_key().decode()])
+    assert "FERNET_KEYS" in fail("vault", "rotate")
+    db.session.expire_all()
+    assert find_channel("main").sealed_key == before
+
+
+def test_a_database_that_is_not_there_is_one_line(app: Flask, fail: Fail):
+    db.drop_all()
+    assert "database" in fail("account", "show", EMAIL)
+
+
+def test_a_missing_argument_is_one_line_with_the_usage(fail: Fail):
+    assert "EMAIL" in fail("account", "show")
+    assert "Usage: " in fail("account", "show")
+    assert "No such command" in fail("account", "nonsense")
