@@ -17,11 +17,9 @@ from whitenoise import WhiteNoise
 
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
-from bridge.dashboard import error_pages, filters
-from bridge.dashboard.door import dashboard
-from bridge.dashboard.public import public
+from bridge.dashboard import door, error_pages, filters, public, welcome
+from bridge.dashboard import keys, overview, usage  # noqa: F401 - each hangs its pages on the door
 from bridge.dashboard.snippets import base_url, highlight
-from bridge.dashboard.welcome import THEMES, load_visitor, welcome
 from bridge.extensions import login_manager
 from bridge.ledger import ledger
 
@@ -49,8 +47,8 @@ def register(app: Flask) -> None:
         MAX_CONTENT_LENGTH=2**20,
         MAX_FORM_MEMORY_SIZE=2**18,
     )
-    login_manager.user_loader(load_visitor)
-    for blueprint in (public, welcome, dashboard):
+    login_manager.user_loader(welcome.load_visitor)
+    for blueprint in (public.public, welcome.welcome, door.dashboard):
         app.register_blueprint(blueprint)
     filters.register(app)
     error_pages.register(app)
@@ -82,11 +80,11 @@ def page_context() -> dict[str, Any]:
     """What every template may use. What costs a query is a function: pages that do not show it do not pay for it."""
     settings: Settings = current_app.config["BRIDGE"]
     theme = request.cookies.get("theme", "auto")
-    theme = theme if theme in THEMES else "auto"
+    theme = theme if theme in welcome.THEMES else "auto"
     signed_in = is_signed_in()
     return {
         "theme": theme,
-        "next_theme": THEMES[(THEMES.index(theme) + 1) % len(THEMES)],
+        "next_theme": welcome.theme_after(theme),
         "signed_in": signed_in,
         "shell": "base.html" if signed_in else "public.html",
         "signup_mode": settings.signup_mode,

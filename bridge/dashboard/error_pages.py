@@ -44,7 +44,7 @@ def give_request_id() -> None:
 
 
 def show_error(status: int, title: str, text: str, headers: dict[str, str] | None = None) -> Response:
-    page = render_template("errors/error.html", status=status, title=title, text=text)
+    page = render_template("errors/error.html", status=status, title=title, text=text, sandbox_serves=lambda: False)
     return make_response(page, status, headers or {})
 
 

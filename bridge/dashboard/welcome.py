@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Blueprint, current_app, flash, redirect, render_template, request, session
+from flask import Blueprint, current_app, flash, g, redirect, render_template, request, session
 from flask_login import UserMixin, current_user, login_user, logout_user
 from werkzeug.wrappers import Response
 
@@ -48,7 +48,7 @@ class Visitor(UserMixin):  # type: ignore[misc]
 def load_visitor(session_id: str) -> Visitor | None:
     """The visitor of a session cookie, or None when the session is over."""
     member_id, _, number = session_id.partition(":")
-    if not (member_id.isdecimal() and number.isdecimal()):
+    if g.get("plain") or not (member_id.isdecimal() and number.isdecimal()):  # plain: the database has just failed
         return None
     member = find_member(int(member_id), int(number))
     return Visitor(member) if member else None
@@ -68,6 +68,10 @@ def local_path(target: str | None, default: str = "/dashboard/") -> str:
         target.startswith("/") and not target.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
     )
     return target.rstrip("?") if on_this_site and target.isprintable() and "\\" not in target else default
+
+
+def theme_after(theme: str) -> str:
+    return THEMES[(THEMES.index(theme) + 1) % len(THEMES)]
 
 
 def _email_asked() -> str:
@@ -133,8 +137,8 @@ def sign_up() -> Response | tuple[str, int]:
     if errors:
         credit = _settings().signup_credit_nanos
         return render_template("public/sign_up.html", errors=errors, email=email, credit_nanos=credit), 400
-    _give_starting_credit(member.account_id)
     _begin_session(member)
+    _give_starting_credit(member.account_id)
     return redirect("/dashboard/", 303)
 
 
