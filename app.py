@@ -17,6 +17,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or read_settings()
     vault.open_vault(settings.fernet_key_list)
     versions.watch_versions(settings)
+    versions.watch_versions(settings)
     app = Flask(__name__)
     configure(app, settings)
     csrf.init_app(app)
@@ -30,7 +31,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     api = Flask("bridge.v1", static_folder=None, template_folder=None)
     configure(api, settings)
-    v1.register(api, settings)
+    app.extensions["bridge_services"] = v1.register(api, settings, limiter.storage)
+    app.extensions["bridge_api"] = api
     app.wsgi_app = v1.dispatch(app.wsgi_app, api)  # type: ignore[method-assign]
     if settings.trust_proxy:
         hops = settings.trust_proxy
@@ -48,7 +50,7 @@ def configure(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_SECURE=not settings.development,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        RATELIMIT_STORAGE_URI="memory://",
+        RATELIMIT_STORAGE_URI=storage_uri(settings.redis_url),
     )
     db.init_app(app)
     with app.app_context():

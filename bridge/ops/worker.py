@@ -1,0 +1,72 @@
+"""What runs in every worker beside its requests: the look at the versions, the sweeper, the notes, the drain's watch."""
+
+import time
+from typing import Any
+
+import gevent
+import sqlalchemy as sa
+import structlog
+from flask import Flask
+
+from bridge import versions
+from bridge.db import db
+from bridge.ledger.sweep import sweep
+from bridge.v1.services import Services
+
+NOTES_EVERY_SECONDS = 2.0
+DRAIN_LOOK_SECONDS = 0.25
+log = structlog.get_logger()
+
+
+def start(app: Flask, gunicorn_worker: Any = None) -> None:
+    """Start the background greenlets of this process. Called once, after the fork."""
+    services: Services = app.extensions["bridge_services"]
+    settings = services.settings
+    with app.app_context():
+        versions.poll(db.engine)
+    every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
+    every(app, settings.sweep_seconds, lambda: sweep(services.writer), at_once=True)
+    every(app, NOTES_EVERY_SECONDS, lambda: write_notes(services))
+    if gunicorn_worker is not None:
+        gevent.spawn(_watch_drain, services, gunicorn_worker)
+
+
+def stop(app: Flask) -> None:
+    """Write what is still noted, and close the ledger's connection."""
+    services: Services = app.extensions["bridge_services"]
+    with app.app_context():
+        try:
+            write_notes(services)
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("notes_lost", error=type(error).__name__)
+    services.writer.close()
+
+
+def every(app: Flask, seconds: float, task: Any, at_once: bool = False) -> None:
+    """Run the task again and again in a greenlet; what goes wrong once is said, and tried again next time."""
+
+    def run() -> None:
+        if not at_once:
+            gevent.sleep(seconds)
+        while True:
+            try:
+                with app.app_context():
+                    task()
+            except Exception:
+                log.exception("background_task_failed", task=getattr(task, "__qualname__", ""))
+            gevent.sleep(seconds)
+
+    gevent.spawn(run)
+
+
+def write_notes(services: Services) -> None:
+    """Channels' health and keys' last use, gathered since the last time."""
+    services.health.write_notes()
+    services.write_keys_used()
+
+
+def _watch_drain(services: Services, gunicorn_worker: Any) -> None:
+    """Once the worker stops taking requests, its streams have DRAIN_SECONDS to finish."""
+    while gunicorn_worker.alive:
+        gevent.sleep(DRAIN_LOOK_SECONDS)
+    services.stop_streams_at = time.monotonic() + services.settings.drain_seconds

@@ -1,0 +1,66 @@
+"""The API: a lean Flask app of its own, with no session, no cookie and no hook, before which `dispatch` stands."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import Flask
+from flask.sessions import NullSession, SessionInterface
+
+from bridge.config import Settings
+from bridge.counters import Counters
+from bridge.v1 import account, chat, list_models, openapi, receipts
+from bridge.v1.door import answer_http_errors, guard
+from bridge.v1.services import Services
+from bridge.v1.visit import CORS
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+PREFLIGHT = [
+    *CORS,
+    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+    ("Access-Control-Allow-Headers", "*, Authorization"),
+    ("Access-Control-Max-Age", "86400"),
+    ("Content-Length", "0"),
+]
+
+
+class NoSession(SessionInterface):
+    """/v1 never reads or sets a cookie."""
+
+    def open_session(self, app: Flask, request: Any) -> NullSession:
+        return NullSession()
+
+
+def register(api: Flask, settings: Settings, counters: Counters) -> Services:
+    """Give the API app its routes. Returns what its requests share."""
+    services = Services(api, settings, counters)
+    api.session_interface = NoSession()
+    api.url_map.strict_slashes = False
+    for method, path, view in (
+        ("POST", "/v1/chat/completions", chat.create_chat_completion),
+        ("GET", "/v1/models", list_models.list_all),
+        ("GET", "/v1/models/<path:name>", list_models.retrieve),
+        ("GET", "/v1/key", account.show_key),
+        ("GET", "/v1/credits", account.show_credits),
+        ("GET", "/v1/requests/<request_id>", receipts.show_receipt),
+    ):
+        api.add_url_rule(
+            path, view_func=guard(services, view), methods=[method], endpoint=path, provide_automatic_options=False
+        )
+    api.add_url_rule("/openapi.json", view_func=openapi.show(settings), endpoint="openapi")
+    answer_http_errors(api, services)
+    return services
+
+
+def dispatch(site: Wsgi, api: Flask) -> Wsgi:
+    """Send /v1 and /openapi.json to the API app, everything else to the site. Preflights are answered here."""
+
+    def choose(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path.startswith("/v1/") or path in ("/v1", "/openapi.json"):
+            if environ["REQUEST_METHOD"] == "OPTIONS":
+                start_response("204 No Content", PREFLIGHT)
+                return [b""]
+            return api.wsgi_app(environ, start_response)
+        return site(environ, start_response)
+
+    return choose

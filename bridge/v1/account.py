@@ -1,0 +1,81 @@
+"""GET /v1/key and /v1/credits: the calling key and the balance behind it."""
+
+import datetime
+
+import msgspec
+import sqlalchemy as sa
+from flask import Response
+
+from bridge.db import db, now_utc
+from bridge.ledger.budgets import period_start
+from bridge.ledger.ledger import CUSTOMER, find_balance
+from bridge.ledger.tables import Budget, Entry, UsageRecord
+from bridge.money import format_dollars
+from bridge.v1.door import count
+from bridge.v1.visit import Visit
+
+
+def show_key(visit: Visit) -> Response:
+    """The calling key: name, limits, budget and what is left of it, usage today, this week and month, expiry."""
+    count(visit, requests=0)
+    caller = visit.caller
+    assert caller is not None
+    now = now_utc()
+    usage = {period: format_dollars(_spent_since(caller.account_id, caller.key_id, period)) for period in ("day", "week", "month")}
+    budget = None
+    if caller.budget_nanos is not None:
+        row = db.session.get(Budget, (caller.key_id, period_start(caller.budget_period, now)))
+        used = row.spent_nanos + row.held_nanos if row else 0
+        budget = {
+            "amount": format_dollars(caller.budget_nanos),
+            "period": caller.budget_period,
+            "remaining": format_dollars(max(0, caller.budget_nanos - used)),
+        }
+    body = {
+        "object": "key",
+        "label": caller.key_name,
+        "limits": {
+            "requests_per_minute": caller.rpm or None,
+            "tokens_per_minute": caller.tpm or None,
+            "concurrent_requests": caller.concurrency or None,
+        },
+        "budget": budget,
+        "models": sorted(caller.models) if caller.models is not None else None,
+        "usage": {"today": usage["day"], "week": usage["week"], "month": usage["month"]},
+        "expires_at": caller.expires_at.isoformat() if caller.expires_at else None,
+    }
+    visit.leave()
+    return visit.answer(msgspec.json.encode(body))
+
+
+def _spent_since(account_id: int, key_id: int, period: str) -> int:
+    day = period_start(period, now_utc())
+    midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC)
+    spent = db.session.execute(
+        sa.select(sa.func.sum(UsageRecord.charge_nanos)).where(
+            UsageRecord.account_id == account_id, UsageRecord.key_id == key_id, UsageRecord.created_at >= midnight
+        )
+    ).scalar()
+    return int(spent or 0)
+
+
+def show_credits(visit: Visit) -> Response:
+    """Balance, open holds, what is available, and all that was ever credited and used; dollars as decimal strings."""
+    count(visit, requests=0)
+    caller = visit.caller
+    assert caller is not None
+    balance = find_balance(caller.account_id)
+    signed = sa.case((Entry.credit == CUSTOMER, Entry.amount_nanos), else_=-Entry.amount_nanos)
+    credited = int(
+        db.session.execute(sa.select(sa.func.sum(signed)).where(Entry.account_id == caller.account_id)).scalar() or 0
+    )
+    body = {
+        "object": "credits",
+        "balance": format_dollars(balance.balance_nanos),
+        "held": format_dollars(balance.held_nanos),
+        "available": format_dollars(balance.available_nanos),
+        "total_credited": format_dollars(credited),
+        "total_used": format_dollars(credited - balance.balance_nanos),
+    }
+    visit.leave()
+    return visit.answer(msgspec.json.encode(body))

@@ -1,0 +1,89 @@
+"""POST /v1/chat/completions: checks the shape of the request, puts it to the limits, and opens the relay."""
+
+from typing import Any
+
+from flask import Response
+
+from bridge.errors import (
+    BridgeError,
+    InvalidRequest,
+    ModelNotAllowed,
+    ServiceUnavailable,
+)
+from bridge.money import parse_dollars
+from bridge.v1.body import convert, read_object
+from bridge.v1.chat_request import ChatRequest
+from bridge.v1.door import count, read_body
+from bridge.v1.meter import measure
+from bridge.v1.relay import Plan, Relay, answer_whole
+from bridge.v1.stream import answer_stream
+from bridge.v1.visit import Visit
+
+FREE_SERVICE_TIERS = (None, "auto", "default")
+
+
+def create_chat_completion(visit: Visit) -> Response:
+    """One chat completion, whole or streamed. A request that is wrong counts against the limits all the same."""
+    data = read_body(visit)
+    plan, fault = None, None
+    try:
+        plan = plan_chat(visit, data)
+    except BridgeError as error:
+        fault = error
+    settings = visit.services.settings
+    count(
+        visit,
+        requests=1,
+        tokens=plan.measure.reserved_tokens if plan else 0,
+        lease_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds if plan else 0,
+    )
+    if plan is None:
+        assert fault is not None
+        raise fault
+    relay = Relay(visit, plan)
+    relay.place_hold()
+    visit.services.keys_used[relay.caller.key_id] = relay.created_at
+    return answer_stream(relay) if plan.request.stream else answer_whole(relay)
+
+
+def plan_chat(visit: Visit, data: bytes) -> Plan:
+    """Check the body and measure what it can cost. Raises what is wrong with it; nothing was counted or held yet."""
+    body = read_object(data)
+    request = convert(body, ChatRequest)
+    _refuse_unpriced(request)
+    max_cost_nanos = _read_max_cost(visit.header("HTTP_X_BRIDGE_MAX_COST"))
+    model = visit.services.catalogue.resolve(request.model)
+    caller = visit.caller
+    assert caller is not None
+    if caller.models is not None and model.id not in caller.models:
+        raise ModelNotAllowed(f"This API key may not use {request.model}.", param="model")
+    if model.price is None:
+        raise ServiceUnavailable(f"{request.model} has no price yet, so it can't be sold.", retry_after_seconds=60)
+    bound = measure(request, model, len(data))
+    strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
+    return Plan(request, body, model, bound, max_cost_nanos, strict)
+
+
+def _refuse_unpriced(request: ChatRequest) -> None:
+    """What a provider bills apart, and the catalogue has no price for."""
+    found: tuple[str, Any] | None = None
+    if request.service_tier not in FREE_SERVICE_TIERS:
+        found = ("service_tier", "Only auto and default are offered.")
+    elif request.web_search_options is not None:
+        found = ("web_search_options", "Web search is not offered.")
+    elif "audio" in (request.modalities or ()) or request.audio is not None:
+        found = ("modalities" if request.modalities else "audio", "Audio output is not offered.")
+    if found:
+        raise InvalidRequest(f"{found[0]}: {found[1]}", param=found[0], code="unsupported_parameter")
+
+
+def _read_max_cost(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        nanos = parse_dollars(text)
+    except ValueError:
+        nanos = -1
+    if nanos < 0:
+        raise InvalidRequest("x-bridge-max-cost must be dollars, such as 0.05.", param="x-bridge-max-cost")
+    return nanos

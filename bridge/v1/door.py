@@ -1,0 +1,151 @@
+"""The door of /v1: a key is required, and how errors read. What needs no body is refused before it is read."""
+
+import functools
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import structlog
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from bridge.accounts.keys import find_caller
+from bridge.errors import (
+    AccountSuspended,
+    AddressNotAllowed,
+    BridgeError,
+    InvalidApiKey,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    RequestTooLarge,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
+from bridge.limits.limits import admit
+from bridge.v1.services import Services
+from bridge.v1.visit import Visit
+
+View = Callable[..., Response]
+log = structlog.get_logger()
+
+
+def guard(services: Services, view: View) -> View:
+    """The view behind the door. It gets a Visit; what it raises becomes an answer, and nothing it took stays taken."""
+
+    @functools.wraps(view)
+    def guarded(**arguments: Any) -> Response:
+        visit = Visit.open(services, request.environ)
+        try:
+            _refuse_excess(visit)
+            _refuse_size(visit)
+            _find_caller(visit)
+            return view(visit, **arguments)
+        except BridgeError as error:
+            visit.leave()
+            return visit.refuse(error)
+        except Exception:
+            visit.leave()
+            log.exception("unexpected", request_id=visit.request_id, path=request.path)
+            return visit.refuse(ServiceUnavailable("Something broke on our side. You were not charged."))
+
+    return guarded
+
+
+def _refuse_excess(visit: Visit) -> None:
+    if visit.services.in_flight > visit.services.settings.max_in_flight:
+        raise Overloaded("The gateway is at its limit of requests at once.", retry_after_seconds=1)
+
+
+def _refuse_size(visit: Visit) -> None:
+    length = visit.environ.get("CONTENT_LENGTH")
+    if length and length.isdigit() and int(length) > visit.services.settings.max_body_bytes:
+        raise RequestTooLarge(f"The body is larger than {visit.services.settings.max_body_bytes} bytes.")
+
+
+def _find_caller(visit: Visit) -> None:
+    scheme, _, secret = visit.header("HTTP_AUTHORIZATION").partition(" ")
+    if not secret or scheme.lower() != "bearer":
+        raise InvalidApiKey("No API key was given. Send it as: Authorization: Bearer sk-…")
+    caller = find_caller(secret.strip())
+    visit.caller = caller
+    if caller.account_status != "active":
+        raise AccountSuspended("This account is suspended. Write to the operator of this gateway.")
+    if caller.addresses is not None and not _is_within(visit.header("REMOTE_ADDR"), caller.addresses):
+        raise AddressNotAllowed("This API key may not be used from this address.")
+
+
+def _is_within(address: str, networks: tuple[Any, ...]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed.version == network.version and parsed in network for network in networks)
+
+
+def read_body(visit: Visit) -> bytes:
+    """The body, declared or chunked, within its size and its time. Raises 400, 413, 415 or 503."""
+    environ, settings = visit.environ, visit.services.settings
+    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    length = int(environ.get("CONTENT_LENGTH") or 0) if not environ.get("HTTP_TRANSFER_ENCODING") else None
+    visit.body_bytes = settings.max_body_bytes if length is None else length
+    visit.services.body_bytes += visit.body_bytes
+    if visit.services.body_bytes > settings.max_bodies_in_memory_bytes:
+        raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
+    late = InvalidRequest(f"The body did not arrive within {settings.body_timeout_seconds:g} seconds.", code="invalid_json")
+    try:
+        with gevent.Timeout(settings.body_timeout_seconds, late):
+            data = environ["wsgi.input"].read(settings.max_body_bytes + 1 if length is None else length)
+    except OSError:
+        raise InvalidRequest("The body ended early.", code="invalid_json") from None
+    if len(data) > settings.max_body_bytes:
+        raise RequestTooLarge(f"The body is larger than {settings.max_body_bytes} bytes.")
+    if length is not None and len(data) < length:
+        raise InvalidRequest("The body ended early.", code="invalid_json")
+    if length is None:
+        visit.services.body_bytes += len(data) - visit.body_bytes
+        visit.body_bytes = len(data)
+    return data
+
+
+def count(visit: Visit, *, requests: int, tokens: int = 0, lease_seconds: float = 0) -> None:
+    """Put the request to the limits of its key and account. Raises RateLimitExceeded."""
+    assert visit.caller is not None
+    try:
+        visit.admission = admit(
+            visit.services.counters,
+            visit.caller,
+            visit.request_id,
+            requests=requests,
+            tokens=tokens,
+            lease_seconds=lease_seconds,
+        )
+    except BridgeError as error:
+        visit.windows = dict(getattr(error, "windows", {}))
+        raise
+    visit.windows = visit.admission.windows
+    visit.reserved_tokens = tokens
+
+
+def answer_http_errors(api: Flask, services: Services) -> None:
+    """Unknown routes and wrong methods, in the error's shape."""
+
+    def handle(error: HTTPException) -> Response:
+        visit = Visit.open(services, request.environ)
+        visit.leave()
+        more: list[tuple[str, str]] = []
+        if error.code == 405:
+            allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
+            more.append(("Allow", allowed))
+            found: BridgeError = MethodNotAllowed(f"{request.method} is not allowed here: use {allowed}.")
+        elif error.code in (404, 308):
+            found = NotFound(f"There is no {request.path[:200]} in this API. See /openapi.json for what there is.")
+        else:
+            found = InvalidRequest(error.description or "The request could not be read.")
+        return visit.answer(found.body(), found.status, [*found.headers(), *more])
+
+    api.register_error_handler(HTTPException, handle)

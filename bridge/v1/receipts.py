@@ -1,0 +1,67 @@
+"""GET /v1/requests/{id}: the receipt of one request, by its id or by its answer's."""
+
+from typing import Any
+
+import msgspec
+from flask import Response
+
+from bridge.errors import NotFound
+from bridge.ledger.tables import UsageRecord
+from bridge.ledger.usage import find_request
+from bridge.money import format_dollars
+from bridge.telemetry import answer_id
+from bridge.v1.door import count
+from bridge.v1.visit import Visit
+
+
+def show_receipt(visit: Visit, request_id: str) -> Response:
+    """The receipt. Raises NotFound for another account's request, one that is still running, and one that never held."""
+    count(visit, requests=0)
+    assert visit.caller is not None
+    usage = find_request(visit.caller.account_id, request_id)
+    if usage is None:
+        raise NotFound("There is no receipt of this id: the request still runs, or it was refused before it cost anything.")
+    visit.leave()
+    return visit.answer(msgspec.json.encode(describe(usage)))
+
+
+def describe(usage: UsageRecord) -> dict[str, Any]:
+    """The receipt as JSON: dollars are decimal strings, times milliseconds since the request came in."""
+    adapted = msgspec.json.decode(usage.adapted) if usage.adapted else {"dropped": [], "clamped": []}
+    return {
+        "object": "request",
+        "id": usage.request_id,
+        "answer_id": answer_id(usage.request_id),
+        "created_at": usage.created_at.isoformat(),
+        "settled_at": usage.settled_at.isoformat(),
+        "endpoint": usage.endpoint,
+        "stream": usage.stream,
+        "model": {"asked": usage.model_asked, "served": usage.model_id, "upstream": usage.upstream_id},
+        "outcome": usage.outcome,
+        "state": usage.state,
+        "status": usage.status,
+        "error_code": usage.error_code,
+        "finish_reason": usage.finish_reason,
+        "attempts": msgspec.json.decode(usage.attempts),
+        "tokens": {
+            "prompt": usage.prompt_tokens,
+            "cached": usage.cached_tokens,
+            "completion": usage.completion_tokens,
+            "reasoning": usage.reasoning_tokens,
+            "source": usage.tokens_source,
+        },
+        "prices_per_million": {
+            "prompt": format_dollars(usage.input_nanos_per_mtok),
+            "cached": format_dollars(usage.cached_nanos_per_mtok),
+            "completion": format_dollars(usage.output_nanos_per_mtok),
+            "version": usage.price_id,
+        },
+        "hold": format_dollars(usage.hold_nanos),
+        "charge": format_dollars(usage.charge_nanos),
+        "released": format_dollars(max(0, usage.hold_nanos - usage.charge_nanos)),
+        "output_cap_tokens": usage.output_cap_tokens,
+        "dropped": adapted["dropped"],
+        "clamped": adapted["clamped"],
+        "first_content_ms": usage.first_content_ms,
+        "total_ms": usage.total_ms,
+    }

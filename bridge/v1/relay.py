@@ -1,0 +1,346 @@
+"""One inference, from the hold to the capture: sets the worst case aside, tries the channels, settles once.
+
+`answer_whole` is the whole answer; a stream is in `stream.py` and shares this class. The order is always the same: the
+hold is committed before an upstream is called, the settlement before the end of the answer goes out."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import msgspec
+from flask import Response
+
+from bridge.catalogue.prices import PriceVersion
+from bridge.catalogue.routing import Route, ServedModel, order_routes
+from bridge.errors import (
+    BridgeError,
+    InsufficientBalance,
+    InvalidRequest,
+    KeyBudgetExceeded,
+    ServiceUnavailable,
+    UpstreamError,
+)
+from bridge.ledger.batch import HoldOrder, Settlement
+from bridge.ledger.budgets import period_start
+from bridge.money import format_dollars
+from bridge.providers import PROVIDERS
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, Usage
+from bridge.providers.http import Timeouts
+from bridge.telemetry import answer_id, created_at_of, log_request
+from bridge.v1.chat_request import ChatRequest
+from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure, count_answer
+from bridge.v1.visit import Visit
+
+MAX_ATTEMPTS = 3
+MAX_ERROR_BYTES = 64 * 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """A checked request: what was asked, of which model, and what it can cost at the most."""
+
+    request: ChatRequest
+    body: dict[str, Any]
+    model: ServedModel
+    measure: Measure
+    max_cost_nanos: int | None
+    strict: bool
+
+    @property
+    def price(self) -> PriceVersion:
+        assert self.model.price is not None
+        return self.model.price
+
+
+@dataclasses.dataclass(slots=True)
+class Attempt:
+    """One call to one channel, for the receipt."""
+
+    channel: str
+    upstream_id: str
+    started_ms: int
+    took_ms: int = 0
+    outcome: str = ""
+
+
+class Relay:
+    """The state of one inference. Whoever calls `settle` first decides; after that nothing changes any more."""
+
+    def __init__(self, visit: Visit, plan: Plan):
+        self.visit = visit
+        self.plan = plan
+        self.services = visit.services
+        assert visit.caller is not None
+        self.caller = visit.caller
+        self.deadline = visit.started + self.services.settings.total_timeout_seconds
+        self.answer_id = answer_id(visit.request_id)
+        self.created_at = created_at_of(visit.request_id)
+        self.attempts: list[Attempt] = []
+        self.cap_tokens = plan.measure.cap_tokens
+        self.dropped: list[str] = []
+        self.clamped: list[str] = []
+        self.settled = False
+        self.charge_nanos = 0
+        self.first_content_at: float | None = None
+
+    # the money
+
+    def place_hold(self) -> None:
+        """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, ServiceUnavailable."""
+        plan, caller, settings = self.plan, self.caller, self.services.settings
+        prompt, choices = plan.measure.prompt_bound_tokens, plan.request.choices
+        cap = self.cap_tokens or plan.model.default_output_tokens
+        least = self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
+        amount = plan.price.worst_cost(prompt, cap * choices)
+        if plan.max_cost_nanos is not None and amount > plan.max_cost_nanos:
+            raise InsufficientBalance(
+                f"This answer can cost ${format_dollars(amount, 2)}, and x-bridge-max-cost allows "
+                f"${format_dollars(plan.max_cost_nanos, 2)}. Lower max_tokens, or allow more.",
+            )
+        order = HoldOrder(
+            request_id=self.visit.request_id,
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            amount_nanos=amount,
+            least_nanos=plan.price.worst_cost(prompt, least * choices),
+            created_at=self.created_at,
+            deadline_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds,
+            budget_nanos=caller.budget_nanos,
+            budget_start=None if caller.budget_nanos is None else period_start(caller.budget_period, self.created_at),
+            details=msgspec.json.encode(self._settlement()).decode(),
+        )
+        result = self.services.writer.place_hold(order)
+        if result.refused:
+            raise _refusal(result.refused, order.least_nanos, result.available_nanos)
+        if self.cap_tokens is None:
+            self.cap_tokens = cap
+            if result.held_nanos < amount:
+                affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt) // choices
+                self.cap_tokens = max(least, min(cap, affordable))
+                self.clamped.append(f"max_tokens={self.cap_tokens}")
+
+    def settle(self, outcome: str, usage: Usage | None, *, source: str, status: int, **more: Any) -> None:
+        """End the hold, durably: a charge for this usage, or nothing for None. Only the first call counts.
+
+        Where the database is away, the hold stays for the sweeper, and the answer goes out: the loss is ours."""
+        if self.settled:
+            return
+        self.settled = True
+        settlement = self._settlement(**more)
+        settlement.outcome, settlement.status = outcome, status
+        if usage is not None:
+            settlement.state, settlement.tokens_source = "captured", source
+            settlement.prompt_tokens, settlement.cached_tokens = usage.prompt_tokens, usage.cached_tokens
+            settlement.completion_tokens = usage.completion_tokens
+            settlement.reasoning_tokens = usage.reasoning_tokens
+            settlement.price_nanos = self.plan.price.cost(usage)
+        try:
+            self.charge_nanos = self.services.writer.settle(settlement).charge_nanos
+        except ServiceUnavailable:
+            self.charge_nanos = 0
+        used = self.visit.reserved_tokens
+        if usage is not None:
+            used = usage.prompt_tokens + usage.completion_tokens
+        elif outcome != "client_gone":
+            used = 0
+        self.visit.leave(used)
+        log_request(self.visit.request_id, settlement, self.caller, self.charge_nanos, len(self.attempts))
+
+    def _settlement(self, **more: Any) -> Settlement:
+        plan, now = self.plan, time.monotonic()
+        last = self.attempts[-1] if self.attempts else None
+        adapted = {"dropped": self.dropped, "clamped": self.clamped}
+        first = self.first_content_at
+        return Settlement(
+            request_id=self.visit.request_id,
+            created_at=self.created_at,
+            model_asked=plan.request.model,
+            model_id=plan.model.id,
+            upstream_id=last.upstream_id if last else None,
+            channel_name=last.channel if last else None,
+            stream=bool(plan.request.stream),
+            price_id=plan.price.id,
+            input_nanos_per_mtok=plan.price.input_nanos_per_mtok,
+            cached_nanos_per_mtok=plan.price.cached_nanos_per_mtok,
+            output_nanos_per_mtok=plan.price.output_nanos_per_mtok,
+            output_cap_tokens=self.cap_tokens or 0,
+            attempts=msgspec.json.encode(self.attempts).decode(),
+            adapted=msgspec.json.encode(adapted).decode() if self.dropped or self.clamped else None,
+            first_content_ms=None if first is None else round((first - self.visit.started) * 1000),
+            total_ms=round((now - self.visit.started) * 1000),
+            **more,
+        )
+
+    def count_delivered(self, text: list[str]) -> Usage:
+        """Our own count of the prompt and of what was said."""
+        return count_answer(text, self.plan.request, self.plan.measure)
+
+    # the channels
+
+    def routes(self) -> Iterator[Route]:
+        """The channels to try, in order, at most three. Raises UpstreamError when none is connected, or time is up."""
+        routes = order_routes(self.plan.model.routes, self.services.health)[:MAX_ATTEMPTS]
+        if not routes:
+            raise UpstreamError(
+                f"No provider is connected for {self.plan.model.id} yet. You were not charged.", retry_after_seconds=60
+            )
+        for route in routes:
+            if self.time_left() <= 0:
+                return
+            now = time.monotonic()
+            self.attempts.append(
+                Attempt(route.channel_name, route.upstream_id, round((now - self.visit.started) * 1000))
+            )
+            yield route
+
+    def time_left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def write(self, route: Route) -> Outgoing:
+        """The request in the words of the route's provider. Raises InvalidRequest in strict mode where it isn't taken whole."""
+        # our cap goes out where the client gave none; the client's own is within the model's already
+        cap = self.cap_tokens if self.plan.measure.cap_tokens is None else None
+        outgoing = PROVIDERS[route.provider].write_chat(self.plan.body, route.upstream_id, cap)
+        self.dropped = list(outgoing.dropped)
+        if outgoing.clamped:
+            self.clamped = [*self.clamped, *(item for item in outgoing.clamped if item not in self.clamped)]
+        if self.plan.strict and (self.dropped or self.clamped):
+            names = ", ".join([*self.dropped, *self.clamped])
+            raise InvalidRequest(
+                f"Not taken as sent: {names}. Leave it out, or drop x-bridge-strict.",
+                param=names.partition(",")[0].partition("=")[0],
+                code="unsupported_parameter",
+            )
+        return outgoing
+
+    def timeouts(self) -> Timeouts:
+        """The socket's own deadlines for the next attempt, within what is left of the whole."""
+        settings, left = self.services.settings, max(0.001, self.time_left())
+        patience = self.plan.model.first_content_timeout_seconds or (
+            settings.first_content_timeout_seconds
+            if self.plan.request.stream and not self.plan.model.thinks
+            else settings.answer_timeout_seconds
+        )
+        return Timeouts(
+            min(settings.connect_timeout_seconds, left), min(patience, left), min(settings.idle_timeout_seconds, left)
+        )
+
+    def failed(self, route: Route, failure: AttemptFailed) -> None:
+        """Note a failed attempt. Raises InvalidRequest when the fault is the request's own: nobody else will take it."""
+        self.end_attempt(failure.reason)
+        if route.provider != "sandbox":
+            self.services.health.failed(route, failure)
+        if failure.blame is Blame.REQUEST:
+            raise InvalidRequest(failure.message, param=failure.param, code=failure.code)
+
+    def end_attempt(self, outcome: str) -> None:
+        attempt = self.attempts[-1]
+        attempt.took_ms = round((time.monotonic() - self.visit.started) * 1000) - attempt.started_ms
+        attempt.outcome = outcome
+
+    def all_failed(self) -> UpstreamError:
+        return UpstreamError(
+            f"All upstream channels for {self.plan.model.id} failed. You were not charged.", retry_after_seconds=2
+        )
+
+    def refused(self, error: BridgeError) -> None:
+        """The request ends in this error, before anything was delivered: nothing is charged."""
+        self.settle("failed", None, source="none", status=error.status, error_code=error.code)
+
+    def adapted_headers(self) -> list[tuple[str, str]]:
+        found = []
+        if self.dropped:
+            found.append(("x-bridge-dropped", ", ".join(self.dropped)))
+        if self.clamped:
+            found.append(("x-bridge-clamped", ", ".join(self.clamped)))
+        found.append(("x-bridge-attempts", str(len(self.attempts))))
+        return found
+
+
+def _refusal(refused: str, needed_nanos: int, available_nanos: int) -> BridgeError:
+    needed, available = format_dollars(needed_nanos, 2), format_dollars(max(0, available_nanos), 2)
+    if refused == "budget":
+        return KeyBudgetExceeded(
+            f"This answer can cost ${needed}, and ${available} is left of this key's budget. "
+            "Raise the budget, or lower max_tokens."
+        )
+    return InsufficientBalance(
+        f"This answer can cost ${needed}, and ${available} is available. Add credit, or lower max_tokens."
+    )
+
+
+def answer_whole(relay: Relay) -> Response:
+    """The whole answer of the first channel that gives one, paid for. Raises what the client is told instead."""
+    try:
+        usage, body, finish_reason, source = _ask_channels(relay)
+    except BridgeError as error:
+        relay.refused(error)
+        raise
+    except Exception:
+        relay.refused(ServiceUnavailable(""))
+        raise
+    relay.settle("complete", usage, source=source, status=200, finish_reason=finish_reason)
+    body["usage"] = usage_body(usage, relay.charge_nanos)
+    cost = ("x-bridge-cost", format_dollars(relay.charge_nanos))
+    return relay.visit.answer(msgspec.json.encode(body), 200, [cost, *relay.adapted_headers()])
+
+
+def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]:
+    for route in relay.routes():
+        try:
+            completion = _ask(relay, route)
+        except AttemptFailed as failure:
+            relay.failed(route, failure)
+            continue
+        relay.end_attempt("200")
+        relay.services.health.succeeded(route)
+        body = {
+            "id": relay.answer_id,
+            "object": "chat.completion",
+            "created": completion.body.get("created") or int(relay.created_at.timestamp()),
+            **completion.body,
+        }
+        body["id"], body["model"] = relay.answer_id, relay.plan.request.model
+        usage = completion.usage or relay.count_delivered(completion.text)
+        return usage, body, completion.finish_reason, "provider" if completion.usage else "estimate"
+    raise relay.all_failed()
+
+
+def _ask(relay: Relay, route: Route) -> Any:
+    provider, settings = PROVIDERS[route.provider], relay.services.settings
+    outgoing, timeouts = relay.write(route), relay.timeouts()
+    answer = None
+    late = AttemptFailed(Blame.UPSTREAM, "no whole answer before the deadline")
+    try:
+        with gevent.Timeout(max(0.001, relay.time_left()), late):
+            answer = relay.services.upstream(route).send(outgoing, timeouts=timeouts)
+            if answer.status != 200:
+                raise read_failure(provider, answer, timeouts)
+            return provider.read_answer(answer.read_all(settings.max_answer_bytes, timeouts.idle_seconds))
+    finally:
+        if answer is not None:
+            answer.close()
+
+
+def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFailed:
+    """What an answer that isn't 200 means."""
+    try:
+        data = answer.read_all(MAX_ERROR_BYTES, timeouts.idle_seconds)
+    except AttemptFailed:
+        data = b""
+    failure: AttemptFailed = provider.read_error(answer.status, answer.headers, data)
+    return failure
+
+
+def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
+    """Usage as the client reads it, with what was charged in dollars."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "cost": format_dollars(charge_nanos),
+    }

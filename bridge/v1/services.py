@@ -1,0 +1,67 @@
+"""What the requests of one process share: settings, ledger writer, counters, catalogue, channel health, connections."""
+
+import datetime
+import math
+import time
+from typing import Any
+
+from flask import Flask
+
+from bridge import versions
+from bridge.accounts.keys import note_use
+from bridge.catalogue.health import Health
+from bridge.catalogue.routing import Catalogue, Route, load_catalogue
+from bridge.catalogue.upstreams import open_channel
+from bridge.config import Settings
+from bridge.counters import Counters
+from bridge.ledger.writer import Writer
+
+TOPIC = "catalogue"
+
+
+class Services:
+    """One per app. Nothing here opens a connection before its first use, so that it may be made before a fork."""
+
+    def __init__(self, app: Flask, settings: Settings, counters: Counters):
+        self.app = app
+        self.settings = settings
+        self.counters = counters
+        self.writer = Writer(settings)
+        self.health = Health(settings.cooldown_seconds)
+        self.in_flight = 0
+        self.body_bytes = 0
+        self.stop_streams_at = math.inf  # monotonic; set when the worker drains
+        self.keys_used: dict[int, datetime.datetime] = {}  # a job writes them to the keys' rows
+        self._catalogue: Catalogue | None = None
+        self._catalogue_number = -1
+        self._catalogue_checked_at = 0.0
+        self._upstreams: dict[tuple[int, str | None, str | None], Any] = {}
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The snapshot in force. Without the poller's numbers it is read anew once a second: commands and tests."""
+        number = versions.number(TOPIC)
+        if self._catalogue is None or number != self._catalogue_number or self._is_stale():
+            self._catalogue = load_catalogue()
+            self._catalogue_number, self._catalogue_checked_at = number, time.monotonic()
+        return self._catalogue
+
+    def _is_stale(self) -> bool:
+        return (
+            not versions.is_fresh()
+            and time.monotonic() - self._catalogue_checked_at > self.settings.version_poll_seconds
+        )
+
+    def upstream(self, route: Route) -> Any:
+        """The connections to a channel's upstream; opened anew when its address or key has changed."""
+        name = (route.channel_id, route.base_url, route.sealed_key)
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            upstream = self._upstreams[name] = open_channel(route, self.settings)
+        return upstream
+
+    def write_keys_used(self) -> None:
+        """Write when each key was last used, as gathered since the last time. Needs an app context."""
+        used, self.keys_used = self.keys_used, {}
+        if used:
+            note_use(used)

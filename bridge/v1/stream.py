@@ -1,0 +1,282 @@
+"""A streamed answer: frames as they come, keep-alives while the upstream is silent, one settlement whatever ends it."""
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import msgspec
+from flask import Response
+from werkzeug.datastructures import Headers
+
+from bridge.catalogue.routing import Route
+from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
+from bridge.providers import PROVIDERS
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, Usage
+from bridge.v1.relay import Relay, read_failure, usage_body
+
+TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, the clock and the drain
+KEEPALIVE = b": keep-alive\n\n"
+STREAM_HEADERS = (
+    ("Content-Type", "text/event-stream; charset=utf-8"),
+    ("Cache-Control", "no-cache"),
+    ("X-Accel-Buffering", "no"),
+)
+
+
+def answer_stream(relay: Relay) -> Response:
+    """The stream, once its first content is there or ten seconds have passed. Raises what the client is told instead."""
+    stream = Stream(relay)
+    try:
+        stream.open()
+    except BaseException:
+        stream.close()
+        raise
+    headers = Headers([*STREAM_HEADERS, *relay.visit.answer_headers(), *relay.adapted_headers()])
+    return Response(stream, 200, headers, direct_passthrough=True)  # type: ignore[arg-type]
+
+
+class Stream:
+    """What the server iterates for frames and closes at the end, also when the client hangs up or never reads."""
+
+    def __init__(self, relay: Relay):
+        self._relay = relay
+        self._settings = relay.services.settings
+        self._work = self._relay_frames()
+        self._first = b""
+        self._answer: Any = None
+        self._reader: Any = None
+        self._delivered = False
+        self._sent_at = time.monotonic()
+        self._socket: socket.socket | None = relay.visit.environ.get("gunicorn.socket")
+
+    # what the server calls
+
+    def open(self) -> None:
+        """Wait for the first frames, at most OPEN_STREAM_AFTER_SECONDS. Raises BridgeError when all channels failed."""
+        limit = self._sent_at + self._settings.open_stream_after_seconds
+        try:
+            for frames in self._work:
+                if frames:
+                    self._first = frames
+                    break
+                if self._client_gone():
+                    break
+                if time.monotonic() >= limit:
+                    self._first = KEEPALIVE
+                    break
+        except BridgeError as error:
+            self._relay.refused(error)
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._first:
+            frames, self._first = self._first, b""
+            self._delivered = self._delivered or frames is not KEEPALIVE
+            return frames
+        try:
+            for frames in self._work:
+                if frames:
+                    self._delivered = True
+                    self._sent_at = time.monotonic()
+                    return frames
+                if self._client_gone():
+                    break
+                if time.monotonic() - self._sent_at >= self._settings.keepalive_seconds:
+                    self._sent_at = time.monotonic()
+                    return KEEPALIVE
+        except BridgeError as error:
+            self._relay.settle("failed", None, source="none", status=200, error_code=error.code)
+            return error_frame(error)
+        raise StopIteration
+
+    def close(self) -> None:
+        """Shut the upstream, and settle if nothing has yet: then the client left. Safe to call twice."""
+        if self._answer is not None:
+            self._answer.close()
+        if not self._relay.settled:
+            self._settle_client_gone()
+        self._relay.visit.leave()
+
+    # the frames
+
+    def _relay_frames(self) -> Iterator[bytes]:
+        """Frames, or b"" for a moment of silence. Raises BridgeError while nothing was delivered."""
+        relay = self._relay
+        for route in relay.routes():
+            try:
+                yield from self._attempt(route)
+            except AttemptFailed as failure:
+                if not self._delivered:
+                    relay.failed(route, failure)
+                    continue
+                relay.end_attempt(failure.reason)
+                if route.provider != "sandbox":
+                    relay.services.health.failed(route, failure)
+                yield self._break_off(UpstreamError(failure.message or "The provider broke off its answer."))
+                return
+            relay.end_attempt("200")
+            relay.services.health.succeeded(route)
+            yield self._finish()
+            return
+        raise relay.all_failed()
+
+    def _attempt(self, route: Route) -> Iterator[bytes]:
+        """One channel's frames. Until some content has come they are kept back, so that the next channel may be tried."""
+        relay = self._relay
+        provider, outgoing, timeouts = PROVIDERS[route.provider], relay.write(route), relay.timeouts()
+        moved_at = time.monotonic()
+        yield from self._connect(route, outgoing)
+        answer = self._answer
+        if answer.status != 200:
+            raise read_failure(provider, answer, timeouts)
+        reader = self._reader = provider.open_reader(
+            relay.answer_id, relay.plan.request.model, relay.plan.request.wants_usage, self._settings.max_event_bytes
+        )
+        kept, received = b"", 0
+        while not reader.finished:
+            data = answer.read_some(TICK_SECONDS)
+            now = time.monotonic()
+            if data:
+                received += len(data)
+                frames = reader.feed(data)
+                if frames:
+                    moved_at = now
+                    if relay.first_content_at is None and reader.started:
+                        relay.first_content_at = now
+                        relay.visit.drop_body()
+                    if not reader.started and not reader.finished:
+                        kept += frames
+                        continue
+                    yield kept + frames
+                    kept = b""
+            elif data is None:
+                yield b""
+            elif reader.finish_reason:
+                break  # some never say [DONE]; they did say why they stopped, and the body ended as it should
+            else:
+                raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
+            self._watch(now, moved_at, received, timeouts)
+        if not reader.finish_reason:
+            raise AttemptFailed(Blame.UPSTREAM, "the stream ended without a finish reason")
+        if kept:
+            yield kept
+
+    def _connect(self, route: Route, outgoing: Outgoing) -> Iterator[bytes]:
+        """Send the request in a greenlet of its own, so that this one can look at the client while the upstream thinks."""
+        relay = self._relay
+        self._close_answer()
+        upstream, timeouts = relay.services.upstream(route), relay.timeouts()
+        call = gevent.spawn(_send, upstream, outgoing, timeouts)
+        try:
+            while not call.ready():
+                call.join(TICK_SECONDS)
+                if not call.ready():
+                    self._watch_drain()
+                    yield b""
+        finally:
+            if not call.ready():
+                call.kill()
+        result = call.get()
+        if isinstance(result, BridgeError | AttemptFailed):
+            raise result
+        self._answer = result
+
+    def _watch(self, now: float, moved_at: float, received: int, timeouts: Any) -> None:
+        """The stream's limits. Raises AttemptFailed for the upstream's, ServiceUnavailable for our own."""
+        started = self._reader.started
+        patience = timeouts.idle_seconds if started else timeouts.first_byte_seconds
+        if now - moved_at > patience:
+            raise AttemptFailed(Blame.UPSTREAM, "silence in mid-stream" if started else "no content in time")
+        if now > self._relay.deadline:
+            raise AttemptFailed(Blame.UPSTREAM, "no end before the deadline")
+        if received > self._settings.max_answer_bytes:
+            raise AttemptFailed(Blame.UPSTREAM, "the answer is larger than the limit")
+        if now > self._relay.services.stop_streams_at:
+            self._watch_drain()
+
+    def _watch_drain(self) -> None:
+        if time.monotonic() <= self._relay.services.stop_streams_at:
+            return
+        error = ServiceUnavailable("The gateway restarts; ask again.")
+        if not self._delivered:
+            raise error
+        raise AttemptFailed(Blame.REQUEST, "our restart", message=error.message)
+
+    # the ends
+
+    def _finish(self) -> bytes:
+        """The capture, then the tail that it pays for: usage, if asked for, and [DONE]."""
+        relay, reader = self._relay, self._reader
+        usage, source = self._usage()
+        relay.settle("complete", usage, source=source, status=200, finish_reason=reader.finish_reason)
+        tail = b"data: [DONE]\n\n"
+        if relay.plan.request.wants_usage:
+            chunk = {
+                "id": relay.answer_id,
+                "object": "chat.completion.chunk",
+                "created": int(relay.created_at.timestamp()),
+                "model": relay.plan.request.model,
+                "choices": [],
+                "usage": usage_body(usage, relay.charge_nanos),
+            }
+            tail = b"data: " + msgspec.json.encode(chunk) + b"\n\n" + tail
+        return tail
+
+    def _break_off(self, error: BridgeError) -> bytes:
+        """Prompt and what was received are charged; then the error, and no [DONE]."""
+        usage, source = self._usage()
+        self._relay.settle("cut", usage, source=source, status=200, error_code=error.code)
+        return error_frame(error)
+
+    def _settle_client_gone(self) -> None:
+        """Before the upstream's headers nothing is charged; later the prompt, and what was received until then."""
+        relay = self._relay
+        if relay.attempts and not relay.attempts[-1].outcome:
+            relay.end_attempt("client gone")
+        usage, source = None, "none"
+        if self._answer is not None and self._answer.status == 200 and self._reader is not None:
+            usage, source = self._usage()
+        relay.settle("client_gone", usage, source=source, status=499)
+
+    def _usage(self) -> tuple[Usage, str]:
+        reader = self._reader
+        if reader.usage is not None:
+            return reader.usage, "provider"
+        return self._relay.count_delivered(reader.text), "estimate"
+
+    def _close_answer(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+        self._answer = self._reader = None
+
+    def _client_gone(self) -> bool:
+        """Whether the client has closed its side, by a look at its socket that takes nothing from it.
+
+        The look goes to the plain socket beneath gevent's, which would wait for something to read."""
+        if self._socket is None:
+            return False
+        try:
+            plain = getattr(self._socket, "_sock", self._socket)
+            return plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+
+def _send(upstream: Any, outgoing: Outgoing, timeouts: Any) -> Any:
+    """The answer, or the error as a value: a greenlet that raises prints its traceback."""
+    try:
+        return upstream.send(outgoing, timeouts=timeouts)
+    except (AttemptFailed, BridgeError) as error:
+        return error
+
+
+def error_frame(error: BridgeError) -> bytes:
+    """The error as the stream's last frame."""
+    return b"data: " + error.body() + b"\n\n"

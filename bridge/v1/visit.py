@@ -1,0 +1,96 @@
+"""One request to /v1: who calls, under which id, how the limits stand, and the headers that every answer carries."""
+
+import dataclasses
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Response
+from werkzeug.datastructures import Headers
+
+from bridge.accounts.keys import Caller
+from bridge.counters import Window
+from bridge.errors import BridgeError
+from bridge.limits.limits import Admission
+from bridge.telemetry import new_request_id
+from bridge.v1.services import Services
+
+EXPOSED = ", ".join(
+    ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
+    + [f"x-bridge-{name}" for name in ("cost", "attempts", "dropped", "clamped")]
+    + [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]
+)
+CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED))
+JSON = ("Content-Type", "application/json")
+
+
+@dataclasses.dataclass(slots=True)
+class Visit:
+    """What is known of the request so far. `leave()` ends it, once: also when the answer is a stream that goes on."""
+
+    services: Services
+    environ: dict[str, Any]
+    request_id: str
+    started: float
+    caller: Caller | None = None
+    admission: Admission | None = None
+    windows: dict[str, Window] = dataclasses.field(default_factory=dict)
+    reserved_tokens: int = 0
+    body_bytes: int = 0
+    left: bool = False
+
+    @classmethod
+    def open(cls, services: Services, environ: dict[str, Any]) -> "Visit":
+        services.in_flight += 1
+        return cls(services, environ, new_request_id(), time.monotonic())
+
+    def header(self, name: str) -> str:
+        """A request header by its WSGI name, or ""."""
+        return self.environ.get(name, "")
+
+    def drop_body(self) -> None:
+        """The body's bytes are no longer needed."""
+        self.services.body_bytes -= self.body_bytes
+        self.body_bytes = 0
+
+    def leave(self, used_tokens: int = 0) -> None:
+        """Count the tokens that were used, give the leases back, and make room for the next request."""
+        if self.left:
+            return
+        self.left = True
+        self.services.in_flight -= 1
+        self.drop_body()
+        if self.admission is not None:
+            self.admission.true_up(self.services.counters, self.reserved_tokens, used_tokens)
+
+    def answer_headers(self) -> list[tuple[str, str]]:
+        found = [("x-request-id", self.request_id), *CORS]
+        for kind, name in (("rpm", "requests"), ("tpm", "tokens")):
+            window = self.windows.get(kind)
+            if window:
+                found += (
+                    (f"x-ratelimit-limit-{name}", str(window.limit)),
+                    (f"x-ratelimit-remaining-{name}", str(window.remaining)),
+                    (f"x-ratelimit-reset-{name}", format_duration(window.reset_seconds)),
+                )
+        return found
+
+    def answer(self, data: bytes, status: int = 200, more: Iterable[tuple[str, str]] = ()) -> Response:
+        """A whole answer of ready bytes."""
+        headers = Headers([JSON, ("Content-Length", str(len(data))), *self.answer_headers(), *more])
+        return Response([data], status, headers, direct_passthrough=True)
+
+    def refuse(self, error: BridgeError) -> Response:
+        """The error as an answer."""
+        return self.answer(error.body(), error.status, error.headers())
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds in the format of OpenAI's rate limit headers: 6m0s, 1.5s, 120ms."""
+    milliseconds = max(0, round(seconds * 1000))
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + text
