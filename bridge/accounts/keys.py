@@ -231,10 +231,19 @@ def list_keys(account_id: int) -> list[Key]:
     return list(db.session.scalars(query.order_by(Key.id.desc())))
 
 
+def list_all_keys(account_id: int) -> list[Key]:
+    """Every key the account ever had, revoked ones included, the newest first."""
+    return list(db.session.scalars(sa.select(Key).where(Key.account_id == account_id).order_by(Key.id.desc())))
+
+
+def has_keys(account_id: int) -> bool:
+    """Whether the account ever had a key."""
+    return db.session.scalar(sa.select(Key.id).where(Key.account_id == account_id).limit(1)) is not None
+
+
 def name_keys(account_id: int) -> dict[int, str]:
-    """Key id -> name, of all keys the account ever had: what old requests were made with."""
-    rows = db.session.execute(sa.select(Key.id, Key.name).where(Key.account_id == account_id).order_by(Key.id.desc()))
-    return {row.id: row.name for row in rows}
+    """Key id -> name, of every key the account ever had: what old requests were made with."""
+    return {key.id: key.name for key in list_all_keys(account_id)}
 
 
 def find_key(account_id: int, key_id: int) -> Key:

@@ -17,8 +17,16 @@ from whitenoise import WhiteNoise
 
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
-from bridge.dashboard import door, error_pages, filters, public, welcome
-from bridge.dashboard import keys, overview, usage  # noqa: F401 - each hangs its pages on the door
+from bridge.dashboard import (  # noqa: F401 - keys, overview and usage hang their pages on the door
+    door,
+    error_pages,
+    filters,
+    keys,
+    overview,
+    public,
+    usage,
+    welcome,
+)
 from bridge.dashboard.snippets import base_url, highlight
 from bridge.extensions import login_manager
 from bridge.ledger import ledger

@@ -1,0 +1,117 @@
+"""The stacked bars of spend: ranks the models, and places every bar of the SVG that the template draws."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+
+from bridge.ledger.usage import SpanSum
+from bridge.money import format_dollars
+
+RANKED = 4
+TOP, BASE, HEIGHT, LABEL_WIDTH = 8, 190, 212, 7
+MAX_BAR_WIDTH = 48
+OTHER = "other"
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One model's share of the period; `colour` is its class. "other" stands for all beyond the first four."""
+
+    model_id: str
+    colour: str
+    requests: int
+    charge_nanos: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """One piece of a bar, in the SVG's units."""
+
+    colour: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """A text of an axis."""
+
+    x: float
+    y: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A drawing of one width: hairlines with their amounts, bars, and the spans' names below."""
+
+    width: int
+    left: int
+    lines: list[Label]
+    bars: list[Bar]
+    names: list[Label]
+    css: str
+
+
+def rank_models(sums: Sequence[SpanSum]) -> list[Series]:
+    """The models by what they cost, the dearest first; all beyond the fourth are one."""
+    totals: dict[str, list[int]] = {}
+    for one in sums:
+        total = totals.setdefault(one.model_id, [0, 0])
+        total[0] += one.requests
+        total[1] += one.charge_nanos
+    ranked = sorted(totals.items(), key=lambda item: (-item[1][1], -item[1][0], item[0]))
+    named = ranked[: RANKED + 1] if len(ranked) == RANKED + 1 else ranked[:RANKED]
+    series = [Series(model_id, f"c{rank}", *total) for rank, (model_id, total) in enumerate(named, 1)]
+    if rest := [total for _, total in ranked[len(named) :]]:
+        series.append(Series(OTHER, "c0", sum(total[0] for total in rest), sum(total[1] for total in rest)))
+    return series
+
+
+def draw(
+    sums: Sequence[SpanSum], spans: Sequence[datetime.datetime], hourly: bool, *, width: int, name_every: int, css: str
+) -> Chart:
+    """Bars for all spans in order, the dearest model at the bottom."""
+    colours = {series.model_id: series.colour for series in rank_models(sums)}
+    order = [*colours.values()]
+    heights: dict[datetime.datetime, dict[str, int]] = {span: {} for span in spans}
+    for one in sums:
+        if one.start in heights:
+            colour = colours.get(one.model_id, "c0")
+            heights[one.start][colour] = heights[one.start].get(colour, 0) + one.charge_nanos
+    step, steps = _find_scale(max((sum(stack.values()) for stack in heights.values()), default=0))
+    texts = [f"${format_dollars(step * number)}" for number in range(steps + 1)]
+    left = LABEL_WIDTH * max(map(len, texts)) + 10
+    per_nano = (BASE - TOP) / (step * steps)
+    lines = [Label(0, BASE - step * number * per_nano, text) for number, text in enumerate(texts)]
+    pitch = (width - left) / len(spans)
+    bars, names = [], []
+    for place, span in enumerate(spans):
+        middle = left + pitch * (place + 0.5)
+        bars += _stack(heights[span], order, middle, min(pitch * 2 / 3, MAX_BAR_WIDTH), per_nano)
+        if place % name_every == 0:
+            names.append(Label(middle, HEIGHT - 4, f"{span:%H}" if hourly else str(span.day)))
+    return Chart(width, left, lines, bars, names, css)
+
+
+def _stack(amounts: dict[str, int], order: list[str], middle: float, width: float, per_nano: float) -> list[Bar]:
+    bars, y = [], float(BASE)
+    for colour in order:
+        height = amounts.get(colour, 0) * per_nano
+        if height >= 0.25:  # below that it is not to be seen
+            gap = 1 if height > 2 else 0
+            bars.append(Bar(colour, middle - width / 2, y - height, width, height - gap))
+            y -= height
+    return bars
+
+
+def _find_scale(most: int) -> tuple[int, int]:
+    """A round step in nanos and how many of them reach over the highest bar: three or four."""
+    step = 1
+    while True:
+        for factor in (1, 2, 5):
+            if step * factor * 4 >= most:
+                return step * factor, max(1, -(-most // (step * factor)))
+        step *= 10

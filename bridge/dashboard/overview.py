@@ -1,0 +1,107 @@
+"""The overview: money, spend by model, the first steps, the last requests."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+from flask import g, render_template, request
+
+from bridge.accounts.keys import has_keys, list_keys, name_keys
+from bridge.accounts.tables import Key
+from bridge.dashboard.chart import draw, rank_models
+from bridge.dashboard.door import dashboard
+from bridge.db import now_utc
+from bridge.ledger.journal import count_running, find_first_credit, list_budget_spend
+from bridge.ledger.ledger import find_balance
+from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_by_model, sum_usage
+
+PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
+LAST_REQUESTS = 5
+NEAR_PERCENT = 80
+MAX_DAYS_LEFT = 365
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyBudget:
+    """A key whose budget is nearly used."""
+
+    key: Key
+    spent_nanos: int
+
+
+@dashboard.get("/")
+def show_overview() -> str:
+    period = request.args.get("period", "14")
+    period = period if period in PERIODS else "14"
+    days, period_name = PERIODS[period]
+    today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
+    since = today - datetime.timedelta(days=days - 1)
+    totals = sum_usage(UsageFilter(g.account_id, since=since))
+    money = find_balance(g.account_id)
+    return render_template(
+        "dashboard/overview.html",
+        period=period,
+        period_name=period_name,
+        periods=PERIODS,
+        money=money,
+        running=count_running(g.account_id),
+        totals=totals,
+        spent_today=sum_usage(UsageFilter(g.account_id, since=today)).charge_nanos,
+        spent_yesterday=sum_usage(
+            UsageFilter(g.account_id, since=today - datetime.timedelta(days=1), until=today)
+        ).charge_nanos,
+        days_left=_count_days_left(money.available_nanos, totals.charge_nanos, days),
+        chart=_draw_spend(since, days),
+        since=since,
+        until=today,
+        steps=_list_first_steps(),
+        near=_list_keys_near_budget(),
+        last=list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records,
+        key_names=name_keys(g.account_id),
+    )
+
+
+def _count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int | None:
+    """How long the balance lasts if the period goes on; None where that says nothing."""
+    if available_nanos <= 0 or not spent_nanos:
+        return None
+    left = available_nanos * days // spent_nanos
+    return left if left <= MAX_DAYS_LEFT else None
+
+
+def _draw_spend(since: datetime.datetime, days: int) -> dict[str, Any] | None:
+    """The chart in both widths with the table that is its legend; None when nothing was asked in the period."""
+    hourly = days == 1
+    sums = sum_by_model(UsageFilter(g.account_id, since=since), "hour" if hourly else "day")
+    if not sums:
+        return None
+    spans = [since + datetime.timedelta(**{"hours" if hourly else "days": n}) for n in range(24 if hourly else days)]
+    sparse = 3 if len(spans) < 20 else 6
+    return {
+        "series": rank_models(sums),
+        "drawings": [
+            draw(sums, spans, hourly, width=640, name_every=1 if len(spans) < 20 else 3, css="wide"),
+            draw(sums, spans, hourly, width=330, name_every=sparse if len(spans) > 7 else 1, css="slim"),
+        ],
+        "hourly": hourly,
+    }
+
+
+def _list_first_steps() -> dict[str, Any] | None:
+    """What is done of key, call and credit; None when all is, for then there is nothing to say."""
+    first_request = find_first_request(g.account_id)
+    first_credit = find_first_credit(g.account_id)
+    has_key = has_keys(g.account_id)
+    if has_key and first_request and first_credit:
+        return None
+    return {"has_key": has_key, "request": first_request, "credit": first_credit}
+
+
+def _list_keys_near_budget() -> list[KeyBudget]:
+    keys = [key for key in list_keys(g.account_id) if key.budget_nanos and key.disabled_at is None]
+    spent = list_budget_spend((key.id, key.budget_period) for key in keys)
+    return [
+        KeyBudget(key, spent.get(key.id, 0))
+        for key in keys
+        if key.budget_nanos and 100 * spent.get(key.id, 0) >= NEAR_PERCENT * key.budget_nanos
+    ]

@@ -1,0 +1,166 @@
+"""The usage list with its filters, its CSV, and the receipt of a request."""
+
+import csv
+import datetime
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, abort, g, redirect, render_template, request, stream_with_context, url_for
+
+from bridge.accounts.keys import list_all_keys, name_keys
+from bridge.dashboard.door import dashboard
+from bridge.dashboard.receipt import make_receipt
+from bridge.db import now_utc
+from bridge.errors import NotFound
+from bridge.ledger.tables import UsageRecord
+from bridge.ledger.usage import (
+    OUTCOME_GROUPS,
+    UsageFilter,
+    export_requests,
+    find_request,
+    find_running_request,
+    list_models_used,
+    list_requests,
+    measure_first_content,
+    normalise_id,
+    sum_usage,
+)
+from bridge.money import format_dollars
+
+PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "30": (30, "30 days"), "90": (90, "90 days")}
+DEFAULT_PERIOD = "7"
+CSV_COLUMNS = (
+    *("request_id", "created_at", "key", "endpoint", "model_asked", "model", "status", "outcome", "error_code"),
+    *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "tokens_source"),
+    *("cost_dollars", "price_version", "stream", "first_content_ms", "total_ms"),
+)
+
+
+@dashboard.get("/usage")
+def show_usage() -> Any:
+    """The filter is the URL: period, key, model, status; before and after are requests that the page lies beside."""
+    wanted = request.args.get("q", "").strip()
+    missing = ""
+    if wanted:
+        try:
+            return redirect(url_for("dashboard.show_receipt", request_id=normalise_id(wanted)))
+        except NotFound:
+            missing = "That is not the id of a request (req_…) or of an answer (chatcmpl-…)."
+    chosen, wanted_filter = _read_filter()
+    page = list_requests(wanted_filter, older_than=request.args.get("before"), newer_than=request.args.get("after"))
+    return render_template(
+        "dashboard/usage.html",
+        chosen=chosen,
+        address=_address,
+        periods=PERIODS,
+        models=list_models_used(g.account_id),
+        key_names=name_keys(g.account_id),
+        totals=sum_usage(wanted_filter),
+        timing=measure_first_content(wanted_filter),
+        page=page,
+        asked=wanted,
+        missing=missing,
+    )
+
+
+@dashboard.get("/usage.csv")
+def export_usage() -> Response:
+    """The filter's requests as CSV, at most 50,000, times in UTC and costs exact."""
+    chosen, wanted = _read_filter()
+    rows = _write_csv(wanted, name_keys(g.account_id))
+    answer = Response(stream_with_context(rows), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = f'attachment; filename="usage-{chosen["period"]}.csv"'
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@dashboard.get("/usage/<request_id>")
+def show_receipt(request_id: str) -> Any:
+    """One request, explained to the nano-dollar; while it still runs, what is held for it."""
+    try:
+        record = find_request(g.account_id, request_id)
+    except NotFound:
+        return _show_running(request_id)
+    keys = {key.id: key for key in list_all_keys(g.account_id)}
+    return render_template("dashboard/receipt.html", receipt=make_receipt(record), key=keys.get(record.key_id))
+
+
+def _show_running(request_id: str) -> str:
+    try:
+        hold = find_running_request(g.account_id, request_id)
+    except NotFound:
+        abort(404)
+    return render_template(
+        "dashboard/running.html", hold=hold, details=json.loads(hold.details), key_names=name_keys(g.account_id)
+    )
+
+
+def _read_filter() -> tuple[dict[str, str], UsageFilter]:
+    """What the URL asks for, unknown values left out, and the same as a filter."""
+    asked = {name: request.args.get(name, "").strip() for name in ("period", "key", "model", "status")}
+    if asked["period"] not in PERIODS:
+        asked["period"] = DEFAULT_PERIOD
+    if not (asked["key"].isascii() and asked["key"].isdigit() and len(asked["key"]) < 18):
+        asked["key"] = ""
+    if asked["status"] not in OUTCOME_GROUPS:
+        asked["status"] = ""
+    today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
+    wanted = UsageFilter(
+        g.account_id,
+        since=today - datetime.timedelta(days=PERIODS[asked["period"]][0] - 1),
+        key_id=int(asked["key"]) if asked["key"] else None,
+        model_id=asked["model"] or None,
+        outcome=asked["status"] or None,
+    )
+    return asked, wanted
+
+
+def _address(chosen: dict[str, str], endpoint: str = "dashboard.show_usage", **changes: str) -> str:
+    """The URL of a filter with changes."""
+    query = {name: value for name, value in {**chosen, **changes}.items() if value}
+    return f"{url_for(endpoint)}?{urlencode(query)}"
+
+
+def _write_csv(wanted: UsageFilter, key_names: dict[int, str]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(CSV_COLUMNS)
+    for record in export_requests(wanted):
+        writer.writerow(_csv_row(record, key_names))
+        if buffer.tell() > 2**15:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
+    return [
+        record.request_id,
+        f"{record.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+        _defuse(key_names.get(record.key_id, str(record.key_id))),
+        record.endpoint,
+        _defuse(record.model_asked),
+        _defuse(record.model_id),
+        record.status,
+        record.outcome,
+        record.error_code or "",
+        record.prompt_tokens,
+        record.cached_tokens,
+        record.completion_tokens,
+        record.reasoning_tokens,
+        record.tokens_source,
+        format_dollars(record.charge_nanos),
+        record.price_id,
+        "true" if record.stream else "false",
+        "" if record.first_content_ms is None else record.first_content_ms,
+        record.total_ms,
+    ]
+
+
+def _defuse(text: str) -> str:
+    """A text that a spreadsheet would take for a formula, marked as text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
