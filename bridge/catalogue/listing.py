@@ -58,6 +58,12 @@ def newest_prices() -> dict[str, Price]:
     return {price.model_id: price for price in db.session.scalars(select(Price).where(Price.id.in_(newest)))}
 
 
+def list_prices(model_id: str) -> list[Price]:
+    """A model's prices, the one in force first; at most the newest fifty."""
+    query = select(Price).where(Price.model_id == model_id).order_by(Price.id.desc()).limit(50)
+    return list(db.session.scalars(query))
+
+
 def list_aliases() -> dict[str, tuple[str, ...]]:
     """Model id -> its other names, in order."""
     found: dict[str, tuple[str, ...]] = {}

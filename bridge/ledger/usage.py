@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bridge.db import db
+from bridge.db import db, now_utc
 from bridge.errors import NotFound
 from bridge.ledger.tables import Hold, UsageRecord
 
@@ -98,12 +98,21 @@ def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
 
 def sum_usage(wanted: UsageFilter) -> Totals:
     """The totals of a filter."""
+    return _sum(_conditions(wanted))
+
+
+def sum_last_hour() -> Totals:
+    """The totals of all accounts over the last hour: the operator's."""
+    return _sum([UsageRecord.created_at >= now_utc() - datetime.timedelta(hours=1)])
+
+
+def _sum(conditions: list[sa.ColumnElement[bool]]) -> Totals:
     columns = ("charge_nanos", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
     query = sa.select(
         sa.func.count(),
         sa.func.sum(sa.case((_failed, 1), else_=0)),
         *(sa.func.sum(getattr(UsageRecord, column)) for column in columns),
-    ).where(*_conditions(wanted))
+    ).where(*conditions)
     return Totals(*(int(value or 0) for value in db.session.execute(query).one()))
 
 

@@ -1,0 +1,197 @@
+"""Channels: list with health, add, change, test, switch on and off, remove."""
+
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from bridge.admin.door import admin
+from bridge.catalogue.editing import (
+    add_channel,
+    find_channel,
+    list_channels,
+    remove_channel,
+    set_channel_enabled,
+    update_channel,
+)
+from bridge.catalogue.listing import list_models
+from bridge.catalogue.rules import SANDBOX
+from bridge.catalogue.seed import find_label
+from bridge.catalogue.tables import Channel
+from bridge.catalogue.testing import test_channel
+from bridge.db import now_utc
+from bridge.errors import InvalidRequest
+from bridge.forms import FormReader
+from bridge.ledger.usage import sum_last_hour
+from bridge.providers import PROVIDERS
+
+LAST_SECONDS = 60
+
+
+@admin.get("/")
+def show_console() -> Response:
+    return redirect(url_for("admin.show_channels"))
+
+
+@admin.get("/channels")
+def show_channels() -> str:
+    channels = list_channels()
+    states = {channel.name: find_state(channel) for channel in channels}
+    statuses = [model.status for model in list_models()]
+    return render_template(
+        "admin/channels.html",
+        channels=channels,
+        states=states,
+        labels={channel.provider: find_label(channel.provider) for channel in channels},
+        out=[channel for channel in channels if states[channel.name][0] == "bad"],
+        kinds=[kind for kind, _ in states.values()],
+        statuses=statuses,
+        traffic=sum_last_hour(),
+    )
+
+
+@admin.get("/channels/new")
+def show_new_channel() -> str:
+    return _render_form(FormReader({"priority": "1", "weight": "1", "provider": "openai"}))
+
+
+@admin.post("/channels")
+def create_channel() -> Any:
+    form = FormReader(request.form)
+    name = form.require("name", "Give the channel a name, such as openai-main.")
+    fields = _read_fields(form)
+    if not form.errors:
+        with form.complaints():
+            channel = add_channel(
+                name, form.text("provider"), **{"base_url": None, "api_key": None, "models": None, **fields}
+            )
+            flash(f"Channel {channel.name} is added. Test it before customers do.")
+            return redirect(url_for("admin.show_channels"), 303)
+    return _render_form(form), 400
+
+
+@admin.get("/channels/<name>")
+def show_channel(name: str) -> str:
+    channel = find_channel(name)
+    return _render_form(FormReader(_write_fields(channel)), channel)
+
+
+@admin.post("/channels/<name>")
+def change_channel(name: str) -> Any:
+    channel = find_channel(name)
+    form = FormReader(request.form)
+    fields = _read_fields(form)
+    if channel.from_environment:
+        fields = {field: value for field, value in fields.items() if field not in ("base_url", "api_key")}
+    if not form.errors:
+        with form.complaints():
+            update_channel(name, **fields)
+            flash(f"Channel {name} is changed.")
+            return redirect(url_for("admin.show_channels"), 303)
+    return _render_form(form, channel), 400
+
+
+@admin.post("/channels/<name>/test")
+def try_channel(name: str) -> Response:
+    """One small real request through the channel; what came of it is said on the list."""
+    test = test_channel(name)
+    if test.ok:
+        said = f" It said: {test.text}" if test.text else ""
+        flash(f"Channel {name} works: {test.detail.rstrip('.')} in {test.took_ms} ms.{said}")
+    else:
+        flash(f"Channel {name} failed its test. {test.detail}", "bad")
+    return redirect(url_for("admin.show_channels"), 303)
+
+
+@admin.post("/channels/<name>/enable")
+def switch_channel_on(name: str) -> Response:
+    return _say(f"Channel {name} is enabled.", lambda: set_channel_enabled(name, True))
+
+
+@admin.post("/channels/<name>/disable")
+def switch_channel_off(name: str) -> Response:
+    return _say(f"Channel {name} is disabled. No new request goes to it.", lambda: set_channel_enabled(name, False))
+
+
+@admin.post("/channels/<name>/remove")
+def drop_channel(name: str) -> Any:
+    """Remove, once the channel's name was typed."""
+    channel = find_channel(name)
+    if request.form.get("confirm", "").strip() != channel.name:
+        form = FormReader(_write_fields(channel))
+        form.errors["confirm"] = f"Nothing was removed: type {channel.name} to confirm."
+        return _render_form(form, channel), 400
+    return _say(f"Channel {name} is removed, and its key with it.", lambda: remove_channel(name))
+
+
+def _say(done: str, action: Any) -> Response:
+    """Do it and say so, or say why not; then back to the list."""
+    try:
+        action()
+    except InvalidRequest as error:
+        flash(error.message, "bad")
+    else:
+        flash(done)
+    return redirect(url_for("admin.show_channels"), 303)
+
+
+def find_state(channel: Channel) -> tuple[str, str]:
+    """A channel's state as a dot and a word."""
+    if not channel.enabled:
+        return "off", "Disabled"
+    now = now_utc()
+    resting = channel.cooling_until is not None and channel.cooling_until > now
+    if channel.health == "out" and (resting or channel.cooling_until is None):
+        return "bad", "Out of service"
+    if channel.health == "cooling" and channel.cooling_until is not None and resting:
+        seconds = (channel.cooling_until - now).seconds + 1
+        return "warn", f"Cooling down, {seconds} s" if seconds < LAST_SECONDS else "Cooling down"
+    if channel.health == "healthy":
+        return "ok", "Healthy"
+    return ("ok", "Made up") if channel.provider == SANDBOX else ("off", "Not tried yet")
+
+
+def _read_fields(form: FormReader) -> dict[str, Any]:
+    """The form's fields for the room. An empty key is left out: it means the one that is there."""
+    priority, weight = form.number("priority"), form.number("weight")
+    fields: dict[str, Any] = {
+        "base_url": form.text("base_url") or None,
+        "models": _read_models(form.text("models")),
+        "priority": 1 if priority is None else priority,
+        "weight": 1 if weight is None else weight,
+    }
+    if key := form.text("api_key"):
+        fields["api_key"] = key
+    return fields
+
+
+def _read_models(text: str) -> dict[str, str] | None:
+    """`public=upstream`, one a line or between commas; without `=` the catalogue says what the upstream calls it."""
+    pairs = (part.partition("=") for part in text.replace(",", "\n").splitlines() if part.strip())
+    return {public.strip(): upstream.strip() for public, _, upstream in pairs} or None
+
+
+def _write_fields(channel: Channel) -> dict[str, str]:
+    models = channel.models or {}
+    return {
+        "name": channel.name,
+        "provider": channel.provider,
+        "base_url": channel.base_url or "",
+        "models": "\n".join(
+            public if public == upstream else f"{public}={upstream}" for public, upstream in models.items()
+        ),
+        "priority": str(channel.priority),
+        "weight": str(channel.weight),
+    }
+
+
+def _render_form(form: FormReader, channel: Channel | None = None) -> str:
+    return render_template(
+        "admin/channel_form.html",
+        channel=channel,
+        state=find_state(channel) if channel else None,
+        values=form.values,
+        errors=form.errors,
+        providers=[(name, find_label(name)) for name in PROVIDERS],
+        label=find_label,
+    )

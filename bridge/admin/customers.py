@@ -1,0 +1,108 @@
+"""Customers: find one, see balance, keys and entries, change the balance with a reason, suspend and reactivate."""
+
+import secrets
+from typing import Any
+
+from flask import flash, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from bridge.accounts.customers import (
+    PAGE_SIZE,
+    find_customer,
+    list_customers,
+    reactivate_account,
+    suspend_account,
+)
+from bridge.accounts.keys import list_all_keys
+from bridge.admin.door import admin
+from bridge.db import now_utc
+from bridge.forms import FormReader
+from bridge.ledger.journal import is_credit, list_balances, list_entries, list_spend_by_key
+from bridge.ledger.ledger import BalanceView, adjust, credit, find_balance
+
+NO_MONEY = BalanceView(0, 0)
+MAX_ONCE_LENGTH = 64
+
+
+@admin.get("/customers")
+def show_customers() -> str:
+    """Accounts, the newest first; `q` searches names and addresses, `before` is the last id of the page before."""
+    search, before = request.args.get("q", "").strip()[:200], request.args.get("before", "")
+    before_id = int(before) if before.isascii() and before.isdigit() and len(before) < 18 else None
+    found = list_customers(search, before_id=before_id, limit=PAGE_SIZE + 1)
+    customers = found[:PAGE_SIZE]
+    return render_template(
+        "admin/customers.html",
+        customers=customers,
+        balances=list_balances(customer.account_id for customer in customers),
+        no_money=NO_MONEY,
+        search=search,
+        older=customers[-1].account_id if len(found) > PAGE_SIZE else None,
+        first_page=before_id is None,
+    )
+
+
+@admin.get("/customers/<int:account_id>")
+def show_customer(account_id: int) -> str:
+    return _render_customer(account_id, FormReader({}))
+
+
+@admin.post("/customers/<int:account_id>/balance")
+def change_balance(account_id: int) -> Any:
+    """Add or take away money, for a reason that the journal keeps. Sent twice, the form adds once."""
+    customer = find_customer(account_id)
+    form = FormReader(request.form)
+    amount = form.dollars("amount")
+    note = form.require("note", "Say why: the journal keeps it.")
+    if amount is None:
+        form.errors.setdefault("amount", "Give an amount in dollars; with a minus sign it is taken away.")
+    if amount is not None and not form.errors:
+        with form.complaints():
+            if amount < 0:
+                adjust(account_id, amount, note=note, made_by=g.member.email)
+                flash(f"{customer.email} is adjusted.")
+            elif credit(
+                account_id,
+                amount,
+                source="operator",
+                external_id=f"form:{form.text('once')[:MAX_ONCE_LENGTH] or secrets.token_hex(16)}",
+                note=note,
+                made_by=g.member.email,
+            ):
+                flash(f"{customer.email} is credited.")
+            else:
+                flash("This form was sent before: nothing was added a second time.", "warn")
+            return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+    return _render_customer(account_id, form), 400
+
+
+@admin.post("/customers/<int:account_id>/suspend")
+def suspend_customer(account_id: int) -> Response:
+    suspend_account(account_id)
+    flash("Suspended. Requests with this customer's keys answer 403.", "warn")
+    return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+
+
+@admin.post("/customers/<int:account_id>/reactivate")
+def reactivate_customer(account_id: int) -> Response:
+    reactivate_account(account_id)
+    flash("Reactivated. The keys work again within a second.")
+    return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+
+
+def _render_customer(account_id: int, form: FormReader) -> str:
+    customer = find_customer(account_id)
+    month = now_utc().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return render_template(
+        "admin/customer.html",
+        customer=customer,
+        money=find_balance(account_id),
+        keys=list_all_keys(account_id),
+        spent=list_spend_by_key(account_id, month),
+        entries=list_entries(account_id),
+        is_credit=is_credit,
+        now=now_utc(),
+        values=form.values,
+        errors=form.errors,
+        once=form.text("once") or secrets.token_hex(16),
+    )
