@@ -4,7 +4,7 @@ from flask import Blueprint, render_template, request
 
 from bridge.catalogue.listing import ListedModel, list_models
 from bridge.dashboard.snippets import quick_start
-from bridge.dashboard.welcome import anyone_may_enter
+from bridge.extensions import anyone_may_enter
 
 # one of each maker, as far as the catalogue has them; others fill up
 FEATURED = ("claude-sonnet-4-5", "gpt-4o", "gemini-2.5-pro", "deepseek-chat", "kimi-k2.5")

@@ -1,8 +1,6 @@
 """Sign up, sign in, sign out, and the theme: open to all."""
 
 import hmac
-from collections.abc import Callable
-from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Blueprint, current_app, flash, g, redirect, render_template, request, session
@@ -21,12 +19,11 @@ from bridge.accounts.sign_in import (
 from bridge.accounts.tables import Member
 from bridge.config import Settings
 from bridge.dashboard.filters import balance
-from bridge.extensions import limiter
+from bridge.extensions import anyone_may_enter, limiter
 from bridge.ledger import ledger
 
 THEMES = ("auto", "dark", "light")  # the order in which the button goes through them without script
 YEAR_SECONDS = 365 * 24 * 3600
-View = TypeVar("View", bound=Callable[..., Any])
 
 welcome = Blueprint("welcome", __name__)
 
@@ -52,12 +49,6 @@ def load_visitor(session_id: str) -> Visitor | None:
         return None
     member = find_member(int(member_id), int(number))
     return Visitor(member) if member else None
-
-
-def anyone_may_enter(view: View) -> View:
-    """A guard that lets everyone in, said on purpose."""
-    view.anyone_may_enter = True  # type: ignore[attr-defined]
-    return view
 
 
 def local_path(target: str | None, default: str = "/dashboard/") -> str:

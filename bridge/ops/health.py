@@ -1,0 +1,49 @@
+"""GET /livez: this process answers; it asks nothing. GET /readyz: the database is there, and as new as the code."""
+
+import functools
+
+import sqlalchemy as sa
+import structlog
+from alembic.script import ScriptDirectory
+from flask import Blueprint, Flask, jsonify
+from flask.wrappers import Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from bridge.db import db
+from bridge.extensions import anyone_may_enter, migrate
+
+health = Blueprint("health", __name__)
+log = structlog.get_logger()
+
+
+def register(app: Flask) -> None:
+    """Add both routes."""
+    app.register_blueprint(health)
+
+
+@health.get("/livez")
+@anyone_may_enter
+def show_livez() -> Response:
+    """200 as long as the process serves."""
+    return jsonify(status="ok")
+
+
+@health.get("/readyz")
+@anyone_may_enter
+def show_readyz() -> tuple[Response, int]:
+    """200 when a paid request could be served; 503 naming what is missing. Redis is no part of it: limits give way."""
+    try:
+        with db.engine.connect() as connection:
+            found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    except SQLAlchemyError as error:
+        log.warning("not_ready", error=type(error).__name__)
+        return jsonify(status="unavailable", database="unreachable or not migrated"), 503
+    if found != newest_migration():
+        return jsonify(status="unavailable", database="ok", migrations="behind"), 503
+    return jsonify(status="ok", database="ok", migrations="ok"), 200
+
+
+@functools.cache
+def newest_migration() -> str | None:
+    """The number of the last script in migrations/."""
+    return ScriptDirectory(migrate.directory).get_current_head()

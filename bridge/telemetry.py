@@ -1,0 +1,139 @@
+"""Request ids, and the log: JSON lines with ids and numbers as fields, never with a prompt, an answer or a secret."""
+
+import datetime
+import logging
+import os
+import random
+import re
+import time
+from typing import Any
+
+import msgspec
+import structlog
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_SECRET = re.compile(rb"sk-[A-Za-z0-9_-]{8,}")
+_random = random.Random()  # of our own: seeding the shared one, as some test tools do, would repeat ids
+os.register_at_fork(after_in_child=_random.seed)
+
+
+class _Output:
+    """Where the lines go: stderr, so that a command's own output stays clean; a server says stdout."""
+
+    descriptor = 2
+
+
+def new_request_id() -> str:
+    """`req_` and a UUIDv7 in hex. Ids of one process sort by time, to a quarter of a microsecond."""
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    # 48 bits of milliseconds, the version, 12 bits of the millisecond's fraction, 2 bits of variant, 62 random bits
+    return f"req_{milliseconds:012x}7{(rest << 12) // 1_000_000:03x}{1 << 63 | _random.getrandbits(62):016x}"
+
+
+def created_at_of(request_id: str) -> datetime.datetime:
+    """The moment in a request id, in UTC, to the microsecond: it is `created_at` of all the request's rows.
+
+    Raises ValueError for what is no id of ours."""
+    if len(request_id) != 36 or not request_id.startswith("req_") or request_id[16] != "7":
+        raise ValueError(f"{request_id[:60]!r} is not a request id")
+    microseconds = int(request_id[4:16], 16) * 1000 + (int(request_id[17:20], 16) * 1000 >> 12)
+    return EPOCH + datetime.timedelta(microseconds=microseconds)
+
+
+def answer_id(request_id: str) -> str:
+    """The id that the answer carries: with it, whoever has the answer finds the receipt."""
+    return "chatcmpl-" + request_id[4:]
+
+
+def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int, attempts: int) -> None:
+    """The one line of a request that reached the ledger. Names of what concerns the model are OpenTelemetry's."""
+    write_line(
+        msgspec.json.encode(
+            {
+                "time": _now(),
+                "level": "info",
+                "event": "request",
+                "request_id": request_id,
+                "account_id": caller.account_id,
+                "key_id": caller.key_id,
+                "endpoint": settlement.endpoint,
+                "status": settlement.status,
+                "outcome": settlement.outcome,
+                "error_code": settlement.error_code,
+                "stream": settlement.stream,
+                "gen_ai.request.model": settlement.model_asked,
+                "gen_ai.response.model": settlement.upstream_id,
+                "gen_ai.usage.input_tokens": settlement.prompt_tokens,
+                "gen_ai.usage.output_tokens": settlement.completion_tokens,
+                "tokens_source": settlement.tokens_source,
+                "charge_nanos": charge_nanos,
+                "channel": settlement.channel_name,
+                "attempts": attempts,
+                "first_content_ms": settlement.first_content_ms,
+                "total_ms": settlement.total_ms,
+            }
+        )
+    )
+
+
+def write_line(line: bytes) -> None:
+    """One line of the log, in one write, so that the lines of several workers do not mix."""
+    try:
+        os.write(_Output.descriptor, line + b"\n")
+    except OSError:  # nobody reads the log any more: no reason for a request to fail
+        _Output.descriptor = os.open(os.devnull, os.O_WRONLY)
+
+
+def configure_logging(level: str = "info", to_stdout: bool = False) -> None:
+    """Write everything that is logged, by structlog or by the standard library, as JSON lines."""
+    _Output.descriptor = 1 if to_stdout else 2
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, _render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_names: _Lines(),
+    )
+    handler = _Handler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                lambda *about: _render(*about).decode(),
+            ],
+        )
+    )
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(max(number, logging.INFO))  # libraries' own debugging may show what nobody should read
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
+def _render(_logger: Any, _method: str, event: Any) -> bytes:
+    return _SECRET.sub("sk-…".encode(), msgspec.json.encode(event, enc_hook=str))
+
+
+class _Lines:
+    """What structlog calls with a rendered line, whatever its level."""
+
+    def msg(self, line: bytes) -> None:
+        write_line(line)
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+class _Handler(logging.Handler):
+    """What the standard library calls."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            write_line(self.format(record).encode())
+        except Exception:
+            self.handleError(record)
