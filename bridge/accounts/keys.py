@@ -236,6 +236,11 @@ def list_all_keys(account_id: int) -> list[Key]:
     return list(db.session.scalars(sa.select(Key).where(Key.account_id == account_id).order_by(Key.id.desc())))
 
 
+def is_usable(key: Key) -> bool:
+    """Whether the key is neither revoked, disabled nor expired, by this machine's clock: for pages."""
+    return not key.revoked_at and not key.disabled_at and (key.expires_at is None or key.expires_at > now_utc())
+
+
 def has_keys(account_id: int) -> bool:
     """Whether the account ever had a key."""
     return db.session.scalar(sa.select(Key.id).where(Key.account_id == account_id).limit(1)) is not None

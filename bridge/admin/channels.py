@@ -148,7 +148,7 @@ def find_state(channel: Channel) -> tuple[str, str]:
         return "warn", f"Cooling down, {seconds} s" if seconds < LAST_SECONDS else "Cooling down"
     if channel.health == "healthy":
         return "ok", "Healthy"
-    return ("ok", "Made up") if channel.provider == SANDBOX else ("off", "Not tried yet")
+    return ("ok", "Stands in") if channel.provider == SANDBOX else ("off", "Not tried yet")
 
 
 def _read_fields(form: FormReader) -> dict[str, Any]:

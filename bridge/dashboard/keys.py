@@ -189,6 +189,7 @@ def _write_fields(key: Key) -> dict[str, str]:
 
 
 def _render_form(form: FormReader, key: Key | None = None) -> str:
+    spent = list_budget_spend([(key.id, key.budget_period)]) if key else {}
     return render_template(
         "dashboard/key_form.html",
         key=key,
@@ -197,5 +198,5 @@ def _render_form(form: FormReader, key: Key | None = None) -> str:
         periods=PERIODS,
         models=[model.id for model in list_models() if model.status != "retired"],
         inherited=_inherited_limits(),
-        state=find_state(key, 0) if key else None,
+        state=find_state(key, spent.get(key.id, 0)) if key else None,
     )

@@ -6,12 +6,12 @@ from typing import Any
 
 from flask import g, render_template, request
 
-from bridge.accounts.keys import has_keys, list_keys, name_keys
+from bridge.accounts.keys import has_keys, is_usable, list_keys, name_keys
 from bridge.accounts.tables import Key
 from bridge.dashboard.chart import draw, rank_models
 from bridge.dashboard.door import dashboard
 from bridge.db import now_utc
-from bridge.ledger.journal import count_running, find_first_credit, list_budget_spend
+from bridge.ledger.journal import find_first_credit, list_budget_spend
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_by_model, sum_usage
 
@@ -44,7 +44,6 @@ def show_overview() -> str:
         period_name=period_name,
         periods=PERIODS,
         money=money,
-        running=count_running(g.account_id),
         totals=totals,
         spent_today=sum_usage(UsageFilter(g.account_id, since=today)).charge_nanos,
         spent_yesterday=sum_usage(
@@ -98,7 +97,7 @@ def _list_first_steps() -> dict[str, Any] | None:
 
 
 def _list_keys_near_budget() -> list[KeyBudget]:
-    keys = [key for key in list_keys(g.account_id) if key.budget_nanos and key.disabled_at is None]
+    keys = [key for key in list_keys(g.account_id) if key.budget_nanos and is_usable(key)]
     spent = list_budget_spend((key.id, key.budget_period) for key in keys)
     return [
         KeyBudget(key, spent.get(key.id, 0))

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from bridge.db import db, now_utc
 from bridge.ledger.ledger import CUSTOMER, BalanceView
-from bridge.ledger.tables import Balance, Budget, Entry, Hold, UsageRecord
+from bridge.ledger.tables import Balance, Budget, Entry, UsageRecord
 
 FIRST_DAY = datetime.date(1970, 1, 1)
 
@@ -64,11 +64,6 @@ def find_first_credit(account_id: int) -> Entry | None:
     """The account's first money in."""
     query = sa.select(Entry).where(Entry.account_id == account_id, Entry.credit == CUSTOMER)
     return db.session.scalars(query.order_by(Entry.id).limit(1)).first()
-
-
-def count_running(account_id: int) -> int:
-    """How many of the account's requests run."""
-    return db.session.scalar(sa.select(sa.func.count()).where(Hold.account_id == account_id)) or 0
 
 
 def sum_credits(account_id: int) -> int:
