@@ -25,6 +25,7 @@ class Reply(HTTPResponseParser):
         self._connection: Connection | None = connection
         self._pool = pool
         self._dirty = False
+        self._broken = ""
         self._headers_complete = False
         self._field = ""
         self._value: str | None = None
@@ -69,26 +70,26 @@ class Reply(HTTPResponseParser):
     def _read(self, timeout_seconds: float, complaint: str) -> int | None:
         """Wait, read once, parse; the number of bytes, or None after that much silence."""
         connection = self._connection
-        if connection is None:
-            raise AttemptFailed(Blame.UPSTREAM, "the answer is closed")
-        data: bytes | None = None
+        if connection is None or self._broken:
+            raise AttemptFailed(Blame.UPSTREAM, self._broken or "the answer is closed")
         try:
             if not connection.wait_readable(timeout_seconds):
                 return None
             data = connection.receive()
-            if data is None:
-                return 0
-            self.feed(data)  # no data is the end of the connection, which may be the answer's end or its cut
-            if not data and not self.ended:
-                raise AttemptFailed(Blame.UPSTREAM, complaint)
-            return len(data)
         except OSError:
             raise AttemptFailed(Blame.UPSTREAM, complaint) from None
-        except HTTPParseError:
-            if not self.ended:
-                raise AttemptFailed(Blame.UPSTREAM, "the answer is not HTTP" if data else complaint) from None
-            self._dirty = True
+        if data is None:
             return 0
+        try:
+            self.feed(data)  # no data is the end of the connection, which may be the answer's end or its cut
+            if not data and not self.ended:
+                self._broken = complaint
+        except HTTPParseError:
+            if self.ended:
+                self._dirty = True
+            else:  # said by the next read, after what was sound has been handed out
+                self._broken = "the answer is not HTTP" if data else complaint
+        return len(data)
 
     def _on_message_begin(self) -> None:
         if self.ended:
