@@ -5,6 +5,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import admin, dashboard, v1, vault, versions
 from bridge.config import Settings, read_settings
+from bridge.counters import storage_uri
 from bridge.db import db, engine_options, prepare_engine
 from bridge.extensions import csrf, limiter, login_manager, migrate
 from bridge.ops import commands, health
@@ -16,7 +17,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises MisconfiguredError naming every setting that is missing or wrong."""
     settings = settings or read_settings()
     vault.open_vault(settings.fernet_key_list)
-    versions.watch_versions(settings)
     versions.watch_versions(settings)
     app = Flask(__name__)
     configure(app, settings)

@@ -12,6 +12,11 @@ import msgspec
 import structlog
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+PROCESSORS: tuple[Any, ...] = (
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    structlog.processors.format_exc_info,
+)
 _SECRET = re.compile(rb"sk-[A-Za-z0-9_-]{8,}")
 _random = random.Random()  # of our own: seeding the shared one, as some test tools do, would repeat ids
 os.register_at_fork(after_in_child=_random.seed)
@@ -84,32 +89,22 @@ def write_line(line: bytes) -> None:
         _Output.descriptor = os.open(os.devnull, os.O_WRONLY)
 
 
-def configure_logging(level: str = "info", to_stdout: bool = False) -> None:
+def log_to_stdout() -> None:
+    """From now on, as a server does."""
+    _Output.descriptor = 1
+
+
+def configure_logging(level: str = "info") -> None:
     """Write everything that is logged, by structlog or by the standard library, as JSON lines."""
-    _Output.descriptor = 1 if to_stdout else 2
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        structlog.processors.format_exc_info,
-    ]
     structlog.configure(
-        processors=[*shared, _render],
+        processors=[*PROCESSORS, _render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_names: _Lines(),
     )
-    handler = _Handler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *shared],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                lambda *about: _render(*about).decode(),
-            ],
-        )
-    )
-    logging.root.handlers[:] = [handler]
+    logging.root.handlers[:] = [LineHandler()]
     logging.root.setLevel(max(number, logging.INFO))  # libraries' own debugging may show what nobody should read
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # greets at every import
 
 
 def _now() -> str:
@@ -129,8 +124,20 @@ class _Lines:
     debug = info = warning = error = critical = exception = log = msg
 
 
-class _Handler(logging.Handler):
+class LineHandler(logging.Handler):
     """What the standard library calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *PROCESSORS],
+                processors=[
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    lambda *about: _render(*about).decode(),
+                ],
+            )
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

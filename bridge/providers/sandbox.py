@@ -1,7 +1,7 @@
 """A provider without a network: deterministic answers, labelled as such, for trying things out in development.
 
 It speaks OpenAI's dialect to the relay, as bytes, so that everything but the socket is the real path. Its models
-`sandbox-429`, `-402`, `-503`, `-slow`, `-cut`, `-stall` and `-malformed` rehearse what can go wrong."""
+`sandbox-429`, `-402`, `-500`, `-503`, `-slow`, `-cut`, `-stall` and `-malformed` rehearse what can go wrong."""
 
 import re
 import time
@@ -45,6 +45,8 @@ class SandboxUpstream:
             raise InsufficientBalance("Your balance is too low (rehearsed by the sandbox).")
         if model == "sandbox-503":
             raise ServiceUnavailable("The service is unavailable (rehearsed by the sandbox).", code="upstream_error")
+        if model == "sandbox-500":
+            raise AttemptFailed(Blame.UPSTREAM, "500 (rehearsed by the sandbox)")
         return SandboxAnswer(model, answer_pieces(body))
 
     def close(self) -> None:
@@ -64,8 +66,6 @@ class SandboxAnswer:
         if self._model == "sandbox-stall":
             gevent.sleep(timeout_seconds)
             return None
-        if self._model == "sandbox-malformed":
-            return b"data: {this is no chunk\n\n"
         piece = next(self._pieces, b"")
         if not piece and self._model == "sandbox-cut":
             raise AttemptFailed(Blame.UPSTREAM, "the answer was cut")
@@ -87,6 +87,9 @@ class SandboxAnswer:
 
 def answer_pieces(body: dict[str, Any]) -> Iterator[bytes]:
     """The bytes of the answer to this request, whole or as a stream; the cut model stops halfway."""
+    if body["model"] == "sandbox-malformed":
+        yield b"data: {this is no chunk\n\n"
+        return
     message, finish = _message(body)
     prompt_tokens = sum(_count(_text_of(item.get("content"))) + 3 for item in body["messages"])
     cap = body.get("max_completion_tokens") or body.get("max_tokens")
