@@ -106,6 +106,8 @@ class MemoryCounters(MemoryStorage):
 
     def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: Any):
         super().__init__(uri, wrap_exceptions)
+        self.timer.cancel()  # its first look at what has expired, in a thread that must not live on into a fork
+        self.timer.join()
         self._windows: dict[str, list[int]] = {}  # name -> [minute, current, previous]
         self._leases: dict[str, dict[str, float]] = {}  # name -> lease id -> when it ends
         self._sweep_at = 1024

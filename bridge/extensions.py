@@ -1,6 +1,7 @@
 """Sign-in, form protection and the page limits: made here, bound to the app by app.py."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from flask_limiter import Limiter
@@ -11,7 +12,7 @@ from flask_wtf import CSRFProtect
 
 csrf = CSRFProtect()
 login_manager = LoginManager()
-migrate = Migrate(directory="migrations", compare_type=True)
+migrate = Migrate(directory=str(Path(__file__).parents[1] / "migrations"), compare_type=True)
 limiter = Limiter(key_func=get_remote_address, strategy="sliding-window-counter", headers_enabled=False)
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -1,0 +1,35 @@
+"""The file `.env` beside the Makefile: settings of this checkout, with secrets that were made for it alone."""
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+from dotenv import load_dotenv
+
+ENV_FILE = Path(__file__).parents[2] / ".env"
+
+
+def write_env_file(path: Path = ENV_FILE) -> bool:
+    """Make the file, for a development gateway, readable by its owner only. One that is there stays as it is.
+
+    Returns whether it was made."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(
+            "# Made by `make run`. What the environment sets counts more than what stands here; see .env.example.\n"
+            "BRIDGE_ENV=development\n"
+            f"SECRET_KEY={secrets.token_urlsafe(48)}\n"
+            f"FERNET_KEYS={Fernet.generate_key().decode()}\n"
+        )
+    return True
+
+
+def load_env_file(path: Path = ENV_FILE) -> None:
+    """Read the file, if there is one, into the environment, where what is set already stays. FLASK_SKIP_DOTENV=1, which
+    the `flask` command knows too, leaves it unread."""
+    if os.environ.get("FLASK_SKIP_DOTENV", "") not in ("1", "true"):
+        load_dotenv(path)
