@@ -10,7 +10,13 @@ from gevent import socket
 from gevent.event import Event
 from gevent.server import StreamServer
 
+from bridge.providers.base import Outgoing
+from bridge.providers.http import Answer, Timeouts, Upstream
+
 LIMIT_SECONDS = 10  # of anything a test waits for; reached only when it fails
+SOON = 0.02  # for silences that a test wants to see end
+PATIENT = Timeouts(LIMIT_SECONDS, LIMIT_SECONDS, LIMIT_SECONDS)
+HELLO = Outgoing("/chat/completions", b'{"model":"m"}')
 
 
 @dataclasses.dataclass
@@ -48,6 +54,30 @@ def chunked(*chunks: bytes, end: bool = True) -> bytes:
     """A whole answer in chunks, or one that lacks the last."""
     data = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data + (b"0\r\n\r\n" if end else b"")
+
+
+def plays(data: bytes, keep: bool = True) -> Play:
+    """Answer every request with these bytes."""
+
+    def play(visit: Visit) -> bool:
+        visit.send(data)
+        return keep
+
+    return play
+
+
+def read(upstream: Upstream, outgoing: Outgoing = HELLO) -> bytes:
+    """Send, and read the whole answer."""
+    found = upstream.send(outgoing)
+    try:
+        return found.read_all(2**20, LIMIT_SECONDS)
+    finally:
+        found.close()
+
+
+def pieces(found: Answer) -> list[bytes]:
+    """The body, read by read."""
+    return list(iter(lambda: found.read_some(LIMIT_SECONDS) or b"", b""))
 
 
 class SocketServer:
