@@ -69,7 +69,8 @@ class _Cache:
 
 
 _cache = _Cache()
-versions.on_change(TOPIC, _cache.clear)
+forget_callers = _cache.clear
+versions.on_change(TOPIC, forget_callers)
 
 
 def find_caller(secret: str) -> Caller:
