@@ -1,10 +1,9 @@
 """Errors as pages: what happened, what it means, the request id and a way back."""
 
-import logging
 import math
-import secrets
 import time
 
+import structlog
 from flask import Flask, g, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, TimeoutError
@@ -13,8 +12,9 @@ from werkzeug.wrappers import Response
 
 from bridge.errors import BridgeError
 from bridge.extensions import limiter
+from bridge.telemetry import new_request_id
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 WORDS = {
     400: ("This request can't be read", "A field is missing or has a value that makes no sense here."),
@@ -40,7 +40,7 @@ def register(app: Flask) -> None:
 
 
 def give_request_id() -> None:
-    g.request_id = "req_" + secrets.token_hex(16)
+    g.request_id = new_request_id()
 
 
 def show_error(status: int, title: str, text: str, headers: dict[str, str] | None = None) -> Response:
@@ -54,7 +54,7 @@ def show_http_error(error: HTTPException) -> Response:
     if status < 400:
         return error.get_response()
     if isinstance(error, InternalServerError):
-        log.error("page failed", extra={"request_id": g.get("request_id"), "path": request.path})
+        log.error("page_failed", request_id=g.get("request_id"), path=request.path)
         g.plain = True  # whatever broke, the error page leans on none of it
     title, text = WORDS.get(status, (error.name, error.description or ""))
     return show_error(status, title, text, _headers(error))
@@ -78,6 +78,6 @@ def show_bridge_error(error: BridgeError) -> Response:
 
 def show_database_error(error: Exception) -> Response:
     """Without the database there is no page and no money moves: say so, and ask it nothing."""
-    log.error("database failed", exc_info=error, extra={"request_id": g.get("request_id"), "path": request.path})
+    log.error("database_failed", request_id=g.get("request_id"), path=request.path, exc_info=error)
     g.plain = True
     return show_error(ServiceUnavailable.code, *WORDS[503], {"Retry-After": "5"})

@@ -250,6 +250,7 @@ def test_a_broken_page_says_so_without_details(app, client, monkeypatch):
     assert answer.status_code == 500
     assert "Something broke on our side" in answer.text
     assert "secret detail" not in answer.text
+    assert "Available" not in answer.text, "the error page asks the database for nothing"
     assert answer.headers["x-request-id"] in answer.text
 
 

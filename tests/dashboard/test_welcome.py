@@ -118,6 +118,7 @@ def test_signing_in_leads_back_to_where_one_was(app, client):
     [
         "https://evil.example/",
         "//evil.example/",
+        "///evil.example",
         "/\\evil.example",
         "\\\\evil.example",
         "/a\\..\\b",
@@ -262,7 +263,13 @@ def test_the_session_cookie_is_kept_from_scripts_other_sites_and_plain_http(tmp_
 def test_the_theme_is_remembered_and_set_by_the_server(client, sent, attribute):
     answer = post(client, "/theme", theme=sent, next="/models")
     assert (answer.status_code, answer.location) == (303, "/models")
+    assert f"theme={sent if attribute else 'auto'};" in answer.headers["Set-Cookie"]
     assert f'<html lang="en"{attribute}>' in client.get("/").text
+
+
+def test_a_forged_theme_reaches_no_page(client):
+    client.set_cookie("theme", "neon")
+    assert '<html lang="en">' in client.get("/").text
 
 
 def test_hashing_lets_the_worker_go_on(app, monkeypatch):
