@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import gevent
 import sqlalchemy as sa
+from gevent.lock import RLock
 
 from bridge.config import Settings
 from bridge.db import db
@@ -32,6 +33,7 @@ class _Seen:
 
 
 _seen = _Seen(Settings.version_poll_seconds + MARGIN_SECONDS)
+_looking = RLock()
 _callbacks: dict[str, list[Callable[[], None]]] = {}
 
 
@@ -61,6 +63,16 @@ def poll(engine: sa.Engine) -> None:
     for topic in changed:
         for callback in _callbacks.get(topic, ()):
             callback()
+
+
+def ensure_fresh(engine: sa.Engine) -> None:
+    """Return once what is kept in memory may be used: at once, or after one look, which all that wait for it share.
+
+    Under load a look may come late. If each request then asked the database by itself, the load would only grow."""
+    while not is_fresh():
+        with _looking:
+            if not is_fresh():
+                poll(engine)
 
 
 def number(topic: str) -> int:

@@ -44,6 +44,7 @@ configure_logging(gateway.log_level)
 bind = listen_address(gateway)
 workers = gateway.workers
 worker_class = "bridge.ops.gunicorn_worker.Worker"
+logger_class = "bridge.ops.gunicorn_worker.Log"
 worker_connections = 4096
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - a heartbeat; disks can stall
 preload_app = True

@@ -3,9 +3,17 @@
 from typing import Any
 
 import gevent
+from gunicorn.glogging import Logger
 from gunicorn.workers.ggevent import GeventWorker
 
 LOOK_SECONDS = 0.25
+
+
+class Log(Logger):
+    """gunicorn's own log without its access line: it would be put together for each request and then thrown away."""
+
+    def access(self, *arguments: Any, **more: Any) -> None:
+        """Nothing: a request's line is ours to write."""
 
 
 class IdleLimit(gevent.Timeout):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import sqlalchemy as sa
 import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -46,6 +47,10 @@ def guard(services: Services, view: View) -> View:
         except BridgeError as error:
             visit.leave()
             return visit.refuse(error)
+        except sa.exc.SQLAlchemyError as error:
+            visit.leave()
+            log.error("database_away", request_id=visit.request_id, error=type(error).__name__)
+            return visit.refuse(ServiceUnavailable("The database can't be reached. You were not charged."))
         except Exception:
             visit.leave()
             log.exception("unexpected", request_id=visit.request_id, path=request.path)

@@ -2,7 +2,6 @@
 
 import datetime
 import math
-import time
 from typing import Any
 
 from flask import Flask
@@ -14,6 +13,7 @@ from bridge.catalogue.routing import Catalogue, Route, load_catalogue
 from bridge.catalogue.upstreams import open_channel
 from bridge.config import Settings
 from bridge.counters import Counters
+from bridge.db import db
 from bridge.ledger.writer import Writer
 
 TOPIC = "catalogue"
@@ -34,23 +34,17 @@ class Services:
         self.keys_used: dict[int, datetime.datetime] = {}  # a job writes them to the keys' rows
         self._catalogue: Catalogue | None = None
         self._catalogue_number = -1
-        self._catalogue_checked_at = 0.0
         self._upstreams: dict[tuple[int, str | None, str | None], Any] = {}
 
     @property
     def catalogue(self) -> Catalogue:
-        """The snapshot in force. Without the poller's numbers it is read anew once a second: commands and tests."""
+        """The snapshot in force, read anew when its number has changed. Needs an app context."""
+        if not versions.is_fresh():
+            versions.ensure_fresh(db.engine)
         number = versions.number(TOPIC)
-        if self._catalogue is None or number != self._catalogue_number or self._is_stale():
-            self._catalogue = load_catalogue()
-            self._catalogue_number, self._catalogue_checked_at = number, time.monotonic()
+        if self._catalogue is None or number != self._catalogue_number:
+            self._catalogue, self._catalogue_number = load_catalogue(), number
         return self._catalogue
-
-    def _is_stale(self) -> bool:
-        return (
-            not versions.is_fresh()
-            and time.monotonic() - self._catalogue_checked_at > self.settings.version_poll_seconds
-        )
 
     def upstream(self, route: Route) -> Any:
         """The connections to a channel's upstream; opened anew when its address or key has changed."""
