@@ -75,15 +75,17 @@ versions.on_change(TOPIC, forget_callers)
 
 def find_caller(secret: str) -> Caller:
     """Who calls with this secret. Raises InvalidApiKey. A suspended account's caller is found: the door refuses it."""
+    if not versions.is_fresh():
+        versions.ensure_fresh(db.engine)
     hashed = digest(secret)
-    if versions.is_fresh() and _cache.number == versions.number(TOPIC):
-        now = time.monotonic()
-        found = _cache.callers.get(hashed)
-        if found and now < found[1] and not _has_expired(found[0]):
+    now = time.monotonic()
+    found = _cache.callers.get(hashed)
+    if found and not _has_expired(found[0]):
+        if now < found[1]:
             return found[0]
-        if now < _cache.strangers.get(hashed, 0):
-            raise InvalidApiKey("This API key is not valid.")
-    if not looks_like_key(secret):
+        # one request reads the row again; those that come meanwhile need not
+        _cache.callers[hashed] = (found[0], now + CACHE_SECONDS)
+    if now < _cache.strangers.get(hashed, 0) or not looks_like_key(secret):
         raise InvalidApiKey("This API key is not valid.")
     number = versions.number(TOPIC)
     caller = read_caller(secret)
