@@ -15,6 +15,7 @@ from bridge.db import db
 from bridge.errors import BridgeError
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Completion
+from bridge.providers.http import Timeouts
 
 TEST_OUTPUT_TOKENS = 16
 TEST_TIMEOUT_SECONDS = 30
@@ -56,7 +57,10 @@ def test_channel(name: str) -> ChannelTest:
 def _ask(channel: Channel, public_id: str, upstream_id: str, settings: Settings) -> Completion:
     provider = PROVIDERS[channel.provider]
     body = {"model": public_id, "messages": [{"role": "user", "content": "Say hello."}]}
-    answer = open_channel(channel, settings).send(provider.write_chat(body, upstream_id, TEST_OUTPUT_TOKENS))
+    upstream = open_channel(channel, settings)
+    outgoing = provider.write_chat(body, upstream_id, TEST_OUTPUT_TOKENS)
+    patience = Timeouts(settings.connect_timeout_seconds, TEST_TIMEOUT_SECONDS, TEST_TIMEOUT_SECONDS)
+    answer = upstream.send(outgoing, timeouts=patience)
     try:
         data = answer.read_all(TEST_ANSWER_BYTES, TEST_TIMEOUT_SECONDS)
         if answer.status != 200:
@@ -64,6 +68,7 @@ def _ask(channel: Channel, public_id: str, upstream_id: str, settings: Settings)
         return provider.read_answer(data)
     finally:
         answer.close()
+        upstream.close()
 
 
 def _find_first_model(channel: Channel) -> Model | None:

@@ -1,11 +1,12 @@
 """From a channel to something that can be sent a request: its address, its key opened for the moment, its deadlines."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from bridge import vault
 from bridge.config import Settings
 from bridge.providers import PROVIDERS
-from bridge.providers.http import Timeouts, open_upstream
+from bridge.providers.http import Timeouts, Upstream, open_upstream
+from bridge.providers.sandbox import Sandbox, SandboxUpstream
 
 
 class Connectable(Protocol):
@@ -19,12 +20,12 @@ class Connectable(Protocol):
     def sealed_key(self) -> str | None: ...
 
 
-def open_channel(channel: Connectable, settings: Settings) -> Any:
+def open_channel(channel: Connectable, settings: Settings) -> Upstream | SandboxUpstream:
     """The channel's Upstream, or the sandbox's, which answers in this process. Opens no connection yet.
 
     Raises MisconfiguredError when the master keys don't open the channel's key."""
     provider = PROVIDERS[channel.provider]
-    if hasattr(provider, "open_upstream"):
+    if isinstance(provider, Sandbox):
         return provider.open_upstream()
     headers = provider.auth_headers(vault.unseal(channel.sealed_key)) if channel.sealed_key else {}
     # a whole answer's first byte comes when all of it is there, so the socket waits for the longer of the two
@@ -35,5 +36,5 @@ def open_channel(channel: Connectable, settings: Settings) -> Any:
         headers,
         timeouts,
         private_allowed=settings.private_upstreams_allowed,
-        proxy=settings.upstream_proxy or None,
+        proxy=settings.upstream_proxy,
     )

@@ -50,11 +50,14 @@ def test_a_changed_key_or_address_is_taken_over(settings: Settings):
     channel = find_channel("openai-env")
     assert (vault.unseal(str(channel.sealed_key)), channel.base_url) == ("sk-other-5678", "https://b.example")
     assert channel.priority == 7
+    connect_environment(settings, {"OPENAI_API_KEY": "sk-other-5678"})
+    assert find_channel("openai-env").base_url is None
 
 
 def test_a_credential_that_is_gone_disables_its_channel_and_one_that_comes_back_enables_it(settings: Settings):
     connect_environment(settings, OPENAI)
     connect_environment(settings, {})
+    assert connect_environment(settings, {}) == []
     channel = find_channel("openai-env")
     assert (channel.enabled, channel.sealed_key, channel.key_last_four) == (False, None, None)
     connect_environment(settings, OPENAI)
@@ -65,6 +68,7 @@ def test_what_the_operator_disabled_stays_disabled(settings: Settings):
     connect_environment(settings, OPENAI)
     set_channel_enabled("openai-env", False)
     assert connect_environment(settings, OPENAI) == []
+    connect_environment(settings, {"OPENAI_API_KEY": "sk-other-5678"})
     assert not find_channel("openai-env").enabled
 
 

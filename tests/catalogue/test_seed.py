@@ -98,6 +98,12 @@ def test_a_price_with_tiers_or_hours_says_which_it_is():
     assert (by_hour.input_nanos_per_mtok, by_hour.source) == (660_000_000, "genai-prices 0.2.3, off-peak hours")
 
 
+def test_a_price_does_not_depend_on_the_hour_of_the_look():
+    price = find_listed_price("deepseek", "deepseek-chat", DAY)  # its other price covers noon
+    assert price
+    assert (price.input_nanos_per_mtok, price.output_nanos_per_mtok) == (135_000_000, 550_000_000)
+
+
 def test_a_price_is_the_one_in_force_on_its_day():
     before = find_listed_price("gemini", "gemini-3.6-flash", datetime.date(2026, 12, 31))
     after = find_listed_price("gemini", "gemini-3.6-flash", datetime.date(2027, 1, 1))

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from bridge import versions
 from bridge.catalogue import sync
+from bridge.catalogue.connect import connect_environment
 from bridge.catalogue.editing import add_alias, remove_alias, set_price
 from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.seed import load_seed
@@ -32,9 +33,12 @@ def version() -> int:
 
 
 def test_a_new_catalogue_is_filled_with_models_prices_and_aliases(settings: Settings):
+    connect_environment(settings)  # so that what follows is the models' doing
+    before = version()
     sync_catalogue(settings)
     seeds = [model for provider in load_seed().values() for model in provider.models]
     assert count(Model) == count(Price) == len(seeds)
+    assert version() == before + 1
     assert db.session.get_one(Alias, "claude-3-5-sonnet").model_id == "claude-3-5-sonnet-20241022"
     price = newest_prices()["gemini-1.5-flash"]
     assert (price.input_nanos_per_mtok, price.output_nanos_per_mtok) == (300_000_000, 2_500_000_000)

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
+from gevent.pywsgi import WSGIServer
 
 from bridge.catalogue import editing, testing
 from bridge.catalogue.connect import connect_environment
@@ -32,7 +34,7 @@ class FakeUpstream:
     failure: Exception | None = None
     closed: bool = False
 
-    def send(self, outgoing: Outgoing) -> "FakeUpstream":
+    def send(self, outgoing: Outgoing, *, timeouts: object) -> "FakeUpstream":
         self.sent.append(outgoing)
         if self.failure:
             raise self.failure
@@ -78,6 +80,11 @@ def test_an_error_answer_is_told_and_closed(upstream: FakeUpstream):
     assert upstream.closed
 
 
+def test_an_error_status_counts_whatever_the_body_says(upstream: FakeUpstream):
+    upstream.status = 503
+    assert not testing.test_channel("main").ok
+
+
 def test_an_upstream_out_of_reach_is_told(upstream: FakeUpstream):
     upstream.failure = AttemptFailed(Blame.UPSTREAM, "connection refused")
     result = testing.test_channel("main")
@@ -89,6 +96,35 @@ def test_a_channel_without_a_model_has_nothing_to_ask(app: Flask):
     assert testing.test_channel("main").detail == "This channel serves no model of the catalogue."
     with pytest.raises(NotFound):
         testing.test_channel("other")
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The base URL of a model server on loopback, and what it was asked."""
+    seen: list[dict[str, Any]] = []
+
+    def answer(environ, start_response):
+        body = json.loads(environ["wsgi.input"].read())
+        seen.append({"path": environ["PATH_INFO"], "key": environ.get("HTTP_AUTHORIZATION"), **body})
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(HELLO).encode()]
+
+    server = WSGIServer(("127.0.0.1", 0), answer, log=None)
+    server.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", seen
+    server.stop()
+
+
+@pytest.mark.parametrize(("key", "sent"), [("k-1", "Bearer k-1"), (None, None)])
+def test_a_request_goes_to_the_channel_s_address_with_its_key(
+    app: Flask, asked: tuple[str, list[dict[str, Any]]], key: str | None, sent: str | None
+):
+    base_url, seen = asked
+    editing.add_model("gpt-x", provider="openai", input_price_nanos=1, output_price_nanos=1, context_tokens=9_000)
+    editing.add_channel("real", "openai", base_url=base_url, api_key=key, models={"gpt-x": "upstream-x"})
+    result = testing.test_channel("real")
+    assert (result.detail, result.text) == ("upstream-x answered.", "Hello.")
+    assert [(one["path"], one["key"], one["model"]) for one in seen] == [("/v1/chat/completions", sent, "upstream-x")]
 
 
 def test_the_sandbox_answers_its_test(app: Flask):

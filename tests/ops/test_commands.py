@@ -20,6 +20,7 @@ from bridge.catalogue.testing import ChannelTest
 from bridge.db import db
 from bridge.ledger.tables import Balance, Entry
 from bridge.ops import commands, commands_catalogue
+from bridge.ops.command_line import read_moment
 from tests.catalogue.small_app import drop_app, make_app
 
 EMAIL = "ada@example.com"
@@ -131,6 +132,11 @@ def test_a_key_is_issued_with_its_limits_alone_on_the_last_line(run: Run, accoun
     assert (caller.budget_nanos, caller.budget_period) == (5_000_000_000, "total")
     assert caller.models == frozenset({"gpt-4o"})
     assert str(caller.expires_at) == "2999-01-01 00:00:00+00:00"
+
+
+def test_an_expiry_without_an_offset_is_utc():
+    assert read_moment("2999-01-01").isoformat() == "2999-01-01T00:00:00+00:00"
+    assert read_moment("2999-01-01T10:00+02:00").isoformat() == "2999-01-01T10:00:00+02:00"
 
 
 def test_a_key_with_nonsense_in_it_is_refused(account: int, fail: Fail):
