@@ -5,6 +5,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bridge.errors import MisconfiguredError
 from bridge.money import parse_dollars
@@ -137,7 +138,7 @@ class Settings:
         return found
 
 
-def _convert(name: str, text: str, kind: type) -> object:
+def _convert(name: str, text: str, kind: Any) -> object:
     if kind is bool:
         return text.strip().lower() in ("1", "true", "yes", "on")
     if kind in (int, float):
@@ -155,7 +156,7 @@ def read_settings(environ: Mapping[str, str] | None = None, check: bool = True) 
     for field in dataclasses.fields(Settings):
         text = environ.get(field.name.upper(), "")
         if text != "":
-            values[field.name] = _convert(field.name.upper(), text, type(field.default))
+            values[field.name] = _convert(field.name.upper(), text, field.type)
     settings = Settings(**values)  # type: ignore[arg-type]
     if check and (found := settings.complaints()):
         raise MisconfiguredError(found)

@@ -1,0 +1,166 @@
+"""What tests stand on: databases, Redis, the app, a gateway in a process of its own, a scripted upstream."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from bridge.config import PROVIDER_VARIABLES, Settings
+from tests import services
+from tests.factories import Factories, MadeAccount, MadeKey
+from tests.gateway import Gateway
+from tests.rooms import close_rooms, make_settings
+from tests.upstream import ScriptedUpstream
+
+ENGINES = ("sqlite", "postgresql")
+
+for _provider in PROVIDER_VARIABLES:  # a developer's own keys are not for tests to spend
+    for _what in ("API_KEY", "BASE_URL"):
+        os.environ.pop(f"{_provider}_{_what}", None)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The database engine. Whatever stands on it runs on both; a test of no interest in that overrides it:
+    `@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)`."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Databases]:
+    """As many fresh databases as this process needs."""
+    databases = services.Databases(tmp_path_factory.mktemp("databases"))
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def database_url(engine: str, databases: services.Databases) -> str:
+    """A fresh database with every migration and the catalogue."""
+    return databases.open(engine)
+
+
+@pytest.fixture
+def empty_database_url(engine: str, databases: services.Databases) -> str:
+    """A fresh database without a table."""
+    return databases.open_empty(engine)
+
+
+@pytest.fixture(scope="session")
+def redis_of_this_process() -> Iterator[str]:
+    """A Redis database that only this process uses."""
+    yield from services.open_redis()
+
+
+@pytest.fixture
+def redis_url(redis_of_this_process: str) -> str:
+    """The same, empty."""
+    services.empty_redis(redis_of_this_process)
+    return redis_of_this_process
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """A development gateway's settings, with short times. Limits are counted in memory."""
+    return make_settings(tmp_path, database_url=database_url)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """The whole product in this process, without what runs in the background of a worker."""
+    app = create_app(settings)
+    yield app
+    close_rooms(app)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client of pages and API, with a cookie jar."""
+    return app.test_client()
+
+
+@pytest.fixture
+def make(app: Flask) -> Factories:
+    """Makes accounts, keys, models and channels in the app's database."""
+    return Factories(app)
+
+
+@pytest.fixture
+def make_account(make: Factories) -> Callable[..., MadeAccount]:
+    """`make_account(balance_nanos=…)`."""
+    return make.make_account
+
+
+@pytest.fixture
+def make_key(make: Factories) -> Callable[..., MadeKey]:
+    """`make_key(account, rpm=…)`."""
+    return make.make_key
+
+
+@pytest.fixture
+def make_channel(make: Factories) -> Callable[..., str]:
+    """`make_channel(upstream.base_url, model)`."""
+    return make.make_channel
+
+
+@pytest.fixture
+def upstream() -> Iterator[ScriptedUpstream]:
+    """An upstream on a loopback socket; see tests/upstream.py for what it can play."""
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture(scope="session")
+def gateways(
+    request: pytest.FixtureRequest, databases: services.Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Gateway]]:
+    """The gateways that tests share, one for each engine, started when first asked for."""
+    running: dict[str, Gateway] = {}
+    redis = services.open_redis()
+
+    def find(engine: str) -> Gateway:
+        if engine not in running:
+            folder = tmp_path_factory.mktemp(f"gateway-{engine}")
+            changes: dict[str, Any] = {"database_url": databases.open(engine)}
+            if engine == "postgresql":
+                changes |= {"web_concurrency": 2, "redis_url": next(redis)}
+            running[engine] = Gateway(make_settings(folder, **changes), folder / "log")
+        return running[engine]
+
+    yield find
+    for gateway in running.values():
+        gateway.stop()
+    redis.close()
+
+
+@pytest.fixture
+def gateway(engine: str, gateways: Callable[[str], Gateway]) -> Gateway:
+    """A running gateway: one worker on SQLite, two on PostgreSQL and Redis. Tests share it: each makes accounts, models
+    and channels of its own (`gateway.make`) and leaves the process alone."""
+    return gateways(engine)
+
+
+@pytest.fixture
+def start_gateway(databases: services.Databases, tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """`start_gateway("postgresql", web_concurrency=2, redis_url=…, environ={…})`: one for this test alone,
+    which may kill it, with a database of its own."""
+    started: list[Gateway] = []
+    numbers = itertools.count()
+
+    def start(engine: str = "sqlite", *, environ: dict[str, str] | None = None, **changes: Any) -> Gateway:
+        folder = tmp_path / f"gateway-{next(numbers)}"
+        folder.mkdir()
+        settings = make_settings(folder, **{"database_url": databases.open(engine), **changes})
+        started.append(Gateway(settings, folder / "log", environ))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.stop()

@@ -1,0 +1,122 @@
+"""Accounts, keys, models and channels for tests, made through the rooms, and a look at the money afterwards."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+
+from bridge.accounts.keys import issue_key, revoke_key
+from bridge.accounts.sign_in import create_account
+from bridge.catalogue.editing import add_channel, remove_channel
+from bridge.catalogue.model_editing import add_model
+from bridge.db import db
+from bridge.ledger.check import check_ledger
+from bridge.ledger.ledger import credit, find_balance
+from bridge.ledger.tables import Hold, UsageRecord
+from bridge.money import NANOS_PER_DOLLAR
+from bridge.versions import wait_until_seen
+
+PASSWORD = "correct horse battery staple"
+DOLLAR = NANOS_PER_DOLLAR
+_numbers = itertools.count(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeAccount:
+    """An account and its owner."""
+
+    id: int
+    email: str
+    password: str = PASSWORD
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeKey:
+    """A key with its secret."""
+
+    id: int
+    account_id: int
+    secret: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.secret}"}
+
+
+class Factories:
+    """Makes what a test needs in one database. Every name is new, so that tests can share a gateway. Where one is
+    running on the database, it knows of every change when the call returns."""
+
+    def __init__(self, app: Flask, gateway_runs: bool = False):
+        self.app = app
+        self._gateway_runs = gateway_runs
+
+    def make_account(self, balance_nanos: int = 10 * DOLLAR, *, is_operator: bool = False) -> MadeAccount:
+        """An account with its owner and this balance."""
+        email = f"member-{next(_numbers)}@example.com"
+        with self.app.app_context():
+            account_id = create_account(email, PASSWORD, is_operator=is_operator).account_id
+            if balance_nanos:
+                credit(account_id, balance_nanos, source="operator", made_by="a test")
+        return MadeAccount(account_id, email)
+
+    def make_key(self, account: MadeAccount | None = None, **limits: Any) -> MadeKey:
+        """A key, of a new account unless one is given; `limits` as in issue_key."""
+        account = account or self.make_account()
+        with self.app.app_context():
+            issued = issue_key(account.id, name=limits.pop("name", f"key {next(_numbers)}"), **limits)
+            return MadeKey(issued.key.id, account.id, issued.secret)
+
+    def revoke_key(self, key: MadeKey) -> None:
+        with self.app.app_context():
+            revoke_key(key.account_id, key.id)
+
+    def make_model(self, *, input_price: int = DOLLAR, output_price: int = 2 * DOLLAR, **fields: Any) -> str:
+        """A model that only channels made for it serve; prices in nano-dollars per million tokens. Its name."""
+        name = fields.pop("id_", f"model-{next(_numbers)}")
+        fields = {"provider": "local", "context_tokens": 32_768, "max_output_tokens": 4096, **fields}
+        with self.app.app_context():
+            add_model(name, input_price_nanos=input_price, output_price_nanos=output_price, **fields)
+            self._wait()
+        return name
+
+    def make_channel(self, base_url: str, *models: str, provider: str = "openai", **fields: Any) -> str:
+        """A channel to an upstream that serves these models under their own names, and no others. Its name."""
+        name = f"channel-{next(_numbers)}"
+        fields = {"api_key": "sk-upstream", "models": {model: model for model in models}, **fields}
+        with self.app.app_context():
+            add_channel(name, provider, base_url=base_url, **fields)
+            self._wait()
+        return name
+
+    def remove_channel(self, name: str) -> None:
+        with self.app.app_context():
+            remove_channel(name)
+
+    def find_money(self, account_id: int) -> tuple[int, int]:
+        """Balance and held, in nano-dollars."""
+        with self.app.app_context():
+            balance = find_balance(account_id)
+        return balance.balance_nanos, balance.held_nanos
+
+    def list_usage(self, account_id: int) -> list[UsageRecord]:
+        """The account's settled requests, the oldest first."""
+        with self.app.app_context():
+            rows = db.session.scalars(sa.select(UsageRecord).where(UsageRecord.account_id == account_id))
+            return sorted(rows, key=lambda row: row.request_id)
+
+    def count_holds(self, account_id: int) -> int:
+        """Requests of the account that still run."""
+        with self.app.app_context():
+            return db.session.scalar(sa.select(sa.func.count()).where(Hold.account_id == account_id)) or 0
+
+    def check_ledger(self) -> list[str]:
+        """Whatever does not add up."""
+        with self.app.app_context():
+            return list(check_ledger())
+
+    def _wait(self) -> None:
+        if self._gateway_runs:
+            wait_until_seen(self.app.config["BRIDGE"])

@@ -1,0 +1,116 @@
+"""The gateway as it is served: gunicorn in a process of its own, on a free port, with the settings of a test."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gevent
+import requests
+
+from bridge.config import Settings
+from tests.factories import Factories
+from tests.rooms import close_rooms, open_rooms
+from tests.upstream import free_port
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 60  # a busy machine takes its time
+STOP_SECONDS = 20
+LOOK_SECONDS = 0.05
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The variables that make these settings, and of our own environment only what a process needs."""
+    found = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    for field in dataclasses.fields(Settings):
+        value = getattr(settings, field.name)
+        if value != field.default:
+            found[field.name.upper()] = str(int(value) if isinstance(value, bool) else value)
+    return found | {"FLASK_SKIP_DOTENV": "1"}
+
+
+class Gateway:
+    """A gunicorn that runs. `make` prepares what a test needs in its database."""
+
+    def __init__(self, settings: Settings, log_path: Path, environ: Mapping[str, str] | None = None):
+        self.settings = dataclasses.replace(settings, port=free_port())
+        self.environ = {**as_environment(self.settings), **(environ or {})}
+        self._log_path = log_path
+        self._rooms = open_rooms(self.settings)
+        self.make = Factories(self._rooms, gateway_runs=True)
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:bridge.ops.gunicorn", "wsgi:app"]
+        with log_path.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environ, stdout=log, stderr=log)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def site_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What an SDK is given."""
+        return f"{self.site_url}/v1"
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(number) for number in path.read_text().split()]
+
+    def kill_worker(self) -> int:
+        """Kill one worker as the kernel would when memory runs out; its process id."""
+        worker = self.workers()[0]
+        os.kill(worker, signal.SIGKILL)
+        return worker
+
+    def log(self) -> str:
+        """All it has printed so far."""
+        return self._log_path.read_text()
+
+    def log_lines(self, event: str = "") -> list[dict[str, Any]]:
+        """Its log, of one event if given."""
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        return [line for line in lines if not event or line.get("event") == event]
+
+    def run_flask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """An operator's command, beside the running gateway."""
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False)
+
+    def stop(self, graceful: bool = False) -> int:
+        """End it, at once or as a deploy does. Its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM if graceful else signal.SIGQUIT)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            for worker in self.workers():
+                os.kill(worker, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            close_rooms(self._rooms)
+
+    def _wait_until_ready(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        with requests.Session() as session:
+            session.trust_env = False
+            while time.monotonic() < end and self.process.poll() is None:
+                try:
+                    if session.get(f"{self.site_url}/readyz", timeout=START_SECONDS).status_code == 200:
+                        return
+                except requests.ConnectionError:
+                    pass
+                gevent.sleep(LOOK_SECONDS)
+        raise AssertionError(f"The gateway did not start:\n{self.log()}")

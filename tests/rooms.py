@@ -1,0 +1,61 @@
+"""The rooms without any door: settings for tests, and a bare Flask app over a database, to prepare and to look."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from bridge import vault, versions
+from bridge.config import Settings
+from bridge.db import db, engine_options, prepare_engine
+
+# the same for the whole run, so that a gateway in a process of its own opens what a test has sealed
+FERNET_KEY = "dGVzdHMtc2VhbC13aXRoLXRoaXMta2V5LW9mLTMyLWI="
+SECRET_KEY = "tests-sign-their-sessions-with-this-0123456789"
+
+
+def make_settings(folder: Path, **changes: Any) -> Settings:
+    """A development gateway's, with data in the folder and times short enough to be waited for."""
+    settings = Settings(
+        bridge_env="development",
+        data_dir=str(folder),
+        secret_key=SECRET_KEY,
+        fernet_keys=FERNET_KEY,
+        connect_timeout_seconds=2,
+        first_content_timeout_seconds=2,
+        answer_timeout_seconds=4,
+        idle_timeout_seconds=2,
+        total_timeout_seconds=10,
+        hold_grace_seconds=1,
+        sweep_seconds=0.5,
+        drain_seconds=2,
+        version_poll_seconds=0.1,
+    )
+    return dataclasses.replace(settings, **changes)
+
+
+def open_rooms(settings: Settings) -> Flask:
+    """A Flask app with the database and nothing else."""
+    vault.open_vault(settings.fernet_key_list)
+    versions.watch_versions(settings)
+    app = Flask("rooms")
+    app.config.update(
+        BRIDGE=settings,
+        SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
+    )
+    db.init_app(app)
+    with app.app_context():
+        prepare_engine(db.engine)
+    return app
+
+
+def close_rooms(app: Flask) -> None:
+    """Close the app's connections; of the whole product's app, those of both its apps and of the ledger."""
+    if services := app.extensions.get("bridge_services"):
+        services.writer.close()
+    for each in filter(None, (app, app.extensions.get("bridge_api"))):
+        with each.app_context():
+            db.session.remove()
+            db.engine.dispose()

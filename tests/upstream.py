@@ -1,0 +1,216 @@
+"""An upstream of OpenAI's dialect on a loopback socket: it plays what a test says, and notes what it was asked."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gevent import socket
+from gevent.event import Event
+from gevent.server import StreamServer
+
+PATIENCE_SECONDS = 10  # of whatever a test waits for; reached only when it fails
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+CUT, STALL, PAUSE = "cut", "stall", "pause"
+Step = bytes | str
+Scenario = Callable[["Received"], list[Step]]
+
+
+@dataclasses.dataclass
+class Received:
+    """One request that arrived. `hung_up` is set once its sender is gone."""
+
+    method: str
+    path: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+    hung_up: Event = dataclasses.field(default_factory=Event)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def streams(self) -> bool:
+        return bool(self.body and self.json.get("stream"))
+
+
+def says(*words: str, prompt_tokens: int = 7, completion_tokens: int | None = None, usage: bool = True) -> Scenario:
+    """A good answer, whole or streamed as the request wants it, a chunk for each word. Usage counts a token a word
+    unless told otherwise; without `usage` there is none."""
+    counts = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens or len(words)}
+    counts["total_tokens"] = sum(counts.values())
+
+    def play(request: Received) -> list[Step]:
+        if not request.streams:
+            return [whole(completion("".join(words), counts if usage else None))]
+        frames = [chunk(delta={"role": "assistant", "content": ""})]
+        frames += [chunk(delta={"content": word}) for word in words]
+        frames.append(chunk(finish_reason="stop"))
+        if usage:
+            frames.append(chunk(choices=[], usage=counts))
+        return [STREAM_HEAD, *map(framed, frames), framed("[DONE]"), b"0\r\n\r\n"]
+
+    return play
+
+
+def starts(*words: str, then: str = CUT) -> Scenario:
+    """A stream that says these words, then is cut off, stalls for good, or pauses until `resume()` and ends well."""
+
+    def play(request: Received) -> list[Step]:
+        frames: list[Step] = [STREAM_HEAD, framed(chunk(delta={"role": "assistant", "content": ""}))]
+        frames += [framed(chunk(delta={"content": word})) for word in words]
+        end: list[Step] = [framed(chunk(finish_reason="stop")), framed("[DONE]"), b"0\r\n\r\n"]
+        return [*frames, then, *(end if then == PAUSE else [])]
+
+    return play
+
+
+def stalls() -> Scenario:
+    """Takes the request and never answers."""
+    return lambda _request: [STALL]
+
+
+def hangs_up() -> Scenario:
+    """Takes the request and closes the connection."""
+    return lambda _request: [CUT]
+
+
+def pauses(scenario: Scenario) -> Scenario:
+    """Plays the scenario after `resume()`."""
+    return lambda request: [PAUSE, *scenario(request)]
+
+
+def fails(status: int, message: str = "It went wrong.", code: str | None = None, headers: str = "") -> Scenario:
+    """OpenAI's error of this status. `headers` are whole lines."""
+    error = {"error": {"message": message, "type": "error", "code": code, "param": None}}
+    return lambda _request: [whole(json.dumps(error).encode(), status, headers)]
+
+
+def sends(body: bytes, status: int = 200, content_type: str = "application/json") -> Scenario:
+    """These bytes as a whole body, whatever they are."""
+    return lambda _request: [whole(body, status, content_type=content_type)]
+
+
+def whole(body: bytes, status: int = 200, headers: str = "", content_type: str = "application/json") -> bytes:
+    """An answer with its length."""
+    head = f"HTTP/1.1 {status} Status\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    return head.encode() + body
+
+
+def framed(event: dict[str, Any] | str) -> bytes:
+    """One event of a stream, as one chunk of its transfer encoding."""
+    data = b"data: " + (event if isinstance(event, str) else json.dumps(event)).encode() + b"\n\n"
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def chunk(
+    *,
+    delta: dict[str, Any] | None = None,
+    finish_reason: str | None = None,
+    choices: list[Any] | None = None,
+    usage: dict[str, int] | None = None,
+) -> dict[str, Any]:
+    """A chat.completion.chunk."""
+    one = [{"index": 0, "delta": delta or {}, "finish_reason": finish_reason}]
+    found = {"id": "chatcmpl-upstream", "object": "chat.completion.chunk", "created": 1, "model": "upstream"}
+    found |= {"choices": one if choices is None else choices}
+    return found | ({"usage": usage} if usage else {})
+
+
+def completion(text: str, usage: dict[str, int] | None) -> bytes:
+    """A chat.completion."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    found = {"id": "chatcmpl-upstream", "object": "chat.completion", "created": 1, "model": "upstream"}
+    return json.dumps(found | {"choices": [choice]} | ({"usage": usage} if usage else {})).encode()
+
+
+class ScriptedUpstream:
+    """Each request plays the next scenario; the last one goes on for all that follow."""
+
+    def __init__(self) -> None:
+        self.requests: list[Received] = []
+        self._scenarios: list[Scenario] = [says("Hello", " there")]
+        self._resumed, self._closing = Event(), Event()
+        self._server = StreamServer(("127.0.0.1", 0), self._serve)
+        self._server.start()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def plays(self, *scenarios: Scenario) -> None:
+        """From now on, these."""
+        self._scenarios = list(scenarios)
+        self._resumed.clear()
+
+    def resume(self) -> None:
+        """Let every pause end, also those to come."""
+        self._resumed.set()
+
+    def close(self) -> None:
+        """Refuse connections, and end those that are open."""
+        self._closing.set()
+        self._server.stop(timeout=1)
+
+    def _serve(self, sock: Any, _address: Any) -> None:
+        with contextlib.suppress(OSError), sock, sock.makefile("rb") as file:
+            for request in iter(lambda: _read_request(file), None):
+                self.requests.append(request)
+                scenario = self._scenarios[0] if len(self._scenarios) == 1 else self._scenarios.pop(0)
+                if not self._play(scenario(request), request, sock):
+                    return
+
+    def _play(self, steps: list[Step], request: Received, sock: Any) -> bool:
+        """Whether the connection may serve another request."""
+        for step in steps:
+            if step == CUT:
+                return False
+            if step == STALL:
+                self._note_hang_up(request, sock)
+                return False
+            if step == PAUSE:
+                self._resumed.wait(PATIENCE_SECONDS)
+                continue
+            try:
+                sock.sendall(step)
+            except OSError:
+                request.hung_up.set()
+                return False
+        return True
+
+    def _note_hang_up(self, request: Received, sock: Any) -> None:
+        """Wait for the other side's end, or ours."""
+        sock.settimeout(0.05)
+        while not self._closing.is_set():
+            try:
+                if sock.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        request.hung_up.set()
+
+
+def _read_request(file: Any) -> Received | None:
+    line = file.readline().split()
+    if len(line) < 2:
+        return None
+    headers = dict(_read_headers(file))
+    body = file.read(int(headers.get("content-length", 0)))
+    return Received(line[0].decode(), line[1].decode(), headers, body)
+
+
+def _read_headers(file: Any) -> Iterator[tuple[str, str]]:
+    while (line := file.readline().decode().strip()) != "":
+        name, _, value = line.partition(":")
+        yield name.lower(), value.strip()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
