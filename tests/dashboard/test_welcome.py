@@ -82,6 +82,15 @@ def test_an_address_is_taken_once(app, client):
         assert len(db.session.scalars(select(Account)).all()) == 1
 
 
+def test_of_two_who_take_an_address_at_once_one_gets_it(app, monkeypatch):
+    with app.app_context():
+        room.create_account(EMAIL, PASSWORD)
+        monkeypatch.setattr(room, "_find_by_email", lambda email: None)  # as each of the two saw it
+        with pytest.raises(room.AddressTaken):
+            room.create_account(EMAIL, PASSWORD)
+        assert len(db.session.scalars(select(Account)).all()) == 1
+
+
 def test_closed_sign_up_lets_nobody_in_and_links_nowhere(tmp_path):
     with make_pages(tmp_path, signup="closed") as app:
         client = app.test_client()
