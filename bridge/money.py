@@ -5,7 +5,7 @@ import re
 NANOS_PER_DOLLAR = 1_000_000_000
 TOKENS_PER_MTOK = 1_000_000
 MAX_NANOS = 10**18  # a billion dollars: far above any balance, far below a 64-bit overflow
-_DOLLARS = re.compile(r"(-?)\$?(\d{1,9})(?:\.(\d{0,9}))?")
+_DOLLARS = re.compile(r"(-?)\$?(\d{1,9})(?:\.(\d{0,9}))?", re.ASCII)
 
 
 def parse_dollars(text: str) -> int:
