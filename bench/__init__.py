@@ -1,0 +1,1 @@
+"""The benchmark: the gateway as shipped beside a plain nginx proxy, both before the same cheap upstream."""

@@ -1,0 +1,211 @@
+"""The gateway as shipped: a scratch database, everything set up by its own commands, gunicorn with one worker."""
+
+import base64
+import contextlib
+import dataclasses
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+
+from bench.servers import (
+    LOOPBACK,
+    ROOT,
+    BenchError,
+    Server,
+    free_port,
+    pin,
+    server_cores,
+    stop,
+    wait_until_it_answers,
+)
+
+EMAIL = "bench@example.com"
+COMMAND_SECONDS = 60
+INHERITED = ("PATH", "HOME", "USER", "LANG", "TMPDIR")
+NO_POSTGRES = (
+    "PostgreSQL does not answer at {url}: start it, name another with --postgres, or measure on SQLite with --sqlite."
+)
+NO_REDIS = "Redis does not answer at {url}: start it, name another with --redis, or measure without it with --sqlite."
+
+
+@dataclasses.dataclass(frozen=True)
+class Stores:
+    """Where the gateway keeps its books and counts; for SQLite and memory, nothing. The pids are 0 where they are not
+    of this machine."""
+
+    database_url: str = ""
+    redis_url: str = ""
+    postgres_pid: int = 0
+    redis_pid: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Gateway:
+    """A running gateway, a key for it, and how to call its commands."""
+
+    server: Server
+    key: str
+    environment: dict[str, str]
+    stores: Stores
+
+
+@contextlib.contextmanager
+def scratch_stores(postgres_url: str, redis_url: str) -> Iterator[Stores]:
+    """A database of our own in PostgreSQL, and a Redis database that was empty; both are emptied afterwards."""
+    with _scratch_database(postgres_url) as (database_url, postgres_pid), _empty_redis(redis_url) as (url, redis_pid):
+        yield Stores(database_url, url, postgres_pid, redis_pid)
+
+
+@contextlib.contextmanager
+def _scratch_database(postgres_url: str) -> Iterator[tuple[str, int]]:
+    name = f"bridge_bench_{os.getpid()}"
+    try:
+        connection = psycopg.connect(postgres_url, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError:
+        raise BenchError(NO_POSTGRES.format(url=postgres_url)) from None
+    with connection:
+        try:
+            connection.execute(f'CREATE DATABASE "{name}"')
+            yield f"{postgres_url.rpartition('/')[0]}/{name}", _postmaster(connection)
+        finally:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _postmaster(connection: psycopg.Connection) -> int:
+    """The parent of our backend: all of the cluster's processes are its children."""
+    backend = connection.info.backend_pid
+    with contextlib.suppress(OSError):
+        name, _, fields = Path(f"/proc/{backend}/stat").read_text().rpartition(")")
+        if "postgres" in name:
+            return int(fields.split()[1])
+    return 0
+
+
+@contextlib.contextmanager
+def _empty_redis(redis_url: str) -> Iterator[tuple[str, int]]:
+    root = redis_url.rstrip("/")
+    try:
+        for number in range(15, 0, -1):
+            client = redis.Redis.from_url(f"{root}/{number}", socket_connect_timeout=3)
+            if client.dbsize() == 0:
+                break
+            client.close()
+        else:
+            raise BenchError(f"Redis at {root} has no empty database among 1 to 15.")
+        server: Any = client.info("server")
+        pid = int(server["process_id"])
+    except redis.ConnectionError:
+        raise BenchError(NO_REDIS.format(url=root)) from None
+    local = Path(f"/proc/{pid}/comm")
+    with client:
+        try:
+            yield f"{root}/{number}", pid if local.exists() and "redis" in local.read_text() else 0
+        finally:
+            client.flushdb()
+
+
+@contextlib.contextmanager
+def running_gateway(upstream: Server, stores: Stores, folder: Path) -> Iterator[Gateway]:
+    """Migrated, with a catalogue, a rich account, a key without limits that matter, and the upstream as a channel."""
+    folder.mkdir()
+    port = free_port()
+    environment = _environment(port, stores, folder)
+    key = _set_up(environment, upstream)
+    log = folder / "gateway.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "python:bridge.ops.gunicorn", "wsgi:app"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=pin(server_cores()),
+        )
+        try:
+            wait_until_it_answers("The gateway", process, port, log)
+            yield Gateway(Server(port, process.pid), key, environment, stores)
+        finally:
+            stop(process, signal.SIGQUIT)  # at once: nobody is served any more
+
+
+def _environment(port: int, stores: Stores, folder: Path) -> dict[str, str]:
+    """As in production, but for the upstream on loopback. No setting and no provider's key of the caller gets in."""
+    inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("PG")}
+    return inherited | {
+        "FLASK_SKIP_DOTENV": "1",
+        "BRIDGE_ENV": "production" if stores.database_url else "development",
+        "ALLOW_PRIVATE_UPSTREAMS": "1",
+        "PORT": str(port),
+        "BIND": LOOPBACK,
+        "WEB_CONCURRENCY": "1",
+        "DATA_DIR": str(folder),
+        "DATABASE_URL": stores.database_url or f"sqlite:///{folder / 'bridge.db'}",
+        "REDIS_URL": stores.redis_url,
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "FERNET_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "PUBLIC_BASE_URL": f"http://{LOOPBACK}:{port}",
+    }
+
+
+def _set_up(environment: dict[str, str], upstream: Server) -> str:
+    """Everything by the commands an operator has, those that do not need each other at once. Returns the key."""
+    run_commands(environment, "db upgrade")
+    run_commands(environment, "catalogue sync", f"account create {EMAIL} --password {secrets.token_urlsafe(18)}")
+    price = "--input-price 2.50 --output-price 10 --context 1000000 --max-output 16384"
+    base_urls = {"openai": f"http://{LOOPBACK}:{upstream.port}/v1"}
+    printed = run_commands(
+        environment,
+        f"key issue {EMAIL} --rpm 100000000 --tpm 100000000000 --concurrency 100000",
+        f"account credit {EMAIL} 1000000.00",
+        *(f"model add {model_of(provider)} {price}" for provider in base_urls),
+    )
+    run_commands(
+        environment,
+        *(
+            f"channel add {provider}-mock --provider {provider} --base-url {url} --api-key bench "
+            f"--models {model_of(provider)}={model_of(provider)}"
+            for provider, url in base_urls.items()
+        ),
+    )
+    return printed[0].splitlines()[-1].strip()
+
+
+def model_of(provider: str) -> str:
+    """The public name of the model whose one channel reaches the mock upstream in the provider's dialect."""
+    return f"bench-{provider}"
+
+
+def run_commands(environment: dict[str, str], *commands: str) -> list[str]:
+    """Run `flask` commands side by side; what each printed. Raises BenchError when one fails."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "flask", "--app", "wsgi", *command.split()],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        for command in commands
+    ]
+    try:
+        printed = []
+        for command, process in zip(commands, started, strict=True):
+            output, complaint = process.communicate(timeout=COMMAND_SECONDS)
+            if process.returncode != 0:
+                raise BenchError(f"`flask {command}` failed: {(complaint or output).strip()[-1000:]}")
+            printed.append(output)
+        return printed
+    finally:
+        for process in started:
+            stop(process)

@@ -1,0 +1,273 @@
+"""The load generator, a process of its own: one epoll loop over raw sockets, cheaper than what it measures.
+
+`python -m bench.load` reads an Order as JSON from standard input and writes a Result as JSON to standard output. CPU
+and memory of the servers are read here, at the very moments between which answers are counted."""
+
+import dataclasses
+import gc
+import json
+import re
+import select
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from bench.processes import cpu_nanos, memory_bytes
+
+FIND_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)").search
+FIND_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked").search
+END_OF_CHUNKS = b"\r\n0\r\n\r\n"
+FRAME = b"\ndata: "
+CARRY = 6  # one byte less than either: what two reads share is found, and found once
+DRAIN_SECONDS = 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What to send where. `repeat`: each client sends again when it is answered, for `seconds` after `warm_seconds`.
+    Otherwise each sends once, `per_second` of them, and memory is read `hold_seconds` after the last."""
+
+    port: int
+    body: str
+    key: str = ""
+    clients: int = 1
+    seconds: float = 1.0
+    warm_seconds: float = 0.3
+    repeat: bool = True
+    per_second: float = 500.0
+    hold_seconds: float = 1.0
+    path: str = "/v1/chat/completions"
+    processes: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Result:
+    """What came back. Times in milliseconds, CPU in nanoseconds per group of `Order.processes`, memory in bytes."""
+
+    seconds: float = 0.0
+    answers: int = 0
+    frames: int = 0
+    reads: int = 0
+    statuses: dict[str, int] = dataclasses.field(default_factory=dict)
+    mean_ms: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    first_p99_ms: float = 0.0
+    open_streams: int = 0
+    cpu: dict[str, int] = dataclasses.field(default_factory=dict)
+    memory_before: dict[str, int] = dataclasses.field(default_factory=dict)
+    memory_during: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class Client:
+    """One connection, and how far the answer to its last request is."""
+
+    __slots__ = ("carry", "first_at", "missing", "outgoing", "sent_at", "socket", "status")
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None
+        self.outgoing = memoryview(b"")
+        self.sent_at = 0.0
+        self.first_at = 0.0
+        self.status = 0
+        self.missing: int | None = None  # bytes of the body still to come; None while the head is, -1 when chunked
+        self.carry = b""
+
+
+class Load:
+    """The loop and its counts."""
+
+    def __init__(self, order: Order):
+        self.order = order
+        head = (
+            f"POST {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nAuthorization: Bearer {order.key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(order.body.encode())}\r\n\r\n"
+        )
+        self.request = head.encode() + order.body.encode()
+        self.poll = select.epoll()
+        self.clients: dict[int, Client] = {}
+        self.waiting = 0
+        self.again = order.repeat
+        self._reset()
+
+    def _reset(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.took: list[float] = []
+        self.first: list[float] = []
+        self.frames = self.reads = 0
+
+    def repeat(self) -> Result:
+        """Keep all clients busy; count between two readings of the CPU."""
+        order = self.order
+        for _ in range(order.clients):
+            self._send(Client())
+        self._turn(order.warm_seconds)
+        before = self._measure(cpu_nanos)
+        self._reset()
+        started = time.perf_counter()
+        self._turn(order.seconds)
+        result = self._result(time.perf_counter() - started)
+        after = self._measure(cpu_nanos)
+        result.cpu = {name: after[name] - before[name] for name in after}
+        self.again = False
+        self._turn(DRAIN_SECONDS, until_idle=True)
+        if self.waiting:
+            result.statuses["unanswered"] = self.waiting
+        return result
+
+    def open_streams(self) -> Result:
+        """Open every stream at an even pace, read memory while all are open, then let them end."""
+        order = self.order
+        before = self._measure(memory_bytes)
+        started = time.perf_counter()
+        for number in range(order.clients):
+            self._turn(max(0.0, started + number / order.per_second - time.perf_counter()))
+            self._send(Client())
+        self._turn(order.hold_seconds)
+        during, still_open = self._measure(memory_bytes), self._count_open()
+        self._turn(DRAIN_SECONDS * 3, until_idle=True)
+        result = self._result(time.perf_counter() - started)
+        result.memory_before, result.memory_during, result.open_streams = before, during, still_open
+        if self.waiting:
+            result.statuses["unanswered"] = self.waiting
+        return result
+
+    def _measure(self, read: Callable[[int], int]) -> dict[str, int]:
+        return {name: read(root) for name, root in self.order.processes.items()}
+
+    def _count_open(self) -> int:
+        return sum(1 for client in self.clients.values() if client.status == 200 and client.first_at)
+
+    def _result(self, seconds: float) -> Result:
+        took, first = sorted(self.took), sorted(self.first)
+        return Result(
+            seconds=seconds,
+            answers=len(took),
+            frames=self.frames,
+            reads=self.reads,
+            statuses={str(status): count for status, count in sorted(self.statuses.items())},
+            mean_ms=sum(took) / len(took) * 1000 if took else 0.0,
+            p50_ms=_percentile(took, 50) * 1000,
+            p99_ms=_percentile(took, 99) * 1000,
+            first_p99_ms=_percentile(first, 99) * 1000,
+        )
+
+    def _turn(self, seconds: float, until_idle: bool = False) -> None:
+        """Handle what arrives, for so long or, with `until_idle`, until nobody waits for an answer."""
+        end = time.perf_counter() + seconds
+        clients, poll = self.clients, self.poll.poll
+        while (left := end - time.perf_counter()) > 0 and not (until_idle and not self.waiting):
+            for descriptor, event in poll(min(left, 0.2)):
+                client = clients[descriptor]
+                if event & select.EPOLLOUT:
+                    self._flush(client)
+                if event & ~select.EPOLLOUT:
+                    self._read(client)
+
+    def _send(self, client: Client) -> None:
+        """Send the request on the client's connection, or on a new one."""
+        client.status, client.missing, client.carry, client.first_at = 0, None, b"", 0.0
+        client.sent_at = time.perf_counter()
+        if client.socket is None:
+            connection = socket.create_connection(("127.0.0.1", self.order.port))
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.socket = connection
+            self.clients[connection.fileno()] = client
+            self.poll.register(connection, select.EPOLLIN)
+        self.waiting += 1
+        client.outgoing = memoryview(self.request)
+        self._flush(client)
+
+    def _flush(self, client: Client) -> None:
+        assert client.socket is not None
+        was_partial = len(client.outgoing) < len(self.request)
+        try:
+            sent = client.socket.send(client.outgoing)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # the read that follows sees the broken connection
+        client.outgoing = client.outgoing[sent:]
+        if client.outgoing:
+            self.poll.modify(client.socket, select.EPOLLIN | select.EPOLLOUT)
+        elif was_partial:
+            self.poll.modify(client.socket, select.EPOLLIN)
+
+    def _read(self, client: Client) -> None:
+        assert client.socket is not None
+        try:
+            data = client.socket.recv(262_144)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lost(client)
+            return
+        self.reads += 1
+        if client.missing is None:
+            data = client.carry + data
+            end = data.find(b"\r\n\r\n") + 4
+            if end <= 3:
+                client.carry = data
+                return
+            client.status = int(data[9:12])
+            length = FIND_LENGTH(data, 0, end)
+            client.missing = int(length[1]) if length else -1 if FIND_CHUNKED(data, 0, end) else sys.maxsize
+            client.carry, data = b"", data[end - 2 :]  # CR and LF before the first size, as before every later one
+            if client.missing >= 0:
+                data = data[2:]
+        if client.missing >= 0:
+            client.missing -= len(data)
+            if client.missing <= 0:
+                self._answered(client)
+            return
+        data = client.carry + data
+        frames = data.count(FRAME)
+        self.frames += frames
+        if frames and not client.first_at:
+            client.first_at = time.perf_counter()
+            self.first.append(client.first_at - client.sent_at)
+        client.carry = data[-CARRY:]
+        if data.endswith(END_OF_CHUNKS):
+            self._answered(client)
+
+    def _answered(self, client: Client) -> None:
+        self.waiting -= 1
+        self.took.append(time.perf_counter() - client.sent_at)
+        self.statuses[client.status] += 1
+        client.status = 0
+        if self.again:
+            self._send(client)
+
+    def _lost(self, client: Client) -> None:
+        """The server closed: in the middle of an answer that counts as status 0, otherwise we connect anew."""
+        assert client.socket is not None
+        del self.clients[client.socket.fileno()]
+        client.socket.close()
+        client.socket = None
+        if client.sent_at and client.missing != 0 and (client.status or client.missing is None):
+            self.waiting -= 1
+            self.statuses[0] += 1
+            if self.again:
+                self._send(client)
+
+
+def _percentile(ordered: list[float], percent: int) -> float:
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else 0.0
+
+
+def main() -> None:
+    """Carry out one order."""
+    order = Order(**json.load(sys.stdin))
+    gc.disable()
+    load = Load(order)
+    result = load.repeat() if order.repeat else load.open_streams()
+    json.dump(dataclasses.asdict(result), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
