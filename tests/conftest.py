@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings as hypothesis_settings
 
 from app import create_app
 from bridge.config import PROVIDER_VARIABLES, Settings
@@ -19,6 +20,10 @@ from tests.rooms import close_rooms, make_settings
 from tests.upstream import ScriptedUpstream
 
 ENGINES = ("sqlite", "postgresql")
+
+# no deadlines: what a busy machine does slowly is still right
+hypothesis_settings.register_profile("bridge", deadline=None)
+hypothesis_settings.load_profile("bridge")
 
 for _provider in PROVIDER_VARIABLES:  # a developer's own keys are not for tests to spend
     for _what in ("API_KEY", "BASE_URL"):
@@ -43,7 +48,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Dat
 @pytest.fixture
 def database_url(engine: str, databases: services.Databases) -> str:
     """A fresh database with every migration and the catalogue."""
-    return databases.open(engine)
+    return databases.reuse(engine)
 
 
 @pytest.fixture
