@@ -83,7 +83,8 @@ class Factories:
         return name
 
     def make_channel(self, base_url: str, *models: str, provider: str = "openai", **fields: Any) -> str:
-        """A channel to an upstream that serves these models under their own names, and no others. Its name."""
+        """A channel to an upstream that serves these models under their own names; without any, all of the provider's.
+        Its name."""
         name = f"channel-{next(_numbers)}"
         fields = {"api_key": "sk-upstream", "models": {model: model for model in models}, **fields}
         with self.app.app_context():
