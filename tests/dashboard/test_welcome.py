@@ -85,7 +85,7 @@ def test_an_address_is_taken_once(app, client):
 def test_of_two_who_take_an_address_at_once_one_gets_it(app, monkeypatch):
     with app.app_context():
         room.create_account(EMAIL, PASSWORD)
-        monkeypatch.setattr(room, "_find_by_email", lambda email: None)  # as each of the two saw it
+        monkeypatch.setattr(room, "_find_by_email", lambda _email: None)  # as each of the two saw it
         with pytest.raises(room.AddressTaken):
             room.create_account(EMAIL, PASSWORD)
         assert len(db.session.scalars(select(Account)).all()) == 1
