@@ -86,8 +86,8 @@ class Databases:
         return self._new(engine, self._template(engine))
 
     def reuse(self, engine: str) -> str:
-        """The URL of one that is as if fresh, and again for the next who asks: to make and drop one takes PostgreSQL half a
-        second."""
+        """The URL of one that is as if fresh, and so again for the next who asks: making one and dropping it takes
+        PostgreSQL half a second."""
         if engine == "sqlite":
             return self.open(engine)
         if not self._reused:

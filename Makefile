@@ -1,0 +1,57 @@
+# `make run` and `make test` do all of their own set-up. The other targets are for those who work on the gateway.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+DEV := requirements-dev.txt requirements.txt
+MODEL_PORT ?= 8081
+.PHONY: help run test lint types e2e bench model stop-model lock
+
+help:
+	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
+	@echo "make test        every test, on SQLite and PostgreSQL; ARGS='-k name' chooses"
+	@echo "make lint        ruff: rules and format"
+	@echo "make types       mypy"
+	@echo "make e2e         the browser tests alone"
+	@echo "make bench       measure the gateway against a plain proxy"
+	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
+	@echo "make lock        write the lock files anew from requirements.in and requirements-dev.in"
+
+run:
+	@scripts/install.sh requirements.txt
+	@exec $(PYTHON) -m bridge.ops.setup
+
+test:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m pytest -n auto $(ARGS)
+
+e2e:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m pytest -m browser $(ARGS)
+
+lint:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m mypy
+
+bench:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m bench $(ARGS)
+
+model:
+	@scripts/install.sh requirements.txt
+	@scripts/model.sh start $(MODEL_PORT)
+
+stop-model:
+	@scripts/model.sh stop $(MODEL_PORT)
+
+# the second lock is held to the versions of the first
+UV := $(shell command -v uv || echo .venv/bin/uv)
+COMPILE := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header
+lock:
+	@scripts/install.sh $(DEV)
+	@command -v $(UV) >/dev/null || $(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	$(COMPILE) -o requirements.txt requirements.in
+	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in

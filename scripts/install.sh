@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Make .venv and install a lock file's packages, when the file has changed since the last time:  install.sh LOCK [LOCK…]
+# The first lock contains the others. uv installs if it is on the PATH, else pip.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stop() { echo "$1" >&2; exit 1; }
+
+find_python() {
+  for name in python3.11 python3 python3.12 python3.13; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  stop "Missing system package: python3 (3.11 or newer). Install it: apt-get install python3 python3-venv"
+}
+
+make_venv() {
+  local python
+  python=$(find_python)
+  if command -v uv >/dev/null; then
+    uv venv --quiet --allow-existing --python "$python" .venv
+  else
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+      stop "Missing system package: python3-venv. Install it: apt-get install python3-venv"
+    "$python" -m venv .venv
+  fi
+}
+
+stamp() { sha256sum "$1" | cut -d' ' -f1; }
+
+.venv/bin/python -c '' 2>/dev/null || make_venv
+kept=.venv/.installed-$1
+if [ "$(cat "$kept" 2>/dev/null)" != "$(stamp "$1")" ]; then
+  echo "Installing the packages of $1 into .venv; this takes half a minute."
+  if command -v uv >/dev/null; then
+    uv pip install --quiet --python .venv/bin/python --require-hashes -r "$1"
+  else
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1"
+  fi
+  for lock in "$@"; do stamp "$lock" >".venv/.installed-$lock"; done
+fi
