@@ -102,6 +102,8 @@ def _has_expired(caller: Caller) -> bool:
 
 
 def _remember(hashed: bytes, caller: Caller | None) -> None:
+    if caller is None:
+        _cache.callers.pop(hashed, None)
     kept: dict[bytes, Any] = _cache.strangers if caller is None else _cache.callers
     if len(kept) >= CACHE_SIZE:
         kept.pop(next(iter(kept)), None)

@@ -1,25 +1,27 @@
 """What the tests of accounts share."""
 
+import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from flask import Flask
 
+from bridge import versions
 from bridge.accounts import keys
 from bridge.accounts.tables import Account, Member
-from bridge.catalogue.tables import Alias, Model
-from bridge.db import transaction
-from tests.catalogue.small_app import drop_app, make_app
+from bridge.config import Settings
+from bridge.db import db, transaction
+from tests.rooms import close_rooms, open_rooms
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Flask]:
-    """The database and the settings; this process is the one worker."""
-    app = make_app(tmp_path, default_rpm=7)
+def app(settings: Settings) -> Iterator[Flask]:
+    """The rooms alone, in a process that looks at the versions as a worker does."""
+    app = open_rooms(dataclasses.replace(settings, default_rpm=7))
     with app.app_context():
+        versions.poll(db.engine)
         yield app
-    drop_app(app)
+    close_rooms(app)
     keys.forget_callers()
 
 
@@ -36,21 +38,3 @@ def make_account(email: str, **fields: int | None) -> int:
         session.flush()
         session.add(Member(account_id=account.id, email=email, password_hash="none"))
     return account.id
-
-
-@pytest.fixture
-def models(app: Flask) -> None:
-    with transaction() as session:
-        for id_ in ("gpt-4o", "claude-3-5-sonnet-20241022"):
-            session.add(
-                Model(
-                    id=id_,
-                    name=id_,
-                    provider="openai",
-                    upstream_id=id_,
-                    context_tokens=128_000,
-                    max_output_tokens=4_096,
-                )
-            )
-        session.flush()
-        session.add(Alias(name="claude-3-5-sonnet", model_id="claude-3-5-sonnet-20241022"))

@@ -88,7 +88,7 @@ def test_a_caller_has_its_own_limits_else_the_accounts_else_the_gateways(app: Fl
     assert (inherited.account_rpm, inherited.account_tpm, inherited.account_concurrency) == (0, 500, 0)
 
 
-def test_a_caller_carries_what_its_key_may_do(account_id: int, models: None):
+def test_a_caller_carries_what_its_key_may_do(account_id: int):
     secret = issue_key(
         account_id,
         name="  narrow \n key ",
@@ -122,7 +122,7 @@ def test_a_caller_carries_what_its_key_may_do(account_id: int, models: None):
         ("expires_at", {"expires_at": now_utc() - datetime.timedelta(minutes=1)}),
     ],
 )
-def test_a_field_that_cannot_be_is_named(account_id: int, models: None, field: str, fields: dict):
+def test_a_field_that_cannot_be_is_named(account_id: int, field: str, fields: dict):
     with pytest.raises(InvalidRequest) as refusal:
         issue_key(account_id, **{"name": "key", **fields})
     assert refusal.value.param == field
@@ -189,7 +189,7 @@ def test_without_a_fresh_look_the_database_is_asked(account_id: int, monkeypatch
     issued = issue_key(account_id, name="key")
     find_caller(issued.secret)
     from_elsewhere(revoke_elsewhere(issued.key.id))
-    monkeypatch.setattr(versions, "is_fresh", lambda: False)
+    monkeypatch.setattr(versions._seen, "looked_at", -math.inf)
     with pytest.raises(InvalidApiKey):
         find_caller(issued.secret)
 
@@ -219,6 +219,19 @@ def test_a_cached_caller_does_not_outlive_its_expiry(account_id: int, monkeypatc
     monkeypatch.setattr(keys, "read_caller", lambda *_: None)  # as the database would say by then
     with pytest.raises(InvalidApiKey):
         find_caller(issued.secret)
+
+
+def test_who_is_read_again_and_gone_is_forgotten(account_id: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(versions, "is_fresh", lambda: True)
+    issued = issue_key(account_id, name="key")
+    find_caller(issued.secret)
+    monkeypatch.setattr(keys, "CACHE_SECONDS", 0)
+    from_elsewhere(revoke_elsewhere(issued.key.id), announce=False)
+    caller, _ = keys._cache.callers[digest(issued.secret)]
+    keys._cache.callers[digest(issued.secret)] = (caller, 0)
+    for _ in range(2):
+        with pytest.raises(InvalidApiKey):
+            find_caller(issued.secret)
 
 
 def test_the_cache_is_bounded(account_id: int, monkeypatch: pytest.MonkeyPatch):
