@@ -14,6 +14,7 @@ from bridge.errors import InvalidRequest
 MAX_DEPTH = 64
 INT64 = range(-(2**63), 2**63)
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'"{}[]'))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")  # the parser sees to it that they match
 _STRINGS = re.compile(rb'"[^"]*"')
 _LONG_INTEGER = re.compile(rb"\d{19}")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
@@ -41,13 +42,13 @@ def read_object(data: bytes) -> dict[str, Any]:
 
 
 def _is_deeper(data: bytes, limit: int) -> bool:
-    """Without escapes and strings only brackets are left; each round takes the innermost pairs out."""
+    """Without escapes and strings only brackets are left; each round takes one level of innermost pairs out."""
     bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    brackets = _STRINGS.sub(b"", bare.translate(None, _NOT_STRUCTURE))
+    brackets = _STRINGS.sub(b"", bare.translate(_ONE_KIND, _NOT_STRUCTURE))
     for _ in range(limit):
         if not brackets:
             return False
-        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        brackets = brackets.replace(b"[]", b"")
     return bool(brackets)
 
 

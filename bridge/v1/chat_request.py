@@ -146,8 +146,9 @@ class ChatRequest(Struct, kw_only=True):
 
     @property
     def output_cap_tokens(self) -> int | None:
-        """The client's own cap on each choice's answer, if it gave one."""
-        return self.max_completion_tokens or self.max_tokens
+        """The client's own cap on each choice's answer, if it gave one. Of two the larger: an upstream may know only
+        either name, and the hold has to cover what it writes."""
+        return max(self.max_completion_tokens or 0, self.max_tokens or 0) or None
 
     @property
     def wants_usage(self) -> bool:

@@ -38,7 +38,7 @@ def measure(request: ChatRequest, model: ServedModel, body_bytes: int) -> Measur
     Raises InvalidRequest for a cap beyond the model's, and for content that the model can't take."""
     cap = request.output_cap_tokens
     if cap is not None and cap > model.max_output_tokens:
-        param = "max_completion_tokens" if request.max_completion_tokens else "max_tokens"
+        param = "max_completion_tokens" if request.max_completion_tokens == cap else "max_tokens"
         raise InvalidRequest(
             f"{param} is too large: {cap}. {model.id} writes at most {model.max_output_tokens} tokens.",
             param=param,
