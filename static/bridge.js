@@ -124,7 +124,7 @@
     setTimeout(function () { if (button) button.disabled = true })
   })
   addEventListener('pageshow', function () {
-    document.querySelectorAll('form[method=post] button[disabled]:not([data-disabled])').forEach(function (button) {
+    document.querySelectorAll('form[method=post] button[disabled]').forEach(function (button) {
       button.disabled = false
     })
   })
