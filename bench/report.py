@@ -61,7 +61,8 @@ def sum_up(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[Row]:
 
 
 def _median(figure: Figure, scenario: Scenario, target: str, runs: Sequence[Run]) -> float | None:
-    values = [figure.read(run.result) for run in runs if run.scenario == scenario.name and run.target == target]
+    read = [figure.read(run.result) for run in runs if run.scenario == scenario.name and run.target == target]
+    values = [value for value in read if value is not None]
     return statistics.median(values) if values else None
 
 

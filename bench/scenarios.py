@@ -19,13 +19,13 @@ MAY_ANSWER_UNDER_OVERLOAD = ("200", "429", "503")
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A number read from a run, smaller being better. The targets are for the gateway's ratio to nginx, or for its own
-    value with `ratio=False`. `beside_nginx=False`: nginx has no such number. `over_direct`: less what a client without
-    any proxy sees."""
+    """A number read from a run, or None; the smaller, the better. The targets are for the gateway's ratio to nginx, or
+    for its own value with `ratio=False`. `beside_nginx=False`: nginx has no such number. `over_direct`: less what a
+    client without any proxy sees."""
 
     title: str
     unit: str
-    read: Callable[[Result], float]
+    read: Callable[[Result], float | None]
     reach: float | None = None
     aim: float | None = None
     ratio: bool = True
@@ -66,9 +66,9 @@ def ask(play: str, provider: str = "openai", stream: bool = False, prompt: str =
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
 
 
-def cpu_per_answer(group: str) -> Callable[[Result], float]:
-    """Microseconds that the group's processes spent on each answer."""
-    return lambda result: result.cpu.get(group, 0) / 1000 / max(1, result.answers)
+def cpu_per_answer(group: str) -> Callable[[Result], float | None]:
+    """Microseconds that the group's processes spent on each answer; None for a group that isn't of this machine."""
+    return lambda result: result.cpu[group] / 1000 / max(1, result.answers) if group in result.cpu else None
 
 
 def cpu_per_frame(result: Result) -> float:

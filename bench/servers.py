@@ -105,6 +105,9 @@ def stop(process: subprocess.Popen[Any], how: int = signal.SIGTERM) -> None:
     with contextlib.suppress(ProcessLookupError):  # it leads a group of its own: nobody else is in it
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def wait_until_it_answers(name: str, process: subprocess.Popen[Any], port: int, log: Path) -> None:
