@@ -61,7 +61,7 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
     available = _available(connection, order.account_id)
     budget = _budget_left(connection, order, start) if start else available
     amount = min(order.amount_nanos, max(order.least_nanos, min(available, budget) // 4))
-    if amount and amount > budget:
+    if start and amount > budget:
         return HoldResult(0, "budget", budget)
     held = connection.execute(
         "UPDATE balances SET held_nanos = held_nanos + :amount "

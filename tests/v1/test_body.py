@@ -58,7 +58,9 @@ def test_a_damaged_body_is_refused_or_still_read_as_everyone_does(value: dict, d
     for _ in range(draw.draw(st.integers(1, 4))):
         place = draw.draw(st.integers(0, len(data)))
         data[place : place + draw.draw(st.integers(0, 3))] = draw.draw(
-            st.sampled_from([b"", b'"', b"{", b"}", b"[", b",", b":", b"\\", b"\\u003a", b"\\ud800", b"\xff", b"0", b"NaN"])
+            st.sampled_from(
+                [b"", b'"', b"{", b"}", b"[", b",", b":", b"\\", b"\\u003a", b"\\ud800", b"\xff", b"0", b"NaN"]
+            )
         )
     try:
         body = read_object(bytes(data))
@@ -105,7 +107,7 @@ def test_what_is_no_json_object_is_refused(data: bytes):
 
 
 @pytest.mark.parametrize("key", ["a", "€", "", "a:b", 'quo"te', "back\\slash", "line\nend"])
-@pytest.mark.parametrize("frame", ['{"x":[%s]}', '{"x":{"y":%s}}', '%s', '{"%%":"\\u003a","z":[1,%s]}'])
+@pytest.mark.parametrize("frame", ['{"x":[%s]}', '{"x":{"y":%s}}', "%s", '{"%%":"\\u003a","z":[1,%s]}'])
 def test_a_key_may_be_named_once(key: str, frame: str):
     once = json.dumps(key)
     twice = f'{{{once}:{{"inner":":"}},"other:":2,{once}:3}}'
@@ -216,7 +218,11 @@ def test_any_value_of_a_known_field_is_taken_or_400(field: str, value: Any):
         ({"messages": [MESSAGE, {"role": "user"}]}, "messages[1].content", "missing_required_parameter"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "invalid_type"),
         ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", "invalid_value"),
-        ({"messages": [{"role": "user", "content": [{"type": "smell"}]}]}, "messages[0].content[0].type", "invalid_value"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "smell"}]}]},
+            "messages[0].content[0].type",
+            "invalid_value",
+        ),
         ({"stream": "yes"}, "stream", "invalid_type"),
         ({"max_tokens": 0}, "max_tokens", "invalid_value"),
         ({"max_tokens": True}, "max_tokens", "invalid_type"),
