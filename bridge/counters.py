@@ -18,6 +18,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from bridge.batcher import Batcher
 
 WINDOW_SECONDS = 60
+WINDOW_MS = WINDOW_SECONDS * 1000
 RETRY_REDIS_SECONDS = 1.0
 SAY_AGAIN_SECONDS = 60
 log = structlog.get_logger()
@@ -35,20 +36,23 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Give(msgspec.Struct, frozen=True, array_like=True):
-    """Add `cost` (negative: give back) to the window `name`, or end the lease `lease_id` of it."""
+    """Add `cost` to the window `name`, or end the lease `lease_id` of it. A negative cost is given back to the `minute`
+    that counted it, if that is still in view: what others took since stays counted."""
 
     name: str
     cost: int = 0
     lease_id: str = ""
+    minute: int = 0
 
 
 class Count(msgspec.Struct, frozen=True, array_like=True):
-    """A counter as found: before the taking. Leases have `current` alone. `elapsed_ms`: of the running minute."""
+    """A counter as found: before the taking. Leases have `current` alone. `elapsed_ms`: of the running `minute`."""
 
     admitted: bool
     previous: int
     current: int
     elapsed_ms: int
+    minute: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,18 +64,22 @@ class Window:
     reset_seconds: float
 
 
-def weigh(count: Count) -> float:
-    """What counts in the sliding window now."""
-    return count.previous * (1 - count.elapsed_ms / (WINDOW_SECONDS * 1000)) + count.current
+def weigh(count: Count) -> int:
+    """What counts in the sliding window now, times WINDOW_MS: whole numbers, so that a limit is met exactly."""
+    return count.previous * (WINDOW_MS - count.elapsed_ms) + count.current * WINDOW_MS
+
+
+def fits(ask: Ask, count: Count) -> bool:
+    """Whether the window has room for this ask. What costs nothing always fits: it only looks."""
+    return ask.cost == 0 or weigh(count) + ask.cost * WINDOW_MS <= ask.limit * WINDOW_MS
 
 
 def read_window(ask: Ask, count: Count, taken: bool) -> Window:
     """The window after the taking: what remains, and the seconds until all of it is there again."""
-    current = count.current + (ask.cost if taken else 0)
-    used = weigh(count) + (ask.cost if taken else 0)
-    left = WINDOW_SECONDS - count.elapsed_ms / 1000
-    reset = left + WINDOW_SECONDS if current else left if count.previous else 0.0
-    return Window(ask.limit, max(0, math.floor(ask.limit - used + 1e-9)), reset)
+    cost = ask.cost if taken else 0
+    left = (WINDOW_MS - count.elapsed_ms) / 1000
+    reset = left + WINDOW_SECONDS if count.current + cost else left if count.previous else 0.0
+    return Window(ask.limit, max(0, (ask.limit - cost) * WINDOW_MS - weigh(count)) // WINDOW_MS, reset)
 
 
 def seconds_until_free(ask: Ask, count: Count) -> float | None:
@@ -80,13 +88,12 @@ def seconds_until_free(ask: Ask, count: Count) -> float | None:
         return None
     if ask.is_lease:
         return 1.0
-    elapsed = count.elapsed_ms / 1000
     room = ask.limit - count.current - ask.cost
     if room >= 0:  # the last minute has to slide out of view a little more
-        share = 1 - room / count.previous if count.previous else 0.0
-        return max(0.0, share * WINDOW_SECONDS - elapsed)
-    share = 1 - (ask.limit - ask.cost) / count.current
-    return WINDOW_SECONDS - elapsed + max(0.0, share) * WINDOW_SECONDS
+        wanted = WINDOW_MS - room * WINDOW_MS // count.previous if count.previous else 0
+        return max(0, wanted - count.elapsed_ms) / 1000
+    wanted = WINDOW_MS - (ask.limit - ask.cost) * WINDOW_MS // count.current  # of the next minute
+    return (WINDOW_MS - count.elapsed_ms + wanted) / 1000
 
 
 class Counters(Protocol):
@@ -131,9 +138,12 @@ class MemoryCounters(MemoryStorage):
                 leases.pop(give.lease_id, None)
                 if not leases:
                     self._leases.pop(give.name, None)
-            else:
-                window = self._window(give.name, now_ms)
+                continue
+            window = self._window(give.name, now_ms)
+            if give.cost > 0 or give.minute == window[0]:
                 window[1] = max(0, window[1] + give.cost)
+            elif give.minute == window[0] - 1:
+                window[2] = max(0, window[2] + give.cost)
 
     def _look(self, ask: Ask, now_ms: int) -> Count:
         if ask.is_lease:
@@ -141,12 +151,12 @@ class MemoryCounters(MemoryStorage):
             for lease_id in [lease_id for lease_id, end in leases.items() if end <= now_ms / 1000]:
                 del leases[lease_id]
             return Count(len(leases) < ask.limit, 0, len(leases), 0)
-        _, current, previous = self._window(ask.name, now_ms)
-        count = Count(True, previous, current, now_ms % (WINDOW_SECONDS * 1000))
-        return msgspec.structs.replace(count, admitted=weigh(count) + ask.cost <= ask.limit)
+        minute, current, previous = self._window(ask.name, now_ms)
+        count = Count(True, previous, current, now_ms % WINDOW_MS, minute)
+        return count if fits(ask, count) else msgspec.structs.replace(count, admitted=False)
 
     def _window(self, name: str, now_ms: int) -> list[int]:
-        minute = now_ms // (WINDOW_SECONDS * 1000)
+        minute = now_ms // WINDOW_MS
         window = self._windows.get(name)
         if window is None:
             if len(self._windows) >= self._sweep_at:
@@ -179,7 +189,12 @@ for i, request in ipairs(cjson.decode(ARGV[1])) do
   local asks, gives, counts, all = request[1], request[2], {}, true
   for _, g in ipairs(gives) do
     if g[3] ~= '' then redis.call('ZREM', g[1], g[3])
-    else local c, p = window(g[1]); store(g[1], math.max(0, c + g[2]), p) end
+    else
+      local c, p = window(g[1])
+      if g[2] > 0 or g[4] == minute then c = math.max(0, c + g[2])
+      elseif g[4] == minute - 1 then p = math.max(0, p + g[2]) end
+      store(g[1], c, p)
+    end
   end
   for j, a in ipairs(asks) do
     local count
@@ -189,7 +204,7 @@ for i, request in ipairs(cjson.decode(ARGV[1])) do
       count = {running < a[2], 0, running, 0}
     else
       local c, p = window(a[1])
-      count = {p * (1 - elapsed / 60000) + c + a[3] <= a[2], p, c, elapsed}
+      count = {a[3] == 0 or p * (60000 - elapsed) + (c + a[3]) * 60000 <= a[2] * 60000, p, c, elapsed, minute}
     end
     all = all and count[1]
     counts[j] = count

@@ -33,18 +33,20 @@ class Limited(Protocol):
 
 @dataclasses.dataclass(slots=True)
 class Admission:
-    """What a request took, so that it can be trued up and given back; and the windows that its answer reports."""
+    """What a request took, in which minute, so that it can be trued up and given back; and the windows that its answer
+    reports."""
 
     asks: list[Ask]
     kinds: list[str]
     windows: dict[str, Window]
+    minute: int = 0
 
     def true_up(self, counters: Counters, reserved_tokens: int, used_tokens: int) -> None:
         """Give the leases back, and count the tokens that were used instead of those reserved."""
         gives = [Give(ask.name, lease_id=ask.lease_id) for ask in self.asks if ask.is_lease]
         if used_tokens != reserved_tokens:
             gives += [
-                Give(ask.name, cost=used_tokens - reserved_tokens)
+                Give(ask.name, cost=used_tokens - reserved_tokens, minute=self.minute)
                 for ask, kind in zip(self.asks, self.kinds, strict=True)
                 if kind == "tpm"
             ]
@@ -67,7 +69,7 @@ def admit(
     windows = _read_windows(asks, kinds, counts, taken=admitted)
     if not admitted:
         raise _refuse(asks, kinds, counts, windows)
-    return Admission(asks, kinds, windows)
+    return Admission(asks, kinds, windows, max(count.minute for count in counts))
 
 
 def _list_asks(

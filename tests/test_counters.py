@@ -1,0 +1,360 @@
+"""What Flask-Limiter counts in: windows slide exactly, all or nothing is taken, leases end, in memory and in Redis."""
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import pytest
+import redis
+import time_machine
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from limits.storage import storage_from_string
+from structlog.testing import capture_logs
+
+from bridge.counters import (
+    RETRY_REDIS_SECONDS,
+    SAY_AGAIN_SECONDS,
+    WINDOW_MS,
+    Ask,
+    Count,
+    Give,
+    MemoryCounters,
+    RedisCounters,
+    fits,
+    read_window,
+    seconds_until_free,
+    storage_uri,
+)
+
+NOON = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
+COUNTS = st.builds(Count, st.just(False), st.integers(0, 5000), st.integers(0, 5000), st.integers(0, WINDOW_MS - 1))
+
+
+def later(count: Count, milliseconds: int) -> Count:
+    """The same counter after a while in which nothing came."""
+    minutes, elapsed = divmod(count.elapsed_ms + milliseconds, WINDOW_MS)
+    previous, current = [(count.previous, count.current), (count.current, 0), (0, 0)][min(minutes, 2)]
+    return Count(False, previous, current, elapsed)
+
+
+@given(COUNTS, st.integers(1, 5000), st.integers(1, 5000))
+def test_waiting_exactly_as_long_as_told_is_admitted_and_less_is_not(count: Count, limit: int, cost: int):
+    ask = Ask("w", limit, cost)
+    assume(not fits(ask, count))
+    seconds = seconds_until_free(ask, count)
+    if cost > limit:
+        assert seconds is None
+        return
+    assert seconds is not None
+    wait = round(seconds * 1000)
+    assert fits(ask, later(count, wait))
+    assert not fits(ask, later(count, wait - 1))
+
+
+@given(COUNTS, st.integers(1, 5000), st.integers(1, 5000))
+def test_a_window_shows_what_can_still_be_taken(count: Count, limit: int, cost: int):
+    ask = Ask("w", limit, cost)
+    taken = fits(ask, count)
+    window = read_window(ask, count, taken)
+    after = Count(False, count.previous, count.current + (cost if taken else 0), count.elapsed_ms)
+    assert fits(Ask("w", limit, window.remaining), after)
+    assert not fits(Ask("w", limit, window.remaining + 1), after)
+    assert read_window(Ask("w", limit, 0), later(after, round(window.reset_seconds * 1000)), True).remaining == limit
+
+
+# in memory, with the clock in hand
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(NOON, tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture
+def memory(clock: time_machine.Traveller) -> MemoryCounters:
+    return MemoryCounters()
+
+
+def take(counters: Any, name: str, limit: int, cost: int = 1) -> Count:
+    return counters.take_all([Ask(name, limit, cost)])[0]
+
+
+def test_a_window_slides(memory: MemoryCounters, clock: time_machine.Traveller):
+    clock.shift(30)
+    assert [take(memory, "w", 10).admitted for _ in range(11)] == [True] * 10 + [False]
+    clock.shift(30)  # the next minute begins, and all ten are still in view
+    assert not take(memory, "w", 10).admitted
+    clock.shift(datetime.timedelta(milliseconds=5_999))
+    assert not take(memory, "w", 10).admitted
+    clock.shift(datetime.timedelta(milliseconds=1))  # a tenth of that minute is out of view, and one request with it
+    assert take(memory, "w", 10).admitted
+    assert not take(memory, "w", 10).admitted
+    clock.shift(120)
+    assert take(memory, "w", 10, 10).admitted
+
+
+@given(st.lists(st.tuples(st.integers(0, 70_000), st.integers(0, 12)), max_size=40))
+def test_no_minute_sees_more_than_the_limit_as_the_window_counts_it(steps: list[tuple[int, int]]):
+    with time_machine.travel(NOON, tick=False) as clock:
+        counters, now, taken = MemoryCounters(), 0, []
+        for wait, cost in steps:
+            clock.shift(datetime.timedelta(milliseconds=wait))
+            now += wait
+            count = take(counters, "w", 10, cost)
+            minute = now // WINDOW_MS
+            assert count.current == sum(cost for at, cost in taken if at // WINDOW_MS == minute)
+            assert count.previous == sum(cost for at, cost in taken if at // WINDOW_MS == minute - 1)
+            assert count.elapsed_ms == now % WINDOW_MS
+            if count.admitted:
+                taken.append((now, cost))
+            refused = None if count.admitted else seconds_until_free(Ask("w", 10, cost), count)
+            if refused is not None:
+                clock.shift(datetime.timedelta(seconds=refused))
+                now += round(refused * 1000)
+                assert take(counters, "w", 10, cost).admitted
+                taken.append((now, cost))
+
+
+def test_what_was_given_back_leaves_what_others_took_since(memory: MemoryCounters, clock: time_machine.Traveller):
+    reserved = take(memory, "w", 1000, 600)
+    clock.shift(60)
+    take(memory, "w", 1000, 300)
+    memory.give_all([Give("w", cost=-590, minute=reserved.minute)])
+    count = take(memory, "w", 1000, 0)
+    assert (count.previous, count.current) == (10, 300)
+    clock.shift(60)
+    take(memory, "w", 1000, 50)
+    memory.give_all([Give("w", cost=-590, minute=reserved.minute)])  # long out of view
+    count = take(memory, "w", 1000, 0)
+    assert (count.previous, count.current) == (300, 50)
+
+
+def test_what_was_used_beyond_the_reservation_counts_now(memory: MemoryCounters, clock: time_machine.Traveller):
+    reserved = take(memory, "w", 1000, 600)
+    clock.shift(180)
+    memory.give_all([Give("w", cost=200, minute=reserved.minute)])
+    assert take(memory, "w", 1000, 0).current == 200
+
+
+def test_leases_in_memory_end_by_themselves(memory: MemoryCounters, clock: time_machine.Traveller):
+    def lease(id_: str) -> bool:
+        ask = Ask("l", 2, is_lease=True, lease_id=id_, lease_seconds=30)
+        return memory.take_all([ask])[0].admitted
+
+    assert [lease("a"), lease("b"), lease("c")] == [True, True, False]
+    clock.shift(29.999)
+    assert not lease("c")
+    clock.shift(0.001)
+    assert lease("c")
+
+
+def test_counters_in_memory_do_not_pile_up(memory: MemoryCounters, clock: time_machine.Traveller):
+    for day in range(4):
+        for key in range(3000):
+            take(memory, f"{day}:{key}", 10)
+        clock.shift(86_400)
+    assert len(memory._windows) < 7000
+
+
+# what both storages promise
+
+
+@pytest.fixture(params=["memory", "redis"])
+def counters(request: pytest.FixtureRequest) -> Iterator[Any]:
+    if request.param == "memory":
+        yield MemoryCounters()
+        return
+    counters = storage_from_string(storage_uri(request.getfixturevalue("redis_url")))
+    assert isinstance(counters, RedisCounters)
+    yield counters
+    counters._client.close()
+
+
+def lease_of(id_: str, limit: int = 1, seconds: float = 60) -> Ask:
+    return Ask("{a1}:at-once", limit, is_lease=True, lease_id=id_, lease_seconds=seconds)
+
+
+def test_all_of_a_request_is_taken_or_nothing(counters: Any):
+    def ask(id_: str, tokens: int) -> list[bool]:
+        asks = [Ask("{a1}:rpm", 2, 1), Ask("{a1}:tpm", 1000, tokens), lease_of(id_, 2)]
+        return [count.admitted for count in counters.take_all(asks)]
+
+    assert ask("a", 600) == [True, True, True]
+    assert ask("b", 600) == [True, False, True]  # and so neither a request nor a lease is gone
+    assert ask("c", 400) == [True, True, True]
+    counts = counters.take_all([Ask("{a1}:rpm", 2, 0), Ask("{a1}:tpm", 1000, 0), lease_of("d", 2)])
+    assert [count.current + count.previous for count in counts] == [2, 1000, 2]
+    assert [count.admitted for count in counts] == [True, True, False]
+
+
+def test_looking_takes_nothing_and_is_never_refused(counters: Any):
+    assert take(counters, "w", 5, 5).admitted
+    counters.give_all([Give("w", cost=95)])
+    for _ in range(3):
+        look = take(counters, "w", 5, 0)
+        assert look.admitted
+        assert look.current + look.previous == 100
+    assert not take(counters, "w", 5, 1).admitted
+
+
+def test_names_do_not_share_windows(counters: Any):
+    assert take(counters, "one", 1).admitted
+    assert take(counters, "other", 1).admitted
+    assert not take(counters, "one", 1).admitted
+
+
+def test_a_lease_given_back_is_there_for_the_next(counters: Any):
+    assert counters.take_all([lease_of("a")])[0].admitted
+    assert not counters.take_all([lease_of("b")])[0].admitted
+    counters.give_all([Give("{a1}:at-once", lease_id="b")])  # one that is not held frees nothing
+    assert not counters.take_all([lease_of("b")])[0].admitted
+    counters.give_all([Give("{a1}:at-once", lease_id="a")])
+    assert counters.take_all([lease_of("b")])[0].admitted
+
+
+def test_many_at_once_get_exactly_as_many_as_there_are(counters: Any):
+    asking = [gevent.spawn(take, counters, "w", 7) for _ in range(200)]
+    assert sum(one.get().admitted for one in asking) == 7
+
+
+# what only Redis can show: its clock is its own, so the past is made by writing it
+
+
+@pytest.fixture
+def shared(redis_url: str) -> Iterator[RedisCounters]:
+    counters = RedisCounters(storage_uri(redis_url))
+    yield counters
+    counters._client.close()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    client = redis.Redis.from_url(redis_url)
+    yield client
+    client.close()
+
+
+def redis_now_ms(client: redis.Redis) -> int:
+    seconds, microseconds = client.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+@pytest.mark.parametrize(("minutes_ago", "previous", "current"), [(0, 70, 30), (1, 30, 0), (2, 0, 0), (9, 0, 0)])
+def test_in_redis_a_minute_moves_out_of_view(
+    shared: RedisCounters, client: redis.Redis, minutes_ago: int, previous: int, current: int
+):
+    minute = redis_now_ms(client) // WINDOW_MS
+    client.hset("w", mapping={"m": minute - minutes_ago, "c": 30, "p": 70})
+    count = take(shared, "w", 1000, 0)
+    if count.minute == minute:
+        assert (count.previous, count.current) == (previous, current)
+    else:  # midnight of the minute fell between the two looks
+        assert count.minute == minute + 1
+        assert count.current == 0
+
+
+def test_redis_admits_to_the_limit_exactly_and_no_further(shared: RedisCounters, client: redis.Redis):
+    for previous, current in [(0, 0), (7, 0), (997, 3), (20_000, 19_999), (123_456_789, 1)]:
+        minute = redis_now_ms(client) // WINDOW_MS
+        client.hset("w", mapping={"m": minute, "c": current, "p": previous})
+        for limit in range(current + 1, previous + current + 2, max(1, previous // 50)):
+            ask = Ask("w", limit, 1)
+            count = shared.take_all([ask])[0]
+            assert count.admitted == fits(ask, count)
+            shared.give_all([Give("w", cost=-1 if count.admitted else 0, minute=count.minute)])
+
+
+def test_redis_counts_by_its_own_clock(shared: RedisCounters, client: redis.Redis):
+    before = redis_now_ms(client)
+    with time_machine.travel(NOON + datetime.timedelta(days=4000), tick=False):
+        count = take(shared, "w", 10)
+    now = count.minute * WINDOW_MS + count.elapsed_ms
+    assert before <= now <= redis_now_ms(client)
+
+
+def test_in_redis_a_reservation_is_given_back_to_its_own_minute(shared: RedisCounters, client: redis.Redis):
+    def give_back(minutes_ago: int) -> tuple[int, int]:
+        minute = redis_now_ms(client) // WINDOW_MS
+        client.hset("w", mapping={"m": minute, "c": 300, "p": 600})
+        shared.give_all([Give("w", cost=-590, minute=minute - minutes_ago)])
+        count = take(shared, "w", 10_000, 0)
+        return (count.previous, count.current) if count.minute == minute else give_back(minutes_ago)
+
+    assert give_back(0) == (600, 0)
+    assert give_back(1) == (10, 300)
+    assert give_back(2) == (600, 300)
+
+
+def test_leases_in_redis_end_by_themselves(shared: RedisCounters, client: redis.Redis):
+    before = redis_now_ms(client)
+    assert shared.take_all([lease_of("a", seconds=650)])[0].admitted
+    assert not shared.take_all([lease_of("b")])[0].admitted
+    ends = client.zscore("{a1}:at-once", "a")
+    assert before + 650_000 <= ends <= redis_now_ms(client) + 650_000
+    client.zadd("{a1}:at-once", {"a": redis_now_ms(client)})  # as if the time had passed
+    assert shared.take_all([lease_of("b")])[0].admitted
+    assert client.zscore("{a1}:at-once", "a") is None
+
+
+def test_redis_forgets_what_nobody_asks_for(shared: RedisCounters, client: redis.Redis):
+    shared.take_all([Ask("{a1}:rpm", 5), lease_of("a", seconds=30)])
+    assert 0 < client.pttl("{a1}:rpm") <= 2 * WINDOW_MS
+    assert 0 < client.pttl("{a1}:at-once") <= 31_000
+
+
+def test_workers_share_one_count_in_redis(redis_url: str):
+    workers = [RedisCounters(storage_uri(redis_url)) for _ in range(3)]
+    asking = [gevent.spawn(take, workers[i % 3], "w", 7) for i in range(60)]
+    assert sum(one.get().admitted for one in asking) == 7
+    for worker in workers:
+        worker._client.close()
+
+
+def test_after_redis_was_flushed_requests_are_served(shared: RedisCounters, client: redis.Redis):
+    take(shared, "w", 10)
+    client.script_flush()
+    assert take(shared, "w", 10).admitted
+
+
+# without Redis
+
+
+@pytest.fixture
+def away(clock: time_machine.Traveller) -> RedisCounters:
+    """Counters whose Redis does not answer: nothing listens on port 1."""
+    return RedisCounters("bridge-redis://127.0.0.1:1/0")
+
+
+def test_without_redis_limits_hold_per_process(away: RedisCounters):
+    assert [take(away, "w", 2).admitted for _ in range(3)] == [True, True, False]
+    assert away.take_all([lease_of("a")])[0].admitted
+    assert not away.take_all([lease_of("b")])[0].admitted
+    away.give_all([Give("{a1}:at-once", lease_id="a")])
+    assert away.take_all([lease_of("b")])[0].admitted
+
+
+def test_that_redis_is_away_is_said_once_a_minute(away: RedisCounters, monkeypatch: pytest.MonkeyPatch):
+    now = [1000.0]
+    monkeypatch.setattr("bridge.counters.time.monotonic", lambda: now[0])
+    with capture_logs() as lines:
+        for _ in range(3):
+            take(away, "w", 100)
+            now[0] += RETRY_REDIS_SECONDS  # each time it is tried again
+    assert [line["event"] for line in lines] == ["redis_away"]
+    now[0] += SAY_AGAIN_SECONDS
+    with capture_logs() as lines:
+        take(away, "w", 100)
+    assert len(lines) == 1
+
+
+def test_redis_is_asked_again_once_it_is_back(away: RedisCounters, shared: RedisCounters, client: redis.Redis):
+    take(away, "w", 5)
+    away._client, away._script = shared._client, shared._script
+    take(away, "w", 5)  # still within the time in which it is left alone
+    assert not client.exists("w")
+    away._away_until = 0.0
+    take(away, "w", 5)
+    assert client.hget("w", "c") == b"1"
