@@ -45,7 +45,23 @@ def test_dollars_are_read_exactly(text: str, nanos: int):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "ten", "1e3", "1,000", "0.0000000001", "1234567890", ".5", "$-5", "--1", "1.5.2", "٣", "１", "1\n2", "NaN"],
+    [
+        "",
+        " ",
+        "ten",
+        "1e3",
+        "1,000",
+        "0.0000000001",
+        "1234567890",
+        ".5",
+        "$-5",
+        "--1",
+        "1.5.2",
+        "٣",
+        "１",
+        "1\n2",
+        "NaN",
+    ],
 )
 def test_nothing_is_guessed_or_rounded_in_reading(text: str):
     with pytest.raises(ValueError, match="not an amount in dollars"):
