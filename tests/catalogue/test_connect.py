@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from gevent.pywsgi import WSGIServer
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from bridge import vault, versions
 from bridge.catalogue import connect
@@ -62,6 +63,18 @@ def test_a_credential_that_is_gone_disables_its_channel_and_one_that_comes_back_
     assert (channel.enabled, channel.sealed_key, channel.key_last_four) == (False, None, None)
     connect_environment(settings, OPENAI)
     assert find_channel("openai-env").enabled
+
+
+def test_a_process_that_comes_second_looks_again(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    def lose_the_race(secret: str) -> str:
+        monkeypatch.setattr(vault, "seal", seal)
+        raise IntegrityError("INSERT", {}, ValueError("the name is taken"))
+
+    seal = vault.seal
+    monkeypatch.setattr(vault, "seal", lose_the_race)
+    connect_environment(settings, OPENAI)
+    names = db.session.scalars(select(Channel.name).order_by(Channel.name)).all()
+    assert names == ["openai-env", "sandbox"]
 
 
 def test_what_the_operator_disabled_stays_disabled(settings: Settings):

@@ -32,7 +32,7 @@ class FakeUpstream:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     sent: list[Outgoing] = dataclasses.field(default_factory=list)
     failure: Exception | None = None
-    closed: bool = False
+    closed: int = 0
 
     def send(self, outgoing: Outgoing, *, timeouts: object) -> "FakeUpstream":
         self.sent.append(outgoing)
@@ -44,7 +44,7 @@ class FakeUpstream:
         return self.body
 
     def close(self) -> None:
-        self.closed = True
+        self.closed += 1
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_channel_that_answers_says_what_the_model_said(upstream: FakeUpstream)
     body: dict[str, Any] = json.loads(upstream.sent[0].body)
     assert body["model"] == "upstream-x"
     assert 16 in (body.get("max_tokens"), body.get("max_completion_tokens"))
-    assert upstream.closed
+    assert upstream.closed == 2  # the answer, and the upstream after it
 
 
 def test_a_channel_is_tested_before_it_is_enabled(upstream: FakeUpstream):
@@ -77,7 +77,7 @@ def test_an_error_answer_is_told_and_closed(upstream: FakeUpstream):
     result = testing.test_channel("main")
     assert not result.ok
     assert "sk-secret" not in result.detail
-    assert upstream.closed
+    assert upstream.closed == 2  # the answer, and the upstream after it
 
 
 def test_an_error_status_counts_whatever_the_body_says(upstream: FakeUpstream):
