@@ -1,0 +1,247 @@
+"""Usage and receipts: the page sums to the charges, a charge is explained to the nano-dollar, the CSV is the filter."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from bridge.dashboard.receipt import make_receipt
+from bridge.db import now_utc, transaction
+from bridge.ledger.tables import Hold
+from bridge.telemetry import new_request_id
+from tests.dashboard.pages import sign_in
+from tests.factories import Factories, MadeAccount, MadeKey
+from tests.ledger.records import add_failure, add_record
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+USAGE = "/dashboard/usage"
+
+
+@pytest.fixture
+def account(make: Factories, client: FlaskClient) -> MadeAccount:
+    account = make.make_account()
+    sign_in(client, account.email, account.password)
+    return account
+
+
+@pytest.fixture
+def key(make: Factories, account: MadeAccount) -> MadeKey:
+    return make.make_key(account, name="worker-prod")
+
+
+def ids_in(page: str) -> list[str]:
+    return re.findall(r'href="/dashboard/usage/(req_[0-9a-f]{32})"', page)
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_page_sums_to_the_charges_exactly(app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey):
+    with app.app_context():
+        for charge in (1, 20_000_000, 1_837_204_414):
+            add_record(account.id, key_id=key.id, charge_nanos=charge)
+    page = client.get(USAGE).text
+    assert "exactly $1.857204415" in page
+    assert "40.0% from cache" in page
+
+
+def test_older_and_newer_go_through_all_of_the_filter(
+    app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey
+):
+    with app.app_context():
+        records = [add_record(account.id, key_id=key.id) for _ in range(30)]
+        add_record(account.id, key_id=key.id, model_id="other-model")
+    first = client.get(f"{USAGE}?model=gpt-4o&status=complete").text
+    older = re.search(r'href="([^"]+)">Older<', first)
+    assert older
+    second = client.get(older[1].replace("&amp;", "&")).text
+    assert ids_in(first) + ids_in(second) == [record.request_id for record in reversed(records)]
+    assert "other-model" not in "".join(re.findall(r"<tbody>.*</tbody>", second, re.DOTALL))
+    newer = re.search(r'href="([^"]+)">Newer<', second)
+    assert newer
+    assert ids_in(client.get(newer[1].replace("&amp;", "&")).text) == ids_in(first)
+
+
+@pytest.mark.parametrize(
+    "query", ["period=x&key=1;drop&status=%27&model=", "key=99999999999999999999", "before=req_0&after="]
+)
+def test_a_strange_filter_is_no_error(client: FlaskClient, account: MadeAccount, query: str):
+    answer = client.get(f"{USAGE}?{query}")
+    assert answer.status_code == 200
+    assert "No requests here" in answer.text
+
+
+def test_a_request_id_leads_to_its_receipt(app: Flask, client: FlaskClient, account: MadeAccount):
+    with app.app_context():
+        record = add_record(account.id)
+    for asked in (record.request_id, record.request_id.replace("req_", "chatcmpl-")):
+        assert client.get(USAGE, query_string={"q": asked}).location == f"{USAGE}/{record.request_id}"
+    refused = client.get(f"{USAGE}?q=nonsense").text
+    assert 'aria-describedby="q-error"' in refused
+    assert 'value="nonsense"' in refused
+
+
+def test_the_csv_is_the_filter(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):
+    key, other = make.make_key(account, name="=cmd()"), make.make_key(account, name="other")
+    with app.app_context():
+        record = add_record(account.id, key_id=key.id, charge_nanos=1_857_204_415)
+        add_record(account.id, key_id=other.id)
+        add_record(make.make_account().id, key_id=key.id)
+    answer = client.get(f"{USAGE}.csv?key={key.id}")
+    assert answer.mimetype == "text/csv"
+    assert answer.headers["Cache-Control"] == "no-store"
+    (row,) = read_csv(answer.text)
+    assert row["request_id"] == record.request_id
+    assert row["cost_dollars"] == "1.857204415"
+    assert row["created_at"] == f"{record.created_at:%Y-%m-%dT%H:%M:%S.%f}Z"
+    assert row["key"] == "'=cmd()"  # no spreadsheet runs it
+
+
+def test_the_csv_names_every_column_and_every_row(app: Flask, client: FlaskClient, account: MadeAccount):
+    with app.app_context():
+        for _ in range(3):
+            add_record(account.id)
+        add_failure(account.id)
+    rows = read_csv(client.get(f"{USAGE}.csv").text)
+    assert len(rows) == 4
+    assert all(None not in row and None not in row.values() for row in rows)
+    assert rows[0]["error_code"] == "upstream_error"
+    assert rows[0]["first_content_ms"] == ""
+
+
+def amounts_in(page: str) -> list[str]:
+    """The amounts of the receipt, in order."""
+    table = page[page.index('<table class="receipt">') : page.index("</table>")]
+    return re.findall(r"[+−]?\$[\d.]+", re.sub(r"<[^>]*>", "", table))
+
+
+def test_a_receipt_adds_up_to_the_nano(app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey):
+    with app.app_context():
+        record = add_record(
+            account.id,
+            key_id=key.id,
+            prompt_tokens=7_986,
+            cached_tokens=6_144,
+            completion_tokens=512,
+            input_nanos_per_mtok=3_000_000_000,
+            cached_nanos_per_mtok=300_000_000,
+            output_nanos_per_mtok=15_000_000_000,
+            charge_nanos=15_049_200,
+            hold_nanos=55_920_000,
+            adapted=json.dumps({"dropped": ["logit_bias"], "clamped": ["temperature=1"]}),
+        )
+    page = client.get(f"{USAGE}/{record.request_id}").text
+    assert amounts_in(page) == [
+        *("$3.00", "$0.005526000", "$0.30", "$0.001843200", "$15.00", "$0.007680000"),
+        *("$0.015049200", "$0.055920000", "$0.040870800"),
+    ]
+    for shown in (
+        record.request_id,
+        "worker-prod",
+        "gpt-4o-2024-11-20",
+        "logit_bias",
+        "temperature=1",
+        "Price version 37",
+    ):
+        assert shown in page
+    assert record.request_id.replace("req_", "chatcmpl-") in page
+    assert "Counts reported by the provider" in page
+
+
+def explain(app: Flask, account: MadeAccount, **changes: object) -> tuple[str, int]:
+    with app.app_context():
+        receipt = make_receipt(add_record(account.id, **changes))
+    assert sum(line.amount_nanos for line in receipt.lines) + receipt.difference_nanos == receipt.record.charge_nanos
+    return receipt.difference_name, receipt.difference_nanos
+
+
+def test_what_separates_the_lines_from_the_charge_is_named(app: Flask, account: MadeAccount):
+    exact = {"prompt_tokens": 1_000, "cached_tokens": 400, "completion_tokens": 100}
+    assert explain(app, account, **exact) == ("", 0)
+    odd = {"prompt_tokens": 1, "cached_tokens": 0, "completion_tokens": 1, "input_nanos_per_mtok": 37_500_000}
+    assert explain(app, account, **odd, output_nanos_per_mtok=37_500_000, charge_nanos=75) == ("Rounded up, once", 1)
+    paid = ("Beyond your hold and balance: we pay it", -1_000_000)
+    assert explain(app, account, **exact, charge_nanos=2_000_000, loss_nanos=1_000_000) == paid
+    free = ("Not charged", -3_000_000)
+    assert explain(app, account, **exact, charge_nanos=0, state="released", outcome="client_gone") == free
+
+
+def test_attempts_are_drawn_in_time(app: Flask, account: MadeAccount):
+    attempts = [
+        {"channel": "a", "started_ms": 0, "took_ms": 410, "outcome": "529, overloaded"},
+        {"channel": "b", "started_ms": 410, "took_ms": 9_430, "outcome": "200"},
+    ]
+    with app.app_context():
+        receipt = make_receipt(
+            add_record(account.id, attempts=json.dumps(attempts), first_content_ms=1_180, total_ms=9_840)
+        )
+    first, second = receipt.attempts
+    assert (first.ok, first.waited_ms, first.streamed_ms, first.charge_nanos) == (False, 410, 0, 0)
+    assert (second.ok, second.waited_ms, second.streamed_ms, second.charge_nanos) == (True, 770, 8_660, 3_000_000)
+    assert receipt.failed_attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"outcome": "cut"}, "The answer broke off."),
+        ({"outcome": "client_gone"}, "The client left before the end."),
+        ({"outcome": "worker_lost"}, "You paid at most for what had been delivered."),
+        ({"outcome": "worker_lost", "state": "released", "charge_nanos": 0, "attempts": "[]"}, "You were not charged."),
+    ],
+)
+def test_a_receipt_says_what_became_of_the_money(
+    app: Flask, client: FlaskClient, account: MadeAccount, changes: dict, said: str
+):
+    with app.app_context():
+        record = add_record(account.id, **changes)
+    assert said in client.get(f"{USAGE}/{record.request_id}").text
+
+
+def test_a_failure_says_it_cost_nothing(app: Flask, client: FlaskClient, account: MadeAccount):
+    with app.app_context():
+        record = add_failure(account.id)
+    page = client.get(f"{USAGE}/{record.request_id}").text
+    assert "answered 503, upstream_error" in page
+    assert "You were not charged" in page
+    assert amounts_in(page)[2:] == [
+        "$10.00",
+        "$0.000000000",
+        "$0.000000000",
+        "$0.050000000",
+        "$0.050000000",
+        "$0.000000000",
+    ]
+
+
+def test_another_accounts_receipt_looks_missing(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):
+    with app.app_context():
+        foreign = add_record(make.make_account().id)
+    assert client.get(f"{USAGE}/{foreign.request_id}").status_code == 404
+    assert client.get(f"{USAGE}/nonsense").status_code == 404
+    assert foreign.request_id not in client.get(USAGE).text
+    assert foreign.request_id not in client.get(f"{USAGE}.csv").text
+
+
+def test_a_running_request_shows_its_hold(app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey):
+    request_id = new_request_id()
+    hold = Hold(request_id=request_id, account_id=account.id, key_id=key.id, amount_nanos=55_920_000)
+    hold.details, hold.created_at, hold.deadline_at = json.dumps({"model_asked": "gpt-4o"}), now_utc(), now_utc()
+    with app.app_context(), transaction() as session:
+        session.add(hold)
+    page = client.get(f"{USAGE}/{request_id}").text
+    assert "Running request" in page
+    assert "$0.055920" in page
+
+
+def test_every_page_needs_a_session(app: Flask, engine: str):
+    stranger = app.test_client()
+    for path in (USAGE, f"{USAGE}.csv", f"{USAGE}/req_0", "/dashboard/", "/dashboard/keys", "/dashboard/keys/1"):
+        answer = stranger.get(path)
+        assert answer.status_code == 302
+        assert answer.location.startswith("/sign-in?next=")
