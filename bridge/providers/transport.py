@@ -24,7 +24,6 @@ class Reply(HTTPResponseParser):
         self.ended = False
         self._connection: Connection | None = connection
         self._pool = pool
-        self._dirty = False
         self._broken = ""
         self._headers_complete = False
         self._field = ""
@@ -62,7 +61,7 @@ class Reply(HTTPResponseParser):
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self.ended and not self._dirty and self.should_keep_alive():
+        if self.ended and self.should_keep_alive() and not self.parser_failed():
             self._pool.give_back(connection)
         else:
             connection.close()
@@ -85,9 +84,7 @@ class Reply(HTTPResponseParser):
             if not data and not self.ended:
                 self._broken = complaint
         except HTTPParseError:
-            if self.ended:
-                self._dirty = True
-            else:  # said by the next read, after what was sound has been handed out
+            if not self.ended:  # else the answer is whole, and what follows it only costs the connection
                 self._broken = "the answer is not HTTP" if data else complaint
         return len(data)
 

@@ -158,6 +158,7 @@ def _read_request(incoming: Any, number: int, sock: Any) -> Visit | None:
     headers = {}
     while header := incoming.readline().decode("latin-1").strip():
         name, _, value = header.partition(":")
+        assert name.lower() not in headers, f"{name} came twice"
         headers[name.lower()] = value.strip()
     body = incoming.read(int(headers.get("content-length", 0)))
     return Visit(line[0], line[1], headers, body, number, sock)
