@@ -148,7 +148,9 @@ def find_state(channel: Channel) -> tuple[str, str]:
         return "warn", f"Cooling down, {seconds} s" if seconds < LAST_SECONDS else "Cooling down"
     if channel.health == "healthy":
         return "ok", "Healthy"
-    return ("ok", "Stands in") if channel.provider == SANDBOX else ("off", "Not tried yet")
+    if channel.provider == SANDBOX:
+        return "ok", "Stands in"
+    return "off", "Not tried yet" if channel.health == "unknown" else "Not tried since"
 
 
 def _read_fields(form: FormReader) -> dict[str, Any]:

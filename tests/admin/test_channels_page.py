@@ -1,0 +1,176 @@
+"""Channels: what the operator adds serves, its key is never shown, and health is told in words."""
+
+import datetime
+import re
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+
+from bridge import vault
+from bridge.catalogue.editing import find_channel, list_channels
+from bridge.catalogue.tables import Channel
+from bridge.db import now_utc, transaction
+from bridge.errors import NotFound
+from tests.dashboard.pages import post
+from tests.factories import Factories, MadeAccount
+from tests.upstream import ScriptedUpstream
+
+LIST, NEW = "/admin/channels", "/admin/channels/new"
+KEY = "sk-upstream-secret-9fQ2"
+
+
+@pytest.fixture(autouse=True)
+def _operator(operator: MadeAccount) -> None:
+    """Every test here is the operator's."""
+
+
+def add(client: FlaskClient, **fields: str):
+    given = {"name": "openai-main", "provider": "openai", "api_key": KEY, "priority": "1", "weight": "1"}
+    return post(client, LIST, NEW, **{**given, **fields})
+
+
+def row(client: FlaskClient, name: str) -> str:
+    """The channel's row, without markup."""
+    page = client.get(LIST).text
+    found = re.search(rf'<tr><th scope="row"><b><a href="/admin/channels/{name}">.*?</tr>', page, re.DOTALL)
+    assert found
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", found[0]))
+
+
+def set_health(app: Flask, **columns: object) -> None:
+    with app.app_context(), transaction() as session:
+        session.execute(sa.update(Channel).where(Channel.name == "openai-main").values(**columns))
+
+
+def test_an_added_channel_is_listed_with_its_key_masked(app: Flask, client: FlaskClient):
+    models = "gpt-4o=gpt-4o-2024-11-20\ngpt-4o-mini"
+    assert (
+        add(client, models=models, base_url="https://api.example.com/v1/", priority="3", weight="7").status_code == 303
+    )
+    with app.app_context():
+        channel = find_channel("openai-main")
+    assert vault.unseal(channel.sealed_key or "") == KEY
+    assert channel.base_url == "https://api.example.com/v1"
+    assert channel.models == {"gpt-4o": "gpt-4o-2024-11-20", "gpt-4o-mini": "gpt-4o-mini"}
+    assert (channel.priority, channel.weight) == (3, 7)
+    for page in (LIST, "/admin/channels/openai-main"):
+        assert KEY not in client.get(page).text
+    assert "key …9fQ2" in row(client, "openai-main")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", "two words"),
+        ("name", "openai-env"),
+        ("base_url", "ftp://example.com"),
+        ("api_key", "two words"),
+        ("models", "gpt-9"),
+        ("priority", "first"),
+        ("weight", "0"),
+        ("provider", "nobody"),
+    ],
+)
+def test_an_error_stands_beside_its_field_and_the_key_is_not_sent_back(
+    app: Flask, client: FlaskClient, field: str, value: str
+):
+    answer = add(client, **{"models": "gpt-4o", field: value})
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    assert KEY not in answer.text
+    with app.app_context():
+        assert [channel.name for channel in list_channels() if channel.provider != "sandbox"] == []
+
+
+def test_a_change_without_a_key_keeps_the_key(app: Flask, client: FlaskClient):
+    add(client, base_url="https://api.example.com/v1")
+    path = f"{LIST}/openai-main"
+    assert post(client, path, path, base_url="", models="gpt-4o", priority="2", weight="5").status_code == 303
+    with app.app_context():
+        channel = find_channel("openai-main")
+    assert vault.unseal(channel.sealed_key or "") == KEY
+    assert (channel.base_url, list(channel.models or {}), channel.priority, channel.weight) == (None, ["gpt-4o"], 2, 5)
+
+
+def test_an_environments_channel_keeps_its_key_and_address(app: Flask, client: FlaskClient):
+    with app.app_context(), transaction() as session:
+        session.add(Channel(name="openai-env", provider="openai", sealed_key=vault.seal(KEY), from_environment=True))
+    path = f"{LIST}/openai-env"
+    assert 'name="api_key"' not in client.get(path).text
+    assert (
+        post(client, path, path, base_url="https://evil.example", api_key="x", priority="4", weight="1").status_code
+        == 303
+    )
+    with app.app_context():
+        channel = find_channel("openai-env")
+    assert (channel.base_url, channel.priority) == (None, 4)
+    assert vault.unseal(channel.sealed_key or "") == KEY
+    refused = post(client, f"{path}/remove", path, confirm="openai-env")
+    assert "OPENAI_API_KEY connects this channel" in client.get(refused.location).text
+
+
+@pytest.mark.parametrize(
+    ("health", "cooling", "said"),
+    [
+        ("unknown", None, "Not tried yet"),
+        ("healthy", None, "Healthy"),
+        ("cooling", 24, "Cooling down, 2"),
+        ("cooling", 600, "Cooling down"),
+        ("cooling", -5, "Not tried since"),
+        ("out", None, "Out of service"),
+        ("out", 30, "Out of service"),
+    ],
+)
+def test_health_is_told_in_words(app: Flask, client: FlaskClient, health: str, cooling: int | None, said: str):
+    add(client)
+    until = now_utc() + datetime.timedelta(seconds=cooling) if cooling else None
+    set_health(app, health=health, cooling_until=until, last_error="402: top up", last_error_at=now_utc())
+    shown = row(client, "openai-main")
+    assert said in shown
+    assert "402: top up, just now" in shown
+    assert ("openai-main is out of service." in client.get(LIST).text) == (health == "out")
+
+
+def test_a_channel_is_switched_off_and_on(app: Flask, client: FlaskClient):
+    add(client)
+    post(client, f"{LIST}/openai-main/disable", LIST)
+    assert "Disabled" in row(client, "openai-main")
+    with app.app_context():
+        assert not find_channel("openai-main").enabled
+    post(client, f"{LIST}/openai-main/enable", LIST)
+    with app.app_context():
+        assert find_channel("openai-main").enabled
+
+
+def test_removing_asks_for_the_name(app: Flask, client: FlaskClient):
+    add(client)
+    path = f"{LIST}/openai-main"
+    refused = post(client, f"{path}/remove", path, confirm="openai")
+    assert refused.status_code == 400
+    assert "Nothing was removed" in refused.text
+    assert post(client, f"{path}/remove", path, confirm="openai-main").status_code == 303
+    with app.app_context(), pytest.raises(NotFound):
+        find_channel("openai-main")
+
+
+def test_a_test_says_what_the_channel_answered(
+    app: Flask, client: FlaskClient, make: Factories, upstream: ScriptedUpstream
+):
+    name = make.make_channel(upstream.base_url, make.make_model())
+    answer = post(client, f"{LIST}/{name}/test", LIST)
+    page = client.get(answer.location).text
+    assert f"Channel {name} works" in page
+    broken = make.make_channel("http://127.0.0.1:9", make.make_model())
+    answer = post(client, f"{LIST}/{broken}/test", LIST)
+    page = client.get(answer.location).text
+    assert f"Channel {broken} failed its test." in page
+    assert 'class="note note-bad"' in page
+
+
+def test_an_unknown_channel_is_not_found(client: FlaskClient):
+    assert client.get(f"{LIST}/nothing").status_code == 404
+    for action in ("", "/test", "/enable", "/disable", "/remove"):
+        assert post(client, f"{LIST}/nothing{action}", LIST, confirm="nothing").status_code == 404

@@ -1,0 +1,129 @@
+"""Customers: found by a part of their address, credited once and for a reason, refused at once when suspended."""
+
+import re
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+
+from bridge.accounts.customers import PAGE_SIZE
+from bridge.accounts.keys import read_caller
+from bridge.accounts.tables import Account
+from bridge.db import db, transaction
+from bridge.ledger.tables import Entry
+from tests.dashboard.pages import post
+from tests.factories import DOLLAR, Factories, MadeAccount
+
+LIST = "/admin/customers"
+
+
+@pytest.fixture(autouse=True)
+def _operator(operator: MadeAccount) -> None:
+    """Every test here is the operator's."""
+
+
+def entries(app: Flask, account_id: int) -> list[Entry]:
+    with app.app_context():
+        return list(db.session.scalars(sa.select(Entry).where(Entry.account_id == account_id).order_by(Entry.id)))
+
+
+def change(client: FlaskClient, account: MadeAccount, **fields: str):
+    return post(client, f"{LIST}/{account.id}/balance", f"{LIST}/{account.id}", **fields)
+
+
+def test_customers_are_listed_with_what_they_can_spend(
+    client: FlaskClient, customer: MadeAccount, operator: MadeAccount
+):
+    page = client.get(LIST).text
+    assert re.search(rf"{re.escape(customer.email)}.*?\$10\.00", page, re.DOTALL)
+    found = client.get(LIST, query_string={"q": customer.email.upper()}).text
+    assert customer.email in found
+    assert f">{operator.email}</a>" not in found
+    assert "Nobody found" in client.get(f"{LIST}?q=%25").text
+
+
+def test_many_customers_come_in_pages(app: Flask, client: FlaskClient):
+    with app.app_context(), transaction() as session:
+        session.add_all(Account(name=f"firm {number}") for number in range(PAGE_SIZE + 5))
+    first = client.get(f"{LIST}?q=firm").text
+    older = re.search(r'href="([^"]+)">Older<', first)
+    assert older
+    second = client.get(older[1].replace("&amp;", "&")).text
+    names = re.findall(r">(firm \d+)<", first + second)
+    assert len(names) == len(set(names)) == PAGE_SIZE + 5
+    assert ">Newer<" in second
+    assert client.get(f"{LIST}?before=x").status_code == 200
+
+
+def test_a_credit_has_a_reason_and_its_maker(
+    app: Flask, client: FlaskClient, make: Factories, customer: MadeAccount, operator: MadeAccount
+):
+    assert change(client, customer, amount="12.345678901", note="Paid by invoice 7").status_code == 303
+    assert make.find_money(customer.id) == (10 * DOLLAR + 12_345_678_901, 0)
+    entry = entries(app, customer.id)[-1]
+    assert (entry.note, entry.made_by, entry.credit) == ("Paid by invoice 7", operator.email, "customer")
+    page = client.get(f"{LIST}/{customer.id}").text
+    assert "Paid by invoice 7" in page
+    assert "+$12.345678901" in page
+
+
+def test_a_form_sent_twice_credits_once(app: Flask, client: FlaskClient, make: Factories, customer: MadeAccount):
+    once = re.search(r'name="once" value="(\w+)"', client.get(f"{LIST}/{customer.id}").text)
+    assert once
+    for _ in range(2):
+        answer = change(client, customer, amount="5", note="x", once=once[1])
+    assert make.find_money(customer.id) == (15 * DOLLAR, 0)
+    assert "nothing was added a second time" in client.get(answer.location).text
+
+
+def test_money_can_be_taken_away_below_zero(client: FlaskClient, make: Factories, customer: MadeAccount):
+    assert change(client, customer, amount="−12.50", note="Charge-back").status_code == 303
+    assert make.find_money(customer.id) == (-2_500_000_000, 0)
+    assert make.check_ledger() == []
+    assert "−$2.50" in client.get(f"{LIST}/{customer.id}").text
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("amount", {"amount": "", "note": "why"}),
+        ("amount", {"amount": "0", "note": "why"}),
+        ("amount", {"amount": "five", "note": "why"}),
+        ("amount", {"amount": "0.0000000001", "note": "why"}),
+        ("note", {"amount": "5", "note": "  "}),
+        ("note", {"amount": "-5", "note": ""}),
+    ],
+)
+def test_an_error_stands_beside_its_field_and_no_money_moves(
+    app: Flask, client: FlaskClient, customer: MadeAccount, field: str, fields: dict
+):
+    before = len(entries(app, customer.id))
+    answer = change(client, customer, **fields)
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    assert len(entries(app, customer.id)) == before
+
+
+def test_a_suspended_customers_keys_are_refused_at_once(
+    app: Flask, client: FlaskClient, make: Factories, customer: MadeAccount
+):
+    key = make.make_key(customer)
+    page = f"{LIST}/{customer.id}"
+    assert post(client, f"{page}/suspend", page).status_code == 303
+    refused = app.test_client().get("/v1/models", headers=key.headers)
+    assert refused.status_code == 403
+    assert refused.json
+    assert refused.json["error"]["code"] == "account_suspended"
+    assert "Suspended" in client.get(page).text
+    post(client, f"{page}/reactivate", page)
+    with app.app_context():
+        caller = read_caller(key.secret)
+    assert caller
+    assert caller.account_status == "active"
+
+
+def test_who_is_not_there_is_not_found(client: FlaskClient):
+    assert client.get(f"{LIST}/999").status_code == 404
+    for action in ("balance", "suspend", "reactivate"):
+        assert post(client, f"{LIST}/999/{action}", LIST, amount="1", note="x").status_code == 404

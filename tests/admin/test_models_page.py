@@ -1,0 +1,132 @@
+"""Models: a new price is a new version, an alias is one name more, a retired model stays listed."""
+
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from bridge.catalogue.listing import ListedModel, list_models, list_prices
+from tests.dashboard.pages import post
+from tests.factories import DOLLAR, MadeAccount
+
+LIST, NEW, ONE = "/admin/models", "/admin/models/new", "/admin/models/one?id="
+
+
+@pytest.fixture(autouse=True)
+def _operator(operator: MadeAccount) -> None:
+    """Every test here is the operator's."""
+
+
+def find(app: Flask, id_: str) -> ListedModel | None:
+    with app.app_context():
+        return next((model for model in list_models() if model.id == id_), None)
+
+
+def add(client: FlaskClient, **fields: str):
+    given = {"id": "house/model:1", "provider": "openai", "input_price": "2.50", "output_price": "10"}
+    return post(client, LIST, NEW, **{**given, "context_tokens": "128,000", **fields})
+
+
+def test_models_are_listed_with_price_source_and_day(client: FlaskClient):
+    page = client.get(f"{LIST}?q=gpt-4o-mini").text
+    assert "gpt-4o-mini" in page
+    assert "genai-prices" in page
+    assert "checked " in page
+    assert "claude" not in re.findall(r"<tbody>.*</tbody>", page, re.DOTALL)[0]
+    assert "No model found" in client.get(f"{LIST}?q=nothing-of-the-kind").text
+
+
+def test_an_added_model_is_offered_at_its_price(app: Flask, client: FlaskClient):
+    answer = add(client, cached_price="1.25", max_output_tokens="16384")
+    assert answer.status_code == 303
+    model = find(app, "house/model:1")
+    assert model
+    assert (model.input_nanos_per_mtok, model.cached_nanos_per_mtok, model.output_nanos_per_mtok) == (
+        *(2_500_000_000, 1_250_000_000, 10 * DOLLAR),
+    )
+    assert (model.context_tokens, model.max_output_tokens, model.source) == (128_000, 16_384, "operator")
+    assert "house/model:1" in client.get(answer.location).text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", ""),
+        ("id", "gpt-4o"),
+        ("id", "two words"),
+        ("provider", "nobody"),
+        ("input_price", ""),
+        ("output_price", "free"),
+        ("cached_price", "-1"),
+        ("context_tokens", ""),
+        ("max_output_tokens", "128001"),
+    ],
+)
+def test_an_error_stands_beside_its_field_and_values_stay(app: Flask, client: FlaskClient, field: str, value: str):
+    answer = add(client, name="House model", **{field: value})
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    assert "House model" in answer.text
+    assert find(app, "house/model:1") is None
+
+
+def test_a_new_price_is_a_new_version(app: Flask, client: FlaskClient):
+    with app.app_context():
+        (before,) = list_prices("gpt-4o")
+    prices = {"input_price": "3", "cached_price": "0.075", "output_price": "12.000000001"}
+    assert post(client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices).status_code == 303
+    with app.app_context():
+        now, old = list_prices("gpt-4o")
+    assert (now.input_nanos_per_mtok, now.cached_nanos_per_mtok, now.output_nanos_per_mtok) == (
+        *(3 * DOLLAR, 75_000_000, 12_000_000_001),
+    )
+    assert (old.id, old.input_nanos_per_mtok) == (before.id, before.input_nanos_per_mtok)
+    page = client.get(ONE + "gpt-4o").text
+    assert re.search(rf">{now.id} <span class=\"badge\">in force", page)
+    assert f">{old.id}</th>" in page
+
+
+@pytest.mark.parametrize(("field", "value"), [("input_price", ""), ("cached_price", "x"), ("output_price", "1000001")])
+def test_a_wrong_price_changes_nothing(app: Flask, client: FlaskClient, field: str, value: str):
+    prices = {"input_price": "3", "cached_price": "1", "output_price": "12", field: value}
+    answer = post(client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices)
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    with app.app_context():
+        assert len(list_prices("gpt-4o")) == 1
+
+
+def test_an_alias_comes_and_goes(app: Flask, client: FlaskClient):
+    page = ONE + "gpt-4o"
+    assert post(client, f"{LIST}/aliases", page, id="gpt-4o", alias="default").status_code == 303
+    model = find(app, "gpt-4o")
+    assert model
+    assert "default" in model.aliases
+    taken = post(client, f"{LIST}/aliases", page, id="gpt-4o", alias="gpt-4o-mini")
+    assert taken.status_code == 400
+    assert 'id="alias-error"' in taken.text
+    assert post(client, f"{LIST}/aliases/remove", page, id="gpt-4o-mini", alias="default").status_code == 404
+    assert post(client, f"{LIST}/aliases/remove", page, id="gpt-4o", alias="default").status_code == 303
+    model = find(app, "gpt-4o")
+    assert model
+    assert "default" not in model.aliases
+
+
+def test_a_retired_model_stays_listed_and_comes_back(app: Flask, client: FlaskClient):
+    post(client, f"{LIST}/retire", ONE + "gpt-4o", id="gpt-4o")
+    model = find(app, "gpt-4o")
+    assert model
+    assert model.status == "retired"
+    assert "Offer again" in client.get(ONE + "gpt-4o").text
+    post(client, f"{LIST}/restore", ONE + "gpt-4o", id="gpt-4o")
+    model = find(app, "gpt-4o")
+    assert model
+    assert model.status != "retired"
+
+
+def test_an_unknown_model_is_not_found(client: FlaskClient):
+    assert client.get(ONE + "nothing").status_code == 404
+    assert client.get("/admin/models/one").status_code == 404
+    for action in ("price", "aliases", "aliases/remove", "retire", "restore"):
+        assert post(client, f"{LIST}/{action}", LIST, id="nothing", alias="x").status_code == 404
