@@ -9,7 +9,7 @@ from flask import Flask
 
 from bridge.accounts.keys import issue_key, revoke_key
 from bridge.accounts.sign_in import create_account
-from bridge.catalogue.editing import add_channel, remove_channel
+from bridge.catalogue.editing import add_channel, list_channels, remove_channel, set_channel_enabled
 from bridge.catalogue.model_editing import add_model
 from bridge.db import db
 from bridge.ledger.check import check_ledger
@@ -95,6 +95,14 @@ class Factories:
     def remove_channel(self, name: str) -> None:
         with self.app.app_context():
             remove_channel(name)
+
+    def disable_channels(self, model: str) -> None:
+        """Switch off every channel that names this model."""
+        with self.app.app_context():
+            for channel in list_channels():
+                if channel.models and model in channel.models:
+                    set_channel_enabled(channel.name, False)
+            self._wait()
 
     def find_money(self, account_id: int) -> tuple[int, int]:
         """Balance and held, in nano-dollars."""
