@@ -127,6 +127,8 @@ def test_bars_are_as_high_as_their_amounts(engine: str):
     assert [line.text for line in chart.lines] == ["$0", "$1", "$2", "$3", "$4"]
     assert [name.text for name in chart.names] == ["1", "4", "7", "10", "13"]
     assert bars(sums) == [("c1", 44.5), ("c2", 90.0), ("c1", 181.0)]  # b is the dearest; a gap of 1 parts them
+    below, above = chart.bars[:2]
+    assert above.y + above.height + 1 == pytest.approx(below.y)
     top = min(bar.y for bar in chart.bars)
     assert top == pytest.approx(chart.lines[-1].y)
 
