@@ -109,9 +109,14 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> Se
         thinks=model.thinks,
         retired=model.status == "retired",
         first_content_timeout_seconds=model.first_content_timeout_seconds,
-        price=price
-        and PriceVersion(price.id, price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok),
+        price=_version_of(price) if price else None,
         routes=routes,
+    )
+
+
+def _version_of(price: Price) -> PriceVersion:
+    return PriceVersion(
+        price.id, price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok
     )
 
 

@@ -1,0 +1,79 @@
+"""Many clients at once on little money: exactly what the balance pays for is served, on both engines."""
+
+import collections
+
+import gevent
+import requests
+from gevent.pool import Pool
+
+from tests.upstream import pauses, says
+
+CLIENTS = 200
+AFFORDABLE = 7
+BODY = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 10}
+
+
+def test_200_clients_on_money_for_7_get_7_answers_and_193_times_402(gateway, upstream):
+    model = gateway.make.make_model(input_price=0, output_price=2_000_000_000)
+    gateway.make.make_channel(upstream.base_url, model)
+    upstream.plays(pauses(says("Hello", prompt_tokens=10, completion_tokens=10)))
+    # a hold is 10 tokens at 2,000 nanos; half of another one is left over
+    account = gateway.make.make_account(balance_nanos=AFFORDABLE * 20_000 + 10_000)
+    key = gateway.make.make_key(account)
+
+    def ask() -> tuple[int, str]:
+        answer = requests.post(
+            f"{gateway.base_url}/chat/completions", json=BODY | {"model": model}, headers=key.headers, timeout=60
+        )
+        return answer.status_code, answer.json().get("error", {}).get("code", "")
+
+    pool = Pool(CLIENTS)
+    asking = [pool.spawn(ask) for _ in range(CLIENTS)]
+    with gevent.Timeout(60):
+        while sum(each.ready() for each in asking) < CLIENTS - AFFORDABLE:  # the refused ones wait for nobody
+            gevent.sleep(0.05)
+    upstream.resume()
+    gevent.joinall(asking, timeout=60)
+    counts = collections.Counter(each.get() for each in asking)
+    assert counts == {(200, ""): AFFORDABLE, (402, "insufficient_balance"): CLIENTS - AFFORDABLE}
+    assert gateway.make.find_money(account.id) == (10_000, 0)
+    assert len(upstream.requests) == AFFORDABLE
+    assert gateway.make.check_ledger() == []
+
+
+def test_a_keys_budget_ends_before_the_balance_does(gateway, upstream):
+    model = gateway.make.make_model(input_price=0, output_price=2_000_000_000)
+    gateway.make.make_channel(upstream.base_url, model)
+    upstream.plays(says("Hello", prompt_tokens=10, completion_tokens=10))
+    key = gateway.make.make_key(budget_nanos=50_000, budget_period="day")
+    url = f"{gateway.base_url}/chat/completions"
+    answers = [requests.post(url, json=BODY | {"model": model}, headers=key.headers, timeout=60) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 402, 402]
+    assert answers[-1].json()["error"]["code"] == "key_budget_exceeded"
+    shown = requests.get(f"{gateway.base_url}/key", headers=key.headers, timeout=60).json()
+    assert shown["budget"] == {"amount": "0.00005", "period": "day", "remaining": "0.00001"}
+
+
+def test_an_answer_without_a_cap_is_capped_by_a_quarter_of_the_balance_and_says_so(gateway, upstream):
+    model = gateway.make.make_model(input_price=0, output_price=2_000_000_000, max_output_tokens=4096)
+    gateway.make.make_channel(upstream.base_url, model)
+    account = gateway.make.make_account(balance_nanos=4 * 1000 * 2_000)
+    key = gateway.make.make_key(account)
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}
+    answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
+    assert answer.headers["x-bridge-clamped"] == "max_tokens=1000"
+    assert upstream.requests[-1].json["max_tokens"] == 1000
+    body |= {"max_tokens": 5}
+    answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
+    assert "x-bridge-clamped" not in answer.headers
+    assert upstream.requests[-1].json["max_tokens"] == 5
+
+
+def test_x_bridge_max_cost_refuses_what_could_cost_more(gateway, upstream):
+    model = gateway.make.make_model(input_price=0, output_price=2_000_000_000)
+    gateway.make.make_channel(upstream.base_url, model)
+    key = gateway.make.make_key()
+    for limit, status in (("0.00001", 402), ("0.00002", 200), ("lots", 400)):
+        headers = {**key.headers, "x-bridge-max-cost": limit}
+        url = f"{gateway.base_url}/chat/completions"
+        assert requests.post(url, json=BODY | {"model": model}, headers=headers, timeout=60).status_code == status
