@@ -24,6 +24,7 @@ SET_UP_SECONDS = 90  # it takes 10 on an idle machine
 QUICK_SECONDS, FULL_SECONDS = 46, 215  # of measuring; with set-up and cleaning up a minute, and four
 PROFILE_SECONDS = 30.0
 FILES = 65_536
+BUSY = 1.0  # processes that wanted a core, on average over the minute before
 
 
 class TimeUp(Exception):
@@ -79,7 +80,7 @@ def main() -> int:
     signal.alarm(SET_UP_SECONDS)
     chosen = [scenario for scenario in SCENARIOS if not arguments.scenario or scenario.name in arguments.scenario]
     runs: list[Run] = []
-    notes: list[str] = []
+    notes = describe_neighbours()
     try:
         with running_field(arguments) as field:
             signal.alarm(QUICK_SECONDS if arguments.quick else FULL_SECONDS)
@@ -174,8 +175,9 @@ def keep_busy(field: Field, arguments: argparse.Namespace, seconds: float) -> No
     result = run_load(
         scenario.order_for(field.gateway.server.port, field.gateway.key, seconds, field.processes("gateway"))
     )
-    used = {group: round(nanos / 1000 / max(1, result.answers), 1) for group, nanos in result.cpu.items()}
-    print(f"{result.answers} answers {result.statuses}, {result.frames} chunks; µs of CPU an answer: {used}")
+    counted, what = (result.frames, "a chunk") if result.frames else (result.answers, "an answer")
+    used = {group: round(nanos / 1000 / max(1, counted), 1) for group, nanos in result.cpu.items()}
+    print(f"{result.answers} answers {result.statuses}, {result.frames} chunks; µs of CPU {what}: {used}")
 
 
 def report(arguments: argparse.Namespace, scenarios: list[Scenario], runs: list[Run], notes: list[str]) -> None:
@@ -188,6 +190,14 @@ def report(arguments: argparse.Namespace, scenarios: list[Scenario], runs: list[
     print(f"\nOne worker on {stores}; {'one short round' if arguments.quick else 'medians of 3 rounds'}.\n")
     print(draw_table(rows))
     print("\n" + "\n".join([*notes, f"Results: {path}"]))
+
+
+def describe_neighbours() -> list[str]:
+    """Whether somebody else was using the machine when we came."""
+    busy, _, _ = os.getloadavg()
+    if busy < BUSY:
+        return []
+    return [f"The machine was busy before we began (load average {busy:.1f}): figures are too high, ratios unsteady."]
 
 
 def describe_overload(runs: list[Run]) -> list[str]:
