@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     configure(api, settings)
     app.extensions["bridge_services"] = v1.register(api, settings, limiter.storage)
     app.extensions["bridge_api"] = api
-    app.wsgi_app = v1.dispatch(app.wsgi_app, api)  # type: ignore[method-assign]
+    app.wsgi_app = v1.dispatch(app.wsgi_app, api)  # type: ignore[assignment, method-assign]
     if settings.trust_proxy:
         hops = settings.trust_proxy
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]

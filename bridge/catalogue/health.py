@@ -94,7 +94,11 @@ class Health:
     def _note_failure(self, route: RouteLike, failure: AttemptFailed, health: str, seconds: float) -> None:
         moment = now_utc()
         log.warning(
-            "attempt_failed", channel=route.channel_name, blame=failure.blame.value, reason=failure.reason, health=health
+            "attempt_failed",
+            channel=route.channel_name,
+            blame=failure.blame.value,
+            reason=failure.reason,
+            health=health,
         )
         self._notes[route.channel_id] = {
             "health": health,

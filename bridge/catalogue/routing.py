@@ -74,7 +74,9 @@ def load_catalogue() -> Catalogue:
     """Read models, newest prices, aliases and channels from the database."""
     session = db.session
     newest = sa.select(sa.func.max(Price.id)).group_by(Price.model_id)
-    prices = {price.model_id: price for price in session.execute(sa.select(Price).where(Price.id.in_(newest))).scalars()}
+    prices = {
+        price.model_id: price for price in session.execute(sa.select(Price).where(Price.id.in_(newest))).scalars()
+    }
     channels = list(session.execute(sa.select(Channel)).scalars())
     models = {
         model.id: _serve(model, prices.get(model.id), channels) for model in session.execute(sa.select(Model)).scalars()
@@ -115,9 +117,7 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> Se
 
 
 def _version_of(price: Price) -> PriceVersion:
-    return PriceVersion(
-        price.id, price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok
-    )
+    return PriceVersion(price.id, price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok)
 
 
 def order_routes(

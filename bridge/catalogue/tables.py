@@ -9,7 +9,7 @@ from bridge.db import BigId, Table, UtcDateTime, now_utc
 
 
 class Model(Table):
-    """A public name. `provider` makes it; `upstream_id` is what that provider calls it today (a successor, if retired)."""
+    """A public name. `provider` makes it; `upstream_id` is what it is called there today (a successor, if retired)."""
 
     __tablename__ = "models"
     id: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
@@ -24,7 +24,9 @@ class Model(Table):
     thinks: Mapped[bool] = mapped_column(default=False)
     first_content_timeout_seconds: Mapped[int | None]  # overrides the settings
     status: Mapped[str] = mapped_column(sa.String(16), default="live")  # live, retired (refused)
-    note: Mapped[str | None] = mapped_column(sa.String(300))  # shown under the name: "Retired by its maker; served by …"
+    note: Mapped[str | None] = mapped_column(
+        sa.String(300)
+    )  # shown under the name: "Retired by its maker; served by …"
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (sa.CheckConstraint("status IN ('live', 'retired')", name="status"),)
 
@@ -38,7 +40,7 @@ class Alias(Table):
 
 
 class Price(Table):
-    """One version of a model's price, in nano-dollars per million tokens. Never edited: the newest row counts."""
+    """One version of a model's price, in nano-dollars per million tokens. Never edited: the newest counts."""
 
     __tablename__ = "prices"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -51,7 +53,8 @@ class Price(Table):
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (
         sa.CheckConstraint(
-            "input_nanos_per_mtok >= 0 AND cached_nanos_per_mtok >= 0 AND output_nanos_per_mtok >= 0", name="not_negative"
+            "input_nanos_per_mtok >= 0 AND cached_nanos_per_mtok >= 0 AND output_nanos_per_mtok >= 0",
+            name="not_negative",
         ),
     )
 
@@ -82,7 +85,7 @@ class Channel(Table):
 
 
 class Version(Table):
-    """A number that goes up with every change of its topic ("keys", "catalogue"); each worker reads it once a second."""
+    """A number that goes up with every change of its topic ("keys", "catalogue"); workers read it once a second."""
 
     __tablename__ = "versions"
     topic: Mapped[str] = mapped_column(sa.String(32), primary_key=True)

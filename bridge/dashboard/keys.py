@@ -59,7 +59,7 @@ def show_new_key() -> str:
 
 
 @dashboard.post("/keys")
-@limiter.limit("60 per hour", key_func=_account)  # type: ignore[untyped-decorator]
+@limiter.limit("60 per hour", key_func=_account)
 def create_key() -> Any:
     """Make the key and show it in this answer, for nobody can read it again."""
     form = FormReader(request.form)

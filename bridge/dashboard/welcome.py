@@ -28,7 +28,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 welcome = Blueprint("welcome", __name__)
 
 
-class Visitor(UserMixin):  # type: ignore[misc]
+class Visitor(UserMixin):
     """Who is signed in. The id carries the session number: raising it in the database ends every session."""
 
     def __init__(self, member: Member):
@@ -88,8 +88,8 @@ def show_sign_in() -> Response | str:
 
 @welcome.post("/sign-in")
 @anyone_may_enter
-@limiter.limit("30 per minute; 200 per hour")  # type: ignore[untyped-decorator]
-@limiter.limit("10 per 15 minutes", key_func=_email_asked, deduct_when=_was_refused)  # type: ignore[untyped-decorator]
+@limiter.limit("30 per minute; 200 per hour")
+@limiter.limit("10 per 15 minutes", key_func=_email_asked, deduct_when=_was_refused)
 def enter() -> Response | tuple[str, int]:
     target = local_path(request.form.get("next"))
     try:
@@ -113,8 +113,8 @@ def show_sign_up() -> Response | str | tuple[str, int]:
 
 @welcome.post("/sign-up")
 @anyone_may_enter
-@limiter.limit("10 per minute; 40 per hour")  # type: ignore[untyped-decorator]
-@limiter.limit("10 per 15 minutes", key_func=_email_asked)  # type: ignore[untyped-decorator]
+@limiter.limit("10 per minute; 40 per hour")
+@limiter.limit("10 per 15 minutes", key_func=_email_asked)
 def sign_up() -> Response | tuple[str, int]:
     if _settings().signup_mode == "closed":
         return render_template("public/sign_up.html", errors={}, credit_nanos=0), 403

@@ -1,4 +1,4 @@
-"""What runs in every worker beside its requests: the look at the versions, the sweeper, the notes, the drain's watch."""
+"""What runs in every worker beside its requests: looks at the versions, the sweeper, notes, the drain's watch."""
 
 import time
 from typing import Any

@@ -8,6 +8,5 @@ from bridge.providers.moonshot import Moonshot
 from bridge.providers.openai import OpenAI
 from bridge.providers.sandbox import Sandbox
 
-PROVIDERS: dict[str, Provider] = {
-    provider.name: provider for provider in (OpenAI(), Anthropic(), Gemini(), DeepSeek(), Moonshot(), Sandbox())
-}
+_ALL: tuple[Provider, ...] = (OpenAI(), Anthropic(), Gemini(), DeepSeek(), Moonshot(), Sandbox())
+PROVIDERS = {provider.name: provider for provider in _ALL}

@@ -1,4 +1,4 @@
-"""What every provider speaks with the relay: what goes out, what comes back, and how it fails. Pure values, no sockets."""
+"""What every provider speaks with the relay: what goes out, what comes back, how it fails. Pure values, no sockets."""
 
 import dataclasses
 import enum
@@ -104,9 +104,7 @@ class Provider(Protocol):
         """Raises AttemptFailed when it is no answer of this dialect, or an error inside a 200."""
         ...
 
-    def open_reader(
-        self, answer_id: str, model: str, include_usage: bool, max_event_bytes: int
-    ) -> StreamReader: ...
+    def open_reader(self, answer_id: str, model: str, include_usage: bool, max_event_bytes: int) -> StreamReader: ...
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         """An error answer's meaning. Header names are lower case."""

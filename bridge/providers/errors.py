@@ -8,7 +8,12 @@ import msgspec
 from bridge.providers.base import AttemptFailed, Blame
 
 MAX_MESSAGE = 300
-_CREDENTIAL_CODES = ("insufficient_quota", "invalid_api_key", "exceeded_current_quota_error", "authentication_error")
+_CREDENTIAL_CODES: tuple[str, ...] = (
+    "insufficient_quota",
+    "invalid_api_key",
+    "exceeded_current_quota_error",
+    "authentication_error",
+)
 _CREDENTIAL_CODES += ("billing_error", "billing_hard_limit_reached", "permission_error", "account_deactivated")
 _MODEL_CODES = ("model_not_found", "unsupported_country_region_territory")
 _TOO_LONG = re.compile(r"maximum context length|prompt is too long|context_length|exceed(s|ed)? .{0,40}context", re.I)
@@ -30,7 +35,9 @@ def read_openai_error(status: int, headers: dict[str, str], data: bytes) -> Atte
     error = _find_error(data)
     code, kind = _text(error.get("code")), _text(error.get("type"))
     message = _text(error.get("message"))
-    reason = f"{status} {code or kind}".strip() if status != 200 else f"an error inside a 200: {code or kind}".rstrip(": ")
+    reason = (
+        f"{status} {code or kind}".strip() if status != 200 else f"an error inside a 200: {code or kind}".rstrip(": ")
+    )
     blame = _blame(status, code, kind, message)
     if blame is not Blame.REQUEST:
         return AttemptFailed(blame, reason[:MAX_MESSAGE], status=status, retry_after_seconds=_retry_after(headers))

@@ -1,6 +1,6 @@
 """OpenAI, and the base of every upstream that speaks its dialect: requests and answers pass almost as they are."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -65,10 +65,10 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 class OpenAICompatible:
     """Any upstream of OpenAI's dialect. Subclasses say what is different about them."""
 
-    name: ClassVar[str]
-    label: ClassVar[str]
-    base_url: ClassVar[str]
-    chat_path: ClassVar[str] = "/chat/completions"
+    name: str
+    label: str
+    base_url: str
+    chat_path: str = "/chat/completions"
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}
@@ -78,7 +78,7 @@ class OpenAICompatible:
         return "max_tokens"
 
     def write_chat(self, body: dict[str, Any], upstream_id: str, output_cap: int | None) -> Outgoing:
-        """The client's body, with the upstream's model name, our cap where the client gave none, and usage asked for."""
+        """The client's body with the upstream's model name, our cap where it gave none, and usage asked for."""
         out = dict(body)
         dropped = [field for field in NEVER_FORWARDED if out.pop(field, None) is not None]
         if out.get("store"):
@@ -161,7 +161,7 @@ def _said(message: dict[str, Any]) -> list[str]:
 
 
 class OpenAIReader:
-    """Passes a stream's own bytes on, each event once decoded and found sound, with our id and the public model name."""
+    """Passes a stream's own bytes on, each event decoded and found sound, with our id and the public model name."""
 
     __slots__ = (
         "_answer_id",

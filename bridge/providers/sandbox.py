@@ -6,7 +6,7 @@ It speaks OpenAI's dialect to the relay, as bytes, so that everything but the so
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import gevent
 import msgspec
@@ -24,9 +24,9 @@ _PIECE = re.compile(r"\S+\s*")
 class Sandbox(OpenAICompatible):
     """Answers by itself; says so in the first word."""
 
-    name: ClassVar[str] = "sandbox"
-    label: ClassVar[str] = "Sandbox"
-    base_url: ClassVar[str] = "http://sandbox.invalid/v1"
+    name: str = "sandbox"
+    label: str = "Sandbox"
+    base_url: str = "http://sandbox.invalid/v1"
 
     def open_upstream(self) -> "SandboxUpstream":
         return SandboxUpstream()
@@ -158,7 +158,7 @@ def _message(body: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _demanded_tool(body: dict[str, Any]) -> dict[str, Any] | None:
-    functions = [tool["function"] for tool in body.get("tools") or [] if tool.get("function")]
+    functions: list[dict[str, Any]] = [tool["function"] for tool in body.get("tools") or [] if tool.get("function")]
     choice = body.get("tool_choice")
     if choice == "required" and functions:
         return functions[0]

@@ -1,4 +1,4 @@
-"""Bytes to events: the framing of server-sent events, by the bytes alone. Lines end in LF or CRLF (or CR), nothing else."""
+"""Bytes to events: the framing of server-sent events, by the bytes alone. Lines end in LF, CRLF or CR."""
 
 from bridge.providers.base import AttemptFailed, Blame
 
@@ -28,7 +28,7 @@ class EventSplitter:
         return [event for block in whole.split(b"\n\n") if (event := _data_of(block))]
 
     def _with_lf_alone(self, data: bytes) -> bytes:
-        """CRLF and CR become LF. A CR at the end counts at once; the LF that may follow it in the next read does not."""
+        """CRLF and CR become LF. A CR at the end counts at once; an LF that follows in the next read does not."""
         if self._ends_in_cr and data.startswith(b"\n"):
             data = data[1:]
             if not data:

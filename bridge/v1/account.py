@@ -21,7 +21,10 @@ def show_key(visit: Visit) -> Response:
     caller = visit.caller
     assert caller is not None
     now = now_utc()
-    usage = {period: format_dollars(_spent_since(caller.account_id, caller.key_id, period)) for period in ("day", "week", "month")}
+    usage = {
+        period: format_dollars(_spent_since(caller.account_id, caller.key_id, period))
+        for period in ("day", "week", "month")
+    }
     budget = None
     if caller.budget_nanos is not None:
         row = db.session.get(Budget, (caller.key_id, period_start(caller.budget_period, now)))

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 AtLeastOne = Annotated[int, Meta(ge=1, le=2**31)]
@@ -153,5 +152,3 @@ class ChatRequest(Struct, kw_only=True):
     @property
     def wants_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
-
-

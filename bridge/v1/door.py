@@ -101,7 +101,9 @@ def read_body(visit: Visit) -> bytes:
     visit.services.body_bytes += visit.body_bytes
     if visit.services.body_bytes > settings.max_bodies_in_memory_bytes:
         raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
-    late = InvalidRequest(f"The body did not arrive within {settings.body_timeout_seconds:g} seconds.", code="invalid_json")
+    late = InvalidRequest(
+        f"The body did not arrive within {settings.body_timeout_seconds:g} seconds.", code="invalid_json"
+    )
     try:
         with gevent.Timeout(settings.body_timeout_seconds, late):
             data = environ["wsgi.input"].read(settings.max_body_bytes + 1 if length is None else length)

@@ -21,6 +21,7 @@ TEMPLATE_TOKENS = 16
 TOOLS_TOKENS = 700
 BYTES_PER_TOKEN = 3  # deliberately low, so that an estimate counts too much
 TOKENS_PER_MESSAGE = 4
+KINDS: dict[Any, str] = {ImagePart: "image", AudioPart: "audio", FilePart: "file"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Measure:
 
 
 def measure(request: ChatRequest, model: ServedModel, body_bytes: int) -> Measure:
-    """Bounds without counting a single token: each token of a text is at least one byte of it, and JSON only adds bytes.
+    """Bounds without counting a token: each token of a text is at least one byte of it, and JSON only adds bytes.
 
     Raises InvalidRequest for a cap beyond the model's, and for content that the model can't take."""
     cap = request.output_cap_tokens
@@ -63,7 +64,7 @@ def _media(messages: list[Message]) -> Iterator[tuple[str, Any]]:
 
 def _media_bound(place: str, part: Any, model: ServedModel) -> int:
     """What a picture, sound or file adds to the bound, beside its bytes: those of a data URL are no text."""
-    kind = {ImagePart: "image", AudioPart: "audio", FilePart: "file"}[type(part)]
+    kind = KINDS[type(part)]
     if kind not in model.input_modalities:
         raise InvalidRequest(f"{model.id} takes no {kind} input.", param=place, code="invalid_value")
     if kind == "image":

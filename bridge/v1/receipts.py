@@ -15,12 +15,14 @@ from bridge.v1.visit import Visit
 
 
 def show_receipt(visit: Visit, request_id: str) -> Response:
-    """The receipt. Raises NotFound for another account's request, one that is still running, and one that never held."""
+    """The receipt. Raises NotFound for another account's request, one that still runs, and one that never held."""
     count(visit, requests=0)
     assert visit.caller is not None
     usage = find_request(visit.caller.account_id, request_id)
     if usage is None:
-        raise NotFound("There is no receipt of this id: the request still runs, or it was refused before it cost anything.")
+        raise NotFound(
+            "There is no receipt of this id: the request still runs, or it was refused before it cost anything."
+        )
     visit.leave()
     return visit.answer(msgspec.json.encode(describe(usage)))
 

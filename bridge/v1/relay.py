@@ -199,7 +199,7 @@ class Relay:
         return self.deadline - time.monotonic()
 
     def write(self, route: Route) -> Outgoing:
-        """The request in the words of the route's provider. Raises InvalidRequest in strict mode where it isn't taken whole."""
+        """The request in the provider's words. Raises InvalidRequest in strict mode where it isn't taken whole."""
         # our cap goes out where the client gave none; the client's own is within the model's already
         cap = self.cap_tokens if self.plan.measure.cap_tokens is None else None
         outgoing = PROVIDERS[route.provider].write_chat(self.plan.body, route.upstream_id, cap)
@@ -228,7 +228,7 @@ class Relay:
         )
 
     def failed(self, route: Route, failure: AttemptFailed) -> None:
-        """Note a failed attempt. Raises InvalidRequest when the fault is the request's own: nobody else will take it."""
+        """Note a failed attempt. Raises InvalidRequest when the fault is the request's own: nobody will take it."""
         self.end_attempt(failure.reason)
         if route.provider != "sandbox":
             self.services.health.failed(route, failure)

@@ -26,7 +26,7 @@ STREAM_HEADERS = (
 
 
 def answer_stream(relay: Relay) -> Response:
-    """The stream, once its first content is there or ten seconds have passed. Raises what the client is told instead."""
+    """The stream, once its first content is there or ten seconds have passed. Raises what the client is told else."""
     stream = Stream(relay)
     try:
         stream.open()
@@ -34,7 +34,7 @@ def answer_stream(relay: Relay) -> Response:
         stream.close()
         raise
     headers = Headers([*STREAM_HEADERS, *relay.visit.answer_headers(), *relay.adapted_headers()])
-    return Response(stream, 200, headers, direct_passthrough=True)  # type: ignore[arg-type]
+    return Response(stream, 200, headers, direct_passthrough=True)
 
 
 class Stream:
@@ -126,7 +126,7 @@ class Stream:
         raise relay.all_failed()
 
     def _attempt(self, route: Route) -> Iterator[bytes]:
-        """One channel's frames. Until some content has come they are kept back, so that the next channel may be tried."""
+        """One channel's frames. Until content has come they are kept back, so that the next channel may be tried."""
         relay = self._relay
         provider, outgoing, timeouts = PROVIDERS[route.provider], relay.write(route), relay.timeouts()
         moved_at = time.monotonic()
@@ -167,7 +167,7 @@ class Stream:
             yield kept
 
     def _connect(self, route: Route, outgoing: Outgoing) -> Iterator[bytes]:
-        """Send the request in a greenlet of its own, so that this one can look at the client while the upstream thinks."""
+        """Send the request in a greenlet of its own: this one looks at the client while the upstream thinks."""
         relay = self._relay
         self._close_answer()
         upstream, timeouts = relay.services.upstream(route), relay.timeouts()

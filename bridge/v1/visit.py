@@ -46,7 +46,8 @@ class Visit:
 
     def header(self, name: str) -> str:
         """A request header by its WSGI name, or ""."""
-        return self.environ.get(name, "")
+        value: str = self.environ.get(name, "")
+        return value
 
     def drop_body(self) -> None:
         """The body's bytes are no longer needed."""
