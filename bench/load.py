@@ -61,6 +61,12 @@ class Result:
     memory_during: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
+def look_at(carry: bytes, data: bytes) -> tuple[int, bool, bytes]:
+    """What a read adds to a chunked stream: the frames that begin in it, whether it is the end, what to carry over."""
+    data = carry + data
+    return data.count(FRAME), data.endswith(END_OF_CHUNKS), data[-CARRY:]
+
+
 class Client:
     """One connection, and how far the answer to its last request is."""
 
@@ -225,14 +231,12 @@ class Load:
             if client.missing <= 0:
                 self._answered(client)
             return
-        data = client.carry + data
-        frames = data.count(FRAME)
+        frames, ended, client.carry = look_at(client.carry, data)
         self.frames += frames
         if frames and not client.first_at:
             client.first_at = time.perf_counter()
             self.first.append(client.first_at - client.sent_at)
-        client.carry = data[-CARRY:]
-        if data.endswith(END_OF_CHUNKS):
+        if ended:
             self._answered(client)
 
     def _answered(self, client: Client) -> None:

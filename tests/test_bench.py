@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.load import Order, Result
+from bench.load import Order, Result, look_at
 from bench.plays import PLAYS
 from bench.report import Row, Run, distance, draw_table, find_oddities, sum_up
 from bench.scenarios import SCENARIOS, Figure, Scenario, ask
@@ -19,6 +19,17 @@ def test_every_stream_that_the_upstream_plays_is_read_to_its_last_frame():
         order = Order(upstream.port, ask("play-bursts", stream=True), clients=2, repeat=False, hold_seconds=0)
         result = run_load(order)
     assert (result.statuses, result.frames) == ({"200": 2}, 2 * frames)
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+def test_frames_are_counted_once_wherever_the_reads_part_them(size):
+    stream = b"\r\ne\r\ndata: {}\n\n\r\n" * 3 + b"0\r\n\r\n"
+    counted, ended, carry = 0, False, b""
+    for at in range(0, len(stream), size):
+        assert not ended
+        frames, ended, carry = look_at(carry, stream[at : at + size])
+        counted += frames
+    assert (counted, ended) == (3, True)
 
 
 def test_a_busy_load_counts_its_answers_and_what_they_cost_the_server():
