@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+MAX_FINISH_REASON = 24
 OUTCOMES = (
     "complete",  # the upstream finished its answer
     "cut",  # it broke, or our deadline did, after something was delivered
@@ -76,7 +77,7 @@ class HoldResult(msgspec.Struct, frozen=True):
 
 
 class SettleResult(msgspec.Struct, frozen=True):
-    """What was charged, and what the answer cost beyond hold and balance. `settled_before`: this call changed nothing."""
+    """What was charged, and what it cost beyond hold and balance. `settled_before`: this call changed nothing."""
 
     charge_nanos: int
     loss_nanos: int
@@ -90,6 +91,23 @@ Outcome = HoldResult | SettleResult
 USAGE_COLUMNS = tuple(
     name for name in Settlement.__struct_fields__ if name not in ("request_id", "created_at", "price_nanos")
 )
+
+
+def read_details(details: str, request_id: str, created_at: datetime.datetime) -> Settlement:
+    """The settlement that a hold carries for whoever ends it in its request's stead: released, and nothing charged."""
+    try:
+        settlement = msgspec.json.decode(details, type=Settlement)
+    except msgspec.MsgspecError:  # written by another version of us: the hold has to end all the same
+        settlement = Settlement(request_id, created_at)
+    settlement.request_id, settlement.created_at = request_id, created_at
+    settlement.state, settlement.price_nanos = "released", 0
+    return settlement
+
+
+def fit_columns(settlement: Settlement) -> None:
+    """Cut an upstream's own word to its column, without NUL, which PostgreSQL refuses."""
+    if settlement.finish_reason:
+        settlement.finish_reason = settlement.finish_reason.replace("\0", "")[:MAX_FINISH_REASON]
 
 
 def as_row(settlement: Settlement) -> dict[str, Any]:

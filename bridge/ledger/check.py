@@ -25,7 +25,7 @@ def check_ledger() -> list[str]:
     return found
 
 
-def _sums(statement: sa.Select[Any]) -> dict[Any, int]:
+def _sums(statement: sa.Select[*tuple[Any, ...]]) -> dict[Any, int]:
     return {row[0]: int(row[1] or 0) for row in db.session.execute(statement)}
 
 
@@ -55,13 +55,22 @@ def _check_holds() -> Iterator[str]:
 
 
 def _check_budgets() -> Iterator[str]:
-    held = _sums(
-        sa.select(Hold.key_id, sa.func.sum(Hold.amount_nanos)).where(Hold.budget_start.is_not(None)).group_by(Hold.key_id)
-    )
-    stored = _sums(sa.select(Budget.key_id, sa.func.sum(Budget.held_nanos)).group_by(Budget.key_id))
-    for key_id in sorted({*held, *stored}):
-        if held.get(key_id, 0) != stored.get(key_id, 0):
-            yield f"key {key_id}: budget holds {stored.get(key_id, 0)} nanos, its open holds add up to {held.get(key_id, 0)}"
+    open_holds = sa.select(Hold.key_id, Hold.budget_start, sa.func.sum(Hold.amount_nanos))
+    held: dict[tuple[int, Any], int] = {
+        (key_id, start): int(total)
+        for key_id, start, total in db.session.execute(
+            open_holds.where(Hold.budget_start.is_not(None)).group_by(Hold.key_id, Hold.budget_start)
+        )
+    }
+    budgets = sa.select(Budget.key_id, Budget.period_start, Budget.held_nanos)
+    stored = {(key_id, start): nanos for key_id, start, nanos in db.session.execute(budgets)}
+    for key_id, start in sorted({*held, *stored}):
+        found, expected = stored.get((key_id, start), 0), held.get((key_id, start), 0)
+        if found != expected:
+            yield (
+                f"key {key_id}: its budget from {start} holds {format_dollars(found)}, its open holds add up to "
+                f"{format_dollars(expected)}"
+            )
 
 
 def _compare(account_id: int, what: str, stored: int, expected: int) -> Iterator[str]:
@@ -77,7 +86,9 @@ def export_ledger() -> Iterator[dict[str, Any]]:
     owners = {
         row[0]: row[1]
         for row in db.session.execute(
-            sa.select(Account.id, sa.func.min(Member.email)).join(Member, Member.account_id == Account.id).group_by(Account.id)
+            sa.select(Account.id, sa.func.min(Member.email))
+            .join(Member, Member.account_id == Account.id)
+            .group_by(Account.id)
         )
     }
     names = {row[0]: row[1] for row in db.session.execute(sa.select(Key.id, Key.name))}

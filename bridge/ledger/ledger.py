@@ -1,4 +1,4 @@
-"""The ledger's front: balances, credits and adjustments. With the batch beside it, the only place where balances change."""
+"""Balances, credits and adjustments. With the batch beside it, the only place where balances change."""
 
 import dataclasses
 
@@ -12,6 +12,12 @@ from bridge.money import MAX_NANOS
 
 CUSTOMER = "customer"
 OTHER_SIDE = {"operator": "adjustments", "command": "adjustments", "signup": "gifts", "setup": "gifts"}
+
+# two payments of a new account may come at the same moment, and both find no balance
+_OPEN_BALANCE = sa.text(
+    "INSERT INTO balances (account_id, balance_nanos, held_nanos, debt_nanos) VALUES (:account_id, 0, 0, 0)"
+    " ON CONFLICT (account_id) DO NOTHING"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ def credit(
 
 
 def adjust(account_id: int, amount_nanos: int, *, note: str, made_by: str) -> None:
-    """Change the balance by an operator's decision, up or down, below zero too. Raises InvalidRequest without a reason."""
+    """Change the balance by an operator's decision, below zero too. Raises InvalidRequest without a reason."""
     if not note.strip():
         raise InvalidRequest("An adjustment needs a reason.", param="note")
     _check_amount(abs(amount_nanos))
@@ -98,9 +104,7 @@ def _write_entry(
         )
     )
     session.flush()
-    if session.get(Balance, account_id) is None:
-        session.add(Balance(account_id=account_id, balance_nanos=0, held_nanos=0, debt_nanos=0))
-        session.flush()
+    session.execute(_OPEN_BALANCE, {"account_id": account_id})
     available = Balance.balance_nanos - Balance.held_nanos + amount_nanos
     needed = sa.case((available < 0, -available), else_=0)
     if amount_nanos > 0:  # money in pays the debt back; it never makes one

@@ -24,14 +24,24 @@ def connect(url: str) -> psycopg.Connection[Any]:
 
 def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> list[Outcome]:
     """Carry out the orders in one transaction. Raises psycopg.Error; after a lost connection the outcome is unknown,
-    and `already_held` tells what came through."""
-    settlements = [order for order in orders if isinstance(order, Settlement)]
+    and `already_held` and `already_settled` tell what came through."""
+    # a request that its sweeper ends in the same moment is settled once: by the first of the two
+    settlements = list(
+        {order.request_id: order for order in reversed(orders) if isinstance(order, Settlement)}.values()
+    )
     holds = [order for order in orders if isinstance(order, HoldOrder)]
     rows = connection.execute(
         _CALL, (msgspec.json.encode(settlements).decode(), msgspec.json.encode(holds).decode())
     ).fetchall()
-    found = {row[0]: row for row in rows}
-    return [_outcome(order, found.get(order.request_id)) for order in orders]
+    settled = {row[0]: row for row in rows if row[1] == "settled"}
+    answered = {row[0]: row for row in rows if row[1] != "settled"}
+    return [
+        _outcome(
+            order,
+            settled.pop(order.request_id, None) if isinstance(order, Settlement) else answered.get(order.request_id),
+        )
+        for order in orders
+    ]
 
 
 def _outcome(order: Order, row: tuple[str, str, int, int] | None) -> Outcome:
@@ -42,8 +52,19 @@ def _outcome(order: Order, row: tuple[str, str, int, int] | None) -> Outcome:
     return HoldResult(row[2]) if row[1] == "held" else HoldResult(0, row[1], row[2])
 
 
-def already_held(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> dict[str, int]:
-    """Which holds of a batch whose commit was in doubt are in fact there, and their amounts in nano-dollars."""
+def already_held(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> dict[str, HoldResult]:
+    """Which holds of a batch whose commit was in doubt are in fact there."""
     ids = [order.request_id for order in orders if isinstance(order, HoldOrder)]
-    rows = connection.execute("SELECT request_id, amount_nanos FROM holds WHERE request_id = ANY(%s)", (ids,)).fetchall()
-    return dict(rows)
+    rows = connection.execute(
+        "SELECT request_id, amount_nanos FROM holds WHERE request_id = ANY(%s)", (ids,)
+    ).fetchall()
+    return {row[0]: HoldResult(row[1]) for row in rows}
+
+
+def already_settled(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> dict[str, SettleResult]:
+    """Which settlements of such a batch came through, and what they charged."""
+    ids = [order.request_id for order in orders if isinstance(order, Settlement)]
+    rows = connection.execute(
+        "SELECT request_id, charge_nanos, loss_nanos FROM usage WHERE request_id = ANY(%s)", (ids,)
+    ).fetchall()
+    return {row[0]: SettleResult(row[1], row[2], settled_before=True) for row in rows}

@@ -1,9 +1,8 @@
-"""The batch on SQLite: one IMMEDIATE transaction, statement by statement, under the one lock that all its writers share."""
+"""The batch on SQLite: one IMMEDIATE transaction, statement by statement, under the lock that all its writers share."""
 
 import datetime
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
 
 from bridge.db import set_sqlite_pragmas
 from bridge.ledger.batch import (
@@ -40,18 +39,26 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def commit_batch(connection: sqlite3.Connection, orders: Iterable[Order]) -> list[Outcome]:
-    """Carry out the orders in one transaction. Raises sqlite3.Error, and then nothing was changed."""
+    """Carry out the orders in one transaction. Raises sqlite3.Error, and then nothing was changed.
+
+    As on PostgreSQL, settlements come first, in order of id: what they free can be held at once."""
+    orders = list(orders)
+    outcomes: dict[int, Outcome] = {}
+    by_id = sorted(range(len(orders)), key=lambda place: orders[place].request_id)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        outcomes = [
-            _place_hold(connection, order) if isinstance(order, HoldOrder) else _settle(connection, order)
-            for order in orders
-        ]
+        free: dict[int, int] = {}  # by account: what was available before the batch, and no excess has taken yet
+        for place in by_id:
+            if isinstance(order := orders[place], Settlement):
+                outcomes[place] = _settle(connection, order, free)
+        for place, order in enumerate(orders):
+            if isinstance(order, HoldOrder):
+                outcomes[place] = _place_hold(connection, order)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    return outcomes
+    return [outcomes[place] for place in range(len(orders))]
 
 
 def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
@@ -65,10 +72,10 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
         return HoldResult(0, "budget", budget)
     held = connection.execute(
         "UPDATE balances SET held_nanos = held_nanos + :amount "
-        "WHERE account_id = :account_id AND (:amount = 0 OR balance_nanos - held_nanos >= :amount)",
+        "WHERE account_id = :account_id AND balance_nanos - held_nanos >= :amount",
         {"amount": amount, "account_id": order.account_id},
     ).rowcount
-    if not held:
+    if amount and not held:  # what is free needs no balance, not even a row of one
         return HoldResult(0, "balance", available)
     if start:
         connection.execute(
@@ -97,7 +104,7 @@ def _available(connection: sqlite3.Connection, account_id: int) -> int:
     row = connection.execute(
         "SELECT balance_nanos - held_nanos FROM balances WHERE account_id = ?", (account_id,)
     ).fetchone()
-    return row[0] if row else 0
+    return int(row[0]) if row else 0
 
 
 def _budget_left(connection: sqlite3.Connection, order: HoldOrder, start: str) -> int:
@@ -112,7 +119,7 @@ def _budget_left(connection: sqlite3.Connection, order: HoldOrder, start: str) -
     return max(0, order.budget_nanos - row[0])
 
 
-def _settle(connection: sqlite3.Connection, settlement: Settlement) -> SettleResult:
+def _settle(connection: sqlite3.Connection, settlement: Settlement, free: dict[int, int]) -> SettleResult:
     hold = connection.execute(
         "DELETE FROM holds WHERE request_id = ? RETURNING account_id, key_id, amount_nanos, budget_start",
         (settlement.request_id,),
@@ -120,12 +127,14 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement) -> SettleRes
     if hold is None:
         return SettleResult(0, 0, settled_before=True)
     values = as_row(settlement)
-    amount, price = hold["amount_nanos"], settlement.price_nanos
-    charge = price
-    if price > amount:
-        charge = amount + min(price - amount, max(0, _available(connection, hold["account_id"])))
+    account_id, amount, price = hold["account_id"], hold["amount_nanos"], settlement.price_nanos
+    if account_id not in free:
+        free[account_id] = max(0, _available(connection, account_id))
+    taken = min(max(0, price - amount), free[account_id])
+    free[account_id] -= taken
+    charge = min(price, amount) + taken
     values |= {
-        "account_id": hold["account_id"],
+        "account_id": account_id,
         "key_id": hold["key_id"],
         "created_at": as_text(settlement.created_at),
         "hold_nanos": amount,

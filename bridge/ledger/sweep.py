@@ -1,11 +1,10 @@
 """Resolves the holds that dead workers left: past their deadline, by the database's clock, they are released."""
 
-import msgspec
 import sqlalchemy as sa
 import structlog
 
 from bridge.db import UtcDateTime, db, now_utc
-from bridge.ledger.batch import Settlement
+from bridge.ledger.batch import read_details
 from bridge.ledger.tables import Hold
 from bridge.ledger.writer import Writer
 
@@ -14,7 +13,7 @@ log = structlog.get_logger()
 
 
 def sweep(writer: Writer) -> int:
-    """Release every hold past its deadline, and return how many. A worker that still settles one later changes nothing:
+    """Release the holds past their deadline, and return how many. A worker that still settles one later changes nothing:
     whoever deletes the hold first decides, and each hold has one row."""
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"
@@ -23,10 +22,11 @@ def sweep(writer: Writer) -> int:
         sa.select(Hold.request_id, Hold.created_at, Hold.details).where(Hold.deadline_at < now).limit(MOST_AT_ONCE)
     ).all()
     session.commit()
+    swept = 0
     for request_id, created_at, details in overdue:
-        settlement = msgspec.json.decode(details, type=Settlement)
-        settlement.request_id, settlement.created_at = request_id, created_at
-        settlement.outcome, settlement.state = "worker_lost", "released"
-        writer.settle(settlement)
-        log.warning("hold_swept", request_id=request_id)
-    return len(overdue)
+        settlement = read_details(details, request_id, created_at)
+        settlement.outcome = "worker_lost"
+        if not writer.settle(settlement).settled_before:  # by another worker's sweeper, or late by its own request
+            log.warning("hold_swept", request_id=request_id)
+            swept += 1
+    return swept

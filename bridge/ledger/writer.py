@@ -1,6 +1,7 @@
 """The one greenlet of a process that commits holds and settlements, many at a time; what group commit rests on."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import gevent
@@ -12,11 +13,22 @@ from bridge.batcher import Batcher
 from bridge.config import Settings
 from bridge.errors import ServiceUnavailable
 from bridge.ledger import postgres, sqlite
-from bridge.ledger.batch import HoldOrder, HoldResult, Order, Outcome, Settlement, SettleResult
+from bridge.ledger.batch import (
+    HoldOrder,
+    HoldResult,
+    Order,
+    Outcome,
+    Settlement,
+    SettleResult,
+    fit_columns,
+    read_details,
+)
 
 HOLD_WAIT_SECONDS = 3.0
 SETTLE_WAIT_SECONDS = 20.0
 DEADLOCK_TRIES = 3
+REFUSED_BY_THE_TABLES = (psycopg.DataError, psycopg.IntegrityError, sqlite3.IntegrityError, OverflowError, UnicodeError)
+FAILURES = (psycopg.Error, sqlite3.Error, OverflowError, UnicodeError)
 log = structlog.get_logger()
 
 
@@ -32,20 +44,23 @@ class Writer:
     def place_hold(self, order: HoldOrder) -> HoldResult:
         """Set the money aside, durably, before this returns. Raises ServiceUnavailable when the database is away."""
         try:
-            outcome = self._batcher.ask(order, HOLD_WAIT_SECONDS)
-        except (psycopg.Error, sqlite3.Error, gevent.Timeout) as error:
+            outcome = self._batcher.ask(order, HOLD_WAIT_SECONDS, withdraw=True)
+        except (*FAILURES, gevent.Timeout) as error:
             log.error("hold_failed", request_id=order.request_id, error=type(error).__name__)
             self._batcher.tell(_release_of(order))  # should the hold have come through all the same
-            raise ServiceUnavailable("The ledger can't be reached, so nothing was started. You were not charged.") from None
+            raise ServiceUnavailable(
+                "The ledger can't be reached, so nothing was started. You were not charged."
+            ) from None
         assert isinstance(outcome, HoldResult)
         return outcome
 
     def settle(self, settlement: Settlement) -> SettleResult:
         """End the hold, durably, before this returns. Raises ServiceUnavailable when the database is away; the sweeper
         releases the hold then."""
+        fit_columns(settlement)
         try:
             outcome = self._batcher.ask(settlement, SETTLE_WAIT_SECONDS)
-        except (psycopg.Error, sqlite3.Error, gevent.Timeout) as error:
+        except (*FAILURES, gevent.Timeout) as error:
             log.error("settle_failed", request_id=settlement.request_id, error=type(error).__name__)
             raise ServiceUnavailable("The ledger can't be reached.") from None
         assert isinstance(outcome, SettleResult)
@@ -57,9 +72,25 @@ class Writer:
         if connection is not None:
             connection.close()
 
-    def _commit(self, orders: list[Order]) -> list[Outcome]:
+    def _commit(self, orders: list[Order]) -> Sequence[Outcome | Exception]:
+        """Commit all; if one of them is refused by the tables, each alone, so that it fails nobody else."""
+        try:
+            return self._commit_together(orders)
+        except REFUSED_BY_THE_TABLES:
+            if len(orders) == 1:
+                raise
+        return [self._commit_alone(order) for order in orders]
+
+    def _commit_alone(self, order: Order) -> Outcome | Exception:
+        try:
+            return self._commit_together([order])[0]
+        except FAILURES as error:
+            return error
+
+    def _commit_together(self, orders: list[Order]) -> list[Outcome]:
         if self._on_sqlite:
-            return get_hub().threadpool.apply(self._commit_sqlite, (orders,))
+            outcomes: list[Outcome] = get_hub().threadpool.apply(self._commit_sqlite, (orders,))
+            return outcomes
         return self._commit_postgres(orders)
 
     def _commit_sqlite(self, orders: list[Order]) -> list[Outcome]:
@@ -68,7 +99,7 @@ class Writer:
         return sqlite.commit_batch(self._connection, orders)
 
     def _commit_postgres(self, orders: list[Order]) -> list[Outcome]:
-        """Commit; a deadlock is tried again, and so is a lost connection, once: an order carried out twice does nothing."""
+        """Commit; a deadlock is tried again, and a lost connection once: an order carried out twice does nothing."""
         reconnected = self._connection is None
         for attempt in range(DEADLOCK_TRIES):
             try:
@@ -89,15 +120,17 @@ class Writer:
     def _commit_after_loss(self, orders: list[Order]) -> list[Outcome]:
         self._connection = postgres.connect(self._url)
         held = postgres.already_held(self._connection, orders)
-        rest = [order for order in orders if order.request_id not in held or isinstance(order, Settlement)]
-        outcomes = iter(postgres.commit_batch(self._connection, rest))
-        return [
-            HoldResult(held[order.request_id])
-            if isinstance(order, HoldOrder) and order.request_id in held
-            else next(outcomes)
+        settled = postgres.already_settled(self._connection, orders)
+        done: list[Outcome | None] = [
+            held.get(order.request_id) if isinstance(order, HoldOrder) else settled.get(order.request_id)
             for order in orders
         ]
+        rest = [order for order, outcome in zip(orders, done, strict=True) if outcome is None]
+        outcomes = iter(postgres.commit_batch(self._connection, rest))
+        return [next(outcomes) if outcome is None else outcome for outcome in done]
 
 
 def _release_of(order: HoldOrder) -> Settlement:
-    return Settlement(request_id=order.request_id, created_at=order.created_at, status=503, error_code="service_unavailable")
+    settlement = read_details(order.details, order.request_id, order.created_at)
+    settlement.status, settlement.error_code = 503, "service_unavailable"
+    return settlement

@@ -50,8 +50,9 @@ BEGIN
     ), charged AS (
       SELECT w.*, least(w.price_nanos, w.amount_nanos) + CASE WHEN w.excess_nanos = 0 THEN 0 ELSE greatest(0, least(
                w.excess_nanos,
-               b.balance_nanos - b.held_nanos - (w.excess_so_far_nanos - w.excess_nanos)))::bigint END AS charge_nanos
-        FROM wanted w JOIN balances b ON b.account_id = w.account_id
+               coalesce(b.balance_nanos - b.held_nanos, 0) - (w.excess_so_far_nanos - w.excess_nanos)))::bigint
+             END AS charge_nanos
+        FROM wanted w LEFT JOIN balances b ON b.account_id = w.account_id
     ), moved AS (
       UPDATE balances b SET held_nanos = b.held_nanos - c.hold_nanos, balance_nanos = b.balance_nanos - c.charge_nanos
         FROM (SELECT account_id, sum(amount_nanos)::bigint AS hold_nanos, sum(charge_nanos)::bigint AS charge_nanos
@@ -131,8 +132,8 @@ BEGIN
       CONTINUE;
     END IF;
     UPDATE balances SET held_nanos = held_nanos + amount
-     WHERE account_id = o.account_id AND (amount = 0 OR balance_nanos - held_nanos >= amount);
-    IF NOT FOUND THEN
+     WHERE account_id = o.account_id AND balance_nanos - held_nanos >= amount;
+    IF amount > 0 AND NOT FOUND THEN  -- what is free needs no balance, not even a row of one
       result := 'balance'; first_nanos := free;
       RETURN NEXT;
       CONTINUE;
