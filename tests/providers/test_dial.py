@@ -4,6 +4,7 @@ import socket as plain_socket
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from gevent.server import StreamServer
 
@@ -12,6 +13,7 @@ from bridge.providers.base import AttemptFailed, Blame, Outgoing
 from bridge.providers.http import Timeouts
 from tests.providers.socket_server import (
     HELLO,
+    LIMIT_SECONDS,
     SOON,
     answer,
     chunked,
@@ -71,6 +73,12 @@ def test_a_name_that_is_not_found_fails(connect: Any, monkeypatch: pytest.Monkey
     with pytest.raises(AttemptFailed, match="name was not found") as failure:
         connect("http://nowhere.test").send(HELLO)
     assert failure.value.blame is Blame.UPSTREAM
+
+
+def test_a_name_that_takes_too_long_fails_in_time(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dial.socket, "getaddrinfo", lambda *_: gevent.sleep(LIMIT_SECONDS))
+    with pytest.raises(AttemptFailed, match="no connection within"):
+        connect("http://upstream.test", timeouts=Timeouts(SOON, SOON, SOON)).send(HELLO)
 
 
 def test_the_next_address_is_tried_when_one_refuses(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
