@@ -9,13 +9,14 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
 from bench.gateway import Gateway, Stores, run_commands, running_gateway, scratch_stores
-from bench.processes import list_tree
+from bench.processes import cpu_nanos, list_tree
 from bench.report import Run, draw_table, find_oddities, sum_up, write_json
 from bench.scenarios import SCENARIOS, Scenario, ask
 from bench.servers import LOOPBACK, ROOT, BenchError, Server, run_load, running_nginx, running_upstream
@@ -24,6 +25,7 @@ SET_UP_SECONDS = 90  # it takes 10 on an idle machine
 QUICK_SECONDS, FULL_SECONDS = 46, 215  # of measuring; with set-up and cleaning up a minute, and four
 PROFILE_SECONDS = 30.0
 FILES = 65_536
+SETTLE_LOOKS, SETTLE_LOOK_SECONDS, IDLE_SHARE = 40, 0.1, 0.1
 BUSY = 1.0  # processes that wanted a core, on average over the minute before
 
 
@@ -164,6 +166,16 @@ def measure(field: Field, scenarios: list[Scenario], quick: bool, runs: list[Run
                     field.server(target).port, field.gateway.key, seconds, field.processes(target)
                 )
                 runs.append(Run(scenario.name, target, number, run_load(order)))
+                let_settle(field.server(target))
+
+
+def let_settle(server: Server) -> None:
+    """Wait until the server is idle, at most a few seconds: what one run left unfinished is not the next one's cost."""
+    for _ in range(SETTLE_LOOKS):
+        before = cpu_nanos(server.pid)
+        time.sleep(SETTLE_LOOK_SECONDS)
+        if cpu_nanos(server.pid) - before < IDLE_SHARE * SETTLE_LOOK_SECONDS * 1e9:
+            return
 
 
 def keep_busy(field: Field, arguments: argparse.Namespace, seconds: float) -> None:
