@@ -56,7 +56,9 @@ class Entry(Table):
     __tablename__ = "entries"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
-    debit: Mapped[str] = mapped_column(sa.String(32))  # "customer" or the other side: "adjustments", "payments", "gifts"
+    debit: Mapped[str] = mapped_column(
+        sa.String(32)
+    )  # "customer" or the other side: "adjustments", "payments", "gifts"
     credit: Mapped[str] = mapped_column(sa.String(32))
     amount_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     source: Mapped[str] = mapped_column(sa.String(32))  # operator, signup, setup, stripe, code
