@@ -83,7 +83,9 @@ def draw(
             heights[one.start][colour] = heights[one.start].get(colour, 0) + one.charge_nanos
     step, steps = _find_scale(max((sum(stack.values()) for stack in heights.values()), default=0))
     places = len(format_dollars(step).partition(".")[2])
-    texts = [f"${format_dollars(step * number, max(places, 2) if places else 0)}" for number in range(steps + 1)]
+    texts = [
+        f"${format_dollars(step * number, max(places, 2) if places and number else 0)}" for number in range(steps + 1)
+    ]
     left = LABEL_WIDTH * max(map(len, texts)) + 10
     per_nano = (BASE - TOP) / (step * steps)
     lines = [Label(0, BASE - step * number * per_nano, text) for number, text in enumerate(texts)]

@@ -19,6 +19,7 @@ PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30
 LAST_REQUESTS = 5
 NEAR_PERCENT = 80
 MAX_DAYS_LEFT = 365
+BESIDE_WIDTH, ALONE_WIDTH, PHONE_WIDTH = 640, 1040, 330  # of the chart, so that its text keeps its size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ def show_overview() -> str:
     today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - datetime.timedelta(days=days - 1)
     totals = sum_usage(UsageFilter(g.account_id, since=since))
+    steps, near = _list_first_steps(), _list_keys_near_budget()
     money = find_balance(g.account_id)
     return render_template(
         "dashboard/overview.html",
@@ -50,11 +52,9 @@ def show_overview() -> str:
             UsageFilter(g.account_id, since=today - datetime.timedelta(days=1), until=today)
         ).charge_nanos,
         days_left=_count_days_left(money.available_nanos, totals.charge_nanos, days),
-        chart=_draw_spend(since, days),
-        since=since,
-        until=today,
-        steps=_list_first_steps(),
-        near=_list_keys_near_budget(),
+        chart=_draw_spend(since, days, BESIDE_WIDTH if steps or near else ALONE_WIDTH),
+        steps=steps,
+        near=near,
         last=list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records,
         key_names=name_keys(g.account_id),
     )
@@ -68,7 +68,7 @@ def _count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int |
     return left if left <= MAX_DAYS_LEFT else None
 
 
-def _draw_spend(since: datetime.datetime, days: int) -> dict[str, Any] | None:
+def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, Any] | None:
     """The chart in both widths with the table that is its legend; None when nothing was asked in the period."""
     hourly = days == 1
     sums = sum_by_model(UsageFilter(g.account_id, since=since), "hour" if hourly else "day")
@@ -79,8 +79,8 @@ def _draw_spend(since: datetime.datetime, days: int) -> dict[str, Any] | None:
     return {
         "series": rank_models(sums),
         "drawings": [
-            draw(sums, spans, hourly, width=640, name_every=1 if len(spans) < 20 else 3, css="wide"),
-            draw(sums, spans, hourly, width=330, name_every=sparse if len(spans) > 7 else 1, css="slim"),
+            draw(sums, spans, hourly, width=width, name_every=1 if len(spans) < 20 else 3, css="wide"),
+            draw(sums, spans, hourly, width=PHONE_WIDTH, name_every=sparse if len(spans) > 7 else 1, css="slim"),
         ],
         "hourly": hourly,
     }

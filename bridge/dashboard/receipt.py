@@ -99,8 +99,8 @@ def _list_attempts(record: UsageRecord) -> list[Attempt]:
         last = number == len(found)
         outcome, started, took = str(one.get("outcome", "")), int(one.get("started_ms", 0)), int(one.get("took_ms", 0))
         answered = last and record.first_content_ms is not None
-        waited = min(took, max(0, (record.first_content_ms or 0) - started)) if answered else took
         ok = last and (answered or outcome == ANSWERED)
+        waited = min(took, max(0, (record.first_content_ms or 0) - started)) if ok else took
         name = "Answered" if outcome == ANSWERED else outcome or "unfinished"
         charge = record.charge_nanos if last else 0
         attempts.append(Attempt(number, str(one.get("channel", "")), ok, name, started, waited, took - waited, charge))
