@@ -116,7 +116,7 @@ def _budget_left(connection: sqlite3.Connection, order: HoldOrder, start: str) -
     row = connection.execute(
         "SELECT held_nanos + spent_nanos FROM budgets WHERE key_id = ? AND period_start = ?", (order.key_id, start)
     ).fetchone()
-    return max(0, order.budget_nanos - row[0])
+    return max(0, order.budget_nanos - int(row[0]))
 
 
 def _settle(connection: sqlite3.Connection, settlement: Settlement, free: dict[int, int]) -> SettleResult:

@@ -1,0 +1,106 @@
+"""A ledger for tests: orders put straight to its batch, and a look at the money afterwards."""
+
+import datetime
+import itertools
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+
+from bridge.accounts.tables import Account
+from bridge.db import db, transaction
+from bridge.ledger.batch import HoldOrder, Order, Settlement
+from bridge.ledger.check import check_ledger
+from bridge.ledger.ledger import credit, find_balance
+from bridge.ledger.tables import Budget, Hold, UsageRecord
+from bridge.ledger.writer import Writer
+
+MOMENT = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
+TODAY = MOMENT.date()
+_numbers = itertools.count(1)
+
+
+def new_id() -> str:
+    return f"req_{next(_numbers):032x}"
+
+
+def order_hold(account_id: int, amount: int, **changes: Any) -> HoldOrder:
+    """Hold this much, and nothing less unless told otherwise."""
+    fields: dict[str, Any] = {
+        "request_id": new_id(),
+        "account_id": account_id,
+        "key_id": account_id,
+        "amount_nanos": amount,
+        "least_nanos": amount,
+        "created_at": MOMENT,
+        "deadline_seconds": 86_400.0,
+        "budget_nanos": None,
+        "budget_start": None,
+        "details": "",
+        **changes,
+    }
+    if fields["budget_nanos"] is not None and fields["budget_start"] is None:
+        fields["budget_start"] = TODAY
+    return HoldOrder(**fields)
+
+
+def order_charge(hold: HoldOrder | str, price: int, **changes: Any) -> Settlement:
+    """Charge this much for the hold."""
+    request_id = hold if isinstance(hold, str) else hold.request_id
+    fields: dict[str, Any] = {"state": "captured", "outcome": "complete", "status": 200, **changes}
+    return Settlement(request_id, MOMENT, price_nanos=price, **fields)
+
+
+class Ledger:
+    """One database's money."""
+
+    def __init__(self, app: Flask):
+        self.app = app
+        self.writer = Writer(app.config["BRIDGE"])
+
+    def open_account(self, balance: int = 0) -> int:
+        """An account, and so much credit."""
+        with self.app.app_context():
+            with transaction() as session:
+                account = Account(name="test")
+                session.add(account)
+            if balance:
+                credit(account.id, balance, source="operator", made_by="a test")
+            return account.id
+
+    def commit(self, *orders: Order) -> list[Any]:
+        """All in one batch."""
+        return list(self.writer._commit(list(orders)))
+
+    def find_money(self, account_id: int) -> tuple[int, int]:
+        """Balance and held."""
+        with self.app.app_context():
+            view = find_balance(account_id)
+            db.session.commit()
+        return view.balance_nanos, view.held_nanos
+
+    def find_budget(self, key_id: int, start: datetime.date = TODAY) -> tuple[int, int]:
+        """Held and spent."""
+        with self.app.app_context():
+            budget = db.session.get(Budget, (key_id, start))
+            db.session.commit()
+        return (budget.held_nanos, budget.spent_nanos) if budget else (0, 0)
+
+    def find_usage(self, request_id: str) -> UsageRecord:
+        with self.app.app_context():
+            found = db.session.scalars(sa.select(UsageRecord).where(UsageRecord.request_id == request_id)).one()
+            db.session.commit()
+        return found
+
+    def find_hold(self, request_id: str) -> Hold | None:
+        with self.app.app_context():
+            found = db.session.get(Hold, request_id)
+            db.session.commit()
+        return found
+
+    def check(self) -> list[str]:
+        with self.app.app_context():
+            return check_ledger()
+
+    def close(self) -> None:
+        self.writer.close()
