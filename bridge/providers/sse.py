@@ -29,11 +29,10 @@ class EventSplitter:
 
     def _with_lf_alone(self, data: bytes) -> bytes:
         """CRLF and CR become LF. A CR at the end counts at once; an LF that follows in the next read does not."""
+        if not data:
+            return data
         if self._ends_in_cr and data.startswith(b"\n"):
             data = data[1:]
-            if not data:
-                self._ends_in_cr = False
-                return data
         self._ends_in_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 

@@ -1,0 +1,99 @@
+"""The framing of server-sent events: the same events wherever the reads fall and whatever ends the lines."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.providers.base import AttemptFailed, Blame
+from bridge.providers.sse import EventSplitter
+
+STREAMS = st.lists(
+    st.sampled_from(
+        [
+            b"data: {}",
+            b"data:x",
+            b"data",
+            b"data: ",
+            b": comment",
+            b"event: ping",
+            b"id: 7",
+            b"a",
+            b" ",
+            "data: é\u2028".encode(),
+        ]
+        + [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\n\r\n", b"\r\r"]
+    ),
+    max_size=24,
+).map(b"".join)
+
+
+def split(stream: bytes, *cuts: int, max_bytes: int = 1000) -> list[bytes]:
+    """The events of a stream that arrives in pieces."""
+    splitter = EventSplitter(max_bytes)
+    places = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    return [event for i, j in zip(places, places[1:], strict=False) for event in splitter.feed(stream[i:j])]
+
+
+def read_by_the_book(stream: bytes) -> list[bytes]:
+    """The standard's own algorithm, line by line."""
+    events, data = [], []
+    lines = stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")[:-1]
+    for line in lines:
+        field, _, value = line.partition(b":")
+        if not line:
+            if text := b"\n".join(data).strip():
+                events.append(text)
+            data = []
+        elif field == b"data":
+            data.append(value.removeprefix(b" "))
+    return events
+
+
+@given(STREAMS, st.lists(st.integers(0, 500), max_size=30))
+def test_the_events_are_the_standard_s_wherever_the_reads_fall(stream: bytes, cuts: list[int]):
+    assert split(stream, *cuts) == read_by_the_book(stream)
+
+
+@given(STREAMS)
+def test_the_events_are_the_same_byte_by_byte(stream: bytes):
+    assert split(stream, *range(len(stream))) == read_by_the_book(stream)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_lines_end_in_lf_crlf_or_cr(end: bytes, size: int):
+    stream = end.join(
+        [b": hello", b"data: one", b"", b"event: x", b"data: two", b"data:  lines", b"", b"data: [DONE]", b"", b""]
+    )
+    assert split(stream, *range(0, len(stream), size)) == [b"one", b"two\n lines", b"[DONE]"]
+
+
+def test_other_line_separators_are_text():
+    text = "a\u2028b\u0085c\x0bd\x0ce".encode()
+    assert split(b"data: " + text + b"\n\n") == [text]
+
+
+def test_a_character_cut_in_two_is_whole_again():
+    stream = 'data: {"content":"é😀"}\n\n'.encode()
+    assert split(stream, *range(len(stream))) == ['{"content":"é😀"}'.encode()]
+
+
+def test_an_event_without_its_end_is_no_event():
+    assert split(b"data: one\n\ndata: two\n") == [b"one"]
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=8))
+def test_any_bytes_are_events_or_none(stream: bytes, cuts: list[int]):
+    assert all(split(stream, *cuts))
+
+
+def test_an_event_beyond_the_limit_ends_the_attempt():
+    splitter = EventSplitter(100)
+    splitter.feed(b"data: " + b"x" * 94)
+    with pytest.raises(AttemptFailed) as failed:
+        splitter.feed(b"x")
+    assert failed.value.blame is Blame.UPSTREAM
+
+
+def test_many_small_events_are_within_the_limit():
+    assert len(split(b"data: 0123456789\n\n" * 500, *range(0, 9000, 97), max_bytes=120)) == 500
