@@ -75,14 +75,6 @@ def find_customer(account_id: int) -> Customer:
     return Customer(*row)
 
 
-def find_customer_by_email(email: str) -> Customer:
-    """The account that this address signs in to. Raises NotFound."""
-    account_id = db.session.scalar(sa.select(Member.account_id).where(Member.email == email.strip().lower()))
-    if account_id is None:
-        raise NotFound(f"Nobody signs in as {email}.")
-    return find_customer(account_id)
-
-
 def suspend_account(account_id: int) -> None:
     """Refuse every request of the account's keys; when this returns, every worker does. Raises NotFound."""
     _set_status(account_id, "suspended")

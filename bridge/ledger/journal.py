@@ -64,9 +64,3 @@ def find_first_credit(account_id: int) -> Entry | None:
     """The account's first money in."""
     query = sa.select(Entry).where(Entry.account_id == account_id, Entry.credit == CUSTOMER)
     return db.session.scalars(query.order_by(Entry.id).limit(1)).first()
-
-
-def sum_credits(account_id: int) -> int:
-    """Nanos that came in by payments, gifts and operators, less what was taken back."""
-    signed = sa.case((Entry.credit == CUSTOMER, Entry.amount_nanos), else_=-Entry.amount_nanos)
-    return int(db.session.scalar(sa.select(sa.func.sum(signed)).where(Entry.account_id == account_id)) or 0)
