@@ -69,10 +69,10 @@ def ensure_fresh(engine: sa.Engine) -> None:
     """Return once what is kept in memory may be used: at once, or after one look, which all that wait for it share.
 
     Under load a look may come late. If each request then asked the database by itself, the load would only grow."""
-    while not is_fresh():
-        with _looking:
-            if not is_fresh():
-                poll(engine)
+    asked_at = time.monotonic()
+    with _looking:
+        if not is_fresh() and _seen.looked_at < asked_at:
+            poll(engine)
 
 
 def number(topic: str) -> int:

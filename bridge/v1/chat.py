@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from flask import Response
 
 from bridge.errors import (
@@ -51,7 +52,7 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
     body = read_object(data)
     request = convert(body, ChatRequest)
     _refuse_unpriced(request)
-    max_cost_nanos = _read_max_cost(visit.header("HTTP_X_BRIDGE_MAX_COST"))
+    max_cost_nanos = _read_max_cost(visit.environ.get("HTTP_X_BRIDGE_MAX_COST"))
     model = visit.services.catalogue.resolve(request.model)
     caller = visit.caller
     assert caller is not None
@@ -61,6 +62,8 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
         raise ServiceUnavailable(f"{request.model} has no price yet, so it can't be sold.", retry_after_seconds=60)
     bound = measure(request, model, len(data))
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
+    # written once, however many channels are tried: the bulk of a request is its messages
+    body["messages"] = msgspec.Raw(msgspec.json.encode(body["messages"]))
     return Plan(request, body, model, bound, max_cost_nanos, strict)
 
 
@@ -77,8 +80,8 @@ def _refuse_unpriced(request: ChatRequest) -> None:
         raise InvalidRequest(f"{found[0]}: {found[1]}", param=found[0], code="unsupported_parameter")
 
 
-def _read_max_cost(text: str) -> int | None:
-    if not text:
+def _read_max_cost(text: str | None) -> int | None:
+    if text is None:  # an empty one is refused: whoever means to cap the cost is not to go without
         return None
     try:
         nanos = parse_dollars(text)

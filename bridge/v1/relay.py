@@ -247,6 +247,8 @@ class Relay:
 
     def refused(self, error: BridgeError) -> None:
         """The request ends in this error, before anything was delivered: nothing is charged."""
+        if self.attempts and not self.attempts[-1].outcome:
+            self.end_attempt(f"{error.status} {error.code}")
         self.settle("failed", None, source="none", status=error.status, error_code=error.code)
 
     def adapted_headers(self) -> list[tuple[str, str]]:
