@@ -1,0 +1,223 @@
+"""A stream of OpenAI's dialect: its own bytes go on, once each event was decoded and found sound."""
+
+import time
+from typing import Any, Protocol
+
+import msgspec
+
+from bridge.providers.base import AttemptFailed, Blame, Usage
+from bridge.providers.sse import EventSplitter
+
+CHUNK = "chat.completion.chunk"
+RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class UsageStruct(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: Any = None
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    id: str | None = None
+    object: Any = None
+    created: Any = None
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: UsageStruct | None = None
+    error: Any = None
+
+    def is_complete(self) -> bool:
+        """Whether nothing is missing that a client may rely on, besides what is rewritten anyway."""
+        return (
+            self.object == CHUNK
+            and type(self.created) is int
+            and all(type(choice.index) is int and choice.delta is not None for choice in self.choices or ())
+        )
+
+
+_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+class Dialect(Protocol):
+    """What the reader leaves to the provider whose stream it is."""
+
+    def read_usage(self, usage: UsageStruct | None) -> Usage | None: ...
+
+    def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed: ...
+
+
+class OpenAIReader:
+    """Passes a stream's own bytes on, each event decoded and found sound, with our id and the public model name."""
+
+    __slots__ = (
+        "_answer_id",
+        "_include_usage",
+        "_model",
+        "_names",
+        "_provider",
+        "_replacements",
+        "_splitter",
+        "finish_reason",
+        "finished",
+        "started",
+        "text",
+        "usage",
+    )
+
+    def __init__(self, provider: Dialect, answer_id: str, model: str, include_usage: bool, max_event_bytes: int):
+        self._provider = provider
+        self._answer_id = answer_id
+        self._model = model
+        self._include_usage = include_usage
+        self._splitter = EventSplitter(max_event_bytes)
+        self._names: tuple[str | None, str | None] = (None, None)
+        self._replacements: tuple[tuple[bytes, bytes], ...] | None = None
+        self.started = False
+        self.finished = False
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.text: list[str] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
+        frames = []
+        for event in self._splitter.feed(data):
+            if event == b"[DONE]":
+                self.finished = True
+                continue
+            if self.finished:
+                break
+            frame = self._read(event)
+            if frame:
+                frames.append(frame)
+        return b"".join(frames)
+
+    def _read(self, event: bytes) -> bytes:
+        try:
+            chunk = _decode(event)
+        except RUBBISH:
+            raise _no_chunk() from None
+        if chunk.error:
+            raise self._provider.read_error(200, {}, event)
+        if chunk.usage is not None:
+            self.usage = self._provider.read_usage(chunk.usage) or self.usage
+        if not chunk.choices:
+            return b""  # the usage chunk, which the relay writes itself, or a prologue without choices
+        for choice in chunk.choices:
+            if choice.delta is not None:
+                self._note(choice.delta)
+            if choice.finish_reason:
+                self.finish_reason = choice.finish_reason
+        return b"data: " + self._rewrite(event, chunk) + b"\n\n"
+
+    def _note(self, delta: _Delta) -> None:
+        said = [delta.content, delta.reasoning_content or delta.reasoning, delta.refusal]
+        if delta.tool_calls or delta.function_call:
+            calls = [call.function for call in delta.tool_calls or ()]
+            for function in (*calls, delta.function_call):
+                if function is not None:
+                    said += [function.name, function.arguments]
+        for text in said:
+            if text:
+                self.text.append(text)
+                self.started = True
+
+    def _rewrite(self, event: bytes, chunk: _Chunk) -> bytes:
+        """Our id and model name in place of the upstream's. They are the same in every chunk, so the bytes to replace
+        are found once; a chunk in which they aren't where they were, or with anything else unusual, is written anew."""
+        if self._replacements is None:
+            self._names = (chunk.id, chunk.model)
+            self._replacements = self._find_replacements(event, chunk)
+        if not self._replacements or (chunk.id, chunk.model) != self._names or not chunk.is_complete():
+            return self._write_anew(event)
+        no_usage = b'"usage":null' in event
+        # some send the counts beside the last delta; a line break would break the frame
+        if chunk.usage is not None or b"\n" in event or (b'"usage"' in event and not no_usage):
+            return self._write_anew(event)
+        for old, new in self._replacements:
+            if old not in event:
+                return self._write_anew(event)
+            event = event.replace(old, new, 1)
+        if self._include_usage:
+            return event if no_usage else event[:-1] + b',"usage":null}'
+        return event.replace(b',"usage":null', b"", 1) if no_usage else event
+
+    def _find_replacements(self, event: bytes, chunk: _Chunk) -> tuple[tuple[bytes, bytes], ...]:
+        """What to replace by what; nothing where the names can't be told from the rest by their bytes."""
+        found = []
+        for field, old, new in (("id", chunk.id, self._answer_id), ("model", chunk.model, self._model)):
+            value = msgspec.json.encode(old)
+            for pattern in (f'"{field}":', f'"{field}": '):
+                if old and event.count(pattern.encode() + value) == 1:
+                    found.append((pattern.encode() + value, pattern.encode() + msgspec.json.encode(new)))
+                    break
+            else:
+                return ()
+        return tuple(found)
+
+    def _write_anew(self, event: bytes) -> bytes:
+        try:
+            body = msgspec.json.decode(event)
+        except RUBBISH:
+            raise _no_chunk() from None
+        body["id"], body["model"], body["object"] = self._answer_id, self._model, CHUNK
+        if type(body.get("created")) is not int:
+            body["created"] = int(time.time())
+        for place, choice in enumerate(body["choices"]):
+            if type(choice.get("index")) is not int:
+                choice["index"] = place
+            if choice.get("delta") is None:
+                choice["delta"] = {}
+        body.pop("usage", None)
+        if self._include_usage:
+            body["usage"] = None
+        return msgspec.json.encode(body)
+
+
+def _decode(event: bytes) -> _Chunk:
+    """The chunk; counts that are no counts are missing counts, as in a whole answer."""
+    try:
+        return _decode_chunk(event)
+    except msgspec.ValidationError:
+        body = msgspec.json.decode(event)
+        if not isinstance(body, dict) or body.pop("usage", None) is None:
+            raise
+        return msgspec.convert(body, _Chunk)
+
+
+def _no_chunk() -> AttemptFailed:
+    return AttemptFailed(Blame.UPSTREAM, "the stream holds what is no chunk")
