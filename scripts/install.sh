@@ -37,7 +37,7 @@ if [ "$(cat "$kept" 2>/dev/null)" != "$(stamp "$1")" ]; then
   if command -v uv >/dev/null; then
     uv pip install --quiet --python .venv/bin/python --require-hashes -r "$1"
   else
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$1"
   fi
   for lock in "$@"; do stamp "$lock" >".venv/.installed-$lock"; done
 fi

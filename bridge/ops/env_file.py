@@ -14,6 +14,8 @@ def write_env_file(path: Path = ENV_FILE) -> bool:
     """Make the file, for a development gateway, readable by its owner only. One that is there stays as it is.
 
     Returns whether it was made."""
+    if _is_unwanted():
+        return False
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -29,7 +31,11 @@ def write_env_file(path: Path = ENV_FILE) -> bool:
 
 
 def load_env_file(path: Path = ENV_FILE) -> None:
-    """Read the file, if there is one, into the environment, where what is set already stays. FLASK_SKIP_DOTENV=1, which
-    the `flask` command knows too, leaves it unread."""
-    if os.environ.get("FLASK_SKIP_DOTENV", "") not in ("1", "true"):
+    """Read the file, if there is one, into the environment, where what is set already stays."""
+    if not _is_unwanted():
         load_dotenv(path)
+
+
+def _is_unwanted() -> bool:
+    """FLASK_SKIP_DOTENV=1, which the `flask` command knows too, does without the file."""
+    return os.environ.get("FLASK_SKIP_DOTENV", "").lower() in ("1", "true", "yes")
