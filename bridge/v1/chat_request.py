@@ -33,7 +33,14 @@ class RefusalPart(Struct, tag_field="type", tag="refusal"):
     refusal: str
 
 
-TextContent = str | list[TextPart]
+class PlainText(Struct):
+    """A text part where there is no other kind. A tag alone could be left out, and providers insist on it."""
+
+    type: Literal["text"]
+    text: str
+
+
+TextContent = str | list[PlainText]
 UserPart = TextPart | ImagePart | AudioPart | FilePart
 Parts = Annotated[list[UserPart], Meta(min_length=1)]
 
