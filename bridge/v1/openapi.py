@@ -1,245 +1,255 @@
-"""GET /openapi.json: what the API offers, with the schema of every body, built from the types that check them."""
+"""GET /openapi.json: what the API offers. The schemas of requests are built from the types that check them."""
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from flask import Response
 
 from bridge.config import Settings
+from bridge.v1.answer_schemas import ANSWERS, Schema, array, dollars, nullable, obj, ref, text, whole
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.visit import CORS, JSON
 
 VERSION = "1.0.0"
-DOLLARS = {"type": "string", "pattern": r"^-?\d+(\.\d{1,18})?$", "description": "Dollars, a plain decimal."}
-TEXT: dict[str, Any] = {"type": "string"}
-WHOLE = {"type": "integer", "minimum": 0}
-STAMP = {"type": "string", "format": "date-time"}
-
-
-def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required}
-
-
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _list(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": schema}
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-ANSWERS: dict[str, Any] = {
-    "Error": _object(
-        {"error": _object({"code": TEXT, "message": TEXT, "type": TEXT, "param": _nullable(TEXT)})},
-    ),
-    "Usage": _object(
-        {
-            "prompt_tokens": WHOLE,
-            "completion_tokens": WHOLE,
-            "total_tokens": WHOLE,
-            "prompt_tokens_details": _object({"cached_tokens": WHOLE}),
-            "completion_tokens_details": _object({"reasoning_tokens": WHOLE}),
-            "cost": DOLLARS,
-        }
-    ),
-    "ChatCompletion": _object(
-        {
-            "id": TEXT,
-            "object": {"const": "chat.completion"},
-            "created": WHOLE,
-            "model": TEXT,
-            "choices": _list(
-                _object({"index": WHOLE, "message": {"type": "object"}, "finish_reason": TEXT, "logprobs": {}})
-            ),
-            "usage": _ref("Usage"),
-        }
-    ),
-    "Model": _object(
-        {
-            "id": TEXT,
-            "object": {"const": "model"},
-            "created": WHOLE,
-            "owned_by": TEXT,
-            "name": TEXT,
-            "context_length": WHOLE,
-            "max_output_tokens": WHOLE,
-            "pricing": _nullable(_object({"prompt": DOLLARS, "completion": DOLLARS, "cached_prompt": DOLLARS})),
-            "aliases": _list(TEXT),
-            "input_modalities": _list(TEXT),
-            "supported_parameters": _list(TEXT),
-            "status": {"enum": ["live", "degraded", "unavailable", "retired"]},
-            "note": TEXT,
+HELLO: Schema = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}
+WEATHER: Schema = {
+    "name": "find_weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+REQUESTS: Schema = {
+    "whole": {"summary": "A whole answer", "value": HELLO},
+    "stream": {
+        "summary": "A stream with its usage",
+        "value": {
+            "model": "claude-3-5-sonnet",
+            "messages": [{"role": "user", "content": "Write a poem"}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
         },
-        optional=("note",),
-    ),
-    "ModelList": _object({"object": {"const": "list"}, "data": _list(_ref("Model"))}),
-    "Key": _object(
+    },
+    "tools": {
+        "summary": "A question that calls a function",
+        "value": {
+            "model": "gpt-4o-mini",
+            "messages": [{"role": "user", "content": "How is the weather in Oslo?"}],
+            "tools": [{"type": "function", "function": WEATHER}],
+            "max_tokens": 200,
+        },
+    },
+}
+CHUNK = {
+    "type": "string",
+    "contentMediaType": "application/json",
+    "contentSchema": {"anyOf": [ref("ChatCompletionChunk"), ref("Error")]},
+}
+# of a stream, OpenAPI 3.1 describes each event
+EVENT = obj(
+    {"data": {"anyOf": [{"const": "[DONE]"}, CHUNK]}},
+    description="One server-sent event: chunks, and `[DONE]` at the end. While the model thinks, `: keep-alive` "
+    "comments come between. A stream that breaks ends with an Error and no [DONE].",
+    examples=[
         {
-            "object": {"const": "key"},
-            "label": TEXT,
-            "limits": _object(
-                {
-                    "requests_per_minute": _nullable(WHOLE),
-                    "tokens_per_minute": _nullable(WHOLE),
-                    "concurrent_requests": _nullable(WHOLE),
-                }
-            ),
-            "budget": _nullable(_object({"amount": DOLLARS, "period": TEXT, "remaining": DOLLARS})),
-            "models": _nullable(_list(TEXT)),
-            "usage": _object({"today": DOLLARS, "week": DOLLARS, "month": DOLLARS}),
-            "expires_at": _nullable(STAMP),
-        }
-    ),
-    "Credits": _object(
-        {
-            "object": {"const": "credits"},
-            "balance": DOLLARS,
-            "held": DOLLARS,
-            "available": DOLLARS,
-            "total_credited": DOLLARS,
-            "total_used": DOLLARS,
-        }
-    ),
-    "Receipt": _object(
-        {
-            "object": {"const": "request"},
-            "id": TEXT,
-            "answer_id": TEXT,
-            "created_at": STAMP,
-            "settled_at": STAMP,
-            "endpoint": TEXT,
-            "stream": {"type": "boolean"},
-            "model": _object({"asked": TEXT, "served": TEXT, "upstream": _nullable(TEXT)}),
-            "outcome": {"enum": ["complete", "cut", "client_gone", "failed", "worker_lost"]},
-            "state": {"enum": ["captured", "released"]},
-            "status": WHOLE,
-            "error_code": _nullable(TEXT),
-            "finish_reason": _nullable(TEXT),
-            "attempts": _list(
-                _object(
-                    {"channel": TEXT, "upstream_id": TEXT, "started_ms": WHOLE, "took_ms": WHOLE, "outcome": TEXT}
-                )
-            ),
-            "tokens": _object(
-                {"prompt": WHOLE, "cached": WHOLE, "completion": WHOLE, "reasoning": WHOLE, "source": TEXT}
-            ),
-            "prices_per_million": _object(
-                {"prompt": DOLLARS, "cached": DOLLARS, "completion": DOLLARS, "version": WHOLE}
-            ),
-            "hold": DOLLARS,
-            "charge": DOLLARS,
-            "released": DOLLARS,
-            "output_cap_tokens": WHOLE,
-            "dropped": _list(TEXT),
-            "clamped": _list(TEXT),
-            "first_content_ms": _nullable(WHOLE),
-            "total_ms": WHOLE,
-        }
+            "data": '{"id":"chatcmpl-01893b5ac0f07c3a9b1f0d2e4a6c8b0d","object":"chat.completion.chunk",'
+            '"created":1714000000,"model":"gpt-4o","choices":[{"index":0,"delta":{"content":"Hello"},'
+            '"finish_reason":null}]}'
+        },
+        {"data": "[DONE]"},
+    ],
+)
+FIELDS = {
+    "model": "A model's id or alias: GET /models lists them.",
+    "messages": "The conversation so far.",
+    "stream": "Send the answer as it is written. Default: false.",
+    "max_tokens": "Most tokens of each answer, thinking included. Without it, a cap that the balance affords.",
+    "max_completion_tokens": "The same. Of two the larger counts.",
+    "n": "How many answers; each is paid for.",
+    "temperature": "How freely to choose words. Default: the provider's, mostly 1.",
+    "store": "Nothing is stored at a provider: true is dropped and named in x-bridge-dropped.",
+}
+# What is refused by name or by the JSON reader, and not by a type.
+NOT_OFFERED = {"type": "null", "description": "Not offered, since it is billed apart: 400."}
+NARROWER: Schema = {
+    "seed": nullable({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}),
+    "service_tier": {"enum": ["auto", "default", None], "description": "Others are billed apart and not offered: 400."},
+    "web_search_options": NOT_OFFERED,
+    "audio": NOT_OFFERED,
+    "modalities": nullable(
+        array({"type": "string", "not": {"const": "audio"}}, description="Audio is not offered: 400.")
     ),
 }
-REFUSALS = {
-    "400": "The request is wrong; `param` names the field.",
-    "401": "The API key is missing or invalid.",
-    "402": "The balance, or the key's budget, is too low.",
-    "403": "The key may not use this model or this address, or the account is suspended.",
-    "404": "There is no such model or request.",
-    "413": "The body is too large.",
-    "415": "The body is not JSON.",
-    "429": "RPM, TPM or concurrency limit reached; Retry-After says when to come back.",
-    "503": "All upstream channels failed, or the gateway is overloaded.",
+# status: what it means, and an example's type, code, message and param
+REFUSALS: dict[str, tuple[str, tuple[str, str, str, str | None]]] = {
+    "400": (
+        "The request is wrong; `param` names the field.",
+        ("invalid_request_error", "missing_required_parameter", "messages is required.", "messages"),
+    ),
+    "401": (
+        "The API key is missing or invalid.",
+        ("authentication_error", "invalid_api_key", "This API key is not valid.", None),
+    ),
+    "402": (
+        "The balance, or the key's budget (`key_budget_exceeded`), does not cover the most that this can cost.",
+        (
+            "billing_error",
+            "insufficient_balance",
+            "This answer can cost $0.03, and $0.01 is available. Add credit, or lower max_tokens.",
+            None,
+        ),
+    ),
+    "403": (
+        "`model_not_allowed`, `ip_not_allowed` or `account_suspended`.",
+        ("permission_error", "model_not_allowed", "This API key may not use gpt-4o.", "model"),
+    ),
+    "404": (
+        "There is no such model (`model_not_found`) or request (`not_found`).",
+        ("invalid_request_error", "not_found", "There is no such request.", None),
+    ),
+    "413": (
+        "The body is too large.",
+        ("invalid_request_error", "request_too_large", "The body is larger than 33554432 bytes.", None),
+    ),
+    "415": (
+        "The body is not JSON.",
+        ("invalid_request_error", "unsupported_media_type", "Send the body as JSON.", None),
+    ),
+    "429": (
+        "RPM, TPM or concurrency limit reached.",
+        ("rate_limit_error", "rate_limit_exceeded", "Rate limit exceeded: 10 RPM", None),
+    ),
+    "503": (
+        "All upstream channels failed (`upstream_error`), or the gateway is `overloaded` or without its database "
+        "(`service_unavailable`). Nothing was charged.",
+        ("api_error", "upstream_error", "All upstream channels for gpt-4o failed. You were not charged.", None),
+    ),
 }
-
-
-def _answers(name: str, *codes: str) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "200": {"description": "The answer.", "content": {"application/json": {"schema": _ref(name)}}}
+MOMENT = text("A duration in OpenAI's format: 6m0s, 1.5s, 120ms.", pattern=r"^(\d+h)?(\d+m)?(\d+(\.\d+)?s|\d+ms)?$")
+HEADERS: Schema = {
+    "x-request-id": {"required": True, "schema": text("Our id of the request: GET /requests/{id}.", pattern="^req_")},
+    "x-bridge-cost": {"required": True, "schema": dollars("What was charged, in dollars. A stream's usage has it.")},
+    "x-bridge-attempts": {"required": True, "schema": whole("How many channels were tried.")},
+    "x-bridge-dropped": {"schema": text("Fields that the provider has no equal for.", examples=["logit_bias, seed"])},
+    "x-bridge-clamped": {"schema": text("Values that were brought into range.", examples=["temperature=1"])},
+    "retry-after": {"required": True, "schema": whole("Seconds until a request can succeed.")},
+    "retry-after-ms": {"required": True, "schema": whole("The same in milliseconds.")},
+    "x-should-retry": {"schema": {"enum": ["true", "false"], "description": "false where a retry can't help."}},
+}
+for _of in ("requests", "tokens"):
+    HEADERS |= {
+        f"x-ratelimit-limit-{_of}": {"schema": whole(f"{_of.capitalize()} a minute, where the key has such a limit.")},
+        f"x-ratelimit-remaining-{_of}": {"schema": whole("What is left of them.")},
+        f"x-ratelimit-reset-{_of}": {"schema": MOMENT},
     }
-    for code in codes:
-        found[code] = {
-            "description": REFUSALS[code],
-            "content": {"application/json": {"schema": _ref("Error")}},
-        }
-    return found
+EVERYWHERE = ("x-request-id", *(name for name in HEADERS if name.startswith("x-ratelimit-")))
+READING = ("401", "403", "429", "503")
 
 
-def _path_parameter(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-
-
-def build(base_url: str) -> dict[str, Any]:
+def build(base_url: str) -> Schema:
     """The OpenAPI 3.1 document."""
-    (chat_schema,), schemas = msgspec.json.schema_components([ChatRequest], ref_template="#/components/schemas/{name}")
-    reading = ("401", "403", "429", "503")
-    chat = _answers("ChatCompletion", "400", "401", "402", "403", "404", "413", "415", "429", "503")
-    chat["200"]["content"]["text/event-stream"] = {"schema": TEXT}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "AI Bridge",
             "version": VERSION,
-            "description": "One OpenAI-compatible base URL for every model, paid from one prepaid balance.",
+            "description": "One OpenAI-compatible base URL for every model, paid from one prepaid balance. Dollars are "
+            "decimal strings. Unknown fields of a request go to upstreams of OpenAI's dialect as they are.",
         },
         "servers": [{"url": base_url}],
         "security": [{"key": []}],
         "paths": {
-            "/chat/completions": {
-                "post": {
-                    "operationId": "createChatCompletion",
-                    "summary": "Answer a conversation, whole or as a stream.",
-                    "requestBody": {"required": True, "content": {"application/json": {"schema": chat_schema}}},
-                    "responses": chat,
-                }
-            },
-            "/models": {
-                "get": {
-                    "operationId": "listModels",
-                    "summary": "The models that this key may use.",
-                    "responses": _answers("ModelList", *reading),
-                }
-            },
-            "/models/{id}": {
-                "parameters": [_path_parameter("id")],
-                "get": {
-                    "operationId": "retrieveModel",
-                    "summary": "One model, by id or alias.",
-                    "responses": _answers("Model", "404", *reading),
-                },
-            },
-            "/key": {
-                "get": {
-                    "operationId": "showKey",
-                    "summary": "The calling key: limits, budget, usage.",
-                    "responses": _answers("Key", *reading),
-                }
-            },
-            "/credits": {
-                "get": {
-                    "operationId": "showCredits",
-                    "summary": "The balance behind the key.",
-                    "responses": _answers("Credits", *reading),
-                }
-            },
-            "/requests/{id}": {
-                "parameters": [_path_parameter("id")],
-                "get": {
-                    "operationId": "showRequest",
-                    "summary": "The receipt of one request, by its id or its answer's.",
-                    "responses": _answers("Receipt", "404", *reading),
-                },
-            },
+            "/chat/completions": {"post": _chat()},
+            "/models": _get("listModels", "The models that this key may use.", "ModelList"),
+            "/models/{id}": _get("retrieveModel", "One model, by id or alias.", "Model", "gpt-4o"),
+            "/key": _get("showKey", "The calling key: limits, budget, usage.", "Key"),
+            "/credits": _get("showCredits", "The balance behind the key.", "Credits"),
+            "/requests/{id}": _get(
+                "showRequest",
+                "The receipt of one request, by its x-request-id or by its answer's id.",
+                "Receipt",
+                "req_01893b5ac0f07c3a9b1f0d2e4a6c8b0d",
+            ),
         },
         "components": {
-            "schemas": {**ANSWERS, **schemas},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**ANSWERS, **_request_schemas()},
+            "headers": HEADERS,
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "A key of the dashboard: sk-…"}
+            },
         },
     }
+
+
+def _request_schemas() -> Schema:
+    _, schemas = msgspec.json.schema_components([ChatRequest], ref_template="#/components/schemas/{name}")
+    properties = schemas["ChatRequest"]["properties"]
+    properties |= NARROWER
+    for field, description in FIELDS.items():
+        properties[field]["description"] = description
+    return schemas
+
+
+def _chat() -> Schema:
+    answers = _answers("ChatCompletion", "400", "401", "402", "403", "404", "413", "415", "429", "503")
+    answers["200"]["content"]["text/event-stream"] = {"schema": EVENT}
+    answers["200"]["headers"] |= _headers("x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped")
+    # a stream's cost is not known when its headers go out
+    answers["200"]["headers"]["x-bridge-cost"] = {**HEADERS["x-bridge-cost"], "required": False}
+    return {
+        "operationId": "createChatCompletion",
+        "summary": "Answer a conversation, whole or as a stream.",
+        "description": "The most that the answer can cost is set aside before a provider is asked; what it did cost "
+        "replaces it. Long answers want `stream`: a whole answer sends nothing before its status is known.",
+        "parameters": [
+            _header("x-bridge-strict", text("With `true`, a field that would be dropped or clamped is 400."), "true"),
+            _header(
+                "x-bridge-max-cost",
+                text("Dollars. What could cost more is 402.", pattern=r"^\$?\d{1,9}(\.\d{0,9})?$"),
+                "0.05",
+            ),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": ref("ChatRequest"), "examples": REQUESTS}},
+        },
+        "responses": answers,
+    }
+
+
+def _get(operation_id: str, summary: str, answer: str, example_id: str = "") -> Schema:
+    codes = ("404", *READING) if example_id else READING
+    found: Schema = {"get": {"operationId": operation_id, "summary": summary, "responses": _answers(answer, *codes)}}
+    if example_id:
+        schema = {"type": "string", "minLength": 1}
+        found["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": schema, "example": example_id}]
+    return found
+
+
+def _answers(name: str, *codes: str) -> Schema:
+    found: Schema = {
+        "200": {
+            "description": "The answer.",
+            "headers": _headers(*EVERYWHERE),
+            "content": {"application/json": {"schema": ref(name)}},
+        }
+    }
+    for code in codes:
+        description, (type_, error_code, message, param) = REFUSALS[code]
+        error = {"code": error_code, "message": message, "type": type_, "param": param}
+        retry = ("retry-after", "retry-after-ms") if code in ("429", "503") else ()
+        found[code] = {
+            "description": description,
+            "headers": _headers(*EVERYWHERE, *retry, "x-should-retry"),
+            "content": {"application/json": {"schema": ref("Error"), "example": {"error": error}}},
+        }
+    return found
+
+
+def _headers(*names: str) -> Schema:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _header(name: str, schema: Schema, example: str) -> Schema:
+    return {"name": name, "in": "header", "required": False, "schema": schema, "example": example}
 
 
 def show(settings: Settings) -> Callable[[], Response]:

@@ -1,0 +1,262 @@
+"""The schemas of what the API answers, for /openapi.json; requests' are built from the types that check them."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def obj(properties: Schema, *, optional: tuple[str, ...] = (), **more: Any) -> Schema:
+    """An object that has all of these properties but the optional ones, and may have others."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, **more}
+
+
+def nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def array(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def text(description: str = "", **more: Any) -> Schema:
+    return {"type": "string", **({"description": description} if description else {}), **more}
+
+
+def whole(description: str = "") -> Schema:
+    return {"type": "integer", "minimum": 0, **({"description": description} if description else {})}
+
+
+def dollars(description: str = "Dollars, a plain decimal of at most nine places.", places: int = 9) -> Schema:
+    return text(description, pattern=rf"^-?\d+(\.\d{{1,{places}}})?$", examples=["0.000045"])
+
+
+PER_TOKEN = dollars("Dollars for one token, a plain decimal.", places=15)
+STAMP = {"type": "string", "format": "date-time"}
+FINISH = text("Why the model stopped: stop, length, tool_calls, content_filter, or what else the provider says.")
+LOGPROBS = nullable({"type": "object", "description": "Log probabilities, where they were asked for and are offered."})
+REASONING = nullable(text("What a model that thinks aloud thought."))
+
+TOOL_CALL = obj(
+    {
+        "id": text("Give it back as tool_call_id, with the tool's result."),
+        "type": text(examples=["function"]),
+        "function": obj({"name": text(), "arguments": text("JSON as the model wrote it; it may not be valid.")}),
+    },
+    optional=("type", "function"),
+)
+ANSWER_MESSAGE = obj(
+    {
+        "role": {"const": "assistant"},
+        "content": nullable(text()),
+        "refusal": nullable(text("Why the model would not answer.")),
+        "tool_calls": nullable(array(TOOL_CALL)),
+        "reasoning_content": REASONING,
+    },
+    optional=("tool_calls", "reasoning_content"),
+)
+DELTA = obj(
+    {
+        "role": text("In the first chunk."),
+        "content": nullable(text("The text to append.")),
+        "refusal": nullable(text()),
+        "reasoning_content": REASONING,
+        "tool_calls": nullable(
+            array(
+                obj(
+                    {
+                        "index": whole("Which call these pieces belong to."),
+                        "id": text("In the call's first piece."),
+                        "type": text(),
+                        "function": obj(
+                            {"name": text("In the call's first piece."), "arguments": text("To append.")},
+                            optional=("name", "arguments"),
+                        ),
+                    },
+                    optional=("id", "type", "function"),
+                )
+            )
+        ),
+    },
+    optional=("role", "content", "refusal", "reasoning_content", "tool_calls"),
+)
+
+ANSWERS: Schema = {
+    "Error": obj(
+        {
+            "error": obj(
+                {
+                    "code": text("What went wrong, for a program.", examples=["insufficient_balance"]),
+                    "message": text("What went wrong and what helps, for a person."),
+                    "type": {
+                        "enum": [
+                            "invalid_request_error",
+                            "authentication_error",
+                            "permission_error",
+                            "rate_limit_error",
+                            "billing_error",
+                            "api_error",
+                        ]
+                    },
+                    "param": nullable(text("The field at fault.", examples=["messages[2].content"])),
+                },
+                additionalProperties=False,
+            )
+        },
+        additionalProperties=False,
+    ),
+    "Usage": obj(
+        {
+            "prompt_tokens": whole("Cached ones included."),
+            "completion_tokens": whole("Reasoning included."),
+            "total_tokens": whole(),
+            "prompt_tokens_details": obj({"cached_tokens": whole()}),
+            "completion_tokens_details": obj({"reasoning_tokens": whole()}),
+            "cost": dollars("What was charged, in dollars."),
+        }
+    ),
+    "AnswerMessage": ANSWER_MESSAGE,
+    "ChatCompletion": obj(
+        {
+            "id": text("`chatcmpl-` and the request's own number.", pattern="^chatcmpl-"),
+            "object": {"const": "chat.completion"},
+            "created": whole("Seconds since 1970."),
+            "model": text("The model as it was asked for."),
+            "choices": array(
+                obj(
+                    {
+                        "index": whole(),
+                        "message": ref("AnswerMessage"),
+                        "finish_reason": FINISH,
+                        "logprobs": LOGPROBS,
+                    }
+                ),
+                minItems=1,
+            ),
+            "usage": ref("Usage"),
+        },
+    ),
+    "ChatCompletionChunk": obj(
+        {
+            "id": text("The same in every chunk.", pattern="^chatcmpl-"),
+            "object": {"const": "chat.completion.chunk"},
+            "created": whole("Seconds since 1970."),
+            "model": text("The model as it was asked for."),
+            "choices": array(
+                obj(
+                    {
+                        "index": whole(),
+                        "delta": DELTA,
+                        "finish_reason": nullable(FINISH),
+                        "logprobs": LOGPROBS,
+                    },
+                    optional=("finish_reason", "logprobs"),
+                ),
+                description="Empty in the chunk that carries the usage.",
+            ),
+            "usage": nullable(ref("Usage")),
+        },
+        optional=("usage",),
+        description="One event of a stream. `usage` is there, null but in the last chunk, with "
+        "stream_options.include_usage alone.",
+    ),
+    "Model": obj(
+        {
+            "id": text("What a request names.", examples=["gpt-4o"]),
+            "object": {"const": "model"},
+            "created": whole("Seconds since 1970."),
+            "owned_by": text(examples=["openai"]),
+            "name": text("For people.", examples=["GPT-4o"]),
+            "context_length": whole("Tokens of prompt and answer together."),
+            "max_output_tokens": whole("Most tokens of one answer."),
+            "pricing": nullable(obj({"prompt": PER_TOKEN, "completion": PER_TOKEN, "cached_prompt": PER_TOKEN})),
+            "aliases": array(text(), description="Other names for it."),
+            "input_modalities": array(text(), examples=[["text", "image"]]),
+            "supported_parameters": array(text(), examples=[["temperature", "tools"]]),
+            "status": {"enum": ["live", "degraded", "unavailable", "retired"]},
+            "note": text("What a buyer should know, such as which model answers in its place."),
+        },
+        optional=("note",),
+    ),
+    "ModelList": obj({"object": {"const": "list"}, "data": array(ref("Model"))}),
+    "Key": obj(
+        {
+            "object": {"const": "key"},
+            "label": text("The key's name."),
+            "limits": obj(
+                {
+                    "requests_per_minute": nullable(whole()),
+                    "tokens_per_minute": nullable(whole()),
+                    "concurrent_requests": nullable(whole()),
+                },
+                description="null is no limit.",
+            ),
+            "budget": nullable(obj({"amount": dollars(), "period": text(), "remaining": dollars()})),
+            "models": nullable(array(text(), description="The models it may use; null is all of them.")),
+            "usage": obj({"today": dollars(), "week": dollars(), "month": dollars()}),
+            "expires_at": nullable(STAMP),
+        }
+    ),
+    "Credits": obj(
+        {
+            "object": {"const": "credits"},
+            "balance": dollars("All that was credited, less all that was used."),
+            "held": dollars("Set aside for requests that run."),
+            "available": dollars("The balance less what is held."),
+            "total_credited": dollars(),
+            "total_used": dollars(),
+        }
+    ),
+    "Receipt": obj(
+        {
+            "object": {"const": "request"},
+            "id": text("The answer's x-request-id.", pattern="^req_"),
+            "answer_id": text("The answer's own id.", pattern="^chatcmpl-"),
+            "created_at": STAMP,
+            "settled_at": STAMP,
+            "endpoint": text(),
+            "stream": {"type": "boolean"},
+            "model": obj({"asked": text(), "served": text(), "upstream": nullable(text())}),
+            "outcome": {"enum": ["complete", "cut", "client_gone", "failed", "worker_lost"]},
+            "state": {"enum": ["captured", "released"], "description": "captured is charged, released is not."},
+            "status": whole("The HTTP status; 499 where the client had left."),
+            "error_code": nullable(text()),
+            "finish_reason": nullable(text()),
+            "attempts": array(
+                obj(
+                    {
+                        "channel": text(),
+                        "upstream_id": text("The model's name there."),
+                        "started_ms": whole("Since the request came in."),
+                        "took_ms": whole(),
+                        "outcome": text(),
+                    }
+                )
+            ),
+            "tokens": obj(
+                {
+                    "prompt": whole(),
+                    "cached": whole(),
+                    "completion": whole(),
+                    "reasoning": whole(),
+                    "source": {"enum": ["provider", "estimate", "none"], "description": "Who counted."},
+                }
+            ),
+            "prices_per_million": obj(
+                {"prompt": dollars(), "cached": dollars(), "completion": dollars(), "version": whole()}
+            ),
+            "hold": dollars("Set aside before the call: the most it could cost."),
+            "charge": dollars("What was paid."),
+            "released": dollars("What was given back."),
+            "output_cap_tokens": whole(),
+            "dropped": array(text(), description="Fields that the provider has no equal for."),
+            "clamped": array(text(), description="Values that were brought into range."),
+            "first_content_ms": nullable(whole()),
+            "total_ms": whole(),
+        }
+    ),
+}

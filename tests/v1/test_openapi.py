@@ -1,0 +1,142 @@
+"""GET /openapi.json: it describes what there is and nothing else, and what goes in and comes out is as it says."""
+
+import copy
+import re
+
+import jsonschema_rs
+import msgspec
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, settings
+
+from bridge.v1.chat_request import ChatRequest
+from bridge.v1.openapi import build
+
+DOCUMENT = build("http://127.0.0.1:8000/v1")
+# Names that a fuzz would never guess: answers, what can go wrong, and a model of the page.
+MODELS = ["sandbox-echo", "sandbox-402", "sandbox-429", "sandbox-503", "sandbox-malformed", "gpt-4o"]
+# Why a request that fits the schema may be refused all the same: it depends on the model, or no schema can say it.
+BEYOND_SCHEMAS = ("writes at most", "takes no", "Not taken as sent", "more than 64 bits", "got float")
+OUR_FAULT = "Something broke on our side"
+HELLO = {"messages": [{"role": "user", "content": "Hello!"}]}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"properties": {"at": {"type": "string"}}}}}
+sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+def describe_api() -> schemathesis.BaseSchema:
+    """The document as the fuzz reads it: the models that it asks for exist."""
+    document = copy.deepcopy(DOCUMENT)
+    document["components"]["schemas"]["ChatRequest"]["properties"]["model"]["enum"] = MODELS
+    config = {
+        "seed": 1,
+        "max-stream-events": 1000,  # each stream to its end
+        "generation": {"deterministic": True, "database": "none", "with-security-parameters": False},
+        "checks": {
+            "not_a_server_error": {"expected-statuses": ["2xx", "4xx", "503"]},
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "402", "404", "429", "503"]},
+        },
+    }
+    return schemathesis.openapi.from_dict(document, config=schemathesis.Config.from_dict(config))
+
+
+schema = describe_api()
+
+
+@pytest.fixture(scope="module")
+def ask(gateways):
+    """`ask(case)` sends it with a key that can pay and has no limits, and checks the answer against the document."""
+    gateway = gateways("sqlite")
+    key = gateway.make.make_key(gateway.make.make_account(10**15), rpm=0, tpm=0, concurrency=0)
+    with requests.Session() as session:
+        session.trust_env = False
+
+        def send(case: schemathesis.Case) -> schemathesis.Response:
+            answer = case.call(base_url=gateway.base_url, session=session, headers=key.headers)
+            case.validate_response(answer, transport_kwargs={"session": session})
+            assert OUR_FAULT not in answer.text
+            return answer
+
+        yield send
+
+
+@schema.parametrize()
+@settings(max_examples=12, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_whatever_is_sent_the_answer_is_as_described(case, ask):
+    answer = ask(case)
+    if case.meta.generation.mode is schemathesis.GenerationMode.POSITIVE and answer.status_code == 400:
+        assert any(reason in answer.json()["error"]["message"] for reason in BEYOND_SCHEMAS), answer.text
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"tools": [TOOL], "tool_choice": "required"},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}},
+        {"max_tokens": 3, "n": 1},
+        {"stream_options": {"include_usage": True}},
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_answers_whole_and_streamed_are_as_described(ask, stream, more):
+    case = schema["/chat/completions"]["POST"].Case(
+        body={"model": "sandbox-echo", "stream": stream, **HELLO, **more}, media_type="application/json"
+    )
+    answer = ask(case)
+    assert answer.status_code == 200
+    kind = "text/event-stream" if stream else "application/json"
+    assert answer.headers["content-type"][0].startswith(kind)
+    assert answer.text.endswith("data: [DONE]\n\n") == stream
+
+
+def test_a_receipt_and_a_broken_stream_are_as_described(ask):
+    body = {"model": "sandbox-cut", "stream": True, **HELLO}
+    answer = ask(schema["/chat/completions"]["POST"].Case(body=body, media_type="application/json"))
+    assert '"error"' in answer.text
+    assert "[DONE]" not in answer.text
+    request_id = answer.headers["x-request-id"][0]
+    receipt = ask(schema["/requests/{id}"]["GET"].Case(path_parameters={"id": request_id})).json()
+    assert receipt["outcome"] == "cut"
+
+
+@sqlite
+def test_every_route_is_described_and_nothing_else(app):
+    rules = app.extensions["bridge_api"].url_map.iter_rules()
+    there = {
+        (re.sub(r"<[^>]*>", "{id}", rule.rule.removeprefix("/v1")), method.lower())
+        for rule in rules
+        if rule.rule != "/openapi.json"  # the document itself
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    described = {
+        (path, method) for path, item in DOCUMENT["paths"].items() for method in item if method in ("get", "post")
+    }
+    assert described == there
+
+
+@sqlite
+def test_the_document_is_served_to_everyone_with_this_sites_address(client, settings):
+    answer = client.get("/openapi.json")
+    assert answer.json == build(f"http://127.0.0.1:{settings.port}/v1")
+    assert answer.content_type == "application/json"
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_the_document_is_valid_openapi_3_1():
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+    for each in DOCUMENT["components"]["schemas"].values():
+        jsonschema_rs.Draft202012Validator({**each, "components": DOCUMENT["components"]})
+
+
+def test_examples_are_what_they_are_examples_of():
+    error = jsonschema_rs.Draft202012Validator(DOCUMENT["components"]["schemas"]["Error"])
+    for item in DOCUMENT["paths"].values():
+        for operation in (item[method] for method in ("get", "post") if method in item):
+            for status, answer in operation["responses"].items():
+                if status != "200":
+                    error.validate(answer["content"]["application/json"]["example"])
+    body = DOCUMENT["paths"]["/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+    for example in body["examples"].values():
+        msgspec.convert(example["value"], ChatRequest)
