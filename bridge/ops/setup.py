@@ -25,14 +25,16 @@ MOST_LINES = 8
 
 
 def main() -> None:
-    """Set up what is missing, then serve. What can't be helped is said, a line each, with status 1."""
+    """Set up what is missing, then serve, unless --only-prepare. What can't be helped is said, a line each, with status
+    1."""
+    serves = "--only-prepare" not in sys.argv
     write_env_file()
     load_env_file()
     try:
         settings = read_settings()
     except MisconfiguredError as error:
         raise SystemExit("\n".join(error.complaints)) from None
-    if is_taken(settings):
+    if serves and is_taken(settings):
         raise SystemExit(f"{listen_address(settings)} is taken. Choose another port: PORT={settings.port + 1} make run")
     settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
     from wsgi import app  # reads the environment, which is complete only now
@@ -44,6 +46,8 @@ def main() -> None:
     _, status = os.waitpid(child, 0)
     if status:
         raise SystemExit(1)
+    if not serves:
+        return
     sys.argv = ["gunicorn", "-c", "python:bridge.ops.gunicorn", "wsgi:app"]
     wsgiapp.run()
 
