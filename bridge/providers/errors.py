@@ -1,6 +1,8 @@
 """What an upstream's error answer means: who it speaks against, and what of it a client may read."""
 
+import email.utils
 import re
+import time
 from typing import Any
 
 import msgspec
@@ -23,9 +25,15 @@ _ABOUT_US = re.compile(
     r"(usage|spend)|^you exceeded your current quota|^your (account|organi[sz]ation) (is|has been) ",
     re.I,
 )
+# Every repetition that may fail late is bounded: a message can quote whatever a client wrote.
 _SECRETS = re.compile(
-    r"https?://\S+|\b(?:sk|pk|rk|org|proj|key|acct|user|req)[-_][\w*.-]{4,}|\S+@\S+|\b[0-9a-f]{24,}\b|"
-    r"\b(?:organization|project|account)\b[^.]*",
+    r"\b[a-z][a-z0-9+.]{0,15}://\S+|[^\s@]{1,64}@[^\s@]+|"
+    r"\b(?:[a-z0-9-]{1,63}\.){1,8}(?:com|net|org|io|ai|dev|cn|local|internal|cloud)\b(?:[:/]\S*)?|"
+    r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b|"
+    r"\b(?:sk|pk|rk|gsk|xai|org|proj|key|acct|acc|user|req)[-_][\w*.-]{4,}|\b(?:AIza|eyJ|AKIA|hf_)[\w.-]{8,}|"
+    r"\S{0,20}\*{3,}\S*|"  # what the provider has masked in part
+    r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|\b(?=\w*\d)(?=\w*[a-z])\w{24,}\b|"  # ids, and keys of any make
+    r"\b(?:organi[sz]ation|project|account)s?\b[^.]*",
     re.I,
 )
 
@@ -73,14 +81,16 @@ def scrub(message: str) -> str:
 def _find_error(data: bytes) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return {}
     if isinstance(body, list) and body:
         body = body[0]
-    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(body, dict):
+        return {}
+    error = body.get("error")
     if isinstance(error, str):
         return {"message": error}
-    return error if isinstance(error, dict) else {}
+    return error if isinstance(error, dict) else body  # some put the error's fields at the top
 
 
 def _text(value: Any) -> str:
@@ -88,7 +98,14 @@ def _text(value: Any) -> str:
 
 
 def _retry_after(headers: dict[str, str]) -> float | None:
+    """Seconds until the upstream may be asked again: it says so in seconds, or as a moment."""
+    text = headers.get("retry-after", "").strip()
     try:
-        return max(0.0, float(headers.get("retry-after", "")))
+        return max(0.0, float(text))
     except ValueError:
+        pass
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None

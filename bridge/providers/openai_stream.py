@@ -1,7 +1,7 @@
 """A stream of OpenAI's dialect: its own bytes go on, once each event was decoded and found sound."""
 
 import time
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -45,30 +45,39 @@ class _Delta(msgspec.Struct):
     function_call: _Function | None = None
 
 
-class _Choice(msgspec.Struct):
-    index: Any = None
+class _Choice(msgspec.Struct, kw_only=True):
+    """One of a chunk that lacks what clients rely on."""
+
     delta: _Delta | None = None
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, kw_only=True):
+    """What must at least be right about a chunk."""
+
     id: str | None = None
-    object: Any = None
-    created: Any = None
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: UsageStruct | None = None
     error: Any = None
 
-    def is_complete(self) -> bool:
-        """Whether nothing is missing that a client may rely on, besides what is rewritten anyway."""
-        return (
-            self.object == CHUNK
-            and type(self.created) is int
-            and all(type(choice.index) is int and choice.delta is not None for choice in self.choices or ())
-        )
+
+class _SoundChoice(_Choice, kw_only=True):
+    index: int
+    delta: _Delta
 
 
+class _SoundChunk(_Chunk, kw_only=True):
+    """A chunk with all that clients rely on: its bytes may go on as they are. Nearly all do."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[_SoundChoice]  # type: ignore[assignment]
+
+
+_decode_sound_chunk = msgspec.json.Decoder(_SoundChunk).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 
 
@@ -87,10 +96,11 @@ class OpenAIReader:
         "_answer_id",
         "_include_usage",
         "_model",
-        "_names",
         "_provider",
         "_replacements",
         "_splitter",
+        "_their_id",
+        "_their_model",
         "finish_reason",
         "finished",
         "started",
@@ -104,7 +114,8 @@ class OpenAIReader:
         self._model = model
         self._include_usage = include_usage
         self._splitter = EventSplitter(max_event_bytes)
-        self._names: tuple[str | None, str | None] = (None, None)
+        self._their_id: str | None = None
+        self._their_model: str | None = None
         self._replacements: tuple[tuple[bytes, bytes], ...] | None = None
         self.started = False
         self.finished = False
@@ -142,7 +153,8 @@ class OpenAIReader:
                 self._note(choice.delta)
             if choice.finish_reason:
                 self.finish_reason = choice.finish_reason
-        return b"data: " + self._rewrite(event, chunk) + b"\n\n"
+        frame = self._rewrite(event, chunk) if type(chunk) is _SoundChunk else self._write_anew(event)
+        return b"data: " + frame + b"\n\n"
 
     def _note(self, delta: _Delta) -> None:
         said = [delta.content, delta.reasoning_content or delta.reasoning, delta.refusal]
@@ -160,13 +172,13 @@ class OpenAIReader:
         """Our id and model name in place of the upstream's. They are the same in every chunk, so the bytes to replace
         are found once; a chunk in which they aren't where they were, or with anything else unusual, is written anew."""
         if self._replacements is None:
-            self._names = (chunk.id, chunk.model)
+            self._their_id, self._their_model = chunk.id, chunk.model
             self._replacements = self._find_replacements(event, chunk)
-        if not self._replacements or (chunk.id, chunk.model) != self._names or not chunk.is_complete():
+        if chunk.id != self._their_id or chunk.model != self._their_model or not self._replacements:
             return self._write_anew(event)
         no_usage = b'"usage":null' in event
         # some send the counts beside the last delta; a line break would break the frame
-        if chunk.usage is not None or b"\n" in event or (b'"usage"' in event and not no_usage):
+        if chunk.usage is not None or b"\n" in event or (not no_usage and b'"usage"' in event):
             return self._write_anew(event)
         for old, new in self._replacements:
             if old not in event:
@@ -210,6 +222,10 @@ class OpenAIReader:
 
 def _decode(event: bytes) -> _Chunk:
     """The chunk; counts that are no counts are missing counts, as in a whole answer."""
+    try:
+        return _decode_sound_chunk(event)
+    except msgspec.ValidationError:
+        pass
     try:
         return _decode_chunk(event)
     except msgspec.ValidationError:
