@@ -21,6 +21,7 @@ from bridge.ops import worker as background
 from bridge.ops.address import listen_address
 from bridge.ops.demo import greet, load_demo
 from bridge.ops.env_file import load_env_file
+from bridge.ops.gunicorn_worker import Response
 from bridge.telemetry import configure_logging, log_to_stdout
 
 GRACE_BEYOND_DRAIN_SECONDS = 3
@@ -37,6 +38,7 @@ def read_or_exit() -> Settings:
 
 
 gateway = read_or_exit()
+Response.slow_client_seconds = gateway.slow_client_seconds
 log_to_stdout()
 configure_logging(gateway.log_level)
 

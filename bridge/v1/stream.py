@@ -8,13 +8,13 @@ from typing import Any
 import gevent
 import msgspec
 from flask import Response
-from werkzeug.datastructures import Headers
 
 from bridge.catalogue.routing import Route
 from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Outgoing, Usage
 from bridge.v1.relay import Relay, read_failure, usage_body
+from bridge.v1.visit import ReadyResponse
 
 TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, the clock and the drain
 KEEPALIVE = b": keep-alive\n\n"
@@ -33,8 +33,7 @@ def answer_stream(relay: Relay) -> Response:
     except BaseException:
         stream.close()
         raise
-    headers = Headers([*STREAM_HEADERS, *relay.visit.answer_headers(), *relay.adapted_headers()])
-    return Response(stream, 200, headers, direct_passthrough=True)
+    return ReadyResponse(stream, 200, [*STREAM_HEADERS, *relay.visit.answer_headers(), *relay.adapted_headers()])
 
 
 class Stream:

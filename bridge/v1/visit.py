@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask import Response
-from werkzeug.datastructures import Headers
+from werkzeug.http import HTTP_STATUS_CODES
 
 from bridge.accounts.keys import Caller
 from bridge.counters import Window
@@ -22,6 +22,20 @@ EXPOSED = ", ".join(
 )
 CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED))
 JSON = ("Content-Type", "application/json")
+
+
+class ReadyResponse(Response):
+    """An answer that is ready: its headers are a list and its body an iterable of bytes. Werkzeug's own would look at
+    both once more, at a fifth of what a request costs."""
+
+    def __init__(self, body: Iterable[bytes], status: int, headers: list[tuple[str, str]]):
+        self.response = body  # type: ignore[assignment]
+        self.ready_status = f"{status} {HTTP_STATUS_CODES.get(status, 'UNKNOWN')}"
+        self.ready_headers = headers
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        start_response(self.ready_status, self.ready_headers)
+        return self.response
 
 
 @dataclasses.dataclass(slots=True)
@@ -78,8 +92,8 @@ class Visit:
 
     def answer(self, data: bytes, status: int = 200, more: Iterable[tuple[str, str]] = ()) -> Response:
         """A whole answer of ready bytes."""
-        headers = Headers([JSON, ("Content-Length", str(len(data))), *self.answer_headers(), *more])
-        return Response([data], status, headers, direct_passthrough=True)
+        headers = [JSON, ("Content-Length", str(len(data))), *self.answer_headers(), *more]
+        return ReadyResponse([data], status, headers)
 
     def refuse(self, error: BridgeError) -> Response:
         """The error as an answer."""
