@@ -33,6 +33,7 @@ class _State:
     failures: int = 0
     cooldown_seconds: float = 0.0
     out_until: float = 0.0
+    limited_until: float = 0.0  # by the upstream's own rate limit
     noted_answer_at: float = -NOTE_ANSWER_EVERY_SECONDS
 
 
@@ -48,21 +49,28 @@ class Health:
     def seconds_out(self, route: RouteLike, now: float) -> float:
         """How long the channel (or this one model of it) stays out; 0 when it may be used."""
         state = self._channels.get(route.channel_id)
-        until = state.out_until if state else 0.0
+        until = max(state.out_until, state.limited_until) if state else 0.0
         if self._misconfigured:
             until = max(until, self._misconfigured.get((route.channel_id, route.upstream_id), 0.0))
         return max(0.0, until - now)
 
     def succeeded(self, route: RouteLike) -> None:
-        """The channel answered: it is healthy again."""
+        """The channel answered: it is healthy again. A rate limit lasts as long as it said, since the answer may have
+        begun before it."""
         state = self._channels.setdefault(route.channel_id, _State())
         now = time.monotonic()
-        came_back = state.cooldown_seconds > 0 or state.failures > 0
+        limited_seconds = max(0.0, state.limited_until - now)
+        came_back = (
+            state.cooldown_seconds > 0 or state.failures > 0 or (state.limited_until > 0 and not limited_seconds)
+        )
+        if not limited_seconds:
+            state.limited_until = 0.0
         state.failures, state.cooldown_seconds, state.out_until = 0, 0.0, 0.0
         self._misconfigured.pop((route.channel_id, route.upstream_id), None)
         if came_back or now - state.noted_answer_at >= NOTE_ANSWER_EVERY_SECONDS:
             state.noted_answer_at = now
-            self._notes[route.channel_id] = {"health": "healthy", "cooling_until": None, "last_answer_at": now_utc()}
+            self._note(route, health="cooling" if limited_seconds else "healthy", seconds=limited_seconds)
+            self._notes[route.channel_id]["last_answer_at"] = now_utc()
 
     def failed(self, route: RouteLike, failure: AttemptFailed) -> None:
         """One attempt failed. A request's own fault says nothing about the channel."""
@@ -81,18 +89,24 @@ class Health:
         elif failure.blame is Blame.RATE:
             health = "cooling"
             wait = failure.retry_after_seconds or DEFAULT_RATE_COOLDOWN_SECONDS
-            state.out_until = max(state.out_until, now + min(wait, MAX_COOLDOWN_SECONDS))
+            state.limited_until = max(state.limited_until, now + min(wait, MAX_COOLDOWN_SECONDS))
         else:
             state.failures += 1
-            if state.failures >= FAILURES_IN_A_ROW:
+            if state.out_until > now:  # out already: what was under way when it went out is no further failure
+                health = "cooling"
+            elif state.failures >= FAILURES_IN_A_ROW:
                 health = "cooling"
                 doubled = state.cooldown_seconds * 2 or self._first_cooldown_seconds
                 state.cooldown_seconds = min(doubled, MAX_COOLDOWN_SECONDS)
                 state.out_until = now + state.cooldown_seconds
-        self._note_failure(route, failure, health, max(0.0, state.out_until - now))
+        self._note_failure(route, failure, health, max(0.0, state.out_until - now, state.limited_until - now))
+
+    def _note(self, route: RouteLike, *, health: str, seconds: float) -> None:
+        """Add to what is to be written: a failure that an answer follows is still the last one."""
+        until = now_utc() + datetime.timedelta(seconds=seconds) if seconds else None
+        self._notes.setdefault(route.channel_id, {}).update(health=health, cooling_until=until)
 
     def _note_failure(self, route: RouteLike, failure: AttemptFailed, health: str, seconds: float) -> None:
-        moment = now_utc()
         log.warning(
             "attempt_failed",
             channel=route.channel_name,
@@ -100,12 +114,8 @@ class Health:
             reason=failure.reason,
             health=health,
         )
-        self._notes[route.channel_id] = {
-            "health": health,
-            "cooling_until": moment + datetime.timedelta(seconds=seconds) if seconds else None,
-            "last_error": failure.reason[:300],
-            "last_error_at": moment,
-        }
+        self._note(route, health=health, seconds=seconds)
+        self._notes[route.channel_id].update(last_error=failure.reason[:300], last_error_at=now_utc())
 
     def write_notes(self) -> None:
         """Write what changed since the last call to the channels' rows. Needs an app context."""

@@ -94,7 +94,7 @@ def _find_error(data: bytes) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value[:2000] if isinstance(value, str) else ""
+    return value[:2000].replace("\0", "") if isinstance(value, str) else ""  # NUL is no text for PostgreSQL
 
 
 def _retry_after(headers: dict[str, str]) -> float | None:

@@ -1,0 +1,69 @@
+"""One price for hold and charge: exact, rounded up once, and the hold never below the charge."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.catalogue.prices import PriceVersion
+from bridge.providers.base import Usage
+
+PRICES = st.builds(PriceVersion, st.just(1), *[st.integers(0, 10**12)] * 3)
+TOKENS = st.integers(0, 2**31)
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    prompt, completion = draw(TOKENS), draw(TOKENS)
+    return Usage(prompt, completion, draw(st.integers(0, prompt)), draw(st.integers(0, completion)))
+
+
+@pytest.mark.parametrize(
+    ("usage", "nanos"),
+    [
+        (Usage(0, 0), 0),
+        (Usage(1_000_000, 0), 2_500_000_000),
+        (Usage(1_000_000, 0, cached_tokens=1_000_000), 1_250_000_000),
+        (Usage(0, 1_000_000), 10_000_000_000),
+        (Usage(1000, 200, cached_tokens=400, reasoning_tokens=150), 600 * 2500 + 400 * 1250 + 200 * 10_000),
+    ],
+)
+def test_a_price_is_per_million_tokens(usage: Usage, nanos: int):
+    assert PriceVersion(1, 2_500_000_000, 1_250_000_000, 10_000_000_000).cost(usage) == nanos
+
+
+def test_parts_of_a_nano_are_added_before_they_are_rounded_up():
+    price = PriceVersion(1, 300_000, 300_000, 300_000)  # 0.3 nanos a token
+    assert price.cost(Usage(1, 1, cached_tokens=0)) == 1
+    assert price.cost(Usage(2, 2)) == 2
+    assert price.cost(Usage(3, 1, cached_tokens=2)) == 2
+
+
+@given(PRICES, usages())
+def test_a_charge_is_the_exact_sum_rounded_up_once(price: PriceVersion, usage: Usage):
+    exact = Fraction(
+        (usage.prompt_tokens - usage.cached_tokens) * price.input_nanos_per_mtok
+        + usage.cached_tokens * price.cached_nanos_per_mtok
+        + usage.completion_tokens * price.output_nanos_per_mtok,
+        10**6,
+    )
+    assert 0 <= price.cost(usage) - exact < 1
+
+
+@given(PRICES, usages(), TOKENS, TOKENS)
+def test_a_hold_covers_whatever_its_bounds_allow(price: PriceVersion, usage: Usage, more_prompt: int, more_output: int):
+    assert price.cost(usage) <= price.worst_cost(
+        usage.prompt_tokens + more_prompt, usage.completion_tokens + more_output
+    )
+
+
+@given(PRICES, st.integers(0, 10**15), TOKENS)
+def test_what_is_affordable_is_affordable_and_one_token_more_is_not(price: PriceVersion, amount: int, prompt: int):
+    tokens = price.affordable_output_tokens(amount, prompt)
+    assert tokens >= 0
+    if price.worst_cost(prompt, 0) > amount:
+        assert tokens == 0
+        return
+    assert price.worst_cost(prompt, tokens) <= amount
+    assert price.output_nanos_per_mtok == 0 or price.worst_cost(prompt, tokens + 1) > amount
