@@ -1,0 +1,233 @@
+"""The worst case is never below what a provider counts, and our own count stands in where it gave none."""
+
+import json
+from typing import Any
+
+import pytest
+import tiktoken
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from bridge.catalogue.prices import PriceVersion
+from bridge.catalogue.routing import ServedModel
+from bridge.errors import InvalidRequest
+from bridge.providers.base import Usage
+from bridge.v1.body import convert, read_object
+from bridge.v1.chat_request import ChatRequest
+from bridge.v1.meter import DEFAULT_RESERVED_TOKENS, VOCABULARY, Measure, count_answer, measure
+
+MODEL = ServedModel(
+    id="gpt-4o",
+    provider="openai",
+    context_tokens=128_000,
+    max_output_tokens=16_384,
+    default_output_tokens=4096,
+    image_tokens=1_500,
+    input_modalities=frozenset(["text", "image", "audio", "file"]),
+    thinks=False,
+    retired=False,
+    first_content_timeout_seconds=None,
+    price=PriceVersion(1, 1, 1, 1),
+    routes=(),
+)
+TEXT_ONLY = ServedModel(
+    **{name: getattr(MODEL, name) for name in ServedModel.__slots__ if name != "input_modalities"},
+    input_modalities=frozenset(["text"]),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def o200k() -> tiktoken.Encoding:
+    """The vocabulary that ships with us: nothing is fetched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(VOCABULARY))
+        return tiktoken.get_encoding("o200k_base")
+
+
+def ask(
+    messages: Any, model: ServedModel = MODEL, ascii_only: bool = False, **fields: Any
+) -> tuple[ChatRequest, Measure]:
+    """The request as it arrives over the wire, and its measure."""
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    body = {"model": model.id, "messages": messages, **fields}
+    data = json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":")).encode()
+    request = convert(read_object(data), ChatRequest)
+    return request, measure(request, model, len(data))
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200) | st.sampled_from(
+    [
+        "",
+        "\n" * 300,
+        "\x00" * 50,
+        "🏳️‍🌈" * 40,
+        "ﷺ" * 60,
+        "𓀀𓂀" * 60,
+        "\u0301" * 100,
+        "<|endoftext|>" * 20,
+        "a\u200b" * 90,
+        "½⅓" * 90,
+    ]
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["user", "assistant", "system"]), TEXT), min_size=1, max_size=6), st.booleans()
+)
+def test_the_bound_is_never_below_the_count(
+    o200k: tiktoken.Encoding, messages: list[tuple[str, str]], ascii_only: bool
+):
+    _, bound = ask([{"role": role, "content": text} for role, text in messages], ascii_only=ascii_only)
+    # as OpenAI counts a conversation: three tokens a message and its role besides the text, three for the answer
+    counted = 3 + sum(3 + 1 + len(o200k.encode_ordinary(text)) for _, text in messages)
+    assert counted <= bound.prompt_bound_tokens
+
+
+@given(TEXT.filter(bool), st.dictionaries(TEXT, TEXT, max_size=4))
+def test_tools_and_their_calls_are_within_the_bound(o200k: tiktoken.Encoding, text: str, properties: dict[str, str]):
+    function = {"name": "weather", "description": text, "parameters": {"type": "object", "properties": properties}}
+    messages = [
+        {"role": "user", "content": text},
+        {
+            "role": "assistant",
+            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": text}}],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": text},
+    ]
+    _, bound = ask(messages, tools=[{"type": "function", "function": function}])
+    counted = 4 * len(o200k.encode_ordinary(text)) + len(
+        o200k.encode_ordinary(json.dumps(properties, ensure_ascii=False))
+    )
+    assert counted + 530 <= bound.prompt_bound_tokens  # what the dearest provider adds for tools
+
+
+def test_the_bound_never_passes_the_window():
+    _, bound = ask("x" * 500_000)
+    assert bound.prompt_bound_tokens == MODEL.context_tokens
+    assert bound.reserved_tokens == MODEL.context_tokens + DEFAULT_RESERVED_TOKENS
+
+
+@given(TEXT, st.integers(1, 16_384) | st.none(), st.integers(1, 8))
+def test_the_reservation_counts_too_much_of_ordinary_text_and_the_client_s_cap(text: str, cap: int | None, n: int):
+    _, bound = ask(text, n=n, **({"max_tokens": cap} if cap else {}))
+    assert bound.cap_tokens == cap
+    assert bound.reserved_tokens == bound.prompt_bound_tokens // 3 + (cap or DEFAULT_RESERVED_TOKENS) * n
+
+
+def picture(url: str) -> list[dict[str, Any]]:
+    return [
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": url}}]}
+    ]
+
+
+def test_a_picture_costs_the_model_s_dearest_picture_not_its_bytes():
+    _, small = ask(picture("data:image/png;base64," + "A" * 100))
+    _, large = ask(picture("data:image/png;base64," + "A" * 200_000))
+    assert small == large
+    _, text = ask("Hi")
+    assert text.prompt_bound_tokens + 1_500 <= small.prompt_bound_tokens < text.prompt_bound_tokens + 1_700
+
+
+def test_a_picture_by_address_costs_as_much():
+    _, bound = ask(picture("https://example.com/a.png"))
+    assert bound.prompt_bound_tokens > 1_500
+
+
+def test_every_picture_counts():
+    parts = picture("data:image/png;base64,AAAA")[0]["content"]
+    _, one = ask([{"role": "user", "content": parts}])
+    _, three = ask([{"role": "user", "content": [*parts, parts[1], parts[1]]}])
+    assert three.prompt_bound_tokens > one.prompt_bound_tokens + 3_000 - 1
+
+
+def test_a_picture_for_a_model_without_a_figure_costs_the_window():
+    model = ServedModel(**{**{name: getattr(MODEL, name) for name in ServedModel.__slots__}, "image_tokens": 0})
+    _, bound = ask(picture("data:image/png;base64,AAAA"), model)
+    assert bound.prompt_bound_tokens == model.context_tokens
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "file", "file": {"file_id": "f"}},
+    ],
+)
+def test_sound_and_files_are_bounded_by_the_window(part: dict[str, Any]):
+    _, bound = ask([{"role": "user", "content": [part]}])
+    assert bound.prompt_bound_tokens == MODEL.context_tokens
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, "image"),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA"}}, "audio"),
+        ({"type": "file", "file": {"file_id": "f"}}, "file"),
+    ],
+)
+def test_content_that_the_model_can_t_take_is_refused_and_never_dropped(part: dict[str, Any], kind: str):
+    messages = [{"role": "system", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "Hi"}, part]}]
+    with pytest.raises(InvalidRequest, match=f"takes no {kind} input") as refused:
+        ask(messages, TEXT_ONLY)
+    assert refused.value.param == "messages[1].content[1]"
+
+
+@pytest.mark.parametrize(
+    ("caps", "param"),
+    [
+        ({"max_tokens": 16_385}, "max_tokens"),
+        ({"max_completion_tokens": 16_385}, "max_completion_tokens"),
+        ({"max_tokens": 16_385, "max_completion_tokens": 5}, "max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 2**31}, "max_completion_tokens"),
+    ],
+)
+def test_a_cap_beyond_the_model_s_is_refused_and_named(caps: dict[str, int], param: str):
+    with pytest.raises(InvalidRequest) as refused:
+        ask("Hi", **caps)
+    assert (refused.value.param, refused.value.code) == (param, "invalid_value")
+    assert "16384" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("caps", "cap"),
+    [
+        ({}, None),
+        ({"max_tokens": 16_384}, 16_384),
+        ({"max_completion_tokens": 1}, 1),
+        ({"max_tokens": 50, "max_completion_tokens": 40}, 50),
+        ({"max_tokens": None}, None),
+    ],
+)
+def test_the_client_s_cap_is_the_cap(caps: dict[str, Any], cap: int | None):
+    assert ask("Hi", **caps)[1].cap_tokens == cap
+
+
+# our own count
+
+
+@hypothesis_settings(max_examples=30)
+@given(TEXT, st.lists(TEXT, max_size=4))
+def test_our_own_count_is_tiktoken_s_and_within_the_bound(o200k: tiktoken.Encoding, text: str, said: list[str]):
+    request, bound = ask(
+        [{"role": "system", "content": text}, {"role": "user", "content": [{"type": "text", "text": text}]}]
+    )
+    usage = count_answer(said, request, bound)
+    assert usage.completion_tokens == len(o200k.encode_ordinary("".join(said)))
+    assert 2 * len(o200k.encode_ordinary(text)) <= usage.prompt_tokens <= bound.prompt_bound_tokens
+
+
+def test_our_own_count_sees_tools_and_their_calls(o200k: tiktoken.Encoding):
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Paris"}'}}
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    plain = count_answer([], *ask(messages[:1]))
+    with_call = count_answer([], *ask(messages))
+    assert with_call.prompt_tokens >= plain.prompt_tokens + len(o200k.encode_ordinary('weather{"city":"Paris"}'))
+    tools = [{"type": "function", "function": {"name": "weather", "description": "Tells the weather of a city"}}]
+    assert count_answer([], *ask(messages[:1], tools=tools)).prompt_tokens > plain.prompt_tokens
+
+
+def test_nothing_said_is_nothing_counted():
+    assert count_answer([], *ask("")) == Usage(4, 0)
