@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -140,8 +141,7 @@ def gateways(
         return running[engine]
 
     yield find
-    for gateway in running.values():
-        gateway.stop()
+    gevent.joinall([gevent.spawn(gateway.stop) for gateway in running.values()], raise_error=True)
     redis.close()
 
 
@@ -167,5 +167,4 @@ def start_gateway(databases: services.Databases, tmp_path: Path) -> Iterator[Cal
         return started[-1]
 
     yield start
-    for gateway in started:
-        gateway.stop()
+    gevent.joinall([gevent.spawn(gateway.stop) for gateway in started], raise_error=True)
