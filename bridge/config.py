@@ -36,7 +36,6 @@ class Settings:
     signup: str = ""
     signup_credit: str = "0"
     signup_code: str = ""
-    metrics_token: str = ""
     log_level: str = "info"
 
     default_rpm: int = 0
