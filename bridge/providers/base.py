@@ -38,7 +38,9 @@ class Blame(enum.Enum):
 
 class AttemptFailed(Exception):
     """One attempt failed. `reason` is ours, short, and safe to show to the operator; for Blame.REQUEST `message`,
-    `param` and `code` are what the client is told."""
+    `param` and `code` are what the client is told. `frames` are the sound ones of a stream's last read."""
+
+    frames = b""
 
     def __init__(
         self,

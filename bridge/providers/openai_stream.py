@@ -125,14 +125,18 @@ class OpenAIReader:
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
-        frames = []
+        frames: list[bytes] = []
         for event in self._splitter.feed(data):
             if event == b"[DONE]":
                 self.finished = True
                 continue
             if self.finished:
                 break
-            frame = self._read(event)
+            try:
+                frame = self._read(event)
+            except AttemptFailed as failure:
+                failure.frames = b"".join(frames)
+                raise
             if frame:
                 frames.append(frame)
         return b"".join(frames)

@@ -16,6 +16,7 @@ from bridge.providers.base import AttemptFailed, Blame, Outgoing
 from bridge.providers.openai import OpenAICompatible
 
 LABEL = "[sandbox]"
+MAX_SAMPLE_DEPTH = 8
 SLOW_SECONDS = 0.25
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _PIECE = re.compile(r"\S+\s*")
@@ -163,34 +164,39 @@ def _demanded_tool(body: dict[str, Any]) -> dict[str, Any] | None:
     if choice == "required" and functions:
         return functions[0]
     if isinstance(choice, dict):
-        name = (choice.get("function") or {}).get("name")
+        named = choice.get("function")
+        name = named.get("name") if isinstance(named, dict) else None
         return next((function for function in functions if function["name"] == name), None)
     return None
 
 
-def sample(schema: dict[str, Any], depth: int = 0) -> Any:
-    """The plainest value that fits a JSON schema, or nearly: enough to rehearse with."""
-    if "enum" in schema and schema["enum"]:
+def sample(schema: Any, depth: int = 0) -> Any:
+    """The plainest value that fits a JSON schema, or nearly: enough to rehearse with. The schema may be anything."""
+    if not isinstance(schema, dict) or depth > MAX_SAMPLE_DEPTH:
+        return {}
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
         return schema["enum"][0]
     if "const" in schema:
         return schema["const"]
     for key in ("anyOf", "oneOf", "allOf"):
-        if schema.get(key):
+        if isinstance(schema.get(key), list) and schema[key]:
             return sample(schema[key][0], depth + 1)
     kind = schema.get("type", "object" if "properties" in schema else "string")
     kind = kind[0] if isinstance(kind, list) and kind else kind
     if kind == "object":
-        if depth > 8:
-            return {}
-        return {name: sample(inner, depth + 1) for name, inner in (schema.get("properties") or {}).items()}
+        properties = schema.get("properties")
+        found = properties.items() if isinstance(properties, dict) else ()
+        return {name: sample(inner, depth + 1) for name, inner in found}
     if kind == "array":
-        return [sample(schema.get("items") or {}, depth + 1)] if depth <= 8 else []
-    return {"integer": 1, "number": 1.0, "boolean": True, "null": None}.get(kind, "sandbox")
+        return [sample(schema.get("items") or {}, depth + 1)]
+    plain = {"integer": 1, "number": 1.0, "boolean": True, "null": None}
+    return plain.get(kind, "sandbox") if isinstance(kind, str) else "sandbox"
 
 
 def _text_of(content: Any) -> str:
     if isinstance(content, list):
-        return " ".join(part.get("text", "") for part in content if isinstance(part, dict))
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return " ".join(text for text in texts if isinstance(text, str))
     return content or ""
 
 

@@ -142,7 +142,12 @@ class Stream:
             now = time.monotonic()
             if data:
                 received += len(data)
-                frames = reader.feed(data)
+                try:
+                    frames = reader.feed(data)
+                except AttemptFailed as failure:
+                    if self._delivered and failure.frames:  # they are charged, so they are delivered
+                        yield failure.frames
+                    raise
                 if frames:
                     moved_at = now
                     if relay.first_content_at is None and reader.started:

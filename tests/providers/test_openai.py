@@ -293,6 +293,13 @@ def test_an_error_or_rubbish_in_a_stream_fails_the_attempt(event: bytes):
     assert failed.value.blame is Blame.UPSTREAM
 
 
+def test_what_came_soundly_before_an_error_in_the_same_read_is_not_lost():
+    with pytest.raises(AttemptFailed) as failed:
+        read(stream(*HELLO[:3], done=False) + b'data: {"error":{"message":"overloaded"}}\n\n')
+    frames = failed.value.frames.split(b"\n\n")[:-1]
+    assert [json.loads(frame[6:])["choices"] for frame in frames] == [one["choices"] for one in HELLO[:3]]
+
+
 SCRAPS = st.sampled_from(
     [json.dumps(one).encode() for one in (*HELLO, USAGE)]
     + [
