@@ -31,9 +31,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     api = Flask("bridge.v1", static_folder=None, template_folder=None)
     configure(api, settings)
-    app.extensions["bridge_services"] = v1.register(api, settings, limiter.storage)
+    services = app.extensions["bridge_services"] = v1.register(api, settings, limiter.storage)
     app.extensions["bridge_api"] = api
-    app.wsgi_app = v1.dispatch(app.wsgi_app, api)  # type: ignore[assignment, method-assign]
+    app.wsgi_app = v1.dispatch(app.wsgi_app, api, services)  # type: ignore[assignment, method-assign]
     if settings.trust_proxy:
         hops = settings.trust_proxy
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]

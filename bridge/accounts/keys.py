@@ -73,6 +73,16 @@ forget_callers = _cache.clear
 versions.on_change(TOPIC, forget_callers)
 
 
+def recall_caller(secret: str) -> Caller | None:
+    """Who calls with this secret, if memory knows and what it knows still counts; else None: ask `find_caller`."""
+    if not versions.is_fresh():
+        return None
+    found = _cache.callers.get(digest(secret))
+    if found is None or time.monotonic() >= found[1] or _has_expired(found[0]):
+        return None
+    return found[0]
+
+
 def find_caller(secret: str) -> Caller:
     """Who calls with this secret. Raises InvalidApiKey. A suspended account's caller is found: the door refuses it."""
     if not versions.is_fresh():

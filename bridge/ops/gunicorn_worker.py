@@ -27,6 +27,8 @@ class Response(wsgi.Response):
     """An answer whose head goes out with the first bytes of its body."""
 
     slow_client_seconds = 60.0
+    headers_sent: bool
+    sock: Any
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

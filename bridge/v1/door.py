@@ -11,7 +11,6 @@ import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from bridge.accounts.keys import find_caller
 from bridge.errors import (
     AccountSuspended,
     AddressNotAllowed,
@@ -37,8 +36,8 @@ def guard(services: Services, view: View) -> View:
     """The view behind the door. It gets a Visit; what it raises becomes an answer, and nothing it took stays taken."""
 
     @functools.wraps(view)
-    def guarded(**arguments: Any) -> Response:
-        visit = Visit.open(services, request.environ)
+    def guarded(environ: dict[str, Any], **arguments: Any) -> Response:
+        visit = Visit.open(services, environ)
         try:
             _refuse_excess(visit)
             _refuse_size(visit)
@@ -53,7 +52,7 @@ def guard(services: Services, view: View) -> View:
             return visit.refuse(ServiceUnavailable("The database can't be reached. You were not charged."))
         except Exception:
             visit.leave()
-            log.exception("unexpected", request_id=visit.request_id, path=request.path)
+            log.exception("unexpected", request_id=visit.request_id, path=environ["PATH_INFO"])
             return visit.refuse(ServiceUnavailable("Something broke on our side. You were not charged."))
 
     return guarded
@@ -74,7 +73,7 @@ def _find_caller(visit: Visit) -> None:
     scheme, _, secret = visit.header("HTTP_AUTHORIZATION").partition(" ")
     if not secret or scheme.lower() != "bearer":
         raise InvalidApiKey("No API key was given. Send it as: Authorization: Bearer sk-…")
-    caller = find_caller(secret.strip())
+    caller = visit.services.find_caller(secret.strip())
     visit.caller = caller
     if caller.account_status != "active":
         raise AccountSuspended("This account is suspended. Write to the operator of this gateway.")
@@ -101,14 +100,16 @@ def read_body(visit: Visit) -> bytes:
     visit.services.body_bytes += visit.body_bytes
     if visit.services.body_bytes > settings.max_bodies_in_memory_bytes:
         raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
-    late = InvalidRequest(
-        f"The body did not arrive within {settings.body_timeout_seconds:g} seconds.", code="invalid_json"
-    )
+    data = None
     try:
-        with gevent.Timeout(settings.body_timeout_seconds, late):
+        with gevent.Timeout(settings.body_timeout_seconds, False):
             data = environ["wsgi.input"].read(settings.max_body_bytes + 1 if length is None else length)
     except OSError:
         raise InvalidRequest("The body ended early.", code="invalid_json") from None
+    if data is None:
+        raise InvalidRequest(
+            f"The body did not arrive within {settings.body_timeout_seconds:g} seconds.", code="invalid_json"
+        )
     if len(data) > settings.max_body_bytes:
         raise RequestTooLarge(f"The body is larger than {settings.max_body_bytes} bytes.")
     if length is not None and len(data) < length:

@@ -84,6 +84,17 @@ class Relay:
         self.settled = False
         self.charge_nanos = 0
         self.first_content_at: float | None = None
+        self._record = Settlement(
+            request_id=visit.request_id,
+            created_at=self.created_at,
+            model_asked=plan.request.model,
+            model_id=plan.model.id,
+            stream=bool(plan.request.stream),
+            price_id=plan.price.id,
+            input_nanos_per_mtok=plan.price.input_nanos_per_mtok,
+            cached_nanos_per_mtok=plan.price.cached_nanos_per_mtok,
+            output_nanos_per_mtok=plan.price.output_nanos_per_mtok,
+        )
 
     # the money
 
@@ -109,7 +120,7 @@ class Relay:
             deadline_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds,
             budget_nanos=caller.budget_nanos,
             budget_start=None if caller.budget_nanos is None else period_start(caller.budget_period, self.created_at),
-            details=msgspec.json.encode(self._settlement()).decode(),
+            details=msgspec.json.encode(self._record).decode(),
         )
         result = self.services.writer.place_hold(order)
         if result.refused:
@@ -121,15 +132,25 @@ class Relay:
                 self.cap_tokens = max(least, min(cap, affordable))
                 self.clamped.append(f"max_tokens={self.cap_tokens}")
 
-    def settle(self, outcome: str, usage: Usage | None, *, source: str, status: int, **more: Any) -> None:
+    def settle(
+        self,
+        outcome: str,
+        usage: Usage | None,
+        *,
+        source: str,
+        status: int,
+        finish_reason: str | None = None,
+        error_code: str | None = None,
+    ) -> None:
         """End the hold, durably: a charge for this usage, or nothing for None. Only the first call counts.
 
         Where the database is away, the hold stays for the sweeper, and the answer goes out: the loss is ours."""
         if self.settled:
             return
         self.settled = True
-        settlement = self._settlement(**more)
+        settlement = self._describe_course()
         settlement.outcome, settlement.status = outcome, status
+        settlement.finish_reason, settlement.error_code = finish_reason, error_code
         if usage is not None:
             settlement.state, settlement.tokens_source = "captured", source
             settlement.prompt_tokens, settlement.cached_tokens = usage.prompt_tokens, usage.cached_tokens
@@ -148,30 +169,19 @@ class Relay:
         self.visit.leave(used)
         log_request(self.visit.request_id, settlement, self.caller, self.charge_nanos, len(self.attempts))
 
-    def _settlement(self, **more: Any) -> Settlement:
-        plan, now = self.plan, time.monotonic()
-        last = self.attempts[-1] if self.attempts else None
-        adapted = {"dropped": self.dropped, "clamped": self.clamped}
-        first = self.first_content_at
-        return Settlement(
-            request_id=self.visit.request_id,
-            created_at=self.created_at,
-            model_asked=plan.request.model,
-            model_id=plan.model.id,
-            upstream_id=last.upstream_id if last else None,
-            channel_name=last.channel if last else None,
-            stream=bool(plan.request.stream),
-            price_id=plan.price.id,
-            input_nanos_per_mtok=plan.price.input_nanos_per_mtok,
-            cached_nanos_per_mtok=plan.price.cached_nanos_per_mtok,
-            output_nanos_per_mtok=plan.price.output_nanos_per_mtok,
-            output_cap_tokens=self.cap_tokens or 0,
-            attempts=msgspec.json.encode(self.attempts).decode(),
-            adapted=msgspec.json.encode(adapted).decode() if self.dropped or self.clamped else None,
-            first_content_ms=None if first is None else round((first - self.visit.started) * 1000),
-            total_ms=round((now - self.visit.started) * 1000),
-            **more,
-        )
+    def _describe_course(self) -> Settlement:
+        """The settlement, with what has become of the request by now."""
+        record = self._record
+        if self.attempts:
+            record.channel_name, record.upstream_id = self.attempts[-1].channel, self.attempts[-1].upstream_id
+            record.attempts = msgspec.json.encode(self.attempts).decode()
+        if self.dropped or self.clamped:
+            record.adapted = msgspec.json.encode({"dropped": self.dropped, "clamped": self.clamped}).decode()
+        if self.first_content_at is not None:
+            record.first_content_ms = round((self.first_content_at - self.visit.started) * 1000)
+        record.output_cap_tokens = self.cap_tokens or 0
+        record.total_ms = round((time.monotonic() - self.visit.started) * 1000)
+        return record
 
     def count_delivered(self, text: list[str]) -> Usage:
         """Our own count of the prompt and of what was said."""
@@ -314,13 +324,13 @@ def _ask(relay: Relay, route: Route) -> Any:
     provider, settings = PROVIDERS[route.provider], relay.services.settings
     outgoing, timeouts = relay.write(route), relay.timeouts()
     answer = None
-    late = AttemptFailed(Blame.UPSTREAM, "no whole answer before the deadline")
     try:
-        with gevent.Timeout(max(0.001, relay.time_left()), late):
+        with gevent.Timeout(max(0.001, relay.time_left()), False):
             answer = relay.services.upstream(route).send(outgoing, timeouts=timeouts)
             if answer.status != 200:
                 raise read_failure(provider, answer, timeouts)
             return provider.read_answer(answer.read_all(settings.max_answer_bytes, timeouts.idle_seconds))
+        raise AttemptFailed(Blame.UPSTREAM, "no whole answer before the deadline")
     finally:
         if answer is not None:
             answer.close()

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask
 
 from bridge import versions
-from bridge.accounts.keys import note_use
+from bridge.accounts.keys import Caller, find_caller, note_use, recall_caller
 from bridge.catalogue.health import Health
 from bridge.catalogue.routing import Catalogue, Route, load_catalogue
 from bridge.catalogue.upstreams import open_channel
@@ -36,14 +36,23 @@ class Services:
         self._catalogue_number = -1
         self._upstreams: dict[tuple[int, str | None, str | None], Any] = {}
 
+    def find_caller(self, secret: str) -> Caller:
+        """Who calls, from memory if it is there. Raises InvalidApiKey."""
+        caller = recall_caller(secret)
+        if caller is None:
+            with self.app.app_context():
+                caller = find_caller(secret)
+        return caller
+
     @property
     def catalogue(self) -> Catalogue:
-        """The snapshot in force, read anew when its number has changed. Needs an app context."""
-        if not versions.is_fresh():
-            versions.ensure_fresh(db.engine)
-        number = versions.number(TOPIC)
-        if self._catalogue is None or number != self._catalogue_number:
-            self._catalogue, self._catalogue_number = load_catalogue(), number
+        """The snapshot in force, read anew when its number has changed."""
+        if self._catalogue is None or not versions.is_fresh() or versions.number(TOPIC) != self._catalogue_number:
+            with self.app.app_context():
+                versions.ensure_fresh(db.engine)
+                number = versions.number(TOPIC)
+                if self._catalogue is None or number != self._catalogue_number:
+                    self._catalogue, self._catalogue_number = load_catalogue(), number
         return self._catalogue
 
     def upstream(self, route: Route) -> Any:

@@ -29,7 +29,7 @@ class ReadyResponse(Response):
     both once more, at a fifth of what a request costs."""
 
     def __init__(self, body: Iterable[bytes], status: int, headers: list[tuple[str, str]]):
-        self.response = body  # type: ignore[assignment]
+        self.response = body
         self.ready_status = f"{status} {HTTP_STATUS_CODES.get(status, 'UNKNOWN')}"
         self.ready_headers = headers
 
