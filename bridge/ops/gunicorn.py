@@ -52,6 +52,7 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 preload_app = True
 keepalive = 95  # longer than a router keeps its connections, or it would use one that has just closed
 graceful_timeout = round(gateway.drain_seconds) + GRACE_BEYOND_DRAIN_SECONDS
+sendfile = False  # a file, too, goes out behind its head: see gunicorn_worker.Response
 control_socket_disable = True
 forwarded_allow_ips = ""  # TRUST_PROXY decides what is believed
 logconfig_dict = {
