@@ -10,7 +10,11 @@ from bridge.providers.openai_stream import RUBBISH, OpenAIReader, UsageStruct
 
 MAX_TOKENS_COUNTED = 2**31
 # What would choose a model, a host, a price or stored state at an upstream that knows these fields.
-NEVER_FORWARDED = ("models", "provider", "route", "plugins", "transforms", "background")
+NEVER_FORWARDED: tuple[str, ...] = ("models", "provider", "route", "plugins", "transforms", "background")
+NEVER_FORWARDED += ("preset", "fallbacks", "api_base", "base_url", "api_key")
+# What would make it write or read more than the hold pays for: some servers put these before the cap that we send.
+NEVER_FORWARDED += ("n_predict", "num_predict", "max_new_tokens", "max_output_tokens", "max_gen_tokens", "max_length")
+NEVER_FORWARDED += ("best_of", "chat_template")
 
 
 class OpenAICompatible:
@@ -25,7 +29,7 @@ class OpenAICompatible:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     def cap_field(self, upstream_id: str) -> str:
-        """The name of the output cap for this model, where the client gave none."""
+        """The name of the output cap for this model."""
         return "max_tokens"
 
     def write_chat(self, body: dict[str, Any], upstream_id: str, output_cap: int | None) -> Outgoing:
@@ -42,6 +46,9 @@ class OpenAICompatible:
             for field in ("max_tokens", "max_completion_tokens"):
                 out.pop(field, None)
             out[self.cap_field(upstream_id)] = output_cap
+        elif out.get("max_completion_tokens") and not out.get("max_tokens"):
+            # servers of the same dialect may know only the older name, and then write without an end
+            out[self.cap_field(upstream_id)] = out.pop("max_completion_tokens")
         if out.get("stream"):
             options = out.get("stream_options") or {}
             out["stream_options"] = {**options, "include_usage": True}
@@ -125,4 +132,5 @@ class OpenAI(OpenAICompatible):
 
     def cap_field(self, upstream_id: str) -> str:
         """The thinking models refuse `max_tokens`; servers of the same dialect may know no other name."""
-        return "max_completion_tokens" if upstream_id.startswith(("o1", "o3", "o4", "gpt-5")) else "max_tokens"
+        thinks = upstream_id.removeprefix("ft:").startswith(("o1", "o3", "o4", "gpt-5"))
+        return "max_completion_tokens" if thinks else "max_tokens"

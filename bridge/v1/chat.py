@@ -21,6 +21,7 @@ from bridge.v1.stream import answer_stream
 from bridge.v1.visit import Visit
 
 FREE_SERVICE_TIERS = (None, "auto", "default")
+CLIENT_TOOLS = ("function", "custom")  # which the client runs; a provider bills for those that it runs itself
 
 
 def create_chat_completion(visit: Visit) -> Response:
@@ -76,6 +77,9 @@ def _refuse_unpriced(request: ChatRequest) -> None:
         found = ("web_search_options", "Web search is not offered.")
     elif "audio" in (request.modalities or ()) or request.audio is not None:
         found = ("modalities" if request.modalities else "audio", "Audio output is not offered.")
+    for place, tool in enumerate(request.tools or ()):
+        if tool.type not in CLIENT_TOOLS:
+            found = (f"tools[{place}].type", f"Only {' and '.join(CLIENT_TOOLS)} are offered.")
     if found:
         raise InvalidRequest(f"{found[0]}: {found[1]}", param=found[0], code="unsupported_parameter")
 

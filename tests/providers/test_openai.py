@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from bridge.providers.base import AttemptFailed, Blame, Usage
-from bridge.providers.openai import OpenAI
+from bridge.providers.openai import NEVER_FORWARDED, OpenAI
 from bridge.providers.openai_stream import OpenAIReader
 
 OURS, PUBLIC = "chatcmpl-0123456789abcdef", "public-name"
@@ -449,7 +449,7 @@ def test_a_request_passes_untouched_but_for_the_model_name():
     assert BODY["model"] == "public"
 
 
-@pytest.mark.parametrize("field", ["models", "provider", "route", "plugins", "transforms", "background"])
+@pytest.mark.parametrize("field", NEVER_FORWARDED)
 def test_what_would_choose_a_model_a_host_or_a_price_is_dropped_and_named(field: str):
     out, dropped = write({**BODY, field: ["x"]})
     assert (field in out, dropped) == (False, (field,))
@@ -471,11 +471,27 @@ def test_a_cap_is_always_sent_in_the_name_that_the_model_knows(upstream_id: str,
     assert {name: value for name, value in out.items() if "tokens" in name} == {field: 700}
 
 
-@pytest.mark.parametrize(
-    "own", [{"max_tokens": 5}, {"max_completion_tokens": 5}, {"max_tokens": 5, "max_completion_tokens": 6}]
-)
+@pytest.mark.parametrize("own", [{"max_tokens": 5}, {"max_tokens": 5, "max_completion_tokens": 6}])
 def test_a_client_s_own_cap_is_sent_as_it_is(own: dict[str, int]):
     assert write({**BODY, **own})[0] == {**BODY, **own, "model": "theirs"}
+
+
+@pytest.mark.parametrize(
+    ("upstream_id", "field"),
+    [("theirs", "max_tokens"), ("o4-mini", "max_completion_tokens"), ("ft:o4-mini:us", "max_completion_tokens")],
+)
+@pytest.mark.parametrize("other", [{}, {"max_tokens": None}])
+def test_a_server_that_knows_only_the_older_name_of_the_cap_is_told_it(
+    upstream_id: str, field: str, other: dict[str, None]
+):
+    out, dropped = write({**BODY, "max_completion_tokens": 5, **other}, upstream_id)
+    assert ({name: value for name, value in out.items() if "tokens" in name and value}, dropped) == ({field: 5}, ())
+
+
+@pytest.mark.parametrize("field", ["n_predict", "num_predict", "max_output_tokens", "best_of"])
+def test_nothing_beside_the_cap_raises_what_an_upstream_writes(field: str):
+    out, dropped = write({**BODY, "max_tokens": 5, field: 100_000})
+    assert (out, dropped) == ({**BODY, "max_tokens": 5, "model": "theirs"}, (field,))
 
 
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_obfuscation": False}])
