@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from gevent import get_hub
 
 from bridge.catalogue.routing import ServedModel
@@ -21,16 +22,19 @@ TEMPLATE_TOKENS = 16
 TOOLS_TOKENS = 700
 BYTES_PER_TOKEN = 3  # deliberately low, so that an estimate counts too much
 TOKENS_PER_MESSAGE = 4
+PIECE_CHARACTERS = 20_000  # the tokenizer takes long, or breaks, over very long runs of one character
 KINDS: dict[Any, str] = {ImagePart: "image", AudioPart: "audio", FilePart: "file"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Measure:
-    """What a request can cost at the most, in tokens. `cap_tokens` is per choice; None where the client gave none."""
+    """What a request can cost at the most, in tokens. `cap_tokens` is per choice; None where the client gave none.
+    `predicted_tokens` are billed as output beside it: what of a prediction the model rejects."""
 
     prompt_bound_tokens: int
     reserved_tokens: int
     cap_tokens: int | None
+    predicted_tokens: int = 0
 
 
 def measure(request: ChatRequest, model: ServedModel, body_bytes: int) -> Measure:
@@ -50,7 +54,8 @@ def measure(request: ChatRequest, model: ServedModel, body_bytes: int) -> Measur
     for place, part in _media(request.messages):
         bound += _media_bound(place, part, model)
     reserved = min(bound // BYTES_PER_TOKEN, window) + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
-    return Measure(min(bound, window), reserved, cap)
+    predicted = 0 if request.prediction is None else len(msgspec.json.encode(request.prediction))
+    return Measure(min(bound, window), reserved, cap, min(predicted, window))
 
 
 def _media(messages: list[Message]) -> Iterator[tuple[str, Any]]:
@@ -101,8 +106,11 @@ def _count_both(prompt: list[str], completion: str) -> tuple[int, int]:
 
 
 def _count(text: str) -> int:
-    """Tokens of OpenAI's o200k vocabulary, which ships with us: nothing is fetched."""
+    """Tokens of OpenAI's o200k vocabulary, which ships with us: nothing is fetched. Counted in pieces, of which each
+    may add one."""
     os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARY))
     import tiktoken  # loading it takes a second; most processes never count
 
-    return len(tiktoken.get_encoding("o200k_base").encode_ordinary(text))
+    encoding = tiktoken.get_encoding("o200k_base")
+    pieces = (text[start : start + PIECE_CHARACTERS] for start in range(0, len(text), PIECE_CHARACTERS))
+    return sum(len(encoding.encode_ordinary(piece)) for piece in pieces)

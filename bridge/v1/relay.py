@@ -102,9 +102,10 @@ class Relay:
         """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, ServiceUnavailable."""
         plan, caller, settings = self.plan, self.caller, self.services.settings
         prompt, choices = plan.measure.prompt_bound_tokens, plan.request.choices
+        predicted = plan.measure.predicted_tokens
         cap = self.cap_tokens or plan.model.default_output_tokens
         least = self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
-        amount = plan.price.worst_cost(prompt, cap * choices)
+        amount = plan.price.worst_cost(prompt, cap * choices + predicted)
         if plan.max_cost_nanos is not None and amount > plan.max_cost_nanos:
             raise InsufficientBalance(
                 f"This answer can cost ${format_dollars(amount, 2)}, and x-bridge-max-cost allows "
@@ -115,7 +116,7 @@ class Relay:
             account_id=caller.account_id,
             key_id=caller.key_id,
             amount_nanos=amount,
-            least_nanos=plan.price.worst_cost(prompt, least * choices),
+            least_nanos=plan.price.worst_cost(prompt, least * choices + predicted),
             created_at=self.created_at,
             deadline_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds,
             budget_nanos=caller.budget_nanos,
@@ -128,8 +129,8 @@ class Relay:
         if self.cap_tokens is None:
             self.cap_tokens = cap
             if result.held_nanos < amount:
-                affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt) // choices
-                self.cap_tokens = max(least, min(cap, affordable))
+                affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt) - predicted
+                self.cap_tokens = max(least, min(cap, affordable // choices))
                 self.clamped.append(f"max_tokens={self.cap_tokens}")
 
     def settle(
