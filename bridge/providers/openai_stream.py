@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame, Usage
-from bridge.providers.sse import EventSplitter
+from bridge.providers.sse import EventSplitter, data_of
 
 CHUNK = "chat.completion.chunk"
 RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -99,6 +99,7 @@ class OpenAIReader:
         "_provider",
         "_replacements",
         "_splitter",
+        "_template",
         "_their_id",
         "_their_model",
         "finish_reason",
@@ -117,6 +118,7 @@ class OpenAIReader:
         self._their_id: str | None = None
         self._their_model: str | None = None
         self._replacements: tuple[tuple[bytes, bytes], ...] | None = None
+        self._template: _Template | None = None
         self.started = False
         self.finished = False
         self.finish_reason: str | None = None
@@ -126,19 +128,28 @@ class OpenAIReader:
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
         frames: list[bytes] = []
-        for event in self._splitter.feed(data):
-            if event == b"[DONE]":
-                self.finished = True
-                continue
+        for block in self._splitter.feed_blocks(data):
             if self.finished:
                 break
-            try:
-                frame = self._read(event)
-            except AttemptFailed as failure:
-                failure.frames = b"".join(frames)
-                raise
-            if frame:
-                frames.append(frame)
+            template = self._template
+            if template and block.startswith(template.before) and block.endswith(template.after):
+                value = block[template.start : len(block) - template.rest]
+                try:
+                    self.text.append(_decode_text(value))
+                except RUBBISH:
+                    pass  # not one text after all
+                else:
+                    frames += (template.our_before, value, template.our_after)
+                    continue
+            event = data_of(block)
+            if event == b"[DONE]":
+                self.finished = True
+            elif event:
+                try:
+                    frames.append(self._read(event))
+                except AttemptFailed as failure:
+                    failure.frames = b"".join(frames)
+                    raise
         return b"".join(frames)
 
     def _read(self, event: bytes) -> bytes:
@@ -157,8 +168,11 @@ class OpenAIReader:
                 self._note(choice.delta)
             if choice.finish_reason:
                 self.finish_reason = choice.finish_reason
-        frame = self._rewrite(event, chunk) if type(chunk) is _SoundChunk else self._write_anew(event)
-        return b"data: " + frame + b"\n\n"
+        if type(chunk) is not _SoundChunk:
+            return b"data: " + self._write_anew(event) + b"\n\n"
+        frame = b"data: " + self._rewrite(event, chunk) + b"\n\n"
+        self._template = _find_template(event, frame, chunk)
+        return frame
 
     def _note(self, delta: _Delta) -> None:
         said = [delta.content, delta.reasoning_content or delta.reasoning, delta.refusal]
@@ -222,6 +236,48 @@ class OpenAIReader:
         if self._include_usage:
             body["usage"] = None
         return msgspec.json.encode(body)
+
+
+class _Template(msgspec.Struct, frozen=True):
+    """A chunk around its one text. Most chunks of a stream differ from the last in nothing else: if what stands around
+    it is the same to the byte, and it is one JSON text, the chunk is as sound as that one, and goes on the same way."""
+
+    before: bytes  # up to the text's opening quote, and that
+    after: bytes  # its closing quote, and on
+    our_before: bytes  # without the quotes
+    our_after: bytes
+    start: int
+    rest: int
+
+
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+def _find_template(event: bytes, frame: bytes, chunk: _SoundChunk) -> _Template | None:
+    """What the next chunks may have in common with this one; None if it isn't of the plain kind."""
+    if len(chunk.choices) != 1 or chunk.usage is not None or chunk.choices[0].finish_reason:
+        return None
+    delta = chunk.choices[0].delta
+    calls = delta.tool_calls or ()
+    said = [(b'"content":', delta.content), (b'"reasoning_content":', delta.reasoning_content)]
+    said += [(b'"arguments":', call.function.arguments) for call in calls if call.function]
+    texts = [(name, text) for name, text in said if text]
+    if len(texts) != 1 or delta.refusal or delta.reasoning or delta.function_call or len(calls) > 1:
+        return None
+    if any(call.function and call.function.name for call in calls):
+        return None
+    name, text = texts[0]
+    value = msgspec.json.encode(text)
+    if (
+        event.count(name + value) != 1
+        or frame.count(name + value) != 1
+        or b'"usage"' in event.replace(b'"usage":null', b"")
+    ):
+        return None
+    before, _, after = (b"data: " + event).partition(name + value)
+    our_before, _, our_after = frame.partition(name + value)
+    before, after = before + name + b'"', b'"' + after
+    return _Template(before, after, our_before + name, our_after, len(before) - 1, len(after) - 1)
 
 
 def _decode(event: bytes) -> _Chunk:

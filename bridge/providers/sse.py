@@ -16,6 +16,10 @@ class EventSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of all events that these bytes complete. Raises AttemptFailed for an event beyond the limit."""
+        return [event for block in self.feed_blocks(data) if (event := data_of(block))]
+
+    def feed_blocks(self, data: bytes) -> list[bytes]:
+        """The same events, as the blocks of lines that they are: `data_of` reads one."""
         if self._ends_in_cr or b"\r" in data:
             data = self._with_lf_alone(data)
         if self._rest:
@@ -23,9 +27,7 @@ class EventSplitter:
         whole, separator, self._rest = data.rpartition(b"\n\n")
         if len(self._rest) > self._max_bytes:
             raise AttemptFailed(Blame.UPSTREAM, "an event is larger than the limit")
-        if not separator:
-            return []
-        return [event for block in whole.split(b"\n\n") if (event := _data_of(block))]
+        return whole.split(b"\n\n") if separator else []
 
     def _with_lf_alone(self, data: bytes) -> bytes:
         """CRLF and CR become LF. A CR at the end counts at once; an LF that follows in the next read does not."""
@@ -37,7 +39,8 @@ class EventSplitter:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
-def _data_of(block: bytes) -> bytes:
+def data_of(block: bytes) -> bytes:
+    """The data of one event, or b"" for a comment and the like."""
     if block.startswith(b"data:") and b"\n" not in block:  # nearly always
         return block[5:].strip()
     # one LF may lead: of three in a row, the first two ended the event before
