@@ -8,6 +8,7 @@ from flask import Response
 
 from bridge.config import Settings
 from bridge.v1.answer_schemas import ANSWERS, Schema, array, dollars, nullable, obj, ref, text, whole
+from bridge.v1.chat import CLIENT_TOOLS, FREE_SERVICE_TIERS
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.visit import CORS, JSON
 
@@ -71,7 +72,7 @@ FIELDS = {
 NOT_OFFERED = {"type": "null", "description": "Not offered, since it is billed apart: 400."}
 NARROWER: Schema = {
     "seed": nullable({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}),
-    "service_tier": {"enum": ["auto", "default", None], "description": "Others are billed apart and not offered: 400."},
+    "service_tier": {"enum": list(FREE_SERVICE_TIERS), "description": "Others are billed apart and not offered: 400."},
     "web_search_options": NOT_OFFERED,
     "audio": NOT_OFFERED,
     "modalities": nullable(
@@ -183,6 +184,7 @@ def _request_schemas() -> Schema:
     _, schemas = msgspec.json.schema_components([ChatRequest], ref_template="#/components/schemas/{name}")
     properties = schemas["ChatRequest"]["properties"]
     properties |= NARROWER
+    schemas["Tool"]["properties"]["type"] = {"enum": list(CLIENT_TOOLS), "description": "Others are billed apart: 400."}
     for field, description in FIELDS.items():
         properties[field]["description"] = description
     return schemas
