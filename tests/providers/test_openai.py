@@ -128,6 +128,18 @@ def test_our_names_are_in_every_chunk_whatever_the_upstream_leaves_out(theirs: l
         assert reader.finish_reason == "stop"
 
 
+def test_what_only_looks_like_the_upstream_s_name_is_left_alone():
+    other = {"provider": {"id": "chatcmpl-theirs", "model": "theirs-2026-01-01"}, **HELLO[1], "id": "b", "model": "c"}
+    chunks, _ = read(stream(HELLO[0], other))
+    accept(chunks)
+    assert chunks[1]["provider"] == other["provider"]
+    call = chunk({"tool_calls": [{"index": 0, "id": "", "function": {"arguments": "{}"}}]})
+    nameless = [dict(reversed({**one, "id": "", "model": ""}.items())) for one in (HELLO[0], call)]
+    chunks, _ = read(stream(*nameless))
+    accept(chunks)
+    assert chunks[1]["choices"] == call["choices"]
+
+
 def test_an_upstream_that_changes_its_spacing_still_gets_our_names():
     data = stream(HELLO[0]) + stream(HELLO[1], spaced=True) + stream(*HELLO[2:])
     data = data.replace(DONE, b"") + DONE
@@ -136,8 +148,9 @@ def test_an_upstream_that_changes_its_spacing_still_gets_our_names():
     assert len(chunks) == 4
 
 
-def test_an_event_over_several_data_lines_stays_one_frame():
-    pretty = json.dumps(HELLO[1], indent=1).replace("\n", "\ndata: ")
+@pytest.mark.parametrize("layout", [{"indent": 1}, {"separators": (",\n", ":")}])
+def test_an_event_over_several_data_lines_stays_one_frame(layout: dict[str, Any]):
+    pretty = json.dumps(HELLO[1], **layout).replace("\n", "\ndata: ")
     chunks, _ = read(stream(HELLO[0], done=False) + f"data: {pretty}\n\n".encode() + DONE)
     accept(chunks)
     assert chunks[1]["choices"][0]["delta"]["content"] == "Hello"
