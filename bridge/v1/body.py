@@ -32,8 +32,15 @@ def read_object(data: bytes) -> dict[str, Any]:
     colons = _count_colons(body)
     # a repeated key is lost in parsing, and its colon with it; only one spelt as an escape needs the slow way
     if data.count(b":") != colons or b"\\u003" in data:
-        json.loads(data, object_pairs_hook=_unique)
+        _refuse_repeated_keys(data)
     return body
+
+
+def _refuse_repeated_keys(data: bytes) -> None:
+    try:
+        json.loads(data, object_pairs_hook=_unique)
+    except RecursionError:  # what a repeated key hid may be deeper than this reader can follow
+        raise _too_deep() from None
 
 
 def _count_colons(body: dict[str, Any]) -> int:
@@ -44,7 +51,7 @@ def _count_colons(body: dict[str, Any]) -> int:
     while waiting:
         node, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            raise InvalidRequest(f"The body is nested more than {MAX_DEPTH} levels deep.", code="invalid_json")
+            raise _too_deep()
         if type(node) is dict:
             colons += len(node)
             for key in node:
@@ -63,6 +70,10 @@ def _count_colons(body: dict[str, Any]) -> int:
             elif kind is int and not LEAST_INTEGER <= value <= MOST_INTEGER:
                 raise InvalidRequest("The body holds an integer of more than 64 bits.", code="invalid_json")
     return colons
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"The body is nested more than {MAX_DEPTH} levels deep.", code="invalid_json")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:

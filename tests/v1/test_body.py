@@ -151,6 +151,12 @@ def test_a_hundred_thousand_levels_are_refused_not_followed():
     refuse(b'{"a":' * 100_000)
 
 
+def test_what_a_repeated_key_hides_may_be_as_deep_as_it_likes():
+    for depth in range(900, 1010):  # about where readers give up
+        refuse(b'{"a":' + b"[" * depth + b"]" * depth + b',"a":1}')
+        refuse(b'{"a":' + b'{"b":' * depth + b"1" + b"}" * depth + b',"a":1}')
+
+
 @pytest.mark.parametrize("digits", [str(2**63), str(-(2**63) - 1), str(2**64), "9" * 30, "9" * 400, "-" + "9" * 5000])
 @pytest.mark.parametrize("frame", ['{"seed":%s}', '{"a":[{"b":[%s]}]}'])
 def test_integers_are_within_64_bits(digits: str, frame: str):
