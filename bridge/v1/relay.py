@@ -309,13 +309,14 @@ def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]
             continue
         relay.end_attempt("200")
         relay.services.health.succeeded(route)
-        body = {
+        created = completion.body.get("created")
+        ours = {
             "id": relay.answer_id,
             "object": "chat.completion",
-            "created": completion.body.get("created") or int(relay.created_at.timestamp()),
-            **completion.body,
+            "created": created if type(created) is int else int(relay.created_at.timestamp()),
+            "model": relay.plan.request.model,
         }
-        body["id"], body["model"] = relay.answer_id, relay.plan.request.model
+        body = {**ours, **completion.body, **ours}  # twice: first in order, and ours whatever the upstream says
         usage = completion.usage or relay.count_delivered(completion.text)
         return usage, body, completion.finish_reason, "provider" if completion.usage else "estimate"
     raise relay.all_failed()

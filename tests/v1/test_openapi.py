@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.openapi import build
+from tests.upstream import whole
 
 DOCUMENT = build("http://127.0.0.1:8000/v1")
 # Names that a fuzz would never guess: answers, what can go wrong, and a model of the page.
@@ -44,9 +45,14 @@ schema = describe_api()
 
 
 @pytest.fixture(scope="module")
-def ask(gateways):
+def gateway(gateways):
+    """The shared gateway on SQLite: a description is the same on both databases."""
+    return gateways("sqlite")
+
+
+@pytest.fixture(scope="module")
+def ask(gateway):
     """`ask(case)` sends it with a key that can pay and has no limits, and checks the answer against the document."""
-    gateway = gateways("sqlite")
     key = gateway.make.make_key(gateway.make.make_account(10**15), rpm=0, tpm=0, concurrency=0)
     with requests.Session() as session:
         session.trust_env = False
@@ -98,6 +104,18 @@ def test_a_receipt_and_a_broken_stream_are_as_described(ask):
     request_id = answer.headers["x-request-id"][0]
     receipt = ask(schema["/requests/{id}"]["GET"].Case(path_parameters={"id": request_id})).json()
     assert receipt["outcome"] == "cut"
+
+
+def test_an_upstreams_careless_answer_is_put_in_shape(ask, gateway, upstream):
+    model = gateway.make.make_model()
+    gateway.make.make_channel(upstream.base_url, model)
+    careless = {"id": None, "object": "text", "created": None, "choices": [{"message": {"content": "Hello"}}]}
+    upstream.plays(lambda _request: [whole(msgspec.json.encode(careless))])
+    answer = ask(
+        schema["/chat/completions"]["POST"].Case(body={"model": model, **HELLO}, media_type="application/json")
+    )
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"] == "Hello"
 
 
 @sqlite
