@@ -79,6 +79,7 @@ class StreamReader(Protocol):
     started: bool  # some content was seen: from here on there is no failover
     finished: bool  # the upstream said that it is done
     usage: Usage | None
+    usage_outdated: bool  # something was said since: it counts only if the stream came to its end
     finish_reason: str | None
     text: list[str]  # what was said so far, for our own count
 

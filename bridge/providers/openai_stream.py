@@ -107,6 +107,7 @@ class OpenAIReader:
         "started",
         "text",
         "usage",
+        "usage_outdated",
     )
 
     def __init__(self, provider: Dialect, answer_id: str, model: str, include_usage: bool, max_event_bytes: int):
@@ -123,6 +124,7 @@ class OpenAIReader:
         self.finished = False
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
+        self.usage_outdated = False
         self.text: list[str] = []
 
     def feed(self, data: bytes) -> bytes:
@@ -159,15 +161,15 @@ class OpenAIReader:
             raise _no_chunk() from None
         if chunk.error:
             raise self._provider.read_error(200, {}, event)
-        if chunk.usage is not None:
-            self.usage = self._provider.read_usage(chunk.usage) or self.usage
-        if not chunk.choices:
-            return b""  # the usage chunk, which the relay writes itself, or a prologue without choices
-        for choice in chunk.choices:
+        for choice in chunk.choices or ():
             if choice.delta is not None:
                 self._note(choice.delta)
             if choice.finish_reason:
                 self.finish_reason = choice.finish_reason
+        if chunk.usage is not None and (usage := self._provider.read_usage(chunk.usage)) is not None:
+            self.usage, self.usage_outdated = usage, False
+        if not chunk.choices:
+            return b""  # the usage chunk, which the relay writes itself, or a prologue without choices
         if type(chunk) is not _SoundChunk:
             return b"data: " + self._write_anew(event) + b"\n\n"
         frame = b"data: " + self._rewrite(event, chunk) + b"\n\n"
@@ -184,7 +186,7 @@ class OpenAIReader:
         for text in said:
             if text:
                 self.text.append(text)
-                self.started = True
+                self.started = self.usage_outdated = True
 
     def _rewrite(self, event: bytes, chunk: _Chunk) -> bytes:
         """Our id and model name in place of the upstream's. They are the same in every chunk, so the bytes to replace

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import gevent
@@ -95,15 +95,18 @@ class Stream:
 
     def close(self) -> None:
         """Shut the upstream, and settle if nothing has yet: then the client left. Safe to call twice."""
-        if self._answer is not None:
-            self._answer.close()
-        if not self._relay.settled:
-            self._settle_client_gone()
-        self._relay.visit.leave()
+        try:
+            self._work.close()  # which ends a call that is still under way
+            if self._answer is not None:
+                self._answer.close()
+            if not self._relay.settled:
+                self._settle_client_gone()
+        finally:
+            self._relay.visit.leave()
 
     # the frames
 
-    def _relay_frames(self) -> Iterator[bytes]:
+    def _relay_frames(self) -> Generator[bytes, None, None]:
         """Frames, or b"" for a moment of silence. Raises BridgeError while nothing was delivered."""
         relay = self._relay
         for route in relay.routes():
@@ -148,23 +151,25 @@ class Stream:
                     if self._delivered and failure.frames:  # they are charged, so they are delivered
                         yield failure.frames
                     raise
-                if frames:
+                if frames and reader.started:
                     moved_at = now
-                    if relay.first_content_at is None and reader.started:
+                    if relay.first_content_at is None:
                         relay.first_content_at = now
                         relay.visit.drop_body()
-                    if not reader.started and not reader.finished:
-                        kept += frames
-                        continue
-                    yield kept + frames
-                    kept = b""
+                kept += frames
+                if reader.started or reader.finished:
+                    frames, kept = kept, b""
+                    yield frames
+                else:
+                    yield b""  # however busy the upstream is: until there is content, the client may leave
             elif data is None:
                 yield b""
             elif reader.finish_reason:
                 break  # some never say [DONE]; they did say why they stopped, and the body ended as it should
             else:
                 raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
-            self._watch(now, moved_at, received, timeouts)
+            if not reader.finished:
+                self._watch(now, moved_at, received, timeouts)
         if not reader.finish_reason:
             raise AttemptFailed(Blame.UPSTREAM, "the stream ended without a finish reason")
         if kept:
@@ -182,9 +187,11 @@ class Stream:
                 if not call.ready():
                     self._watch_drain()
                     yield b""
-        finally:
-            if not call.ready():
-                call.kill()
+        except BaseException:
+            call.kill()
+            if call.value is not None and not isinstance(call.value, BaseException):
+                call.value.close()  # it came in the very moment in which nobody waits for it any more
+            raise
         result = call.get()
         if isinstance(result, BridgeError | AttemptFailed):
             raise result
@@ -216,7 +223,7 @@ class Stream:
     def _finish(self) -> bytes:
         """The capture, then the tail that it pays for: usage, if asked for, and [DONE]."""
         relay, reader = self._relay, self._reader
-        usage, source = self._usage()
+        usage, source = self._usage(ended=True)
         relay.settle("complete", usage, source=source, status=200, finish_reason=reader.finish_reason)
         tail = b"data: [DONE]\n\n"
         if relay.plan.request.wants_usage:
@@ -247,9 +254,10 @@ class Stream:
             usage, source = self._usage()
         relay.settle("client_gone", usage, source=source, status=499)
 
-    def _usage(self) -> tuple[Usage, str]:
+    def _usage(self, ended: bool = False) -> tuple[Usage, str]:
+        """The provider's counts, or our own where it gave none, or none of what it said last before it was cut."""
         reader = self._reader
-        if reader.usage is not None:
+        if reader.usage is not None and (ended or not reader.usage_outdated):
             return reader.usage, "provider"
         return self._relay.count_delivered(reader.text), "estimate"
 

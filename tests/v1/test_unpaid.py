@@ -1,7 +1,11 @@
 """Ways to be answered for less than it costs, or to leave something taken behind: none of them work."""
 
+import json
+import socket
+from collections.abc import Iterator
 from typing import Any
 
+import gevent
 import pytest
 
 from bridge.catalogue.prices import PriceVersion
@@ -10,10 +14,13 @@ from bridge.v1.body import convert
 from bridge.v1.chat import _refuse_unpriced
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.meter import Measure, count_answer, measure
+from tests.upstream import CUT, STREAM_HEAD, ScriptedUpstream, chunk, framed, says, stalls, starts
+from tests.v1.test_faults import HELLO, Served
 from tests.v1.test_meter import MODEL
 
 BODY: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}
 MEASURE = Measure(2**31, 0, None)
+ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
 @pytest.mark.parametrize("kind", ["web_search", "openrouter:web_search", "builtin_function", "code_interpreter"])
@@ -43,3 +50,71 @@ def test_no_text_breaks_our_own_count(character: str):
     usage = count_answer(["Hello"], request, MEASURE)
     assert usage.prompt_tokens > 1000
     assert usage.completion_tokens == 1
+
+
+@ON_SQLITE
+def test_an_upstream_that_only_clears_its_throat_is_given_up_for_the_next(gateway, upstream):
+    """Chunks without content are no content: neither the limits nor the client wait for them for ever."""
+    second = ScriptedUpstream()
+    served = Served(gateway, upstream.base_url, second.base_url)
+    upstream.plays(lambda _request: drip(STREAM_HEAD, framed(chunk(delta={"role": "assistant", "content": ""}))))
+    second.plays(says("Good"))
+    with gevent.Timeout(20):
+        answer = served.post(stream=True)
+        assert "Good" in answer.text
+    assert answer.text.count('"role"') == 1
+    assert served.receipt(answer)["attempts"][0]["outcome"] == "no content in time"
+    second.close()
+
+
+@pytest.mark.parametrize(
+    "busy", [b"12\r\n: still thinking\n\n\r\n", framed(chunk(delta={"content": ""}))], ids=["comments", "chunks"]
+)
+def test_a_client_that_leaves_a_busy_upstream_before_its_content_is_noticed(start_gateway, upstream, busy):
+    gateway = start_gateway("sqlite", first_content_timeout_seconds=300, total_timeout_seconds=300)
+    served = Served(gateway, upstream.base_url)
+    upstream.plays(lambda _request: drip(STREAM_HEAD, busy))
+    leave_early(served, upstream)
+    assert served.await_usage().outcome == "client_gone"
+    with gevent.Timeout(20):
+        upstream.requests[0].hung_up.wait()
+
+
+def test_a_client_that_leaves_before_the_upstream_answered_ends_the_call(start_gateway, upstream):
+    gateway = start_gateway("sqlite", first_content_timeout_seconds=300, total_timeout_seconds=300)
+    served = Served(gateway, upstream.base_url)
+    upstream.plays(stalls())
+    leave_early(served, upstream)
+    with gevent.Timeout(20):
+        upstream.requests[0].hung_up.wait()
+    assert served.await_usage().outcome == "client_gone"
+
+
+@ON_SQLITE
+def test_counts_from_the_beginning_of_a_stream_are_no_price_for_the_rest(gateway, upstream):
+    served = Served(gateway, upstream.base_url)
+    counts = {"prompt_tokens": 9, "completion_tokens": 0}
+    play = starts("One", " two", " three", then=CUT)
+    upstream.plays(lambda request: [STREAM_HEAD, framed(chunk(choices=[], usage=counts)), *play(request)[1:]])
+    assert "upstream_error" in served.post(stream=True).text
+    usage = served.await_usage()
+    assert (usage.outcome, usage.tokens_source, usage.completion_tokens) == ("cut", "estimate", 3)
+
+
+def drip(head: bytes, step: bytes) -> Iterator[bytes]:
+    """The head, then the same again and again for as long as somebody listens."""
+    yield head
+    while True:
+        yield step
+        gevent.sleep(0.02)
+
+
+def leave_early(served: Served, upstream: ScriptedUpstream) -> None:
+    """Ask for a stream, and hang up once the upstream has the request."""
+    body = json.dumps({"model": served.model, "messages": HELLO, "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", served.gateway.settings.port)) as client:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        with gevent.Timeout(20):
+            while not upstream.requests:
+                gevent.sleep(0.02)
