@@ -89,7 +89,7 @@ LONG_PROMPT = (PARAGRAPH * (PROMPT_BYTES // len(PARAGRAPH.encode()) + 1))[:PROMP
 SCENARIOS = [
     Scenario(
         "streams",
-        {"body": ask("play-slow", stream=True), "clients": 1000, "repeat": False, "per_second": 500.0},
+        {"body": ask("play-slow", stream=True), "clients": 1000, "repeat": False, "per_second": 250.0},
         (
             Figure("memory per open stream, 1,000 open", "KiB", memory_per_stream, 50, 40, ratio=False),
             Figure("first chunk at 1,000 streams, p99", "ms", lambda run: run.first_p99_ms, 100, 30, ratio=False),
