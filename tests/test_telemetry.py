@@ -37,6 +37,13 @@ def test_an_id_carries_the_moment_it_was_made():
     assert before - millisecond <= made <= after + millisecond
 
 
+def test_an_id_is_read_to_the_microsecond():
+    half_a_millisecond_after_a_second = f"req_{1000:012x}7{0x800:03x}" + "8" * 16
+    assert created_at_of(half_a_millisecond_after_a_second) == datetime.datetime(
+        1970, 1, 1, 0, 0, 1, 500, tzinfo=datetime.UTC
+    )
+
+
 def test_an_id_is_a_uuid_of_version_seven():
     request_id = new_request_id()
     assert (len(request_id), request_id[:4], request_id[16]) == (36, "req_", "7")
