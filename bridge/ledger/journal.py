@@ -6,25 +6,15 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from bridge.db import db, now_utc
+from bridge.ledger.budgets import period_start
 from bridge.ledger.ledger import CUSTOMER, BalanceView
 from bridge.ledger.tables import Balance, Budget, Entry, UsageRecord
-
-FIRST_DAY = datetime.date(1970, 1, 1)
-
-
-def find_period_start(period: str, today: datetime.date) -> datetime.date:
-    """The UTC day on which the running period of a budget began: day, week (from Monday), month; 1970 for a total."""
-    if period == "day":
-        return today
-    if period == "week":
-        return today - datetime.timedelta(days=today.weekday())
-    return today.replace(day=1) if period == "month" else FIRST_DAY
 
 
 def list_budget_spend(periods: Iterable[tuple[int, str]]) -> dict[int, int]:
     """Key id -> nanos spent in the running period of its budget, for the given (key id, period)."""
-    today = now_utc().date()
-    starts = {(key_id, find_period_start(period, today)) for key_id, period in periods}
+    now = now_utc()
+    starts = {(key_id, period_start(period, now)) for key_id, period in periods}
     if not starts:
         return {}
     query = sa.select(Budget.key_id, Budget.spent_nanos).where(

@@ -213,7 +213,9 @@ def find_request(account_id: int, request_id: str) -> UsageRecord:
         )
     ).first()
     if record is None:
-        raise NotFound("There is no such request.")
+        raise NotFound(
+            "There is no receipt of this id: the request still runs, or it was refused before it cost anything."
+        )
     return record
 
 
@@ -223,7 +225,9 @@ def find_running_request(account_id: int, request_id: str) -> Hold:
         sa.select(Hold).where(Hold.request_id == normalise_id(request_id), Hold.account_id == account_id)
     ).first()
     if hold is None:
-        raise NotFound("There is no such request.")
+        raise NotFound(
+            "There is no receipt of this id: the request still runs, or was refused before it cost anything."
+        )
     return hold
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 from flask import Response
 
-from bridge.errors import NotFound
 from bridge.ledger.tables import UsageRecord
 from bridge.ledger.usage import find_request
 from bridge.money import format_dollars
@@ -19,10 +18,6 @@ def show_receipt(visit: Visit, request_id: str) -> Response:
     count(visit, requests=0)
     assert visit.caller is not None
     usage = find_request(visit.caller.account_id, request_id)
-    if usage is None:
-        raise NotFound(
-            "There is no receipt of this id: the request still runs, or it was refused before it cost anything."
-        )
     visit.leave()
     return visit.answer(msgspec.json.encode(describe(usage)))
 

@@ -10,9 +10,9 @@ from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import NotFound
 from bridge.ledger import usage
+from bridge.ledger.budgets import period_start
 from bridge.ledger.journal import (
     find_first_credit,
-    find_period_start,
     list_balances,
     list_budget_spend,
     list_entries,
@@ -194,7 +194,8 @@ def test_the_operators_hour_counts_everyone(mira: int, kai: int):
     [("day", "2026-03-11"), ("week", "2026-03-09"), ("month", "2026-03-01"), ("total", "1970-01-01")],
 )
 def test_budget_periods_begin_in_utc_weeks_on_monday(period: str, start: str):
-    assert find_period_start(period, datetime.date(2026, 3, 11)) == datetime.date.fromisoformat(start)
+    moment = datetime.datetime(2026, 3, 11, 23, 59, tzinfo=datetime.UTC)
+    assert period_start(period, moment) == datetime.date.fromisoformat(start)
 
 
 def test_spend_of_a_budget_is_that_of_its_running_period(mira: int):
