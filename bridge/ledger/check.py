@@ -76,8 +76,8 @@ def _check_budgets() -> Iterator[str]:
 def _compare(account_id: int, what: str, stored: int, expected: int) -> Iterator[str]:
     if stored != expected:
         yield (
-            f"account {account_id}: {what} is {format_dollars(stored)}, its records add up to {format_dollars(expected)}, "
-            f"difference {format_dollars(stored - expected)}"
+            f"account {account_id}: {what} is {format_dollars(stored)}, its records add up to "
+            f"{format_dollars(expected)}, difference {format_dollars(stored - expected)}"
         )
 
 

@@ -16,13 +16,9 @@ from bridge.ledger.batch import (
     as_row,
 )
 
-_INSERT_USAGE = (
-    "INSERT INTO usage (request_id, created_at, account_id, key_id, hold_nanos, charge_nanos, loss_nanos, settled_at, "
-    + ", ".join(USAGE_COLUMNS)
-    + ") VALUES (:request_id, :created_at, :account_id, :key_id, :hold_nanos, :charge_nanos, :loss_nanos, :settled_at, "
-    + ", ".join(f":{name}" for name in USAGE_COLUMNS)
-    + ")"
-)
+_FROM_THE_HOLD = ("request_id", "created_at", "account_id", "key_id", "hold_nanos", "charge_nanos", "loss_nanos")
+_COLUMNS = (*_FROM_THE_HOLD, "settled_at", *USAGE_COLUMNS)
+_INSERT_USAGE = f"INSERT INTO usage ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608 - our own column names
 
 
 def as_text(moment: datetime.datetime) -> str:
@@ -84,7 +80,8 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
         )
     deadline_at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=order.deadline_seconds)
     connection.execute(
-        "INSERT INTO holds (request_id, account_id, key_id, budget_start, amount_nanos, details, created_at, deadline_at) "
+        "INSERT INTO holds "
+        "(request_id, account_id, key_id, budget_start, amount_nanos, details, created_at, deadline_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             order.request_id,
@@ -110,7 +107,8 @@ def _available(connection: sqlite3.Connection, account_id: int) -> int:
 def _budget_left(connection: sqlite3.Connection, order: HoldOrder, start: str) -> int:
     assert order.budget_nanos is not None
     connection.execute(
-        "INSERT INTO budgets (key_id, period_start, held_nanos, spent_nanos) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING",
+        "INSERT INTO budgets (key_id, period_start, held_nanos, spent_nanos) VALUES (?, ?, 0, 0) "
+        "ON CONFLICT DO NOTHING",
         (order.key_id, start),
     )
     row = connection.execute(

@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 def sweep(writer: Writer) -> int:
-    """Release the holds past their deadline, and return how many. A worker that still settles one later changes nothing:
+    """Release the holds past their deadline, and return how many. A worker that settles one later changes nothing:
     whoever deletes the hold first decides, and each hold has one row."""
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class Writer:
-    """Commits batches on a connection of its own. Opened on first use, so always in the worker and never before a fork."""
+    """Commits batches on a connection of its own, opened on first use: always in the worker, never before a fork."""
 
     def __init__(self, settings: Settings):
         self._url = settings.sqlalchemy_url
