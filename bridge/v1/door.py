@@ -9,6 +9,7 @@ import gevent
 import sqlalchemy as sa
 import structlog
 from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from bridge.errors import (
@@ -28,6 +29,7 @@ from bridge.limits.limits import admit
 from bridge.v1.services import Services
 from bridge.v1.visit import Visit
 
+PIECE_BYTES = 2**16
 View = Callable[..., Response]
 log = structlog.get_logger()
 
@@ -54,6 +56,9 @@ def guard(services: Services, view: View) -> View:
             visit.leave()
             log.exception("unexpected", request_id=visit.request_id, path=environ["PATH_INFO"])
             return visit.refuse(ServiceUnavailable("Something broke on our side. You were not charged."))
+        except BaseException:  # the greenlet is ended: nobody waits for an answer
+            visit.leave()
+            raise
 
     return guarded
 
@@ -96,16 +101,14 @@ def read_body(visit: Visit) -> bytes:
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
     length = int(environ.get("CONTENT_LENGTH") or 0) if not environ.get("HTTP_TRANSFER_ENCODING") else None
-    visit.body_bytes = settings.max_body_bytes if length is None else length
-    visit.services.body_bytes += visit.body_bytes
-    if visit.services.body_bytes > settings.max_bodies_in_memory_bytes:
+    if visit.services.body_bytes + (length or 0) > settings.max_bodies_in_memory_bytes:
         raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
     data = None
     try:
         with gevent.Timeout(settings.body_timeout_seconds, False):
-            data = environ["wsgi.input"].read(settings.max_body_bytes + 1 if length is None else length)
-    except OSError:
-        raise InvalidRequest("The body ended early.", code="invalid_json") from None
+            data = _receive(visit, settings.max_body_bytes + 1 if length is None else length)
+    except (OSError, ParseException):
+        raise InvalidRequest("The body ended early, or its chunks are malformed.", code="invalid_json") from None
     if data is None:
         raise InvalidRequest(
             f"The body did not arrive within {settings.body_timeout_seconds:g} seconds.", code="invalid_json"
@@ -114,10 +117,24 @@ def read_body(visit: Visit) -> bytes:
         raise RequestTooLarge(f"The body is larger than {settings.max_body_bytes} bytes.")
     if length is not None and len(data) < length:
         raise InvalidRequest("The body ended early.", code="invalid_json")
-    if length is None:
-        visit.services.body_bytes += len(data) - visit.body_bytes
-        visit.body_bytes = len(data)
     return data
+
+
+def _receive(visit: Visit, most_bytes: int) -> bytes:
+    """The body as far as it comes, at most so many bytes. Only what has arrived counts as memory in use: what is
+    announced and never sent is not to keep others out."""
+    services, source = visit.services, visit.environ["wsgi.input"]
+    pieces: list[bytes] = []
+    while visit.body_bytes < most_bytes:
+        piece = source.read(min(PIECE_BYTES, most_bytes - visit.body_bytes))
+        if not piece:
+            break
+        pieces.append(piece)
+        visit.body_bytes += len(piece)
+        services.body_bytes += len(piece)
+        if services.body_bytes > services.settings.max_bodies_in_memory_bytes:
+            raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def count(visit: Visit, *, requests: int, tokens: int = 0, lease_seconds: float = 0) -> None:

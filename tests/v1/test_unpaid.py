@@ -14,6 +14,8 @@ from bridge.v1.body import convert
 from bridge.v1.chat import _refuse_unpriced
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.meter import Measure, count_answer, measure
+from tests.factories import MadeKey
+from tests.gateway import Gateway
 from tests.upstream import CUT, STREAM_HEAD, ScriptedUpstream, chunk, framed, says, stalls, starts
 from tests.v1.test_faults import HELLO, Served
 from tests.v1.test_meter import MODEL
@@ -118,3 +120,29 @@ def leave_early(served: Served, upstream: ScriptedUpstream) -> None:
         with gevent.Timeout(20):
             while not upstream.requests:
                 gevent.sleep(0.02)
+
+
+def open_body(gateway: Gateway, key: MadeKey, *lines: str) -> socket.socket:
+    """A connection whose request's head is sent, with these lines, and of its body nothing yet."""
+    connection = socket.create_connection(("127.0.0.1", gateway.settings.port))
+    head = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {key.secret}", *lines, "", ""]
+    connection.sendall("\r\n".join(head).encode())
+    return connection
+
+
+def test_bodies_that_are_announced_and_never_sent_keep_nobody_out(start_gateway, upstream):
+    gateway = start_gateway("sqlite", max_body_bytes=20_000, max_bodies_in_memory_bytes=40_000)
+    served = Served(gateway, upstream.base_url)
+    idlers = [open_body(gateway, served.key, "Transfer-Encoding: chunked") for _ in range(3)]
+    idlers += [open_body(gateway, served.key, "Content-Length: 20000") for _ in range(3)]
+    assert served.post().status_code == 200
+    for idler in idlers:
+        idler.close()
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("chunks", [b"zz\r\n", b"2\r\n{}never\r\n", b"2\r\n{}\r\n0\r\nbad trailer\r\n\r\n"])
+def test_malformed_chunks_are_the_requests_fault(gateway, chunks: bytes):
+    with open_body(gateway, gateway.make.make_key(), "Transfer-Encoding: chunked") as connection:
+        connection.sendall(chunks)
+        assert connection.recv(2**16).startswith(b"HTTP/1.1 400 ")
