@@ -1,6 +1,7 @@
 """What Flask-Limiter counts in: windows slide exactly, all or nothing is taken, leases end, in memory and in Redis."""
 
 import datetime
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -270,6 +271,8 @@ def test_redis_admits_to_the_limit_exactly_and_no_further(shared: RedisCounters,
 def test_redis_counts_by_its_own_clock(shared: RedisCounters, client: redis.Redis):
     before = redis_now_ms(client)
     with time_machine.travel(NOON + datetime.timedelta(days=4000), tick=False):
+        if redis_now_ms(client) == time.time_ns() // 1_000_000:
+            pytest.skip("a stand-in for Redis in this process has our clock")
         count = take(shared, "w", 10)
     now = count.minute * WINDOW_MS + count.elapsed_ms
     assert before <= now <= redis_now_ms(client)
