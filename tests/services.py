@@ -223,7 +223,6 @@ def _serve_fakeredis() -> Iterator[str]:
     thread.start()
     yield f"redis://127.0.0.1:{server.server_address[1]}/0"
     server.shutdown()
-    server.block_on_close = False  # a connection that a test left open must not hold up the end
     server.server_close()
     thread.join()
 
