@@ -7,6 +7,7 @@ killed worker leaves none behind."""
 import dataclasses
 import math
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ WINDOW_SECONDS = 60
 WINDOW_MS = WINDOW_SECONDS * 1000
 RETRY_REDIS_SECONDS = 1.0
 SAY_AGAIN_SECONDS = 60
+MOST_OWED = 10_000
 log = structlog.get_logger()
 
 
@@ -238,6 +240,7 @@ class RedisCounters(RedisStorage):
         self._script = self._client.register_script(_SCRIPT)
         self._batcher = Batcher(self._run)
         self._memory = MemoryCounters()
+        self._owed: deque[Give] = deque(maxlen=MOST_OWED)  # leases that Redis was not there to take back
         self._away_until = 0.0
         self._said_at = -math.inf
 
@@ -250,14 +253,25 @@ class RedisCounters(RedisStorage):
             self._batcher.tell(((), gives))
         else:
             self._memory.give_all(gives)
+            self._owe(gives)
+
+    def _owe(self, gives: Sequence[Give]) -> None:
+        self._owed.extend(give for give in gives if give.lease_id)
 
     def _run(self, requests: list[tuple[Sequence[Ask], Sequence[Give]]]) -> list[list[Count] | None]:
+        owed = list(self._owed)
+        self._owed.clear()
         try:
-            answer = self._script(args=[msgspec.json.encode(requests)])
+            answer = self._script(args=[msgspec.json.encode([((), owed), *requests])])
         except redis.RedisError as error:
             self._go_without(error)
+            self._owe(owed)
+            for asks, gives in requests:
+                self._owe(gives)
+                # it may have come through all the same, and memory counts this request instead
+                self._owe([Give(ask.name, lease_id=ask.lease_id) for ask in asks if ask.is_lease])
             return [None] * len(requests)
-        return [counts if isinstance(counts, list) else [] for counts in _decode_counts(answer)]
+        return [counts if isinstance(counts, list) else [] for counts in _decode_counts(answer)[1:]]
 
     def _go_without(self, error: redis.RedisError) -> None:
         now = time.monotonic()

@@ -302,6 +302,23 @@ def test_leases_in_redis_end_by_themselves(shared: RedisCounters, client: redis.
     assert client.zscore("{a1}:at-once", "a") is None
 
 
+def test_a_lease_that_redis_was_not_there_to_take_back_is_given_back_later(
+    shared: RedisCounters, monkeypatch: pytest.MonkeyPatch
+):
+    """Else a moment without Redis would lock a key out until the lease's own end."""
+
+    def fail(**_arguments: object) -> None:
+        raise redis.ConnectionError
+
+    assert shared.take_all([lease_of("a")])[0].admitted
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "_script", fail)
+        shared.give_all([Give("{a1}:at-once", lease_id="a")])
+        assert take(shared, "w", 100).admitted  # counted in memory
+    shared._away_until = 0.0
+    assert [shared.take_all([lease_of(name)])[0].admitted for name in "bc"] == [True, False]
+
+
 def test_redis_forgets_what_nobody_asks_for(shared: RedisCounters, client: redis.Redis):
     shared.take_all([Ask("{a1}:rpm", 5), lease_of("a", seconds=30)])
     assert 0 < client.pttl("{a1}:rpm") <= 2 * WINDOW_MS
