@@ -59,9 +59,11 @@ class UtcDateTime(sa.TypeDecorator[datetime.datetime]):
 
 def engine_options(settings: Settings) -> dict[str, Any]:
     """Pool and connection options. A worker's pages and API share few connections: none is held during a call."""
+    # what is written may be a password's hash or a customer's address: no error shows it, for errors are logged
     if settings.on_sqlite:
-        return {"connect_args": {"timeout": 10, "check_same_thread": False}}
+        return {"hide_parameters": True, "connect_args": {"timeout": 10, "check_same_thread": False}}
     return {
+        "hide_parameters": True,
         "pool_size": 4,
         "max_overflow": 4,
         "pool_timeout": 3,

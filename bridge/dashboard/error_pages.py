@@ -6,10 +6,11 @@ import time
 import structlog
 from flask import Flask, g, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError, TimeoutError
+from sqlalchemy.exc import DataError, DBAPIError, TimeoutError
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable, TooManyRequests
 from werkzeug.wrappers import Response
 
+from bridge.db import db
 from bridge.errors import BridgeError
 from bridge.extensions import limiter
 from bridge.telemetry import new_request_id
@@ -36,6 +37,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(CSRFError, show_expired_form)
     app.register_error_handler(BridgeError, show_bridge_error)
     app.register_error_handler(DBAPIError, show_database_error)
+    for refused_value in (DataError, OverflowError):  # PostgreSQL takes no NUL, SQLite no number beyond 64 bits
+        app.register_error_handler(refused_value, show_impossible_value)
     app.register_error_handler(TimeoutError, show_database_error)
 
 
@@ -69,6 +72,13 @@ def _headers(error: HTTPException) -> dict[str, str]:
 
 def show_expired_form(error: CSRFError) -> Response:
     return show_error(400, *EXPIRED_FORM)
+
+
+def show_impossible_value(error: Exception) -> Response:
+    """An address or a form with a value that no row can have."""
+    db.session.rollback()
+    status = 404 if request.method == "GET" else 400
+    return show_error(status, *WORDS[status])
 
 
 def show_bridge_error(error: BridgeError) -> Response:

@@ -1,7 +1,6 @@
 """Sign up, sign in, sign out, and the theme: open to all."""
 
 import hmac
-from urllib.parse import urlsplit
 
 from flask import Blueprint, current_app, flash, g, redirect, render_template, request, session
 from flask_login import UserMixin, current_user, login_user, logout_user
@@ -54,10 +53,7 @@ def load_visitor(session_id: str) -> Visitor | None:
 def local_path(target: str | None, default: str = "/dashboard/") -> str:
     """The target if it is a path on this site, else the default: nobody is sent elsewhere."""
     target = target or ""
-    parts = urlsplit(target)
-    on_this_site = (
-        target.startswith("/") and not target.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
-    )
+    on_this_site = target.startswith("/") and not target.startswith("//")  # so that there is neither scheme nor host
     return target.rstrip("?") if on_this_site and target.isprintable() and "\\" not in target else default
 
 

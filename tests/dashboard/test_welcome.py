@@ -134,6 +134,7 @@ def test_signing_in_leads_back_to_where_one_was(app, client):
         "javascript:alert(1)",
         "/\n/evil.example",
         "/\t/evil.example",
+        "//[",
         "dashboard/keys",
         "",
         None,
