@@ -13,7 +13,12 @@ from flask_wtf import CSRFProtect
 csrf = CSRFProtect()
 login_manager = LoginManager()
 migrate = Migrate(directory=str(Path(__file__).parents[1] / "migrations"), compare_type=True)
-limiter = Limiter(key_func=get_remote_address, strategy="sliding-window-counter", headers_enabled=False)
+limiter = Limiter(
+    key_func=get_remote_address,
+    strategy="sliding-window-counter",
+    headers_enabled=False,
+    in_memory_fallback_enabled=True,
+)
 View = TypeVar("View", bound=Callable[..., Any])
 
 
