@@ -33,4 +33,6 @@ class PriceVersion:
         """The most output tokens that `amount_nanos` pays for beside this prompt."""
         dearest = max(self.input_nanos_per_mtok, self.cached_nanos_per_mtok)
         left = amount_nanos * 1_000_000 - prompt_tokens * dearest
-        return max(0, left // self.output_nanos_per_mtok) if self.output_nanos_per_mtok else 2**31
+        if left < 0:
+            return 0
+        return left // self.output_nanos_per_mtok if self.output_nanos_per_mtok else 2**31

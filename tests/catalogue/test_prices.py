@@ -67,3 +67,8 @@ def test_what_is_affordable_is_affordable_and_one_token_more_is_not(price: Price
         return
     assert price.worst_cost(prompt, tokens) <= amount
     assert price.output_nanos_per_mtok == 0 or price.worst_cost(prompt, tokens + 1) > amount
+
+
+def test_output_that_is_free_is_no_use_where_the_prompt_is_too_dear():
+    price = PriceVersion(1, 1_000_000, 1_000_000, 0)
+    assert (price.affordable_output_tokens(9, 10), price.affordable_output_tokens(10, 10)) == (0, 2**31)
