@@ -1,14 +1,14 @@
 """The error tree, and its one rendering as OpenAI's JSON.
 
-    BridgeError
-    ├── InvalidRequest 400 ── ContextLengthExceeded
-    ├── InvalidApiKey 401
-    ├── InsufficientBalance 402 ── KeyBudgetExceeded
-    ├── PermissionDenied 403 ── ModelNotAllowed, AddressNotAllowed, AccountSuspended
-    ├── NotFound 404 ── ModelNotFound
-    ├── MethodNotAllowed 405, RequestTooLarge 413, UnsupportedMediaType 415
-    ├── RateLimitExceeded 429
-    └── Unavailable 503 ── UpstreamError, Overloaded, ServiceUnavailable
+BridgeError
+├── InvalidRequest 400 ── ContextLengthExceeded
+├── InvalidApiKey 401
+├── InsufficientBalance 402 ── KeyBudgetExceeded
+├── PermissionDenied 403 ── ModelNotAllowed, AddressNotAllowed, AccountSuspended
+├── NotFound 404 ── ModelNotFound
+├── MethodNotAllowed 405, RequestTooLarge 413, UnsupportedMediaType 415
+├── RateLimitExceeded 429
+└── Unavailable 503 ── UpstreamError, Overloaded, ServiceUnavailable
 """
 
 import math
@@ -35,7 +35,12 @@ class BridgeError(Exception):
     retryable: bool | None = None
 
     def __init__(
-        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_seconds: float | None = None
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
     ):
         super().__init__(message)
         self.message = message

@@ -143,9 +143,7 @@ def test_another_accounts_receipt_looks_missing(gateway, served):
 def test_the_receipt_is_found_by_the_answers_own_id_and_adds_up(gateway, served):
     key = gateway.make.make_key()
     answer = served(key)
-    receipt = requests.get(
-        f"{gateway.base_url}/requests/{answer.json()['id']}", headers=key.headers, timeout=30
-    ).json()
+    receipt = requests.get(f"{gateway.base_url}/requests/{answer.json()['id']}", headers=key.headers, timeout=30).json()
     assert receipt["id"] == answer.headers["x-request-id"]
     assert receipt["charge"] == answer.headers["x-bridge-cost"] == answer.json()["usage"]["cost"]
     credits = requests.get(f"{gateway.base_url}/credits", headers=key.headers, timeout=30).json()
