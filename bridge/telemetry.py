@@ -81,6 +81,24 @@ def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int
     )
 
 
+def log_refusal(request_id: str, caller: Any, status: int, code: str) -> None:
+    """The one line of a request that was refused before it cost anything: it has no receipt, but it is counted here."""
+    write_line(
+        msgspec.json.encode(
+            {
+                "time": _now(),
+                "level": "info",
+                "event": "refused",
+                "request_id": request_id,
+                "account_id": caller.account_id if caller else None,
+                "key_id": caller.key_id if caller else None,
+                "status": status,
+                "error_code": code,
+            }
+        )
+    )
+
+
 def write_line(line: bytes) -> None:
     """One line of the log, in one write, so that the lines of several workers do not mix."""
     try:

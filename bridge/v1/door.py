@@ -26,6 +26,7 @@ from bridge.errors import (
     UnsupportedMediaType,
 )
 from bridge.limits.limits import admit
+from bridge.telemetry import log_refusal
 from bridge.v1.services import Services
 from bridge.v1.visit import Visit
 
@@ -46,6 +47,8 @@ def guard(services: Services, view: View) -> View:
             _find_caller(visit)
             return view(visit, **arguments)
         except BridgeError as error:
+            if not visit.left:  # else the ledger has its line
+                log_refusal(visit.request_id, visit.caller, error.status, error.code)
             visit.leave()
             return visit.refuse(error)
         except sa.exc.SQLAlchemyError as error:

@@ -1,13 +1,14 @@
 """The worst case before, and the usage (or our own count) after: what is held and what is charged follow from here."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from gevent import get_hub
+from gevent.threadpool import ThreadPool
 
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
@@ -35,6 +36,7 @@ class Measure:
     reserved_tokens: int
     cap_tokens: int | None
     predicted_tokens: int = 0
+    most_prompt_tokens: int = 0  # no true count of the prompt is above it, whatever window the catalogue believes in
 
 
 def measure(request: ChatRequest, model: ServedModel, body_bytes: int) -> Measure:
@@ -55,7 +57,7 @@ def measure(request: ChatRequest, model: ServedModel, body_bytes: int) -> Measur
         bound += _media_bound(place, part, model)
     reserved = min(bound // BYTES_PER_TOKEN, window) + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
     predicted = 0 if request.prediction is None else len(msgspec.json.encode(request.prediction))
-    return Measure(min(bound, window), reserved, cap, min(predicted, window))
+    return Measure(min(bound, window), reserved, cap, min(predicted, window), max(bound, window))
 
 
 def _media(messages: list[Message]) -> Iterator[tuple[str, Any]]:
@@ -81,9 +83,15 @@ def _media_bound(place: str, part: Any, model: ServedModel) -> int:
 def count_answer(text: list[str], request: ChatRequest, bound: Measure) -> Usage:
     """Our own count, for an answer that came without its provider's: of the prompt and of what was delivered."""
     texts = list(_prompt_texts(request))
-    prompt, completion = get_hub().threadpool.apply(_count_both, (texts, "".join(text)))
+    prompt, completion = _counting_pool().apply(_count_both, (texts, "".join(text)))
     prompt += TOKENS_PER_MESSAGE * len(request.messages)
     return Usage(min(prompt, bound.prompt_bound_tokens), completion)
+
+
+@functools.cache
+def _counting_pool() -> ThreadPool:
+    """Threads for counting alone: it must not keep a commit of the ledger waiting. Made on first use, in the worker."""
+    return ThreadPool(1)
 
 
 def _prompt_texts(request: ChatRequest) -> Iterator[str]:

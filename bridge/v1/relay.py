@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 import msgspec
+import structlog
 from flask import Response
 
 from bridge.catalogue.prices import PriceVersion
@@ -34,6 +35,7 @@ from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure, count_answer
 from bridge.v1.visit import Visit
 
 MAX_ATTEMPTS = 3
+log = structlog.get_logger()
 MAX_ERROR_BYTES = 64 * 1024
 
 
@@ -184,6 +186,24 @@ class Relay:
         record.total_ms = round((time.monotonic() - self.visit.started) * 1000)
         return record
 
+    def check_counts(self, usage: Usage) -> Usage:
+        """An upstream's counts, brought within what is possible: a prompt has no more tokens than bytes, an answer no
+        more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
+        measure = self.plan.measure
+        most = (self.cap_tokens or 0) * self.plan.request.choices + measure.predicted_tokens
+        if usage.prompt_tokens <= measure.most_prompt_tokens and usage.completion_tokens <= most:
+            return usage
+        log.warning(
+            "usage_clamped",
+            request_id=self.visit.request_id,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            output_cap_tokens=self.cap_tokens,
+        )
+        prompt = min(usage.prompt_tokens, measure.most_prompt_tokens)
+        completion = min(usage.completion_tokens, most)
+        return Usage(prompt, completion, min(usage.cached_tokens, prompt), min(usage.reasoning_tokens, completion))
+
     def count_delivered(self, text: list[str]) -> Usage:
         """Our own count of the prompt and of what was said."""
         return count_answer(text, self.plan.request, self.plan.measure)
@@ -317,7 +337,7 @@ def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]
             "model": relay.plan.request.model,
         }
         body = {**ours, **completion.body, **ours}  # twice: first in order, and ours whatever the upstream says
-        usage = completion.usage or relay.count_delivered(completion.text)
+        usage = relay.check_counts(completion.usage or relay.count_delivered(completion.text))
         return usage, body, completion.finish_reason, "provider" if completion.usage else "estimate"
     raise relay.all_failed()
 

@@ -258,8 +258,8 @@ class Stream:
         """The provider's counts, or our own where it gave none, or none of what it said last before it was cut."""
         reader = self._reader
         if reader.usage is not None and (ended or not reader.usage_outdated):
-            return reader.usage, "provider"
-        return self._relay.count_delivered(reader.text), "estimate"
+            return self._relay.check_counts(reader.usage), "provider"
+        return self._relay.check_counts(self._relay.count_delivered(reader.text)), "estimate"
 
     def _close_answer(self) -> None:
         if self._answer is not None:

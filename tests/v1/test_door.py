@@ -175,3 +175,17 @@ def test_overload_is_refused_at_once(start_gateway, upstream):
     answer = requests.get(f"{gateway.base_url}/models", headers=gateway.make.make_key().headers, timeout=30)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
     assert answer.headers["retry-after"] == "1"
+
+
+def test_a_refusal_has_its_line_in_the_log_and_a_served_request_only_the_ledgers(gateway, served):
+    key = gateway.make.make_key()
+    refused = served(key, b"{").headers["x-request-id"]
+    answered = served(key).headers["x-request-id"]
+    lines = {line["request_id"]: line for line in gateway.log_lines("refused")}
+    assert (lines[refused]["status"], lines[refused]["error_code"], lines[refused]["key_id"]) == (
+        400,
+        "invalid_json",
+        key.id,
+    )
+    assert answered not in lines
+    assert [line["event"] for line in gateway.log_lines() if line.get("request_id") == answered] == ["request"]

@@ -77,3 +77,18 @@ def test_x_bridge_max_cost_refuses_what_could_cost_more(gateway, upstream):
         headers = {**key.headers, "x-bridge-max-cost": limit}
         url = f"{gateway.base_url}/chat/completions"
         assert requests.post(url, json=BODY | {"model": model}, headers=headers, timeout=60).status_code == status
+
+
+def test_counts_that_cannot_be_true_are_brought_within_what_is_possible(gateway, upstream):
+    model = gateway.make.make_model(input_price=1_000_000_000, output_price=2_000_000_000)
+    gateway.make.make_channel(upstream.base_url, model)
+    upstream.plays(says("Hello", prompt_tokens=2**31, completion_tokens=2**31))
+    for stream in (False, True):
+        key = gateway.make.make_key()
+        body = BODY | {"model": model, "stream": stream}
+        answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
+        assert answer.status_code == 200
+        usage = gateway.make.list_usage(key.account_id)[-1]
+        assert usage.completion_tokens == 10
+        assert usage.prompt_tokens <= 32_768
+        assert usage.request_id in {line["request_id"] for line in gateway.log_lines("usage_clamped")}
