@@ -1,0 +1,118 @@
+"""Drives Debian's Chromium through the pages of a running gateway and prints what it found, as JSON.
+
+A process of its own, since Playwright's loop and gevent's patches do not mix: `python -m tests.browser.drive …`."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+PASSWORD = "a long enough password"
+WIDTHS = (1280, 390)
+THEMES = ("light", "dark")
+
+
+def watch(page: Page, complaints: list[str]) -> None:
+    """Note what the browser has to complain about: scripts, policies, and answers that failed."""
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "response", lambda answer: complaints.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+    )
+
+
+def call(site: str, secret: str) -> int:
+    """The status of one chat completion with this key."""
+    body = json.dumps({"model": "sandbox-echo", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(f"{site}/v1/chat/completions", body, headers)) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def submit(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_load_state()
+
+
+def sign_in(page: Page, site: str, email: str, password: str) -> None:
+    page.goto(f"{site}/sign-in")
+    page.fill("input[name=email]", email)
+    page.fill("input[name=password]", password)
+    submit(page, "Sign in")
+
+
+def journey(browser: Browser, site: str, email: str) -> dict[str, Any]:
+    """A newcomer: sign up, create a key, call, see the receipt, revoke the key."""
+    page, complaints = browser.new_page(), []  # type: Page, list[str]
+    watch(page, complaints)
+    page.goto(site)
+    page.get_by_role("link", name="Create account").first.click()
+    page.fill("input[name=email]", email)
+    page.fill("input[name=password]", PASSWORD)
+    submit(page, "Create account")
+    found: dict[str, Any] = {"after_sign_up": page.url.removeprefix(site)}
+    page.goto(f"{site}/dashboard/keys/new")
+    page.fill("input[name=name]", "worker <prod>")
+    submit(page, "Create key")
+    secret = page.inner_text("#secret")
+    found["shown_once"] = secret in page.content()
+    found["call"] = call(site, secret)
+    page.goto(f"{site}/dashboard/usage")
+    page.locator("main a.id").first.click()
+    page.wait_for_load_state()
+    found["receipt"] = page.inner_text("main")
+    page.goto(f"{site}/dashboard/keys")
+    found["secret_gone"] = secret not in page.content()
+    page.get_by_role("link", name="worker <prod>").first.click()
+    page.get_by_role("button", name="Revoke", exact=True).click()
+    page.fill("#revoke-confirm", "worker <prod>")
+    page.locator("dialog#revoke button.btn-danger").click()
+    page.wait_for_load_state()
+    found["calls_after_revoking"] = [call(site, secret) for _ in range(8)]
+    found["complaints"] = complaints
+    page.close()
+    return found
+
+
+def look(browser: Browser, site: str, email: str, password: str, paths: list[str]) -> dict[str, Any]:
+    """Every page at both widths in both themes: what the browser complains about, and which scroll sideways."""
+    complaints: list[str] = []
+    sideways: list[str] = []
+    unstyled: list[str] = []
+    for theme in THEMES:
+        for width in WIDTHS:
+            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
+            page = context.new_page()
+            watch(page, complaints)
+            sign_in(page, site, email, password)
+            for path in paths:
+                page.goto(site + path)
+                where = f"{path} {theme} {width}"
+                if page.evaluate("document.scrollingElement.scrollWidth > window.innerWidth"):
+                    sideways.append(where)
+                background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                if background != {"light": "rgb(250, 249, 247)", "dark": "rgb(18, 18, 17)"}[theme]:
+                    unstyled.append(f"{where}: {background}")
+            context.close()
+    return {"complaints": complaints, "sideways": sideways, "unstyled": unstyled}
+
+
+def main() -> None:
+    what, site, *rest = sys.argv[1:]
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        found = journey(browser, site, *rest) if what == "journey" else look(browser, site, rest[0], rest[1], rest[2:])
+        browser.close()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What people do and see, in a real browser against a running gateway."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.browser.drive import CHROMIUM
+from tests.gateway import ROOT, Gateway
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not Path(CHROMIUM).exists() and not os.environ.get("CI"), reason="Chromium is missing: apt-get install chromium"
+    ),
+]
+_numbers = itertools.count(1)
+
+
+def drive(*arguments: str) -> dict[str, Any]:
+    """Run the browser; what it found."""
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.browser.drive", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_newcomer_signs_up_calls_sees_the_receipt_and_revokes_the_key_on_every_worker(gateway: Gateway):
+    found = drive("journey", gateway.site_url, f"newcomer-{os.getpid()}-{next(_numbers)}@example.com")
+    assert found["after_sign_up"] == "/dashboard/"
+    assert found["shown_once"]
+    assert found["secret_gone"]
+    assert found["call"] == 200
+    assert "sandbox-echo" in found["receipt"]
+    assert "Complete" in found["receipt"]
+    assert found["calls_after_revoking"] == [401] * 8
+    assert found["complaints"] == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_complain_about(gateway: Gateway):
+    operator = gateway.make.make_account(is_operator=True)
+    key = gateway.make.make_key(operator, name="a name that is rather long for the narrow column of a phone")
+    for model in ("sandbox-echo", "claude-3-5-sonnet", "sandbox-503"):
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+        answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
+    request_id = answer.headers["x-request-id"]
+    paths = ["/", "/models", "/docs", "/dashboard/", "/dashboard/keys", "/dashboard/keys/new"]
+    paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}"]
+    paths += ["/admin/channels", "/admin/channels/new", "/admin/customers", f"/admin/customers/{operator.id}"]
+    paths += ["/admin/models", "/admin/models/one?id=gpt-4o"]
+    found = drive("look", gateway.site_url, operator.email, operator.password, *paths)
+    assert found == {"complaints": [], "sideways": [], "unstyled": []}
