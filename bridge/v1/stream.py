@@ -66,6 +66,9 @@ class Stream:
                     self._first = KEEPALIVE
                     break
         except BridgeError as error:
+            if self._client_gone():  # nobody is left to be told, and no attempt delivered anything
+                self._close_answer()
+                return
             self._relay.refused(error)
             raise
 
