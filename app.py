@@ -5,7 +5,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import admin, dashboard, v1, vault, versions
 from bridge.config import Settings, read_settings
-from bridge.counters import storage_uri
+from bridge.counters import end_timer, storage_uri
 from bridge.db import db, engine_options, prepare_engine
 from bridge.extensions import csrf, limiter, login_manager, migrate
 from bridge.ops import commands, health
@@ -22,6 +22,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     configure(app, settings)
     csrf.init_app(app)
     limiter.init_app(app)
+    end_timer(limiter._fallback_storage)
     migrate.init_app(app, db)
     login_manager.init_app(app)
     dashboard.register(app)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import gevent
 import msgspec
 import redis
 import structlog
@@ -108,6 +109,14 @@ class Counters(Protocol):
     def give_all(self, gives: Sequence[Give]) -> None: ...
 
 
+def end_timer(storage: MemoryStorage) -> None:
+    """End the thread in which a new storage of `limits` looks at what has expired: it must not live on into a fork. It
+    starts another when it has something to look at."""
+    storage.timer.cancel()
+    storage.timer.join()
+    gevent.sleep(0)  # under gevent a thread is joined a moment before it has put its own books in order
+
+
 class MemoryCounters(MemoryStorage):
     """Counters of this process alone. Old ones are dropped when their number has doubled."""
 
@@ -115,8 +124,7 @@ class MemoryCounters(MemoryStorage):
 
     def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **options: Any):
         super().__init__(uri, wrap_exceptions)
-        self.timer.cancel()  # its first look at what has expired, in a thread that must not live on into a fork
-        self.timer.join()
+        end_timer(self)
         self._windows: dict[str, list[int]] = {}  # name -> [minute, current, previous]
         self._leases: dict[str, dict[str, float]] = {}  # name -> lease id -> when it ends
         self._sweep_at = 1024

@@ -32,15 +32,23 @@ def show_livez() -> Response:
 @anyone_may_enter
 def show_readyz() -> tuple[Response, int]:
     """200 when a paid request could be served; 503 naming what is missing. Redis is no part of it: limits give way."""
-    try:
-        with db.engine.connect() as connection:
-            found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    except SQLAlchemyError as error:
-        log.warning("not_ready", error=type(error).__name__)
+    found = read_migration()
+    if found is None:
         return jsonify(status="unavailable", database="unreachable or not migrated"), 503
     if found != newest_migration():
         return jsonify(status="unavailable", database="ok", migrations="behind"), 503
     return jsonify(status="ok", database="ok", migrations="ok"), 200
+
+
+def read_migration() -> str | None:
+    """The number of the last migration that the database has seen; None without a database, or before the first."""
+    try:
+        with db.engine.connect() as connection:
+            number: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    except SQLAlchemyError as error:
+        log.warning("not_ready", error=type(error).__name__)
+        return None
+    return number
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from bridge.errors import MisconfiguredError
 from bridge.ops.address import is_taken, listen_address
 from bridge.ops.demo import prepare_demo
 from bridge.ops.env_file import load_env_file, write_env_file
+from bridge.ops.health import newest_migration, read_migration
 
 MOST_LINES = 8
 
@@ -57,7 +58,8 @@ def prepare(app: Flask, settings: Settings) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         with app.app_context():
-            flask_migrate.upgrade()
+            if read_migration() != newest_migration():
+                flask_migrate.upgrade()
             say(sync_catalogue(settings))
             say(offer_local_upstreams(settings))
             if settings.development:
