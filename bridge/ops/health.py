@@ -34,6 +34,7 @@ def show_readyz() -> tuple[Response, int]:
     """200 when a paid request could be served; 503 naming what is missing. Redis is no part of it: limits give way."""
     found = read_migration()
     if found is None:
+        log.warning("not_ready", reason="the database is unreachable or not migrated")
         return jsonify(status="unavailable", database="unreachable or not migrated"), 503
     if found != newest_migration():
         return jsonify(status="unavailable", database="ok", migrations="behind"), 503
@@ -45,8 +46,7 @@ def read_migration() -> str | None:
     try:
         with db.engine.connect() as connection:
             number: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    except SQLAlchemyError as error:
-        log.warning("not_ready", error=type(error).__name__)
+    except SQLAlchemyError:
         return None
     return number
 
