@@ -1,5 +1,7 @@
 # `make run` and `make test` do all of their own set-up. The other targets are for those who work on the gateway.
 SHELL := /bin/bash
+# packages are installed without bytecode, which the first import writes: without it every start would take twice as long
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081
