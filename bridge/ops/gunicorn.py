@@ -13,6 +13,7 @@ import structlog
 from flask import Flask
 
 from bridge import vault
+from bridge.catalogue.connect import connect_environment
 from bridge.catalogue.tables import Channel
 from bridge.config import Settings, read_settings
 from bridge.db import db
@@ -68,25 +69,29 @@ logconfig_dict = {
 
 
 def on_starting(server: Any) -> None:
-    """Say what is smaller than asked for, and refuse master keys that don't open what is stored."""
+    """Say what is smaller than asked for, refuse master keys that don't open what is stored, and connect the providers
+    that the environment names: a key that was set takes a restart, and no command."""
     if gateway.on_sqlite and gateway.web_concurrency > 1:
         log.warning(f"SQLite has one writer: 1 worker starts instead of {gateway.web_concurrency}.")
     if workers > 1 and not gateway.redis_url:
         log.warning(f"Without REDIS_URL each of the {workers} workers counts limits by itself.")
     try:
-        check_master_keys(server.app.wsgi())
+        prepare_channels(server.app.wsgi())
     except MisconfiguredError as error:
         print("\n".join(error.complaints), file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def check_master_keys(app: Flask) -> None:
-    """Open every sealed key once. Raises MisconfiguredError. A database that is away has no say: /readyz tells."""
+def prepare_channels(app: Flask) -> None:
+    """Open every sealed key once, and bring the channels in line with the environment. Raises MisconfiguredError. A
+    database that is away has no say: /readyz tells."""
     with app.app_context():
         try:
             for sealed in db.session.scalars(sa.select(Channel.sealed_key)):
                 if sealed:
                     vault.unseal(sealed)
+            for line in connect_environment(gateway):
+                log.info(line)
         except sa.exc.SQLAlchemyError as error:
             log.error("The database can't be read yet.", error=type(error).__name__)
         db.session.remove()
