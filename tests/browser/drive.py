@@ -97,6 +97,10 @@ def look(browser: Browser, site: str, email: str, password: str, paths: list[str
                 where = f"{path} {theme} {width}"
                 if page.evaluate("document.scrollingElement.scrollWidth > window.innerWidth"):
                     sideways.append(where)
+                if page.evaluate(
+                    "[...document.querySelectorAll('.tw')].some(box => box.scrollWidth > box.clientWidth)"
+                ):
+                    sideways.append(f"a table of {where}")
                 background = page.evaluate("getComputedStyle(document.body).backgroundColor")
                 if background != {"light": "rgb(250, 249, 247)", "dark": "rgb(18, 18, 17)"}[theme]:
                     unstyled.append(f"{where}: {background}")
