@@ -108,7 +108,8 @@ class Gateway:
             session.trust_env = False
             while time.monotonic() < end and self.process.poll() is None:
                 try:
-                    if session.get(f"{self.site_url}/readyz", timeout=START_SECONDS).status_code == 200:
+                    ready = session.get(f"{self.site_url}/readyz", timeout=START_SECONDS).status_code == 200
+                    if ready and len(self.workers()) == self.settings.workers:
                         return
                 except requests.ConnectionError:
                     pass

@@ -44,6 +44,7 @@ class Stream:
         self._settings = relay.services.settings
         self._work = self._relay_frames()
         self._first = b""
+        self._left = False  # the client, before it got anything
         self._answer: Any = None
         self._reader: Any = None
         self._delivered = False
@@ -61,12 +62,14 @@ class Stream:
                     self._first = frames
                     break
                 if self._client_gone():
+                    self._left = True
                     break
                 if time.monotonic() >= limit:
                     self._first = KEEPALIVE
                     break
         except BridgeError as error:
             if self._client_gone():  # nobody is left to be told, and no attempt delivered anything
+                self._left = True
                 self._close_answer()
                 return
             self._relay.refused(error)
@@ -80,6 +83,8 @@ class Stream:
             frames, self._first = self._first, b""
             self._delivered = self._delivered or frames is not KEEPALIVE
             return frames
+        if self._left:
+            raise StopIteration
         try:
             for frames in self._work:
                 if frames:
@@ -92,6 +97,9 @@ class Stream:
                     self._sent_at = time.monotonic()
                     return KEEPALIVE
         except BridgeError as error:
+            if self._client_gone():
+                self._close_answer()
+                raise StopIteration from None
             self._relay.settle("failed", None, source="none", status=200, error_code=error.code)
             return error_frame(error)
         raise StopIteration
