@@ -14,7 +14,7 @@ from bridge.config import Settings
 from bridge.db import db
 from bridge.errors import BridgeError
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Completion
+from bridge.providers.base import AttemptFailed, ChatOrder, Completion
 from bridge.providers.http import Timeouts
 
 TEST_OUTPUT_TOKENS = 16
@@ -58,14 +58,14 @@ def _ask(channel: Channel, public_id: str, upstream_id: str, settings: Settings)
     provider = PROVIDERS[channel.provider]
     body = {"model": public_id, "messages": [{"role": "user", "content": "Say hello."}]}
     upstream = open_channel(channel, settings)
-    outgoing = provider.write_chat(body, upstream_id, TEST_OUTPUT_TOKENS)
+    outgoing = provider.write_chat(ChatOrder(body, upstream_id, TEST_OUTPUT_TOKENS))
     patience = Timeouts(settings.connect_timeout_seconds, TEST_TIMEOUT_SECONDS, TEST_TIMEOUT_SECONDS)
     answer = upstream.send(outgoing, timeouts=patience)
     try:
         data = answer.read_all(TEST_ANSWER_BYTES, TEST_TIMEOUT_SECONDS)
         if answer.status != 200:
             raise provider.read_error(answer.status, answer.headers, data)
-        return provider.read_answer(data)
+        return provider.read_answer(data, outgoing)
     finally:
         answer.close()
         upstream.close()

@@ -2,28 +2,66 @@
 
 import dataclasses
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
+
+import msgspec
+
+NOTHING_KEPT: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer in OpenAI's meaning: prompt includes cached ones, completion includes reasoning."""
+    """Tokens of one answer in OpenAI's meaning: prompt includes cached and cache-written ones, completion reasoning."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_hour_tokens: int = 0  # of the written: those to be kept for an hour, where that has its own price
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChatOrder:
+    """A chat completion to be written in a provider's dialect. `body` was checked, and nobody changes it.
+
+    `output_cap` is set where the client gave none, or more than it may. `encoded_messages` is `body["messages"]` as
+    JSON, for dialects in which they go out as they are: written once, however many channels are tried. `kept` is what
+    this provider had us keep with earlier tool calls, by call id (see `Completion.kept`)."""
+
+    body: dict[str, Any]
+    upstream_id: str
+    output_cap: int | None = None
+    encoded_messages: msgspec.Raw | None = None
+    kept: Mapping[str, Any] = dataclasses.field(default_factory=lambda: NOTHING_KEPT)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One upstream request, ready to send: path below the channel's base URL, body, and headers besides the key's."""
+    """One upstream request, ready to send: path below the channel's base URL, body, and headers besides the key's.
+
+    `reading` is whatever the provider's own reader of the answer has to know about the request."""
 
     path: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
     clamped: tuple[str, ...] = ()
+    reading: Any = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamOrder:
+    """How the client's stream is to look: the same id, model, time and choice index in each of its chunks."""
+
+    answer_id: str
+    model: str
+    created: int
+    include_usage: bool
+    max_event_bytes: int
+    index: int = 0
 
 
 class Blame(enum.Enum):
@@ -63,14 +101,23 @@ class AttemptFailed(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+def refuse(param: str, message: str, code: str = "invalid_value") -> AttemptFailed:
+    """What the chosen provider can't take at all, as the client's 400. `message` is ours and names the remedy."""
+    return AttemptFailed(Blame.REQUEST, f"refused before it was sent: {param}", message=message, param=param, code=code)
+
+
 @dataclasses.dataclass(slots=True)
 class Completion:
-    """A whole answer, as OpenAI's body but for `id`, `model` and `usage`, which the relay writes."""
+    """A whole answer, as OpenAI's body but for `id`, `model` and `usage`, which the relay writes.
+
+    `kept` is what the provider wants back with a tool call's result (its reasoning, signatures), by call id: plain
+    JSON, sealed and kept for a day, so that a client which returns only what OpenAI's API knows can go on."""
 
     body: dict[str, Any]
     usage: Usage | None
     finish_reason: str | None
     text: list[str]  # what the model said, for our own count when `usage` is missing
+    kept: Mapping[str, Any] = dataclasses.field(default_factory=lambda: NOTHING_KEPT)
 
 
 class StreamReader(Protocol):
@@ -82,6 +129,11 @@ class StreamReader(Protocol):
     usage_outdated: bool  # something was said since: it counts only if the stream came to its end
     finish_reason: str | None
     text: list[str]  # what was said so far, for our own count
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """As in Completion; complete when the stream is."""
+        ...
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, ready to send; never the usage frame nor [DONE].
@@ -96,18 +148,25 @@ class Provider(Protocol):
     name: str
     label: str
     base_url: str
+    keeps_reasoning: (
+        bool  # wants it back with tool calls: the relay keeps `Completion.kept`, and gives `ChatOrder.kept`
+    )
 
     def auth_headers(self, key: str) -> dict[str, str]: ...
 
-    def write_chat(self, body: dict[str, Any], upstream_id: str, output_cap: int | None) -> Outgoing:
-        """OpenAI's chat body in this dialect. `output_cap` is set where the client gave none, or more than it may."""
+    def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
+        """How many choices (`n`) one call for this body may ask for; more are made by parallel calls."""
         ...
 
-    def read_answer(self, data: bytes) -> Completion:
+    def write_chat(self, order: ChatOrder) -> Outgoing:
+        """OpenAI's chat body in this dialect. Raises AttemptFailed (see `refuse`) for content it can't take."""
+        ...
+
+    def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
         """Raises AttemptFailed when it is no answer of this dialect, or an error inside a 200."""
         ...
 
-    def open_reader(self, answer_id: str, model: str, include_usage: bool, max_event_bytes: int) -> StreamReader: ...
+    def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> StreamReader: ...
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         """An error answer's meaning. Header names are lower case."""

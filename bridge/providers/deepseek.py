@@ -1,8 +1,8 @@
 """DeepSeek, which speaks OpenAI's dialect."""
 
-from typing import Any
+import dataclasses
 
-from bridge.providers.base import Outgoing
+from bridge.providers.base import ChatOrder, Outgoing
 from bridge.providers.openai import OpenAICompatible
 
 # The two old names are one model today, which thinks or not as it is told.
@@ -14,8 +14,8 @@ class DeepSeek(OpenAICompatible):
     label = "DeepSeek"
     base_url = "https://api.deepseek.com"
 
-    def write_chat(self, body: dict[str, Any], upstream_id: str, output_cap: int | None) -> Outgoing:
-        thinking = THINKING.get(body["model"])
-        if thinking and "thinking" not in body:
-            body = {**body, "thinking": {"type": thinking}}
-        return super().write_chat(body, upstream_id, output_cap)
+    def write_chat(self, order: ChatOrder) -> Outgoing:
+        thinking = THINKING.get(order.body["model"])
+        if thinking and "thinking" not in order.body:
+            order = dataclasses.replace(order, body={**order.body, "thinking": {"type": thinking}})
+        return super().write_chat(order)

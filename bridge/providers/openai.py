@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.providers.base import AttemptFailed, Blame, Completion, Outgoing, Usage
+from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Completion, Outgoing, StreamOrder, Usage
 from bridge.providers.errors import read_openai_error
 from bridge.providers.openai_stream import RUBBISH, OpenAIReader, UsageStruct
 
@@ -24,6 +24,7 @@ class OpenAICompatible:
     label: str
     base_url: str
     chat_path: str = "/chat/completions"
+    keeps_reasoning: bool = False
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}
@@ -32,9 +33,15 @@ class OpenAICompatible:
         """The name of the output cap for this model."""
         return "max_tokens"
 
-    def write_chat(self, body: dict[str, Any], upstream_id: str, output_cap: int | None) -> Outgoing:
+    def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
+        """As many as OpenAI itself takes."""
+        return 128
+
+    def write_chat(self, order: ChatOrder) -> Outgoing:
         """The client's body with the upstream's model name, our cap where it gave none, and usage asked for."""
-        out = dict(body)
+        out, upstream_id, output_cap = dict(order.body), order.upstream_id, order.output_cap
+        if order.encoded_messages is not None:
+            out["messages"] = order.encoded_messages
         dropped = [field for field in NEVER_FORWARDED if out.pop(field, None) is not None]
         if out.get("store"):
             dropped.append("store")
@@ -66,7 +73,7 @@ class OpenAICompatible:
             reasoning = completion.reasoning_tokens
         return clamp_usage(usage.prompt_tokens, usage.completion_tokens, cached, reasoning)
 
-    def read_answer(self, data: bytes) -> Completion:
+    def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
         """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
         try:
             body = msgspec.json.decode(data)
@@ -97,8 +104,8 @@ class OpenAICompatible:
             usage = None  # counts that are no counts are missing counts
         return Completion(body, usage, choices[0]["finish_reason"], text)
 
-    def open_reader(self, answer_id: str, model: str, include_usage: bool, max_event_bytes: int) -> "OpenAIReader":
-        return OpenAIReader(self, answer_id, model, include_usage, max_event_bytes)
+    def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> OpenAIReader:
+        return OpenAIReader(self, order)
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         return read_openai_error(status, headers, data)

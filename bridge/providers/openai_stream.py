@@ -1,11 +1,12 @@
 """A stream of OpenAI's dialect: its own bytes go on, once each event was decoded and found sound."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from bridge.providers.base import AttemptFailed, Blame, Usage
+from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, StreamOrder, Usage
 from bridge.providers.sse import EventSplitter, data_of
 
 CHUNK = "chat.completion.chunk"
@@ -95,6 +96,7 @@ class OpenAIReader:
     __slots__ = (
         "_answer_id",
         "_include_usage",
+        "_index",
         "_model",
         "_provider",
         "_replacements",
@@ -104,18 +106,20 @@ class OpenAIReader:
         "_their_model",
         "finish_reason",
         "finished",
+        "kept",
         "started",
         "text",
         "usage",
         "usage_outdated",
     )
 
-    def __init__(self, provider: Dialect, answer_id: str, model: str, include_usage: bool, max_event_bytes: int):
+    def __init__(self, provider: Dialect, order: StreamOrder):
         self._provider = provider
-        self._answer_id = answer_id
-        self._model = model
-        self._include_usage = include_usage
-        self._splitter = EventSplitter(max_event_bytes)
+        self._answer_id = order.answer_id
+        self._model = order.model
+        self._include_usage = order.include_usage
+        self._index = order.index
+        self._splitter = EventSplitter(order.max_event_bytes)
         self._their_id: str | None = None
         self._their_model: str | None = None
         self._replacements: tuple[tuple[bytes, bytes], ...] | None = None
@@ -126,6 +130,7 @@ class OpenAIReader:
         self.usage: Usage | None = None
         self.usage_outdated = False
         self.text: list[str] = []
+        self.kept: Mapping[str, Any] = NOTHING_KEPT
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
@@ -170,7 +175,7 @@ class OpenAIReader:
             self.usage, self.usage_outdated = usage, False
         if not chunk.choices:
             return b""  # the usage chunk, which the relay writes itself, or a prologue without choices
-        if type(chunk) is not _SoundChunk:
+        if type(chunk) is not _SoundChunk or self._index:
             return b"data: " + self._write_anew(event) + b"\n\n"
         frame = b"data: " + self._rewrite(event, chunk) + b"\n\n"
         self._template = _find_template(event, frame, chunk)
@@ -232,6 +237,7 @@ class OpenAIReader:
         for place, choice in enumerate(body["choices"]):
             if type(choice.get("index")) is not int:
                 choice["index"] = place
+            choice["index"] += self._index
             if choice.get("delta") is None:
                 choice["delta"] = {}
         body.pop("usage", None)

@@ -63,9 +63,8 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
         raise ServiceUnavailable(f"{request.model} has no price yet, so it can't be sold.", retry_after_seconds=60)
     bound = measure(request, model, len(data))
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
-    # written once, however many channels are tried: the bulk of a request is its messages
-    body["messages"] = msgspec.Raw(msgspec.json.encode(body["messages"]))
-    return Plan(request, body, model, bound, max_cost_nanos, strict)
+    messages = msgspec.Raw(msgspec.json.encode(body["messages"]))
+    return Plan(request, body, messages, model, bound, max_cost_nanos, strict)
 
 
 def _refuse_unpriced(request: ChatRequest) -> None:

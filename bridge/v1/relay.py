@@ -27,7 +27,7 @@ from bridge.ledger.batch import HoldOrder, Settlement
 from bridge.ledger.budgets import period_start
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, Usage
+from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, Usage
 from bridge.providers.http import Timeouts
 from bridge.telemetry import answer_id, created_at_of, log_request
 from bridge.v1.chat_request import ChatRequest
@@ -45,6 +45,7 @@ class Plan:
 
     request: ChatRequest
     body: dict[str, Any]
+    encoded_messages: msgspec.Raw  # written once, however many channels are tried: the bulk of a request
     model: ServedModel
     measure: Measure
     max_cost_nanos: int | None
@@ -233,7 +234,8 @@ class Relay:
         """The request in the provider's words. Raises InvalidRequest in strict mode where it isn't taken whole."""
         # our cap goes out where the client gave none; the client's own is within the model's already
         cap = self.cap_tokens if self.plan.measure.cap_tokens is None else None
-        outgoing = PROVIDERS[route.provider].write_chat(self.plan.body, route.upstream_id, cap)
+        order = ChatOrder(self.plan.body, route.upstream_id, cap, self.plan.encoded_messages)
+        outgoing = PROVIDERS[route.provider].write_chat(order)
         self.dropped = list(outgoing.dropped)
         if outgoing.clamped:
             self.clamped = [*self.clamped, *(item for item in outgoing.clamped if item not in self.clamped)]
@@ -351,7 +353,7 @@ def _ask(relay: Relay, route: Route) -> Any:
             answer = relay.services.upstream(route).send(outgoing, timeouts=timeouts)
             if answer.status != 200:
                 raise read_failure(provider, answer, timeouts)
-            return provider.read_answer(answer.read_all(settings.max_answer_bytes, timeouts.idle_seconds))
+            return provider.read_answer(answer.read_all(settings.max_answer_bytes, timeouts.idle_seconds), outgoing)
         raise AttemptFailed(Blame.UPSTREAM, "no whole answer before the deadline")
     finally:
         if answer is not None:

@@ -12,7 +12,7 @@ from flask import Response
 from bridge.catalogue.routing import Route
 from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, Usage
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, StreamOrder, Usage
 from bridge.v1.relay import Relay, read_failure, usage_body
 from bridge.v1.visit import ReadyResponse
 
@@ -148,7 +148,14 @@ class Stream:
         if answer.status != 200:
             raise read_failure(provider, answer, timeouts)
         reader = self._reader = provider.open_reader(
-            relay.answer_id, relay.plan.request.model, relay.plan.request.wants_usage, self._settings.max_event_bytes
+            outgoing,
+            StreamOrder(
+                relay.answer_id,
+                relay.plan.request.model,
+                int(relay.created_at.timestamp()),
+                relay.plan.request.wants_usage,
+                self._settings.max_event_bytes,
+            ),
         )
         kept, received = b"", 0
         while not reader.finished:

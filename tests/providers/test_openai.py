@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.providers.base import AttemptFailed, Blame, Usage
+from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, StreamOrder, Usage
 from bridge.providers.openai import NEVER_FORWARDED, OpenAI
 from bridge.providers.openai_stream import OpenAIReader
 
+SENT = Outgoing("/chat/completions", b"{}")
 OURS, PUBLIC = "chatcmpl-0123456789abcdef", "public-name"
 HEAD = {
     "id": "chatcmpl-theirs",
@@ -41,7 +42,7 @@ def stream(*chunks: dict[str, Any], done: bool = True, spaced: bool = False) -> 
 
 def read(data: bytes, *cuts: int, include_usage: bool = False) -> tuple[list[dict[str, Any]], OpenAIReader]:
     """What a client gets of a stream that arrives in pieces, as decoded chunks, and the reader."""
-    reader = OpenAI().open_reader(OURS, PUBLIC, include_usage, 10**6)
+    reader = OpenAI().open_reader(SENT, StreamOrder(OURS, PUBLIC, 0, include_usage, 10**6))
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     out = b"".join(reader.feed(data[i:j]) for i, j in zip(places, places[1:], strict=False))
     frames = out.split(b"\n\n")
@@ -202,7 +203,7 @@ def test_counts_are_checked_and_what_is_no_count_is_missing(counts: Any, usage: 
     assert len(chunks) == 4
     assert (reader.usage, reader.finish_reason) == (usage, "stop")
     whole = {"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}], "usage": counts}
-    assert OpenAI().read_answer(json.dumps(whole).encode()).usage == usage
+    assert OpenAI().read_answer(json.dumps(whole).encode(), SENT).usage == usage
 
 
 def test_tool_calls_pass_untouched_and_are_counted():
@@ -337,7 +338,7 @@ SCRAPS = st.sampled_from(
 
 @given(st.lists(SCRAPS | st.binary(max_size=6), max_size=12).map(b"".join), st.booleans())
 def test_any_bytes_are_frames_or_a_failed_attempt(data: bytes, include_usage: bool):
-    reader = OpenAI().open_reader(OURS, PUBLIC, include_usage, 500)
+    reader = OpenAI().open_reader(SENT, StreamOrder(OURS, PUBLIC, 0, include_usage, 500))
     try:
         frames = reader.feed(data)
     except AttemptFailed:
@@ -364,7 +365,7 @@ JSON = st.recursive(
 @given(JSON | st.fixed_dictionaries({"choices": st.lists(JSON, min_size=1, max_size=2)}))
 def test_any_json_is_an_answer_or_a_failed_attempt(value: Any):
     data = json.dumps(value).encode()
-    for take in (OpenAI().read_answer, lambda data: read(b"data: " + data + b"\n\n")):
+    for take in (lambda data: OpenAI().read_answer(data, SENT), lambda data: read(b"data: " + data + b"\n\n")):
         try:
             take(data)
         except AttemptFailed as failed:
@@ -386,7 +387,7 @@ def test_a_whole_answer_is_read():
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
     completion = OpenAI().read_answer(
-        answer({"role": "assistant", "content": "Hi"}, usage=counts, system_fingerprint="f")
+        answer({"role": "assistant", "content": "Hi"}, usage=counts, system_fingerprint="f"), SENT
     )
     assert completion.usage == Usage(10, 5, 4, 3)
     assert (completion.finish_reason, completion.text) == ("stop", ["Hi"])
@@ -395,7 +396,7 @@ def test_a_whole_answer_is_read():
 
 
 def test_a_poor_answer_gets_what_the_sdk_relies_on():
-    completion = OpenAI().read_answer(b'{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}')
+    completion = OpenAI().read_answer(b'{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}', SENT)
     choices = completion.body["choices"]
     ChatCompletion.model_validate({**HEAD, **completion.body, "object": "chat.completion"})
     assert [choice["index"] for choice in choices] == [0, 1]
@@ -413,8 +414,8 @@ def test_everything_the_model_wrote_is_there_for_our_own_count():
         "tool_calls": [call],
         "function_call": {"name": "g"},
     }
-    assert OpenAI().read_answer(answer(message)).text == ["a", "b", "c", "f", "{}", "g"]
-    assert OpenAI().read_answer(answer({"content": None, "reasoning": "d"})).text == ["d"]
+    assert OpenAI().read_answer(answer(message), SENT).text == ["a", "b", "c", "f", "{}", "g"]
+    assert OpenAI().read_answer(answer({"content": None, "reasoning": "d"}), SENT).text == ["d"]
 
 
 @pytest.mark.parametrize(
@@ -440,7 +441,7 @@ def test_everything_the_model_wrote_is_there_for_our_own_count():
 )
 def test_what_is_no_answer_fails_the_attempt(data: bytes):
     with pytest.raises(AttemptFailed) as failed:
-        OpenAI().read_answer(data)
+        OpenAI().read_answer(data, SENT)
     assert failed.value.blame is Blame.UPSTREAM
 
 
@@ -448,7 +449,7 @@ def test_what_is_no_answer_fails_the_attempt(data: bytes):
 
 
 def write(body: dict[str, Any], upstream_id: str = "theirs", cap: int | None = None) -> tuple[dict[str, Any], tuple]:
-    outgoing = OpenAI().write_chat(body, upstream_id, cap)
+    outgoing = OpenAI().write_chat(ChatOrder(body, upstream_id, cap))
     assert outgoing.path == "/chat/completions"
     return json.loads(outgoing.body), outgoing.dropped
 
@@ -536,7 +537,7 @@ def test_a_recorded_answer_is_read(status: int, data: bytes):
         failure = OpenAI().read_error(status, {}, data)
         assert failure.reason.startswith(str(status))
         return
-    completion = OpenAI().read_answer(data)
+    completion = OpenAI().read_answer(data, SENT)
     body = without(completion.body, "service_tier")  # some hosts have tiers of their own
     ChatCompletion.model_validate({**HEAD, **body, "object": "chat.completion"})
     assert completion.usage is not None

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.base import AttemptFailed
+from bridge.providers.base import AttemptFailed, Outgoing, StreamOrder
 from bridge.providers.openai import OpenAI
+
+SENT = Outgoing("/chat/completions", b"{}")
 
 
 def read(*events: str, include_usage: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
     """What a client gets for these events in one read, and what was noted as said."""
-    reader = OpenAI().open_reader("chatcmpl-ours", "public", include_usage, 2**20)
+    reader = OpenAI().open_reader(SENT, StreamOrder("chatcmpl-ours", "public", 0, include_usage, 2**20))
     frames = reader.feed("".join(f"data: {event}\n\n" for event in events).encode())
     assert frames.endswith(b"\n\n") or not frames
     return [json.loads(frame[6:]) for frame in frames.decode().split("\n\n")[:-1]], reader.text
