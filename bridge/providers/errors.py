@@ -40,23 +40,45 @@ _SECRETS = re.compile(
 
 def read_openai_error(status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
     """An error of OpenAI's dialect, whatever its envelope; HTML and empty bodies too. Never raises."""
-    error = _find_error(data)
-    code, kind = _text(error.get("code")), _text(error.get("type"))
-    message = _text(error.get("message"))
+    error = find_error(data)
+    param = error.get("param")
+    return explain_error(
+        status,
+        headers,
+        code=text_of(error.get("code")),
+        kind=text_of(error.get("type")),
+        message=text_of(error.get("message")),
+        param=param if isinstance(param, str) and len(param) < 200 else None,
+    )
+
+
+def explain_error(
+    status: int,
+    headers: dict[str, str],
+    *,
+    code: str,
+    kind: str,
+    message: str,
+    param: str | None = None,
+    retry_after_seconds: float | None = None,
+) -> AttemptFailed:
+    """What a provider's error means, whatever its dialect: `code` and `kind` (its type or status) are its own words.
+
+    `retry_after_seconds` is for dialects that say it elsewhere than in the header."""
     reason = (
         f"{status} {code or kind}".strip() if status != 200 else f"an error inside a 200: {code or kind}".rstrip(": ")
     )
     blame = _blame(status, code, kind, message)
     if blame is not Blame.REQUEST:
-        return AttemptFailed(blame, reason[:MAX_MESSAGE], status=status, retry_after_seconds=_retry_after(headers))
-    param = error.get("param")
+        wait = retry_after_seconds if retry_after_seconds is not None else _retry_after(headers)
+        return AttemptFailed(blame, reason[:MAX_MESSAGE], status=status, retry_after_seconds=wait)
     found_code = "context_length_exceeded" if code == "context_length_exceeded" or _TOO_LONG.search(message) else None
     return AttemptFailed(
         blame,
         reason[:MAX_MESSAGE],
         status=status,
         message=scrub(message) or "The provider refused this request as invalid.",
-        param=param if isinstance(param, str) and len(param) < 200 else None,
+        param=param,
         code=found_code,
     )
 
@@ -78,7 +100,8 @@ def scrub(message: str) -> str:
     return " ".join(_SECRETS.sub("…", message).split())[:MAX_MESSAGE]
 
 
-def _find_error(data: bytes) -> dict[str, Any]:
+def find_error(data: bytes) -> dict[str, Any]:
+    """The `error` object of a body, wherever it stands in it; {} where there is none. Never raises."""
     try:
         body = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -93,7 +116,8 @@ def _find_error(data: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else body  # some put the error's fields at the top
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A text from an upstream, of bounded length; "" for whatever is none."""
     return value[:2000].replace("\0", "") if isinstance(value, str) else ""  # NUL is no text for PostgreSQL
 
 

@@ -132,11 +132,19 @@ class Upstream:
         merged.update(headers)
         # an answer can't grow in our hands, nor wait in a compressor's buffer
         merged["Accept-Encoding"] = "identity"
-        request.prepare(method=method, url=f"{self._base_url}/{path.lstrip('/')}", headers=dict(merged))
+        request.prepare(method=method, url=join_url(self._base_url, path), headers=dict(merged))
         if request.headers is not None:
             request.headers.pop("Content-Length", None)
         request.head = self._adapter.render_head(request)
         return request
+
+
+def join_url(base_url: str, path: str) -> str:
+    """The path below the base URL. Providers' own SDKs take theirs with or without the API's version: one that ends the
+    base URL and begins the path stands there once."""
+    base, path = base_url.rstrip("/"), path.lstrip("/")
+    version, _, rest = path.partition("/")
+    return f"{base}/{rest}" if rest and base.endswith(f"/{version}") else f"{base}/{path}"
 
 
 def open_upstream(

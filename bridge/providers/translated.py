@@ -1,0 +1,186 @@
+"""OpenAI's answers, written for what a provider said in a dialect of its own: chunks from byte templates, messages."""
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
+from bridge.providers.sse import EventSplitter
+
+RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
+_encode = msgspec.json.encode
+
+
+def new_call_id() -> str:
+    """An id for a tool call whose provider gave none."""
+    return f"call_{secrets.token_hex(12)}"
+
+
+class ToolCall(msgspec.Struct):
+    """A call that the model made, in a whole answer. `arguments` is JSON text; `extra` goes out as `extra_content`."""
+
+    id: str
+    name: str
+    arguments: str
+    extra: dict[str, Any] | None = None
+
+
+def write_completion(
+    text: str | None,
+    calls: list[ToolCall],
+    *,
+    finish_reason: str,
+    usage: Usage | None,
+    reasoning: str = "",
+    refusal: str | None = None,
+    legacy: bool = False,
+    created: int | None = None,
+    kept: dict[str, Any] | None = None,
+    message_extra: dict[str, Any] | None = None,
+    logprobs: Any = None,
+) -> Completion:
+    """One choice as OpenAI writes it: `content` is null beside calls where nothing was said; `legacy` turns the first
+    call into a `function_call`. `message_extra` is added to the message."""
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": text or (None if calls or refusal else ""),
+        "refusal": refusal,
+    }
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls and legacy:
+        message["function_call"] = {"name": calls[0].name, "arguments": calls[0].arguments}
+        finish_reason = "function_call" if finish_reason == "tool_calls" else finish_reason
+    elif calls:
+        message["tool_calls"] = [_write_call(call) for call in calls]
+    message.update(message_extra or {})
+    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
+    body: dict[str, Any] = {"choices": [choice]}
+    if created is not None:
+        body["created"] = created
+    said = [text or "", reasoning, refusal or ""]
+    said += [piece for call in calls for piece in (call.name, call.arguments)]
+    return Completion(body, usage, finish_reason, [piece for piece in said if piece], kept or {})
+
+
+def _write_call(call: ToolCall) -> dict[str, Any]:
+    written = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return {**written, "extra_content": call.extra} if call.extra else written
+
+
+class TranslatedReader:
+    """A stream of another dialect as OpenAI's chunks. A subclass reads one event at a time and says what it heard."""
+
+    def __init__(self, order: StreamOrder, legacy: bool = False):
+        self._splitter = EventSplitter(order.max_event_bytes)
+        self._legacy = legacy
+        head = {
+            "id": order.answer_id,
+            "object": "chat.completion.chunk",
+            "created": order.created,
+            "model": order.model,
+        }
+        before = b"data: " + _encode(head)[:-1] + b',"choices":[{"index":%d,"delta":' % order.index
+        usage = b',"usage":null' if order.include_usage else b""
+        self._before = before
+        self._end = b"}]" + usage + b"}\n\n"
+        self._after = b',"logprobs":null,"finish_reason":null' + self._end
+        self._text_before, self._text_after = before + b'{"content":', b"}" + self._after
+        self._role_sent = False
+        self._calls = 0
+        self.started = False
+        self.finished = False
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.usage_outdated = False
+        self.text: list[str] = []
+        self.kept: dict[str, Any] = {}
+
+    def feed(self, data: bytes) -> bytes:
+        """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
+        frames: list[bytes] = []
+        for event in self._splitter.feed(data):
+            if self.finished:
+                break
+            try:
+                frames.append(self._read_checked(event))
+            except AttemptFailed as failure:
+                failure.frames = b"".join(frames)
+                raise
+        return b"".join(frames)
+
+    def _read_checked(self, event: bytes) -> bytes:
+        try:
+            return self.read(event)
+        except RUBBISH:
+            raise AttemptFailed(Blame.UPSTREAM, "the stream holds what is no event") from None
+
+    def read(self, event: bytes) -> bytes:
+        """The frames for one event's data: the subclass's own. May raise AttemptFailed, and what msgspec raises."""
+        raise NotImplementedError
+
+    # what a subclass says
+
+    def say_role(self) -> bytes:
+        """The first chunk; nothing when it went out before."""
+        if self._role_sent:
+            return b""
+        self._role_sent = True
+        return self._before + b'{"role":"assistant","content":"","refusal":null}' + self._after
+
+    def say_text(self, text: str) -> bytes:
+        """A piece of the answer."""
+        if not text:
+            return b""
+        self._note(text)
+        frame = self._text_before + _encode(text) + self._text_after
+        return frame if self._role_sent else self.say_role() + frame
+
+    def say_reasoning(self, text: str) -> bytes:
+        """A piece of what the model thinks aloud."""
+        return self.say_delta({"reasoning_content": text}, text) if text else b""
+
+    def say_call(self, call_id: str, name: str, arguments: str = "", extra: dict[str, Any] | None = None) -> bytes:
+        """The next tool call begins. In the legacy dialect only the first one exists."""
+        index, self._calls = self._calls, self._calls + 1
+        function = {"name": name, "arguments": arguments}
+        if self._legacy:
+            return b"" if index else self.say_delta({"function_call": function}, name, arguments)
+        call: dict[str, Any] = {"index": index, "id": call_id, "type": "function", "function": function}
+        if extra:
+            call["extra_content"] = extra
+        return self.say_delta({"tool_calls": [call]}, name, arguments)
+
+    def say_arguments(self, text: str) -> bytes:
+        """A piece of the last call's arguments."""
+        if not text:
+            return b""
+        if self._legacy:
+            return b"" if self._calls > 1 else self.say_delta({"function_call": {"arguments": text}}, text)
+        return self.say_delta({"tool_calls": [{"index": self._calls - 1, "function": {"arguments": text}}]}, text)
+
+    def say_delta(self, delta: dict[str, Any], *said: str) -> bytes:
+        """Any other delta; `said` is what of it the model wrote. Without, it commits to nothing."""
+        for text in said:
+            self._note(text)
+        return self.say_role() + self._before + _encode(delta) + self._after
+
+    def say_end(self, finish_reason: str) -> bytes:
+        """The one chunk with the finish reason; later ones are nothing."""
+        if self.finish_reason:
+            return b""
+        if self._legacy and finish_reason == "tool_calls":
+            finish_reason = "function_call"
+        self.finish_reason = finish_reason
+        reason = b'{},"logprobs":null,"finish_reason":' + _encode(finish_reason)
+        return self.say_role() + self._before + reason + self._end
+
+    def _note(self, text: str) -> None:
+        if text:
+            self.text.append(text)
+            self.started = self.usage_outdated = True
+
+    def count(self, usage: Usage) -> None:
+        """The provider's counts so far; the last ones win."""
+        self.usage, self.usage_outdated = usage, False
