@@ -65,13 +65,13 @@ class OpenAICompatible:
         """The upstream's counts, or None when a count is missing: zero is a value."""
         if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
-        prompt, cached = usage.prompt_tokens_details, 0
-        if prompt and prompt.cached_tokens:
-            cached = prompt.cached_tokens
+        prompt, cached, written = usage.prompt_tokens_details, 0, 0
+        if prompt:
+            cached, written = prompt.cached_tokens or 0, prompt.cache_write_tokens or 0
         completion, reasoning = usage.completion_tokens_details, 0
         if completion and completion.reasoning_tokens:
             reasoning = completion.reasoning_tokens
-        return clamp_usage(usage.prompt_tokens, usage.completion_tokens, cached, reasoning)
+        return clamp_usage(usage.prompt_tokens, usage.completion_tokens, cached, reasoning, written)
 
     def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
         """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
@@ -111,11 +111,17 @@ class OpenAICompatible:
         return read_openai_error(status, headers, data)
 
 
-def clamp_usage(prompt: int, completion: int, cached: int, reasoning: int) -> Usage:
-    """Counts within sane bounds: none negative, none absurd, parts no larger than their whole."""
+def clamp_usage(
+    prompt: int, completion: int, cached: int, reasoning: int, written: int = 0, written_for_an_hour: int = 0
+) -> Usage:
+    """Counts within sane bounds: none negative, none absurd, parts no larger than their whole. What was read from a
+    cache and what was written to one are different parts of the prompt."""
     prompt = min(max(0, prompt), MAX_TOKENS_COUNTED)
     completion = min(max(0, completion), MAX_TOKENS_COUNTED)
-    return Usage(prompt, completion, min(max(0, cached), prompt), min(max(0, reasoning), completion))
+    cached = min(max(0, cached), prompt)
+    written = min(max(0, written), prompt - cached)
+    reasoning = min(max(0, reasoning), completion)
+    return Usage(prompt, completion, cached, reasoning, written, min(max(0, written_for_an_hour), written))
 
 
 def _said(message: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 class _PromptDetails(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
