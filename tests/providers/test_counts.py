@@ -14,8 +14,8 @@ from bridge.providers.base import Outgoing, Usage
 from bridge.providers.openai import OpenAI, clamp_usage
 
 
-@given(*[st.integers(-(2**70), 2**70)] * 6)
-def test_parts_are_never_larger_than_their_whole(*counts: int):
+@given(st.tuples(*[st.integers(-(2**70), 2**70)] * 6))
+def test_parts_are_never_larger_than_their_whole(counts: tuple[int, ...]):
     usage = clamp_usage(*counts)
     assert min(dataclasses.astuple(usage)) >= 0
     assert usage.cached_tokens + usage.cache_write_tokens <= usage.prompt_tokens <= 2**31
