@@ -33,7 +33,7 @@ GROUND = {
 FLOORS = (
     GROUND,
     {"providers"},
-    {"accounts", "catalogue", "ledger", "limits", "payments"},
+    {"accounts", "catalogue", "ledger", "limits", "payments", "reasoning"},
     {"admin", "dashboard", "ops", "v1"},
 )
 FIRST_FLOOR_MAY_USE = {"errors", "telemetry"}

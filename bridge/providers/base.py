@@ -123,12 +123,31 @@ class Completion:
 class StreamReader(Protocol):
     """Turns an upstream's bytes into frames for the client. Fed whatever has arrived; keeps what is incomplete."""
 
-    started: bool  # some content was seen: from here on there is no failover
-    finished: bool  # the upstream said that it is done
-    usage: Usage | None
-    usage_outdated: bool  # something was said since: it counts only if the stream came to its end
-    finish_reason: str | None
-    text: list[str]  # what was said so far, for our own count
+    @property
+    def started(self) -> bool:
+        """Some content was seen: from here on there is no failover."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """The upstream said that it is done."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    @property
+    def usage_outdated(self) -> bool:
+        """Something was said since: the counts are good only if the stream came to its end."""
+        ...
+
+    @property
+    def finish_reason(self) -> str | None: ...
+
+    @property
+    def text(self) -> list[str]:
+        """What was said so far, for our own count."""
+        ...
 
     @property
     def kept(self) -> Mapping[str, Any]:

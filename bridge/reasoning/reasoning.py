@@ -1,0 +1,93 @@
+"""Keeps what a provider wants back in a tool loop with thinking, for clients that return only what OpenAI's API knows.
+
+Anthropic and Gemini sign their reasoning and refuse a tool's result without it; DeepSeek and Moonshot want its text. It
+is sealed under the master key, found by the call's id within the account, and deleted after a day."""
+
+import datetime
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+from gevent import get_hub
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge import vault
+from bridge.db import db, now_utc, transaction
+from bridge.errors import MisconfiguredError
+from bridge.reasoning.tables import KeptReasoning
+
+KEPT_FOR = datetime.timedelta(hours=24)
+MAX_KEPT_BYTES = 2**20  # of one call; thoughts that long are a provider's mistake
+MOST_CALLS = 256  # of a conversation, the latest
+# An id that no other conversation has; others number their calls, and are told apart by what the call answered.
+_UNIQUE_ID = re.compile(r"[A-Za-z0-9_-]{16,}")
+log = structlog.get_logger()
+
+
+def key_of(account_id: int, call_id: str, answered: Any) -> str:
+    """Under what the reasoning of a call is kept. `answered` is the message that the call's turn answered."""
+    name = f"{account_id}\0{call_id}".encode()
+    if not _UNIQUE_ID.fullmatch(call_id):
+        name += b"\0" + msgspec.json.encode(answered)
+    return hashlib.sha256(name).hexdigest()
+
+
+def keep_reasoning(account_id: int, kept: Mapping[str, Any], answered: Any) -> None:
+    """Keep the values by call id, durably. Where the database is away they are lost: the next turn goes without."""
+    rows = []
+    for call_id, value in kept.items():
+        text = msgspec.json.encode(value).decode()
+        if len(text) <= MAX_KEPT_BYTES:
+            key = key_of(account_id, call_id, answered)
+            rows.append({"key": key, "sealed": vault.seal(text), "created_at": now_utc()})
+    if not rows:
+        return
+    try:
+        _insert_off_loop(db.engine, rows)
+    except sa.exc.SQLAlchemyError as error:
+        log.warning("reasoning_not_kept", error=type(error).__name__)
+
+
+def recall_reasoning(account_id: int, calls: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """What is kept for these calls, by call id; each comes with the message that its turn answered."""
+    ids = {key_of(account_id, call_id, answered): call_id for call_id, answered in list(calls)[-MOST_CALLS:]}
+    if not ids:
+        return {}
+    wanted = sa.select(KeptReasoning.key, KeptReasoning.sealed).where(
+        KeptReasoning.key.in_(list(ids)), KeptReasoning.created_at > now_utc() - KEPT_FOR
+    )
+    try:
+        with db.engine.connect() as connection:
+            rows = connection.execute(wanted).all()
+        return {ids[key]: msgspec.json.decode(vault.unseal(sealed)) for key, sealed in rows}
+    except (sa.exc.SQLAlchemyError, MisconfiguredError) as error:
+        log.warning("reasoning_not_recalled", error=type(error).__name__)
+        return {}
+
+
+def forget_reasoning() -> None:
+    """Delete what is older than a day. Needs an app context."""
+    with transaction() as session:
+        session.execute(sa.delete(KeptReasoning).where(KeptReasoning.created_at < now_utc() - KEPT_FOR))
+
+
+def _insert(engine: sa.Engine, rows: list[dict[str, Any]]) -> None:
+    insert: Any = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(KeptReasoning).values(rows)
+    renewed = {"sealed": statement.excluded.sealed, "created_at": statement.excluded.created_at}
+    statement = statement.on_conflict_do_update(index_elements=["key"], set_=renewed)
+    with engine.connect().execution_options(sqlite_immediate=True) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def _insert_off_loop(engine: sa.Engine, rows: list[dict[str, Any]]) -> None:
+    """SQLite's file is written in a thread: its fsync must not keep the other requests waiting."""
+    if engine.dialect.name == "sqlite":
+        get_hub().threadpool.apply(_insert, (engine, rows))
+    else:
+        _insert(engine, rows)

@@ -1,0 +1,200 @@
+"""Several choices (`n`) of a provider that gives one a call: parallel calls, whose answers the client reads as one.
+
+Each is a call of its own upstream, so each prompt is held and charged."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import gevent
+from gevent.queue import Empty, Queue
+
+from bridge.catalogue.routing import ServedModel
+from bridge.errors import InvalidRequest
+from bridge.providers import PROVIDERS
+from bridge.providers.base import AttemptFailed, Blame, Completion, StreamReader, Usage
+
+MAX_PARALLEL_CHOICES = 16
+QUEUED_PIECES = 64  # what is read ahead of a slow client
+T = TypeVar("T")
+
+
+def count_calls(body: dict[str, Any], choices: int, model: ServedModel) -> int:
+    """How many calls the route that needs most of them makes for this body; the hold covers so many prompts.
+
+    Raises InvalidRequest for more than we make at once."""
+    if choices == 1:
+        return 1
+    calls = max((calls_of(route.provider, body, choices, route.upstream_id) for route in model.routes), default=1)
+    if calls > MAX_PARALLEL_CHOICES:
+        raise InvalidRequest(
+            f"n is too large: {model.id} gives at most {MAX_PARALLEL_CHOICES} choices.", param="n", code="invalid_value"
+        )
+    return calls
+
+
+def calls_of(provider: str, body: dict[str, Any], choices: int, upstream_id: str) -> int:
+    """How many calls this provider's model needs for so many choices: one, or one each."""
+    return 1 if choices <= PROVIDERS[provider].choices_per_call(body, upstream_id) else choices
+
+
+def call_all(calls: int, call: Callable[[int], T], discard: Callable[[T], object] = bool) -> list[T]:
+    """The results of `calls` parallel calls, in order. The first to fail ends the others, and is raised.
+
+    `discard` closes what the others gave; also when this greenlet is killed while it waits."""
+    done: Queue[int] = Queue()
+    greenlets = [gevent.spawn(_run, call, place, done) for place in range(calls)]
+    try:
+        for _ in range(calls):
+            result = greenlets[done.get()].get()
+            if isinstance(result, BaseException):
+                raise result
+        return [greenlet.get() for greenlet in greenlets]
+    except BaseException:
+        gevent.killall(greenlets)
+        for greenlet in greenlets:
+            value = greenlet.value
+            if value is not None and not isinstance(value, BaseException):
+                discard(value)
+        raise
+
+
+def _run(call: Callable[[int], T], place: int, done: "Queue[int]") -> T | Exception:
+    """The result, or the error as a value: a greenlet that raises prints its traceback."""
+    try:
+        return call(place)
+    except Exception as error:
+        return error
+    finally:
+        done.put(place)
+
+
+def merge_completions(completions: Sequence[Completion]) -> Completion:
+    """One answer with the choices of all. Its counts are missing if any one's are."""
+    first = completions[0]
+    choices = [completion.body["choices"][0] for completion in completions]
+    for index, choice in enumerate(choices):
+        choice["index"] = index
+    usages = [completion.usage for completion in completions]
+    return Completion(
+        {**first.body, "choices": choices},
+        sum_usages(usages),
+        first.finish_reason,
+        [piece for completion in completions for piece in completion.text],
+        {call_id: kept for completion in completions for call_id, kept in completion.kept.items()},
+    )
+
+
+def sum_usages(usages: Sequence[Usage | None]) -> Usage | None:
+    """The counts of all, or None if any is missing."""
+    found = [usage for usage in usages if usage is not None]
+    if len(found) < len(usages):
+        return None
+    return Usage(*(sum(getattr(usage, name) for usage in found) for name in Usage.__dataclass_fields__))
+
+
+class ParallelAnswer:
+    """Several answers as one: the first that is none, or the bodies of all, each read by a reader in a greenlet of its
+    own. What it gives then are frames, from whichever has some, and never more than a few read ahead."""
+
+    def __init__(self, answers: Sequence[Any]):
+        self._answers = answers
+        self._failed = next((answer for answer in answers if answer.status != 200), None)
+        shown = self._failed or answers[0]
+        self.status: int = shown.status
+        self.headers: dict[str, str] = shown.headers
+        self._pieces: Queue[Any] = Queue(maxsize=QUEUED_PIECES)
+        self._open = len(answers)
+        self._greenlets: list[gevent.Greenlet] = []
+
+    def read_all(self, max_bytes: int, timeout_seconds: float) -> bytes:
+        """The body of the one that failed."""
+        data: bytes = (self._failed or self._answers[0]).read_all(max_bytes, timeout_seconds)
+        return data
+
+    def read_by(self, readers: Sequence[StreamReader], tick_seconds: float) -> None:
+        """Start reading, each body by its own reader."""
+        for answer, reader in zip(self._answers, readers, strict=True):
+            self._greenlets.append(gevent.spawn(_read_on, answer, reader, self._pieces, tick_seconds))
+
+    def read_some(self, timeout_seconds: float) -> bytes | None:
+        """Frames of one of them; None when none came for that long, b"" when all have ended. Raises AttemptFailed."""
+        while self._open:
+            try:
+                piece = self._pieces.get(timeout=timeout_seconds)
+            except Empty:
+                return None
+            if isinstance(piece, Exception):
+                raise piece
+            if piece:
+                frames: bytes = piece
+                return frames
+            self._open -= 1
+        return b""
+
+    def close(self) -> None:
+        """Close all of them; one that is still read from too."""
+        gevent.killall(self._greenlets)
+        for answer in self._answers:
+            answer.close()
+
+
+def _read_on(answer: Any, reader: StreamReader, pieces: "Queue[Any]", tick_seconds: float) -> None:
+    """One stream to its end: its frames, then b""."""
+    try:
+        while not reader.finished:
+            data = answer.read_some(tick_seconds)
+            if data:
+                if frames := reader.feed(data):
+                    pieces.put(frames)
+            elif data is not None:
+                break
+        if not reader.finish_reason:
+            raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
+        pieces.put(b"")
+    except AttemptFailed as failure:
+        if failure.frames:
+            pieces.put(failure.frames)
+            failure.frames = b""
+        pieces.put(failure)
+
+
+class ParallelReader:
+    """What several readers have read, as if it were one's. The frames are theirs: they pass."""
+
+    def __init__(self, readers: Sequence[StreamReader]):
+        self._readers = readers
+        self.finished = False  # the ParallelAnswer says so, by its end
+
+    def feed(self, data: bytes) -> bytes:
+        """The same frames."""
+        return data
+
+    @property
+    def started(self) -> bool:
+        return any(reader.started for reader in self._readers)
+
+    @property
+    def usage(self) -> Usage | None:
+        return sum_usages([reader.usage for reader in self._readers])
+
+    @property
+    def usage_outdated(self) -> bool:
+        return any(reader.usage_outdated for reader in self._readers)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The first choice's, once all have theirs."""
+        reasons = [reader.finish_reason for reader in self._readers]
+        return reasons[0] if all(reasons) else None
+
+    @property
+    def text(self) -> list[str]:
+        return list(self._all_text())
+
+    def _all_text(self) -> Iterator[str]:
+        for reader in self._readers:
+            yield from reader.text
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        return {call_id: kept for reader in self._readers for call_id, kept in reader.kept.items()}

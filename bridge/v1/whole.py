@@ -1,0 +1,75 @@
+"""A whole answer: the first channel's that gives one, paid for before it goes out."""
+
+from typing import Any
+
+import gevent
+import msgspec
+from flask import Response
+
+from bridge.catalogue.routing import Route
+from bridge.errors import BridgeError, ServiceUnavailable
+from bridge.money import format_dollars
+from bridge.providers import PROVIDERS
+from bridge.providers.base import AttemptFailed, Blame, Completion, Outgoing, Usage
+from bridge.v1.choices import call_all, merge_completions
+from bridge.v1.relay import Relay, read_failure, usage_body
+
+
+def answer_whole(relay: Relay) -> Response:
+    """The whole answer of the first channel that gives one, paid for. Raises what the client is told instead."""
+    try:
+        usage, body, finish_reason, source = _ask_channels(relay)
+    except BridgeError as error:
+        relay.refused(error)
+        raise
+    except Exception:
+        relay.refused(ServiceUnavailable(""))
+        raise
+    relay.settle("complete", usage, source=source, status=200, finish_reason=finish_reason)
+    body["usage"] = usage_body(usage, relay.charge_nanos)
+    cost = ("x-bridge-cost", format_dollars(relay.charge_nanos))
+    return relay.visit.answer(msgspec.json.encode(body), 200, [cost, *relay.adapted_headers()])
+
+
+def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]:
+    for route in relay.routes():
+        try:
+            completion = _ask(relay, route)
+        except AttemptFailed as failure:
+            relay.failed(route, failure)
+            continue
+        relay.keep_reasoning(completion.kept)
+        relay.end_attempt("200")
+        relay.services.health.succeeded(route)
+        created = completion.body.get("created")
+        ours = {
+            "id": relay.answer_id,
+            "object": "chat.completion",
+            "created": created if type(created) is int else int(relay.created_at.timestamp()),
+            "model": relay.plan.request.model,
+        }
+        body = {**ours, **completion.body, **ours}  # twice: first in order, and ours whatever the upstream says
+        usage = relay.check_counts(completion.usage or relay.count_delivered(completion.text))
+        return usage, body, completion.finish_reason, "provider" if completion.usage else "estimate"
+    raise relay.all_failed()
+
+
+def _ask(relay: Relay, route: Route) -> Completion:
+    """One attempt: one call, or as many as there are choices. Raises AttemptFailed."""
+    outgoing = relay.write(route)
+    with gevent.Timeout(max(0.001, relay.time_left()), False):
+        if relay.calls == 1:
+            return _call(relay, route, outgoing)
+        return merge_completions(call_all(relay.calls, lambda _: _call(relay, route, outgoing)))
+    raise AttemptFailed(Blame.UPSTREAM, "no whole answer before the deadline")
+
+
+def _call(relay: Relay, route: Route, outgoing: Outgoing) -> Completion:
+    provider, settings, timeouts = PROVIDERS[route.provider], relay.services.settings, relay.timeouts()
+    answer = relay.services.upstream(route).send(outgoing, timeouts=timeouts)
+    try:
+        if answer.status != 200:
+            raise read_failure(provider, answer, timeouts)
+        return provider.read_answer(answer.read_all(settings.max_answer_bytes, timeouts.idle_seconds), outgoing)
+    finally:
+        answer.close()
