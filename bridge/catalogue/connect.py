@@ -124,6 +124,8 @@ def _connect_local(name: str, base_url: str, ids: list[str]) -> list[str]:
                     model_id=id_,
                     input_nanos_per_mtok=0,
                     cached_nanos_per_mtok=0,
+                    cache_write_nanos_per_mtok=0,
+                    cache_write_hour_nanos_per_mtok=0,
                     output_nanos_per_mtok=0,
                     source="runs on this machine",
                 )

@@ -31,6 +31,8 @@ class ListedModel:
     price_id: int
     input_nanos_per_mtok: int
     cached_nanos_per_mtok: int
+    cache_write_nanos_per_mtok: int
+    cache_write_hour_nanos_per_mtok: int
     output_nanos_per_mtok: int
     source: str
     checked_on: datetime.date | None
@@ -115,6 +117,8 @@ def _list_model(model: Model, price: Price, aliases: tuple[str, ...], status: st
         price_id=price.id,
         input_nanos_per_mtok=price.input_nanos_per_mtok,
         cached_nanos_per_mtok=price.cached_nanos_per_mtok,
+        cache_write_nanos_per_mtok=price.cache_write_nanos_per_mtok,
+        cache_write_hour_nanos_per_mtok=price.cache_write_hour_nanos_per_mtok,
         output_nanos_per_mtok=price.output_nanos_per_mtok,
         source=price.source,
         checked_on=price.checked_on,

@@ -6,6 +6,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from bridge.catalogue.connect import LOCAL_PROVIDER, MODEL_ID
+from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.seed import DEFAULT_OUTPUT_TOKENS, load_seed
 from bridge.catalogue.tables import Alias, Model, Price
 from bridge.db import db, transaction
@@ -33,12 +34,15 @@ def add_model(
     input_price_nanos: int,
     output_price_nanos: int,
     cached_price_nanos: int | None = None,
+    cache_write_price_nanos: int | None = None,
+    cache_write_hour_price_nanos: int | None = None,
     context_tokens: int,
     max_output_tokens: int | None = None,
     name: str | None = None,
 ) -> Model:
-    """Offer a model under a new public name; prices are nano-dollars per million tokens, and what is cached costs the
-    input's price unless said otherwise. Raises InvalidRequest naming the field."""
+    """Offer a model under a new public name; prices are nano-dollars per million tokens. Unless said otherwise, what
+    is cached or written to a cache costs the input's price, and for an hour what it costs for minutes. Raises
+    InvalidRequest naming the field."""
     if not MODEL_ID.fullmatch(id_):
         raise InvalidRequest("Use letters, digits and . _ : / @ + -, up to 128, no space.", param="id")
     if provider not in {*PROVIDERS, *load_seed(), LOCAL_PROVIDER}:
@@ -61,19 +65,29 @@ def add_model(
         session.add(model)
         session.flush()  # the price refers to it
         cached = input_price_nanos if cached_price_nanos is None else cached_price_nanos
-        session.add(_price(id_, input_price_nanos, cached, output_price_nanos, "operator"))
+        written = cache_write_price_nanos, cache_write_hour_price_nanos
+        session.add(_price(id_, input_price_nanos, cached, written, output_price_nanos, "operator"))
         bump("catalogue")
     return model
 
 
 def set_price(
-    model_id: str, *, input_nanos: int, cached_nanos: int, output_nanos: int, source: str = "operator"
+    model_id: str,
+    *,
+    input_nanos: int,
+    cached_nanos: int,
+    output_nanos: int,
+    cache_write_nanos: int | None = None,
+    cache_write_hour_nanos: int | None = None,
+    source: str = "operator",
 ) -> Price:
-    """A new price from now on, in nano-dollars per million tokens; running requests keep theirs. Raises NotFound or
-    InvalidRequest."""
+    """A new price from now on, in nano-dollars per million tokens; running requests keep theirs. Without a price of
+    its own, what is written to a cache costs what input does, and for an hour what it costs for minutes. Raises
+    NotFound or InvalidRequest."""
     with transaction() as session:
         find_model(model_id)
-        price = _price(model_id, input_nanos, cached_nanos, output_nanos, source)
+        written = cache_write_nanos, cache_write_hour_nanos
+        price = _price(model_id, input_nanos, cached_nanos, written, output_nanos, source)
         session.add(price)
         bump("catalogue")
     return price
@@ -122,8 +136,17 @@ def _set_status(id_: str, status: str) -> Model:
     return model
 
 
-def _price(model_id: str, input_nanos: int, cached_nanos: int, output_nanos: int, source: str) -> Price:
-    figures = {"input": input_nanos, "cached": cached_nanos, "output": output_nanos}
+def _price(
+    model_id: str,
+    input_nanos: int,
+    cached_nanos: int,
+    written_nanos: tuple[int | None, int | None],
+    output_nanos: int,
+    source: str,
+) -> Price:
+    write = input_nanos if written_nanos[0] is None else written_nanos[0]
+    write_hour = write if written_nanos[1] is None else written_nanos[1]
+    figures = dict(zip(PRICE_CLASSES, (input_nanos, cached_nanos, write, write_hour, output_nanos), strict=True))
     for what, nanos in figures.items():
         if type(nanos) is not int or not 0 <= nanos <= MAX_PRICE_NANOS:
             raise InvalidRequest("A price is from 0 to 1,000,000 dollars per million tokens.", param=f"{what}_price")

@@ -9,6 +9,10 @@ from typing import Any
 from bridge.catalogue.seed import load_seed
 from bridge.money import NANOS_PER_DOLLAR
 
+# What a provider charges for writing to its cache for an hour, as a multiple of the input's price: the list knows the
+# ordinary write alone. Anthropic: "1-hour cache write tokens are 2 times the base input tokens price".
+HOUR_WRITE_TIMES_INPUT = {"anthropic": 2}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedPrice:
@@ -16,6 +20,8 @@ class ListedPrice:
 
     input_nanos_per_mtok: int
     cached_nanos_per_mtok: int
+    cache_write_nanos_per_mtok: int
+    cache_write_hour_nanos_per_mtok: int
     output_nanos_per_mtok: int
     source: str
 
@@ -36,10 +42,14 @@ def find_listed_price(provider: str, upstream_id: str, on: datetime.date) -> Lis
     if input_ is None or output is None:  # no chat model
         return None
     cached = input_ if cached is None else cached  # no discount for what is cached
+    write = input_ if prices.cache_write_mtok is None else prices.cache_write_mtok
+    figures = _to_nanos(input_), _to_nanos(cached), _to_nanos(write)
+    times = HOUR_WRITE_TIMES_INPUT.get(provider)
+    write_hour = figures[2] if times is None else times * figures[0]
     source = f"genai-prices {metadata.version('genai-prices')}"
-    source += ", first tier" if any(hasattr(price, "tiers") for price in (input_, cached, output)) else ""
+    source += ", first tier" if any(hasattr(price, "tiers") for price in (input_, cached, write, output)) else ""
     source += ", off-peak hours" if by_hour else ""
-    return ListedPrice(_to_nanos(input_), _to_nanos(cached), _to_nanos(output), source)
+    return ListedPrice(*figures, write_hour, _to_nanos(output), source)
 
 
 def _find_listed_model(price_list: str, upstream_id: str) -> Any:

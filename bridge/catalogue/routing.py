@@ -117,7 +117,14 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> Se
 
 
 def _version_of(price: Price) -> PriceVersion:
-    return PriceVersion(price.id, price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok)
+    return PriceVersion(
+        id=price.id,
+        input_nanos_per_mtok=price.input_nanos_per_mtok,
+        cached_nanos_per_mtok=price.cached_nanos_per_mtok,
+        cache_write_nanos_per_mtok=price.cache_write_nanos_per_mtok,
+        cache_write_hour_nanos_per_mtok=price.cache_write_hour_nanos_per_mtok,
+        output_nanos_per_mtok=price.output_nanos_per_mtok,
+    )
 
 
 def order_routes(

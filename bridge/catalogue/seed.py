@@ -19,6 +19,8 @@ class SeedPrice:
 
     input_nanos_per_mtok: int
     cached_nanos_per_mtok: int
+    cache_write_nanos_per_mtok: int
+    cache_write_hour_nanos_per_mtok: int
     output_nanos_per_mtok: int
     source: str
 
@@ -96,5 +98,7 @@ def _read_model(provider: str, id_: str, fields: dict[str, Any]) -> SeedModel:
 def _read_price(fields: dict[str, Any]) -> SeedPrice | None:
     if "price" not in fields:
         return None
-    input_, cached, output = (parse_dollars(dollars) for dollars in fields["price"])
-    return SeedPrice(input_, cached, output, fields["source"])
+    input_, cached, output, *written = (parse_dollars(dollars) for dollars in fields["price"])
+    write = written[0] if written else input_
+    write_hour = written[1] if len(written) > 1 else write
+    return SeedPrice(input_, cached, write, write_hour, output, fields["source"])

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from bridge.catalogue.connect import connect_environment
 from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.price_list import ListedPrice, find_listed_price
+from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.rules import SANDBOX
 from bridge.catalogue.seed import SeedModel, SeedPrice, load_seed
 from bridge.catalogue.tables import Alias, Model, Price
@@ -17,15 +18,17 @@ from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.versions import bump
 
+_COLUMNS = tuple(f"{class_}_nanos_per_mtok" for class_ in PRICE_CLASSES)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """A model whose price of ours is not the list's, in nano-dollars per million tokens: input, cached, output."""
+    """A model whose price of ours is not the list's, in nano-dollars per million tokens, by PRICE_CLASSES."""
 
     model_id: str
-    ours: tuple[int, int, int]
+    ours: tuple[int, ...]
     our_source: str
-    listed: tuple[int, int, int]
+    listed: tuple[int, ...]
     listed_source: str
 
 
@@ -93,16 +96,9 @@ def _add_model(session: Session, seed: SeedModel, price: SeedPrice | ListedPrice
 
 
 def _as_row(model_id: str, price: SeedPrice | ListedPrice, today: datetime.date) -> Price:
-    input_nanos, cached_nanos, output_nanos = _figures(price)
-    return Price(
-        model_id=model_id,
-        input_nanos_per_mtok=input_nanos,
-        cached_nanos_per_mtok=cached_nanos,
-        output_nanos_per_mtok=output_nanos,
-        source=price.source,
-        checked_on=today,
-    )
+    figures = dict(zip(_COLUMNS, _figures(price), strict=True))
+    return Price(model_id=model_id, source=price.source, checked_on=today, **figures)
 
 
-def _figures(price: Price | SeedPrice | ListedPrice) -> tuple[int, int, int]:
-    return price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok
+def _figures(price: Price | SeedPrice | ListedPrice) -> tuple[int, ...]:
+    return tuple(getattr(price, column) for column in _COLUMNS)

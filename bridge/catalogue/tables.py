@@ -47,13 +47,16 @@ class Price(Table):
     model_id: Mapped[str] = mapped_column(sa.ForeignKey("models.id", ondelete="CASCADE"), index=True)
     input_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     cached_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    cache_write_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)  # for the usual few minutes
+    cache_write_hour_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     output_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     source: Mapped[str] = mapped_column(sa.String(200))  # "genai-prices 0.2.3", "operator"
     checked_on: Mapped[datetime.date | None]
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (
         sa.CheckConstraint(
-            "input_nanos_per_mtok >= 0 AND cached_nanos_per_mtok >= 0 AND output_nanos_per_mtok >= 0",
+            "input_nanos_per_mtok >= 0 AND cached_nanos_per_mtok >= 0 AND cache_write_nanos_per_mtok >= 0 "
+            "AND cache_write_hour_nanos_per_mtok >= 0 AND output_nanos_per_mtok >= 0",
             name="not_negative",
         ),
     )

@@ -53,12 +53,16 @@ class Settlement(msgspec.Struct):
     finish_reason: str | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_hour_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     tokens_source: str = "none"
     price_id: int = 0
     input_nanos_per_mtok: int = 0
     cached_nanos_per_mtok: int = 0
+    cache_write_nanos_per_mtok: int = 0
+    cache_write_hour_nanos_per_mtok: int = 0
     output_nanos_per_mtok: int = 0
     price_nanos: int = 0
     output_cap_tokens: int = 0

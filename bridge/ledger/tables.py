@@ -92,14 +92,18 @@ class UsageRecord(Table):
     channel_name: Mapped[str | None] = mapped_column(sa.String(64))
     stream: Mapped[bool]
     finish_reason: Mapped[str | None] = mapped_column(sa.String(24))
-    prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # cached ones included
+    prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # cached and cache-written ones included
     cached_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    cache_write_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    cache_write_hour_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # of the written: kept for an hour
     completion_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # reasoning included
     reasoning_tokens: Mapped[int] = mapped_column(sa.BigInteger)
     tokens_source: Mapped[str] = mapped_column(sa.String(10))  # provider, estimate, none
     price_id: Mapped[int] = mapped_column(sa.BigInteger)
     input_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     cached_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    cache_write_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    cache_write_hour_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     output_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     hold_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)

@@ -37,9 +37,10 @@ class Measure:
     cap_tokens: int | None
     predicted_tokens: int = 0
     most_prompt_tokens: int = 0  # no true count of the prompt is above it, whatever window the catalogue believes in
+    hour_writes: bool = True  # the provider can be made to write to its cache for an hour
 
 
-def measure(request: ChatRequest, model: ServedModel, body_bytes: int) -> Measure:
+def measure(request: ChatRequest, model: ServedModel, body_bytes: int, *, hour_writes: bool = True) -> Measure:
     """Bounds without counting a token: each token of a text is at least one byte of it, and JSON only adds bytes.
 
     Raises InvalidRequest for a cap beyond the model's, and for content that the model can't take."""
@@ -57,7 +58,13 @@ def measure(request: ChatRequest, model: ServedModel, body_bytes: int) -> Measur
         bound += _media_bound(place, part, model)
     reserved = min(bound // BYTES_PER_TOKEN, window) + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
     predicted = 0 if request.prediction is None else len(msgspec.json.encode(request.prediction))
-    return Measure(min(bound, window), reserved, cap, min(predicted, window), max(bound, window))
+    return Measure(min(bound, window), reserved, cap, min(predicted, window), max(bound, window), hour_writes)
+
+
+def may_write_for_an_hour(data: bytes) -> bool:
+    """Whether a body can ask for a cache of an hour: that is spelt "1h", and JSON may write either character as an
+    escape."""
+    return b'"1h"' in data or b"\\u0031" in data or b"\\u0068" in data
 
 
 def _media(messages: list[Message]) -> Iterator[tuple[str, Any]]:

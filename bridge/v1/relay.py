@@ -96,6 +96,8 @@ class Relay:
             price_id=plan.price.id,
             input_nanos_per_mtok=plan.price.input_nanos_per_mtok,
             cached_nanos_per_mtok=plan.price.cached_nanos_per_mtok,
+            cache_write_nanos_per_mtok=plan.price.cache_write_nanos_per_mtok,
+            cache_write_hour_nanos_per_mtok=plan.price.cache_write_hour_nanos_per_mtok,
             output_nanos_per_mtok=plan.price.output_nanos_per_mtok,
         )
 
@@ -105,10 +107,10 @@ class Relay:
         """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, ServiceUnavailable."""
         plan, caller, settings = self.plan, self.caller, self.services.settings
         prompt, choices = plan.measure.prompt_bound_tokens, plan.request.choices
-        predicted = plan.measure.predicted_tokens
+        predicted, hour_writes = plan.measure.predicted_tokens, plan.measure.hour_writes
         cap = self.cap_tokens or plan.model.default_output_tokens
         least = self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
-        amount = plan.price.worst_cost(prompt, cap * choices + predicted)
+        amount = plan.price.worst_cost(prompt, cap * choices + predicted, hour_writes=hour_writes)
         if plan.max_cost_nanos is not None and amount > plan.max_cost_nanos:
             raise InsufficientBalance(
                 f"This answer can cost ${format_dollars(amount, 2)}, and x-bridge-max-cost allows "
@@ -119,7 +121,7 @@ class Relay:
             account_id=caller.account_id,
             key_id=caller.key_id,
             amount_nanos=amount,
-            least_nanos=plan.price.worst_cost(prompt, least * choices + predicted),
+            least_nanos=plan.price.worst_cost(prompt, least * choices + predicted, hour_writes=hour_writes),
             created_at=self.created_at,
             deadline_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds,
             budget_nanos=caller.budget_nanos,
@@ -132,8 +134,8 @@ class Relay:
         if self.cap_tokens is None:
             self.cap_tokens = cap
             if result.held_nanos < amount:
-                affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt) - predicted
-                self.cap_tokens = max(least, min(cap, affordable // choices))
+                affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt, hour_writes=hour_writes)
+                self.cap_tokens = max(least, min(cap, (affordable - predicted) // choices))
                 self.clamped.append(f"max_tokens={self.cap_tokens}")
 
     def settle(
@@ -158,6 +160,8 @@ class Relay:
         if usage is not None:
             settlement.state, settlement.tokens_source = "captured", source
             settlement.prompt_tokens, settlement.cached_tokens = usage.prompt_tokens, usage.cached_tokens
+            settlement.cache_write_tokens = usage.cache_write_tokens
+            settlement.cache_write_hour_tokens = usage.cache_write_hour_tokens
             settlement.completion_tokens = usage.completion_tokens
             settlement.reasoning_tokens = usage.reasoning_tokens
             settlement.price_nanos = self.plan.price.cost(usage)
@@ -192,18 +196,25 @@ class Relay:
         more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
         measure = self.plan.measure
         most = (self.cap_tokens or 0) * self.plan.request.choices + measure.predicted_tokens
-        if usage.prompt_tokens <= measure.most_prompt_tokens and usage.completion_tokens <= most:
-            return usage
-        log.warning(
-            "usage_clamped",
-            request_id=self.visit.request_id,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            output_cap_tokens=self.cap_tokens,
-        )
         prompt = min(usage.prompt_tokens, measure.most_prompt_tokens)
         completion = min(usage.completion_tokens, most)
-        return Usage(prompt, completion, min(usage.cached_tokens, prompt), min(usage.reasoning_tokens, completion))
+        cached = min(usage.cached_tokens, prompt)
+        written = min(usage.cache_write_tokens, prompt - cached)
+        # the hold knows the hour's price only where the request could ask for one
+        for_an_hour = min(usage.cache_write_hour_tokens, written) if measure.hour_writes else 0
+        checked = Usage(prompt, completion, cached, min(usage.reasoning_tokens, completion), written, for_an_hour)
+        if checked != usage:
+            log.warning(
+                "usage_clamped",
+                request_id=self.visit.request_id,
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                cache_write_hour_tokens=usage.cache_write_hour_tokens,
+                completion_tokens=usage.completion_tokens,
+                output_cap_tokens=self.cap_tokens,
+            )
+        return checked
 
     def count_delivered(self, text: list[str]) -> Usage:
         """Our own count of the prompt and of what was said."""
@@ -376,7 +387,10 @@ def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "cost": format_dollars(charge_nanos),
     }

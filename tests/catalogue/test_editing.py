@@ -170,6 +170,8 @@ def test_a_model_is_added_with_a_price_and_sensible_sizes(model: Model):
         ("input_price", {"input_price_nanos": -1}),
         ("output_price", {"output_price_nanos": 10**15 + 1}),
         ("cached_price", {"cached_price_nanos": 0.5}),
+        ("cache_write_price", {"cache_write_price_nanos": -1}),
+        ("cache_write_hour_price", {"cache_write_hour_price_nanos": 10**15 + 1}),
         ("context_tokens", {"context_tokens": 0}),
         ("max_output_tokens", {"max_output_tokens": 1_001}),
     ],
@@ -177,6 +179,18 @@ def test_a_model_is_added_with_a_price_and_sensible_sizes(model: Model):
 def test_a_model_that_makes_no_sense_is_refused_by_field(model: Model, field: str, fields: dict[str, Any]):
     sound = {"id_": "new", "provider": "openai", "input_price_nanos": 1, "output_price_nanos": 1}
     refused(field, editing.add_model, **{**sound, "context_tokens": 1_000, **fields})
+
+
+@pytest.mark.parametrize(("given", "stands"), [((), (3, 3)), ((4,), (4, 4)), ((4, 6), (4, 6)), ((None, 6), (3, 6))])
+def test_what_writes_cost_follows_the_input_unless_it_is_said(model: Model, given: tuple[int], stands: tuple[int, int]):
+    written = dict(zip(("cache_write_nanos", "cache_write_hour_nanos"), given, strict=False))
+    price = editing.set_price("gpt-4o", input_nanos=3, cached_nanos=1, output_nanos=9, **written)
+    assert (price.cache_write_nanos_per_mtok, price.cache_write_hour_nanos_per_mtok) == stands
+    fields = {name.replace("_nanos", "_price_nanos"): nanos for name, nanos in written.items()}
+    sound = {"provider": "openai", "input_price_nanos": 3, "output_price_nanos": 9, "context_tokens": 1_000}
+    editing.add_model("new", **sound, **fields)
+    new = newest_prices()["new"]
+    assert (new.cache_write_nanos_per_mtok, new.cache_write_hour_nanos_per_mtok) == stands
 
 
 def test_a_new_price_counts_and_the_old_one_stays_on_record(model: Model):

@@ -104,6 +104,8 @@ def catalogue(app: Flask) -> Catalogue:
                     model_id="gpt-4o",
                     input_nanos_per_mtok=input_price,
                     cached_nanos_per_mtok=5,
+                    cache_write_nanos_per_mtok=7,
+                    cache_write_hour_nanos_per_mtok=8,
                     output_nanos_per_mtok=6,
                     source="a test",
                 )
@@ -123,7 +125,7 @@ def test_a_model_is_found_by_its_id_and_by_its_alias(catalogue: Catalogue):
 def test_the_newest_price_counts(catalogue: Catalogue):
     price = catalogue.resolve("gpt-4o").price
     assert price is not None
-    assert dataclasses.astuple(price)[1:] == (3, 5, 6)
+    assert dataclasses.astuple(price)[1:] == (3, 5, 7, 8, 6)
     assert isinstance(price, PriceVersion)
     assert catalogue.resolve("gpt-4o-mini").price is None
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from bridge.catalogue.price_list import _to_nanos, find_listed_price
-from bridge.catalogue.seed import SeedModel, load_seed
+from bridge.catalogue.seed import SeedModel, SeedPrice, _read_price, load_seed
 
 PAGE = {
     "gpt-4o": ("openai", 128_000),
@@ -116,6 +116,30 @@ def test_cached_input_without_a_price_of_its_own_costs_what_input_costs():
     price = find_listed_price("deepseek", "deepseek-v3.2", DAY)
     assert price
     assert price.cached_nanos_per_mtok == price.input_nanos_per_mtok == 228_800_000
+
+
+@pytest.mark.parametrize(
+    ("provider", "upstream_id", "write", "write_hour"),
+    [
+        ("anthropic", "claude-sonnet-4-6", 3_750_000_000, 6_000_000_000),  # 1.25 and 2 times the input
+        ("anthropic", "claude-haiku-4-5", 1_250_000_000, 2_000_000_000),
+        ("openai", "gpt-5.6-sol", 5_000_000_000, 5_000_000_000),
+        ("openai", "gpt-4o", 2_500_000_000, 2_500_000_000),  # no price of its own: the input's
+    ],
+)
+def test_what_is_written_to_a_cache_has_the_list_s_price(provider: str, upstream_id: str, write: int, write_hour: int):
+    price = find_listed_price(provider, upstream_id, DAY)
+    assert price
+    assert (price.cache_write_nanos_per_mtok, price.cache_write_hour_nanos_per_mtok) == (write, write_hour)
+
+
+@pytest.mark.parametrize(
+    ("stated", "write", "write_hour"),
+    [(["1", "2", "3"], 1, 1), (["1", "2", "3", "4"], 4, 4), (["1", "2", "3", "4", "5"], 4, 5)],
+)
+def test_a_stated_price_may_say_what_writes_cost(stated: list[str], write: int, write_hour: int):
+    price = _read_price({"price": stated, "source": "a test"})
+    assert price == SeedPrice(10**9, 2 * 10**9, write * 10**9, write_hour * 10**9, 3 * 10**9, "a test")
 
 
 @pytest.mark.parametrize(

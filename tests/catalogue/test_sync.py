@@ -102,8 +102,18 @@ def test_diff_shows_where_a_list_price_is_not_ours(settings: Settings):
     assert list_differences(today) == []
     set_price("gpt-4o", input_nanos=1, cached_nanos=2, output_nanos=3)
     (difference,) = list_differences(today)
-    assert (difference.model_id, difference.ours, difference.our_source) == ("gpt-4o", (1, 2, 3), "operator")
-    assert difference.listed == (2_500_000_000, 1_250_000_000, 10_000_000_000)
+    assert (difference.model_id, difference.ours, difference.our_source) == ("gpt-4o", (1, 2, 1, 1, 3), "operator")
+    assert difference.listed == (2_500_000_000, 1_250_000_000, 2_500_000_000, 2_500_000_000, 10_000_000_000)
+
+
+def test_diff_shows_a_write_price_that_alone_is_not_the_list_s(settings: Settings):
+    sync_catalogue(settings)
+    price = newest_prices()["claude-sonnet-4-6"]
+    same = {"input_nanos": price.input_nanos_per_mtok, "cached_nanos": price.cached_nanos_per_mtok}
+    set_price("claude-sonnet-4-6", **same, output_nanos=price.output_nanos_per_mtok)
+    (difference,) = list_differences(price.checked_on)
+    assert difference.ours == (3 * 10**9, 3 * 10**8, 3 * 10**9, 3 * 10**9, 15 * 10**9)
+    assert difference.listed == (3 * 10**9, 3 * 10**8, 3_750_000_000, 6 * 10**9, 15 * 10**9)
 
 
 def test_diff_announces_a_price_that_the_list_changes_later(settings: Settings):

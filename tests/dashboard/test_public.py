@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.dashboard import public
 from bridge.dashboard.snippets import highlight, quick_start
@@ -17,9 +18,9 @@ from tests.dashboard.pages import ROOT, make_pages, post, sign_up
 
 BASE_URL = "https://gateway.example/v1"
 MODELS = {
-    "gpt-4o": ("openai", 2_500_000_000, 1_250_000_000, 10_000_000_000),
-    "gpt-4o-mini": ("openai", 150_000_000, 75_000_000, 600_000_000),
-    "claude-3-5-sonnet-20241022": ("anthropic", 3_000_000_000, 300_000_000, 15_000_000_000),
+    "gpt-4o": ("openai", 2_500_000_000, 1_250_000_000, 2_500_000_000, 2_500_000_000, 10_000_000_000),
+    "gpt-4o-mini": ("openai", 150_000_000, 75_000_000, 150_000_000, 150_000_000, 600_000_000),
+    "claude-3-5-sonnet-20241022": ("anthropic", 3 * 10**9, 300_000_000, 3_750_000_000, 6 * 10**9, 15 * 10**9),
 }
 
 
@@ -51,7 +52,7 @@ def catalogue(app):
                 )
             )
             session.flush()
-            names = ("input_nanos_per_mtok", "cached_nanos_per_mtok", "output_nanos_per_mtok")
+            names = (f"{class_}_nanos_per_mtok" for class_ in PRICE_CLASSES)
             checked_on = datetime.date(2026, 11, 21)
             session.add(Price(model_id=id_, **dict(zip(names, prices, strict=True)), source="t", checked_on=checked_on))
         session.add(Alias(name="claude-3-5-sonnet", model_id="claude-3-5-sonnet-20241022"))

@@ -28,7 +28,7 @@ MODEL = ServedModel(
     thinks=False,
     retired=False,
     first_content_timeout_seconds=None,
-    price=PriceVersion(1, 1, 1, 1),
+    price=PriceVersion(1, 1, 1, 1, 1, 1),
     routes=(),
 )
 TEXT_ONLY = ServedModel(

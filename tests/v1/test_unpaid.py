@@ -41,7 +41,7 @@ def test_a_rejected_prediction_is_held_for_as_output():
     found = measure(request, MODEL, 6000)
     assert found.cap_tokens == 1
     assert found.predicted_tokens >= 5000
-    price = PriceVersion(1, 1_000_000_000, 1_000_000_000, 4_000_000_000)
+    price = PriceVersion(1, *[1_000_000_000] * 4, 4_000_000_000)
     assert price.worst_cost(found.prompt_bound_tokens, 1 + found.predicted_tokens) > 5000 * 4000
 
 
