@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from bridge.providers.token_scale import TokenScales
+
 NOTHING_KEPT: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -170,6 +172,7 @@ class Provider(Protocol):
     keeps_reasoning: (
         bool  # wants it back with tool calls: the relay keeps `Completion.kept`, and gives `ChatOrder.kept`
     )
+    token_scales: TokenScales  # for answers that come without counts
 
     def auth_headers(self, key: str) -> dict[str, str]: ...
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from bridge.providers.base import ChatOrder, Outgoing
 from bridge.providers.openai import OpenAICompatible
+from bridge.providers.token_scale import DEEPSEEK
 
 # The two old names are one model today, which thinks or not as it is told.
 THINKING = {"deepseek-chat": "disabled", "deepseek-reasoner": "enabled"}
@@ -13,6 +14,7 @@ class DeepSeek(OpenAICompatible):
     name = "deepseek"
     label = "DeepSeek"
     base_url = "https://api.deepseek.com"
+    token_scales = DEEPSEEK
 
     def write_chat(self, order: ChatOrder) -> Outgoing:
         thinking = THINKING.get(order.body["model"])

@@ -7,6 +7,7 @@ import msgspec
 from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Completion, Outgoing, StreamOrder, Usage
 from bridge.providers.errors import read_openai_error
 from bridge.providers.openai_stream import RUBBISH, OpenAIReader, UsageStruct
+from bridge.providers.token_scale import OPEN_WEIGHTS, OPENAI, TokenScales
 
 MAX_TOKENS_COUNTED = 2**31
 # What would choose a model, a host, a price or stored state at an upstream that knows these fields.
@@ -25,6 +26,7 @@ class OpenAICompatible:
     base_url: str
     chat_path: str = "/chat/completions"
     keeps_reasoning: bool = False
+    token_scales: TokenScales = OPEN_WEIGHTS
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}
@@ -142,6 +144,7 @@ class OpenAI(OpenAICompatible):
     name = "openai"
     label = "OpenAI"
     base_url = "https://api.openai.com/v1"
+    token_scales = OPENAI
 
     def cap_field(self, upstream_id: str) -> str:
         """The thinking models refuse `max_tokens`; servers of the same dialect may know no other name."""
