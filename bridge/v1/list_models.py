@@ -9,19 +9,14 @@ from bridge.catalogue.listing import ListedModel, list_models
 from bridge.errors import ModelNotFound
 from bridge.money import format_per_token
 from bridge.v1.door import count
+from bridge.v1.parameters import list_parameters
 from bridge.v1.visit import Visit
-
-SUPPORTED_PARAMETERS = [
-    "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "stop", "seed",
-    "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "user", "tools", "tool_choice",
-    "parallel_tool_calls", "response_format",
-]  # fmt: skip
 
 
 def list_all(visit: Visit) -> Response:
     """Every model that the key may use, in OpenAI's list shape."""
     count(visit, requests=0)
-    models = [_describe(model) for model in _allowed(visit)]
+    models = [_describe(visit, model) for model in _allowed(visit)]
     data = msgspec.json.encode({"object": "list", "data": models})
     visit.leave()
     return visit.answer(data)
@@ -33,7 +28,7 @@ def retrieve(visit: Visit, name: str) -> Response:
     for model in _allowed(visit):
         if name == model.id or name in model.aliases:
             visit.leave()
-            return visit.answer(msgspec.json.encode(_describe(model)))
+            return visit.answer(msgspec.json.encode(_describe(visit, model)))
     visit.services.catalogue.resolve(name)  # its own error names the nearest model
     raise ModelNotFound(f"The model {name[:128]!r} does not exist.", param="model")
 
@@ -44,7 +39,8 @@ def _allowed(visit: Visit) -> list[ListedModel]:
     return [model for model in list_models() if allowed is None or model.id in allowed]
 
 
-def _describe(model: ListedModel) -> dict[str, Any]:
+def _describe(visit: Visit, model: ListedModel) -> dict[str, Any]:
+    served = visit.services.catalogue.models.get(model.id)
     found = {
         "id": model.id,
         "object": "model",
@@ -56,7 +52,7 @@ def _describe(model: ListedModel) -> dict[str, Any]:
         "pricing": None,
         "aliases": model.aliases,
         "input_modalities": model.input_modalities,
-        "supported_parameters": SUPPORTED_PARAMETERS,
+        "supported_parameters": list_parameters(served) if served else (),
         "status": model.status,
     }
     if model.note:

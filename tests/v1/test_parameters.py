@@ -1,0 +1,39 @@
+"""`supported_parameters` of /v1/models: what the provider's translation takes, and nothing that it drops."""
+
+import pytest
+
+from bridge.providers import PROVIDERS
+from bridge.providers.base import ChatOrder
+from bridge.v1.parameters import SAMPLES, parameters_of, is_taken
+
+
+def test_a_model_of_openais_dialect_takes_them_all():
+    assert set(parameters_of("openai", "gpt-4o")) == {*SAMPLES, "n"}
+
+
+def test_what_a_provider_drops_is_not_listed(monkeypatch):
+    provider = PROVIDERS["openai"]
+    write = type(provider).write_chat
+
+    def drops_seed(self, order: ChatOrder):
+        outgoing = write(self, order)
+        return type(outgoing)(outgoing.path, outgoing.body, dropped=tuple({"seed"} & set(order.body)))
+
+    monkeypatch.setattr(type(provider), "write_chat", drops_seed)
+    assert not is_taken("openai", "gpt-4o", "seed")
+    assert is_taken("openai", "gpt-4o", "stop")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_provider_takes_what_every_client_sends(provider):
+    assert {"stream", "stream_options", "max_tokens", "stop", "tools", "tool_choice", "n"} <= set(
+        parameters_of(provider, "some-model")
+    )
+
+
+def test_the_list_of_models_says_what_each_takes(client, make_key):
+    key = make_key()
+    models = client.get("/v1/models", headers=key.headers).get_json()["data"]
+    found = {model["id"]: model["supported_parameters"] for model in models}
+    assert "tools" in found["gpt-4o"]
+    assert all("n" in parameters for parameters in found.values())
