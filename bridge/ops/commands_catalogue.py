@@ -10,6 +10,7 @@ from sqlalchemy import select
 from bridge import vault
 from bridge.catalogue import editing
 from bridge.catalogue.listing import list_models
+from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.sync import list_differences, sync_catalogue
 from bridge.catalogue.tables import Channel
 from bridge.catalogue.testing import test_channel
@@ -17,6 +18,8 @@ from bridge.db import transaction
 from bridge.errors import InvalidRequest
 from bridge.money import format_dollars
 from bridge.ops.command_line import Commands, print_table, read_dollars, read_list
+
+PRICE_HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT")  # of PRICE_CLASSES
 
 channel_commands = Commands("channel", help="Upstreams with the operator's keys.")
 model_commands = Commands("model", help="Models, prices and aliases.")
@@ -135,6 +138,8 @@ def remove(name: str) -> None:
 @click.option("--input-price", required=True, help="Dollars per million tokens.")
 @click.option("--output-price", required=True, help="Dollars per million tokens.")
 @click.option("--cached-price", help="Of cached input; without it, the input's price.")
+@click.option("--cache-write-price", help="Of input that is written to a cache; without it, the input's price.")
+@click.option("--cache-write-hour-price", help="The same, to be kept for an hour; without it, as for minutes.")
 @click.option("--context", required=True, type=int, help="Tokens.")
 @click.option("--max-output", type=int, help="Tokens; without it, 16384 or the context.")
 @click.option("--provider", default="openai", show_default=True, help="Its channels without a list serve it.")
@@ -144,6 +149,8 @@ def add_model(
     input_price: str,
     output_price: str,
     cached_price: str | None,
+    cache_write_price: str | None,
+    cache_write_hour_price: str | None,
     context: int,
     max_output: int | None,
     provider: str,
@@ -155,13 +162,19 @@ def add_model(
         provider=provider,
         input_price_nanos=read_dollars(input_price, "input_price"),
         output_price_nanos=read_dollars(output_price, "output_price"),
-        cached_price_nanos=None if cached_price is None else read_dollars(cached_price, "cached_price"),
+        cached_price_nanos=_read_price(cached_price, "cached_price"),
+        cache_write_price_nanos=_read_price(cache_write_price, "cache_write_price"),
+        cache_write_hour_price_nanos=_read_price(cache_write_hour_price, "cache_write_hour_price"),
         context_tokens=context,
         max_output_tokens=max_output,
         name=name,
     )
     click.echo(f"Added model {model.id} with {context} tokens of context.")
     click.echo(model.id)
+
+
+def _read_price(text: str | None, param: str) -> int | None:
+    return None if text is None else read_dollars(text, param)
 
 
 @model_commands.command("alias")
@@ -176,7 +189,7 @@ def alias(name: str, id_: str) -> None:
 @model_commands.command("list")
 def list_all_models() -> None:
     """List the models with their prices, in dollars per million tokens."""
-    rows = [("MODEL", "PROVIDER", "STATUS", "CONTEXT", "INPUT", "CACHED", "OUTPUT", "ALIASES", "NOTE")]
+    rows = [("MODEL", "PROVIDER", "STATUS", "CONTEXT", *PRICE_HEADINGS, "ALIASES", "NOTE")]
     for model in list_models():
         rows.append(
             (
@@ -184,9 +197,7 @@ def list_all_models() -> None:
                 model.provider_label,
                 model.status,
                 str(model.context_tokens),
-                format_dollars(model.input_nanos_per_mtok, 2),
-                format_dollars(model.cached_nanos_per_mtok, 2),
-                format_dollars(model.output_nanos_per_mtok, 2),
+                *(format_dollars(getattr(model, f"{class_}_nanos_per_mtok"), 2) for class_ in PRICE_CLASSES),
                 ", ".join(model.aliases) or "-",
                 model.note or "-",
             )
@@ -208,7 +219,7 @@ def diff() -> None:
     if not differences:
         click.echo("No price differs from its list price.")
         return
-    rows: list[tuple[str, ...]] = [("MODEL", "INPUT", "CACHED", "OUTPUT", "SOURCE")]
+    rows: list[tuple[str, ...]] = [("MODEL", *PRICE_HEADINGS, "SOURCE")]
     for difference in differences:
         for figures, source in (
             (difference.ours, f"ours: {difference.our_source}"),

@@ -199,17 +199,29 @@ def test_a_channel_s_test_tells_what_came_of_it(app: Flask, run: Run, monkeypatc
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "m did not. 12 ms\n")
 
 
+PRICES = ["INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT"]
+
+
 def test_a_model_is_added_named_and_listed(run: Run, fail: Fail):
     arguments = ("--input-price", "2.50", "--output-price", "10", "--cached-price", "1.25", "--context", "128000")
     assert run("model", "add", "new", *arguments, "--max-output", "8000")[-1] == "new"
     run("model", "alias", "best", "new")
     heading, line = run("model", "list")
-    assert heading.split() == ["MODEL", "PROVIDER", "STATUS", "CONTEXT", "INPUT", "CACHED", "OUTPUT", "ALIASES", "NOTE"]
-    assert line.split() == ["new", "OpenAI", "unavailable", "128000", "2.50", "1.25", "10.00", "best", "-"]
+    assert heading.split() == ["MODEL", "PROVIDER", "STATUS", "CONTEXT", *PRICES, "ALIASES", "NOTE"]
+    priced = ["2.50", "1.25", "2.50", "2.50", "10.00"]
+    assert line.split() == ["new", "OpenAI", "unavailable", "128000", *priced, "best", "-"]
     assert db.session.get_one(Model, "new").max_output_tokens == 8_000
     assert "already" in fail("model", "add", "new", *arguments)
     assert "no model" in fail("model", "alias", "other", "nothing")
     assert "dollars" in fail("model", "add", "x", "--input-price", "free", "--output-price", "1", "--context", "1")
+
+
+def test_what_a_model_s_cache_writes_cost_is_said_and_listed(run: Run, fail: Fail):
+    arguments = ("--input-price", "3", "--output-price", "15", "--context", "128000")
+    written = ("--cache-write-price", "3.75", "--cache-write-hour-price", "6")
+    run("model", "add", "new", *arguments, *written)
+    assert run("model", "list")[1].split()[4:9] == ["3.00", "3.00", "3.75", "6.00", "15.00"]
+    assert "cache_write_price" in fail("model", "add", "x", *arguments, "--cache-write-price", "much")
 
 
 def test_the_catalogue_is_synced_once_and_compared(run: Run):
@@ -220,9 +232,10 @@ def test_the_catalogue_is_synced_once_and_compared(run: Run):
         db.session.get_one(Model, "gpt-4o").upstream_id = "gpt-4o-mini"
     db.session.commit()
     lines = run("catalogue", "diff")
-    assert [line.split()[:4] for line in lines[1:]] == [
-        ["gpt-4o", "2.50", "1.25", "10.00"],
-        ["gpt-4o", "0.15", "0.075", "0.60"],
+    assert [line.split()[:6] for line in lines] == [
+        ["MODEL", *PRICES],
+        ["gpt-4o", "2.50", "1.25", "2.50", "2.50", "10.00"],
+        ["gpt-4o", "0.15", "0.075", "0.15", "0.15", "0.60"],
     ]
 
 
