@@ -11,9 +11,11 @@ from flask import Flask
 from bridge import versions
 from bridge.db import db
 from bridge.ledger.sweep import sweep
+from bridge.reasoning.reasoning import forget_reasoning
 from bridge.v1.services import Services
 
 NOTES_EVERY_SECONDS = 2.0
+FORGET_EVERY_SECONDS = 600.0
 DRAIN_LOOK_SECONDS = 0.25
 log = structlog.get_logger()
 
@@ -27,6 +29,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
     every(app, settings.sweep_seconds, lambda: sweep(services.writer), at_once=True)
     every(app, NOTES_EVERY_SECONDS, lambda: write_notes(services))
+    every(app, FORGET_EVERY_SECONDS, forget_reasoning)
     if gunicorn_worker is not None:
         gevent.spawn(_watch_drain, services, gunicorn_worker)
 

@@ -1,6 +1,7 @@
 """DeepSeek, which speaks OpenAI's dialect."""
 
 import dataclasses
+from typing import Any
 
 from bridge.providers.base import ChatOrder, Outgoing
 from bridge.providers.openai import OpenAICompatible
@@ -15,6 +16,9 @@ class DeepSeek(OpenAICompatible):
     label = "DeepSeek"
     base_url = "https://api.deepseek.com"
     token_scales = DEEPSEEK
+
+    def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
+        return 1
 
     def write_chat(self, order: ChatOrder) -> Outgoing:
         thinking = THINKING.get(order.body["model"])

@@ -14,11 +14,13 @@ from bridge.errors import (
 from bridge.money import parse_dollars
 from bridge.v1.body import convert, read_object
 from bridge.v1.chat_request import ChatRequest
+from bridge.v1.choices import count_calls
 from bridge.v1.door import count, read_body
 from bridge.v1.meter import may_write_for_an_hour, measure
-from bridge.v1.relay import Plan, Relay, answer_whole
+from bridge.v1.relay import Plan, Relay
 from bridge.v1.stream import answer_stream
 from bridge.v1.visit import Visit
+from bridge.v1.whole import answer_whole
 
 FREE_SERVICE_TIERS = (None, "auto", "default")
 CLIENT_TOOLS = ("function", "custom")  # which the client runs; a provider bills for those that it runs itself
@@ -61,10 +63,11 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
         raise ModelNotAllowed(f"This API key may not use {request.model}.", param="model")
     if model.price is None:
         raise ServiceUnavailable(f"{request.model} has no price yet, so it can't be sold.", retry_after_seconds=60)
-    bound = measure(request, model, len(data), hour_writes=may_write_for_an_hour(data))
+    calls = count_calls(body, request.choices, model)
+    bound = measure(request, model, len(data), calls, hour_writes=may_write_for_an_hour(data))
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
     messages = msgspec.Raw(msgspec.json.encode(body["messages"]))
-    return Plan(request, body, messages, model, bound, max_cost_nanos, strict)
+    return Plan(request, body, messages, model, bound, max_cost_nanos, strict, calls)
 
 
 def _refuse_unpriced(request: ChatRequest) -> None:

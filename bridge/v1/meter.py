@@ -1,29 +1,23 @@
-"""The worst case before, and the usage (or our own count) after: what is held and what is charged follow from here."""
+"""The worst case of a request, from its bytes: what is held for it, and what the limits count until it is answered."""
 
 import dataclasses
-import functools
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from gevent.threadpool import ThreadPool
 
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
-from bridge.providers.base import Usage
 from bridge.v1.chat_request import AudioPart, ChatRequest, FilePart, ImagePart, Message
 
-VOCABULARY = Path(__file__).parent.parent / "data"
 LEAST_OUTPUT_TOKENS = 256
 DEFAULT_RESERVED_TOKENS = 256
-# What a provider adds around the conversation: its template, and the instructions that go with tools.
-TEMPLATE_TOKENS = 16
-TOOLS_TOKENS = 700
+# What a provider, or our translation, adds around the conversation: its template (DeepSeek's tells how to think), and
+# the instructions that go with tools or with a format of the answer. docs/decisions/token-scales.md has the figures.
+TEMPLATE_TOKENS = 64
+TOOLS_TOKENS = 1000
+FORMAT_TOKENS = 300
 BYTES_PER_TOKEN = 3  # deliberately low, so that an estimate counts too much
-TOKENS_PER_MESSAGE = 4
-PIECE_CHARACTERS = 20_000  # the tokenizer takes long, or breaks, over very long runs of one character
 KINDS: dict[Any, str] = {ImagePart: "image", AudioPart: "audio", FilePart: "file"}
 
 
@@ -40,7 +34,9 @@ class Measure:
     hour_writes: bool = True  # the provider can be made to write to its cache for an hour
 
 
-def measure(request: ChatRequest, model: ServedModel, body_bytes: int, *, hour_writes: bool = True) -> Measure:
+def measure(
+    request: ChatRequest, model: ServedModel, body_bytes: int, calls: int = 1, *, hour_writes: bool = True
+) -> Measure:
     """Bounds without counting a token: each token of a text is at least one byte of it, and JSON only adds bytes.
 
     Raises InvalidRequest for a cap beyond the model's, and for content that the model can't take."""
@@ -54,9 +50,10 @@ def measure(request: ChatRequest, model: ServedModel, body_bytes: int, *, hour_w
         )
     window = model.context_tokens
     bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if request.tools or request.functions else 0)
+    bound += _format_bound(request)
     for place, part in _media(request.messages):
         bound += _media_bound(place, part, model)
-    reserved = min(bound // BYTES_PER_TOKEN, window) + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
+    reserved = min(bound // BYTES_PER_TOKEN, window) * calls + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
     predicted = 0 if request.prediction is None else len(msgspec.json.encode(request.prediction))
     return Measure(min(bound, window), reserved, cap, min(predicted, window), max(bound, window), hour_writes)
 
@@ -65,6 +62,14 @@ def may_write_for_an_hour(data: bytes) -> bool:
     """Whether a body can ask for a cache of an hour: that is spelt "1h", and JSON may write either character as an
     escape."""
     return b'"1h"' in data or b"\\u0031" in data or b"\\u0068" in data
+
+
+def _format_bound(request: ChatRequest) -> int:
+    """What the answer's format adds, beside its bytes: instructions, and its schema once more where those repeat it."""
+    wanted = request.response_format
+    if wanted is None or wanted.type == "text":
+        return 0
+    return FORMAT_TOKENS + (len(msgspec.json.encode(wanted.json_schema)) if wanted.json_schema else 0)
 
 
 def _media(messages: list[Message]) -> Iterator[tuple[str, Any]]:
@@ -85,47 +90,3 @@ def _media_bound(place: str, part: Any, model: ServedModel) -> int:
         url = part.image_url.url
         return (model.image_tokens or model.context_tokens) - (len(url) if url.startswith("data:") else 0)
     return model.context_tokens
-
-
-def count_answer(text: list[str], request: ChatRequest, bound: Measure) -> Usage:
-    """Our own count, for an answer that came without its provider's: of the prompt and of what was delivered."""
-    texts = list(_prompt_texts(request))
-    prompt, completion = _counting_pool().apply(_count_both, (texts, "".join(text)))
-    prompt += TOKENS_PER_MESSAGE * len(request.messages)
-    return Usage(min(prompt, bound.prompt_bound_tokens), completion)
-
-
-@functools.cache
-def _counting_pool() -> ThreadPool:
-    """Threads for counting alone: it must not keep a commit of the ledger waiting. Made on first use, in the worker."""
-    return ThreadPool(1)
-
-
-def _prompt_texts(request: ChatRequest) -> Iterator[str]:
-    for message in request.messages:
-        if isinstance(message.content, str):
-            yield message.content
-        elif isinstance(message.content, list):
-            for part in message.content:
-                yield getattr(part, "text", "") or getattr(part, "refusal", "")
-        for call in getattr(message, "tool_calls", None) or ():
-            if call.function:
-                yield call.function.name + call.function.arguments
-    for tool in request.tools or ():
-        if tool.function:
-            yield f"{tool.function.name}{tool.function.description or ''}{tool.function.parameters or ''}"
-
-
-def _count_both(prompt: list[str], completion: str) -> tuple[int, int]:
-    return sum(_count(text) for text in prompt), _count(completion)
-
-
-def _count(text: str) -> int:
-    """Tokens of OpenAI's o200k vocabulary, which ships with us: nothing is fetched. Counted in pieces, of which each
-    may add one."""
-    os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARY))
-    import tiktoken  # loading it takes a second; most processes never count
-
-    encoding = tiktoken.get_encoding("o200k_base")
-    pieces = (text[start : start + PIECE_CHARACTERS] for start in range(0, len(text), PIECE_CHARACTERS))
-    return sum(len(encoding.encode_ordinary(piece)) for piece in pieces)

@@ -1,17 +1,15 @@
 """One inference, from the hold to the capture: sets the worst case aside, tries the channels, settles once.
 
-`answer_whole` is the whole answer; a stream is in `stream.py` and shares this class. The order is always the same: the
-hold is committed before an upstream is called, the settlement before the end of the answer goes out."""
+A whole answer is in `whole.py`, a stream in `stream.py`; both share this class. The order is always the same: the hold
+is committed before an upstream is called, the settlement before the end of the answer goes out."""
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import gevent
 import msgspec
 import structlog
-from flask import Response
 
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import Route, ServedModel, order_routes
@@ -27,11 +25,15 @@ from bridge.ledger.batch import HoldOrder, Settlement
 from bridge.ledger.budgets import period_start
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, Usage
+from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, ChatOrder, Outgoing, Usage
 from bridge.providers.http import Timeouts
+from bridge.providers.token_scale import find_scale
+from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from bridge.telemetry import answer_id, created_at_of, log_request
 from bridge.v1.chat_request import ChatRequest
-from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure, count_answer
+from bridge.v1.choices import calls_of
+from bridge.v1.estimate import count_answer
+from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure
 from bridge.v1.visit import Visit
 
 MAX_ATTEMPTS = 3
@@ -50,6 +52,7 @@ class Plan:
     measure: Measure
     max_cost_nanos: int | None
     strict: bool
+    calls: int = 1  # how many it takes at the most, where the choices are made by parallel calls
 
     @property
     def price(self) -> PriceVersion:
@@ -81,7 +84,10 @@ class Relay:
         self.answer_id = answer_id(visit.request_id)
         self.created_at = created_at_of(visit.request_id)
         self.attempts: list[Attempt] = []
+        self.route: Route | None = None  # of the attempt under way
         self.cap_tokens = plan.measure.cap_tokens
+        self.calls = 1  # of the attempt under way: several where each gives one choice
+        self._recalled: Mapping[str, Any] | None = None
         self.dropped: list[str] = []
         self.clamped: list[str] = []
         self.settled = False
@@ -106,7 +112,7 @@ class Relay:
     def place_hold(self) -> None:
         """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, ServiceUnavailable."""
         plan, caller, settings = self.plan, self.caller, self.services.settings
-        prompt, choices = plan.measure.prompt_bound_tokens, plan.request.choices
+        prompt, choices = plan.measure.prompt_bound_tokens * plan.calls, plan.request.choices
         predicted, hour_writes = plan.measure.predicted_tokens, plan.measure.hour_writes
         cap = self.cap_tokens or plan.model.default_output_tokens
         least = self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
@@ -196,7 +202,7 @@ class Relay:
         more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
         measure = self.plan.measure
         most = (self.cap_tokens or 0) * self.plan.request.choices + measure.predicted_tokens
-        prompt = min(usage.prompt_tokens, measure.most_prompt_tokens)
+        prompt = min(usage.prompt_tokens, measure.most_prompt_tokens * self.calls)
         completion = min(usage.completion_tokens, most)
         cached = min(usage.cached_tokens, prompt)
         written = min(usage.cache_write_tokens, prompt - cached)
@@ -217,8 +223,11 @@ class Relay:
         return checked
 
     def count_delivered(self, text: list[str]) -> Usage:
-        """Our own count of the prompt and of what was said."""
-        return count_answer(text, self.plan.request, self.plan.measure)
+        """Our own count of the prompt and of what was said, on the scale of the model that said it."""
+        assert self.route is not None
+        scale = find_scale(PROVIDERS[self.route.provider].token_scales, self.route.upstream_id)
+        most = self.plan.measure.prompt_bound_tokens
+        return count_answer(text, self.plan.request, most, scale, self.calls)
 
     # the channels
 
@@ -232,7 +241,7 @@ class Relay:
         for route in routes:
             if self.time_left() <= 0:
                 return
-            now = time.monotonic()
+            self.route, now = route, time.monotonic()
             self.attempts.append(
                 Attempt(route.channel_name, route.upstream_id, round((now - self.visit.started) * 1000))
             )
@@ -245,8 +254,13 @@ class Relay:
         """The request in the provider's words. Raises InvalidRequest in strict mode where it isn't taken whole."""
         # our cap goes out where the client gave none; the client's own is within the model's already
         cap = self.cap_tokens if self.plan.measure.cap_tokens is None else None
-        order = ChatOrder(self.plan.body, route.upstream_id, cap, self.plan.encoded_messages)
-        outgoing = PROVIDERS[route.provider].write_chat(order)
+        body, provider = self.plan.body, PROVIDERS[route.provider]
+        self.calls = calls_of(route.provider, body, self.plan.request.choices, route.upstream_id)
+        if self.calls > 1:
+            body = {field: value for field, value in body.items() if field != "n"}
+        kept = self._recall_reasoning() if provider.keeps_reasoning else NOTHING_KEPT
+        order = ChatOrder(body, route.upstream_id, cap, self.plan.encoded_messages, kept)
+        outgoing = provider.write_chat(order)
         self.dropped = list(outgoing.dropped)
         if outgoing.clamped:
             self.clamped = [*self.clamped, *(item for item in outgoing.clamped if item not in self.clamped)]
@@ -258,6 +272,25 @@ class Relay:
                 code="unsupported_parameter",
             )
         return outgoing
+
+    def _recall_reasoning(self) -> Mapping[str, Any]:
+        """What we keep of the reasoning behind the conversation's tool calls, by call id."""
+        if self._recalled is None:
+            messages, calls = self.plan.body["messages"], []
+            for place, message in enumerate(self.plan.request.messages):
+                for call in getattr(message, "tool_calls", None) or ():
+                    calls.append((call.id, messages[place - 1] if place else None))
+            self._recalled = {}
+            if calls:
+                with self.services.app.app_context():
+                    self._recalled = recall_reasoning(self.caller.account_id, calls)
+        return self._recalled
+
+    def keep_reasoning(self, kept: Mapping[str, Any]) -> None:
+        """Keep what the provider wants back with the results of these calls, before the client can answer them."""
+        if kept:
+            with self.services.app.app_context():
+                keep_reasoning(self.caller.account_id, kept, self.plan.body["messages"][-1])
 
     def timeouts(self) -> Timeouts:
         """The socket's own deadlines for the next attempt, within what is left of the whole."""
@@ -315,60 +348,6 @@ def _refusal(refused: str, needed_nanos: int, available_nanos: int) -> BridgeErr
     return InsufficientBalance(
         f"This answer can cost ${needed}, and ${available} is available. Add credit, or lower max_tokens."
     )
-
-
-def answer_whole(relay: Relay) -> Response:
-    """The whole answer of the first channel that gives one, paid for. Raises what the client is told instead."""
-    try:
-        usage, body, finish_reason, source = _ask_channels(relay)
-    except BridgeError as error:
-        relay.refused(error)
-        raise
-    except Exception:
-        relay.refused(ServiceUnavailable(""))
-        raise
-    relay.settle("complete", usage, source=source, status=200, finish_reason=finish_reason)
-    body["usage"] = usage_body(usage, relay.charge_nanos)
-    cost = ("x-bridge-cost", format_dollars(relay.charge_nanos))
-    return relay.visit.answer(msgspec.json.encode(body), 200, [cost, *relay.adapted_headers()])
-
-
-def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]:
-    for route in relay.routes():
-        try:
-            completion = _ask(relay, route)
-        except AttemptFailed as failure:
-            relay.failed(route, failure)
-            continue
-        relay.end_attempt("200")
-        relay.services.health.succeeded(route)
-        created = completion.body.get("created")
-        ours = {
-            "id": relay.answer_id,
-            "object": "chat.completion",
-            "created": created if type(created) is int else int(relay.created_at.timestamp()),
-            "model": relay.plan.request.model,
-        }
-        body = {**ours, **completion.body, **ours}  # twice: first in order, and ours whatever the upstream says
-        usage = relay.check_counts(completion.usage or relay.count_delivered(completion.text))
-        return usage, body, completion.finish_reason, "provider" if completion.usage else "estimate"
-    raise relay.all_failed()
-
-
-def _ask(relay: Relay, route: Route) -> Any:
-    provider, settings = PROVIDERS[route.provider], relay.services.settings
-    outgoing, timeouts = relay.write(route), relay.timeouts()
-    answer = None
-    try:
-        with gevent.Timeout(max(0.001, relay.time_left()), False):
-            answer = relay.services.upstream(route).send(outgoing, timeouts=timeouts)
-            if answer.status != 200:
-                raise read_failure(provider, answer, timeouts)
-            return provider.read_answer(answer.read_all(settings.max_answer_bytes, timeouts.idle_seconds), outgoing)
-        raise AttemptFailed(Blame.UPSTREAM, "no whole answer before the deadline")
-    finally:
-        if answer is not None:
-            answer.close()
 
 
 def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFailed:

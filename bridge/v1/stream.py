@@ -1,5 +1,6 @@
 """A streamed answer: frames as they come, keep-alives while the upstream is silent, one settlement whatever ends it."""
 
+import dataclasses
 import socket
 import time
 from collections.abc import Generator, Iterator
@@ -12,7 +13,8 @@ from flask import Response
 from bridge.catalogue.routing import Route
 from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, StreamOrder, Usage
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader, Usage
+from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
 from bridge.v1.relay import Relay, read_failure, usage_body
 from bridge.v1.visit import ReadyResponse
 
@@ -147,16 +149,7 @@ class Stream:
         answer = self._answer
         if answer.status != 200:
             raise read_failure(provider, answer, timeouts)
-        reader = self._reader = provider.open_reader(
-            outgoing,
-            StreamOrder(
-                relay.answer_id,
-                relay.plan.request.model,
-                int(relay.created_at.timestamp()),
-                relay.plan.request.wants_usage,
-                self._settings.max_event_bytes,
-            ),
-        )
+        reader = self._reader = self._open_reader(provider, outgoing)
         kept, received = b"", 0
         while not reader.finished:
             data = answer.read_some(TICK_SECONDS)
@@ -193,12 +186,29 @@ class Stream:
         if kept:
             yield kept
 
+    def _open_reader(self, provider: Provider, outgoing: Outgoing) -> StreamReader:
+        """The reader of the answer, or of all of them where each gives one choice."""
+        relay = self._relay
+        order = StreamOrder(
+            relay.answer_id,
+            relay.plan.request.model,
+            int(relay.created_at.timestamp()),
+            relay.plan.request.wants_usage,
+            self._settings.max_event_bytes,
+        )
+        if relay.calls == 1:
+            return provider.open_reader(outgoing, order)
+        orders = [dataclasses.replace(order, index=index) for index in range(relay.calls)]
+        readers = [provider.open_reader(outgoing, one) for one in orders]
+        self._answer.read_by(readers, TICK_SECONDS)
+        return ParallelReader(readers)
+
     def _connect(self, route: Route, outgoing: Outgoing) -> Iterator[bytes]:
         """Send the request in a greenlet of its own: this one looks at the client while the upstream thinks."""
         relay = self._relay
         self._close_answer()
         upstream, timeouts = relay.services.upstream(route), relay.timeouts()
-        call = gevent.spawn(_send, upstream, outgoing, timeouts)
+        call = gevent.spawn(_send, upstream, outgoing, timeouts, relay.calls)
         try:
             while not call.ready():
                 call.join(TICK_SECONDS)
@@ -241,6 +251,7 @@ class Stream:
     def _finish(self) -> bytes:
         """The capture, then the tail that it pays for: usage, if asked for, and [DONE]."""
         relay, reader = self._relay, self._reader
+        relay.keep_reasoning(reader.kept)
         usage, source = self._usage(ended=True)
         relay.settle("complete", usage, source=source, status=200, finish_reason=reader.finish_reason)
         tail = b"data: [DONE]\n\n"
@@ -299,10 +310,14 @@ class Stream:
             return True
 
 
-def _send(upstream: Any, outgoing: Outgoing, timeouts: Any) -> Any:
+def _send(upstream: Any, outgoing: Outgoing, timeouts: Any, calls: int) -> Any:
     """The answer, or the error as a value: a greenlet that raises prints its traceback."""
     try:
-        return upstream.send(outgoing, timeouts=timeouts)
+        if calls == 1:
+            return upstream.send(outgoing, timeouts=timeouts)
+        return ParallelAnswer(
+            call_all(calls, lambda _: upstream.send(outgoing, timeouts=timeouts), lambda answer: answer.close())
+        )
     except (AttemptFailed, BridgeError) as error:
         return error
 

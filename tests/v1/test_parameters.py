@@ -4,7 +4,7 @@ import pytest
 
 from bridge.providers import PROVIDERS
 from bridge.providers.base import ChatOrder
-from bridge.v1.parameters import SAMPLES, parameters_of, is_taken
+from bridge.v1.parameters import SAMPLES, is_taken, parameters_of
 
 
 def test_a_model_of_openais_dialect_takes_them_all():

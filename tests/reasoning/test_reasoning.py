@@ -1,0 +1,75 @@
+"""Reasoning behind tool calls: kept sealed for a day, found by its own account alone, and nobody else's."""
+
+import datetime
+
+import pytest
+import sqlalchemy as sa
+
+from bridge.db import db, now_utc
+from bridge.reasoning.reasoning import KEPT_FOR, MAX_KEPT_BYTES, forget_reasoning, keep_reasoning, recall_reasoning
+from bridge.reasoning.tables import KeptReasoning
+
+QUESTION = {"role": "user", "content": "What is the weather in Paris?"}
+OTHER_QUESTION = {"role": "user", "content": "And in Rome?"}
+UNIQUE, COUNTED = "toolu_01A09q90qw90lq917835lq9", "functions.get_weather:0"
+THOUGHTS = {"provider": "anthropic", "blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]}
+
+
+@pytest.fixture(autouse=True)
+def context(app):
+    with app.app_context():
+        yield
+
+
+def test_what_was_kept_is_found_again_by_the_calls_id():
+    keep_reasoning(1, {UNIQUE: THOUGHTS}, QUESTION)
+    assert recall_reasoning(1, [(UNIQUE, OTHER_QUESTION), ("toolu_unknown_unknown", QUESTION)]) == {UNIQUE: THOUGHTS}
+
+
+def test_no_account_finds_anothers():
+    keep_reasoning(1, {UNIQUE: THOUGHTS}, QUESTION)
+    assert recall_reasoning(2, [(UNIQUE, QUESTION)]) == {}
+
+
+def test_ids_that_providers_count_are_told_apart_by_what_the_call_answered():
+    keep_reasoning(1, {COUNTED: {"reasoning": "Paris"}}, QUESTION)
+    keep_reasoning(1, {COUNTED: {"reasoning": "Rome"}}, OTHER_QUESTION)
+    assert recall_reasoning(1, [(COUNTED, QUESTION)]) == {COUNTED: {"reasoning": "Paris"}}
+    assert recall_reasoning(1, [(COUNTED, OTHER_QUESTION)]) == {COUNTED: {"reasoning": "Rome"}}
+    assert recall_reasoning(1, [(COUNTED, None)]) == {}
+
+
+def test_kept_again_the_newer_counts():
+    keep_reasoning(1, {UNIQUE: {"reasoning": "old"}}, QUESTION)
+    keep_reasoning(1, {UNIQUE: {"reasoning": "new"}}, QUESTION)
+    assert recall_reasoning(1, [(UNIQUE, QUESTION)]) == {UNIQUE: {"reasoning": "new"}}
+
+
+def test_nothing_readable_is_stored():
+    keep_reasoning(1, {UNIQUE: THOUGHTS}, QUESTION)
+    row = db.session.execute(sa.select(KeptReasoning.key, KeptReasoning.sealed)).one()
+    assert UNIQUE not in row.key
+    assert "Hm." not in row.sealed
+    assert "thinking" not in row.sealed
+
+
+def test_after_a_day_it_is_not_found_and_deleted():
+    keep_reasoning(1, {UNIQUE: THOUGHTS}, QUESTION)
+    old = now_utc() - KEPT_FOR - datetime.timedelta(minutes=1)
+    db.session.execute(sa.update(KeptReasoning).values(created_at=old))
+    db.session.commit()
+    keep_reasoning(1, {"toolu_another_one_kept": THOUGHTS}, QUESTION)
+    assert recall_reasoning(1, [(UNIQUE, QUESTION)]) == {}
+    forget_reasoning()
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(KeptReasoning)) == 1
+
+
+def test_what_is_absurdly_long_is_not_kept():
+    keep_reasoning(1, {UNIQUE: {"reasoning": "a" * MAX_KEPT_BYTES}}, QUESTION)
+    assert recall_reasoning(1, [(UNIQUE, QUESTION)]) == {}
+
+
+def test_a_database_that_is_away_costs_the_reasoning_and_nothing_else():
+    KeptReasoning.__table__.drop(db.engine)
+    keep_reasoning(1, {UNIQUE: THOUGHTS}, QUESTION)
+    assert recall_reasoning(1, [(UNIQUE, QUESTION)]) == {}
