@@ -68,13 +68,14 @@ class Media(Struct, frozen=True):
 
 class Call(Struct, frozen=True):
     """A tool call that the model made earlier. `extra` is its `extra_content`, in which Google's clients carry
-    signatures."""
+    signatures. A `legacy` one (`function_call`) may have no result, and its result no call."""
 
     id: str
     name: str
     arguments: dict[str, Any]
     place: str
     extra: Any = None
+    legacy: bool = False
 
 
 class Result(Struct, frozen=True):
@@ -85,6 +86,7 @@ class Result(Struct, frozen=True):
     parts: list[Any]  # Text and Media
     place: str
     cache: Any = None
+    legacy: bool = False
 
 
 class Thoughts(Struct, frozen=True):
@@ -188,13 +190,13 @@ def _read_assistant(
     if legacy:
         call_id = f"call_{len(names)}_{len(legacy_ids)}"
         names[call_id], legacy_ids[legacy["name"]] = legacy["name"], call_id
-        yield Call(call_id, legacy["name"], read_arguments(legacy["arguments"]), f"{place}.function_call")
+        yield Call(call_id, legacy["name"], read_arguments(legacy["arguments"]), f"{place}.function_call", legacy=True)
 
 
 def _read_result(message: dict[str, Any], place: str, names: dict[str, str], legacy_ids: dict[str, str]) -> Result:
     if message["role"] == "function":
-        name = message["name"]
-        return Result(legacy_ids.get(name, f"call_{name}"), name, [Text(message.get("content") or "")], place)
+        name, said = message["name"], [Text(message.get("content") or "")]
+        return Result(legacy_ids.get(name, f"call_{name}"), name, said, place, legacy=True)
     call_id = message["tool_call_id"]
     parts = list(_read_parts(message["content"], place))
     return Result(call_id, names.get(call_id, ""), parts, place, message.get("cache_control"))
