@@ -40,14 +40,25 @@ STAMP = {"type": "string", "format": "date-time"}
 FINISH = text("Why the model stopped: stop, length, tool_calls, content_filter, or what else the provider says.")
 LOGPROBS = nullable({"type": "object", "description": "Log probabilities, where they were asked for and are offered."})
 REASONING = nullable(text("What a model that thinks aloud thought."))
+THINKING_BLOCKS = array(
+    {"type": "object"},
+    description="Anthropic's signed reasoning behind tool calls. You may give it back; you need not.",
+)
+EXTRA_CONTENT = {
+    "type": "object",
+    "description": "Google's signature of the reasoning behind this call. You may give it back; you need not.",
+}
+ANNOTATIONS = array({"type": "object"}, description="Sources, as `url_citation`, where the model named any.")
+LEGACY_CALL = obj({"name": text(), "arguments": text()}, optional=("name", "arguments"))
 
 TOOL_CALL = obj(
     {
         "id": text("Give it back as tool_call_id, with the tool's result."),
         "type": text(examples=["function"]),
         "function": obj({"name": text(), "arguments": text("JSON as the model wrote it; it may not be valid.")}),
+        "extra_content": EXTRA_CONTENT,
     },
-    optional=("type", "function"),
+    optional=("type", "function", "extra_content"),
 )
 ANSWER_MESSAGE = obj(
     {
@@ -55,9 +66,12 @@ ANSWER_MESSAGE = obj(
         "content": nullable(text()),
         "refusal": nullable(text("Why the model would not answer.")),
         "tool_calls": nullable(array(TOOL_CALL)),
+        "function_call": nullable(LEGACY_CALL),
         "reasoning_content": REASONING,
+        "thinking_blocks": THINKING_BLOCKS,
+        "annotations": ANNOTATIONS,
     },
-    optional=("tool_calls", "reasoning_content"),
+    optional=("tool_calls", "function_call", "reasoning_content", "thinking_blocks", "annotations"),
 )
 DELTA = obj(
     {
@@ -76,13 +90,26 @@ DELTA = obj(
                             {"name": text("In the call's first piece."), "arguments": text("To append.")},
                             optional=("name", "arguments"),
                         ),
+                        "extra_content": EXTRA_CONTENT,
                     },
-                    optional=("id", "type", "function"),
+                    optional=("id", "type", "function", "extra_content"),
                 )
             )
         ),
+        "function_call": nullable(LEGACY_CALL),
+        "thinking_blocks": THINKING_BLOCKS,
+        "annotations": ANNOTATIONS,
     },
-    optional=("role", "content", "refusal", "reasoning_content", "tool_calls"),
+    optional=(
+        "role",
+        "content",
+        "refusal",
+        "reasoning_content",
+        "tool_calls",
+        "function_call",
+        "thinking_blocks",
+        "annotations",
+    ),  # fmt: skip
 )
 
 ANSWERS: Schema = {
@@ -111,10 +138,15 @@ ANSWERS: Schema = {
     ),
     "Usage": obj(
         {
-            "prompt_tokens": whole("Cached ones included."),
+            "prompt_tokens": whole("Those read from a cache and written to one included."),
             "completion_tokens": whole("Reasoning included."),
             "total_tokens": whole(),
-            "prompt_tokens_details": obj({"cached_tokens": whole()}),
+            "prompt_tokens_details": obj(
+                {
+                    "cached_tokens": whole("Read from the provider's cache."),
+                    "cache_write_tokens": whole("Written to it."),
+                }
+            ),
             "completion_tokens_details": obj({"reasoning_tokens": whole()}),
             "cost": dollars("What was charged, in dollars."),
         }
@@ -173,7 +205,19 @@ ANSWERS: Schema = {
             "name": text("For people.", examples=["GPT-4o"]),
             "context_length": whole("Tokens of prompt and answer together."),
             "max_output_tokens": whole("Most tokens of one answer."),
-            "pricing": nullable(obj({"prompt": PER_TOKEN, "completion": PER_TOKEN, "cached_prompt": PER_TOKEN})),
+            "pricing": nullable(
+                obj(
+                    {
+                        "prompt": PER_TOKEN,
+                        "completion": PER_TOKEN,
+                        "cached_prompt": PER_TOKEN,
+                        "cache_write": PER_TOKEN,
+                        "cache_write_hour": PER_TOKEN,
+                    },
+                    description="cached_prompt is of prompt tokens that the provider reads from its cache, cache_write "
+                    "of those that it writes to one, cache_write_hour of those to be kept for an hour.",
+                )
+            ),
             "aliases": array(text(), description="Other names for it."),
             "input_modalities": array(text(), examples=[["text", "image"]]),
             "supported_parameters": array(text(), examples=[["temperature", "tools"]]),
@@ -239,15 +283,24 @@ ANSWERS: Schema = {
             ),
             "tokens": obj(
                 {
-                    "prompt": whole(),
-                    "cached": whole(),
+                    "prompt": whole("All of the prompt."),
+                    "cached": whole("Of the prompt: read from the provider's cache."),
+                    "cache_write": whole("Of the prompt: written to it."),
+                    "cache_write_hour": whole("Of the written: to be kept for an hour."),
                     "completion": whole(),
                     "reasoning": whole(),
                     "source": {"enum": ["provider", "estimate", "none"], "description": "Who counted."},
                 }
             ),
             "prices_per_million": obj(
-                {"prompt": dollars(), "cached": dollars(), "completion": dollars(), "version": whole()}
+                {
+                    "prompt": dollars(),
+                    "cached": dollars(),
+                    "cache_write": dollars(),
+                    "cache_write_hour": dollars(),
+                    "completion": dollars(),
+                    "version": whole(),
+                }
             ),
             "hold": dollars("Set aside before the call: the most it could cost."),
             "charge": dollars("What was paid."),

@@ -73,6 +73,7 @@ class AssistantMessage(Struct, tag_field="role", tag="assistant"):
     tool_calls: list[ToolCall] | None = None
     function_call: FunctionCall | None = None
     reasoning_content: str | None = None
+    thinking_blocks: list[dict[str, Any]] | None = None
 
 
 class ToolMessage(Struct, tag_field="role", tag="tool"):
@@ -134,6 +135,7 @@ class ChatRequest(Struct, kw_only=True):
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
+    thinking: dict[str, Any] | None = None
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
     prediction: dict[str, Any] | None = None

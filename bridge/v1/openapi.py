@@ -64,7 +64,9 @@ FIELDS = {
     "stream": "Send the answer as it is written. Default: false.",
     "max_tokens": "Most tokens of each answer, thinking included. Without it, a cap that the balance affords.",
     "max_completion_tokens": "The same. Of two the larger counts.",
-    "n": "How many answers; each is paid for.",
+    "n": "How many answers; each is paid for. Where a provider gives one a call, they are parallel calls, at most 16.",
+    "reasoning_effort": "How much to think, whoever makes the model: none, minimal, low, medium, high, xhigh, max.",
+    "thinking": 'The same as a budget: {"type": "enabled", "budget_tokens": 4096}, or {"type": "disabled"}.',
     "temperature": "How freely to choose words. Default: the provider's, mostly 1.",
     "store": "Nothing is stored at a provider: true is dropped and named in x-bridge-dropped.",
 }
