@@ -95,7 +95,7 @@ def test_a_choice_that_breaks_off_breaks_the_stream_and_what_was_said_is_charged
     answer = served.post(n=2, stream=True, max_tokens=50)
     assert "upstream_error" in answer.text
     assert "[DONE]" not in answer.text
-    assert 2 <= served.spent_tokens() < 100
+    assert 2 <= served.spent_tokens() < 200  # DeepSeek's template is 84 tokens a call, if it thinks
 
 
 def test_the_hold_covers_the_prompt_of_every_call(gateway, upstream):

@@ -10,18 +10,19 @@ import pytest
 
 from bridge.catalogue.prices import PriceVersion
 from bridge.errors import InvalidRequest
+from bridge.providers.token_scale import OPENAI, find_scale
 from bridge.v1.body import convert
 from bridge.v1.chat import _refuse_unpriced
 from bridge.v1.chat_request import ChatRequest
-from bridge.v1.meter import Measure, count_answer, measure
+from bridge.v1.estimate import count_answer
+from bridge.v1.meter import measure
 from tests.factories import MadeKey
 from tests.gateway import Gateway
 from tests.upstream import CUT, STREAM_HEAD, ScriptedUpstream, chunk, framed, says, stalls, starts
-from tests.v1.test_faults import HELLO, Served
+from tests.v1.test_faults import HELLO, Served, estimate_of
 from tests.v1.test_meter import MODEL
 
 BODY: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}
-MEASURE = Measure(2**31, 0, None)
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
@@ -49,9 +50,9 @@ def test_a_rejected_prediction_is_held_for_as_output():
 def test_no_text_breaks_our_own_count(character: str):
     """The tokenizer gives up over a million spaces, and with it would go the charge of whoever hangs up after them."""
     request = convert({**BODY, "messages": [{"role": "user", "content": character * 1_000_000}]}, ChatRequest)
-    usage = count_answer(["Hello"], request, MEASURE)
+    usage = count_answer(["Hello"], request, 2**31, find_scale(OPENAI, "gpt-4o"))
     assert usage.prompt_tokens > 1000
-    assert usage.completion_tokens == 1
+    assert usage.completion_tokens == 2
 
 
 @ON_SQLITE
@@ -100,7 +101,7 @@ def test_counts_from_the_beginning_of_a_stream_are_no_price_for_the_rest(gateway
     upstream.plays(lambda request: [STREAM_HEAD, framed(chunk(choices=[], usage=counts)), *play(request)[1:]])
     assert "upstream_error" in served.post(stream=True).text
     usage = served.await_usage()
-    assert (usage.outcome, usage.tokens_source, usage.completion_tokens) == ("cut", "estimate", 3)
+    assert (usage.outcome, usage.tokens_source, usage.completion_tokens) == ("cut", "estimate", estimate_of(3))
 
 
 def drip(head: bytes, step: bytes) -> Iterator[bytes]:

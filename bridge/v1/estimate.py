@@ -1,0 +1,113 @@
+"""Our own count of a prompt and of what was delivered, for answers that come without their provider's."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from gevent.threadpool import ThreadPool
+
+from bridge.providers.base import Usage
+from bridge.providers.token_scale import TokenScale
+from bridge.v1.chat_request import AssistantMessage, ChatRequest, FunctionCall, FunctionDefinition, Message
+
+VOCABULARY = Path(__file__).parent.parent / "data"
+PIECE_CHARACTERS = 20_000  # the tokenizer takes long, or breaks, over very long runs of one character
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a provider's count of a prompt is made of. `texts` are counted, the rest has a price of its own."""
+
+    texts: list[str]
+    messages: int
+    tools: int
+    calls: int
+    schema: bool
+
+
+def count_answer(
+    text: Sequence[str], request: ChatRequest, most_prompt_tokens: int, scale: TokenScale, sent: int = 1
+) -> Usage:
+    """The usage of an answer of which this text was delivered, on the scale of the provider that gave it, the prompt
+    as often as it was sent. On the high side, but for the prompt never above what it can be at the most."""
+    prompt = read_prompt(request)
+    in_tokens, out_tokens = _counting_pool().apply(_count_both, (prompt.texts, "".join(text)))
+    in_tokens = scale_prompt(prompt, in_tokens, scale)
+    return Usage(min(in_tokens, most_prompt_tokens) * sent, scale.answer(out_tokens, calls=count_calls(text, request)))
+
+
+def scale_prompt(prompt: Prompt, ours: int, scale: TokenScale) -> int:
+    """The provider's count, where its texts are so many of our tokens."""
+    return scale.prompt(ours, messages=prompt.messages, tools=prompt.tools, calls=prompt.calls, schema=prompt.schema)
+
+
+def count_calls(text: Sequence[str], request: ChatRequest) -> int:
+    """How many calls an answer holds: readers give each call's name as a piece of its own."""
+    names = {function.name for function in _functions(request)}
+    return sum(piece in names for piece in text) if names else 0
+
+
+def read_prompt(request: ChatRequest) -> Prompt:
+    """All that a provider reads of a request as text. Pictures, sound and files are left out."""
+    functions = list(_functions(request))
+    calls = [call for message in request.messages for call in _calls(message)]
+    schema = request.response_format.json_schema if request.response_format else None
+    texts = [text for message in request.messages for text in _texts(message)]
+    texts += [call.name + call.arguments for call in calls]
+    texts += [f"{each.name}{each.description or ''}{_write(each.parameters or {})}" for each in functions]
+    texts += [_write(schema)] if schema else []
+    return Prompt(texts, len(request.messages), len(functions), len(calls), bool(schema))
+
+
+def _functions(request: ChatRequest) -> Iterator[FunctionDefinition]:
+    for tool in request.tools or ():
+        if tool.function:
+            yield tool.function
+    yield from request.functions or ()
+
+
+def _calls(message: Message) -> Iterator[FunctionCall]:
+    if isinstance(message, AssistantMessage):
+        for call in message.tool_calls or ():
+            if call.function:
+                yield call.function
+        if message.function_call:
+            yield message.function_call
+
+
+def _texts(message: Message) -> Iterator[str]:
+    if isinstance(message.content, str):
+        yield message.content
+    else:
+        for part in message.content or ():
+            yield getattr(part, "text", "") or getattr(part, "refusal", "")
+    if isinstance(message, AssistantMessage) and message.reasoning_content:
+        yield message.reasoning_content
+
+
+def _write(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+@functools.cache
+def _counting_pool() -> ThreadPool:
+    """A thread for counting alone: it must not keep a commit of the ledger waiting. Made on first use, in a worker."""
+    return ThreadPool(1)
+
+
+def _count_both(prompt: list[str], completion: str) -> tuple[int, int]:
+    return sum(count_text(text) for text in prompt), count_text(completion)
+
+
+def count_text(text: str) -> int:
+    """Tokens of OpenAI's o200k vocabulary, which ships with us: nothing is fetched. Counted in pieces, of which each
+    may add one."""
+    os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(VOCABULARY))
+    import tiktoken  # loading it takes a second; most processes never count
+
+    encoding = tiktoken.get_encoding("o200k_base")
+    pieces = (text[start : start + PIECE_CHARACTERS] for start in range(0, len(text), PIECE_CHARACTERS))
+    return sum(len(encoding.encode_ordinary(piece)) for piece in pieces)
