@@ -1,0 +1,178 @@
+"""What Gemini answers, whole and streamed, as OpenAI's messages and chunks."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
+from bridge.providers.gemini_errors import read_gemini_error
+from bridge.providers.gemini_shapes import (
+    UNEXPECTED_CALL,
+    UNFINISHED,
+    Call,
+    Candidate,
+    Part,
+    decode_answer,
+    is_blocked,
+    read_counts,
+    read_finish_reason,
+    read_logprobs,
+    says,
+)
+from bridge.providers.translated import RUBBISH, ToolCall, TranslatedReader, new_call_id, write_completion
+
+
+class Reading(Struct, frozen=True):
+    """What the reader has to know of the request: `offered` are the functions' names, None where that isn't known."""
+
+    legacy: bool = False
+    one_call: bool = False  # the client wants no parallel ones
+    offered: frozenset[str] | None = None
+
+
+def read_gemini_answer(data: bytes, reading: Reading) -> Completion:
+    """A whole answer, of one candidate or several. Raises AttemptFailed for what is none, or an error inside a 200."""
+    try:
+        answer = decode_answer(data)
+        if says(answer.error):
+            raise read_gemini_error(200, {}, data)
+        candidates = answer.candidates or []
+        if not candidates:
+            if not is_blocked(answer):
+                raise AttemptFailed(Blame.UPSTREAM, "the answer has no candidates")
+            candidates = [Candidate(finish_reason="PROHIBITED_CONTENT")]
+        found = [_read_candidate(candidate, reading) for candidate in candidates]
+    except RUBBISH:
+        if data.lstrip()[:1] == b"[":  # errors come in a list at times
+            raise read_gemini_error(200, {}, data) from None
+        raise AttemptFailed(Blame.UPSTREAM, "the answer is none of Gemini's") from None
+    first = found[0]
+    choices = [{**one.body["choices"][0], "index": index} for index, one in enumerate(found)]
+    kept = {call_id: value for one in found for call_id, value in one.kept.items()}
+    text = [piece for one in found for piece in one.text]
+    return Completion({"choices": choices}, read_counts(answer.usage_metadata), first.finish_reason, text, kept)
+
+
+def _read_candidate(candidate: Candidate, reading: Reading) -> Completion:
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[ToolCall] = []
+    kept: dict[str, Any] = {}
+    for part in _list_parts(candidate):
+        if part.function_call is not None:
+            if _is_wanted(part.function_call, candidate, reading) and not (calls and reading.one_call):
+                call = _read_call(part.function_call, part.thought_signature)
+                calls.append(call)
+                kept |= _keep(call, part)
+        elif part.text:
+            (thoughts if part.thought else texts).append(part.text)
+    return write_completion(
+        "".join(texts),
+        calls,
+        finish_reason=read_finish_reason(candidate.finish_reason, called=bool(calls)),
+        usage=None,
+        reasoning="".join(thoughts),
+        legacy=reading.legacy,
+        kept={} if reading.legacy else kept,
+        logprobs=read_logprobs(candidate.logprobs_result),
+    )
+
+
+def _list_parts(candidate: Candidate) -> list[Part]:
+    return (candidate.content.parts or []) if candidate.content is not None else []
+
+
+def _is_wanted(call: Call, candidate: Candidate, reading: Reading) -> bool:
+    """Whether the client can do anything with a call: Gemini calls at times what it was never offered."""
+    if not call.name or candidate.finish_reason in UNEXPECTED_CALL:
+        return False
+    return reading.offered is None or call.name in reading.offered
+
+
+def _read_call(call: Call, signature: str | None) -> ToolCall:
+    arguments = msgspec.json.encode(call.args if isinstance(call.args, dict) else {}).decode()
+    extra = {"google": {"thought_signature": signature}} if signature else None
+    return ToolCall(call.id or new_call_id(), call.name or "", arguments, extra)
+
+
+def _keep(call: ToolCall, part: Part) -> dict[str, Any]:
+    """What Gemini wants back with the call's result, by the id that the client knows."""
+    assert part.function_call is not None
+    theirs, signature = part.function_call.id or None, part.thought_signature or None
+    if theirs is None and signature is None:
+        return {}
+    return {call.id: {"provider": "gemini", "signature": signature, "id": theirs, "name": call.name}}
+
+
+class GeminiReader(TranslatedReader):
+    """A stream of Gemini's: each event is a piece of the answer with the counts so far; its end is the body's end."""
+
+    def __init__(self, order: StreamOrder, reading: Reading):
+        self._counts = Raw()
+        super().__init__(order, reading.legacy)
+        self._reading = reading
+
+    @property
+    def usage(self) -> Usage | None:
+        """The last counts: each event brings some, and they are wanted once."""
+        return read_counts(self._counts)
+
+    @usage.setter
+    def usage(self, usage: Usage | None) -> None:
+        pass  # the base class begins with none, and so does this one
+
+    def read(self, event: bytes) -> bytes:
+        try:
+            answer = decode_answer(event)
+        except msgspec.ValidationError:
+            if event[:1] == b"[":
+                raise read_gemini_error(200, {}, event) from None
+            raise
+        candidates = answer.candidates
+        if answer.error and says(answer.error):
+            raise read_gemini_error(200, {}, event)
+        if candidates:
+            frames = self._read_candidate(candidates[0])
+        else:
+            frames = self.say_end("content_filter") if is_blocked(answer) else b""
+        if answer.usage_metadata:
+            self._counts, self.usage_outdated = answer.usage_metadata, False
+        return frames
+
+    def _read_candidate(self, candidate: Candidate) -> bytes:
+        parts = candidate.content.parts if candidate.content is not None else None
+        if parts and len(parts) == 1 and candidate.finish_reason is None and not candidate.logprobs_result:
+            part = parts[0]
+            if part.text and part.function_call is None and not part.thought:  # nearly always
+                return self.say_text(part.text)
+        frames = [self._read_part(part, candidate) for part in parts or ()]
+        logprobs = read_logprobs(candidate.logprobs_result)
+        if logprobs:
+            frames.append(self._say_logprobs(logprobs))
+        if candidate.finish_reason not in UNFINISHED:
+            frames.append(self._say_finish(candidate))
+        return b"".join(frames)
+
+    def _read_part(self, part: Part, candidate: Candidate) -> bytes:
+        if part.function_call is not None:
+            if not _is_wanted(part.function_call, candidate, self._reading) or (self._calls and self._reading.one_call):
+                return b""
+            call = _read_call(part.function_call, part.thought_signature)
+            if not self._legacy:
+                self.kept |= _keep(call, part)
+            return self.say_call(call.id, call.name, call.arguments, call.extra)
+        if not part.text:
+            return b""
+        return self.say_reasoning(part.text) if part.thought else self.say_text(part.text)
+
+    def _say_logprobs(self, logprobs: dict[str, Any]) -> bytes:
+        written = b'{},"logprobs":' + msgspec.json.encode(logprobs) + b',"finish_reason":null'
+        return self.say_role() + self._before + written + self._end
+
+    def _say_finish(self, candidate: Candidate) -> bytes:
+        """One finish, whatever says it again; but calls that come after a stop have to be told of."""
+        reason = read_finish_reason(candidate.finish_reason, called=self._calls > 0)
+        if self.finish_reason == "stop" and reason == "tool_calls":
+            self.finish_reason = None
+        return self.say_end(reason)

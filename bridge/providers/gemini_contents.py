@@ -1,0 +1,187 @@
+"""A conversation as Gemini's `contents`: two roles, calls and results by name, each call's result right behind it."""
+
+import dataclasses
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bridge.providers.base import refuse
+from bridge.providers.conversation import Call, Media, Result, Text, Tool, read_turns
+from bridge.providers.gemini_models import Version, fetches_urls, wants_signatures
+from bridge.providers.translated import RUBBISH
+
+# Google documents it for calls that another model made: without any signature they are refused.
+NO_SIGNATURE = "skip_thought_signature_validator"
+OPENING = "Begin."  # for a conversation in which the user has said nothing
+NO_RESULT = {"error": "There is no result of this call."}
+_EXTENSIONS = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "heic": "image/heic", "heif": "image/heif"}
+_DOCUMENTS = ("application/pdf", "application/json", "application/xml", "application/rtf")
+# Google reads its own addresses with the rights of our key, and a film by its length, not as a picture.
+_NOT_FETCHED = ("googleapis.com", "google.com", "youtube.com", "youtu.be", "youtube-nocookie.com")
+_ALSO_FETCHED = ("storage.googleapis.com", "drive.google.com")
+
+
+@dataclasses.dataclass(slots=True)
+class _Writing:
+    """What is written so far. `open_slots` are the places for results, by the call's id."""
+
+    version: Version
+    kept: Mapping[str, Any]
+    tools: list[Tool]
+    system: list[str] = dataclasses.field(default_factory=list)
+    contents: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    open_slots: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+
+
+def write_contents(
+    body: dict[str, Any], kept: Mapping[str, Any], tools: list[Tool], version: Version
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """The system's texts and the contents, never empty. Instructions in mid-conversation become the user's words.
+
+    Raises AttemptFailed for what this model can't read."""
+    out = _Writing(version, kept, tools)
+    for turn in read_turns(body):
+        if turn.role == "assistant":
+            _add_model_turn(out, turn.parts)
+        elif turn.role == "system" and not out.contents:
+            out.system += [part.text for part in turn.parts if part.text]
+        else:
+            _add_user_turn(out, turn.parts)
+    if not out.contents or out.contents[0]["role"] == "model":
+        out.contents.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
+    return out.system, out.contents
+
+
+def _add_model_turn(out: _Writing, parts: list[Any]) -> None:
+    written: list[dict[str, Any]] = []
+    calls: list[Call] = []
+    for part in parts:
+        if isinstance(part, Text) and part.text:
+            written.append({"text": part.text})
+        elif isinstance(part, Call):
+            written.append(_write_call(out, part, first=not calls))
+            calls.append(part)
+    _add(out, "model", written)
+    if not calls:
+        return
+    slots = [_open_slot(out, call.id, call.name) for call in calls]
+    out.contents.append({"role": "user", "parts": slots})
+    out.open_slots.update({call.id: [] for call in calls})
+    for call, slot in zip(calls, slots, strict=True):
+        out.open_slots[call.id].append(slot)
+
+
+def _add_user_turn(out: _Writing, parts: list[Any]) -> None:
+    written: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, Result):
+            written += _add_result(out, part)
+        elif not isinstance(part, Text):
+            written.append(_write_media(part, out.version))
+        elif part.text:
+            written.append({"text": part.text})
+    _add(out, "user", written)
+
+
+def _add(out: _Writing, role: str, parts: list[dict[str, Any]]) -> None:
+    """Add parts to the last content if it is of the same role; results stay by themselves."""
+    last = out.contents[-1] if out.contents else None
+    if parts and last and last["role"] == role and "functionResponse" not in last["parts"][0]:
+        last["parts"] += parts
+    elif parts:
+        out.contents.append({"role": role, "parts": parts})
+
+
+def _write_call(out: _Writing, call: Call, *, first: bool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": call.name, "args": call.arguments, **_write_id(out, call.id)}
+    kept = _find_kept(out, call.id)
+    google = call.extra.get("google") if isinstance(call.extra, dict) else None
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    if not isinstance(signature, str) or not signature:
+        signature = kept.get("signature")
+    if not signature and first and wants_signatures(out.version):
+        signature = NO_SIGNATURE
+    return {"functionCall": function, **({"thoughtSignature": signature} if signature else {})}
+
+
+def _find_kept(out: _Writing, call_id: str) -> dict[str, Any]:
+    kept = out.kept.get(call_id)
+    return kept if isinstance(kept, dict) and kept.get("provider") == "gemini" else {}
+
+
+def _write_id(out: _Writing, call_id: str) -> dict[str, str]:
+    """The call's id where Google gave it; ours and other providers' mean nothing to it."""
+    found = _find_kept(out, call_id).get("id")
+    return {"id": found} if isinstance(found, str) and found else {}
+
+
+def _open_slot(out: _Writing, call_id: str, name: str) -> dict[str, Any]:
+    return {"functionResponse": {"name": name, "response": NO_RESULT, **_write_id(out, call_id)}}
+
+
+def _add_result(out: _Writing, result: Result) -> list[dict[str, Any]]:
+    """Put a result behind its call; a call that the client left out is written anew. Gives the media of the result,
+    for which it has no place."""
+    slots = out.open_slots.get(result.call_id)
+    if not slots:
+        name = result.name or _guess_name(out, result.call_id)
+        _add_model_turn(out, [Call(result.call_id, name, {}, result.place)])
+        slots = out.open_slots[result.call_id]
+    text = "".join(part.text for part in result.parts if isinstance(part, Text))
+    slots.pop(0)["functionResponse"]["response"] = _write_response(text)
+    return [_write_media(part, out.version) for part in result.parts if isinstance(part, Media)]
+
+
+def _guess_name(out: _Writing, call_id: str) -> str:
+    name = _find_kept(out, call_id).get("name")
+    if isinstance(name, str) and name:
+        return name
+    return out.tools[0].name if len(out.tools) == 1 else "tool"
+
+
+def _write_response(text: str) -> dict[str, Any]:
+    """A JSON object as it is, and any other text as the result."""
+    if text.lstrip().startswith("{"):
+        try:
+            found = msgspec.json.decode(text)
+        except RUBBISH:
+            found = None
+        if isinstance(found, dict):
+            return found
+    return {"result": text}
+
+
+def _write_media(part: Media, version: Version) -> dict[str, Any]:
+    if part.kind == "image" and part.url:
+        return {"fileData": {"fileUri": part.url, "mimeType": _check_address(part, version)}}
+    if part.kind == "image" and not part.media_type.startswith("image/"):
+        raise refuse(
+            part.place,
+            f"{part.place} is no picture ({part.media_type or 'its type is missing'}). Send documents as `file`.",
+            "invalid_image",
+        )
+    if part.kind == "file" and not part.media_type.startswith(("text/", "image/", *_DOCUMENTS)):
+        raise refuse(part.place, f"{part.place}: this model reads PDF and text files, not {part.media_type[:80]}.")
+    return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
+
+
+def _check_address(part: Media, version: Version) -> str:
+    """The picture's type, as its address tells. Raises AttemptFailed for what can't or must not be fetched."""
+    try:
+        address = urlsplit(part.url)
+        host = (address.hostname or "").rstrip(".")
+    except ValueError:
+        host = ""
+    fetched = host in _ALSO_FETCHED or not any(host == one or host.endswith(f".{one}") for one in _NOT_FETCHED)
+    if not fetches_urls(version) or not host or not fetched or not part.url.isascii():
+        place = f"{part.place}.image_url.url"
+        raise refuse(
+            place,
+            f"{place} can't be fetched by this model. Send the picture as data:image/png;base64,….",
+            "invalid_image",
+        )
+    extension = posixpath.splitext(address.path)[1][1:].lower()
+    return _EXTENSIONS.get(extension, "image/jpeg")

@@ -1,0 +1,50 @@
+"""What Gemini's errors mean: `{error: {code, message, status, details}}`, at times within a list."""
+
+import re
+from typing import Any
+
+from bridge.providers.base import AttemptFailed, Blame
+from bridge.providers.errors import explain_error, find_error, text_of
+
+_TOO_LONG = re.compile(r"\binput token count\b.{0,80}\bexceeds\b|\bexceeds the maximum number of tokens\b", re.I | re.S)
+# Our balance and our place, which Google reports as a mistake or as a limit.
+_ABOUT_US = re.compile(r"^your (prepayment|prepaid) credits? |^user location is not supported", re.I)
+# A model that can't answer with text is our catalogue's mistake: nobody asks for anything else.
+_ABOUT_MODEL = re.compile(r"\bresponse modalities\b", re.I)
+# Reported as our missing right, but it was the client who named the file.
+_ABOUT_FILE = re.compile(r"\bpermission to access the file\b", re.I)
+_DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+
+
+def read_gemini_error(status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
+    """An error answer, or an error inside a 200; HTML and empty bodies too. Never raises."""
+    error = find_error(data)
+    kind, message = text_of(error.get("status")), text_of(error.get("message"))
+    details = error.get("details")
+    reason, wait = _read_details(details if isinstance(details, list) else [])
+    code = reason
+    if reason.startswith("API_KEY") or (kind == "FAILED_PRECONDITION" and status != 200) or _ABOUT_US.search(message):
+        return AttemptFailed(Blame.CREDENTIAL, f"{status} {reason or kind}".strip()[:300], status=status)
+    if status == 400 and _ABOUT_MODEL.search(message):
+        return AttemptFailed(Blame.SETUP, "400 the model gives no text", status=status)
+    if status == 403 and _ABOUT_FILE.search(message):
+        status, message, code = 400, "The provider can't read a file that the request names.", "invalid_image"
+    elif _TOO_LONG.search(message):
+        code = "context_length_exceeded"
+    failure = explain_error(status, headers, code=code, kind=kind, message=message, retry_after_seconds=wait)
+    if failure.blame is Blame.REQUEST and code == "invalid_image":
+        failure.code = code
+    return failure
+
+
+def _read_details(details: list[Any]) -> tuple[str, float | None]:
+    """The reason that Google gives beside the status, and the seconds to wait before the next attempt."""
+    reason, wait = "", None
+    for detail in details:
+        if not isinstance(detail, dict):
+            continue
+        reason = reason or text_of(detail.get("reason"))
+        delay = _DELAY.fullmatch(text_of(detail.get("retryDelay")))
+        if delay:
+            wait = float(delay.group(1))
+    return reason, wait

@@ -1,0 +1,135 @@
+"""What Gemini's answers are made of, as far as it is read: candidates of parts, counts, probabilities."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from bridge.providers.base import Usage
+from bridge.providers.openai import clamp_usage
+from bridge.providers.translated import RUBBISH
+
+# By the names of Google's enum, and by its numbers: behind some proxies those arrive.
+FINISH_REASONS: dict[str | int, str] = {
+    "MAX_TOKENS": "length",
+    2: "length",
+    **dict.fromkeys(("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"), "content_filter"),
+    **dict.fromkeys((3, 4, 7, 8, 9), "content_filter"),
+    **dict.fromkeys(("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR"), "content_filter"),
+}
+UNEXPECTED_CALL = ("UNEXPECTED_TOOL_CALL", 12)
+UNFINISHED = (None, "", 0, "FINISH_REASON_UNSPECIFIED")
+UNBLOCKED = (None, "", 0, "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
+Enum = str | int | None
+
+
+class Call(Struct):
+    name: str | None = None
+    args: Any = None
+    id: str | None = None
+
+
+class Part(Struct, rename="camel"):
+    text: str | None = None
+    thought: bool | None = None
+    function_call: Call | None = None
+    thought_signature: str | None = None
+
+
+class Content(Struct):
+    parts: list[Part] | None = None
+
+
+class Candidate(Struct, rename="camel"):
+    content: Content | None = None
+    finish_reason: Enum = None
+    logprobs_result: Raw = Raw()
+
+
+class Feedback(Struct, rename="camel"):
+    block_reason: Enum = None
+
+
+class Answer(Struct, rename="camel"):
+    """A whole answer, or a chunk of one. The counts are decoded only when they are wanted."""
+
+    candidates: list[Candidate] | None = None
+    usage_metadata: Raw = Raw()
+    prompt_feedback: Feedback | None = None
+    error: Raw = Raw()
+
+
+class Counts(Struct, rename="camel"):
+    prompt_token_count: int | None = None
+    tool_use_prompt_token_count: int | None = None
+    candidates_token_count: int | None = None
+    thoughts_token_count: int | None = None
+    cached_content_token_count: int | None = None
+    total_token_count: int | None = None
+
+
+class Token(Struct, rename="camel"):
+    token: str = ""
+    log_probability: float = 0.0
+
+
+class TopTokens(Struct):
+    candidates: list[Token] | None = None
+
+
+class Logprobs(Struct, rename="camel"):
+    chosen_candidates: list[Token] | None = None
+    top_candidates: list[TopTokens] | None = None
+
+
+decode_answer = msgspec.json.Decoder(Answer).decode
+_decode_counts = msgspec.json.Decoder(Counts).decode
+_decode_logprobs = msgspec.json.Decoder(Logprobs).decode
+
+
+def says(raw: Raw) -> bool:
+    return bool(raw) and bytes(raw) != b"null"
+
+
+def is_blocked(answer: Answer) -> bool:
+    return answer.prompt_feedback is not None and answer.prompt_feedback.block_reason not in UNBLOCKED
+
+
+def read_finish_reason(reason: Enum, *, called: bool) -> str:
+    """OpenAI's word for it; what has none, and what is unknown, is a stop."""
+    found = FINISH_REASONS.get(reason or "", "stop")
+    return "tool_calls" if called and found == "stop" else found
+
+
+def read_counts(raw: Raw) -> Usage | None:
+    """The counts, None where the prompt's is missing or one is no number. Thoughts stand beside the candidates' own
+    tokens, and what tools of Google's put into the prompt beside the prompt's."""
+    try:
+        counts = _decode_counts(raw) if says(raw) else Counts()
+    except RUBBISH:
+        return None
+    if counts.prompt_token_count is None:
+        return None
+    prompt = counts.prompt_token_count + (counts.tool_use_prompt_token_count or 0)
+    thoughts, said = counts.thoughts_token_count or 0, counts.candidates_token_count
+    if said is None:  # left out when every token was a thought
+        said = max(0, (counts.total_token_count or 0) - prompt - thoughts)
+    return clamp_usage(prompt, said + thoughts, counts.cached_content_token_count or 0, thoughts)
+
+
+def read_logprobs(raw: Raw) -> dict[str, Any] | None:
+    """The tokens' probabilities in OpenAI's shape, None where there are none."""
+    try:
+        found = _decode_logprobs(raw) if says(raw) else Logprobs()
+    except RUBBISH:
+        return None
+    tops = found.top_candidates or []
+    content = []
+    for place, token in enumerate(found.chosen_candidates or ()):
+        top = (tops[place].candidates or []) if place < len(tops) else []
+        content.append({**_write_token(token), "top_logprobs": [_write_token(one) for one in top]})
+    return {"content": content, "refusal": None} if content else None
+
+
+def _write_token(token: Token) -> dict[str, Any]:
+    return {"token": token.token, "logprob": token.log_probability, "bytes": list(token.token.encode())}

@@ -1,0 +1,84 @@
+"""JSON schemas for providers that know no references: each is replaced by what it points to."""
+
+from typing import Any
+from urllib.parse import unquote
+
+MAX_DEPTH = 64
+MAX_NODES = 5000  # a few nested references can stand for millions of schemas
+_ONE = frozenset(
+    {"items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "contains", "propertyNames"}
+    | {"not", "if", "then", "else", "additionalItems"}
+)
+_MANY = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+_NAMED = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+
+
+def inline_references(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without `$schema`, and without local references where it has any.
+
+    What refers to itself, and what would become too large, ends in a schema that only says its type; what can't be
+    found is left out. The given schema stays as it is."""
+    schema = {name: value for name, value in schema.items() if name != "$schema"}
+    if not _refers(schema):
+        return schema
+    inlined = _Inliner(schema).inline(schema, (), 0)
+    return {name: value for name, value in inlined.items() if name not in ("$defs", "definitions")}
+
+
+def _refers(value: Any) -> bool:
+    if isinstance(value, dict):
+        return isinstance(value.get("$ref"), str) or any(_refers(one) for one in value.values())
+    return isinstance(value, list) and any(_refers(one) for one in value)
+
+
+class _Inliner:
+    def __init__(self, root: dict[str, Any]):
+        self._root = root
+        self._nodes = 0
+
+    def inline(self, schema: Any, open_references: tuple[str, ...], depth: int) -> Any:
+        """The schema with its references replaced. `open_references` are those that it stands within."""
+        if not isinstance(schema, dict):
+            return schema  # true and false are schemas too
+        self._nodes += 1
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            beside = {name: value for name, value in schema.items() if name != "$ref"}
+            found = self._find(reference)
+            if reference in open_references or depth >= MAX_DEPTH or self._nodes > MAX_NODES:
+                kept = {name: found[name] for name in ("type", "title", "description") if name in found}
+                return {**kept, **self._inline_children(beside, open_references, MAX_DEPTH)}
+            schema, open_references = {**found, **beside}, (*open_references, reference)
+            if isinstance(schema.get("$ref"), str):  # one that points to another
+                return self.inline(schema, open_references, depth + 1)
+        return self._inline_children(schema, open_references, depth)
+
+    def _inline_children(self, schema: dict[str, Any], open_references: tuple[str, ...], depth: int) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for name, value in schema.items():
+            if name in _NAMED and isinstance(value, dict):
+                if name in ("$defs", "definitions") and depth == 0:
+                    continue
+                out[name] = {key: self.inline(one, open_references, depth + 1) for key, one in value.items()}
+            elif name in _MANY and isinstance(value, list):
+                out[name] = [self.inline(one, open_references, depth + 1) for one in value]
+            elif name in _ONE:
+                out[name] = self.inline(value, open_references, depth + 1)
+            else:  # a value: what looks like a reference in it is none
+                out[name] = value
+        return out
+
+    def _find(self, reference: str) -> dict[str, Any]:
+        """What a local reference points to; {} for what is elsewhere or nowhere."""
+        if not reference.startswith("#"):
+            return {}
+        place: Any = self._root
+        for step in unquote(reference[1:]).split("/")[1:]:
+            step = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(place, dict):
+                place = place.get(step)
+            elif isinstance(place, list) and step.isdecimal() and int(step) < len(place):
+                place = place[int(step)]
+            else:
+                return {}
+        return place if isinstance(place, dict) else {}

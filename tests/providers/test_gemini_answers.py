@@ -1,0 +1,354 @@
+"""Gemini's answers, whole and streamed, and its errors."""
+
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, StreamOrder, Usage
+from bridge.providers.gemini import Gemini
+from bridge.providers.gemini_answers import Reading
+
+OURS, PUBLIC = "chatcmpl-0123456789abcdef", "public-name"
+COUNTS = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
+CALL = {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}}
+SIGNED = {"functionCall": {"name": "weather", "args": {}, "id": "g1"}, "thoughtSignature": "sig"}
+
+
+def sent(**reading: Any) -> Outgoing:
+    return Outgoing("/", b"{}", reading=Reading(**reading))
+
+
+def candidate(*parts: dict[str, Any], finish: Any = None, **more: Any) -> dict[str, Any]:
+    found = {"content": {"parts": list(parts), "role": "model"}, "index": 0, **more}
+    return found if finish is None else {**found, "finishReason": finish}
+
+
+def answer(*candidates: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"candidates": list(candidates), "usageMetadata": COUNTS, "modelVersion": "theirs", **more}
+
+
+def read_whole(*candidates: dict[str, Any], outgoing: Outgoing | None = None, **more: Any) -> Any:
+    data = json.dumps(answer(*candidates, **more)).encode()
+    completion = Gemini().read_answer(data, outgoing or sent())
+    ours = {"id": OURS, "object": "chat.completion", "created": 0, "model": PUBLIC}
+    ChatCompletion.model_validate({**ours, **completion.body}, strict=True)
+    return completion
+
+
+def read_stream(*chunks: dict[str, Any], outgoing: Outgoing | None = None, **order: Any) -> tuple[list[Any], Any]:
+    data = b"".join(b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n" for chunk in chunks)
+    order = {"include_usage": False, **order}
+    reader = Gemini().open_reader(outgoing or sent(), StreamOrder(OURS, PUBLIC, 0, max_event_bytes=10**6, **order))
+    frames = reader.feed(data).split(b"\n\n")
+    assert frames.pop() == b""
+    found = [ChatCompletionChunk.model_validate(json.loads(frame[6:]), strict=True) for frame in frames]
+    assert all(chunk.id == OURS and chunk.model == PUBLIC for chunk in found)
+    return [chunk.choices[0] for chunk in found], reader
+
+
+def text_of(choices: list[Any]) -> str:
+    return "".join(choice.delta.content or "" for choice in choices)
+
+
+def finishes(choices: list[Any]) -> list[str]:
+    return [choice.finish_reason for choice in choices if choice.finish_reason]
+
+
+def calls_of(choices: list[Any]) -> list[Any]:
+    return [call for choice in choices for call in choice.delta.tool_calls or ()]
+
+
+# whole answers
+
+
+def test_texts_are_joined_and_thoughts_are_apart():
+    found = read_whole(candidate({"text": "hm", "thought": True}, {"text": "a"}, {"text": "b"}, finish="STOP"))
+    message = found.body["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"], found.finish_reason) == ("ab", "hm", "stop")
+    assert found.text == ["ab", "hm"]
+    assert found.usage == Usage(10, 5)
+    assert not found.kept
+
+
+def test_a_call_is_kept_by_the_id_that_the_client_sees():
+    found = read_whole(candidate(SIGNED, CALL, finish="STOP"))
+    first, second = found.body["choices"][0]["message"]["tool_calls"]
+    assert first["id"] == "g1"
+    assert first["extra_content"] == {"google": {"thought_signature": "sig"}}
+    assert second["id"].startswith("call_")
+    assert json.loads(second["function"]["arguments"]) == {"city": "Oslo"}
+    assert "extra_content" not in second
+    assert found.kept == {"g1": {"provider": "gemini", "signature": "sig", "id": "g1", "name": "weather"}}
+    assert found.finish_reason == "tool_calls"
+    assert found.body["choices"][0]["message"]["content"] is None
+
+
+def test_a_signature_without_an_id_is_kept_by_ours():
+    found = read_whole(candidate({**CALL, "thoughtSignature": "sig"}, finish="STOP"))
+    ours = found.body["choices"][0]["message"]["tool_calls"][0]["id"]
+    assert found.kept == {ours: {"provider": "gemini", "signature": "sig", "id": None, "name": "weather"}}
+
+
+def test_only_the_first_call_where_the_client_wants_no_parallel_ones():
+    found = read_whole(candidate(SIGNED, CALL, finish="STOP"), outgoing=sent(one_call=True))
+    assert len(found.body["choices"][0]["message"]["tool_calls"]) == 1
+    assert list(found.kept) == ["g1"]
+    choices, reader = read_stream(
+        answer(candidate(SIGNED)), answer(candidate(CALL, finish="STOP")), outgoing=sent(one_call=True)
+    )
+    assert len(calls_of(choices)) == 1
+    assert list(reader.kept) == ["g1"]
+
+
+def test_the_legacy_dialect_gets_its_function_call():
+    found = read_whole(candidate(SIGNED, finish="STOP"), outgoing=sent(legacy=True))
+    assert found.body["choices"][0]["message"]["function_call"] == {"name": "weather", "arguments": "{}"}
+    assert found.finish_reason == "function_call"
+    assert not found.kept
+    choices, reader = read_stream(answer(candidate(SIGNED, finish="STOP")), outgoing=sent(legacy=True))
+    assert choices[1].delta.function_call.name == "weather"
+    assert finishes(choices) == ["function_call"]
+    assert not reader.kept
+
+
+@pytest.mark.parametrize("finish", ["UNEXPECTED_TOOL_CALL", 12])
+def test_a_call_of_what_was_never_offered_is_not_forwarded(finish):
+    found = read_whole(candidate(CALL, finish=finish))
+    assert found.body["choices"][0]["message"]["content"] == ""
+    assert found.finish_reason == "stop"
+    choices, _ = read_stream(answer(candidate(CALL, finish=finish)))
+    assert not calls_of(choices)
+    assert finishes(choices) == ["stop"]
+    # in a stream the reason may come too late
+    offered = sent(offered=frozenset({"clock"}))
+    choices, _ = read_stream(answer(candidate(CALL)), answer(candidate(finish=finish)), outgoing=offered)
+    assert not calls_of(choices)
+    assert finishes(choices) == ["stop"]
+
+
+@pytest.mark.parametrize(
+    ("finish", "expected"),
+    [
+        ("STOP", "stop"),
+        (1, "stop"),
+        ("MAX_TOKENS", "length"),
+        (2, "length"),
+        (3, "content_filter"),
+        *((name, "content_filter") for name in ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII")),
+        *((name, "content_filter") for name in ("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "MODEL_ARMOR")),
+        *((name, "stop") for name in ("MALFORMED_FUNCTION_CALL", "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS")),
+        *((name, "stop") for name in ("LANGUAGE", "OTHER", "NO_IMAGE", "NEVER_HEARD_OF", 4711)),
+    ],
+)
+def test_finish_reasons(finish, expected):
+    assert read_whole(candidate({"text": "a"}, finish=finish)).finish_reason == expected
+    choices, reader = read_stream(answer(candidate({"text": "a"}, finish=finish)))
+    assert finishes(choices) == [expected]
+    assert reader.finish_reason == expected
+    if expected != "stop":
+        assert read_whole(candidate(CALL, finish=finish)).finish_reason == expected
+
+
+@pytest.mark.parametrize("content", [{"content": {"role": "model"}}, {"content": {}}, {}, {"content": None}])
+def test_an_answer_without_content_is_an_empty_one(content):
+    found = read_whole({**content, "finishReason": "MAX_TOKENS"})
+    assert found.body["choices"][0]["message"]["content"] == ""
+    assert found.finish_reason == "length"
+    choices, reader = read_stream(answer({**content, "finishReason": "MAX_TOKENS"}))
+    assert text_of(choices) == ""
+    assert finishes(choices) == ["length"]
+    assert not reader.started
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "NEVER_HEARD_OF", 4])
+def test_a_blocked_prompt_is_one_choice(reason):
+    blocked = {"promptFeedback": {"blockReason": reason}, "usageMetadata": {"promptTokenCount": 7}}
+    for body in (blocked, {**blocked, "candidates": []}):
+        found = Gemini().read_answer(json.dumps(body).encode(), sent())
+        assert found.body["choices"][0]["message"]["content"] == ""
+        assert found.finish_reason == "content_filter"
+        assert found.usage == Usage(7, 0)
+        choices, reader = read_stream(body)
+        assert finishes(choices) == ["content_filter"]
+        assert reader.usage == Usage(7, 0)
+
+
+def test_several_candidates_are_several_choices():
+    found = read_whole(candidate({"text": "a"}, finish="STOP"), candidate({"text": "b"}, finish="MAX_TOKENS", index=1))
+    assert [(one["index"], one["message"]["content"], one["finish_reason"]) for one in found.body["choices"]] == [
+        (0, "a", "stop"),
+        (1, "b", "length"),
+    ]
+    assert found.text == ["a", "b"]
+
+
+def test_what_google_does_by_itself_is_ignored():
+    parts = [
+        {"executableCode": {"language": "PYTHON", "code": "1"}},
+        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
+        {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+        {"toolCall": {"toolType": "GOOGLE_SEARCH"}},
+        {"text": "", "thoughtSignature": "sig"},
+        {"text": "one"},
+    ]
+    found = read_whole(candidate(*parts, finish="STOP", groundingMetadata={"groundingChunks": [3]}))
+    assert found.body["choices"][0]["message"] == {"role": "assistant", "content": "one", "refusal": None}
+    choices, _ = read_stream(answer(candidate(*parts, finish="STOP")))
+    assert text_of(choices) == "one"
+    assert not calls_of(choices)
+
+
+def test_logprobs_are_in_openais_shape():
+    token = {"token": "Ö", "tokenId": 5, "logProbability": -0.5}
+    result = {"chosenCandidates": [token], "topCandidates": [{"candidates": [token, {**token, "token": "o"}]}]}
+    found = read_whole(candidate({"text": "Ö"}, finish="STOP", logprobsResult=result))
+    expected = {"token": "Ö", "logprob": -0.5, "bytes": [195, 150]}
+    other = {"token": "o", "logprob": -0.5, "bytes": [111]}
+    assert found.body["choices"][0]["logprobs"] == {
+        "content": [{**expected, "top_logprobs": [expected, other]}],
+        "refusal": None,
+    }
+    choices, _ = read_stream(answer(candidate({"text": "Ö"}, logprobsResult=result)))
+    assert text_of(choices) == "Ö"
+    assert [one.logprob for choice in choices if choice.logprobs for one in choice.logprobs.content] == [-0.5]
+    assert read_whole(candidate({"text": "a"}, logprobsResult=[3])).body["choices"][0]["logprobs"] is None
+
+
+# counts
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({"promptTokenCount": 10, "candidatesTokenCount": 5}, Usage(10, 5)),
+        (
+            {"promptTokenCount": 10, "toolUsePromptTokenCount": 3, "candidatesTokenCount": 5, "thoughtsTokenCount": 7},
+            Usage(13, 12, 0, 7),
+        ),
+        ({"promptTokenCount": 10, "cachedContentTokenCount": 4, "candidatesTokenCount": 5}, Usage(10, 5, 4)),
+        ({"promptTokenCount": 10, "thoughtsTokenCount": 7, "totalTokenCount": 17}, Usage(10, 7, 0, 7)),
+        ({"promptTokenCount": 10, "totalTokenCount": 14}, Usage(10, 4)),
+        ({"promptTokenCount": 0, "candidatesTokenCount": 0}, Usage(0, 0)),
+        ({"trafficType": "ON_DEMAND"}, None),
+        ({"promptTokenCount": "ten"}, None),
+        ({"promptTokenCount": -3, "candidatesTokenCount": 2**60}, Usage(0, 2**31)),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_counts(counts, expected):
+    assert read_whole(candidate({"text": "a"}, finish="STOP"), usageMetadata=counts).usage == expected
+    assert read_stream(answer(candidate({"text": "a"}, finish="STOP"), usageMetadata=counts))[1].usage == expected
+
+
+def test_a_streams_counts_grow_and_the_last_ones_win():
+    early, late = {"promptTokenCount": 10, "totalTokenCount": 10}, {**COUNTS, "candidatesTokenCount": 6}
+    pieces = [answer(candidate({"text": "a"}), usageMetadata=early), answer(candidate({"text": "b"}, finish="STOP"))]
+    assert read_stream(*pieces)[1].usage == Usage(10, 5)
+    _, reader = read_stream(*pieces, {"usageMetadata": late})
+    assert reader.usage == Usage(10, 6)
+    assert not reader.usage_outdated
+    _, reader = read_stream(pieces[0], {"candidates": [candidate({"text": "b"})]})
+    assert reader.usage_outdated
+    assert reader.text == ["a", "b"]
+
+
+# streams
+
+
+def test_a_stream_is_its_texts_between_role_and_finish():
+    pieces = [{"text": "Hel"}, {"text": "lo"}, {"text": "!"}]
+    choices, reader = read_stream(
+        *(answer(candidate(one)) for one in pieces[:2]), answer(candidate(pieces[2], finish="STOP"))
+    )
+    assert choices[0].delta.role == "assistant"
+    assert text_of(choices) == "Hello!"
+    assert finishes(choices) == ["stop"]
+    assert choices[-1].finish_reason == "stop"
+    assert reader.started
+    assert not reader.finished
+
+
+def test_thoughts_are_streamed_apart():
+    choices, reader = read_stream(answer(candidate({"text": "hm", "thought": True}, {"text": "a"}, finish="STOP")))
+    assert [choice.delta.model_extra.get("reasoning_content") for choice in choices] == [None, "hm", None, None]
+    assert text_of(choices) == "a"
+    assert reader.text == ["hm", "a"]
+
+
+def test_calls_are_numbered_through_all_chunks_and_come_whole():
+    choices, reader = read_stream(
+        answer(candidate(SIGNED)), answer(candidate({"text": "x"}, CALL)), answer(candidate(CALL, finish="STOP"))
+    )
+    made = calls_of(choices)
+    assert [call.index for call in made] == [0, 1, 2]
+    assert len({call.id for call in made}) == 3
+    assert [json.loads(call.function.arguments) for call in made] == [{}, {"city": "Oslo"}, {"city": "Oslo"}]
+    assert made[0].model_extra["extra_content"] == {"google": {"thought_signature": "sig"}}
+    assert reader.kept == {"g1": {"provider": "gemini", "signature": "sig", "id": "g1", "name": "weather"}}
+    assert finishes(choices) == ["tool_calls"]
+
+
+def test_a_stop_in_a_chunk_behind_the_call_is_still_a_tool_call():
+    choices, _ = read_stream(answer(candidate(CALL)), answer(candidate({"text": ""}, finish="STOP")))
+    assert finishes(choices) == ["tool_calls"]
+
+
+def test_several_finish_reasons_are_one_and_what_comes_between_them_is_not_lost():
+    choices, reader = read_stream(
+        answer(candidate({"text": "a"}, finish="STOP")),
+        answer(candidate({"text": "b"}, finish="STOP")),
+        answer(candidate({"text": ""}, finish="STOP")),
+    )
+    assert finishes(choices) == ["stop"]
+    assert text_of(choices) == "ab"
+    assert reader.finish_reason == "stop"
+    choices, reader = read_stream(
+        answer(candidate({"text": "a"}, finish="STOP")), answer(candidate(CALL, finish="STOP"))
+    )
+    assert finishes(choices)[-1] == reader.finish_reason == "tool_calls"
+
+
+def test_the_index_of_a_parallel_choice_is_in_each_chunk():
+    choices, _ = read_stream(answer(candidate({"text": "a"}, finish="STOP")), index=2)
+    assert {choice.index for choice in choices} == {2}
+
+
+# faults
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"<html>",
+        b'{"candidates":[]}',
+        b'{"candidates":[3]}',
+        b'{"candidates":[],"promptFeedback":{}}',
+        b'{"candidates":[{"content":{"parts":[{"text":3}]}}]}',
+        b'{"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}',
+        b'[{"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}]',
+        b'{"candidates":[{"content":{"parts":[{"text":"a"}]}}],"error":{"code":500}}',
+    ],
+)
+def test_what_is_no_answer_is_the_upstreams_fault(data):
+    with pytest.raises(AttemptFailed) as caught:
+        Gemini().read_answer(data, sent())
+    assert caught.value.blame is Blame.UPSTREAM
+
+
+@pytest.mark.parametrize("wrap", ["{}", "[{}]"])
+def test_an_error_in_mid_stream_keeps_what_came_before_it(wrap):
+    error = '{"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}'
+    data = json.dumps(answer(candidate({"text": "a"}))) + "\n\ndata: " + wrap.replace("{}", error)
+    reader = Gemini().open_reader(sent(), StreamOrder(OURS, PUBLIC, 0, False, 10**6))
+    with pytest.raises(AttemptFailed) as caught:
+        reader.feed(f"data: {data}\n\n".encode())
+    assert caught.value.blame is Blame.UPSTREAM
+    assert b'"content":"a"' in caught.value.frames
+    assert "UNAVAILABLE" in caught.value.reason
