@@ -18,7 +18,7 @@ from bridge.catalogue.listing import list_models
 from bridge.catalogue.rules import SANDBOX
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
-from bridge.catalogue.testing import test_channel
+from bridge.catalogue.testing import list_served_models, probe_channel
 from bridge.db import now_utc
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
@@ -93,11 +93,16 @@ def change_channel(name: str) -> Any:
 
 @admin.post("/channels/<name>/test")
 def try_channel(name: str) -> Response:
-    """One small real request through the channel; what came of it is said on the list."""
-    test = test_channel(name)
+    """One small real request through the channel; what came of it, and what it cost, is said on the list."""
+    form = FormReader(request.form)
+    try:
+        test = probe_channel(name, form.text("model") or None, stream=form.text("stream") == "1")
+    except InvalidRequest as error:
+        flash(error.message, "bad")
+        return redirect(url_for("admin.show_channels"), 303)
     if test.ok:
-        said = f" It said: {test.text}" if test.text else ""
-        flash(f"Channel {name} works: {test.detail.rstrip('.')} in {test.took_ms} ms.{said}")
+        said = f" It said: “{test.text}”" if test.text else ""
+        flash(f"Channel {name} works: {test.detail} It took {test.took_ms} ms.{said} {test.cost}")
     else:
         flash(f"Channel {name} failed its test. {test.detail}", "bad")
     return redirect(url_for("admin.show_channels"), 303)
@@ -196,4 +201,5 @@ def _render_form(form: FormReader, channel: Channel | None = None) -> str:
         errors=form.errors,
         providers=[(name, find_label(name)) for name in PROVIDERS],
         label=find_label,
+        served=[(id_, id_) for id_ in list_served_models(channel)] if channel else [],
     )

@@ -13,7 +13,7 @@ from bridge.catalogue.listing import list_models
 from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.sync import list_differences, sync_catalogue
 from bridge.catalogue.tables import Channel
-from bridge.catalogue.testing import test_channel
+from bridge.catalogue.testing import probe_channel
 from bridge.db import transaction
 from bridge.errors import InvalidRequest
 from bridge.money import format_dollars
@@ -99,12 +99,15 @@ def list_channels() -> None:
 
 @channel_commands.command("test")
 @click.argument("name")
-def test(name: str) -> None:
-    """Send one small request through a channel; exits with 1 if it isn't answered."""
-    result = test_channel(name)
+@click.option("--model", help="The model to ask; without it, the channel's cheapest.")
+@click.option("--stream", is_flag=True, help="Ask for a streamed answer.")
+def test(name: str, model: str | None, stream: bool) -> None:
+    """Send one small request through a channel and say what it cost; exits with 1 if it isn't answered."""
+    result = probe_channel(name, model, stream)
     click.echo(f"{result.detail} {result.took_ms} ms", err=not result.ok)
-    if result.text:
-        click.echo(result.text)
+    for line in (result.text, result.cost):
+        if line:
+            click.echo(line)
     if not result.ok:
         sys.exit(1)
 
@@ -189,7 +192,7 @@ def alias(name: str, id_: str) -> None:
 @model_commands.command("list")
 def list_all_models() -> None:
     """List the models with their prices, in dollars per million tokens."""
-    rows = [("MODEL", "PROVIDER", "STATUS", "CONTEXT", *PRICE_HEADINGS, "ALIASES", "NOTE")]
+    rows: list[tuple[str, ...]] = [("MODEL", "PROVIDER", "STATUS", "CONTEXT", *PRICE_HEADINGS, "ALIASES", "NOTE")]
     for model in list_models():
         rows.append(
             (

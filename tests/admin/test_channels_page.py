@@ -156,18 +156,35 @@ def test_removing_asks_for_the_name(app: Flask, client: FlaskClient):
         find_channel("openai-main")
 
 
-def test_a_test_says_what_the_channel_answered(
+def test_a_test_says_what_the_channel_answered_and_what_it_cost(
     app: Flask, client: FlaskClient, make: Factories, upstream: ScriptedUpstream
 ):
     name = make.make_channel(upstream.base_url, make.make_model())
     answer = post(client, f"{LIST}/{name}/test", LIST)
     page = client.get(answer.location).text
     assert f"Channel {name} works" in page
+    assert "It said: “Hello there” 7 tokens in, 2 out: $0.000011." in page
     broken = make.make_channel("http://127.0.0.1:9", make.make_model())
     answer = post(client, f"{LIST}/{broken}/test", LIST)
     page = client.get(answer.location).text
     assert f"Channel {broken} failed its test." in page
+    assert "Nothing answers at http://127.0.0.1:9" in page
     assert 'class="note note-bad"' in page
+
+
+def test_a_channel_s_own_page_tests_the_model_that_is_chosen_streamed_too(
+    client: FlaskClient, make: Factories, upstream: ScriptedUpstream
+):
+    models = [make.make_model(), make.make_model()]
+    name = make.make_channel(upstream.base_url, *models)
+    path = f"{LIST}/{name}"
+    page = client.get(path).text
+    assert all(f'<option value="{model}"' in page for model in models)
+    answer = post(client, f"{path}/test", path, model=models[1], stream="1")
+    assert "its first words after" in client.get(answer.location).text
+    assert (upstream.requests[-1].json["model"], upstream.requests[-1].streams) == (models[1], True)
+    answer = post(client, f"{path}/test", path, model="gpt-4o")
+    assert f"{name} does not serve gpt-4o" in client.get(answer.location).text
 
 
 def test_an_unknown_channel_is_not_found(client: FlaskClient):

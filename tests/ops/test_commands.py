@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -21,6 +22,7 @@ from bridge.db import db
 from bridge.ledger.tables import Balance, Entry
 from bridge.ops import commands, commands_catalogue
 from bridge.ops.command_line import read_moment
+from bridge.providers.base import Usage
 from tests.catalogue.small_app import drop_app, make_app
 
 EMAIL = "ada@example.com"
@@ -192,11 +194,19 @@ def test_a_channel_that_could_not_work_is_refused(fail: Fail):
 
 
 def test_a_channel_s_test_tells_what_came_of_it(app: Flask, run: Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(commands_catalogue, "test_channel", lambda _: ChannelTest(True, "m answered.", 12, "Hello."))
-    assert run("channel", "test", "main") == ["m answered. 12 ms", "Hello."]
-    monkeypatch.setattr(commands_catalogue, "test_channel", lambda _: ChannelTest(False, "m did not.", 12, ""))
+    asked: list[Any] = []
+
+    def probe(*arguments: Any) -> ChannelTest:
+        asked.append(arguments)
+        return results.pop()
+
+    monkeypatch.setattr(commands_catalogue, "probe_channel", probe)
+    results = [ChannelTest(False, "m did not.", 12), ChannelTest(True, "m answered.", 12, "Hello.", Usage(3, 2))]
+    said = ["m answered. 12 ms", "Hello.", "3 tokens in, 2 out; the model has no price yet."]
+    assert run("channel", "test", "main", "--model", "m", "--stream") == said
     result = call(app, "channel", "test", "main")
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "m did not. 12 ms\n")
+    assert asked == [("main", "m", True), ("main", None, False)]
 
 
 PRICES = ["INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT"]
