@@ -1,0 +1,267 @@
+"""Anthropic's streams: events about content blocks to OpenAI's chunks."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from bridge.providers.anthropic_answers import (
+    MAX_CITATIONS,
+    Block,
+    Counts,
+    Reading,
+    cite,
+    decode_kind,
+    keep,
+    keep_thoughts,
+    read_counts,
+    say_why,
+    usage_of,
+    write_input,
+)
+from bridge.providers.anthropic_errors import read_anthropic_error
+from bridge.providers.anthropic_turns import THOUGHTS
+from bridge.providers.base import AttemptFailed, StreamOrder
+from bridge.providers.fences import FenceStripper
+from bridge.providers.sse import data_of
+from bridge.providers.translated import RUBBISH, TranslatedReader, new_call_id
+
+EVENTS = frozenset(
+    {"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta"}
+    | {"message_stop", "error"}
+)
+
+
+class _Delta(Struct):
+    type: str | None = None
+    text: str | None = None
+    partial_json: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    stop_reason: str | None = None
+    citation: Any = None
+
+
+class _Start(Struct):
+    usage: Any = None
+
+
+class _Event(Struct):
+    type: str
+    index: int | None = None
+    delta: _Delta | None = None
+    content_block: Block | None = None
+    message: _Start | None = None
+    usage: Any = None
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+class _OpenBlock(Struct):
+    """A block of a stream that has begun."""
+
+    kind: str
+    first: int  # the place in the reader's `text` where it begins
+    said: bool = False  # a call with arguments
+    input: Any = None
+    thinking: list[str] = field(default_factory=list)
+    signature: list[str] = field(default_factory=list)
+    data: str | None = None
+    citations: list[Any] = field(default_factory=list)
+
+
+class _Plain(Struct):
+    """A piece of text, thought or arguments: nearly all events are like the one before but for that piece. It is the
+    last thing in them, so that after its closing quote only braces and blanks follow; if what is between is one JSON
+    text, it goes on as it stands, between `before` and `after`."""
+
+    key: bytes
+    before: bytes
+    after: bytes
+    thoughts: list[str] | None = None  # where it has to be noted beside what was said
+    theirs: bytes = b""  # how the event begins, up to that quote
+    start: int = 0  # the quote's place
+
+    def find(self, block: bytes) -> bool:
+        """Learn from a block that was read in full. False if it isn't written in the usual order."""
+        before, found, _ = block.partition(b',"%b":"' % self.key)
+        self.theirs = before + found
+        self.start = len(self.theirs) - 1
+        return bool(found)
+
+
+class AnthropicReader(TranslatedReader):
+    """A stream of Anthropic's events. Ends with `message_stop`: nothing but that says that the answer is whole."""
+
+    def __init__(self, order: StreamOrder, reading: Reading):
+        super().__init__(order, reading.legacy)
+        self._reading = reading
+        self._fence = FenceStripper() if reading.fenced else None
+        self._open: dict[int, _OpenBlock] = {}
+        self._thoughts: list[Block] = []
+        self._first_call = ""
+        self._answered = False
+        self._length = 0  # characters of the text blocks that have ended
+        self._counts = Counts()
+        self._stop_reason: str | None = None
+        self._plain: _Plain | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
+        frames: list[bytes] = []
+        for block in () if self.finished else self._splitter.feed_blocks(data):
+            plain = self._plain
+            if plain is not None and block.startswith(plain.theirs):
+                end = block.rfind(b'"') + 1
+                if block[end:].translate(None, b" ") == b"}}":
+                    value = block[plain.start : end]
+                    try:
+                        text = _decode_text(value)
+                    except RUBBISH:
+                        text = ""
+                    if text:
+                        self.text.append(text)
+                        if plain.thoughts is not None:
+                            plain.thoughts.append(text)
+                        frames += (plain.before, value, plain.after)
+                        continue
+            event = data_of(block)
+            if event and event != b"[DONE]":
+                try:
+                    frames.append(self._read_checked(event))
+                except AttemptFailed as failure:
+                    failure.frames = b"".join(frames)
+                    raise
+                if self.finished:
+                    break
+                if self._plain is not None and not self._plain.find(block):
+                    self._plain = None
+        return b"".join(frames)
+
+    def read(self, event: bytes) -> bytes:
+        """The frames for one event. Kinds of events that we don't know are none of our business."""
+        self._plain = None
+        try:
+            said = _decode_event(event)
+        except msgspec.ValidationError:
+            if decode_kind(event).type in EVENTS:
+                raise
+            return b""
+        if said.type == "content_block_delta":
+            return self._read_delta(said)
+        if said.type == "content_block_start":
+            return self._begin_block(said)
+        if said.type == "content_block_stop":
+            return self._end_block(self._open.pop(-1 if said.index is None else said.index, None))
+        if said.type == "message_start":
+            self._count(said.message.usage if said.message else None)
+            return self.say_role()
+        if said.type == "message_delta":
+            if said.delta and said.delta.stop_reason:
+                self._stop_reason = said.delta.stop_reason
+            self._count(said.usage)
+        elif said.type == "message_stop":
+            return self._finish()
+        elif said.type == "error":
+            raise read_anthropic_error(200, {}, event)
+        return b""
+
+    def _begin_block(self, event: _Event) -> bytes:
+        block = event.content_block or Block()
+        opened = _OpenBlock(block.type, len(self.text), input=block.input, data=block.data)
+        self._open[-1 if event.index is None else event.index] = opened
+        if block.type == "text":
+            return self._say_answer(block.text or "")
+        if block.type == "thinking":
+            opened.thinking.append(block.thinking or "")
+            opened.signature.append(block.signature or "")
+            return self.say_reasoning(block.thinking or "")
+        if block.type != "tool_use":
+            return b""
+        name, reading = block.name or "", self._reading
+        if reading.answer_tool and name == reading.answer_tool:
+            opened.kind = "ignored" if self._answered else "answer"
+            self._answered = True
+            return b""
+        held, call_id = self._say_held(), block.id or new_call_id()
+        self._first_call = self._first_call or call_id
+        return held + self.say_call(call_id, reading.names.get(name, name))
+
+    def _read_delta(self, event: _Event) -> bytes:
+        delta, opened = event.delta, self._open.get(-1 if event.index is None else event.index)
+        if delta is None or opened is None:
+            return b""
+        if delta.type == "text_delta" and opened.kind == "text":
+            if self._fence is None and not self._answered:
+                self._plain = _Plain(b"text", self._text_before, self._text_after)
+            return self._say_answer(delta.text or "")
+        if delta.type == "input_json_delta" and delta.partial_json:
+            if opened.kind == "tool_use":
+                opened.said = True
+                if not self._legacy:
+                    around = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % (self._calls - 1), b"}}]}"
+                    self._plain = _Plain(b"partial_json", self._before + around[0], around[1] + self._after)
+                return self.say_arguments(delta.partial_json)
+            if opened.kind == "answer":
+                opened.said = True
+                return self.say_text(delta.partial_json)
+        elif opened.kind == "thinking":
+            if delta.type == "thinking_delta" and delta.thinking:
+                opened.thinking.append(delta.thinking)
+                before = self._before + b'{"reasoning_content":'
+                self._plain = _Plain(b"thinking", before, self._text_after, opened.thinking)
+                return self.say_reasoning(delta.thinking)
+            if delta.type == "signature_delta" and delta.signature:
+                opened.signature.append(delta.signature)
+        elif delta.type == "citations_delta" and len(opened.citations) < MAX_CITATIONS:
+            opened.citations.append(delta.citation)
+        return b""
+
+    def _say_answer(self, text: str) -> bytes:
+        """A piece of a text block. Where a tool stands for the answer, its input is all there is to say after it."""
+        if self._answered:
+            return b""
+        return self.say_text(self._fence.feed(text) if self._fence else text)
+
+    def _say_held(self) -> bytes:
+        return self.say_text(self._fence.finish()) if self._fence else b""
+
+    def _end_block(self, opened: _OpenBlock | None) -> bytes:
+        """A block is complete."""
+        if opened is None:
+            return b""
+        if opened.kind == "tool_use":
+            return b"" if opened.said else self.say_arguments(write_input(opened.input))
+        if opened.kind == "answer":
+            return b"" if opened.said else self.say_text(write_input(opened.input))
+        if opened.kind in THOUGHTS:
+            thinking, signature = "".join(opened.thinking), "".join(opened.signature)
+            self._thoughts.append(Block(opened.kind, thinking=thinking, signature=signature, data=opened.data))
+        elif opened.kind == "text":
+            start = self._length
+            self._length += sum(map(len, self.text[opened.first :]))
+            found = cite(opened.citations, start, self._length)
+            return self.say_delta({"annotations": found}) if found and not self._fence else b""
+        return b""
+
+    def _count(self, usage: Any) -> None:
+        counts = read_counts(usage)
+        if counts is None:
+            return
+        for name in Counts.__struct_fields__:
+            if (value := getattr(counts, name)) is not None:
+                setattr(self._counts, name, value)
+        if found := usage_of(self._counts):
+            self.count(found)
+
+    def _finish(self) -> bytes:
+        frames = self._say_held()
+        blocks = keep_thoughts(self._thoughts) if self._first_call else []
+        if blocks:
+            self.kept = keep(self._reading, self._first_call, blocks)
+            frames += self.say_delta({"thinking_blocks": blocks})
+        frames += self.say_end(say_why(self._stop_reason, bool(self._first_call)))
+        self.finished = True
+        return frames

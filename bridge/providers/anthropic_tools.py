@@ -1,0 +1,154 @@
+"""Tools, the choice among them, and the answer's format: how OpenAI's fields are said to Anthropic."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from bridge.providers.anthropic_models import Claude
+from bridge.providers.anthropic_schema import MAX_OPTIONAL, MAX_STRICT_TOOLS, MAX_UNIONS, Fitted, fit_schema
+from bridge.providers.anthropic_turns import SafeNames
+from bridge.providers.base import refuse
+from bridge.providers.conversation import (
+    Tool,
+    ToolChoice,
+    is_legacy,
+    read_schema,
+    read_tool_choice,
+    wants_json,
+)
+
+JSON_ONLY = "Answer with one JSON object and nothing else: no words around it, and no Markdown."
+BY_SCHEMA = "It must follow this JSON schema: "
+ANSWER_TOOL = "answer"
+OPEN_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+class Offer(Struct):
+    """`fields` go out; `schema` is for `output_config.format`; `answer_tool` names the tool whose input is the answer
+    where the model takes no schema, and `instruction` is for the system prompt where it takes neither."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    forced: bool = False
+    schema: dict[str, Any] | None = None
+    answer_tool: str = ""
+    instruction: str = ""
+    dropped: list[str] = field(default_factory=list)
+    clamped: list[str] = field(default_factory=list)
+
+
+def write_offer(body: dict[str, Any], claude: Claude, names: SafeNames, tools: list[Tool], called: list[str]) -> Offer:
+    """What the request says about tools and format. `called` are the names in the history's calls, which need tools to
+    be there. Raises AttemptFailed for a choice of a tool that isn't offered."""
+    offer, choice = Offer(), read_tool_choice(body)
+    tools, choice = _narrow(tools, choice, "function_call" if is_legacy(body) else "tool_choice")
+    fitted = _write_format(body, claude, offer)
+    written = _write_tools(tools, claude, names, offer, fitted)
+    if not written and called:
+        written = [{"name": names.write(name), "input_schema": OPEN_SCHEMA} for name in dict.fromkeys(called)]
+        choice = ToolChoice("none")
+    if offer.answer_tool:
+        choice = _add_answer_tool(body, written, choice, names, offer)
+    if written:
+        offer.fields["tools"] = written
+        said = _write_choice(body, choice, claude, names, offer)
+        if said:
+            offer.fields["tool_choice"] = said
+    elif choice is not None and choice.mode == "required":
+        offer.dropped.append("tool_choice")
+    return offer
+
+
+def _narrow(tools: list[Tool], choice: ToolChoice | None, param: str) -> tuple[list[Tool], ToolChoice | None]:
+    """`allowed_tools` leaves only some; a single one that is required is named."""
+    if choice is None or not choice.names:
+        return tools, choice
+    allowed = [tool for tool in tools if tool.name in choice.names]
+    if not allowed:
+        raise refuse(param, f"{param} names no tool that is offered in tools.")
+    if choice.mode == "required" and len(choice.names) == 1:
+        return tools, choice
+    return allowed, ToolChoice(choice.mode)
+
+
+def _write_tools(
+    tools: list[Tool], claude: Claude, names: SafeNames, offer: Offer, fitted: Fitted | None
+) -> list[dict[str, Any]]:
+    optional, unions, strict = (fitted.optional, fitted.unions, 0) if fitted else (0, 0, 0)
+    written = []
+    for tool in tools:
+        out: dict[str, Any] = {"name": names.write(tool.name)}
+        if tool.description is not None:
+            out["description"] = tool.description
+        out["input_schema"] = {**(tool.parameters or OPEN_SCHEMA), "type": "object"}
+        if tool.strict:
+            found = fit_schema(out["input_schema"]) if claude.takes_schema and strict < MAX_STRICT_TOOLS else None
+            if found and found.schema.get("type") != "object":
+                found = None  # a reference at the root
+            if found and optional + found.optional <= MAX_OPTIONAL and unions + found.unions <= MAX_UNIONS:
+                optional, unions, strict = optional + found.optional, unions + found.unions, strict + 1
+                out["input_schema"], out["strict"] = found.schema, True
+            else:
+                offer.dropped.append(f"{tool.place}.strict")
+        if isinstance(tool.cache, dict):
+            out["cache_control"] = tool.cache
+        written.append(out)
+    return written
+
+
+def _write_choice(
+    body: dict[str, Any], choice: ToolChoice | None, claude: Claude, names: SafeNames, offer: Offer
+) -> dict[str, Any] | None:
+    serial = body.get("parallel_tool_calls") is False
+    if choice is not None and choice.mode == "none":
+        return {"type": "none"}
+    said: dict[str, Any] = {"type": "auto"}
+    if choice is not None and choice.mode == "required":
+        if claude.takes_forced_tool:
+            offer.forced = True
+            said = {"type": "tool", "name": names.write(choice.names[0])} if choice.names else {"type": "any"}
+        else:
+            offer.clamped.append("tool_choice=auto")
+    if serial:
+        said["disable_parallel_tool_use"] = True
+    return said if choice is not None or serial else None
+
+
+def _write_format(body: dict[str, Any], claude: Claude, offer: Offer) -> Fitted | None:
+    """The schema where the model takes it, else a tool that stands for it, else words."""
+    if wants_json(body):
+        offer.instruction = JSON_ONLY
+        offer.clamped.append("response_format=json_object")
+        return None
+    schema = read_schema(body)
+    if schema is None:
+        return None
+    fitted = fit_schema(schema) if claude.takes_schema else None
+    if fitted:
+        offer.schema = fitted.schema
+    elif claude.takes_forced_tool and (schema.get("type") == "object" or "properties" in schema):
+        offer.answer_tool = ANSWER_TOOL
+    else:
+        offer.instruction = f"{JSON_ONLY} {BY_SCHEMA}{msgspec.json.encode(schema).decode()}"
+        offer.clamped.append("response_format=json_object")
+    return fitted
+
+
+def _add_answer_tool(
+    body: dict[str, Any], written: list[dict[str, Any]], choice: ToolChoice | None, names: SafeNames, offer: Offer
+) -> ToolChoice | None:
+    """A tool whose input is the answer. Beside others the model may call any of them; alone it has to call this one."""
+    if choice is not None and choice.mode == "required" and written:
+        offer.answer_tool = ""  # what was demanded is a call, and no answer
+        return choice
+    schema = read_schema(body) or {}
+    described = (body["response_format"].get("json_schema") or {}).get("description")
+    offer.answer_tool = names.draw(ANSWER_TOOL)
+    alone = not written or (choice is not None and choice.mode == "none")
+    tool = {
+        "name": offer.answer_tool,
+        "description": described if isinstance(described, str) and described else "Give the answer.",
+        "input_schema": {**schema, "type": "object"},
+    }
+    written.append(tool)
+    return ToolChoice("required", (offer.answer_tool,)) if alone else ToolChoice("required")
