@@ -9,13 +9,14 @@ from werkzeug.wrappers import Response
 from bridge.admin.door import admin
 from bridge.catalogue.editing import add_alias, add_model, remove_alias, restore_model, retire_model, set_price
 from bridge.catalogue.listing import ListedModel, list_models, list_prices
+from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.seed import find_label, load_seed
 from bridge.errors import NotFound
 from bridge.forms import FormReader
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
 
-PRICES = ("input", "cached", "output")
+REQUIRED_PRICES = ("input", "cached", "output")
 
 
 @admin.get("/models")
@@ -36,7 +37,7 @@ def show_new_model() -> str:
 def create_model() -> Any:
     form = FormReader(request.form)
     id_ = form.require("id", "Give the public name that clients ask for.")
-    prices = {name: form.dollars(f"{name}_price") for name in PRICES}
+    prices = {name: form.dollars(f"{name}_price") for name in PRICE_CLASSES}
     context, most = form.number("context_tokens"), form.number("max_output_tokens")
     for name in ("input", "output"):
         if prices[name] is None:
@@ -52,6 +53,8 @@ def create_model() -> Any:
             input_price_nanos=prices["input"],
             output_price_nanos=prices["output"],
             cached_price_nanos=prices["cached"],
+            cache_write_price_nanos=prices["cache_write"],
+            cache_write_hour_price_nanos=prices["cache_write_hour"],
             context_tokens=context,
             max_output_tokens=most,
             name=form.text("name") or None,
@@ -72,9 +75,9 @@ def change_price() -> Any:
     """A new price from now on. Requests that run keep theirs."""
     model = _find_listed(request.form.get("id", ""))
     form = FormReader(request.form)
-    prices = {name: form.dollars(f"{name}_price") for name in PRICES}
-    for name, nanos in prices.items():
-        if nanos is None:
+    prices = {name: form.dollars(f"{name}_price") for name in PRICE_CLASSES}
+    for name in REQUIRED_PRICES:
+        if prices[name] is None:
             form.errors.setdefault(f"{name}_price", "Give dollars per million tokens; 0 is free.")
     if not form.errors:
         with form.complaints():
@@ -83,6 +86,8 @@ def change_price() -> Any:
                 input_nanos=prices["input"] or 0,
                 cached_nanos=prices["cached"] or 0,
                 output_nanos=prices["output"] or 0,
+                cache_write_nanos=prices["cache_write"],
+                cache_write_hour_nanos=prices["cache_write_hour"],
             )
             flash(f"{model.id} has a new price from now on. Running requests keep theirs.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
@@ -139,7 +144,13 @@ def _searchable(model: ListedModel) -> str:
 
 
 def _write_prices(model: ListedModel) -> dict[str, str]:
-    return {f"{name}_price": format_dollars(getattr(model, f"{name}_nanos_per_mtok"), 2) for name in PRICES}
+    """The prices as the form has them: what cache writes cost is empty where it follows another."""
+    written = {f"{name}_price": format_dollars(getattr(model, f"{name}_nanos_per_mtok"), 2) for name in PRICE_CLASSES}
+    if model.cache_write_hour_nanos_per_mtok == model.cache_write_nanos_per_mtok:
+        written["cache_write_hour_price"] = ""
+    if model.cache_write_nanos_per_mtok == model.input_nanos_per_mtok:
+        written["cache_write_price"] = ""
+    return written
 
 
 def _render_model(model: ListedModel, form: FormReader) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from bridge.ledger.tables import UsageRecord
 from bridge.money import TOKENS_PER_MTOK
 
-ROUNDING_NANOS = 4  # each line is rounded down for display, the sum up once: they differ by less than this
+ROUNDING_NANOS = 6  # each line is rounded down for display, the sum up once: they differ by less than this
 ANSWERED = "200"  # how the relay ends an attempt that was served
 
 
@@ -60,16 +60,24 @@ class Receipt:
 
 def make_receipt(record: UsageRecord) -> Receipt:
     """Explain a request's charge."""
-    lines = [
-        _line("Prompt", record.prompt_tokens - record.cached_tokens, record.input_nanos_per_mtok),
+    fresh = record.prompt_tokens - record.cached_tokens - record.cache_write_tokens
+    for_an_hour = record.cache_write_hour_tokens
+    for_minutes = record.cache_write_tokens - for_an_hour
+    parts = [
         _line("Prompt, from cache", record.cached_tokens, record.cached_nanos_per_mtok),
+        _line("Prompt, to cache", for_minutes, record.cache_write_nanos_per_mtok),
+        _line("Prompt, to cache for an hour", for_an_hour, record.cache_write_hour_nanos_per_mtok),
+    ]
+    lines = [
+        _line("Prompt", fresh, record.input_nanos_per_mtok),
+        *(line for line in parts if line.count),
         _line("Answer", record.completion_tokens, record.output_nanos_per_mtok),
     ]
     difference = record.charge_nanos - sum(line.amount_nanos for line in lines)
     adapted: dict[str, Any] = json.loads(record.adapted) if record.adapted else {}
     return Receipt(
         record=record,
-        lines=[line for line in lines if line.count or line.name != "Prompt, from cache"],
+        lines=lines,
         difference_name=_name_difference(record, difference),
         difference_nanos=difference,
         attempts=_list_attempts(record),

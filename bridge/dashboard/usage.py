@@ -34,8 +34,8 @@ PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "30": (30, "30 days"), "90
 DEFAULT_PERIOD = "7"
 CSV_COLUMNS = (
     *("request_id", "created_at", "key", "endpoint", "model_asked", "model", "status", "outcome", "error_code"),
-    *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "tokens_source"),
-    *("cost_dollars", "price_version", "stream", "first_content_ms", "total_ms"),
+    *("prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"),
+    *("tokens_source", "cost_dollars", "price_version", "stream", "first_content_ms", "total_ms"),
 )
 
 
@@ -150,6 +150,7 @@ def _csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
         record.error_code or "",
         record.prompt_tokens,
         record.cached_tokens,
+        record.cache_write_tokens,
         record.completion_tokens,
         record.reasoning_tokens,
         record.tokens_source,

@@ -62,5 +62,7 @@ def _describe(visit: Visit, model: ListedModel) -> dict[str, Any]:
             "prompt": format_per_token(model.input_nanos_per_mtok),
             "completion": format_per_token(model.output_nanos_per_mtok),
             "cached_prompt": format_per_token(model.cached_nanos_per_mtok),
+            "cache_write": format_per_token(model.cache_write_nanos_per_mtok),
+            "cache_write_hour": format_per_token(model.cache_write_hour_nanos_per_mtok),
         }
     return found

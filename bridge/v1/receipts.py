@@ -43,6 +43,8 @@ def describe(usage: UsageRecord) -> dict[str, Any]:
         "tokens": {
             "prompt": usage.prompt_tokens,
             "cached": usage.cached_tokens,
+            "cache_write": usage.cache_write_tokens,
+            "cache_write_hour": usage.cache_write_hour_tokens,
             "completion": usage.completion_tokens,
             "reasoning": usage.reasoning_tokens,
             "source": usage.tokens_source,
@@ -50,6 +52,8 @@ def describe(usage: UsageRecord) -> dict[str, Any]:
         "prices_per_million": {
             "prompt": format_dollars(usage.input_nanos_per_mtok),
             "cached": format_dollars(usage.cached_nanos_per_mtok),
+            "cache_write": format_dollars(usage.cache_write_nanos_per_mtok),
+            "cache_write_hour": format_dollars(usage.cache_write_hour_nanos_per_mtok),
             "completion": format_dollars(usage.output_nanos_per_mtok),
             "version": usage.price_id,
         },

@@ -59,6 +59,8 @@ def test_an_added_model_is_offered_at_its_price(app: Flask, client: FlaskClient)
         ("input_price", ""),
         ("output_price", "free"),
         ("cached_price", "-1"),
+        ("cache_write_price", "-1"),
+        ("cache_write_hour_price", "1000001"),
         ("context_tokens", ""),
         ("max_output_tokens", "128001"),
     ],
@@ -69,6 +71,31 @@ def test_an_error_stands_beside_its_field_and_values_stay(app: Flask, client: Fl
     assert f'id="{field}-error"' in answer.text
     assert "House model" in answer.text
     assert find(app, "house/model:1") is None
+
+
+def test_what_cache_writes_cost_is_set_seen_and_else_follows(app: Flask, client: FlaskClient):
+    prices = {"input_price": "3", "cached_price": "0.3", "output_price": "15"}
+    written = {"cache_write_price": "3.75", "cache_write_hour_price": "6"}
+    post(client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices, **written)
+    page = client.get(ONE + "gpt-4o").text
+    assert re.findall(r'name="cache_write(?:_hour)?_price" type="text" value="([^"]*)"', page) == ["3.75", "6.00"]
+    assert "1 hour: $6.00" in page
+    assert "1 hour: $6.00" in client.get(f"{LIST}?q=gpt-4o").text
+    post(
+        client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices, cache_write_price="", cache_write_hour_price=""
+    )
+    model = find(app, "gpt-4o")
+    assert model
+    assert (model.cache_write_nanos_per_mtok, model.cache_write_hour_nanos_per_mtok) == (3 * DOLLAR, 3 * DOLLAR)
+    page = client.get(ONE + "gpt-4o").text
+    assert re.findall(r'name="cache_write(?:_hour)?_price" type="text" value="([^"]*)"', page) == ["", ""]
+
+
+def test_an_added_model_may_say_what_cache_writes_cost(app: Flask, client: FlaskClient):
+    add(client, cache_write_price="3.125", cache_write_hour_price="5")
+    model = find(app, "house/model:1")
+    assert model
+    assert (model.cache_write_nanos_per_mtok, model.cache_write_hour_nanos_per_mtok) == (3_125_000_000, 5 * DOLLAR)
 
 
 def test_a_new_price_is_a_new_version(app: Flask, client: FlaskClient):
@@ -87,7 +114,11 @@ def test_a_new_price_is_a_new_version(app: Flask, client: FlaskClient):
     assert f">{old.id}</th>" in page
 
 
-@pytest.mark.parametrize(("field", "value"), [("input_price", ""), ("cached_price", "x"), ("output_price", "1000001")])
+PRICES_GONE_WRONG = [("input_price", ""), ("cached_price", "x"), ("output_price", "1000001")]
+PRICES_GONE_WRONG += [("cache_write_price", "x"), ("cache_write_hour_price", "-1")]
+
+
+@pytest.mark.parametrize(("field", "value"), PRICES_GONE_WRONG)
 def test_a_wrong_price_changes_nothing(app: Flask, client: FlaskClient, field: str, value: str):
     prices = {"input_price": "3", "cached_price": "1", "output_price": "12", field: value}
     answer = post(client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices)

@@ -84,6 +84,14 @@ def test_the_viaduct_lists_the_providers_that_serve(app, client, catalogue):
     assert "reaches OpenAI and Anthropic, with one key" in page
 
 
+def test_what_cache_writes_cost_is_on_the_page_and_for_an_hour_where_that_is_dearer(client, catalogue):
+    rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", client.get("/models").text, re.DOTALL)
+    dearer = {row: re.findall(r"1 hour: (\$\d+\.\d\d)", text_of(row)) for row in rows}
+    assert [found for row, found in dearer.items() if "claude" in row] == [["$6.00"]]
+    assert [found for row, found in dearer.items() if "claude" not in row] == [[], []]
+    assert re.search(r'"num ink2 wide">\$3\.75<small>', next(row for row in rows if "claude" in row))
+
+
 def test_models_without_a_channel_stay_listed_as_unavailable(client, catalogue):
     page = client.get("/models").text
     assert "3 models" in page

@@ -171,6 +171,36 @@ def test_what_separates_the_lines_from_the_charge_is_named(app: Flask, account: 
     assert explain(app, account, **exact, charge_nanos=0, state="released", outcome="client_gone") == free
 
 
+def test_what_was_written_to_a_cache_has_lines_of_its_own(app: Flask, client: FlaskClient, account: MadeAccount):
+    written = {"cache_write_tokens": 500, "cache_write_hour_tokens": 200, "completion_tokens": 100}
+    prices = {"cache_write_nanos_per_mtok": 3_125_000_000, "cache_write_hour_nanos_per_mtok": 5_000_000_000}
+    charge = 100 * 2_500 + 400 * 1_250 + 300 * 3_125 + 200 * 5_000 + 100 * 10_000
+    with app.app_context():
+        record = add_record(account.id, **written, **prices, charge_nanos=charge)
+        receipt = make_receipt(record)
+    assert [(line.name, line.count, line.amount_nanos) for line in receipt.lines] == [
+        ("Prompt", 100, 250_000),
+        ("Prompt, from cache", 400, 500_000),
+        ("Prompt, to cache", 300, 937_500),
+        ("Prompt, to cache for an hour", 200, 1_000_000),
+        ("Answer", 100, 1_000_000),
+    ]
+    assert receipt.difference_name == ""
+    assert "Prompt, to cache for an hour" in client.get(f"{USAGE}/{record.request_id}").text
+    (row,) = read_csv(client.get(f"{USAGE}.csv").text)
+    assert (row["prompt_tokens"], row["cached_tokens"], row["cache_write_tokens"]) == ("1000", "400", "500")
+    with app.app_context():
+        plain = add_record(account.id)
+    assert "to cache" not in client.get(f"{USAGE}/{plain.request_id}").text
+
+
+def test_five_lines_that_are_each_rounded_down_are_rounded_up_once(app: Flask, account: MadeAccount):
+    counts = {"prompt_tokens": 4, "cached_tokens": 1, "cache_write_tokens": 2, "cache_write_hour_tokens": 1}
+    names = ("input", "cached", "cache_write", "cache_write_hour", "output")
+    prices = {f"{name}_nanos_per_mtok": 999_999 for name in names}
+    assert explain(app, account, **counts, **prices, completion_tokens=1, charge_nanos=5) == ("Rounded up, once", 5)
+
+
 def test_attempts_are_drawn_in_time(app: Flask, account: MadeAccount):
     attempts = [
         {"channel": "a", "started_ms": 0, "took_ms": 410, "outcome": "529, overloaded"},
