@@ -16,6 +16,13 @@ class EventSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of all events that these bytes complete. Raises AttemptFailed for an event beyond the limit."""
+        if not self._rest and not self._ends_in_cr and data.startswith(b"data: ") and data.count(b"\n") == 2:
+            # nearly always a read is one event of one line, and there is nothing to cut
+            breaks = data.count(b"\r")
+            if breaks == 0 and data.endswith(b"\n\n"):
+                return [event] if (event := data[6:-2].strip()) else []
+            if breaks == 2 and data.endswith(b"\r\n\r\n"):
+                return [event] if (event := data[6:-4].strip()) else []
         return [event for block in self.feed_blocks(data) if (event := data_of(block))]
 
     def feed_blocks(self, data: bytes) -> list[bytes]:
