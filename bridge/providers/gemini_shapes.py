@@ -23,34 +23,37 @@ UNBLOCKED = (None, "", 0, "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIE
 Enum = str | int | None
 
 
-class Call(Struct):
+# `gc=False`: nothing here can refer to itself, and so many are made that the collector would run for them alone.
+
+
+class Call(Struct, gc=False):
     name: str | None = None
     args: Any = None
     id: str | None = None
 
 
-class Part(Struct, rename="camel"):
+class Part(Struct, rename="camel", gc=False):
     text: str | None = None
     thought: bool | None = None
     function_call: Call | None = None
     thought_signature: str | None = None
 
 
-class Content(Struct):
+class Content(Struct, gc=False):
     parts: list[Part] | None = None
 
 
-class Candidate(Struct, rename="camel"):
+class Candidate(Struct, rename="camel", gc=False):
     content: Content | None = None
     finish_reason: Enum = None
     logprobs_result: Raw = Raw()
 
 
-class Feedback(Struct, rename="camel"):
+class Feedback(Struct, rename="camel", gc=False):
     block_reason: Enum = None
 
 
-class Answer(Struct, rename="camel"):
+class Answer(Struct, rename="camel", gc=False):
     """A whole answer, or a chunk of one. The counts are decoded only when they are wanted."""
 
     candidates: list[Candidate] | None = None
