@@ -1,27 +1,67 @@
-"""DeepSeek, which speaks OpenAI's dialect."""
+"""DeepSeek, which speaks OpenAI's dialect, takes text alone, and thinks unless it is told not to."""
 
-import dataclasses
 from typing import Any
 
-from bridge.providers.base import ChatOrder, Outgoing
-from bridge.providers.openai import OpenAICompatible
+from bridge.providers.base import refuse
+from bridge.providers.conversation import read_thinking
+from bridge.providers.draft import Draft
+from bridge.providers.openai_siblings import SAMPLING, UNKNOWN, Sibling
 from bridge.providers.token_scale import DEEPSEEK
 
 # The two old names are one model today, which thinks or not as it is told.
-THINKING = {"deepseek-chat": "disabled", "deepseek-reasoner": "enabled"}
+THINKING = {"deepseek-chat": False, "deepseek-reasoner": True}
+EFFORTS = {"minimal": "high", "low": "high", "medium": "high", "high": "high", "xhigh": "max", "max": "max"}
 
 
-class DeepSeek(OpenAICompatible):
+class DeepSeek(Sibling):
     name = "deepseek"
     label = "DeepSeek"
     base_url = "https://api.deepseek.com"
     token_scales = DEEPSEEK
+    most_stops = 16
 
     def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
         return 1
 
-    def write_chat(self, order: ChatOrder) -> Outgoing:
-        thinking = THINKING.get(order.body["model"])
-        if thinking and "thinking" not in order.body:
-            order = dataclasses.replace(order, body={**order.body, "thinking": {"type": thinking}})
-        return super().write_chat(order)
+    def check_part(self, part: dict[str, Any], place: str, upstream_id: str) -> None:
+        kind = part["type"]
+        code = "invalid_image" if kind == "image_url" else "invalid_value"
+        raise refuse(place, f"{place}: this model reads text only, no {kind}.", code)
+
+    def fit(self, draft: Draft) -> None:
+        draft.drop(*UNKNOWN, "prompt_cache_key")
+        choice = self.write_tools(draft)
+        forced = choice is not None and choice.mode == "required" and bool(draft.out.get("tools"))
+        thinks = self._write_thinking(draft, forced)
+        if thinks:
+            draft.drop(*SAMPLING)  # which it would take and not heed
+        self.write_messages(draft, thinks)
+        self.write_format(draft, native_schema=False, names_json=True)
+        self.write_stop(draft)
+
+    def _write_thinking(self, draft: Draft, forced: bool) -> bool:
+        """Whether it thinks in this call, and how hard. A tool can't be forced on it while it does."""
+        body, out = draft.order.body, draft.out
+        asked, effort = read_thinking(body), out.pop("reasoning_effort", None)
+        wanted = asked.on if asked.on is not None or not asked.effort else True
+        by_name = THINKING.get(body["model"])
+        on = wanted if wanted is not None else by_name
+        thinking = out.pop("thinking", None)
+        if on is False or (forced and draft.order.upstream_id == "deepseek-chat" and on is None):
+            out["thinking"] = {"type": "disabled"}
+            return False
+        if forced:
+            draft.clamp("thinking", {"type": "disabled"}, "disabled")
+            return False
+        if asked.budget_tokens:
+            draft.dropped.append("thinking.budget_tokens")
+        if on:
+            out["thinking"] = {"type": "enabled"}
+            if thinking and thinking.get("type") == "adaptive":
+                draft.clamped.append("thinking=enabled")
+        if effort and effort != "none":
+            known = EFFORTS.get(effort, "high")
+            out["reasoning_effort"] = effort
+            if known != effort:
+                draft.clamp("reasoning_effort", known)
+        return on is True or draft.order.upstream_id != "deepseek-chat"

@@ -5,11 +5,16 @@ from typing import Any
 import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Completion, Outgoing, StreamOrder, Usage
+from bridge.providers.draft import Draft
 from bridge.providers.errors import read_openai_error
-from bridge.providers.openai_stream import RUBBISH, OpenAIReader, UsageStruct
+from bridge.providers.openai_answer import read_body, read_completion
+from bridge.providers.openai_models import fit_openai, wants_newer_cap
+from bridge.providers.openai_shapes import UsageStruct
+from bridge.providers.openai_stream import OpenAIReader
 from bridge.providers.token_scale import OPEN_WEIGHTS, OPENAI, TokenScales
 
 MAX_TOKENS_COUNTED = 2**31
+CAPS = ("max_completion_tokens", "max_tokens")
 # What would choose a model, a host, a price or stored state at an upstream that knows these fields.
 NEVER_FORWARDED: tuple[str, ...] = ("models", "provider", "route", "plugins", "transforms", "background")
 NEVER_FORWARDED += ("preset", "fallbacks", "api_base", "base_url", "api_key")
@@ -39,37 +44,35 @@ class OpenAICompatible:
         """As many as OpenAI itself takes."""
         return 128
 
+    def fit(self, draft: Draft) -> None:
+        """Bring the request into what this provider takes. May raise AttemptFailed (see `refuse`)."""
+
     def write_chat(self, order: ChatOrder) -> Outgoing:
-        """The client's body with the upstream's model name, our cap where it gave none, and usage asked for."""
-        out, upstream_id, output_cap = dict(order.body), order.upstream_id, order.output_cap
+        """The client's body with the upstream's model name, one cap in the name that it knows, and usage asked for."""
+        out = dict(order.body)
         if order.encoded_messages is not None:
             out["messages"] = order.encoded_messages
-        dropped = [field for field in NEVER_FORWARDED if out.pop(field, None) is not None]
+        draft = Draft(order, out, [field for field in NEVER_FORWARDED if out.pop(field, None) is not None])
         if out.get("store"):
-            dropped.append("store")
-            del out["store"]
-            if out.pop("metadata", None) is not None:
-                dropped.append("metadata")
-        out["model"] = upstream_id
-        if output_cap is not None:
-            for field in ("max_tokens", "max_completion_tokens"):
-                out.pop(field, None)
-            out[self.cap_field(upstream_id)] = output_cap
-        elif out.get("max_completion_tokens") and not out.get("max_tokens"):
-            # servers of the same dialect may know only the older name, and then write without an end
-            out[self.cap_field(upstream_id)] = out.pop("max_completion_tokens")
+            draft.drop("store", "metadata")
+        out["model"] = order.upstream_id
+        caps = [out.pop(field, None) for field in CAPS]
+        if cap := order.output_cap or caps[0] or caps[1]:
+            out[self.cap_field(order.upstream_id)] = cap
         if out.get("stream"):
-            options = out.get("stream_options") or {}
-            out["stream_options"] = {**options, "include_usage": True}
-        return Outgoing(self.chat_path, msgspec.json.encode(out), dropped=tuple(dropped))
+            out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}
+        self.fit(draft)
+        body, dropped = msgspec.json.encode(out), tuple(draft.dropped)
+        return Outgoing(self.chat_path, body, dropped=dropped, clamped=tuple(draft.clamped), reading=draft.legacy)
 
     def read_usage(self, usage: UsageStruct | None) -> Usage | None:
         """The upstream's counts, or None when a count is missing: zero is a value."""
         if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
-        prompt, cached, written = usage.prompt_tokens_details, 0, 0
+        prompt, written = usage.prompt_tokens_details, 0
+        cached = usage.cached_tokens or usage.prompt_cache_hit_tokens or 0
         if prompt:
-            cached, written = prompt.cached_tokens or 0, prompt.cache_write_tokens or 0
+            cached, written = prompt.cached_tokens or cached, prompt.cache_write_tokens or 0
         completion, reasoning = usage.completion_tokens_details, 0
         if completion and completion.reasoning_tokens:
             reasoning = completion.reasoning_tokens
@@ -77,37 +80,15 @@ class OpenAICompatible:
 
     def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
         """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
-        try:
-            body = msgspec.json.decode(data)
-        except RUBBISH:
-            raise AttemptFailed(Blame.UPSTREAM, "the answer is not JSON") from None
-        if isinstance(body, dict) and body.get("error"):
-            raise self.read_error(200, {}, data)
-        choices = body.get("choices") if isinstance(body, dict) else None
-        if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        body = read_body(data)
+        if not isinstance(body, dict):
             raise AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
-        text: list[str] = []
-        for place, choice in enumerate(choices):
-            if type(choice.get("index")) is not int:
-                choice["index"] = place
-            message = choice.setdefault("message", {"role": "assistant", "content": None})
-            if not isinstance(message, dict):
-                raise AttemptFailed(Blame.UPSTREAM, "the answer has a choice without a message")
-            message.setdefault("role", "assistant")
-            message.setdefault("content", None)
-            message.setdefault("refusal", None)
-            choice.setdefault("logprobs", None)
-            if not isinstance(reason := choice.get("finish_reason"), str) or not reason:
-                choice["finish_reason"] = "stop"
-            text.extend(_said(message))
-        try:
-            usage = self.read_usage(msgspec.convert(body.get("usage"), UsageStruct | None))
-        except msgspec.ValidationError:
-            usage = None  # counts that are no counts are missing counts
-        return Completion(body, usage, choices[0]["finish_reason"], text)
+        if body.get("error"):
+            raise self.read_error(200, {}, data)
+        return read_completion(body, self, legacy=outgoing.reading is True)
 
     def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> OpenAIReader:
-        return OpenAIReader(self, order)
+        return OpenAIReader(self, order, legacy=outgoing.reading is True)
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         return read_openai_error(status, headers, data)
@@ -126,18 +107,6 @@ def clamp_usage(
     return Usage(prompt, completion, cached, reasoning, written, min(max(0, written_for_an_hour), written))
 
 
-def _said(message: dict[str, Any]) -> list[str]:
-    """Everything the model wrote in a message, for our own count."""
-    thought = message.get("reasoning_content") or message.get("reasoning")
-    said = [message.get("content"), message.get("refusal"), thought]
-    calls = message.get("tool_calls")
-    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    for function in [*functions, message.get("function_call")]:
-        if isinstance(function, dict):
-            said += [function.get("name"), function.get("arguments")]
-    return [text for text in said if isinstance(text, str) and text]
-
-
 class OpenAI(OpenAICompatible):
     """OpenAI itself, and whatever an operator reaches by its dialect: Ollama, llama.cpp, vLLM, OpenRouter."""
 
@@ -148,5 +117,7 @@ class OpenAI(OpenAICompatible):
 
     def cap_field(self, upstream_id: str) -> str:
         """The thinking models refuse `max_tokens`; servers of the same dialect may know no other name."""
-        thinks = upstream_id.removeprefix("ft:").startswith(("o1", "o3", "o4", "gpt-5"))
-        return "max_completion_tokens" if thinks else "max_tokens"
+        return "max_completion_tokens" if wants_newer_cap(upstream_id) else "max_tokens"
+
+    def fit(self, draft: Draft) -> None:
+        fit_openai(draft)

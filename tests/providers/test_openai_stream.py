@@ -1,77 +1,29 @@
-"""OpenAI's dialect: what goes out, whole answers, and streams that pass with our names, wherever the reads fall."""
+"""OpenAI's dialect, streamed: chunks pass with our names, and no one else's, wherever the reads fall."""
 
 import json
-import os
-import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, StreamOrder, Usage
-from bridge.providers.openai import NEVER_FORWARDED, OpenAI
-from bridge.providers.openai_stream import OpenAIReader
-
-SENT = Outgoing("/chat/completions", b"{}")
-OURS, PUBLIC = "chatcmpl-0123456789abcdef", "public-name"
-HEAD = {
-    "id": "chatcmpl-theirs",
-    "object": "chat.completion.chunk",
-    "created": 1_750_000_000,
-    "model": "theirs-2026-01-01",
-}
-COUNTS = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-DONE = b"data: [DONE]\n\n"
-
-
-def chunk(delta: dict | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
-    """One chunk with one choice."""
-    return {**HEAD, "choices": [{"index": 0, "delta": delta or {}, "logprobs": None, "finish_reason": finish}], **more}
-
-
-def stream(*chunks: dict[str, Any], done: bool = True, spaced: bool = False) -> bytes:
-    separators = (", ", ": ") if spaced else (",", ":")
-    lines = [
-        b"data: " + json.dumps(one, separators=separators, ensure_ascii=False).encode() + b"\n\n" for one in chunks
-    ]
-    return b"".join(lines) + (DONE if done else b"")
-
-
-def read(data: bytes, *cuts: int, include_usage: bool = False) -> tuple[list[dict[str, Any]], OpenAIReader]:
-    """What a client gets of a stream that arrives in pieces, as decoded chunks, and the reader."""
-    reader = OpenAI().open_reader(SENT, StreamOrder(OURS, PUBLIC, 0, include_usage, 10**6))
-    places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    out = b"".join(reader.feed(data[i:j]) for i, j in zip(places, places[1:], strict=False))
-    frames = out.split(b"\n\n")
-    assert frames.pop() == b""
-    assert all(frame.startswith(b"data: {") and b"\n" not in frame for frame in frames)
-    return [json.loads(frame[6:], object_pairs_hook=no_key_twice) for frame in frames], reader
-
-
-def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    assert len(dict(pairs)) == len(pairs), pairs
-    return dict(pairs)
-
-
-def accept(chunks: list[dict[str, Any]], include_usage: bool = False) -> None:
-    """The official SDK takes each, with our names."""
-    for one in chunks:
-        ChatCompletionChunk.model_validate(one)
-        assert (one["id"], one["model"]) == (OURS, PUBLIC)
-        assert one.get("usage", "absent") in ([None] if include_usage else ["absent", None])
-        assert one["choices"]
-
-
-HELLO = [
-    chunk({"role": "assistant", "content": ""}),
-    chunk({"content": "Hello"}),
-    chunk({"content": ' "id":"chatcmpl-theirs" wörld\u2028😀'}),
-    chunk({}, "stop"),
-]
-USAGE = {**HEAD, "choices": [], "usage": COUNTS}
+from bridge.providers.base import AttemptFailed, Blame, StreamOrder, Usage
+from bridge.providers.openai import OpenAI
+from tests.providers.openai_streams import (
+    COUNTS,
+    DONE,
+    HEAD,
+    HELLO,
+    OURS,
+    PUBLIC,
+    SENT,
+    USAGE,
+    accept,
+    chunk,
+    read,
+    stream,
+    without,
+)
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
@@ -95,10 +47,6 @@ def test_a_stream_reads_the_same_wherever_the_reads_fall(cuts: list[int], includ
     chunks, reader = read(data, *cuts, include_usage=include_usage)
     assert chunks == whole
     assert (reader.usage, reader.text, reader.finished) == (at_once.usage, at_once.text, True)
-
-
-def without(one: dict[str, Any], *fields: str) -> dict[str, Any]:
-    return {name: value for name, value in one.items() if name not in fields}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +81,7 @@ def test_what_only_looks_like_the_upstream_s_name_is_left_alone():
     other = {"provider": {"id": "chatcmpl-theirs", "model": "theirs-2026-01-01"}, **HELLO[1], "id": "b", "model": "c"}
     chunks, _ = read(stream(HELLO[0], other))
     accept(chunks)
-    assert chunks[1]["provider"] == other["provider"]
+    assert "provider" not in chunks[1]
     call = chunk({"tool_calls": [{"index": 0, "id": "", "function": {"arguments": "{}"}}]})
     nameless = [dict(reversed({**one, "id": "", "model": ""}.items())) for one in (HELLO[0], call)]
     chunks, _ = read(stream(*nameless))
@@ -231,8 +179,6 @@ def test_tool_calls_pass_untouched_and_are_counted():
     "delta",
     [
         {"reasoning_content": "Hm"},
-        {"reasoning": "Hm"},
-        {"reasoning": "Hm", "reasoning_content": "Hm"},
         {"refusal": "Hm"},
         {"function_call": {"name": "Hm"}},
         {"content": "Hm"},
@@ -242,6 +188,77 @@ def test_whatever_the_model_says_starts_the_answer_and_is_counted_once(delta: di
     chunks, reader = read(stream(chunk(delta)))
     assert (reader.text, reader.started) == (["Hm"], True)
     assert chunks[0]["choices"][0]["delta"] == delta
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"reasoning_content": "Hm"}, {"reasoning_details": [{"type": "reasoning.text", "text": "Hm"}]}]
+)
+def test_what_a_host_calls_reasoning_reaches_the_client_by_its_usual_name(more: dict[str, Any]):
+    theirs = [chunk({"role": "assistant", "content": "", "reasoning": text, **more}) for text in ("Hm", "Hm", "Hm")]
+    chunks, reader = read(stream(*theirs))
+    assert reader.text == ["Hm"] * 3
+    assert [one["choices"][0]["delta"] for one in chunks] == [
+        {"role": "assistant", "content": "", "reasoning_content": "Hm"}
+    ] * 3
+
+
+TELLING = [
+    {"provider": "Chutes"},
+    {"x_groq": {"id": "req_1"}},
+    {"timings": {"predicted_ms": 1.5}},
+    {"prompt_filter_results": []},
+    {"service_tier": "on_demand"},
+    {"cost": 0.1},
+]
+
+
+@pytest.mark.parametrize("more", TELLING)
+@pytest.mark.parametrize("spaced", [True, False])
+def test_no_chunk_tells_who_served_it(more: dict[str, Any], spaced: bool):
+    theirs = [{**one, **more} for one in HELLO]
+    for one in theirs:
+        one["choices"] = [{**one["choices"][0], "native_finish_reason": None, "content_filter_results": {}}]
+    chunks, reader = read(stream(*theirs, USAGE, spaced=spaced))
+    accept(chunks)
+    assert [set(one) for one in chunks] == [{"id", "object", "created", "model", "choices"}] * 4
+    assert [one["choices"] for one in chunks] == [one["choices"] for one in HELLO]
+    assert reader.usage == Usage(10, 5)
+
+
+def test_openai_s_own_fields_pass():
+    own = {"service_tier": "default", "system_fingerprint": "fp_1", "obfuscation": "x7"}
+    chunks, _ = read(stream(*({**one, **own} for one in HELLO)))
+    assert all(own.items() <= one.items() for one in chunks)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("stop", "stop"),
+        ("insufficient_system_resource", "length"),
+        ("MAX_TOKENS", "length"),
+        ("tool_use", "tool_calls"),
+        ("eos", "stop"),
+    ],
+)
+def test_a_finish_reason_is_one_that_clients_know(theirs: str, ours: str):
+    chunks, reader = read(stream(*HELLO[:3], chunk({}, theirs)))
+    assert chunks[-1]["choices"][0]["finish_reason"] == reader.finish_reason == ours
+    whole = {"choices": [{"message": {"content": "Hi"}, "finish_reason": theirs}]}
+    assert OpenAI().read_answer(json.dumps(whole).encode(), SENT).finish_reason == ours
+
+
+def test_an_unknown_reason_after_a_call_is_the_call():
+    call = chunk({"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f"}}]})
+    assert read(stream(call, chunk({}, "eos")))[1].finish_reason == "tool_calls"
+
+
+def test_a_choice_ends_once():
+    again = [chunk({"content": "", "role": "assistant"}, "stop"), chunk({"content": "!"}, "stop")]
+    chunks, reader = read(stream(*HELLO, *again, {**again[0], "usage": COUNTS}))
+    assert [one["choices"][0]["finish_reason"] for one in chunks] == [None, None, None, "stop", None]
+    assert chunks[-1]["choices"][0]["delta"] == {"content": "!"}
+    assert (reader.finish_reason, reader.usage) == ("stop", Usage(10, 5))
 
 
 def test_a_role_alone_is_no_content():
@@ -373,192 +390,3 @@ def test_any_json_is_an_answer_or_a_failed_attempt(value: Any):
             take(data)
         except AttemptFailed as failed:
             assert failed.blame is not Blame.REQUEST  # noqa: PT017 - either way is fine
-
-
-# whole answers
-
-
-def answer(message: dict[str, Any], **more: Any) -> bytes:
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return json.dumps({**HEAD, "object": "chat.completion", "choices": [choice], "usage": COUNTS, **more}).encode()
-
-
-def test_a_whole_answer_is_read():
-    counts = {
-        **COUNTS,
-        "prompt_tokens_details": {"cached_tokens": 4},
-        "completion_tokens_details": {"reasoning_tokens": 3},
-    }
-    completion = OpenAI().read_answer(
-        answer({"role": "assistant", "content": "Hi"}, usage=counts, system_fingerprint="f"), SENT
-    )
-    assert completion.usage == Usage(10, 5, 4, 3)
-    assert (completion.finish_reason, completion.text) == ("stop", ["Hi"])
-    assert completion.body["system_fingerprint"] == "f"
-    ChatCompletion.model_validate(completion.body)
-
-
-def test_a_poor_answer_gets_what_the_sdk_relies_on():
-    completion = OpenAI().read_answer(b'{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}', SENT)
-    choices = completion.body["choices"]
-    ChatCompletion.model_validate({**HEAD, **completion.body, "object": "chat.completion"})
-    assert [choice["index"] for choice in choices] == [0, 1]
-    assert choices[0]["message"] == {"role": "assistant", "content": "a", "refusal": None}
-    assert (choices[0]["finish_reason"], choices[0]["logprobs"]) == ("stop", None)
-    assert (completion.usage, completion.text) == (None, ["a", "b"])
-
-
-def test_everything_the_model_wrote_is_there_for_our_own_count():
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    message = {
-        "content": "a",
-        "refusal": "b",
-        "reasoning_content": "c",
-        "tool_calls": [call],
-        "function_call": {"name": "g"},
-    }
-    assert OpenAI().read_answer(answer(message), SENT).text == ["a", "b", "c", "f", "{}", "g"]
-    assert OpenAI().read_answer(answer({"content": None, "reasoning": "d"}), SENT).text == ["d"]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"<html>",
-        b"null",
-        b"[]",
-        b"{}",
-        b'{"choices":[]}',
-        b'{"choices":{}}',
-        b'{"choices":[5]}',
-        b'{"choices":[{"message":null}]}',
-        b'{"choices":[{"message":"Hi"}]}',
-        b'{"error":{"message":"no"}}',
-        b'{"error":"no"}',
-        b'{"choices":[{"message":{"content":"\xff"}}]}',
-        b'{"choices":[{"message":{"content":"\\ud800"}}]}',
-        b"[" * 100_000,
-        answer({"content": "cut"})[:-20],
-    ],
-)
-def test_what_is_no_answer_fails_the_attempt(data: bytes):
-    with pytest.raises(AttemptFailed) as failed:
-        OpenAI().read_answer(data, SENT)
-    assert failed.value.blame is Blame.UPSTREAM
-
-
-# what goes out
-
-
-def write(body: dict[str, Any], upstream_id: str = "theirs", cap: int | None = None) -> tuple[dict[str, Any], tuple]:
-    outgoing = OpenAI().write_chat(ChatOrder(body, upstream_id, cap))
-    assert outgoing.path == "/chat/completions"
-    return json.loads(outgoing.body), outgoing.dropped
-
-
-BODY: dict[str, Any] = {"model": "public", "messages": [{"role": "user", "content": "Hi", "unknown": 1}], "top_k": 4}
-
-
-def test_a_request_passes_untouched_but_for_the_model_name():
-    out, dropped = write(BODY)
-    assert (out, dropped) == ({**BODY, "model": "theirs"}, ())
-    assert BODY["model"] == "public"
-
-
-@pytest.mark.parametrize("field", NEVER_FORWARDED)
-def test_what_would_choose_a_model_a_host_or_a_price_is_dropped_and_named(field: str):
-    out, dropped = write({**BODY, field: ["x"]})
-    assert (field in out, dropped) == (False, (field,))
-
-
-def test_stored_state_is_dropped_with_the_metadata_that_needs_it():
-    out, dropped = write({**BODY, "store": True, "metadata": {"a": "b"}})
-    assert (out, dropped) == ({**BODY, "model": "theirs"}, ("store", "metadata"))
-    out, dropped = write({**BODY, "store": False, "metadata": {"a": "b"}})
-    assert (out["store"], out["metadata"], dropped) == (False, {"a": "b"}, ())
-
-
-@pytest.mark.parametrize(
-    ("upstream_id", "field"),
-    [("gpt-4o", "max_tokens"), ("o3-mini", "max_completion_tokens"), ("gpt-5", "max_completion_tokens")],
-)
-def test_a_cap_is_always_sent_in_the_name_that_the_model_knows(upstream_id: str, field: str):
-    out, _ = write(BODY, upstream_id, 700)
-    assert {name: value for name, value in out.items() if "tokens" in name} == {field: 700}
-
-
-@pytest.mark.parametrize("own", [{"max_tokens": 5}, {"max_tokens": 5, "max_completion_tokens": 6}])
-def test_a_client_s_own_cap_is_sent_as_it_is(own: dict[str, int]):
-    assert write({**BODY, **own})[0] == {**BODY, **own, "model": "theirs"}
-
-
-@pytest.mark.parametrize(
-    ("upstream_id", "field"),
-    [("theirs", "max_tokens"), ("o4-mini", "max_completion_tokens"), ("ft:o4-mini:us", "max_completion_tokens")],
-)
-@pytest.mark.parametrize("other", [{}, {"max_tokens": None}])
-def test_a_server_that_knows_only_the_older_name_of_the_cap_is_told_it(
-    upstream_id: str, field: str, other: dict[str, None]
-):
-    out, dropped = write({**BODY, "max_completion_tokens": 5, **other}, upstream_id)
-    assert ({name: value for name, value in out.items() if "tokens" in name and value}, dropped) == ({field: 5}, ())
-
-
-@pytest.mark.parametrize("field", ["n_predict", "num_predict", "max_output_tokens", "best_of"])
-def test_nothing_beside_the_cap_raises_what_an_upstream_writes(field: str):
-    out, dropped = write({**BODY, "max_tokens": 5, field: 100_000})
-    assert (out, dropped) == ({**BODY, "max_tokens": 5, "model": "theirs"}, (field,))
-
-
-@pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_obfuscation": False}])
-def test_a_stream_is_always_asked_for_its_usage(options: dict[str, Any] | None):
-    out, _ = write({**BODY, "stream": True, "stream_options": options})
-    assert out["stream_options"] == {**(options or {}), "include_usage": True}
-    assert "stream_options" not in write(BODY)[0]
-
-
-# real traffic, where somebody has it: a folder of exchanges as JSON, one a file, with `api`, `request` and `response`
-
-RECORDINGS = os.environ.get("RECORDINGS_DIR", "")
-CHATS = ("openai-chat", "azure-openai-chat", "openai-moonshot", "kimi-via-host", "deepseek-chat")
-
-
-def list_recordings(stream: bool) -> list[Any]:
-    found = []
-    for path in sorted(Path(RECORDINGS).glob("*/*.json")) if RECORDINGS else ():
-        recording = json.loads(path.read_text())
-        response = recording["response"]
-        if recording.get("api") in CHATS and ((recording["request"]["json"] or {}).get("stream") is True) == stream:
-            found.append(pytest.param(response["status"], response["body_text"].encode(), id=path.stem))
-    return found or [pytest.param(0, b"", marks=pytest.mark.skip("RECORDINGS_DIR names no recordings"))]
-
-
-@pytest.mark.parametrize(("status", "data"), list_recordings(stream=False))
-def test_a_recorded_answer_is_read(status: int, data: bytes):
-    if status != 200:
-        failure = OpenAI().read_error(status, {}, data)
-        assert failure.reason.startswith(str(status))
-        return
-    completion = OpenAI().read_answer(data, SENT)
-    body = without(completion.body, "service_tier")  # some hosts have tiers of their own
-    ChatCompletion.model_validate({**HEAD, **body, "object": "chat.completion"})
-    assert completion.usage is not None
-    assert completion.finish_reason
-
-
-@pytest.mark.parametrize(("status", "data"), list_recordings(stream=True))
-@pytest.mark.parametrize("include_usage", [True, False])
-def test_a_recorded_stream_passes_whole_and_in_pieces(status: int, data: bytes, include_usage: bool):
-    if status != 200:
-        assert OpenAI().read_error(status, {}, data).reason.startswith(str(status))
-        return
-    chunks, reader = read(data, include_usage=include_usage)
-    accept(chunks, include_usage)
-    assert reader.started or reader.finish_reason == "length"  # thinking used up all it was given
-    assert reader.finish_reason
-    draw = random.Random(7)
-    for pieces in (3, 40, 400):
-        again, cut = read(data, *(draw.randrange(len(data)) for _ in range(pieces)), include_usage=include_usage)
-        assert again == chunks
-        assert (cut.usage, cut.text, cut.finish_reason) == (reader.usage, reader.text, reader.finish_reason)

@@ -1,0 +1,135 @@
+"""OpenAI's dialect, whole answers: read as they are, poor ones completed, and nothing in them tells who served it."""
+
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletion
+
+from bridge.providers.base import AttemptFailed, Blame, Usage
+from bridge.providers.openai import OpenAI
+from tests.providers.openai_streams import COUNTS, HEAD, SENT
+
+
+def answer(message: dict[str, Any], **more: Any) -> bytes:
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return json.dumps({**HEAD, "object": "chat.completion", "choices": [choice], "usage": COUNTS, **more}).encode()
+
+
+def test_a_whole_answer_is_read():
+    counts = {
+        **COUNTS,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    completion = OpenAI().read_answer(
+        answer({"role": "assistant", "content": "Hi"}, usage=counts, system_fingerprint="f"), SENT
+    )
+    assert completion.usage == Usage(10, 5, 4, 3)
+    assert (completion.finish_reason, completion.text) == ("stop", ["Hi"])
+    assert completion.body["system_fingerprint"] == "f"
+    assert set(completion.body) == {"created", "system_fingerprint", "choices"}
+    ChatCompletion.model_validate({**HEAD, **completion.body, "object": "chat.completion"})
+
+
+def test_a_poor_answer_gets_what_the_sdk_relies_on():
+    completion = OpenAI().read_answer(b'{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}', SENT)
+    choices = completion.body["choices"]
+    ChatCompletion.model_validate({**HEAD, **completion.body, "object": "chat.completion"})
+    assert [choice["index"] for choice in choices] == [0, 1]
+    assert choices[0]["message"] == {"role": "assistant", "content": "a", "refusal": None}
+    assert (choices[0]["finish_reason"], choices[0]["logprobs"]) == ("stop", None)
+    assert (completion.usage, completion.text) == (None, ["a", "b"])
+
+
+def test_everything_the_model_wrote_is_there_for_our_own_count():
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {
+        "content": "a",
+        "refusal": "b",
+        "reasoning_content": "c",
+        "tool_calls": [call],
+        "function_call": {"name": "g"},
+    }
+    assert OpenAI().read_answer(answer(message), SENT).text == ["a", "b", "c", "f", "{}", "g"]
+    assert OpenAI().read_answer(answer({"content": None, "reasoning": "d"}), SENT).text == ["d"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"choices":[]}',
+        b'{"choices":{}}',
+        b'{"choices":[5]}',
+        b'{"choices":[{"message":null}]}',
+        b'{"choices":[{"message":"Hi"}]}',
+        b'{"error":{"message":"no"}}',
+        b'{"error":"no"}',
+        b'{"choices":[{"message":{"content":"\xff"}}]}',
+        b'{"choices":[{"message":{"content":"\\ud800"}}]}',
+        b"[" * 100_000,
+        answer({"content": "cut"})[:-20],
+    ],
+)
+def test_what_is_no_answer_fails_the_attempt(data: bytes):
+    with pytest.raises(AttemptFailed) as failed:
+        OpenAI().read_answer(data, SENT)
+    assert failed.value.blame is Blame.UPSTREAM
+
+
+def test_no_answer_tells_who_served_it():
+    message = {"content": "Hi", "reasoning": "Hm", "reasoning_details": [{"text": "Hm"}], "tool_calls": None}
+    host = {"provider": "Chutes", "x_groq": {}, "timings": {}, "usage_breakdown": None, "service_tier": "on_demand"}
+    data = json.loads(answer(message, **host))
+    data["choices"][0] |= {"native_finish_reason": "stop", "content_filter_results": {}, "stop_reason": 7}
+    completion = OpenAI().read_answer(json.dumps(data).encode(), SENT)
+    assert set(completion.body) == {"created", "choices"}
+    assert completion.body["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hi", "refusal": None, "reasoning_content": "Hm"},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ]
+
+
+def test_openai_s_own_fields_pass():
+    own = {"service_tier": "flex", "system_fingerprint": None}
+    message = {"content": None, "refusal": "No.", "annotations": [], "audio": {"id": "a", "data": "", "transcript": ""}}
+    found = OpenAI().read_answer(answer(message, **own), SENT).body
+    assert own.items() <= found.items()
+    assert found["choices"][0]["message"] == {"role": "assistant", **message}
+
+
+def test_content_beside_calls_is_null_where_nothing_was_said():
+    call = {"id": "c", "index": 0, "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    message = OpenAI().read_answer(answer({"content": "", "tool_calls": [call]}), SENT).body["choices"][0]["message"]
+    function = {"name": "f", "arguments": '{"a":1}'}
+    assert message["content"] is None
+    assert message["tool_calls"] == [{"id": "c", "type": "function", "function": function}]
+
+
+@pytest.mark.parametrize("before", [b"\n \n         \n", b": keep-alive\n\n: keep-alive\n\n", b"\r\n: x\r\n\n"])
+def test_what_keeps_the_line_open_is_skipped(before: bytes):
+    assert OpenAI().read_answer(before + answer({"content": "Hi"}), SENT).text == ["Hi"]
+
+
+def test_a_filtered_choice_may_have_no_message():
+    completion = OpenAI().read_answer(b'{"choices":[{"finish_reason":"content_filter","index":0}]}', SENT)
+    ChatCompletion.model_validate({**HEAD, **completion.body, "object": "chat.completion"})
+    assert completion.finish_reason == "content_filter"
+
+
+@pytest.mark.parametrize(
+    "counts", [{"cached_tokens": 4}, {"prompt_cache_hit_tokens": 4, "prompt_cache_miss_tokens": 6}]
+)
+def test_what_came_from_a_cache_is_counted_wherever_it_stands(counts: dict[str, int]):
+    assert OpenAI().read_answer(answer({"content": "Hi"}, usage={**COUNTS, **counts}), SENT).usage == Usage(10, 5, 4)
+    both = {**COUNTS, **counts, "prompt_tokens_details": {"cached_tokens": 4}}
+    assert OpenAI().read_answer(answer({"content": "Hi"}, usage=both), SENT).usage == Usage(10, 5, 4)
