@@ -138,12 +138,14 @@ def read_turns(body: dict[str, Any]) -> list[Turn]:
     for i, message in enumerate(body["messages"]):
         place, role = f"messages[{i}]", message["role"]
         if role in ("system", "developer"):
-            turns.append(Turn("system", list(_read_parts(message.get("content"), place)), place))
+            turns.append(
+                Turn("system", list(_read_parts(message.get("content"), place, message.get("cache_control"))), place)
+            )
             continue
         if role == "assistant":
             parts = list(_read_assistant(message, place, names, legacy_ids))
         elif role == "user":
-            parts = list(_read_parts(message["content"], place))
+            parts = list(_read_parts(message["content"], place, message.get("cache_control")))
         else:
             parts = [_read_result(message, place, names, legacy_ids)]
         side = "assistant" if role == "assistant" else "user"
@@ -154,9 +156,10 @@ def read_turns(body: dict[str, Any]) -> list[Turn]:
     return turns
 
 
-def _read_parts(content: Any, place: str) -> Iterator[Any]:
+def _read_parts(content: Any, place: str, text_cache: Any = None) -> Iterator[Any]:
+    """`text_cache` is the message's own mark: some put it there where the content is one text."""
     if isinstance(content, str):
-        yield Text(content)
+        yield Text(content, text_cache)
         return
     for j, part in enumerate(content or ()):
         here, kind, cache = f"{place}.content[{j}]", part["type"], part.get("cache_control")
