@@ -51,5 +51,5 @@ def data_of(block: bytes) -> bytes:
     if block.startswith(b"data:") and b"\n" not in block:  # nearly always
         return block[5:].strip()
     # one LF may lead: of three in a row, the first two ended the event before
-    lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
+    lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:") or line == b"data"]
     return b"\n".join(lines).strip()

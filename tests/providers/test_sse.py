@@ -1,7 +1,7 @@
 """The framing of server-sent events: the same events wherever the reads fall and whatever ends the lines."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.providers.base import AttemptFailed, Blame
@@ -50,6 +50,7 @@ def read_by_the_book(stream: bytes) -> list[bytes]:
 
 
 @given(STREAMS, st.lists(st.integers(0, 500), max_size=30))
+@example(b"data: {}\ndata\ndata: {}\n\n", [])  # a field without a colon has an empty value
 def test_the_events_are_the_standard_s_wherever_the_reads_fall(stream: bytes, cuts: list[int]):
     assert split(stream, *cuts) == read_by_the_book(stream)
 
