@@ -79,7 +79,7 @@ class Call(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What the client's tool said to a call; `name` is the call's, "" where no earlier turn made it."""
+    """What the client's tool said to a call; `name` is the call's, where no earlier turn made it the message's own."""
 
     call_id: str
     name: str
@@ -202,7 +202,9 @@ def _read_result(message: dict[str, Any], place: str, names: dict[str, str], leg
         return Result(legacy_ids.get(name, f"call_{name}"), name, said, place, legacy=True)
     call_id = message["tool_call_id"]
     parts = list(_read_parts(message["content"], place))
-    return Result(call_id, names.get(call_id, ""), parts, place, message.get("cache_control"))
+    named = message.get("name")  # no field of OpenAI's, but of many a client's
+    name = names.get(call_id) or (named if isinstance(named, str) else "")
+    return Result(call_id, name, parts, place, message.get("cache_control"))
 
 
 def read_arguments(text: str) -> dict[str, Any]:

@@ -64,10 +64,12 @@ class Gemini:
         out: dict[str, Any] = {"contents": contents}
         config = self._write_config(order, version, dropped, clamped)
         out |= _write_tools(body, tools)
+        instructed = False
         if (schema := read_schema(body)) is not None or wants_json(body):
             if tools and not models.takes_json_beside_tools(version):
                 system.append(_ask_for_json(schema))
-                clamped.append("response_format=instructed")
+                clamped.append("response_format=json_object")
+                instructed = True
             else:
                 config["responseMimeType"] = "application/json"
                 if schema is not None:
@@ -79,6 +81,7 @@ class Gemini:
         reading = Reading(
             legacy=is_legacy(body),
             one_call=body.get("parallel_tool_calls") is False,
+            fenced=instructed,
             offered=frozenset(tool.name for tool in tools),
         )
         return Outgoing(path, msgspec.json.encode(out), (), tuple(dropped), tuple(clamped), reading)

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
+from bridge.providers.fences import FenceStripper, strip_fence
 from bridge.providers.gemini_errors import read_gemini_error
 from bridge.providers.gemini_shapes import (
     UNEXPECTED_CALL,
@@ -28,6 +29,7 @@ class Reading(Struct, frozen=True):
 
     legacy: bool = False
     one_call: bool = False  # the client wants no parallel ones
+    fenced: bool = False  # JSON was asked for in words, and may come in a Markdown fence
     offered: frozenset[str] | None = None
 
 
@@ -67,8 +69,9 @@ def _read_candidate(candidate: Candidate, reading: Reading) -> Completion:
                 kept |= _keep(call, part)
         elif part.text:
             (thoughts if part.thought else texts).append(part.text)
+    text = "".join(texts)
     return write_completion(
-        "".join(texts),
+        strip_fence(text) if reading.fenced else text,
         calls,
         finish_reason=read_finish_reason(candidate.finish_reason, called=bool(calls)),
         usage=None,
@@ -112,6 +115,7 @@ class GeminiReader(TranslatedReader):
         self._counts = Raw()
         super().__init__(order, reading.legacy)
         self._reading = reading
+        self._fence = FenceStripper() if reading.fenced else None
 
     @property
     def usage(self) -> Usage | None:
@@ -139,6 +143,9 @@ class GeminiReader(TranslatedReader):
         if answer.usage_metadata:
             self._counts, self.usage_outdated = answer.usage_metadata, False
         return frames
+
+    def say_text(self, text: str) -> bytes:
+        return super().say_text(text if self._fence is None else self._fence.feed(text))
 
     def _read_candidate(self, candidate: Candidate) -> bytes:
         parts = candidate.content.parts if candidate.content is not None else None
@@ -175,4 +182,5 @@ class GeminiReader(TranslatedReader):
         reason = read_finish_reason(candidate.finish_reason, called=self._calls > 0)
         if self.finish_reason == "stop" and reason == "tool_calls":
             self.finish_reason = None
-        return self.say_end(reason)
+        held = b"" if self._fence is None else super().say_text(self._fence.finish())
+        return held + self.say_end(reason)

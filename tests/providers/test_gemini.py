@@ -116,6 +116,7 @@ def test_a_result_whose_call_the_client_left_out_is_called_by_what_is_known():
     found = contents(*HI, result(), kept=kept)
     assert found[1]["parts"] == [{"functionCall": {"name": "weather", "args": {}, "id": "g1"}, "thoughtSignature": "s"}]
     assert found[2]["parts"][0]["functionResponse"] == {"name": "weather", "response": {"result": "rain"}, "id": "g1"}
+    assert contents(*HI, result(name="clock"))[2]["parts"][0]["functionResponse"]["name"] == "clock"
     assert contents(*HI, result(), tools=[TOOL])[2]["parts"][0]["functionResponse"]["name"] == "weather"
 
 

@@ -216,6 +216,17 @@ def test_logprobs_are_in_openais_shape():
     assert read_whole(candidate({"text": "a"}, logprobsResult=[3])).body["choices"][0]["logprobs"] is None
 
 
+def test_json_that_was_asked_for_in_words_comes_without_its_fence():
+    fenced = sent(fenced=True)
+    found = read_whole(candidate({"text": '```json\n{"a":1}\n```'}, finish="STOP"), outgoing=fenced)
+    assert found.body["choices"][0]["message"]["content"] == '{"a":1}'
+    pieces = [answer(candidate({"text": one})) for one in ("``", "`json\n", '{"a":', "1}\n``", "`")]
+    choices, _ = read_stream(*pieces, answer(candidate(finish="STOP")), outgoing=fenced)
+    assert text_of(choices) == '{"a":1}'
+    choices, _ = read_stream(answer(candidate({"text": "``"})), answer(candidate(finish="STOP")), outgoing=fenced)
+    assert text_of(choices) == "``"
+
+
 # counts
 
 

@@ -105,7 +105,8 @@ def test_json_beside_tools_is_asked_for_in_words_where_the_generation_refuses_it
     body = json.loads(out.body)
     assert "generationConfig" not in body
     assert '"city"' in body["systemInstruction"]["parts"][0]["text"]
-    assert out.clamped == ("response_format=instructed",)
+    assert out.clamped == ("response_format=json_object",)
+    assert out.reading.fenced
     newer = write(NEW, response_format=FORMAT, tools=[TOOL])
     assert json.loads(newer.body)["generationConfig"]["responseJsonSchema"] == WEATHER
     assert newer.clamped == ()
