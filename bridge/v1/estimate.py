@@ -29,14 +29,19 @@ class Prompt:
 
 
 def count_answer(
-    text: Sequence[str], request: ChatRequest, most_prompt_tokens: int, scale: TokenScale, sent: int = 1
+    text: Sequence[str],
+    request: ChatRequest,
+    most_prompt_tokens: int,
+    scale: TokenScale,
+    sent: int = 1,
+    ended: bool = True,
 ) -> Usage:
     """The usage of an answer of which this text was delivered, on the scale of the provider that gave it, the prompt
     as often as it was sent. On the high side, but for the prompt never above what it can be at the most."""
     prompt = read_prompt(request)
     in_tokens, out_tokens = _counting_pool().apply(_count_both, (prompt.texts, "".join(text)))
-    in_tokens = scale_prompt(prompt, in_tokens, scale)
-    return Usage(min(in_tokens, most_prompt_tokens) * sent, scale.answer(out_tokens, calls=count_calls(text, request)))
+    in_tokens = min(scale_prompt(prompt, in_tokens, scale), most_prompt_tokens) * sent
+    return Usage(in_tokens, scale.answer(out_tokens, calls=count_calls(text, request), ended=ended))
 
 
 def scale_prompt(prompt: Prompt, ours: int, scale: TokenScale) -> int:

@@ -222,12 +222,12 @@ class Relay:
             )
         return checked
 
-    def count_delivered(self, text: list[str]) -> Usage:
+    def count_delivered(self, text: list[str], ended: bool = True) -> Usage:
         """Our own count of the prompt and of what was said, on the scale of the model that said it."""
         assert self.route is not None
         scale = find_scale(PROVIDERS[self.route.provider].token_scales, self.route.upstream_id)
         most = self.plan.measure.prompt_bound_tokens
-        return count_answer(text, self.plan.request, most, scale, self.calls)
+        return count_answer(text, self.plan.request, most, scale, self.calls, ended)
 
     # the channels
 

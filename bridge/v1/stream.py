@@ -288,7 +288,7 @@ class Stream:
         reader = self._reader
         if reader.usage is not None and (ended or not reader.usage_outdated):
             return self._relay.check_counts(reader.usage), "provider"
-        return self._relay.check_counts(self._relay.count_delivered(reader.text)), "estimate"
+        return self._relay.check_counts(self._relay.count_delivered(reader.text, ended)), "estimate"
 
     def _close_answer(self) -> None:
         if self._answer is not None:

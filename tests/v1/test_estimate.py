@@ -89,6 +89,9 @@ def test_what_stands_around_the_text_counts_as_often_as_it_is_there():
     assert count([], "x " * 9_000, AROUND, **request).prompt_tokens == without + 1 + 10 + 100 + 2 * 1_000
     said = ["Let me see", "weather", '{"city":', '"Paris"}', "weather", "{}"]
     assert count(said, HI, AROUND, **request).completion_tokens == count(said, HI).completion_tokens + 5 + 2 * 10_000
+    asked, bound = ask(HI)
+    cut = count_answer(said, asked, bound.prompt_bound_tokens, AROUND, ended=False)
+    assert cut.completion_tokens == count(said, HI).completion_tokens  # the end was not delivered
     assert count(said, HI, AROUND).completion_tokens == count(said, HI).completion_tokens + 5  # no tool of this name
 
 
@@ -133,8 +136,8 @@ def test_each_generation_has_its_own_scale_and_an_unknown_model_a_dear_one(provi
 # by way of the gateway
 
 
-def expected_completion(provider: str, model: str, ours: int, calls: int = 0) -> int:
-    return find_scale(PROVIDERS[provider].token_scales, model).answer(ours, calls=calls)
+def expected_completion(provider: str, model: str, ours: int, calls: int = 0, ended: bool = False) -> int:
+    return find_scale(PROVIDERS[provider].token_scales, model).answer(ours, calls=calls, ended=ended)
 
 
 @ON_SQLITE
@@ -164,7 +167,7 @@ def test_an_answer_without_counts_is_counted_as_its_model_counts(gateway, upstre
     upstream.plays(says(*["word "] * 20, usage=False))
     assert served.post(stream).status_code == 200
     usage = served.await_usage()
-    assert usage.completion_tokens == expected_completion("openai", theirs, 21)
+    assert usage.completion_tokens == expected_completion("openai", theirs, 21, ended=True)
     assert served.spent() == (usage.prompt_tokens * 1000 + usage.completion_tokens * 2000, 0)
 
 

@@ -124,6 +124,15 @@ def test_what_a_provider_adds_fits_beside_the_smallest_request(scale: TokenScale
     assert scale_prompt(read_prompt(request), 1, scale) <= bound.prompt_bound_tokens
 
 
+@pytest.mark.parametrize("kind", ["json_object", "json_schema"])
+def test_what_makes_a_model_answer_in_json_is_held_for_as_well(kind: str):
+    """Claude's hidden instructions for a schema are 130 to 200 tokens; others are told in words of ours."""
+    wanted = {"type": kind, **({"json_schema": {"name": "x"}} if kind == "json_schema" else {})}
+    _, bound = ask("Hi", response_format=wanted)
+    _, as_long = ask("Hi", response_formal=wanted)
+    assert bound.prompt_bound_tokens >= as_long.prompt_bound_tokens + 250
+
+
 def test_a_schema_is_held_for_twice_since_some_providers_are_told_it_in_words_too(o200k: tiktoken.Encoding):
     schema = {"type": "object", "properties": {character * 50: {"const": "𓀀" * 50} for character in "abc"}}
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
