@@ -161,7 +161,8 @@ def _set_up(environment: dict[str, str], upstream: Server) -> str:
     run_commands(environment, "db upgrade")
     run_commands(environment, "catalogue sync", f"account create {EMAIL} --password {secrets.token_urlsafe(18)}")
     price = "--input-price 2.50 --output-price 10 --context 1000000 --max-output 16384"
-    base_urls = {"openai": f"http://{LOOPBACK}:{upstream.port}/v1"}
+    root = f"http://{LOOPBACK}:{upstream.port}"
+    base_urls = {"openai": f"{root}/v1", "anthropic": root, "gemini": root}
     printed = run_commands(
         environment,
         f"key issue {EMAIL} --rpm 100000000 --tpm 100000000000 --concurrency 100000",

@@ -14,10 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from bench.dialects import word
 from bench.processes import cpu_nanos, memory_bytes
 
 FIND_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)").search
 FIND_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked").search
+FIND_WORDS = re.compile(rb"\bword(\d\d)").findall
 END_OF_CHUNKS = b"\r\n0\r\n\r\n"
 FRAME = b"\ndata: "
 CARRY = 6  # one byte less than either: what two reads share is found, and found once
@@ -40,12 +42,15 @@ class Order:
     per_second: float = 500.0
     hold_seconds: float = 1.0
     path: str = "/v1/chat/completions"
+    words: int = 0  # that each stream has to say, in order; 0: whatever it says
     processes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
 class Result:
-    """What came back. Times in milliseconds, CPU in nanoseconds per group of `Order.processes`, memory in bytes."""
+    """What came back. Times in milliseconds, CPU in nanoseconds per group of `Order.processes`, memory in bytes.
+    `statuses` also counts what was sent before the time was up and answered later; a stream that lacked a word, or said
+    one twice or too early, counts as "garbled"."""
 
     seconds: float = 0.0
     answers: int = 0
@@ -68,10 +73,27 @@ def look_at(carry: bytes, data: bytes) -> tuple[int, bool, bytes]:
     return data.count(FRAME), data.endswith(END_OF_CHUNKS), data[-CARRY:]
 
 
+def join_chunks(body: bytes) -> bytes:
+    """What a chunked body carries: CR and LF stand before the first size here, as before every later one."""
+    pieces, at = [], 0
+    while (end := body.find(b"\r\n", at + 2)) > 0 and (size := int(body[at + 2 : end], 16)):
+        pieces.append(body[end + 2 : end + 2 + size])
+        at = end + 2 + size
+    return b"".join(pieces)
+
+
+def says_all(body: bytes, words: list[bytes]) -> bool:
+    """Whether a chunked stream says these words, each once, in order, and no others."""
+    try:
+        return FIND_WORDS(join_chunks(body)) == words
+    except ValueError:  # not chunked as it should be
+        return False
+
+
 class Client:
     """One connection, and how far the answer to its last request is."""
 
-    __slots__ = ("carry", "first_at", "missing", "outgoing", "sent_at", "socket", "status")
+    __slots__ = ("body", "carry", "first_at", "missing", "outgoing", "sent_at", "socket", "status")
 
     def __init__(self) -> None:
         self.socket: socket.socket | None = None
@@ -81,6 +103,7 @@ class Client:
         self.status = 0
         self.missing: int | None = None  # bytes of the body still to come; None while the head is, -1 when chunked
         self.carry = b""
+        self.body: list[bytes] = []  # of a stream whose words are proved
 
 
 class Load:
@@ -97,10 +120,11 @@ class Load:
         self.clients: dict[int, Client] = {}
         self.waiting = 0
         self.again = order.repeat
+        self.words = [word(number)[-2:].encode() for number in range(order.words)]
         self._reset()
 
     def _reset(self) -> None:
-        self.statuses: Counter[int] = Counter()
+        self.statuses: Counter[str] = Counter()
         self.took: list[float] = []
         self.first: list[float] = []
         self.frames = self.reads = 0
@@ -120,6 +144,7 @@ class Load:
         result.cpu = {name: after[name] - before[name] for name in after}
         self.again = False
         self._turn(DRAIN_SECONDS, until_idle=True)
+        result.statuses = dict(sorted(self.statuses.items()))
         if self.waiting:
             result.statuses["unanswered"] = self.waiting
         return result
@@ -159,7 +184,7 @@ class Load:
             answers=len(took),
             frames=self.frames,
             reads=self.reads,
-            statuses={str(status): count for status, count in sorted(self.statuses.items())},
+            statuses=dict(sorted(self.statuses.items())),
             mean_ms=sum(took) / len(took) * 1000 if took else 0.0,
             p50_ms=_percentile(took, 50) * 1000,
             p99_ms=_percentile(took, 99) * 1000,
@@ -180,7 +205,7 @@ class Load:
 
     def _send(self, client: Client) -> None:
         """Send the request on the client's connection, or on a new one."""
-        client.status, client.missing, client.carry, client.first_at = 0, None, b"", 0.0
+        client.status, client.missing, client.carry, client.first_at, client.body = 0, None, b"", 0.0, []
         client.sent_at = time.perf_counter()
         if client.socket is None:
             connection = socket.create_connection(("127.0.0.1", self.order.port))
@@ -237,6 +262,8 @@ class Load:
             if client.missing <= 0:
                 self._answered(client)
             return
+        if self.words:
+            client.body.append(data)
         frames, ended, client.carry = look_at(client.carry, data)
         self.frames += frames
         if frames and not client.first_at:
@@ -248,7 +275,9 @@ class Load:
     def _answered(self, client: Client) -> None:
         self.waiting -= 1
         self.took.append(time.perf_counter() - client.sent_at)
-        self.statuses[client.status] += 1
+        proved = not self.words or client.status != 200 or says_all(b"".join(client.body), self.words)
+        self.statuses[str(client.status) if proved else "garbled"] += 1
+        client.body = []
         client.status = 0
         if self.again:
             self._send(client)
@@ -261,7 +290,7 @@ class Load:
         client.socket = None
         if client.sent_at and client.missing != 0 and (client.status or client.missing is None):
             self.waiting -= 1
-            self.statuses[0] += 1
+            self.statuses["0"] += 1
             if self.again:
                 self._send(client)
 

@@ -15,7 +15,7 @@ from bench.load import Result
 from bench.scenarios import Figure, Scenario
 from bench.servers import ROOT
 
-HEADING = ("", "", "nginx", "gateway", "ratio", "reach", "aim", "distance")
+HEADING = ("", "", "beside", "gateway", "ratio", "reach", "aim", "distance")
 ALONE_READS = 1.5
 
 
@@ -31,16 +31,17 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A figure as measured; None where there is nothing."""
+    """A figure as measured; None where there is nothing. `yardstick` is nginx's, or what the figure is beside."""
 
     scenario: str
     figure: Figure
-    nginx: float | None
+    yardstick: float | None
     gateway: float | None
 
     @property
     def ratio(self) -> float | None:
-        return self.gateway / self.nginx if self.gateway is not None and self.nginx and self.nginx > 0 else None
+        beside = self.yardstick
+        return self.gateway / beside if self.gateway is not None and beside and beside > 0 else None
 
     @property
     def judged(self) -> float | None:
@@ -53,15 +54,18 @@ def sum_up(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[Row]:
     rows = []
     for scenario in scenarios:
         for figure in scenario.figures:
-            direct = _median(figure, scenario, "direct", runs) if figure.over_direct else 0.0
-            nginx = _median(figure, scenario, "nginx", runs) if figure.beside_nginx else None
-            gateway = _median(figure, scenario, "gateway", runs)
-            rows.append(Row(scenario.name, figure, _less(nginx, direct), _less(gateway, direct)))
+            name = scenario.name
+            direct = _median(figure, name, "direct", runs) if figure.over_direct else 0.0
+            yardstick = _median(figure, name, "nginx", runs) if figure.beside_nginx else None
+            if figure.beside:
+                yardstick = _median(figure, figure.beside, "gateway", runs)
+            gateway = _median(figure, name, "gateway", runs)
+            rows.append(Row(name, figure, _less(yardstick, direct), _less(gateway, direct)))
     return rows
 
 
-def _median(figure: Figure, scenario: Scenario, target: str, runs: Sequence[Run]) -> float | None:
-    read = [figure.read(run.result) for run in runs if run.scenario == scenario.name and run.target == target]
+def _median(figure: Figure, scenario: str, target: str, runs: Sequence[Run]) -> float | None:
+    read = [figure.read(run.result) for run in runs if run.scenario == scenario and run.target == target]
     values = [value for value in read if value is not None]
     return statistics.median(values) if values else None
 
@@ -91,7 +95,7 @@ def draw_table(rows: Sequence[Row]) -> str:
             (
                 figure.title,
                 figure.unit,
-                _number(row.nginx),
+                _number(row.yardstick),
                 _number(row.gateway),
                 f"{_number(row.ratio)} ×" if row.ratio is not None else "",
                 f"≤ {figure.reach:g}{sign}" if figure.reach is not None else "",
@@ -141,7 +145,8 @@ def write_json(path: Path, setting: dict[str, Any], rows: Sequence[Row], runs: S
             "scenario": row.scenario,
             "figure": row.figure.title.strip(),
             "unit": row.figure.unit,
-            "nginx": row.nginx,
+            "beside": f"the gateway's own in {row.figure.beside}" if row.figure.beside else "nginx",
+            "yardstick": row.yardstick,
             "gateway": row.gateway,
             "ratio": row.ratio,
             "targets_are_for": "ratio" if row.figure.ratio else "gateway",

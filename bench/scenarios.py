@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.gateway import model_of
 from bench.load import Order, Result
-from bench.plays import CHUNKS_PER_BURST
+from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST
 
 PROMPT_BYTES = 128 * 1024
 PARAGRAPH = (
@@ -31,6 +31,7 @@ class Figure:
     ratio: bool = True
     beside_nginx: bool = True
     over_direct: bool = False
+    beside: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +85,22 @@ def count_other_answers(result: Result) -> float:
     return sum(count for status, count in result.statuses.items() if status not in MAY_ANSWER_UNDER_OVERLOAD)
 
 
+def translation(provider: str, label: str) -> tuple[Scenario, ...]:
+    """A dialect that is not OpenAI's: its chunks beside nginx and beside those that pass through, and its answers."""
+    streamed = {"body": ask(f"play-{provider}-bursts", provider, stream=True), "clients": 32, "words": BURST_CHUNKS}
+    chunks = (
+        Figure(f"a chunk translated from {label}, in bursts", "µs CPU", cpu_per_frame, 3, 2.2),
+        Figure("  beside one that passes through", "µs CPU", cpu_per_frame, 2.5, beside="bursts"),
+    )
+    whole = {"body": ask(f"play-{provider}-whole", provider), "clients": 64}
+    answers = (
+        Figure(f"a request translated for {label}", "µs CPU", cpu_per_answer("server")),
+        Figure("  beside one that passes through", "µs CPU", cpu_per_answer("server"), beside="request"),
+    )
+    return Scenario(provider, streamed, chunks), Scenario(f"{provider}-request", whole, answers)
+
+
+TRANSLATED = {"anthropic": "Anthropic", "gemini": "Gemini"}
 LONG_PROMPT = (PARAGRAPH * (PROMPT_BYTES // len(PARAGRAPH.encode()) + 1))[:PROMPT_BYTES]
 
 SCENARIOS = [
@@ -112,15 +129,16 @@ SCENARIOS = [
     ),
     Scenario(
         "alone",
-        {"body": ask("play-alone", stream=True), "clients": 32},
+        {"body": ask("play-alone", stream=True), "clients": 32, "words": ALONE_CHUNKS},
         (Figure("a chunk, each alone", "µs CPU", cpu_per_frame, 2.5, 1.6),),
         alone=True,
     ),
     Scenario(
         "bursts",
-        {"body": ask("play-bursts", stream=True), "clients": 32},
+        {"body": ask("play-bursts", stream=True), "clients": 32, "words": BURST_CHUNKS},
         (Figure(f"a chunk, in bursts of {CHUNKS_PER_BURST}", "µs CPU", cpu_per_frame, 1.5, 1),),
     ),
+    *(scenario for provider, label in TRANSLATED.items() for scenario in translation(provider, label)),
     Scenario(
         "latency",
         {"body": ask("play-whole"), "clients": 1},

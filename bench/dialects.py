@@ -1,0 +1,130 @@
+"""The mock upstream's answers in each provider's own bytes: events and bodies as the real ones send them."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+TEXT = "The capital of France is Paris, which has been the seat of its government for most of a thousand years."
+PROMPT_TOKENS, WHOLE_TOKENS = 24, 22
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialect:
+    """A whole answer's body, and the events of a stream: those before the text, the one for the text's nth word, and
+    those after so many words."""
+
+    whole: dict[str, Any]
+    first: tuple[bytes, ...]
+    word: Callable[[int], bytes]
+    last: Callable[[int], tuple[bytes, ...]]
+
+
+def word(number: int) -> str:
+    """The nth word of every stream: the load generator knows them, and proves that each came, in order."""
+    return f" word{number % 100:02}"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _openai() -> Dialect:
+    def head(kind: str) -> dict[str, Any]:
+        id_ = "chatcmpl-CbKq0mJ5tPnV3xWz7yA1dE9fH2iL"
+        return {"id": id_, "object": kind, "created": 1760000000, "model": "bench-openai"}
+
+    tail = {"service_tier": "default", "system_fingerprint": "fp_6f2eabb9a5"}
+
+    def event(choices: list[dict[str, Any]], usage: dict[str, Any] | None = None) -> bytes:
+        chunk = {**head("chat.completion.chunk"), **tail, "choices": choices, "usage": usage}
+        return b"data: " + _json(chunk) + b"\n\n"
+
+    def delta(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        return event([{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}])
+
+    def count(completion: int) -> dict[str, Any]:
+        total = PROMPT_TOKENS + completion
+        return {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": completion, "total_tokens": total}
+
+    message: dict[str, Any] = {"role": "assistant", "content": TEXT, "refusal": None, "annotations": []}
+    details = {
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    }
+    choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
+    usage = {**count(WHOLE_TOKENS), **details}
+    return Dialect(
+        {**head("chat.completion"), "choices": choices, "usage": usage, **tail},
+        (delta({"role": "assistant", "content": "", "refusal": None}),),
+        lambda number: delta({"content": word(number)}),
+        lambda words: (delta({}, "stop"), event([], count(words)), b"data: [DONE]\n\n"),
+    )
+
+
+def _anthropic() -> Dialect:
+    head = {"id": "msg_01Qx7bWn4vR2kTzY9cJ5dLgH", "type": "message", "role": "assistant", "model": "bench-anthropic"}
+
+    def event(kind: str, **fields: Any) -> bytes:
+        return f"event: {kind}\ndata: ".encode() + _json({"type": kind, **fields}) + b"\n\n"
+
+    def count(output: int) -> dict[str, Any]:
+        cache = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+        return {"input_tokens": PROMPT_TOKENS, **cache, "output_tokens": output}
+
+    written = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
+    tier = {"cache_creation": written, "service_tier": "standard"}
+    start: dict[str, Any] = {
+        **head,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {**count(1), **tier},
+    }
+    ended = {"stop_reason": "end_turn", "stop_sequence": None}
+    return Dialect(
+        {**head, "content": [{"type": "text", "text": TEXT}], **ended, "usage": {**count(WHOLE_TOKENS), **tier}},
+        (
+            event("message_start", message=start),
+            event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+            event("ping"),
+        ),
+        lambda number: event("content_block_delta", index=0, delta={"type": "text_delta", "text": word(number)}),
+        lambda words: (
+            event("content_block_stop", index=0),
+            event("message_delta", delta=ended, usage=count(words)),
+            event("message_stop"),
+        ),
+    )
+
+
+def _gemini() -> Dialect:
+    """Its lines end in CR and LF, and each chunk carries the counts so far."""
+
+    def answer(text: str, tokens: int, **ended: Any) -> dict[str, Any]:
+        usage = {
+            "promptTokenCount": PROMPT_TOKENS,
+            "candidatesTokenCount": tokens,
+            "totalTokenCount": PROMPT_TOKENS + tokens,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": PROMPT_TOKENS}],
+        }
+        content = {"parts": [{"text": text}], "role": "model"}
+        return {
+            "candidates": [{"content": content, **ended, "index": 0}],
+            "usageMetadata": usage,
+            "modelVersion": "bench-gemini",
+            "responseId": "q3cNaYv5F9mPxN8P2Ke7iQE",
+        }
+
+    def event(*arguments: Any, **ended: Any) -> bytes:
+        return b"data: " + _json(answer(*arguments, **ended)) + b"\r\n\r\n"
+
+    return Dialect(
+        answer(TEXT, WHOLE_TOKENS, finishReason="STOP"),
+        (),
+        lambda number: event(word(number), number + 1),
+        lambda words: (event("", words, finishReason="STOP"),),
+    )
+
+
+DIALECTS = {"openai": _openai(), "anthropic": _anthropic(), "gemini": _gemini()}
