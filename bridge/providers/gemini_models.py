@@ -8,7 +8,7 @@ from bridge.providers.conversation import Thinking
 
 Version = tuple[int, int]
 NEWEST: Version = (99, 0)
-_VERSION = re.compile(r"\bgemini-(\d{1,2})(?:\.(\d{1,2}))?(?=-|$)")
+_VERSION = re.compile(r"\bgemini-(?:live-)?(\d{1,2})(?:\.(\d{1,2}))?(?=-|$)")
 # What Google itself makes of an effort for the models that take a number of tokens.
 EFFORT_TOKENS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -10,7 +10,8 @@ _ONE = frozenset(
     | {"not", "if", "then", "else", "additionalItems"}
 )
 _MANY = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
-_NAMED = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+_NAMED = ("properties", "patternProperties", "dependentSchemas")
+_DEFINITIONS = ("$defs", "definitions")  # which nobody refers to any more
 
 
 def inline_references(schema: dict[str, Any]) -> dict[str, Any]:
@@ -21,8 +22,8 @@ def inline_references(schema: dict[str, Any]) -> dict[str, Any]:
     schema = {name: value for name, value in schema.items() if name != "$schema"}
     if not _refers(schema):
         return schema
-    inlined = _Inliner(schema).inline(schema, (), 0)
-    return {name: value for name, value in inlined.items() if name not in ("$defs", "definitions")}
+    inlined: dict[str, Any] = _Inliner(schema).inline(schema, (), 0)
+    return inlined
 
 
 def _refers(value: Any) -> bool:
@@ -56,9 +57,9 @@ class _Inliner:
     def _inline_children(self, schema: dict[str, Any], open_references: tuple[str, ...], depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for name, value in schema.items():
+            if name in _DEFINITIONS:
+                continue
             if name in _NAMED and isinstance(value, dict):
-                if name in ("$defs", "definitions") and depth == 0:
-                    continue
                 out[name] = {key: self.inline(one, open_references, depth + 1) for key, one in value.items()}
             elif name in _MANY and isinstance(value, list):
                 out[name] = [self.inline(one, open_references, depth + 1) for one in value]

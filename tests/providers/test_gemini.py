@@ -111,6 +111,12 @@ def test_a_call_without_a_result_gets_one_that_says_so():
     assert [sorted(part["functionResponse"]["response"]) for part in found[2]["parts"]] == [["result"], ["error"]]
 
 
+def test_calls_of_one_id_are_answered_in_their_order():
+    found = contents(*HI, calls(call("a", "one"), call("a", "two")), result("a", "A"), result("a", "B"))
+    answers = [part["functionResponse"] for part in found[2]["parts"]]
+    assert [(one["name"], one["response"]["result"]) for one in answers] == [("one", "A"), ("two", "B")]
+
+
 def test_a_result_whose_call_the_client_left_out_is_called_by_what_is_known():
     kept = {"call_1": {"provider": "gemini", "signature": "s", "id": "g1", "name": "weather"}}
     found = contents(*HI, result(), kept=kept)
