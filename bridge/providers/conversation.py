@@ -32,6 +32,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "top_p": (1,),
     "verbosity": ("medium",),
 }
+MAX_DROPPED, MAX_FIELD_NAME = 64, 64
+_NO_NAME = re.compile(r"[^\w.-]", re.ASCII)
 _DATA_URL = re.compile(r"data:([\w.+/-]*)((?:;[^;,]*)*),", re.I)
 _SAME_TYPE = {
     "image/jpg": "image/jpeg",
@@ -380,9 +382,12 @@ def read_thinking(body: dict[str, Any]) -> Thinking:
 
 
 def list_dropped(body: dict[str, Any], taken: frozenset[str]) -> list[str]:
-    """The fields of the body that say something and that the provider has no equal for, in the body's order."""
-    return [
-        field
+    """The fields of the body that say something and that the provider has no equal for, in the body's order.
+
+    They go out in a header, so that names of the client's own making are cut to what a header may hold."""
+    dropped = [
+        _NO_NAME.sub("?", field[:MAX_FIELD_NAME])
         for field, value in body.items()
         if field not in taken and value is not None and value not in NEUTRAL.get(field, ())
     ]
+    return dropped[:MAX_DROPPED]

@@ -306,6 +306,13 @@ def test_what_has_no_equal_is_left_out_and_named():
     assert write(**neutral).dropped == ()
 
 
+def test_names_of_the_clients_own_making_fit_into_a_header():
+    odd = {"a\nb: c": 1, "ü" * 100: 1, **{f"x{i}": 1 for i in range(100)}}
+    dropped = write(**odd).dropped
+    assert dropped[:2] == ("a?b??c", "?" * 64)
+    assert len(dropped) == 64
+
+
 def test_the_user_is_named_by_a_hash():
     first = sent(user="someone@example.com")["metadata"]["user_id"]
     assert len(first) == 64
