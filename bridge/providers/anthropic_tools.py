@@ -74,9 +74,13 @@ def _narrow(tools: list[Tool], choice: ToolChoice | None, param: str) -> tuple[l
 def _write_tools(
     tools: list[Tool], claude: Claude, names: SafeNames, offer: Offer, fitted: Fitted | None
 ) -> list[dict[str, Any]]:
+    seen: set[str] = set()
     optional, unions, strict = (fitted.optional, fitted.unions, 0) if fitted else (0, 0, 0)
     written = []
     for tool in tools:
+        if tool.name in seen:
+            raise refuse(tool.place, f"{tool.place}: another tool has the name {tool.name[:80]!r}.")
+        seen.add(tool.name)
         out: dict[str, Any] = {"name": names.write(tool.name)}
         if tool.description is not None:
             out["description"] = tool.description
@@ -99,7 +103,8 @@ def _write_tools(
 def _write_choice(
     body: dict[str, Any], choice: ToolChoice | None, claude: Claude, names: SafeNames, offer: Offer
 ) -> dict[str, Any] | None:
-    serial = body.get("parallel_tool_calls") is False
+    alone = choice is not None and bool(offer.answer_tool) and choice.names == (offer.answer_tool,)
+    serial = alone or body.get("parallel_tool_calls") is False
     if choice is not None and choice.mode == "none":
         return {"type": "none"}
     said: dict[str, Any] = {"type": "auto"}
