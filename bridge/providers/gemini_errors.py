@@ -9,6 +9,7 @@ from bridge.providers.errors import explain_error, find_error, text_of
 _TOO_LONG = re.compile(r"\binput token count\b.{0,80}\bexceeds\b|\bexceeds the maximum number of tokens\b", re.I | re.S)
 # Our balance and our place, which Google reports as a mistake or as a limit.
 _ABOUT_US = re.compile(r"^your (prepayment|prepaid) credits? |^user location is not supported", re.I)
+_PRECONDITION = re.compile(r"\bbilling\b|\blocation\b|\bcountry\b|\bregion\b|\bfree tier\b", re.I)
 # A model that can't answer with text is our catalogue's mistake: nobody asks for anything else.
 _ABOUT_MODEL = re.compile(r"\bresponse modalities\b", re.I)
 # Reported as our missing right, but it was the client who named the file.
@@ -23,7 +24,8 @@ def read_gemini_error(status: int, headers: dict[str, str], data: bytes) -> Atte
     details = error.get("details")
     reason, wait = _read_details(details if isinstance(details, list) else [])
     code = reason
-    if reason.startswith("API_KEY") or (kind == "FAILED_PRECONDITION" and status != 200) or _ABOUT_US.search(message):
+    about_us = _ABOUT_US.search(message) or (kind == "FAILED_PRECONDITION" and _PRECONDITION.search(message))
+    if reason.startswith("API_KEY") or about_us:
         return AttemptFailed(Blame.CREDENTIAL, f"{status} {reason or kind}".strip()[:300], status=status)
     if status == 400 and _ABOUT_MODEL.search(message):
         return AttemptFailed(Blame.SETUP, "400 the model gives no text", status=status)

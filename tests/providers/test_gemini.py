@@ -208,7 +208,9 @@ def test_pictures_sound_and_documents_go_inline():
     [
         ("https://example.com/a.PNG?x=1", "image/png"),
         ("http://example.com/a.webp", "image/webp"),
-        ("https://example.com/a", "image/jpeg"),
+        ("https://example.com:8443/a?b=c/d.png#e", "image/jpeg"),
+        ("https://example.com", "image/jpeg"),
+        ("https://[::::]/a.gif", "image/gif"),
         ("https://storage.googleapis.com/bucket/a.gif", "image/gif"),
     ],
 )
@@ -224,6 +226,8 @@ def test_a_picture_by_address_is_fetched_by_google(url, kind):
         "https://user@generativelanguage.googleapis.com:443/v1beta/files/abc",
         "https://www.youtube.com/watch?v=abc",  # a film, which no hold for a picture covers
         "https://youtu.be/abc",
+        "https://generativelanguage.googleapis.com\\.example.com/v1beta/files/abc",
+        "https://generativelanguage%2Egoogleapis.com/v1beta/files/abc",
         "https://[::1",
         "https://",
         "https://example.com/ü.png",

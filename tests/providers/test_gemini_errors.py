@@ -28,6 +28,8 @@ def test_whom_an_error_speaks_against():
     assert error(400, "INVALID_ARGUMENT", "API key not valid.", key).blame is Blame.CREDENTIAL
     assert error(400, "INVALID_ARGUMENT", "API key expired.", key).blame is Blame.CREDENTIAL
     assert error(400, "FAILED_PRECONDITION", "User location is not supported.").blame is Blame.CREDENTIAL
+    assert error(400, "FAILED_PRECONDITION", "Please enable billing on your project.").blame is Blame.CREDENTIAL
+    assert error(400, "FAILED_PRECONDITION", "Precondition check failed.").blame is Blame.REQUEST
     assert error(403, "PERMISSION_DENIED").blame is Blame.CREDENTIAL
     assert error(429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted.").blame is Blame.CREDENTIAL
     assert error(404, "NOT_FOUND", "models/x is not found").blame is Blame.SETUP
