@@ -1,0 +1,67 @@
+"""A gateway with the catalogue as it comes, whose providers are played on loopback sockets."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from bridge.ledger.tables import UsageRecord
+from tests import services
+from tests.factories import MadeKey
+from tests.gateway import Gateway
+from tests.replay import PATHS, Replay
+from tests.rooms import make_settings
+
+
+@dataclasses.dataclass
+class Caller:
+    """A client of its own account, and what its requests were booked as."""
+
+    gateway: Gateway
+    key: MadeKey
+
+    @property
+    def sdk(self) -> openai.OpenAI:
+        return openai.OpenAI(api_key=self.key.secret, base_url=self.gateway.base_url, max_retries=0)
+
+    def last_booked(self) -> UsageRecord:
+        return self.gateway.make.list_usage(self.key.account_id)[-1]
+
+
+@dataclasses.dataclass
+class Providers:
+    """The gateway, and the upstream that plays each provider."""
+
+    gateway: Gateway
+    replays: dict[str, Replay]
+
+    def __getitem__(self, provider: str) -> Replay:
+        return self.replays[provider]
+
+    def make_caller(self) -> Caller:
+        return Caller(self.gateway, self.gateway.make.make_key())
+
+
+@pytest.fixture(scope="session")
+def _played_providers(databases: services.Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
+    folder = tmp_path_factory.mktemp("providers")
+    replays = {provider: Replay(provider) for provider in PATHS}
+    gateway = Gateway(make_settings(folder, database_url=databases.open("sqlite")), folder / "log")
+    for provider, replay in replays.items():
+        gateway.make.make_channel(replay.base_url, provider=provider, models=None)
+    yield Providers(gateway, replays)
+    gateway.stop()
+    for replay in replays.values():
+        replay.close()
+
+
+@pytest.fixture
+def providers(_played_providers: Providers) -> Providers:
+    """Shared by all tests of this process: each plays what it needs, and has a caller of its own."""
+    return _played_providers
+
+
+@pytest.fixture
+def caller(providers: Providers) -> Caller:
+    return providers.make_caller()
