@@ -8,23 +8,44 @@ from typing import Any
 import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame
+from bridge.providers.complaints import CODES, explain_complaint
 
 MAX_MESSAGE = 300
+REFUSED = "The provider refused this request as invalid."
+TOO_LARGE = "The request is too large for the provider. Send smaller files, or less of the conversation."
 _CREDENTIAL_CODES: tuple[str, ...] = (
     "insufficient_quota",
     "invalid_api_key",
     "exceeded_current_quota_error",
     "authentication_error",
+    "invalid_authentication_error",
+    "incorrect_api_key_error",
 )
 _CREDENTIAL_CODES += ("billing_error", "billing_hard_limit_reached", "permission_error", "account_deactivated")
-_MODEL_CODES = ("model_not_found", "unsupported_country_region_territory")
-_TOO_LONG = re.compile(r"maximum context length|prompt is too long|context_length|exceed(s|ed)? .{0,40}context", re.I)
+_CREDENTIAL_CODES += ("permission_denied_error", "billing_not_active", "API_KEY_INVALID", "BILLING_DISABLED")
+_MODEL_CODES = (
+    "model_not_found",
+    "unsupported_country_region_territory",
+    "not_found_error",
+    "resource_not_found_error",
+)
+_MODEL_CODES += ("OperationNotSupported", "DeploymentNotFound", "unsupported_model")
+_OVERLOADED = ("engine_overloaded_error", "overloaded_error")
+_LIMITED = ("rate_limit_error", "rate_limit_exceeded", "rate_limit_reached_error", "429")
 # Whole phrases only: a provider's 400 may quote what the client wrote, and that must not take a channel out.
 _ABOUT_US = re.compile(
-    r"^(your )?credit balance is too low|^api key not valid|^(incorrect|invalid) api key|^you have reached your .{0,40}"
-    r"(usage|spend)|^you exceeded your current quota|^your (account|organi[sz]ation) (is|has been) ",
+    r"^(your )?credit balance is too low|^api key (not valid|expired)|^(incorrect|invalid) api key|"
+    r"^you have reached your .{0,40}(usage|spend)|^you exceeded your current quota|^insufficient balance|"
+    r"^(your|this) (account|organi[sz]ation) (is|has been) ",
     re.I,
 )
+_ABOUT_MODEL = re.compile(
+    r"^the supported api model names are |^model not exist|^not found the model |^user location is not supported|"
+    r"^the requested combination of response modalities|^models?/[\w.-]{1,80} is not found|"
+    r"^(this is not a chat model|the chatcompletion operation does not work)|^[\w./:-]{1,80} is not a valid model id",
+    re.I,
+)
+_FLAGGED = re.compile(r"requires moderation .{0,80}flagged", re.I | re.S)
 # Every repetition that may fail late is bounded: a message can quote whatever a client wrote.
 _SECRETS = re.compile(
     r"\b[a-z][a-z0-9+.]{0,15}://\S+|[^\s@]{1,64}@[^\s@]+|"
@@ -45,7 +66,7 @@ def read_openai_error(status: int, headers: dict[str, str], data: bytes) -> Atte
     return explain_error(
         status,
         headers,
-        code=text_of(error.get("code")),
+        code=str(code) if type(code := error.get("code")) is int else text_of(code),
         kind=text_of(error.get("type")),
         message=text_of(error.get("message")),
         param=param if isinstance(param, str) and len(param) < 200 else None,
@@ -65,33 +86,42 @@ def explain_error(
     """What a provider's error means, whatever its dialect: `code` and `kind` (its type or status) are its own words.
 
     `retry_after_seconds` is for dialects that say it elsewhere than in the header."""
-    reason = (
-        f"{status} {code or kind}".strip() if status != 200 else f"an error inside a 200: {code or kind}".rstrip(": ")
-    )
+    word = kind if code.isdigit() or code == "invalid_request_error" else code or kind
+    reason = f"{status} {word}".strip() if status != 200 else f"an error inside a 200: {word}".rstrip(": ")
     blame = _blame(status, code, kind, message)
     if blame is not Blame.REQUEST:
         wait = retry_after_seconds if retry_after_seconds is not None else _retry_after(headers)
         return AttemptFailed(blame, reason[:MAX_MESSAGE], status=status, retry_after_seconds=wait)
-    found_code = "context_length_exceeded" if code == "context_length_exceeded" or _TOO_LONG.search(message) else None
+    known = explain_complaint(code if code in CODES else kind, message, param)
+    said = known.message or (TOO_LARGE if status == 413 else message)
     return AttemptFailed(
         blame,
         reason[:MAX_MESSAGE],
         status=status,
-        message=scrub(message) or "The provider refused this request as invalid.",
-        param=param,
-        code=found_code,
+        message=scrub(said) or REFUSED,
+        param=None if known.param is None or scrub(known.param) != known.param else known.param,
+        code=known.code,
     )
 
 
 def _blame(status: int, code: str, kind: str, message: str) -> Blame:
-    if code in _CREDENTIAL_CODES or kind in _CREDENTIAL_CODES or status in (401, 402, 403):
+    words = (code, kind)
+    if any(word in _OVERLOADED for word in words):
+        return Blame.UPSTREAM  # theirs, whatever the status: our own limit isn't reached
+    if status == 403 and _FLAGGED.search(message):
+        return Blame.REQUEST
+    if any(word in _CREDENTIAL_CODES for word in words) or status in (401, 402, 403):
         return Blame.CREDENTIAL
-    if code in _MODEL_CODES or status in (404, 405) or 300 <= status < 400:
+    if any(word in _MODEL_CODES for word in words) or status in (404, 405) or 300 <= status < 400:
         return Blame.SETUP
-    if status in (400, 413, 422):
-        return Blame.CREDENTIAL if _ABOUT_US.search(message) else Blame.REQUEST
-    if status == 429:
+    if status == 429 or (status in (200, 400, 413) and any(word in _LIMITED for word in words)):
         return Blame.RATE
+    if status == 200 and code in ("401", "402", "403"):
+        return Blame.CREDENTIAL
+    if status in (400, 413, 422):
+        if _ABOUT_US.search(message):
+            return Blame.CREDENTIAL
+        return Blame.SETUP if _ABOUT_MODEL.search(message) else Blame.REQUEST
     return Blame.UPSTREAM
 
 
