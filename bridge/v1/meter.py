@@ -33,6 +33,12 @@ class Measure:
     most_prompt_tokens: int = 0  # no true count of the prompt is above it, whatever window the catalogue believes in
     hour_writes: bool = True  # the provider can be made to write to its cache for an hour
 
+    def with_more(self, more_bytes: int, context_tokens: int) -> "Measure":
+        """The same with so many bytes more to read: what we keep of the conversation and the client didn't send."""
+        bound = min(self.prompt_bound_tokens + more_bytes, max(context_tokens, self.prompt_bound_tokens))
+        most = max(self.most_prompt_tokens, bound)
+        return dataclasses.replace(self, prompt_bound_tokens=bound, most_prompt_tokens=most)
+
 
 def measure(
     request: ChatRequest, model: ServedModel, body_bytes: int, calls: int = 1, *, hour_writes: bool = True

@@ -85,9 +85,10 @@ class Relay:
         self.created_at = created_at_of(visit.request_id)
         self.attempts: list[Attempt] = []
         self.route: Route | None = None  # of the attempt under way
+        self.measure = plan.measure
         self.cap_tokens = plan.measure.cap_tokens
         self.calls = 1  # of the attempt under way: several where each gives one choice
-        self._recalled: Mapping[str, Any] | None = None
+        self._recalled: Mapping[str, Any] = NOTHING_KEPT
         self.dropped: list[str] = []
         self.clamped: list[str] = []
         self.settled = False
@@ -112,8 +113,9 @@ class Relay:
     def place_hold(self) -> None:
         """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, ServiceUnavailable."""
         plan, caller, settings = self.plan, self.caller, self.services.settings
-        prompt, choices = plan.measure.prompt_bound_tokens * plan.calls, plan.request.choices
-        predicted, hour_writes = plan.measure.predicted_tokens, plan.measure.hour_writes
+        self._recall_reasoning()
+        prompt, choices = self.measure.prompt_bound_tokens * plan.calls, plan.request.choices
+        predicted, hour_writes = self.measure.predicted_tokens, self.measure.hour_writes
         cap = self.cap_tokens or plan.model.default_output_tokens
         least = self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
         amount = plan.price.worst_cost(prompt, cap * choices + predicted, hour_writes=hour_writes)
@@ -200,7 +202,7 @@ class Relay:
     def check_counts(self, usage: Usage) -> Usage:
         """An upstream's counts, brought within what is possible: a prompt has no more tokens than bytes, an answer no
         more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
-        measure = self.plan.measure
+        measure = self.measure
         most = (self.cap_tokens or 0) * self.plan.request.choices + measure.predicted_tokens
         prompt = min(usage.prompt_tokens, measure.most_prompt_tokens * self.calls)
         completion = min(usage.completion_tokens, most)
@@ -226,7 +228,7 @@ class Relay:
         """Our own count of the prompt and of what was said, on the scale of the model that said it."""
         assert self.route is not None
         scale = find_scale(PROVIDERS[self.route.provider].token_scales, self.route.upstream_id)
-        most = self.plan.measure.prompt_bound_tokens
+        most = self.measure.prompt_bound_tokens
         return count_answer(text, self.plan.request, most, scale, self.calls, ended)
 
     # the channels
@@ -258,7 +260,7 @@ class Relay:
         self.calls = calls_of(route.provider, body, self.plan.request.choices, route.upstream_id)
         if self.calls > 1:
             body = {field: value for field, value in body.items() if field != "n"}
-        kept = self._recall_reasoning() if provider.keeps_reasoning else NOTHING_KEPT
+        kept = self._recalled if provider.keeps_reasoning else NOTHING_KEPT
         order = ChatOrder(body, route.upstream_id, cap, self.plan.encoded_messages, kept)
         outgoing = provider.write_chat(order)
         self.dropped = list(outgoing.dropped)
@@ -273,18 +275,21 @@ class Relay:
             )
         return outgoing
 
-    def _recall_reasoning(self) -> Mapping[str, Any]:
-        """What we keep of the reasoning behind the conversation's tool calls, by call id."""
-        if self._recalled is None:
-            messages, calls = self.plan.body["messages"], []
-            for place, message in enumerate(self.plan.request.messages):
-                for call in getattr(message, "tool_calls", None) or ():
-                    calls.append((call.id, messages[place - 1] if place else None))
-            self._recalled = {}
-            if calls:
-                with self.services.app.app_context():
-                    self._recalled = recall_reasoning(self.caller.account_id, calls)
-        return self._recalled
+    def _recall_reasoning(self) -> None:
+        """Find what we keep of the reasoning behind the conversation's tool calls, and count it to the prompt: it goes
+        out with it."""
+        plan = self.plan
+        if not any(PROVIDERS[route.provider].keeps_reasoning for route in plan.model.routes):
+            return
+        messages, calls = plan.body["messages"], []
+        for place, message in enumerate(plan.request.messages):
+            for call in getattr(message, "tool_calls", None) or ():
+                calls.append((call.id, messages[place - 1] if place else None))
+        if calls:
+            with self.services.app.app_context():
+                self._recalled = recall_reasoning(self.caller.account_id, calls)
+        if self._recalled:
+            self.measure = self.measure.with_more(len(msgspec.json.encode(self._recalled)), plan.model.context_tokens)
 
     def keep_reasoning(self, kept: Mapping[str, Any]) -> None:
         """Keep what the provider wants back with the results of these calls, before the client can answer them."""

@@ -241,3 +241,10 @@ def test_a_cap_beyond_the_model_s_is_refused_and_named(caps: dict[str, int], par
 )
 def test_the_client_s_cap_is_the_cap(caps: dict[str, Any], cap: int | None):
     assert ask("Hi", **caps)[1].cap_tokens == cap
+
+
+def test_reasoning_that_we_send_back_is_held_for_as_well():
+    bound = Measure(100, 50, None, most_prompt_tokens=1000)
+    assert bound.with_more(40, context_tokens=1000).prompt_bound_tokens == 140
+    assert bound.with_more(4000, context_tokens=1000).prompt_bound_tokens == 1000
+    assert bound.with_more(4000, context_tokens=90).prompt_bound_tokens == 100
