@@ -72,12 +72,24 @@ class Settlement(msgspec.Struct):
     total_ms: int = 0
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """What of a running stream was delivered so far: `details` replaces the hold's, for the sweeper to charge should
+    the worker die. A hold that is settled meanwhile stays settled."""
+
+    request_id: str
+    details: str
+
+
 class HoldResult(msgspec.Struct, frozen=True):
     """`held_nanos` was set aside; or `refused` says what did not have it ("balance", "budget"), and how much it had."""
 
     held_nanos: int
     refused: str = ""
     available_nanos: int = 0
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """A mark was written, if its hold was still open."""
 
 
 class SettleResult(msgspec.Struct, frozen=True):
@@ -88,8 +100,8 @@ class SettleResult(msgspec.Struct, frozen=True):
     settled_before: bool = False
 
 
-Order = HoldOrder | Settlement
-Outcome = HoldResult | SettleResult
+Order = HoldOrder | Settlement | Mark
+Outcome = HoldResult | SettleResult | Noted
 
 # Columns of `usage` that a settlement fills by name; the rest comes from the hold.
 USAGE_COLUMNS = tuple(
@@ -98,13 +110,13 @@ USAGE_COLUMNS = tuple(
 
 
 def read_details(details: str, request_id: str, created_at: datetime.datetime) -> Settlement:
-    """The settlement that a hold carries for whoever ends it in its request's stead: released, and nothing charged."""
+    """The settlement that a hold carries for whoever ends it in its request's stead: released, and nothing charged,
+    until a stream's mark says what was delivered."""
     try:
         settlement = msgspec.json.decode(details, type=Settlement)
     except msgspec.MsgspecError:  # written by another version of us: the hold has to end all the same
         settlement = Settlement(request_id, created_at)
     settlement.request_id, settlement.created_at = request_id, created_at
-    settlement.state, settlement.price_nanos = "released", 0
     return settlement
 
 

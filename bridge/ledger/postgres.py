@@ -6,8 +6,12 @@ from typing import Any
 import msgspec
 import psycopg
 
-from bridge.ledger.batch import HoldOrder, HoldResult, Order, Outcome, Settlement, SettleResult
+from bridge.ledger.batch import HoldOrder, HoldResult, Mark, Noted, Order, Outcome, Settlement, SettleResult
 
+_MARK = """
+UPDATE holds h SET details = m.details
+  FROM jsonb_to_recordset(%s::jsonb) AS m (request_id text, details text) WHERE h.request_id = m.request_id
+"""
 _CALL = "SELECT * FROM ledger_commit(%s::jsonb, %s::jsonb)"
 
 
@@ -30,9 +34,15 @@ def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -
         {order.request_id: order for order in reversed(orders) if isinstance(order, Settlement)}.values()
     )
     holds = [order for order in orders if isinstance(order, HoldOrder)]
-    rows = connection.execute(
-        _CALL, (msgspec.json.encode(settlements).decode(), msgspec.json.encode(holds).decode())
-    ).fetchall()
+    rows: list[Any] = []
+    if settlements or holds:
+        rows = connection.execute(
+            _CALL, (msgspec.json.encode(settlements).decode(), msgspec.json.encode(holds).decode())
+        ).fetchall()
+    # by themselves, afterwards: nothing waits for them, and they lock holds in an order of their own
+    marks = [order for order in orders if isinstance(order, Mark)]
+    if marks:
+        connection.execute(_MARK, (msgspec.json.encode(marks).decode(),))
     settled = {row[0]: row for row in rows if row[1] == "settled"}
     answered = {row[0]: row for row in rows if row[1] != "settled"}
     return [
@@ -45,6 +55,8 @@ def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -
 
 
 def _outcome(order: Order, row: tuple[str, str, int, int] | None) -> Outcome:
+    if isinstance(order, Mark):
+        return Noted()
     if isinstance(order, Settlement):
         return SettleResult(row[2], row[3]) if row else SettleResult(0, 0, settled_before=True)
     if row is None:

@@ -9,6 +9,8 @@ from bridge.ledger.batch import (
     USAGE_COLUMNS,
     HoldOrder,
     HoldResult,
+    Mark,
+    Noted,
     Order,
     Outcome,
     Settlement,
@@ -50,6 +52,11 @@ def commit_batch(connection: sqlite3.Connection, orders: Iterable[Order]) -> lis
         for place, order in enumerate(orders):
             if isinstance(order, HoldOrder):
                 outcomes[place] = _place_hold(connection, order)
+            elif isinstance(order, Mark):
+                connection.execute(
+                    "UPDATE holds SET details = ? WHERE request_id = ?", (order.details, order.request_id)
+                )
+                outcomes[place] = Noted()
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

@@ -1,20 +1,55 @@
-"""Resolves the holds that dead workers left: past their deadline, by the database's clock, they are released."""
+"""Resolves what dead workers and a database that was away left: spooled settlements first, then overdue holds.
+
+A hold past its deadline, by the database's clock, is released; a stream's is charged what its last mark says it
+delivered."""
 
 import sqlalchemy as sa
 import structlog
 
-from bridge.db import UtcDateTime, db, now_utc
-from bridge.ledger.batch import read_details
-from bridge.ledger.tables import Hold
+from bridge.db import UtcDateTime, db, now_utc, transaction
+from bridge.errors import ServiceUnavailable
+from bridge.ledger.batch import Settlement, read_details
+from bridge.ledger.spool import Spool
+from bridge.ledger.tables import Hold, UsageRecord
 from bridge.ledger.writer import Writer
 
 MOST_AT_ONCE = 500
 log = structlog.get_logger()
 
 
+def apply_spools(spool: Spool, writer: Writer) -> int:
+    """Settle what was spooled while the database was away, by this worker or by others that are gone; how many."""
+
+    def settle(settlement: Settlement) -> None:
+        if writer.settle(settlement).settled_before:
+            _book_loss(settlement)
+
+    try:
+        return spool.apply(settle)
+    except ServiceUnavailable:
+        return 0  # the database is away again: all of it stays
+
+
+def _book_loss(settlement: Settlement) -> None:
+    """A hold that was swept before its settlement came stays as it was: what it should have brought is our loss."""
+    unpaid = settlement.price_nanos - UsageRecord.charge_nanos
+    with transaction() as session:
+        session.execute(
+            sa.update(UsageRecord)
+            .where(
+                UsageRecord.request_id == settlement.request_id,
+                UsageRecord.created_at == settlement.created_at,
+                UsageRecord.outcome == "worker_lost",
+                UsageRecord.loss_nanos < unpaid,
+            )
+            .values(loss_nanos=unpaid)
+            .execution_options(synchronize_session=False)
+        )
+
+
 def sweep(writer: Writer) -> int:
-    """Release the holds past their deadline, and return how many. A worker that settles one later changes nothing:
-    whoever deletes the hold first decides, and each hold has one row."""
+    """End the holds past their deadline, and return how many. A worker that settles one later changes nothing: whoever
+    deletes the hold first decides, and each hold has one row."""
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     now = sa.literal(now_utc(), UtcDateTime) if on_sqlite else sa.func.now()

@@ -16,6 +16,7 @@ from bridge.ledger import postgres, sqlite
 from bridge.ledger.batch import (
     HoldOrder,
     HoldResult,
+    Mark,
     Order,
     Outcome,
     Settlement,
@@ -25,7 +26,7 @@ from bridge.ledger.batch import (
 )
 
 HOLD_WAIT_SECONDS = 3.0
-SETTLE_WAIT_SECONDS = 20.0
+SETTLE_WAIT_SECONDS = 3.0  # then it is spooled: an answer's end doesn't wait longer for a database
 DEADLOCK_TRIES = 3
 REFUSED_BY_THE_TABLES = (psycopg.DataError, psycopg.IntegrityError, sqlite3.IntegrityError, OverflowError, UnicodeError)
 FAILURES = (psycopg.Error, sqlite3.Error, OverflowError, UnicodeError)
@@ -55,8 +56,8 @@ class Writer:
         return outcome
 
     def settle(self, settlement: Settlement) -> SettleResult:
-        """End the hold, durably, before this returns. Raises ServiceUnavailable when the database is away; the sweeper
-        releases the hold then."""
+        """End the hold, durably, before this returns. Raises ServiceUnavailable when the database is away: then it is
+        the caller's to spool."""
         fit_columns(settlement)
         try:
             outcome = self._batcher.ask(settlement, SETTLE_WAIT_SECONDS)
@@ -65,6 +66,11 @@ class Writer:
             raise ServiceUnavailable("The ledger can't be reached.") from None
         assert isinstance(outcome, SettleResult)
         return outcome
+
+    def note(self, marks: list[Mark]) -> None:
+        """Write what running streams have delivered so far, with the next batch. Nobody waits for it."""
+        for mark in marks:
+            self._batcher.tell(mark)
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""

@@ -10,11 +10,12 @@ from flask import Flask
 
 from bridge import versions
 from bridge.db import db
-from bridge.ledger.sweep import sweep
+from bridge.ledger.sweep import apply_spools, sweep
 from bridge.reasoning.reasoning import forget_reasoning
 from bridge.v1.services import Services
 
 NOTES_EVERY_SECONDS = 2.0
+MARK_EVERY_SECONDS = 2.0
 FORGET_EVERY_SECONDS = 600.0
 DRAIN_LOOK_SECONDS = 0.25
 log = structlog.get_logger()
@@ -27,7 +28,8 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     with app.app_context():
         versions.poll(db.engine)
     every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
-    every(app, settings.sweep_seconds, lambda: sweep(services.writer), at_once=True)
+    every(app, settings.sweep_seconds, lambda: resolve(services), at_once=True)
+    every(app, MARK_EVERY_SECONDS, lambda: mark_streams(services))
     every(app, NOTES_EVERY_SECONDS, lambda: write_notes(services))
     every(app, FORGET_EVERY_SECONDS, forget_reasoning)
     if gunicorn_worker is not None:
@@ -42,7 +44,19 @@ def stop(app: Flask) -> None:
             write_notes(services)
         except sa.exc.SQLAlchemyError as error:
             log.warning("notes_lost", error=type(error).__name__)
+    services.spool.close()
     services.writer.close()
+
+
+def resolve(services: Services) -> None:
+    """End what nobody else will: spooled settlements, then the holds past their deadline."""
+    apply_spools(services.spool, services.writer)
+    sweep(services.writer)
+
+
+def mark_streams(services: Services) -> None:
+    """Note what the open streams have delivered since the last time: a worker that is killed charges so much."""
+    services.writer.note([mark for stream in list(services.streams) if (mark := stream.mark()) is not None])
 
 
 def every(app: Flask, seconds: float, task: Any, at_once: bool = False) -> None:

@@ -3,6 +3,7 @@
 A whole answer is in `whole.py`, a stream in `stream.py`; both share this class. The order is always the same: the hold
 is committed before an upstream is called, the settlement before the end of the answer goes out."""
 
+import copy
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from bridge.errors import (
     ServiceUnavailable,
     UpstreamError,
 )
-from bridge.ledger.batch import HoldOrder, Settlement
+from bridge.ledger.batch import HoldOrder, Mark, Settlement
 from bridge.ledger.budgets import period_start
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
@@ -92,6 +93,7 @@ class Relay:
         self.dropped: list[str] = []
         self.clamped: list[str] = []
         self.settled = False
+        self.held_nanos = 0
         self.charge_nanos = 0
         self.first_content_at: float | None = None
         self._record = Settlement(
@@ -139,6 +141,7 @@ class Relay:
         result = self.services.writer.place_hold(order)
         if result.refused:
             raise _refusal(result.refused, order.least_nanos, result.available_nanos)
+        self.held_nanos = result.held_nanos
         if self.cap_tokens is None:
             self.cap_tokens = cap
             if result.held_nanos < amount:
@@ -158,7 +161,7 @@ class Relay:
     ) -> None:
         """End the hold, durably: a charge for this usage, or nothing for None. Only the first call counts.
 
-        Where the database is away, the hold stays for the sweeper, and the answer goes out: the loss is ours."""
+        Where the database is away, the settlement is spooled, to be applied later, and the answer goes out."""
         if self.settled:
             return
         self.settled = True
@@ -166,17 +169,12 @@ class Relay:
         settlement.outcome, settlement.status = outcome, status
         settlement.finish_reason, settlement.error_code = finish_reason, error_code
         if usage is not None:
-            settlement.state, settlement.tokens_source = "captured", source
-            settlement.prompt_tokens, settlement.cached_tokens = usage.prompt_tokens, usage.cached_tokens
-            settlement.cache_write_tokens = usage.cache_write_tokens
-            settlement.cache_write_hour_tokens = usage.cache_write_hour_tokens
-            settlement.completion_tokens = usage.completion_tokens
-            settlement.reasoning_tokens = usage.reasoning_tokens
-            settlement.price_nanos = self.plan.price.cost(usage)
+            self._fill_in(settlement, usage, source)
         try:
             self.charge_nanos = self.services.writer.settle(settlement).charge_nanos
         except ServiceUnavailable:
-            self.charge_nanos = 0
+            spooled = self.services.spool.add(settlement)
+            self.charge_nanos = min(settlement.price_nanos, self.held_nanos) if spooled else 0
         used = self.visit.reserved_tokens
         if usage is not None:
             used = usage.prompt_tokens + usage.completion_tokens
@@ -184,6 +182,22 @@ class Relay:
             used = 0
         self.visit.leave(used)
         log_request(self.visit.request_id, settlement, self.caller, self.charge_nanos, len(self.attempts))
+
+    def _fill_in(self, settlement: Settlement, usage: Usage, source: str) -> None:
+        settlement.state, settlement.tokens_source = "captured", source
+        settlement.prompt_tokens, settlement.cached_tokens = usage.prompt_tokens, usage.cached_tokens
+        settlement.cache_write_tokens = usage.cache_write_tokens
+        settlement.cache_write_hour_tokens = usage.cache_write_hour_tokens
+        settlement.completion_tokens = usage.completion_tokens
+        settlement.reasoning_tokens = usage.reasoning_tokens
+        settlement.price_nanos = self.plan.price.cost(usage)
+
+    def mark(self, delivered: Usage) -> Mark:
+        """What the sweeper is to charge if this process dies now. It settles nothing."""
+        settlement = copy.copy(self._describe_course())
+        settlement.outcome, settlement.status = "worker_lost", 200
+        self._fill_in(settlement, delivered, "estimate")
+        return Mark(self.visit.request_id, msgspec.json.encode(settlement).decode())
 
     def _describe_course(self) -> Settlement:
         """The settlement, with what has become of the request by now."""

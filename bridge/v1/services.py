@@ -14,6 +14,7 @@ from bridge.catalogue.upstreams import open_channel
 from bridge.config import Settings
 from bridge.counters import Counters
 from bridge.db import db
+from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 
 TOPIC = "catalogue"
@@ -27,6 +28,8 @@ class Services:
         self.settings = settings
         self.counters = counters
         self.writer = Writer(settings)
+        self.spool = Spool(settings.data_path / "spool", settings.redis_url)
+        self.streams: set[Any] = set()  # the open ones, which a job asks for what they have delivered
         self.health = Health(settings.cooldown_seconds)
         self.in_flight = 0
         self.body_bytes = 0

@@ -12,6 +12,7 @@ from flask import Response
 
 from bridge.catalogue.routing import Route
 from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
+from bridge.ledger.batch import Mark
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader, Usage
 from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
@@ -19,6 +20,7 @@ from bridge.v1.relay import Relay, read_failure, usage_body
 from bridge.v1.visit import ReadyResponse
 
 TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, the clock and the drain
+CHARACTERS_PER_TOKEN = 4  # rather too many, so that a mark says too little
 KEEPALIVE = b": keep-alive\n\n"
 STREAM_HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -51,6 +53,10 @@ class Stream:
         self._reader: Any = None
         self._delivered = False
         self._sent_at = time.monotonic()
+        self._handed = 0  # pieces of the answer that the server has got from us
+        self._sent = 0  # and those that it has sent: it has come back for more
+        self._marked = 0
+        relay.services.streams.add(self)
         self._socket: socket.socket | None = relay.visit.environ.get("gunicorn.socket")
 
     # what the server calls
@@ -81,9 +87,11 @@ class Stream:
         return self
 
     def __next__(self) -> bytes:
+        self._sent = self._handed
         if self._first:
             frames, self._first = self._first, b""
             self._delivered = self._delivered or frames is not KEEPALIVE
+            self._note_handed()
             return frames
         if self._left:
             raise StopIteration
@@ -92,6 +100,7 @@ class Stream:
                 if frames:
                     self._delivered = True
                     self._sent_at = time.monotonic()
+                    self._note_handed()
                     return frames
                 if self._client_gone():
                     break
@@ -106,8 +115,25 @@ class Stream:
             return error_frame(error)
         raise StopIteration
 
+    def mark(self) -> Mark | None:
+        """What was delivered, for the sweeper, if there is more of it than last time. Never more than the client has:
+        a piece is a token at least, unless it is shorter than tokens are."""
+        sent, reader = self._sent, self._reader
+        if reader is None or sent <= self._marked or self._relay.settled:
+            return None
+        self._marked = sent
+        pieces = reader.text[:sent]
+        completion = min(len(pieces), sum(map(len, pieces)) // CHARACTERS_PER_TOKEN)
+        prompt = reader.usage.prompt_tokens if reader.usage is not None else 0
+        return self._relay.mark(self._relay.check_counts(Usage(prompt, completion)))
+
+    def _note_handed(self) -> None:
+        if self._reader is not None:
+            self._handed = len(self._reader.text)
+
     def close(self) -> None:
         """Shut the upstream, and settle if nothing has yet: then the client left. Safe to call twice."""
+        self._relay.services.streams.discard(self)
         try:
             self._work.close()  # which ends a call that is still under way
             if self._answer is not None:

@@ -1,0 +1,148 @@
+"""Settlements that the database couldn't take: on disk, and in Redis where there is one, until they are applied, once.
+
+The end of an answer doesn't wait for a database that is away. What is to be charged is written down and synced first;
+every worker applies what it finds before it sweeps. Settling twice changes nothing, so a line may be found twice."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import redis
+import structlog
+from gevent import get_hub
+from gevent.lock import BoundedSemaphore
+
+from bridge.ledger.batch import Settlement
+
+REDIS_LIST = "bridge:spool"
+REDIS_WAIT_SECONDS = 2.0
+log = structlog.get_logger()
+_decode = msgspec.json.Decoder(Settlement).decode
+Apply = Callable[[Settlement], None]
+
+
+class Spool:
+    """One file a process, locked while it lives; the files of the dead are anyone's to apply. Opened on first use."""
+
+    def __init__(self, folder: Path, redis_url: str):
+        self._folder = folder
+        self._redis_url = redis_url
+        self._redis: redis.Redis | None = None
+        self._file: IO[bytes] | None = None
+        self._one_at_a_time = BoundedSemaphore()
+
+    def add(self, settlement: Settlement) -> bool:
+        """Write it down, synced, before this returns. False where neither disk nor Redis took it: the loss is ours."""
+        line = msgspec.json.encode(settlement) + b"\n"
+        with self._one_at_a_time:
+            on_disk = get_hub().threadpool.apply(self._append, (line,))
+        in_redis = self._push(line)
+        if not on_disk and not in_redis:
+            log.error("settlement_lost", request_id=settlement.request_id, price_nanos=settlement.price_nanos)
+        return bool(on_disk or in_redis)
+
+    def apply(self, settle: Apply) -> int:
+        """Hand every settlement found to `settle`, and return how many. What it raises ends the round: the rest stays.
+
+        Costs a look into a folder where there is nothing to do."""
+        self.close()  # whose file it was no longer matters: the next settlement opens another
+        done = 0
+        for path in sorted(self._folder.glob("*.jsonl")) if self._folder.is_dir() else ():
+            done += _apply_file(path, settle)
+        return done + self._apply_redis(settle)
+
+    def close(self) -> None:
+        """Let go of the file, so that whoever comes first may apply it."""
+        with self._one_at_a_time:
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
+
+    def _append(self, line: bytes) -> bool:
+        try:
+            if self._file is None:
+                self._file = _open_new(self._folder)
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            log.error("spool_not_written", error=type(error).__name__)
+            return False
+        return True
+
+    # the copy in Redis, for machines whose disk is gone with them
+
+    def _push(self, line: bytes) -> bool:
+        if not self._redis_url:
+            return False
+        try:
+            self._client().rpush(REDIS_LIST, line)
+        except redis.RedisError as error:
+            log.warning("spool_not_in_redis", error=type(error).__name__)
+            return False
+        return True
+
+    def _apply_redis(self, settle: Apply) -> int:
+        if not self._redis_url:
+            return 0
+        done = 0
+        try:
+            client: Any = self._client()
+            while (line := client.lindex(REDIS_LIST, 0)) is not None:
+                _apply_line(line, settle)
+                client.lrem(REDIS_LIST, 1, line)  # after it was settled: a worker that dies here loses nothing
+                done += 1
+        except redis.RedisError:
+            pass  # the counters say that Redis is away; the disk has them as well
+        return done
+
+    def _client(self) -> redis.Redis:
+        if self._redis is None:
+            self._redis = redis.Redis.from_url(
+                self._redis_url, socket_timeout=REDIS_WAIT_SECONDS, socket_connect_timeout=REDIS_WAIT_SECONDS
+            )
+        return self._redis
+
+
+def _open_new(folder: Path) -> IO[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / f"{os.getpid()}-{secrets.token_hex(8)}.jsonl").open("ab")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    handle = os.open(folder, os.O_RDONLY)  # the name, too, has to survive a crash
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return file
+
+
+def _apply_file(path: Path, settle: Apply) -> int:
+    """Settle each line, then remove the file; nothing while its process lives, or another applies it. A worker that is
+    killed in between leaves it whole, and nothing is done twice."""
+    try:
+        file = path.open("rb")
+    except OSError:
+        return 0
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return 0
+        lines = file.readlines()
+        for line in lines:
+            _apply_line(line, settle)
+        path.unlink(missing_ok=True)
+    return len(lines)
+
+
+def _apply_line(line: bytes, settle: Apply) -> None:
+    try:
+        settlement = _decode(line)
+    except msgspec.MsgspecError:  # the machine went down while it was written
+        log.error("spool_line_unreadable", bytes=len(line))
+        return
+    settle(settlement)

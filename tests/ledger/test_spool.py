@@ -1,0 +1,153 @@
+"""Settlements that the database couldn't take: written down, synced, applied once, whoever dies in between."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import redis
+
+from bridge.errors import ServiceUnavailable
+from bridge.ledger.batch import Mark, Settlement
+from bridge.ledger.spool import REDIS_LIST, Spool
+from bridge.ledger.sweep import apply_spools, sweep
+from tests.ledger.orders import MOMENT, Ledger, order_charge, order_hold
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "spool", "")
+    yield spool
+    spool.close()
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "spool").glob("*"))
+
+
+def test_a_spooled_charge_is_taken_once_however_often_it_is_found(ledger: Ledger, spool: Spool, tmp_path: Path):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    charge = order_charge(hold, 50)
+    assert spool.add(charge)
+    assert spool.add(charge)
+    assert ledger.find_money(account) == (100, 60)
+    assert apply_spools(spool, ledger.writer) == 2
+    assert apply_spools(spool, ledger.writer) == 0
+    assert ledger.find_money(account) == (50, 0)
+    assert files(tmp_path) == []
+
+
+def test_another_process_applies_what_a_dead_one_spooled(ledger: Ledger, spool: Spool, tmp_path: Path):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    spool.add(order_charge(hold, 50))
+    spool.close()  # as the kernel does for a process that is killed
+    assert apply_spools(Spool(tmp_path / "spool", ""), ledger.writer) == 1
+    assert ledger.find_money(account) == (50, 0)
+
+
+def test_the_file_of_a_process_that_lives_is_its_own(ledger: Ledger, spool: Spool, tmp_path: Path):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    spool.add(order_charge(hold, 50))
+    assert apply_spools(Spool(tmp_path / "spool", ""), ledger.writer) == 0
+    assert apply_spools(spool, ledger.writer) == 1
+
+
+def test_while_the_database_is_away_everything_stays(ledger: Ledger, spool: Spool, tmp_path: Path):
+    spool.add(order_charge("req_1", 50))
+
+    class Away:
+        def settle(self, settlement: Settlement) -> None:
+            raise ServiceUnavailable("away")
+
+    assert apply_spools(spool, Away()) == 0
+    assert len(files(tmp_path)) == 1
+    assert apply_spools(spool, ledger.writer) == 1
+
+
+def test_a_line_that_was_cut_by_a_crash_keeps_nothing_from_being_applied(ledger: Ledger, spool: Spool, tmp_path: Path):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    spool.add(order_charge(hold, 50))
+    with files(tmp_path)[0].open("ab") as file:
+        file.write(b'{"request_id":"req_')
+    assert apply_spools(spool, ledger.writer) == 2
+    assert ledger.find_money(account) == (50, 0)
+
+
+def test_a_charge_whose_hold_was_swept_meanwhile_is_our_loss_and_booked_once(ledger: Ledger, spool: Spool):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60, deadline_seconds=-1.0)
+    ledger.commit(hold)
+    spool.add(order_charge(hold, 50))
+    assert sweep(ledger.writer) == 1
+    for _ in range(2):
+        apply_spools(spool, ledger.writer)
+        spool.add(order_charge(hold, 50))
+    assert ledger.find_money(account) == (100, 0)
+    row = ledger.find_usage(hold.request_id)
+    assert (row.charge_nanos, row.loss_nanos, row.outcome) == (0, 50, "worker_lost")
+
+
+def test_what_was_settled_all_the_same_is_no_loss(ledger: Ledger, spool: Spool):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    spool.add(order_charge(hold, 50))
+    ledger.commit(order_charge(hold, 50))  # the commit that was given up on came through
+    apply_spools(spool, ledger.writer)
+    row = ledger.find_usage(hold.request_id)
+    assert (row.charge_nanos, row.loss_nanos) == (50, 0)
+
+
+def test_without_a_disk_redis_has_it(ledger: Ledger, tmp_path: Path, redis_url: str):
+    (tmp_path / "spool").write_text("no folder")
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    spool = Spool(tmp_path / "spool", redis_url)
+    assert spool.add(order_charge(hold, 50))
+    assert apply_spools(spool, ledger.writer) == 1
+    spool.close()
+    assert ledger.find_money(account) == (50, 0)
+    assert redis.Redis.from_url(redis_url).llen(REDIS_LIST) == 0
+
+
+def test_without_disk_and_redis_it_says_so(tmp_path: Path):
+    (tmp_path / "spool").write_text("no folder")
+    assert not Spool(tmp_path / "spool", "redis://127.0.0.1:1/0").add(order_charge("req_1", 50))
+
+
+def test_a_lost_workers_stream_is_charged_what_its_last_mark_says(ledger: Ledger):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60, deadline_seconds=-1.0)
+    ledger.commit(hold)
+    ledger.commit(mark(hold.request_id, 10), mark(hold.request_id, 25))
+    assert ledger.find_money(account) == (100, 60)
+    assert sweep(ledger.writer) == 1
+    row = ledger.find_usage(hold.request_id)
+    assert (row.state, row.outcome, row.charge_nanos, row.completion_tokens) == ("captured", "worker_lost", 25, 25)
+    assert ledger.find_money(account) == (75, 0)
+
+
+def test_a_mark_that_comes_after_the_settlement_changes_nothing(ledger: Ledger):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    ledger.commit(mark(hold.request_id, 10), order_charge(hold, 40))
+    ledger.commit(mark(hold.request_id, 30))
+    assert ledger.find_money(account) == (60, 0)
+    assert ledger.find_usage(hold.request_id).charge_nanos == 40
+
+
+def mark(request_id: str, nanos: int) -> Mark:
+    settlement = Settlement(
+        request_id, MOMENT, state="captured", outcome="worker_lost", price_nanos=nanos, completion_tokens=nanos
+    )
+    return Mark(request_id, msgspec.json.encode(settlement).decode())
