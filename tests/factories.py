@@ -124,6 +124,11 @@ class Factories:
         with self.app.app_context():
             return db.session.scalar(sa.select(sa.func.count()).where(Hold.account_id == account_id)) or 0
 
+    def list_hold_details(self, account_id: int) -> list[str]:
+        """What the holds of its running requests carry."""
+        with self.app.app_context():
+            return list(db.session.scalars(sa.select(Hold.details).where(Hold.account_id == account_id)))
+
     def check_ledger(self) -> list[str]:
         """Whatever does not add up."""
         with self.app.app_context():

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 import structlog
 
 from bridge.db import UtcDateTime, db, now_utc, transaction
-from bridge.errors import ServiceUnavailable
 from bridge.ledger.batch import Settlement, read_details
 from bridge.ledger.spool import Spool
 from bridge.ledger.tables import Hold, UsageRecord
@@ -18,16 +17,15 @@ log = structlog.get_logger()
 
 
 def apply_spools(spool: Spool, writer: Writer) -> int:
-    """Settle what was spooled while the database was away, by this worker or by others that are gone; how many."""
+    """Settle what was spooled while the database was away, by this worker or by others that are gone; how many.
+
+    Raises ServiceUnavailable when it is away again: all of it stays."""
 
     def settle(settlement: Settlement) -> None:
         if writer.settle(settlement).settled_before:
             _book_loss(settlement)
 
-    try:
-        return spool.apply(settle)
-    except ServiceUnavailable:
-        return 0  # the database is away again: all of it stays
+    return spool.apply(settle)
 
 
 def _book_loss(settlement: Settlement) -> None:

@@ -10,6 +10,7 @@ from flask import Flask
 
 from bridge import versions
 from bridge.db import db
+from bridge.errors import ServiceUnavailable
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.reasoning.reasoning import forget_reasoning
 from bridge.v1.services import Services
@@ -49,8 +50,12 @@ def stop(app: Flask) -> None:
 
 
 def resolve(services: Services) -> None:
-    """End what nobody else will: spooled settlements, then the holds past their deadline."""
-    apply_spools(services.spool, services.writer)
+    """End what nobody else will: spooled settlements and, once all of them are in, the holds past their deadline."""
+    try:
+        apply_spools(services.spool, services.writer)
+    except ServiceUnavailable:
+        log.warning("spool_waits")
+        return
     sweep(services.writer)
 
 

@@ -259,3 +259,27 @@ def test_a_killed_workers_request_is_free_and_its_hold_is_swept(start_gateway, u
             gevent.sleep(0.05)
     assert served.spent() == (0, 0)
     assert gateway.make.check_ledger() == []
+
+
+def test_a_killed_workers_stream_is_charged_what_was_delivered_and_no_more(start_gateway, upstream):
+    gateway = start_gateway("sqlite", total_timeout_seconds=6, idle_timeout_seconds=30, sweep_seconds=0.2)
+    served = Served(gateway, upstream.base_url)
+    words = [f"word{number} " for number in range(20)]
+    upstream.plays(starts(*words, then=STALL))
+    answer = served.post(stream=True)
+    pieces, received = answer.iter_content(None), b""  # held on to: without a reader the client would be gone
+    with gevent.Timeout(20):
+        while b"word19" not in received:
+            received += next(pieces)
+        while not marked(gateway, served):
+            gevent.sleep(0.05)
+    gateway.kill_worker()
+    row = served.await_usage()
+    assert (row.state, row.outcome) == ("captured", "worker_lost")
+    assert 0 < row.completion_tokens <= 20
+    assert served.spent() == (row.charge_nanos, 0)
+    assert gateway.make.check_ledger() == []
+
+
+def marked(gateway: Gateway, served: Served) -> bool:
+    return any('"captured"' in details for details in gateway.make.list_hold_details(served.key.account_id))
