@@ -1,7 +1,7 @@
 """Prices by tiers and further classes, what the provider takes beside them, from a date on, and markups."""
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
