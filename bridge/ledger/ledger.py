@@ -1,9 +1,12 @@
 """Balances, credits and adjustments. With the batch beside it, the only place where balances change."""
 
 import dataclasses
+from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
@@ -84,26 +87,51 @@ def _made_before(source: str, external_id: str) -> bool:
     return found is not None
 
 
+def book(
+    session: Session, account_id: int, amount_nanos: int, *, source: str, external_id: str, note: str, made_by: str
+) -> bool:
+    """Move money in, or out when negative, in the caller's transaction: once per (source, external_id). Out may go
+    below zero: only what a provider has taken back is booked so. False when that entry was there before.
+
+    Another transaction that is writing the same entry is waited for."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    values = _entry_values(account_id, amount_nanos, source, external_id, note, made_by)
+    statement = insert(sa.inspect(Entry).local_table).values(**values)
+    made = session.execute(statement.on_conflict_do_nothing(index_elements=["source", "external_id"]))
+    if not cast("sa.CursorResult[Any]", made).rowcount:
+        return False
+    _move_balance(session, account_id, amount_nanos)
+    return True
+
+
+def _entry_values(
+    account_id: int, amount_nanos: int, source: str, external_id: str | None, note: str | None, made_by: str | None
+) -> dict[str, Any]:
+    other = OTHER_SIDE.get(source, "payments")
+    debit, credit_ = (other, CUSTOMER) if amount_nanos > 0 else (CUSTOMER, other)
+    return {
+        "account_id": account_id,
+        "debit": debit,
+        "credit": credit_,
+        "amount_nanos": abs(amount_nanos),
+        "source": source,
+        "external_id": external_id,
+        "note": note,
+        "made_by": made_by,
+    }
+
+
 def _write_entry(
     account_id: int, amount_nanos: int, source: str, external_id: str | None, note: str | None, made_by: str | None
 ) -> None:
     """One entry and the balance it changes, in the caller's transaction."""
     session = db.session()
-    other = OTHER_SIDE.get(source, "payments")
-    debit, credit_ = (other, CUSTOMER) if amount_nanos > 0 else (CUSTOMER, other)
-    session.add(
-        Entry(
-            account_id=account_id,
-            debit=debit,
-            credit=credit_,
-            amount_nanos=abs(amount_nanos),
-            source=source,
-            external_id=external_id,
-            note=note,
-            made_by=made_by,
-        )
-    )
+    session.add(Entry(**_entry_values(account_id, amount_nanos, source, external_id, note, made_by)))
     session.flush()
+    _move_balance(session, account_id, amount_nanos)
+
+
+def _move_balance(session: Session, account_id: int, amount_nanos: int) -> None:
     session.execute(_OPEN_BALANCE, {"account_id": account_id})
     available = Balance.balance_nanos - Balance.held_nanos + amount_nanos
     needed = sa.case((available < 0, -available), else_=0)
