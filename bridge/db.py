@@ -1,17 +1,19 @@
 """The database: one Flask-SQLAlchemy object, the column types that both engines need, and how SQLite is opened."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
+from gevent import get_hub
 from sqlalchemy import event
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from bridge.config import Settings
 
+Result = TypeVar("Result")
 NAMING = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -93,6 +95,25 @@ def prepare_engine(engine: sa.Engine) -> None:
     def begin(connection: sa.Connection) -> None:
         immediate = connection.get_execution_options().get("sqlite_immediate")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def write(task: Callable[[sa.Connection], Result]) -> Result:
+    """Run the task in one short transaction of its own connection, and commit. For the API's requests, which have no
+    session: SQLite is written in a thread, since its fsync must not keep the other requests waiting.
+
+    Needs an app context; raises sqlalchemy.exc.SQLAlchemyError."""
+    engine = db.engine
+
+    def run() -> Result:
+        with engine.connect().execution_options(sqlite_immediate=True) as connection:
+            result = task(connection)
+            connection.commit()
+            return result
+
+    if engine.dialect.name != "sqlite":
+        return run()
+    result: Result = get_hub().threadpool.apply(run)
+    return result
 
 
 @contextmanager

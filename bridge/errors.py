@@ -7,6 +7,7 @@ BridgeError
 ├── PermissionDenied 403 ── ModelNotAllowed, AddressNotAllowed, AccountSuspended
 ├── NotFound 404 ── ModelNotFound
 ├── MethodNotAllowed 405, RequestTooLarge 413, UnsupportedMediaType 415
+├── IdempotencyConflict 409, IdempotencyMismatch 422
 ├── RateLimitExceeded 429
 └── Unavailable 503 ── UpstreamError, Overloaded, ServiceUnavailable
 """
@@ -115,6 +116,14 @@ class ModelNotFound(NotFound):
 
 class MethodNotAllowed(BridgeError):
     status, type, code, retryable = 405, "invalid_request_error", "method_not_allowed", False
+
+
+class IdempotencyConflict(BridgeError):
+    status, type, code = 409, "invalid_request_error", "idempotency_conflict"
+
+
+class IdempotencyMismatch(BridgeError):
+    status, type, code, retryable = 422, "invalid_request_error", "idempotency_mismatch", False
 
 
 class RequestTooLarge(BridgeError):

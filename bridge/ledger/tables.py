@@ -120,3 +120,16 @@ class UsageRecord(Table):
         sa.CheckConstraint("charge_nanos >= 0 AND hold_nanos >= 0 AND loss_nanos >= 0", name="not_negative"),
         sa.CheckConstraint("state IN ('captured', 'released')", name="state"),
     )
+
+
+class IdempotencyKey(Table):
+    """A request that is not to be paid for twice: it runs while `sealed` is empty, which then holds its answer."""
+
+    __tablename__ = "idempotency_keys"
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))  # of path and body
+    request_id: Mapped[str] = mapped_column(sa.String(36))
+    stream: Mapped[bool]
+    sealed: Mapped[str | None] = mapped_column(sa.Text)
+    expires_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, index=True)

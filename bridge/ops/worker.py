@@ -11,6 +11,7 @@ from flask import Flask
 from bridge import versions
 from bridge.db import db
 from bridge.errors import ServiceUnavailable
+from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.reasoning.reasoning import forget_reasoning
 from bridge.v1.services import Services
@@ -33,6 +34,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     every(app, MARK_EVERY_SECONDS, lambda: mark_streams(services))
     every(app, NOTES_EVERY_SECONDS, lambda: write_notes(services))
     every(app, FORGET_EVERY_SECONDS, forget_reasoning)
+    every(app, FORGET_EVERY_SECONDS, delete_expired_keys)
     if gunicorn_worker is not None:
         gevent.spawn(_watch_drain, services, gunicorn_worker)
 

@@ -12,11 +12,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 import structlog
-from gevent import get_hub
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import vault
-from bridge.db import db, now_utc, transaction
+from bridge.db import db, now_utc, transaction, write
 from bridge.errors import MisconfiguredError
 from bridge.reasoning.tables import KeptReasoning
 
@@ -47,7 +46,7 @@ def keep_reasoning(account_id: int, kept: Mapping[str, Any], answered: Any) -> N
     if not rows:
         return
     try:
-        _insert_off_loop(db.engine, rows)
+        write(lambda connection: _insert(connection, rows))
     except sa.exc.SQLAlchemyError as error:
         log.warning("reasoning_not_kept", error=type(error).__name__)
 
@@ -75,19 +74,8 @@ def forget_reasoning() -> None:
         session.execute(sa.delete(KeptReasoning).where(KeptReasoning.created_at < now_utc() - KEPT_FOR))
 
 
-def _insert(engine: sa.Engine, rows: list[dict[str, Any]]) -> None:
-    insert: Any = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
+def _insert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = insert(KeptReasoning).values(rows)
     renewed = {"sealed": statement.excluded.sealed, "created_at": statement.excluded.created_at}
-    statement = statement.on_conflict_do_update(index_elements=["key"], set_=renewed)
-    with engine.connect().execution_options(sqlite_immediate=True) as connection:
-        connection.execute(statement)
-        connection.commit()
-
-
-def _insert_off_loop(engine: sa.Engine, rows: list[dict[str, Any]]) -> None:
-    """SQLite's file is written in a thread: its fsync must not keep the other requests waiting."""
-    if engine.dialect.name == "sqlite":
-        get_hub().threadpool.apply(_insert, (engine, rows))
-    else:
-        _insert(engine, rows)
+    connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=renewed))

@@ -16,6 +16,7 @@ from bridge.v1.body import convert, read_object
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.choices import count_calls
 from bridge.v1.door import count, read_body
+from bridge.v1.idempotency import find_answer, read_claim
 from bridge.v1.meter import may_write_for_an_hour, measure
 from bridge.v1.relay import Plan, Relay
 from bridge.v1.stream import answer_stream
@@ -44,8 +45,17 @@ def create_chat_completion(visit: Visit) -> Response:
     if plan is None:
         assert fault is not None
         raise fault
-    relay = Relay(visit, plan)
-    relay.place_hold()
+    claim = read_claim(visit)
+    if claim is not None:
+        kept = find_answer(visit, claim, data, stream=bool(plan.request.stream))
+        if kept is not None:
+            return kept
+    relay = Relay(visit, plan, claim)
+    try:
+        relay.place_hold()
+    except BridgeError:
+        relay.free_key()
+        raise
     visit.services.keys_used[relay.caller.key_id] = relay.created_at
     return answer_stream(relay) if plan.request.stream else answer_whole(relay)
 

@@ -24,6 +24,7 @@ from bridge.errors import (
 )
 from bridge.ledger.batch import HoldOrder, Mark, Settlement
 from bridge.ledger.budgets import period_start
+from bridge.ledger.idempotency import Claim, free_key, keep_answer
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
 from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, ChatOrder, Outgoing, Usage
@@ -75,9 +76,10 @@ class Attempt:
 class Relay:
     """The state of one inference. Whoever calls `settle` first decides; after that nothing changes any more."""
 
-    def __init__(self, visit: Visit, plan: Plan):
+    def __init__(self, visit: Visit, plan: Plan, claim: Claim | None = None):
         self.visit = visit
         self.plan = plan
+        self.claim = claim
         self.services = visit.services
         assert visit.caller is not None
         self.caller = visit.caller
@@ -346,6 +348,24 @@ class Relay:
         if self.attempts and not self.attempts[-1].outcome:
             self.end_attempt(f"{error.status} {error.code}")
         self.settle("failed", None, source="none", status=error.status, error_code=error.code)
+        self.free_key()
+
+    def keep_answer(self, body: bytes) -> None:
+        """What was paid for is given again to whoever asks under the same Idempotency-Key; where it cost nothing, the
+        key is free again."""
+        if self.claim is None:
+            return
+        if not self.charge_nanos:
+            self.free_key()
+            return
+        with self.services.app.app_context():
+            keep_answer(self.claim, body)
+
+    def free_key(self) -> None:
+        """Nothing was paid: whoever asks under the same Idempotency-Key is served anew."""
+        if self.claim is not None:
+            with self.services.app.app_context():
+                free_key(self.claim)
 
     def adapted_headers(self) -> list[tuple[str, str]]:
         found = []

@@ -57,6 +57,7 @@ class Stream:
         self._sent = 0  # and those that it has sent: it has come back for more
         self._marked = 0
         relay.services.streams.add(self)
+        self._recorded: list[bytes] | None = None if relay.claim is None else []  # what goes out, to be given again
         self._socket: socket.socket | None = relay.visit.environ.get("gunicorn.socket")
 
     # what the server calls
@@ -90,8 +91,9 @@ class Stream:
         self._sent = self._handed
         if self._first:
             frames, self._first = self._first, b""
-            self._delivered = self._delivered or frames is not KEEPALIVE
-            self._note_handed()
+            if frames is not KEEPALIVE:
+                self._delivered = True
+                self._note_handed(frames)
             return frames
         if self._left:
             raise StopIteration
@@ -100,7 +102,7 @@ class Stream:
                 if frames:
                     self._delivered = True
                     self._sent_at = time.monotonic()
-                    self._note_handed()
+                    self._note_handed(frames)
                     return frames
                 if self._client_gone():
                     break
@@ -112,6 +114,7 @@ class Stream:
                 self._close_answer()
                 raise StopIteration from None
             self._relay.settle("failed", None, source="none", status=200, error_code=error.code)
+            self._keep_answer(error_frame(error))
             return error_frame(error)
         raise StopIteration
 
@@ -127,9 +130,16 @@ class Stream:
         prompt = reader.usage.prompt_tokens if reader.usage is not None else 0
         return self._relay.mark(self._relay.check_counts(Usage(prompt, completion)))
 
-    def _note_handed(self) -> None:
+    def _note_handed(self, frames: bytes) -> None:
         if self._reader is not None:
             self._handed = len(self._reader.text)
+        if self._recorded is not None:
+            self._recorded.append(frames)
+
+    def _keep_answer(self, last: bytes) -> None:
+        """For the same Idempotency-Key: what was delivered, and how it ended."""
+        if self._recorded is not None:
+            self._relay.keep_answer(b"".join([*self._recorded, last]))
 
     def close(self) -> None:
         """Shut the upstream, and settle if nothing has yet: then the client left. Safe to call twice."""
@@ -291,12 +301,14 @@ class Stream:
                 "usage": usage_body(usage, relay.charge_nanos),
             }
             tail = b"data: " + msgspec.json.encode(chunk) + b"\n\n" + tail
+        self._keep_answer(tail)
         return tail
 
     def _break_off(self, error: BridgeError) -> bytes:
         """Prompt and what was received are charged; then the error, and no [DONE]."""
         usage, source = self._usage()
         self._relay.settle("cut", usage, source=source, status=200, error_code=error.code)
+        self._keep_answer(error_frame(error))
         return error_frame(error)
 
     def _settle_client_gone(self) -> None:
@@ -308,6 +320,7 @@ class Stream:
         if self._answer is not None and self._answer.status == 200 and self._reader is not None:
             usage, source = self._usage()
         relay.settle("client_gone", usage, source=source, status=499)
+        self._keep_answer(error_frame(UpstreamError("The client of this request left before its end.")))
 
     def _usage(self, ended: bool = False) -> tuple[Usage, str]:
         """The provider's counts, or our own where it gave none, or none of what it said last before it was cut."""

@@ -18,6 +18,7 @@ from bridge.v1.services import Services
 EXPOSED = ", ".join(
     ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
     + [f"x-bridge-{name}" for name in ("cost", "attempts", "dropped", "clamped")]
+    + ["idempotent-replayed"]
     + [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]
 )
 CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED))

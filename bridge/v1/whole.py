@@ -28,7 +28,9 @@ def answer_whole(relay: Relay) -> Response:
     relay.settle("complete", usage, source=source, status=200, finish_reason=finish_reason)
     body["usage"] = usage_body(usage, relay.charge_nanos)
     cost = ("x-bridge-cost", format_dollars(relay.charge_nanos))
-    return relay.visit.answer(msgspec.json.encode(body), 200, [cost, *relay.adapted_headers()])
+    data = msgspec.json.encode(body)
+    relay.keep_answer(data)
+    return relay.visit.answer(data, 200, [cost, *relay.adapted_headers()])
 
 
 def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]:

@@ -1,0 +1,122 @@
+"""Requests under an Idempotency-Key: who runs one, and the answer that is kept for whoever asks again.
+
+One row for each account and key, whose insertion decides which of several requests runs. Only what cost money is kept;
+after a refusal the key is free again. Answers are sealed under the master key and deleted after a day."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from gevent import get_hub
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge import vault
+from bridge.db import UtcDateTime, now_utc, transaction, write
+from bridge.errors import IdempotencyConflict, IdempotencyMismatch, ServiceUnavailable
+from bridge.ledger.tables import IdempotencyKey as Row
+
+KEPT_FOR = datetime.timedelta(hours=24)
+log = structlog.get_logger()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """One request's right to run under a key."""
+
+    account_id: int
+    key: str
+    request_id: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """The answer of the request that ran."""
+
+    request_id: str
+    stream: bool
+    body: bytes
+
+
+def claim_key(claim: Claim, fingerprint: str, *, stream: bool, seconds: float) -> KeptAnswer | None:
+    """None: the request is to run, and nobody else may for so many seconds. Else the answer to give again.
+
+    Raises IdempotencyConflict while another one runs, IdempotencyMismatch where the key was another body's, and
+    ServiceUnavailable without a database: a promise that can't be kept isn't made. Needs an app context."""
+    try:
+        row = write(lambda connection: _insert_or_find(connection, claim, fingerprint, stream, seconds))
+    except sa.exc.SQLAlchemyError as error:
+        log.error("idempotency_key_not_claimed", error=type(error).__name__)
+        raise ServiceUnavailable(
+            "The ledger can't be reached, so nothing was started. You were not charged.", retry_after_seconds=2
+        ) from None
+    if row is None:
+        return None
+    if row.fingerprint != fingerprint:
+        raise IdempotencyMismatch(
+            "This Idempotency-Key was used with another body. Use a new key for a new request.",
+            param="Idempotency-Key",
+        )
+    if row.sealed is None:
+        raise IdempotencyConflict(
+            "The first request with this Idempotency-Key is still running.",
+            param="Idempotency-Key",
+            retry_after_seconds=1,
+        )
+    return KeptAnswer(row.request_id, row.stream, get_hub().threadpool.apply(vault.unseal, (row.sealed,)).encode())
+
+
+def keep_answer(claim: Claim, body: bytes) -> None:
+    """Keep the answer for a day, durably, before its end goes out. Without a database the key stays taken for as long
+    as its request could have run. Needs an app context."""
+    sealed = get_hub().threadpool.apply(vault.seal, (body.decode(),))
+    _change(claim, sa.update(Row).values(sealed=sealed, expires_at=now_utc() + KEPT_FOR))
+
+
+def free_key(claim: Claim) -> None:
+    """The request cost nothing: the key may be used again. Needs an app context."""
+    _change(claim, sa.delete(Row))
+
+
+def delete_expired_keys() -> None:
+    """Delete what is older than a day, and what dead workers left. Needs an app context."""
+    with transaction() as session:
+        session.execute(sa.delete(Row).where(Row.expires_at < now_utc()))
+
+
+def _insert_or_find(
+    connection: sa.Connection, claim: Claim, fingerprint: str, stream: bool, seconds: float
+) -> Any:
+    """The row as it stands; None where the row is ours now; whatever has expired makes room."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    insert: Any = sqlite.insert if on_sqlite else postgresql.insert
+    now = sa.literal(now_utc(), UtcDateTime) if on_sqlite else sa.func.now()
+    mine = (Row.account_id == claim.account_id) & (Row.key == claim.key)
+    connection.execute(sa.delete(Row).where(mine, Row.expires_at < now))
+    added = connection.execute(
+        insert(Row)
+        .values(
+            account_id=claim.account_id,
+            key=claim.key,
+            fingerprint=fingerprint,
+            request_id=claim.request_id,
+            stream=stream,
+            expires_at=now_utc() + datetime.timedelta(seconds=seconds),
+        )
+        .on_conflict_do_nothing()
+        .returning(Row.key)
+    ).first()
+    if added is not None:
+        return None
+    return connection.execute(sa.select(Row.fingerprint, Row.sealed, Row.request_id, Row.stream).where(mine)).first()
+
+
+def _change(claim: Claim, statement: Any) -> None:
+    statement = statement.where(
+        Row.account_id == claim.account_id, Row.key == claim.key, Row.request_id == claim.request_id
+    )
+    try:
+        write(lambda connection: connection.execute(statement) and None)
+    except sa.exc.SQLAlchemyError as error:
+        log.error("idempotency_key_not_changed", request_id=claim.request_id, error=type(error).__name__)
