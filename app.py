@@ -3,7 +3,7 @@
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import admin, dashboard, v1, vault, versions
+from bridge import admin, dashboard, v1, vault, versions, webhooks
 from bridge.config import Settings, read_settings
 from bridge.counters import end_timer, storage_uri
 from bridge.db import db, engine_options, prepare_engine
@@ -28,6 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     dashboard.register(app)
     admin.register(app)
     health.register(app)
+    webhooks.register(app, settings)
     commands.register(app)
 
     api = Flask("bridge.v1", static_folder=None, template_folder=None)

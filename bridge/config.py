@@ -13,6 +13,7 @@ from bridge.money import parse_dollars
 PROVIDER_VARIABLES = ("OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "MOONSHOT")
 SAMPLE_SECRETS = ("change-me", "changeme", "secret", "dev", "development")
 MIN_SECRET_LENGTH = 32
+TOP_UP_CURRENCIES = ("usd", "eur", "gbp", "chf", "cad", "aud", "nzd", "sgd", "sek", "nok", "dkk", "pln", "czk", "inr")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,17 @@ class Settings:
     signup_credit: str = "0"
     signup_code: str = ""
     log_level: str = "info"
+
+    stripe_secret_key: str = ""
+    stripe_webhook_secret: str = ""
+    stripe_api_base: str = ""
+    top_up_currency: str = "usd"
+    top_up_rate: str = "1"
+    top_up_minimum: str = "5"
+    top_up_maximum: str = "500"
+    auto_top_up_seconds: float = 15
+    receipt_product: str = "AI Bridge credit"
+    receipt_issuer: str = ""
 
     default_rpm: int = 0
     default_tpm: int = 0
@@ -103,6 +115,21 @@ class Settings:
         return parse_dollars(self.signup_credit)
 
     @property
+    def top_ups_open(self) -> bool:
+        """Whether customers can pay: never without the webhook, by which alone payments are credited."""
+        return bool(self.stripe_secret_key and self.stripe_webhook_secret)
+
+    @property
+    def top_up_rate_nanos(self) -> int:
+        """What one unit of the top-ups' currency is credited as."""
+        return parse_dollars(self.top_up_rate)
+
+    @property
+    def top_up_bounds(self) -> tuple[int, int]:
+        """The smallest and the largest top-up, in billionths of the currency's unit."""
+        return parse_dollars(self.top_up_minimum), parse_dollars(self.top_up_maximum)
+
+    @property
     def fernet_key_list(self) -> list[str]:
         return [key.strip() for key in self.fernet_keys.split(",") if key.strip()]
 
@@ -130,10 +157,25 @@ class Settings:
             found.append("SIGNUP must be open, invite or closed.")
         if self.signup_mode == "invite" and not self.signup_code:
             found.append("SIGNUP=invite needs SIGNUP_CODE, the code that a newcomer has to know.")
+        found += self._complaints_of_top_ups()
         try:
             self.signup_credit_nanos  # noqa: B018 - parsed for its complaint
         except ValueError:
             found.append("SIGNUP_CREDIT must be an amount of dollars, such as 5.00.")
+        return found
+
+    def _complaints_of_top_ups(self) -> list[str]:
+        found = []
+        if self.top_up_currency not in TOP_UP_CURRENCIES:
+            found.append(f"TOP_UP_CURRENCY must be one of {', '.join(TOP_UP_CURRENCIES)}.")
+        try:
+            smallest, largest = self.top_up_bounds
+            if not 0 < smallest <= largest or self.top_up_rate_nanos <= 0:
+                raise ValueError
+        except ValueError:
+            found.append(
+                "TOP_UP_MINIMUM, TOP_UP_MAXIMUM and TOP_UP_RATE must be plain amounts, such as 5.00, in order."
+            )
         return found
 
 

@@ -34,11 +34,12 @@ FLOORS = (
     GROUND,
     {"providers"},
     {"accounts", "catalogue", "ledger", "limits", "payments", "reasoning"},
-    {"admin", "dashboard", "ops", "v1"},
+    {"admin", "dashboard", "ops", "v1", "webhooks"},
 )
 FIRST_FLOOR_MAY_USE = {"errors", "telemetry"}
-# the ledger names whose money differs; a worker keeps what /v1's requests share, and `make run` starts the app
-NEIGHBOURS = {("ledger", "accounts"), ("ops", "v1")}
+# the ledger names whose money differs; a payment and its entry are one transaction; a worker keeps what /v1's requests
+# share, and `make run` starts the app
+NEIGHBOURS = {("ledger", "accounts"), ("payments", "ledger"), ("ops", "v1")}
 ENTRANCES = {"ops/setup.py": "wsgi"}
 MACHINE = re.compile(r"/(?:home|root|work)/\w|\b(?:pypi|npmjs)\.org\b|/opt/")
 TEXT = {

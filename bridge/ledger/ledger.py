@@ -96,7 +96,7 @@ def book(
     Another transaction that is writing the same entry is waited for."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     values = _entry_values(account_id, amount_nanos, source, external_id, note, made_by)
-    statement = insert(sa.inspect(Entry).local_table).values(**values)
+    statement = insert(cast("sa.Table", Entry.__table__)).values(**values)
     made = session.execute(statement.on_conflict_do_nothing(index_elements=["source", "external_id"]))
     if not cast("sa.CursorResult[Any]", made).rowcount:
         return False

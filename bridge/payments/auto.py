@@ -1,0 +1,188 @@
+"""Automatic top-ups: a kept card is charged when the balance is low, once however many workers look, up to a cap."""
+
+import datetime
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from bridge.config import Settings
+from bridge.db import db, now_utc, transaction
+from bridge.errors import InvalidRequest
+from bridge.ledger.tables import Balance
+from bridge.payments import booking, checkout
+from bridge.payments.amounts import to_credit
+from bridge.payments.checkout import Card, Order, StripeAway, StripeRefused
+from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
+
+# Longer than a charge can take. It stays claimed after a charge too: whoever looked before the credit was committed
+# still sees the low balance, and must not believe it.
+CLAIM_SECONDS = 120
+FORGOTTEN_SECONDS = 23 * 3600  # Stripe knows an idempotency key for a day
+log = structlog.get_logger()
+_accounts = sa.table("accounts", sa.column("id"), sa.column("status"))
+
+
+def find_rule(account_id: int) -> AutoTopUp | None:
+    return db.session.get(AutoTopUp, account_id)
+
+
+def keep_card(account_id: int, card: Card) -> None:
+    """The card that automatic top-ups charge from now on."""
+    with transaction() as session:
+        rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
+        if rule is None:
+            rule = AutoTopUp(account_id=account_id)
+            session.add(rule)
+        rule.customer, rule.payment_method, rule.card = card.customer, card.payment_method, card.label
+
+
+def set_rule(
+    account_id: int, *, enabled: bool, threshold_nanos: int, amount_minor: int, monthly_cap_minor: int
+) -> None:
+    """Change the rule. Raises InvalidRequest where there is no card, or the cap lets nothing through."""
+    if threshold_nanos < 0 or amount_minor <= 0:
+        raise InvalidRequest("Give an amount of more than zero.", param="auto_amount")
+    if monthly_cap_minor < amount_minor:
+        raise InvalidRequest("The cap must allow one top-up at least.", param="cap")
+    with transaction() as session:
+        rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
+        if rule is None or rule.payment_method is None:
+            raise InvalidRequest("There is no card yet: keep one at your next top-up.", param="enabled")
+        rule.enabled, rule.threshold_nanos = enabled, threshold_nanos
+        rule.amount_minor, rule.monthly_cap_minor, rule.problem = amount_minor, monthly_cap_minor, None
+
+
+def forget_card(account_id: int) -> None:
+    """No automatic top-up any more. The card stays with Stripe until it is removed there."""
+    with transaction() as session:
+        session.execute(
+            sa.update(AutoTopUp)
+            .where(AutoTopUp.account_id == account_id)
+            .values(enabled=False, payment_method=None, card=None, problem=None)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def top_up_due(settings: Settings) -> int:
+    """Finish what a worker left undone, and charge where the balance is low. How many charges this call made."""
+    if not settings.top_ups_open:
+        return 0
+    done = 0
+    for account_id in _list_candidates():
+        payment = _resume(account_id) or _claim(settings, account_id)
+        if payment is not None:
+            _charge(settings, payment)
+            done += 1
+    booking.release()
+    return done
+
+
+def _is_low() -> sa.ColumnElement[bool]:
+    available = sa.select(Balance.balance_nanos - Balance.held_nanos).where(Balance.account_id == AutoTopUp.account_id)
+    return sa.func.coalesce(available.scalar_subquery(), 0) < AutoTopUp.threshold_nanos
+
+
+def _is_free(now: datetime.datetime) -> sa.ColumnElement[bool]:
+    return AutoTopUp.claimed_until.is_(None) | (AutoTopUp.claimed_until < now)
+
+
+def _runs() -> sa.Select[str]:
+    running = sa.select(Payment.id).where(Payment.account_id == AutoTopUp.account_id, Payment.kind == "auto")
+    return running.where(Payment.state.in_(OPEN_STATES)).correlate(AutoTopUp)
+
+
+def _list_candidates() -> list[int]:
+    """A look without a lock: whoever is low, or has a charge whose end nobody saw."""
+    undone = _runs().where(Payment.state == "open").exists()
+    query = sa.select(AutoTopUp.account_id).where(_is_free(now_utc()), undone | (AutoTopUp.enabled & _is_low()))
+    found = list(db.session.scalars(query.order_by(AutoTopUp.account_id)))
+    booking.release()
+    return found
+
+
+def _resume(account_id: int) -> Payment | None:
+    """Take over a charge that was begun and never ended: asked again with its own key, Stripe says what came of it."""
+    now = now_utc()
+    with transaction() as session:
+        undone = sa.select(Payment).where(Payment.account_id == account_id, Payment.kind == "auto")
+        payment = session.scalars(undone.where(Payment.state == "open")).one_or_none()
+        if payment is None or not _take(account_id, now, AutoTopUp.account_id == account_id):
+            return None
+    if now - payment.created_at < datetime.timedelta(seconds=FORGOTTEN_SECONDS):
+        return payment
+    booking.note_failed(payment.id, "failed", "What became of the last charge is not known.")
+    return None
+
+
+def _take(account_id: int, now: datetime.datetime, *conditions: Any, **more: object) -> bool:
+    """Claim the account in one conditional statement; whether this call did. In the caller's transaction."""
+    until = now + datetime.timedelta(seconds=CLAIM_SECONDS)
+    claim = sa.update(AutoTopUp).where(AutoTopUp.account_id == account_id, _is_free(now), *conditions)
+    claim = claim.values(claimed_until=until, **more).returning(AutoTopUp.account_id)
+    result = db.session.execute(claim.execution_options(synchronize_session=False))
+    return result.one_or_none() is not None
+
+
+def _claim(settings: Settings, account_id: int) -> Payment | None:
+    """The right to charge once, with the payment that will tell; None where there is nothing to do, or no more."""
+    now = now_utc()
+    month = now.date().replace(day=1)
+    spent = sa.case((AutoTopUp.month == month, AutoTopUp.month_minor), else_=0)
+    active = sa.select(_accounts.c.id).where(_accounts.c.id == AutoTopUp.account_id, _accounts.c.status == "active")
+    try:
+        with transaction() as session:
+            if not _take(
+                account_id,
+                now,
+                AutoTopUp.enabled,
+                _is_low(),
+                spent + AutoTopUp.amount_minor <= AutoTopUp.monthly_cap_minor,
+                active.correlate(AutoTopUp).exists(),
+                ~_runs().exists(),
+                month=month,
+                month_minor=spent + AutoTopUp.amount_minor,
+            ):
+                return None
+            rule = session.get_one(AutoTopUp, account_id, populate_existing=True)
+            payment = Payment(
+                id=booking.new_payment_id(),
+                account_id=account_id,
+                kind="auto",
+                state="open",
+                amount_minor=rule.amount_minor,
+                currency=settings.top_up_currency,
+                credit_nanos=to_credit(settings, rule.amount_minor),
+                customer=rule.customer,
+                payment_method=rule.payment_method,
+                made_by="automatic top-up",
+                created_at=now,
+            )
+            session.add(payment)
+    except IntegrityError:  # the index that allows one running charge an account: another worker has it
+        return None
+    return payment
+
+
+def _charge(settings: Settings, payment: Payment) -> None:
+    """Charge, and book what came of it. Without an answer the payment stays open: the next look asks again."""
+    order = Order(payment.id, payment.amount_minor, payment.currency, payment.customer)
+    booking.release()
+    try:
+        intent = checkout.charge_card(settings, order, payment.payment_method or "")
+    except StripeAway as error:
+        log.warning("auto_top_up_waits", payment_id=payment.id, error=str(error))
+        return
+    except StripeRefused as error:
+        booking.note_failed(payment.id, "failed", str(error))
+        log.warning("auto_top_up_off", payment_id=payment.id, account_id=payment.account_id, error=str(error))
+        return
+    status = intent.get("status")
+    if status == "succeeded":
+        amount, currency = int(intent.get("amount_received") or 0), str(intent.get("currency")).lower()
+        booking.settle(payment.id, payment_intent=str(intent["id"]), amount_minor=amount, currency=currency)
+    elif status == "processing":
+        booking.note_pending(payment.id, str(intent["id"]))
+    else:
+        booking.note_failed(payment.id, "failed", "The bank wants the card's owner there.")

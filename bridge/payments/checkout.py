@@ -1,0 +1,215 @@
+"""Stripe as we use it; the only file that imports its library. Nothing here knows the database."""
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import stripe
+from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
+
+from bridge.config import Settings
+
+TOLERANCE_SECONDS = 300
+TIMEOUT_SECONDS = (5, 25)  # to connect, and between two bytes: a page waits for it
+METADATA_KEY = "bridge_payment"  # carries our payment's id through everything that Stripe makes of it
+MAX_PROBLEM_LENGTH = 300
+
+
+class BadSignature(Exception):
+    """These bytes are not Stripe's, or were sent too long ago."""
+
+
+class StripeAway(Exception):
+    """No answer that means anything: it may or may not have been done. Ask again with the same idempotency key."""
+
+
+class StripeRefused(Exception):
+    """Stripe says no, and will say so again; the message may be shown to the account's owner."""
+
+
+class CardDeclined(StripeRefused):
+    """The bank says no, or wants the card's owner there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """What happened at Stripe, and the object as it was then."""
+
+    id: str
+    type: str
+    livemode: bool
+    object: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """A payment as Stripe is told of it."""
+
+    payment_id: str
+    amount_minor: int
+    currency: str
+    customer: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """A card kept at Stripe; `label` is what its owner knows it by."""
+
+    customer: str
+    payment_method: str
+    label: str
+
+
+@functools.lru_cache(maxsize=4)
+def _open_client(secret_key: str, api_base: str) -> stripe.StripeClient:
+    return stripe.StripeClient(
+        secret_key,
+        base_addresses={"api": api_base} if api_base else None,
+        http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS),
+        max_network_retries=1,
+    )
+
+
+def _client(settings: Settings) -> stripe.StripeClient:
+    return _open_client(settings.stripe_secret_key, settings.stripe_api_base)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Stripe's errors as ours. What speaks against our key or our request is logged by whoever catches it, and never
+    shown: it may name the key."""
+    try:
+        yield
+    except stripe.CardError as error:
+        raise CardDeclined((error.user_message or "The card was declined.")[:MAX_PROBLEM_LENGTH]) from error
+    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
+        raise StripeAway(type(error).__name__) from error
+    except (stripe.InvalidRequestError, stripe.IdempotencyError) as error:
+        raise StripeRefused("Stripe refused this payment.") from error
+    except stripe.StripeError as error:  # 5xx, and a key that is wrong or may too little: an operator can mend that
+        raise StripeAway(type(error).__name__) from error
+
+
+def read_event(settings: Settings, body: bytes, signature: str) -> Event:
+    """The event in a webhook's raw body, once its signature and age are right. Raises BadSignature."""
+    if not signature.isascii():  # compare_digest takes no other text
+        raise BadSignature
+    try:
+        stripe.WebhookSignature.verify_header(body, signature, settings.stripe_webhook_secret, TOLERANCE_SECONDS)
+        sent_at = next(int(part[2:]) for part in signature.split(",") if part.startswith("t="))
+        if sent_at > time.time() + TOLERANCE_SECONDS:  # the library looks at the past only
+            raise BadSignature
+        event = json.loads(body)
+        found = event["data"]["object"]
+        if not isinstance(found, dict):
+            raise BadSignature
+        return Event(str(event["id"]), str(event["type"]), bool(event["livemode"]), found)
+    except (stripe.SignatureVerificationError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
+        raise BadSignature from None
+
+
+def is_ours_to_hear(settings: Settings, event: Event) -> bool:
+    """A test event never moves the money of a gateway with a live key, nor the other way round."""
+    live_key = settings.stripe_secret_key.startswith(("sk_live_", "rk_live_"))
+    test_key = settings.stripe_secret_key.startswith(("sk_test_", "rk_test_"))
+    return not (live_key and not event.livemode) and not (test_key and event.livemode)
+
+
+def open_checkout(settings: Settings, order: Order, *, email: str, keeps_card: bool, return_url: str) -> str:
+    """A page of Stripe's on which this order is paid; its address. Raises StripeAway and StripeRefused."""
+    metadata = {METADATA_KEY: order.payment_id}
+    intent: SessionCreateParamsPaymentIntentData = {"metadata": metadata, "description": settings.receipt_product}
+    fields: SessionCreateParams = {
+        "mode": "payment",
+        "submit_type": "pay",
+        "line_items": [
+            {
+                "quantity": 1,
+                "price_data": {
+                    "currency": order.currency,
+                    "unit_amount": order.amount_minor,
+                    "product_data": {"name": settings.receipt_product},
+                },
+            }
+        ],
+        "client_reference_id": order.payment_id,
+        "metadata": metadata,
+        "payment_intent_data": intent,
+        "adaptive_pricing": {"enabled": False},  # it would be paid in another currency than was asked for
+        "success_url": return_url,
+        "cancel_url": f"{return_url}?left=1",
+    }
+    if order.customer:
+        fields["customer"] = order.customer
+    else:
+        fields["customer_email"] = email
+    if keeps_card:
+        intent["setup_future_usage"] = "off_session"
+        fields["allowed_payment_method_types"] = ["card"]
+        if not order.customer:
+            fields["customer_creation"] = "always"
+    with _translated():
+        session = _client(settings).v1.checkout.sessions.create(
+            fields,
+            {"idempotency_key": f"bridge-checkout-{order.payment_id}"},
+        )
+    if not session.url:
+        raise StripeRefused("Stripe gave no page to pay on.")
+    return session.url
+
+
+def charge_card(settings: Settings, order: Order, payment_method: str) -> dict[str, Any]:
+    """Charge a kept card with nobody there; the payment intent as Stripe has it then. The same order charges once,
+    however often it is asked. Raises CardDeclined, StripeRefused and StripeAway."""
+    with _translated():
+        intent = _client(settings).v1.payment_intents.create(
+            {
+                "amount": order.amount_minor,
+                "currency": order.currency,
+                "customer": order.customer or "",
+                "payment_method": payment_method,
+                "allowed_payment_method_types": ["card"],
+                "off_session": True,
+                "confirm": True,
+                "description": settings.receipt_product,
+                "metadata": {METADATA_KEY: order.payment_id},
+            },
+            {"idempotency_key": f"bridge-auto-{order.payment_id}"},
+        )
+    return intent.to_dict()
+
+
+def find_card(settings: Settings, payment_intent: str) -> Card | None:
+    """The card that a payment left with Stripe; None if it left none."""
+    with _translated():
+        intent = _client(settings).v1.payment_intents.retrieve(payment_intent, {"expand": ["payment_method"]}).to_dict()
+    method, customer = intent.get("payment_method"), intent.get("customer")
+    if not isinstance(method, dict) or not method.get("customer") or not customer or not method.get("card"):
+        return None
+    brand, last_four = str(method["card"].get("brand") or "card"), str(method["card"].get("last4") or "")
+    return Card(str(customer), str(method["id"]), f"{brand.capitalize()[:40]} …{last_four[:4]}")
+
+
+def find_payment_id(settings: Settings, payment_intent: str) -> str | None:
+    """Our payment's id, asked of Stripe; None for a payment that isn't ours."""
+    with _translated():
+        intent = _client(settings).v1.payment_intents.retrieve(payment_intent).to_dict()
+    return read_payment_id(intent)
+
+
+def list_refunds(settings: Settings, charge: str) -> list[dict[str, Any]]:
+    """All refunds of a charge as they are now."""
+    with _translated():
+        found = _client(settings).v1.refunds.list({"charge": charge, "limit": 100})
+        return [refund.to_dict() for refund in found.auto_paging_iter()]
+
+
+def read_payment_id(found: dict[str, Any]) -> str | None:
+    """Our payment's id in whatever object of Stripe's carries it."""
+    metadata = found.get("metadata")
+    value = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    return value if isinstance(value, str) else None
