@@ -1,7 +1,7 @@
 """Balances, credits and adjustments. With the batch beside it, the only place where balances change."""
 
 import dataclasses
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -96,9 +96,8 @@ def book(
     Another transaction that is writing the same entry is waited for."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     values = _entry_values(account_id, amount_nanos, source, external_id, note, made_by)
-    statement = insert(cast("sa.Table", Entry.__table__)).values(**values)
-    made = session.execute(statement.on_conflict_do_nothing(index_elements=["source", "external_id"]))
-    if not cast("sa.CursorResult[Any]", made).rowcount:
+    statement = insert(Entry).values(**values).on_conflict_do_nothing(index_elements=["source", "external_id"])
+    if session.execute(statement.returning(Entry.id)).first() is None:
         return False
     _move_balance(session, account_id, amount_nanos)
     return True
