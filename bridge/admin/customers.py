@@ -18,7 +18,7 @@ from bridge.admin.door import admin
 from bridge.db import now_utc
 from bridge.forms import FormReader
 from bridge.ledger.journal import is_credit, list_balances, list_entries, list_spend_by_key
-from bridge.ledger.ledger import BalanceView, adjust, credit, find_balance
+from bridge.ledger.ledger import BalanceView, adjust, find_balance
 
 NO_MONEY = BalanceView(0, 0)
 MAX_ONCE_LENGTH = 64
@@ -49,7 +49,7 @@ def show_customer(account_id: int) -> str:
 
 @admin.post("/customers/<int:account_id>/balance")
 def change_balance(account_id: int) -> Any:
-    """Add or take away money, for a reason that the journal keeps. Sent twice, the form adds once."""
+    """Add or take away money, for a reason that the journal keeps. Sent twice, the form books once."""
     customer = find_customer(account_id)
     form = FormReader(request.form)
     amount = form.dollars("amount")
@@ -58,20 +58,11 @@ def change_balance(account_id: int) -> Any:
         form.errors.setdefault("amount", "Give an amount in dollars; with a minus sign it is taken away.")
     if amount is not None and not form.errors:
         with form.complaints():
-            if amount < 0:
-                adjust(account_id, amount, note=note, made_by=g.member.email)
-                flash(f"{customer.email} is adjusted.")
-            elif credit(
-                account_id,
-                amount,
-                source="operator",
-                external_id=f"form:{form.text('once')[:MAX_ONCE_LENGTH] or secrets.token_hex(16)}",
-                note=note,
-                made_by=g.member.email,
-            ):
-                flash(f"{customer.email} is credited.")
+            once = f"form:{form.text('once')[:MAX_ONCE_LENGTH] or secrets.token_hex(16)}"
+            if adjust(account_id, amount, note=note, made_by=g.member.email, external_id=once):
+                flash(f"{customer.email} is {'credited' if amount > 0 else 'adjusted'}.")
             else:
-                flash("This form was sent before: nothing was added a second time.", "warn")
+                flash("This form was sent before: nothing was changed a second time.", "warn")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
     return _render_customer(account_id, form), 400
 

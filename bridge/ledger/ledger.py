@@ -14,7 +14,13 @@ from bridge.ledger.tables import Balance, Entry
 from bridge.money import MAX_NANOS
 
 CUSTOMER = "customer"
-OTHER_SIDE = {"operator": "adjustments", "command": "adjustments", "signup": "gifts", "setup": "gifts"}
+OTHER_SIDE = {
+    "operator": "adjustments",
+    "command": "adjustments",
+    "signup": "gifts",
+    "setup": "gifts",
+    "code": "gifts",
+}
 
 # two payments of a new account may come at the same moment, and both find no balance
 _OPEN_BALANCE = sa.text(
@@ -56,6 +62,21 @@ def credit(
 
     Raises InvalidRequest for an amount that isn't positive or is absurdly large."""
     _check_amount(amount_nanos)
+    return _write_once(account_id, amount_nanos, source, external_id, note, made_by)
+
+
+def adjust(account_id: int, amount_nanos: int, *, note: str, made_by: str, external_id: str | None = None) -> bool:
+    """Change the balance by an operator's decision, up or down, below zero too, once per external id. Returns False
+    when that adjustment was made before, and changes nothing. Raises InvalidRequest without a reason."""
+    if not note.strip():
+        raise InvalidRequest("An adjustment needs a reason.", param="note")
+    _check_amount(abs(amount_nanos))
+    return _write_once(account_id, amount_nanos, "operator", external_id, note.strip(), made_by)
+
+
+def _write_once(
+    account_id: int, amount_nanos: int, source: str, external_id: str | None, note: str | None, made_by: str | None
+) -> bool:
     try:
         with transaction():
             _write_entry(account_id, amount_nanos, source, external_id, note, made_by)
@@ -64,15 +85,6 @@ def credit(
             raise
         return False
     return True
-
-
-def adjust(account_id: int, amount_nanos: int, *, note: str, made_by: str) -> None:
-    """Change the balance by an operator's decision, below zero too. Raises InvalidRequest without a reason."""
-    if not note.strip():
-        raise InvalidRequest("An adjustment needs a reason.", param="note")
-    _check_amount(abs(amount_nanos))
-    with transaction():
-        _write_entry(account_id, amount_nanos, "operator", None, note.strip(), made_by)
 
 
 def _check_amount(amount_nanos: int) -> None:

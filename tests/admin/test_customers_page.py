@@ -68,13 +68,18 @@ def test_a_credit_has_a_reason_and_its_maker(
     assert "+$12.345678901" in page
 
 
-def test_a_form_sent_twice_credits_once(app: Flask, client: FlaskClient, make: Factories, customer: MadeAccount):
+@pytest.mark.parametrize(("amount", "left"), [("5", 15), ("-5", 5), ("-25", -15)])
+def test_a_form_sent_twice_books_once(
+    client: FlaskClient, make: Factories, customer: MadeAccount, amount: str, left: int
+):
     once = re.search(r'name="once" value="(\w+)"', client.get(f"{LIST}/{customer.id}").text)
     assert once
     for _ in range(2):
-        answer = change(client, customer, amount="5", note="x", once=once[1])
-    assert make.find_money(customer.id) == (15 * DOLLAR, 0)
-    assert "nothing was added a second time" in client.get(answer.location).text
+        answer = change(client, customer, amount=amount, note="x", once=once[1])
+    assert make.find_money(customer.id) == (left * DOLLAR, 0)
+    assert "nothing was changed a second time" in client.get(answer.location).text
+    assert change(client, customer, amount=amount, note="x", once=once[1] + "1").status_code == 303
+    assert make.find_money(customer.id)[0] != left * DOLLAR  # another form is another change
 
 
 def test_money_can_be_taken_away_below_zero(client: FlaskClient, make: Factories, customer: MadeAccount):

@@ -121,6 +121,19 @@ def test_a_charge_back_leaves_running_requests_their_hold(ledger: Ledger):
     assert ledger.find_money(account) == (-80, 0)
 
 
+@pytest.mark.parametrize("amount", [30, -30, -300])
+def test_an_adjustment_sent_twice_at_the_same_moment_is_booked_once(ledger: Ledger, amount: int):
+    account, form = ledger.open_account(100), new_id()
+
+    def change() -> bool:
+        with ledger.app.app_context():
+            return adjust(account, amount, note="a mistake", made_by="op@example.com", external_id=form)
+
+    calls = [gevent.spawn(change) for _ in range(6)]
+    assert sum(call.get() for call in calls) == 1
+    assert ledger.find_money(account) == (100 + amount, 0)
+
+
 @pytest.mark.parametrize("note", ["", "  "])
 def test_an_adjustment_needs_a_reason(ledger: Ledger, note: str):
     account = ledger.open_account(100)
