@@ -35,6 +35,18 @@ def format_per_token(nanos_per_mtok: int) -> str:
     return f"{whole}.{fraction}" if fraction else whole
 
 
+def format_exact_sum(amount_times_mtok: int) -> str:
+    """A sum of tokens × nanos per million tokens as dollars, exactly: up to fifteen decimals."""
+    return format_per_token(amount_times_mtok)
+
+
+def format_percent(basis_points: int) -> str:
+    """Hundredths of a percent as percent: "12.5", "-3"."""
+    sign, basis_points = ("-", -basis_points) if basis_points < 0 else ("", basis_points)
+    whole, hundredths = divmod(basis_points, 100)
+    return f"{sign}{whole}.{hundredths:02d}".rstrip("0").rstrip(".")
+
+
 def round_up(amount_times_mtok: int) -> int:
     """Nano-dollars from a sum of tokens × nanos per million tokens, rounded up: the only rounding of a charge."""
     return -(-amount_times_mtok // TOKENS_PER_MTOK)

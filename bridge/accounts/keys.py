@@ -52,6 +52,7 @@ class Caller:
     models: frozenset[str] | None
     addresses: tuple[Network, ...] | None
     expires_at: datetime.datetime | None
+    markup_bps: int | None = None  # on every price, instead of the models' own
 
 
 class _Cache:
@@ -141,6 +142,7 @@ _CALLER = sa.select(
     Account.rpm.label("account_rpm"),
     Account.tpm.label("account_tpm"),
     Account.concurrency.label("account_concurrency"),
+    Account.markup_bps,
 ).join(Account, Account.id == Key.account_id)
 
 
@@ -171,6 +173,7 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
         models=None if row.models is None else frozenset(row.models),
         addresses=None if row.addresses is None else tuple(ipaddress.ip_network(text) for text in row.addresses),
         expires_at=row.expires_at,
+        markup_bps=row.markup_bps,
     )
 
 

@@ -18,6 +18,7 @@ class Account(Table):
     rpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
+    markup_bps: Mapped[int | None]  # on every model's prices, instead of the model's own; hundredths of a percent
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (sa.CheckConstraint("status IN ('active', 'suspended')", name="status"),)
 

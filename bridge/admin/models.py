@@ -8,7 +8,8 @@ from werkzeug.wrappers import Response
 
 from bridge.admin.door import admin
 from bridge.catalogue.editing import add_alias, add_model, remove_alias, restore_model, retire_model, set_price
-from bridge.catalogue.listing import ListedModel, list_models, list_prices
+from bridge.catalogue.listing import ListedModel, list_models
+from bridge.catalogue.price_rows import list_prices
 from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.seed import find_label, load_seed
 from bridge.errors import NotFound

@@ -9,8 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bridge import vault
+from bridge.catalogue.price_rows import make_price
+from bridge.catalogue.rates import make_rates
 from bridge.catalogue.rules import SANDBOX
-from bridge.catalogue.tables import Alias, Channel, Model, Price
+from bridge.catalogue.tables import Alias, Channel, Model
 from bridge.config import Settings, provider_credentials
 from bridge.db import transaction
 from bridge.providers import PROVIDERS
@@ -119,17 +121,7 @@ def _connect_local(name: str, base_url: str, ids: list[str]) -> list[str]:
             session.add(_local_model(id_))
         session.flush()  # the prices refer to them
         for id_ in added:
-            session.add(
-                Price(
-                    model_id=id_,
-                    input_nanos_per_mtok=0,
-                    cached_nanos_per_mtok=0,
-                    cache_write_nanos_per_mtok=0,
-                    cache_write_hour_nanos_per_mtok=0,
-                    output_nanos_per_mtok=0,
-                    source="runs on this machine",
-                )
-            )
+            session.add(make_price(id_, [make_rates({"input": 0, "output": 0})], source="runs on this machine"))
         channel = session.scalar(select(Channel).where(Channel.name == name))
         if channel is None:
             channel = Channel(name=name, provider="openai", base_url=base_url, models={})

@@ -14,9 +14,11 @@ from bridge.catalogue.connect import ENVIRONMENT_SUFFIX
 from bridge.catalogue.model_editing import (
     add_alias,
     add_model,
+    enter_price,
     remove_alias,
     restore_model,
     retire_model,
+    set_markup,
     set_price,
 )
 from bridge.catalogue.rules import SANDBOX
@@ -38,6 +40,8 @@ __all__ = [
     "restore_model",
     "retire_model",
     "set_channel_enabled",
+    "enter_price",
+    "set_markup",
     "set_price",
     "update_channel",
 ]

@@ -4,8 +4,10 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
+from bridge.catalogue.price_rows import list_prices_in_effect, version_of
+from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import SANDBOX, channels_of
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Alias, Channel, Model, Price
@@ -14,8 +16,9 @@ from bridge.db import db, now_utc
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model as everyone may see it. Prices are nano-dollars per million tokens; status is live, degraded (all its
-    channels are cooling down), unavailable (no channel serves it) or retired."""
+    """A model as everyone may see it, or one account. Prices are nano-dollars per million tokens of ordinary prompts,
+    markup included; `price` has the other tiers and classes. Status is live, degraded (all its channels are cooling
+    down), unavailable (no channel serves it) or retired."""
 
     id: str
     name: str
@@ -37,33 +40,34 @@ class ListedModel:
     source: str
     checked_on: datetime.date | None
     created_at: datetime.datetime
+    price: PriceVersion
+    markup_bps: int  # the model's, which an account's own replaces
 
 
-def list_models() -> list[ListedModel]:
+def list_models(account_markup_bps: int | None = None) -> list[ListedModel]:
     """All models that have a price, by provider and id, retired ones included. The sandbox's own are listed only
-    where a sandbox channel is enabled."""
+    where a sandbox channel is enabled. Prices are those of an account with this markup (None: with none of its own)."""
     channels = list(db.session.scalars(select(Channel)))
     prices = newest_prices()
     aliases = list_aliases()
     rehearsing = any(channel.provider == SANDBOX and channel.enabled for channel in channels)
     moment = now_utc()
     return [
-        _list_model(model, prices[model.id], aliases.get(model.id, ()), _find_status(model, channels, moment))
+        _list_model(
+            model,
+            prices[model.id],
+            account_markup_bps,
+            aliases.get(model.id, ()),
+            _find_status(model, channels, moment),
+        )
         for model in db.session.scalars(select(Model).order_by(Model.provider, Model.id))
         if model.id in prices and (rehearsing or model.provider != SANDBOX)
     ]
 
 
 def newest_prices() -> dict[str, Price]:
-    """Each model's price in force: its newest row."""
-    newest = select(func.max(Price.id)).group_by(Price.model_id)
-    return {price.model_id: price for price in db.session.scalars(select(Price).where(Price.id.in_(newest)))}
-
-
-def list_prices(model_id: str) -> list[Price]:
-    """A model's prices, the one in force first; at most the newest fifty."""
-    query = select(Price).where(Price.model_id == model_id).order_by(Price.id.desc()).limit(50)
-    return list(db.session.scalars(query))
+    """Each model's price in effect."""
+    return list_prices_in_effect()[0]
 
 
 def list_aliases() -> dict[str, tuple[str, ...]]:
@@ -101,7 +105,11 @@ def _is_resting(channel: Channel, moment: datetime.datetime) -> bool:
     return channel.cooling_until is None or channel.cooling_until > moment
 
 
-def _list_model(model: Model, price: Price, aliases: tuple[str, ...], status: str) -> ListedModel:
+def _list_model(
+    model: Model, price: Price, account_markup_bps: int | None, aliases: tuple[str, ...], status: str
+) -> ListedModel:
+    version = version_of(price, model.markup_bps).for_account(account_markup_bps)
+    base = version.base
     return ListedModel(
         id=model.id,
         name=model.name,
@@ -115,12 +123,14 @@ def _list_model(model: Model, price: Price, aliases: tuple[str, ...], status: st
         status=status,
         note=model.note,
         price_id=price.id,
-        input_nanos_per_mtok=price.input_nanos_per_mtok,
-        cached_nanos_per_mtok=price.cached_nanos_per_mtok,
-        cache_write_nanos_per_mtok=price.cache_write_nanos_per_mtok,
-        cache_write_hour_nanos_per_mtok=price.cache_write_hour_nanos_per_mtok,
-        output_nanos_per_mtok=price.output_nanos_per_mtok,
+        input_nanos_per_mtok=base.input,
+        cached_nanos_per_mtok=base.cached,
+        cache_write_nanos_per_mtok=base.cache_write,
+        cache_write_hour_nanos_per_mtok=base.cache_write_hour,
+        output_nanos_per_mtok=base.output,
         source=price.source,
         checked_on=price.checked_on,
         created_at=model.created_at,
+        price=version,
+        markup_bps=model.markup_bps,
     )

@@ -1,15 +1,18 @@
 """How an operator changes models, prices and aliases, in pages and commands alike."""
 
-from typing import Any
+import datetime
+from collections.abc import Mapping, Sequence
 
 from flask import current_app
 from sqlalchemy.orm import Session
 
 from bridge.catalogue.connect import LOCAL_PROVIDER, MODEL_ID
-from bridge.catalogue.prices import PRICE_CLASSES
+from bridge.catalogue.price_rows import make_price
+from bridge.catalogue.prices import MAX_MARKUP_BPS, MIN_MARKUP_BPS
+from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
 from bridge.catalogue.seed import DEFAULT_OUTPUT_TOKENS, load_seed
 from bridge.catalogue.tables import Alias, Model, Price
-from bridge.db import db, transaction
+from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.providers import PROVIDERS
 from bridge.versions import bump, wait_until_seen
@@ -64,9 +67,14 @@ def add_model(
         )
         session.add(model)
         session.flush()  # the price refers to it
-        cached = input_price_nanos if cached_price_nanos is None else cached_price_nanos
-        written = cache_write_price_nanos, cache_write_hour_price_nanos
-        session.add(_price(id_, input_price_nanos, cached, written, output_price_nanos, "operator"))
+        prices = {
+            "input": input_price_nanos,
+            "cached": cached_price_nanos,
+            "cache_write": cache_write_price_nanos,
+            "cache_write_hour": cache_write_hour_price_nanos,
+            "output": output_price_nanos,
+        }
+        session.add(make_price(id_, [check_rates(prices)], source="operator"))
         bump("catalogue")
     return model
 
@@ -84,13 +92,64 @@ def set_price(
     """A new price from now on, in nano-dollars per million tokens; running requests keep theirs. Without a price of
     its own, what is written to a cache costs what input does, and for an hour what it costs for minutes. Raises
     NotFound or InvalidRequest."""
+    prices = {
+        "input": input_nanos,
+        "cached": cached_nanos,
+        "cache_write": cache_write_nanos,
+        "cache_write_hour": cache_write_hour_nanos,
+        "output": output_nanos,
+    }
+    return enter_price(model_id, [check_rates(prices)], source=source)
+
+
+def enter_price(
+    model_id: str,
+    tiers: Sequence[Rates],
+    *,
+    costs: Sequence[Rates] | None = None,
+    effective_at: datetime.datetime | None = None,
+    source: str = "operator",
+) -> Price:
+    """A new price, by tiers, the one of ordinary prompts first, and what the provider takes, where that is something
+    else; from now on, or from a moment on. Raises NotFound or InvalidRequest."""
+    for several in (tiers, costs or ()):
+        thresholds = [rates.above_tokens for rates in several]
+        if thresholds and (thresholds[0] != 0 or sorted(set(thresholds)) != thresholds):
+            raise InvalidRequest("Tiers begin at 0 and go up.", param="long_above")
+    if effective_at is not None and effective_at <= now_utc():
+        raise InvalidRequest("That moment has passed. Leave it empty for a price from now on.", param="effective_at")
     with transaction() as session:
         find_model(model_id)
-        written = cache_write_nanos, cache_write_hour_nanos
-        price = _price(model_id, input_nanos, cached_nanos, written, output_nanos, source)
+        price = make_price(model_id, tiers, costs, effective_at=effective_at, source=source[:200])
         session.add(price)
         bump("catalogue")
     return price
+
+
+def set_markup(model_id: str, basis_points: int) -> None:
+    """Sell a model for so many hundredths of a percent more than its price says, from the next request on. Raises
+    NotFound or InvalidRequest."""
+    check_markup(basis_points)
+    with transaction():
+        find_model(model_id).markup_bps = basis_points
+        bump("catalogue")
+
+
+def check_markup(basis_points: int) -> None:
+    """Raises InvalidRequest for what is no markup."""
+    if type(basis_points) is not int or not MIN_MARKUP_BPS <= basis_points <= MAX_MARKUP_BPS:
+        raise InvalidRequest("A markup is from -100 to 10,000 percent, with two decimals.", param="markup")
+
+
+def check_rates(prices: Mapping[str, int | None], above_tokens: int = 0, param: str = "{}_price") -> Rates:
+    """The rates of these prices by class. Raises InvalidRequest that names the field; `param` is its pattern."""
+    for name in (*PRICE_CLASSES, *FURTHER_CLASSES):
+        nanos = prices.get(name)
+        if nanos is None and name not in ("input", "output"):
+            continue
+        if type(nanos) is not int or not 0 <= nanos <= MAX_PRICE_NANOS:
+            raise InvalidRequest("A price is from 0 to 1,000,000 dollars per million tokens.", param=param.format(name))
+    return make_rates(prices, above_tokens)
 
 
 def add_alias(name: str, model_id: str) -> Alias:
@@ -134,24 +193,6 @@ def _set_status(id_: str, status: str) -> Model:
         bump("catalogue")
     wait_until_seen(current_app.config["BRIDGE"])
     return model
-
-
-def _price(
-    model_id: str,
-    input_nanos: int,
-    cached_nanos: int,
-    written_nanos: tuple[int | None, int | None],
-    output_nanos: int,
-    source: str,
-) -> Price:
-    write = input_nanos if written_nanos[0] is None else written_nanos[0]
-    write_hour = write if written_nanos[1] is None else written_nanos[1]
-    figures = dict(zip(PRICE_CLASSES, (input_nanos, cached_nanos, write, write_hour, output_nanos), strict=True))
-    for what, nanos in figures.items():
-        if type(nanos) is not int or not 0 <= nanos <= MAX_PRICE_NANOS:
-            raise InvalidRequest("A price is from 0 to 1,000,000 dollars per million tokens.", param=f"{what}_price")
-    fields: dict[str, Any] = {f"{what}_nanos_per_mtok": nanos for what, nanos in figures.items()}
-    return Price(model_id=model_id, source=source[:200], **fields)
 
 
 def _check_tokens(field: str, tokens: int, most: int) -> None:

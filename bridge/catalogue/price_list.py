@@ -1,55 +1,52 @@
 """What genai-prices says a model costs, in our units. Its import takes half a second, so only here and only late."""
 
-import dataclasses
 import datetime
+from collections.abc import Iterator
 from decimal import Decimal
 from importlib import metadata
 from typing import Any
 
-from bridge.catalogue.seed import load_seed
+from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
+from bridge.catalogue.seed import SourcedPrice, load_seed
 from bridge.money import NANOS_PER_DOLLAR
 
-# What a provider charges for writing to its cache for an hour, as a multiple of the input's price: the list knows the
-# ordinary write alone. Anthropic: "1-hour cache write tokens are 2 times the base input tokens price".
+# What a provider charges for writing to its cache for an hour, as a multiple of the input's price, where the list knows
+# the ordinary write alone. Anthropic: "1-hour cache write tokens are 2 times the base input tokens price".
 HOUR_WRITE_TIMES_INPUT = {"anthropic": 2}
+# Our classes in the list's words.
+LISTED_CLASSES = {
+    "input": "input_mtok",
+    "cached": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_hour": "cache_write_1h_mtok",
+    "output": "output_mtok",
+    "audio_input": "input_audio_mtok",
+    "cached_audio": "cache_audio_read_mtok",
+    "audio_output": "output_audio_mtok",
+    "image": "input_image_mtok",
+}
+LISTED_PER_THOUSAND = "requests_kcount"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ListedPrice:
-    """Nano-dollars per million tokens. `source` names the list's version, and what of it one price can't express."""
-
-    input_nanos_per_mtok: int
-    cached_nanos_per_mtok: int
-    cache_write_nanos_per_mtok: int
-    cache_write_hour_nanos_per_mtok: int
-    output_nanos_per_mtok: int
-    source: str
-
-
-def find_listed_price(provider: str, upstream_id: str, on: datetime.date) -> ListedPrice | None:
+def find_listed_price(provider: str, upstream_id: str, on: datetime.date) -> SourcedPrice | None:
     """The price in force on a day, or None where the list has none for this provider's model of exactly that name.
 
-    Our tables hold one price a model: of tiers by prompt length this is the lowest, of prices by hour the ordinary one,
-    and `source` says so."""
+    Its tiers are those by prompt length. Of prices by the hour of the day it is the dearest of each class, so that
+    nothing is sold below what it costs at that hour; `source` says so."""
     seed = load_seed().get(provider)
     if seed is None or seed.price_list is None:
         return None
     model = _find_listed_model(seed.price_list, upstream_id)
     if model is None:
         return None
-    prices, by_hour = _in_force(model.prices, on)
-    input_, cached, output = prices.input_mtok, prices.cache_read_mtok, prices.output_mtok
-    if input_ is None or output is None:  # no chat model
+    found = list(_in_force(model.prices, on))
+    if any(prices.input_mtok is None or prices.output_mtok is None for prices in found):  # no chat model
         return None
-    cached = input_ if cached is None else cached  # no discount for what is cached
-    write = input_ if prices.cache_write_mtok is None else prices.cache_write_mtok
-    figures = _to_nanos(input_), _to_nanos(cached), _to_nanos(write)
-    times = HOUR_WRITE_TIMES_INPUT.get(provider)
-    write_hour = figures[2] if times is None else times * figures[0]
-    source = f"genai-prices {metadata.version('genai-prices')}"
-    source += ", first tier" if any(hasattr(price, "tiers") for price in (input_, cached, write, output)) else ""
-    source += ", off-peak hours" if by_hour else ""
-    return ListedPrice(*figures, write_hour, _to_nanos(output), source)
+    source = f"genai-prices {metadata.version('genai-prices')}{', dearest hours' if len(found) > 1 else ''}"
+    starts = sorted({0, *(tier.start for prices in found for tier in _list_tiers(prices))})
+    return SourcedPrice(
+        tuple(_find_dearest([_rates_above(prices, start, provider) for prices in found]) for start in starts), source
+    )
 
 
 def _find_listed_model(price_list: str, upstream_id: str) -> Any:
@@ -62,23 +59,48 @@ def _find_listed_model(price_list: str, upstream_id: str) -> Any:
     return model
 
 
-def _in_force(prices: Any, on: datetime.date) -> tuple[Any, bool]:
-    """The prices of that day, and whether some hours of it cost otherwise. Later conditions win, as in the list."""
+def _in_force(prices: Any, on: datetime.date) -> Iterator[Any]:
+    """The prices of that day: the ordinary ones, and those of some of its hours. Later conditions win, as in the
+    list."""
     if not isinstance(prices, list):
-        return prices, False
+        yield prices
+        return
     noon = datetime.datetime.combine(on, datetime.time(12), datetime.UTC)
-    by_hour = any(hasattr(item.constraint, "start_time") for item in prices)
+    yield from (item.prices for item in prices if hasattr(item.constraint, "start_time"))
     for item in reversed(prices):
-        if item.constraint is None:
-            return item.prices, by_hour
-        if not hasattr(item.constraint, "start_time") and item.constraint.active(noon):
-            return item.prices, by_hour
-    return prices[0].prices, by_hour
+        if item.constraint is None or (not hasattr(item.constraint, "start_time") and item.constraint.active(noon)):
+            yield item.prices
+            return
 
 
-def _to_nanos(price: Any) -> int:
+def _list_tiers(prices: Any) -> Iterator[Any]:
+    for name in LISTED_CLASSES.values():
+        yield from getattr(getattr(prices, name, None), "tiers", ())
+
+
+def _rates_above(prices: Any, start: int, provider: str) -> Rates:
+    """What prompts longer than that cost."""
+    found = {name: _to_nanos(getattr(prices, listed, None), start) for name, listed in LISTED_CLASSES.items()}
+    times, input_ = HOUR_WRITE_TIMES_INPUT.get(provider), found["input"]
+    if found["cache_write_hour"] is None and times is not None and input_ is not None:
+        found["cache_write_hour"] = times * input_
+    thousand = _to_nanos(getattr(prices, LISTED_PER_THOUSAND, None), start)
+    return make_rates({**found, "request": None if thousand is None else -(-thousand // 1000)}, start)
+
+
+def _find_dearest(several: list[Rates]) -> Rates:
+    classes = (*PRICE_CLASSES, *FURTHER_CLASSES)
+    dearest = {name: max(getattr(rates, name) for rates in several) for name in classes}
+    return Rates(**dearest, above_tokens=several[0].above_tokens)
+
+
+def _to_nanos(price: Any, start: int) -> int | None:
     """Dollars as a Decimal, or tiers of them, exactly. Raises ValueError for what is finer than a nano-dollar."""
+    if price is None:
+        return None
     dollars: Decimal = getattr(price, "base", price)
+    for tier in getattr(price, "tiers", ()):
+        dollars = tier.price if tier.start <= start else dollars
     nanos = int(dollars * NANOS_PER_DOLLAR)
     if nanos != dollars * NANOS_PER_DOLLAR:
         raise ValueError(f"{dollars} dollars per million tokens is no whole number of nano-dollars")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 
 from bridge.catalogue.health import Health
+from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import channels_of
 from bridge.catalogue.tables import Alias, Channel, Model, Price
@@ -51,10 +52,11 @@ class ServedModel:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All models by id, and every alias."""
+    """All models by id, and every alias. At `changes_at`, in seconds since 1970, another price takes effect."""
 
     models: dict[str, ServedModel]
     aliases: dict[str, str]
+    changes_at: float = math.inf
 
     def resolve(self, name: str) -> ServedModel:
         """The model that this id or alias means. Raises ModelNotFound, which names the nearest one."""
@@ -71,19 +73,16 @@ class Catalogue:
 
 
 def load_catalogue() -> Catalogue:
-    """Read models, newest prices, aliases and channels from the database."""
+    """Read models, prices in effect, aliases and channels from the database."""
     session = db.session
-    newest = sa.select(sa.func.max(Price.id)).group_by(Price.model_id)
-    prices = {
-        price.model_id: price for price in session.execute(sa.select(Price).where(Price.id.in_(newest))).scalars()
-    }
+    prices, changes_at = list_prices_in_effect()
     channels = list(session.execute(sa.select(Channel)).scalars())
     models = {
         model.id: _serve(model, prices.get(model.id), channels) for model in session.execute(sa.select(Model)).scalars()
     }
     aliases = {alias.name: alias.model_id for alias in session.execute(sa.select(Alias)).scalars()}
     session.commit()
-    return Catalogue(models, aliases)
+    return Catalogue(models, aliases, math.inf if changes_at is None else changes_at.timestamp())
 
 
 def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> ServedModel:
@@ -111,19 +110,8 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> Se
         thinks=model.thinks,
         retired=model.status == "retired",
         first_content_timeout_seconds=model.first_content_timeout_seconds,
-        price=_version_of(price) if price else None,
+        price=version_of(price, model.markup_bps) if price else None,
         routes=routes,
-    )
-
-
-def _version_of(price: Price) -> PriceVersion:
-    return PriceVersion(
-        id=price.id,
-        input_nanos_per_mtok=price.input_nanos_per_mtok,
-        cached_nanos_per_mtok=price.cached_nanos_per_mtok,
-        cache_write_nanos_per_mtok=price.cache_write_nanos_per_mtok,
-        cache_write_hour_nanos_per_mtok=price.cache_write_hour_nanos_per_mtok,
-        output_nanos_per_mtok=price.output_nanos_per_mtok,
     )
 
 

@@ -6,23 +6,26 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from bridge.catalogue.rates import Rates, make_rates
 from bridge.money import parse_dollars
 
 SEED_FILE = Path(__file__).parent.parent / "data" / "models.toml"
+STATED_CLASSES = ("input", "cached", "output", "cache_write", "cache_write_hour")  # in the order of the file
 DEFAULT_OUTPUT_TOKENS = 4_096
 DEFAULT_THINKING_OUTPUT_TOKENS = 16_384  # thoughts count as output: a small cap would cut the answer itself
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SeedPrice:
-    """Nano-dollars per million tokens that the seed file states itself, with where they come from."""
+class SourcedPrice:
+    """What a model costs, the lowest tier first, and where that comes from."""
 
-    input_nanos_per_mtok: int
-    cached_nanos_per_mtok: int
-    cache_write_nanos_per_mtok: int
-    cache_write_hour_nanos_per_mtok: int
-    output_nanos_per_mtok: int
+    tiers: tuple[Rates, ...]
     source: str
+
+    @property
+    def base(self) -> Rates:
+        """The tier of ordinary prompts."""
+        return self.tiers[0]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class SeedModel:
     thinks: bool
     note: str | None
     aliases: tuple[str, ...]
-    price: SeedPrice | None
+    price: SourcedPrice | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,10 +98,8 @@ def _read_model(provider: str, id_: str, fields: dict[str, Any]) -> SeedModel:
     )
 
 
-def _read_price(fields: dict[str, Any]) -> SeedPrice | None:
+def _read_price(fields: dict[str, Any]) -> SourcedPrice | None:
     if "price" not in fields:
         return None
-    input_, cached, output, *written = (parse_dollars(dollars) for dollars in fields["price"])
-    write = written[0] if written else input_
-    write_hour = written[1] if len(written) > 1 else write
-    return SeedPrice(input_, cached, write, write_hour, output, fields["source"])
+    stated = (parse_dollars(dollars) for dollars in fields["price"])
+    return SourcedPrice((make_rates(dict(zip(STATED_CLASSES, stated, strict=False))),), fields["source"])

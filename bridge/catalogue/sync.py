@@ -9,27 +9,42 @@ from sqlalchemy.orm import Session
 
 from bridge.catalogue.connect import connect_environment
 from bridge.catalogue.listing import newest_prices
-from bridge.catalogue.price_list import ListedPrice, find_listed_price
+from bridge.catalogue.price_list import find_listed_price
+from bridge.catalogue.price_rows import make_price, version_of
 from bridge.catalogue.prices import PRICE_CLASSES
+from bridge.catalogue.rates import Rates
 from bridge.catalogue.rules import SANDBOX
-from bridge.catalogue.seed import SeedModel, SeedPrice, load_seed
-from bridge.catalogue.tables import Alias, Model, Price
+from bridge.catalogue.seed import SeedModel, SourcedPrice, load_seed
+from bridge.catalogue.tables import Alias, Model
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.versions import bump
 
-_COLUMNS = tuple(f"{class_}_nanos_per_mtok" for class_ in PRICE_CLASSES)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """A model whose price of ours is not the list's, in nano-dollars per million tokens, by PRICE_CLASSES."""
+    """A model of which we believe that its provider takes something else than the list says; by tiers."""
 
     model_id: str
-    ours: tuple[int, ...]
+    our_tiers: tuple[Rates, ...]
     our_source: str
-    listed: tuple[int, ...]
+    listed_tiers: tuple[Rates, ...]
     listed_source: str
+
+    @property
+    def ours(self) -> tuple[int, ...]:
+        """Nano-dollars per million tokens of ordinary prompts, by PRICE_CLASSES."""
+        return figures(self.our_tiers[0])
+
+    @property
+    def listed(self) -> tuple[int, ...]:
+        """The list's."""
+        return figures(self.listed_tiers[0])
+
+
+def figures(rates: Rates) -> tuple[int, ...]:
+    """Nano-dollars per million tokens, by PRICE_CLASSES."""
+    return tuple(getattr(rates, name) for name in PRICE_CLASSES)
 
 
 def sync_catalogue(settings: Settings) -> list[str]:
@@ -44,14 +59,15 @@ def sync_catalogue(settings: Settings) -> list[str]:
 
 
 def list_differences(on: datetime.date | None = None) -> list[Difference]:
-    """Where the price list's price of a day (today) differs from the newest of ours, by model."""
+    """Where the price list's price of a day (today) differs from what we believe the provider takes, by model."""
     on = on or now_utc().date()
     prices = newest_prices()
     found = []
     for model in db.session.scalars(select(Model).order_by(Model.id)):
         ours, listed = prices.get(model.id), find_listed_price(model.provider, model.upstream_id, on)
-        if ours and listed and _figures(ours) != _figures(listed):
-            found.append(Difference(model.id, _figures(ours), ours.source, _figures(listed), listed.source))
+        costs = version_of(ours).costs if ours else ()
+        if ours and listed and costs != listed.tiers:
+            found.append(Difference(model.id, costs, ours.source, listed.tiers, listed.source))
     return found
 
 
@@ -83,22 +99,13 @@ def _list_missing(session: Session, settings: Settings) -> list[SeedModel]:
     ]
 
 
-def _add_model(session: Session, seed: SeedModel, price: SeedPrice | ListedPrice, today: datetime.date) -> None:
+def _add_model(session: Session, seed: SeedModel, price: SourcedPrice, today: datetime.date) -> None:
     """Its aliases come with a model, once: an alias that an operator removed later stays removed."""
     fields = {field.name: getattr(seed, field.name) for field in dataclasses.fields(seed)}
     del fields["price"], fields["aliases"]
     session.add(Model(**{**fields, "input_modalities": list(seed.input_modalities)}))
     session.flush()  # the rows below refer to it
-    session.add(_as_row(seed.id, price, today))
+    session.add(make_price(seed.id, price.tiers, source=price.source, checked_on=today))
     for name in seed.aliases:
         if session.get(Alias, name) is None and session.get(Model, name) is None:
             session.add(Alias(name=name, model_id=seed.id))
-
-
-def _as_row(model_id: str, price: SeedPrice | ListedPrice, today: datetime.date) -> Price:
-    figures = dict(zip(_COLUMNS, _figures(price), strict=True))
-    return Price(model_id=model_id, source=price.source, checked_on=today, **figures)
-
-
-def _figures(price: Price | SeedPrice | ListedPrice) -> tuple[int, ...]:
-    return tuple(getattr(price, column) for column in _COLUMNS)

@@ -22,6 +22,7 @@ class Model(Table):
     image_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # the dearest picture; 0: takes none
     input_modalities: Mapped[list[str]] = mapped_column(sa.JSON, default=lambda: ["text"])
     thinks: Mapped[bool] = mapped_column(default=False)
+    markup_bps: Mapped[int] = mapped_column(default=0)  # on its prices, in hundredths of a percent
     first_content_timeout_seconds: Mapped[int | None]  # overrides the settings
     status: Mapped[str] = mapped_column(sa.String(16), default="live")  # live, retired (refused)
     note: Mapped[str | None] = mapped_column(
@@ -40,7 +41,12 @@ class Alias(Table):
 
 
 class Price(Table):
-    """One version of a model's price, in nano-dollars per million tokens. Never edited: the newest counts."""
+    """One version of a model's price, in nano-dollars per million tokens, before any markup. Never edited: of those
+    in effect the newest counts.
+
+    The columns are the prices of ordinary prompts. `tiers` are those and the dearer ones of long prompts, with what
+    further classes cost, and `costs` what the provider takes (see `rates.py`); None: nothing but the columns, and the
+    same as the price."""
 
     __tablename__ = "prices"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -50,9 +56,12 @@ class Price(Table):
     cache_write_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)  # for the usual few minutes
     cache_write_hour_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     output_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
+    tiers: Mapped[list[dict[str, int]] | None] = mapped_column(sa.JSON(none_as_null=True))
+    costs: Mapped[list[dict[str, int]] | None] = mapped_column(sa.JSON(none_as_null=True))
     source: Mapped[str] = mapped_column(sa.String(200))  # "genai-prices 0.2.3", "operator"
     checked_on: Mapped[datetime.date | None]
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    effective_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # None: from its creation on
     __table_args__ = (
         sa.CheckConstraint(
             "input_nanos_per_mtok >= 0 AND cached_nanos_per_mtok >= 0 AND cache_write_nanos_per_mtok >= 0 "

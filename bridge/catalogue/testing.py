@@ -50,23 +50,23 @@ class ChannelTest:
 
     @property
     def cost(self) -> str:
-        """The tokens by class and what they cost by the model's price, as a sentence; "" where nothing was used."""
+        """The tokens by class and what the provider takes for them, as a sentence; "" where nothing was used."""
         if self.usage is None:
             return ""
         counts = _describe_tokens(self.usage) + (" (our estimate: it gave no counts)" if self.estimated else "")
         if self.price is None:
             return f"{counts}; the model has no price yet."
         price, usage = self.price, self.usage
-        hour = usage.cache_write_hour_tokens
+        hour, rates = usage.cache_write_hour_tokens, price.costs[0]
         classes = [
-            (True, "in", price.input_nanos_per_mtok),
-            (usage.cached_tokens, "cached", price.cached_nanos_per_mtok),
-            (usage.cache_write_tokens > hour, "cache writes", price.cache_write_nanos_per_mtok),
-            (hour, "writes for an hour", price.cache_write_hour_nanos_per_mtok),
-            (True, "out", price.output_nanos_per_mtok),
+            (True, "in", rates.input),
+            (usage.cached_tokens, "cached", rates.cached),
+            (usage.cache_write_tokens > hour, "cache writes", rates.cache_write),
+            (hour, "writes for an hour", rates.cache_write_hour),
+            (True, "out", rates.output),
         ]
-        rates = ", ".join(f"{word} ${format_dollars(nanos, 2)}" for used, word, nanos in classes if used)
-        return f"{counts}: ${format_dollars(price.cost(usage), 2)}. A million tokens: {rates}."
+        said = ", ".join(f"{word} ${format_dollars(nanos, 2)}" for used, word, nanos in classes if used)
+        return f"{counts}: ${format_dollars(price.cost(usage), 2)}. A million tokens: {said}."
 
 
 def _describe_tokens(usage: Usage) -> str:
@@ -129,7 +129,7 @@ def list_served_models(channel: Channel) -> list[str]:
     def place(model: Model) -> tuple[bool, bool, int, str]:
         rehearses = channel.provider == SANDBOX and model.id != "sandbox-echo"
         price = catalogue.models[model.id].price
-        return rehearses, model.thinks, price.output_nanos_per_mtok if price else 2**62, model.id
+        return rehearses, model.thinks, price.costs[0].output if price else 2**62, model.id
 
     models = db.session.scalars(select(Model).where(Model.status == "live"))
     return [model.id for model in sorted(models, key=place) if serves(channel, model, channels)]

@@ -7,7 +7,7 @@ from flask import Flask
 from markupsafe import Markup, escape
 
 from bridge.db import now_utc
-from bridge.money import NANOS_PER_DOLLAR, format_dollars
+from bridge.money import NANOS_PER_DOLLAR, format_dollars, format_percent
 
 NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 NANOS_PER_MICRO = 1_000
@@ -96,6 +96,12 @@ def percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}%" if whole else "–"
 
 
+def markup(basis_points: int) -> str:
+    """A markup, exact, with its sign: `+12.5%`, `−3%`."""
+    sign = "" if not basis_points else "+" if basis_points > 0 else MINUS
+    return f"{sign}{format_percent(abs(basis_points))}%"
+
+
 def short_id(identifier: str) -> str:
     """`req_0193…a91f`: the tail tells ids apart, so it is never cut."""
     head = re.match(r"[a-z]+[_-]", identifier)
@@ -169,7 +175,7 @@ def as_pattern(text: str) -> str:
 
 
 FILTERS = (
-    *(balance, spend, exact, cost, receipt, price, count, tokens, percent),
+    *(balance, spend, exact, cost, receipt, price, count, tokens, percent, markup),
     *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern),
 )
 

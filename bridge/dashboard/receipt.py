@@ -4,16 +4,32 @@ import dataclasses
 import json
 from typing import Any
 
+from bridge.catalogue.frozen import thaw
 from bridge.ledger.tables import UsageRecord
 from bridge.money import TOKENS_PER_MTOK
 
-ROUNDING_NANOS = 6  # each line is rounded down for display, the sum up once: they differ by less than this
+# The classes of prices in a customer's words.
+CLASSES = {
+    "input": "Prompt",
+    "audio_input": "Prompt, sound",
+    "image": "Prompt, pictures",
+    "cached": "Prompt, from cache",
+    "cached_audio": "Prompt, sound from cache",
+    "cache_write": "Prompt, to cache",
+    "cache_write_hour": "Prompt, to cache for an hour",
+    "output": "Answer",
+    "reasoning": "Answer, reasoning",
+    "audio_output": "Answer, speech",
+    "request": "Requests",
+}
+SHOWN_ALWAYS = ("input", "output")
 ANSWERED = "200"  # how the relay ends an attempt that was served
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One kind of token: its count, its price per million in nanos, and their product, rounded down."""
+    """One kind of token: its count, its price per million in nanos, and their product, rounded down. Of requests, the
+    price is that of each."""
 
     name: str
     count: int
@@ -52,6 +68,14 @@ class Receipt:
     clamped: list[str]
     tokens_per_second: int | None
     answer_id: str
+    above_tokens: int  # the tier that applied is that of prompts longer than this; 0: the ordinary one
+    markup_bps: int
+    markup_rule: str
+
+    @property
+    def reasoning_apart(self) -> bool:
+        """Reasoning has a line of its own, and is no part of the answer's."""
+        return any(line.name == CLASSES["reasoning"] for line in self.lines)
 
     @property
     def failed_attempts(self) -> int:
@@ -60,44 +84,44 @@ class Receipt:
 
 def make_receipt(record: UsageRecord) -> Receipt:
     """Explain a request's charge."""
-    fresh = record.prompt_tokens - record.cached_tokens - record.cache_write_tokens
-    for_an_hour = record.cache_write_hour_tokens
-    for_minutes = record.cache_write_tokens - for_an_hour
-    parts = [
-        _line("Prompt, from cache", record.cached_tokens, record.cached_nanos_per_mtok),
-        _line("Prompt, to cache", for_minutes, record.cache_write_nanos_per_mtok),
-        _line("Prompt, to cache for an hour", for_an_hour, record.cache_write_hour_nanos_per_mtok),
-    ]
+    frozen = thaw(record)
+    every = frozen.rates.lines(frozen.usage, frozen.calls)
+    # a request's fee is only for one that was charged
     lines = [
-        _line("Prompt", fresh, record.input_nanos_per_mtok),
-        *(line for line in parts if line.count),
-        _line("Answer", record.completion_tokens, record.output_nanos_per_mtok),
+        _line(name, count, nanos)
+        for name, count, nanos in every
+        if name in SHOWN_ALWAYS or (count and (name != "request" or record.state == "captured"))
     ]
     difference = record.charge_nanos - sum(line.amount_nanos for line in lines)
     adapted: dict[str, Any] = json.loads(record.adapted) if record.adapted else {}
     return Receipt(
         record=record,
         lines=lines,
-        difference_name=_name_difference(record, difference),
+        difference_name=_name_difference(record, difference, len(lines)),
         difference_nanos=difference,
         attempts=_list_attempts(record),
         dropped=[str(name) for name in adapted.get("dropped") or []],
         clamped=[str(name) for name in adapted.get("clamped") or []],
         tokens_per_second=_measure_speed(record),
         answer_id=record.request_id.replace("req_", "chatcmpl-", 1),
+        above_tokens=frozen.rates.above_tokens,
+        markup_bps=frozen.markup_bps,
+        markup_rule=frozen.markup_rule,
     )
 
 
 def _line(name: str, count: int, unit_nanos: int) -> Line:
-    return Line(name, count, unit_nanos, count * unit_nanos // TOKENS_PER_MTOK)
+    shown = unit_nanos // TOKENS_PER_MTOK if name == "request" else unit_nanos
+    return Line(CLASSES[name], count, shown, count * unit_nanos // TOKENS_PER_MTOK)
 
 
-def _name_difference(record: UsageRecord, difference: int) -> str:
+def _name_difference(record: UsageRecord, difference: int, lines: int) -> str:
+    """Each line is rounded down for display, the sum up once: they differ by no more than there are lines."""
     if not difference:
         return ""
     if record.loss_nanos and difference < 0:
         return "Beyond your hold and balance: we pay it"
-    return "Rounded up, once" if 0 < difference < ROUNDING_NANOS else "Not charged"
+    return "Rounded up, once" if 0 < difference <= lines else "Not charged"
 
 
 def _list_attempts(record: UsageRecord) -> list[Attempt]:

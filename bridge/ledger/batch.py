@@ -65,6 +65,8 @@ class Settlement(msgspec.Struct):
     cache_write_hour_nanos_per_mtok: int = 0
     output_nanos_per_mtok: int = 0
     price_nanos: int = 0
+    cost_nanos: int = 0
+    pricing: str | None = None
     output_cap_tokens: int = 0
     attempts: str = "[]"
     adapted: str | None = None

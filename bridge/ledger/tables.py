@@ -108,6 +108,8 @@ class UsageRecord(Table):
     hold_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     loss_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what the answer cost beyond hold and balance: ours
+    cost_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what its provider takes for it, by what we believe
+    pricing: Mapped[str | None] = mapped_column(sa.Text)  # JSON: tier, markup, further classes; see catalogue/frozen.py
     output_cap_tokens: Mapped[int] = mapped_column(sa.BigInteger)
     attempts: Mapped[str] = mapped_column(sa.Text)  # JSON: [{channel, outcome, started_ms, took_ms}]
     adapted: Mapped[str | None] = mapped_column(sa.Text)  # JSON: {"dropped": […], "clamped": […]}

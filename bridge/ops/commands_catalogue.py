@@ -11,7 +11,8 @@ from bridge import vault
 from bridge.catalogue import editing
 from bridge.catalogue.listing import list_models
 from bridge.catalogue.prices import PRICE_CLASSES
-from bridge.catalogue.sync import list_differences, sync_catalogue
+from bridge.catalogue.rates import Rates, name_rates
+from bridge.catalogue.sync import figures, list_differences, sync_catalogue
 from bridge.catalogue.tables import Channel
 from bridge.catalogue.testing import probe_channel
 from bridge.db import transaction
@@ -217,19 +218,31 @@ def sync() -> None:
 
 @catalogue_commands.command("diff")
 def diff() -> None:
-    """Show where the list prices differ from ours, in dollars per million tokens."""
+    """Show where the list prices differ from what we believe to pay, in dollars per million tokens."""
     differences = list_differences()
     if not differences:
         click.echo("No price differs from its list price.")
         return
     rows: list[tuple[str, ...]] = [("MODEL", *PRICE_HEADINGS, "SOURCE")]
     for difference in differences:
-        for figures, source in (
-            (difference.ours, f"ours: {difference.our_source}"),
-            (difference.listed, f"list: {difference.listed_source}"),
+        for tiers, source in (
+            (difference.our_tiers, f"ours: {difference.our_source}"),
+            (difference.listed_tiers, f"list: {difference.listed_source}"),
         ):
-            rows.append((difference.model_id, *(format_dollars(nanos, 2) for nanos in figures), source))
+            for rates in tiers:
+                dollars = (format_dollars(nanos, 2) for nanos in figures(rates))
+                rows.append((_name_tier(difference.model_id, rates), *dollars, f"{source}{_describe_further(rates)}"))
     print_table(rows)
+
+
+def _name_tier(model_id: str, rates: Rates) -> str:
+    return f"{model_id} above {rates.above_tokens}" if rates.above_tokens else model_id
+
+
+def _describe_further(rates: Rates) -> str:
+    """The prices that the columns don't have."""
+    further = ((name, nanos) for name, nanos in name_rates(rates).items() if name not in PRICE_CLASSES)
+    return "".join(f", {name} {format_dollars(nanos, 2)}" for name, nanos in further)
 
 
 @vault_commands.command("rotate")

@@ -15,7 +15,10 @@ NOTHING_KEPT: Mapping[str, Any] = MappingProxyType({})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer in OpenAI's meaning: prompt includes cached and cache-written ones, completion reasoning."""
+    """Tokens of one answer in OpenAI's meaning: prompt includes cached and cache-written ones, completion reasoning.
+
+    `audio_tokens` and `image_tokens` are those of the prompt which are sound and pictures and were neither read from a
+    cache nor written to one; `cached_audio_tokens` are a part of the cached ones."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -23,6 +26,10 @@ class Usage:
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
     cache_write_hour_tokens: int = 0  # of the written: those to be kept for an hour, where that has its own price
+    audio_tokens: int = 0
+    cached_audio_tokens: int = 0
+    audio_output_tokens: int = 0  # of the completion
+    image_tokens: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -62,6 +62,13 @@ class Answer(Struct, rename="camel", gc=False):
     error: Raw = Raw()
 
 
+class Modality(Struct, rename="camel"):
+    """How many of the tokens are of a kind: TEXT, IMAGE, VIDEO, AUDIO, DOCUMENT."""
+
+    modality: str | None = None
+    token_count: int | None = None
+
+
 class Counts(Struct, rename="camel"):
     prompt_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
@@ -69,6 +76,9 @@ class Counts(Struct, rename="camel"):
     thoughts_token_count: int | None = None
     cached_content_token_count: int | None = None
     total_token_count: int | None = None
+    prompt_tokens_details: list[Modality] | None = None
+    cache_tokens_details: list[Modality] | None = None
+    candidates_tokens_details: list[Modality] | None = None
 
 
 class Token(Struct, rename="camel"):
@@ -117,7 +127,27 @@ def read_counts(raw: Raw) -> Usage | None:
     thoughts, said = counts.thoughts_token_count or 0, counts.candidates_token_count
     if said is None:  # left out when every token was a thought
         said = max(0, (counts.total_token_count or 0) - prompt - thoughts)
-    return clamp_usage(prompt, said + thoughts, counts.cached_content_token_count or 0, thoughts)
+    heard, heard_before = (
+        _count(found, "AUDIO") for found in (counts.prompt_tokens_details, counts.cache_tokens_details)
+    )
+    seen, seen_before = (
+        _count(found, "IMAGE") for found in (counts.prompt_tokens_details, counts.cache_tokens_details)
+    )
+    return clamp_usage(
+        prompt,
+        said + thoughts,
+        counts.cached_content_token_count or 0,
+        thoughts,
+        audio=heard - heard_before,
+        cached_audio=heard_before,
+        audio_output=_count(counts.candidates_tokens_details, "AUDIO"),
+        image=seen - seen_before,
+    )
+
+
+def _count(details: list[Modality] | None, modality: str) -> int:
+    """The tokens of one kind."""
+    return sum(max(0, one.token_count or 0) for one in details or () if one.modality == modality)
 
 
 def read_logprobs(raw: Raw) -> dict[str, Any] | None:

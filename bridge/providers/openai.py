@@ -69,14 +69,24 @@ class OpenAICompatible:
         """The upstream's counts, or None when a count is missing: zero is a value."""
         if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
-        prompt, written = usage.prompt_tokens_details, 0
+        prompt, written, audio, image, spoken = usage.prompt_tokens_details, 0, 0, 0, 0
         cached = usage.cached_tokens or usage.prompt_cache_hit_tokens or 0
         if prompt:
             cached, written = prompt.cached_tokens or cached, prompt.cache_write_tokens or 0
+            audio, image = prompt.audio_tokens or 0, prompt.image_tokens or 0
         completion, reasoning = usage.completion_tokens_details, 0
-        if completion and completion.reasoning_tokens:
-            reasoning = completion.reasoning_tokens
-        return clamp_usage(usage.prompt_tokens, usage.completion_tokens, cached, reasoning, written)
+        if completion:
+            reasoning, spoken = completion.reasoning_tokens or 0, completion.audio_tokens or 0
+        return clamp_usage(
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            cached,
+            reasoning,
+            written,
+            audio=audio,
+            audio_output=spoken,
+            image=image,
+        )
 
     def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
         """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
@@ -95,16 +105,40 @@ class OpenAICompatible:
 
 
 def clamp_usage(
-    prompt: int, completion: int, cached: int, reasoning: int, written: int = 0, written_for_an_hour: int = 0
+    prompt: int,
+    completion: int,
+    cached: int,
+    reasoning: int,
+    written: int = 0,
+    written_for_an_hour: int = 0,
+    *,
+    audio: int = 0,
+    cached_audio: int = 0,
+    audio_output: int = 0,
+    image: int = 0,
 ) -> Usage:
     """Counts within sane bounds: none negative, none absurd, parts no larger than their whole. What was read from a
-    cache and what was written to one are different parts of the prompt."""
+    cache, what was written to one, sound and pictures are different parts of the prompt; reasoning and speech of the
+    answer."""
     prompt = min(max(0, prompt), MAX_TOKENS_COUNTED)
     completion = min(max(0, completion), MAX_TOKENS_COUNTED)
     cached = min(max(0, cached), prompt)
     written = min(max(0, written), prompt - cached)
     reasoning = min(max(0, reasoning), completion)
-    return Usage(prompt, completion, cached, reasoning, written, min(max(0, written_for_an_hour), written))
+    fresh = prompt - cached - written
+    audio = min(max(0, audio), fresh)
+    return Usage(
+        prompt,
+        completion,
+        cached,
+        reasoning,
+        written,
+        min(max(0, written_for_an_hour), written),
+        audio,
+        min(max(0, cached_audio), cached),
+        min(max(0, audio_output), completion - reasoning),
+        min(max(0, image), fresh - audio),
+    )
 
 
 class OpenAI(OpenAICompatible):

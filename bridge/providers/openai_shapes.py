@@ -42,10 +42,13 @@ ABSENT = Raw(b"")
 class _PromptDetails(Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class _CompletionDetails(Struct):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
 
 
 class UsageStruct(Struct):

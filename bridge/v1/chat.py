@@ -77,7 +77,7 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
     bound = measure(request, model, len(data), calls, hour_writes=may_write_for_an_hour(data))
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
     messages = msgspec.Raw(msgspec.json.encode(body["messages"]))
-    return Plan(request, body, messages, model, bound, max_cost_nanos, strict, calls)
+    return Plan(request, body, messages, model, bound, max_cost_nanos, strict, calls, caller.markup_bps)
 
 
 def _refuse_unpriced(request: ChatRequest) -> None:

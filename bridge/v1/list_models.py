@@ -6,11 +6,27 @@ import msgspec
 from flask import Response
 
 from bridge.catalogue.listing import ListedModel, list_models
+from bridge.catalogue.rates import Rates, name_rates
 from bridge.errors import ModelNotFound
-from bridge.money import format_per_token
+from bridge.money import format_dollars, format_per_token
 from bridge.v1.door import count
 from bridge.v1.parameters import list_parameters
 from bridge.v1.visit import Visit
+
+# The classes of prices as clients read them.
+NAMES = {
+    "input": "prompt",
+    "cached": "cached_prompt",
+    "cache_write": "cache_write",
+    "cache_write_hour": "cache_write_hour",
+    "output": "completion",
+    "reasoning": "reasoning",
+    "audio_input": "audio_prompt",
+    "cached_audio": "cached_audio_prompt",
+    "audio_output": "audio_completion",
+    "image": "image_prompt",
+    "request": "request",
+}
 
 
 def list_all(visit: Visit) -> Response:
@@ -35,13 +51,13 @@ def retrieve(visit: Visit, name: str) -> Response:
 
 def _allowed(visit: Visit) -> list[ListedModel]:
     assert visit.caller is not None
-    allowed = visit.caller.models
-    return [model for model in list_models() if allowed is None or model.id in allowed]
+    allowed, markup = visit.caller.models, visit.caller.markup_bps
+    return [model for model in list_models(markup) if allowed is None or model.id in allowed]
 
 
 def _describe(visit: Visit, model: ListedModel) -> dict[str, Any]:
     served = visit.services.catalogue.models.get(model.id)
-    found = {
+    found: dict[str, Any] = {
         "id": model.id,
         "object": "model",
         "created": int(model.created_at.timestamp()),
@@ -58,11 +74,18 @@ def _describe(visit: Visit, model: ListedModel) -> dict[str, Any]:
     if model.note:
         found["note"] = model.note
     if model.price_id is not None:
-        found["pricing"] = {
-            "prompt": format_per_token(model.input_nanos_per_mtok),
-            "completion": format_per_token(model.output_nanos_per_mtok),
-            "cached_prompt": format_per_token(model.cached_nanos_per_mtok),
-            "cache_write": format_per_token(model.cache_write_nanos_per_mtok),
-            "cache_write_hour": format_per_token(model.cache_write_hour_nanos_per_mtok),
-        }
+        base, *longer = model.price.tiers
+        found["pricing"] = _describe_rates(base)
+        if longer:
+            found["pricing"]["tiers"] = [
+                {"above_prompt_tokens": rates.above_tokens, **_describe_rates(rates)} for rates in longer
+            ]
     return found
+
+
+def _describe_rates(rates: Rates) -> dict[str, Any]:
+    """Dollars per token by class, as this customer pays them; the further classes where they have their own price."""
+    return {
+        NAMES[name]: format_dollars(nanos) if name == "request" else format_per_token(nanos)
+        for name, nanos in name_rates(rates).items()
+    }

@@ -32,6 +32,12 @@ class Measure:
     predicted_tokens: int = 0
     most_prompt_tokens: int = 0  # no true count of the prompt is above it, whatever window the catalogue believes in
     hour_writes: bool = True  # the provider can be made to write to its cache for an hour
+    sound: bool = True  # the prompt has some, or files that may have
+
+    @property
+    def reach(self) -> dict[str, Any]:
+        """Which prices the request can reach, as `PriceVersion.worst_charge` asks it. Nobody may ask for speech."""
+        return {"hour_writes": self.hour_writes, "sound": self.sound, "speech": False}
 
     def with_more(self, more_bytes: int, context_tokens: int) -> "Measure":
         """The same with so many bytes more to read: what we keep of the conversation and the client didn't send."""
@@ -57,11 +63,14 @@ def measure(
     window = model.context_tokens
     bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if request.tools or request.functions else 0)
     bound += _format_bound(request)
+    sound = False
     for place, part in _media(request.messages):
         bound += _media_bound(place, part, model)
+        sound = sound or not isinstance(part, ImagePart)
     reserved = min(bound // BYTES_PER_TOKEN, window) * calls + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
     predicted = 0 if request.prediction is None else len(msgspec.json.encode(request.prediction))
-    return Measure(min(bound, window), reserved, cap, min(predicted, window), max(bound, window), hour_writes)
+    most = max(bound, window)
+    return Measure(min(bound, window), reserved, cap, min(predicted, window), most, hour_writes, sound)
 
 
 def may_write_for_an_hour(data: bytes) -> bool:

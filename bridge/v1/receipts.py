@@ -5,11 +5,13 @@ from typing import Any
 import msgspec
 from flask import Response
 
+from bridge.catalogue.frozen import thaw
 from bridge.ledger.tables import UsageRecord
 from bridge.ledger.usage import find_request
-from bridge.money import format_dollars
+from bridge.money import TOKENS_PER_MTOK, format_dollars, format_exact_sum, format_percent
 from bridge.telemetry import answer_id
 from bridge.v1.door import count
+from bridge.v1.list_models import NAMES
 from bridge.v1.visit import Visit
 
 
@@ -24,6 +26,8 @@ def show_receipt(visit: Visit, request_id: str) -> Response:
 
 def describe(usage: UsageRecord) -> dict[str, Any]:
     """The receipt as JSON: dollars are decimal strings, times milliseconds since the request came in."""
+    frozen = thaw(usage)
+    lines = frozen.lines if usage.state == "captured" else []
     adapted = msgspec.json.decode(usage.adapted) if usage.adapted else {"dropped": [], "clamped": []}
     return {
         "object": "request",
@@ -57,8 +61,20 @@ def describe(usage: UsageRecord) -> dict[str, Any]:
             "completion": format_dollars(usage.output_nanos_per_mtok),
             "version": usage.price_id,
         },
+        "price": {
+            "version": usage.price_id,
+            "above_prompt_tokens": frozen.rates.above_tokens,
+            "markup_percent": format_percent(frozen.markup_bps),
+            "markup_rule": frozen.markup_rule or "none",
+            "lines": [
+                {"class": NAMES[name], "count": count, **_unit(name, nanos), "amount": format_exact_sum(count * nanos)}
+                for name, count, nanos in lines
+            ],
+            "sum": format_exact_sum(sum(count * nanos for _, count, nanos in lines)),
+        },
         "hold": format_dollars(usage.hold_nanos),
         "charge": format_dollars(usage.charge_nanos),
+        "not_charged": format_dollars(usage.loss_nanos),
         "released": format_dollars(max(0, usage.hold_nanos - usage.charge_nanos)),
         "output_cap_tokens": usage.output_cap_tokens,
         "dropped": adapted["dropped"],
@@ -66,3 +82,10 @@ def describe(usage: UsageRecord) -> dict[str, Any]:
         "first_content_ms": usage.first_content_ms,
         "total_ms": usage.total_ms,
     }
+
+
+def _unit(name: str, nanos: int) -> dict[str, str]:
+    """The unit price of a line, in dollars."""
+    if name == "request":
+        return {"per_request": format_dollars(nanos // TOKENS_PER_MTOK)}
+    return {"per_million": format_dollars(nanos)}

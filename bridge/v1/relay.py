@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from bridge.catalogue.frozen import freeze
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import Route, ServedModel, order_routes
+from bridge.catalogue.rules import SANDBOX
 from bridge.errors import (
     BridgeError,
     InsufficientBalance,
@@ -41,6 +43,7 @@ from bridge.v1.visit import Visit
 MAX_ATTEMPTS = 3
 log = structlog.get_logger()
 MAX_ERROR_BYTES = 64 * 1024
+NOTHING_USED = Usage(0, 0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,11 +58,13 @@ class Plan:
     max_cost_nanos: int | None
     strict: bool
     calls: int = 1  # how many it takes at the most, where the choices are made by parallel calls
+    markup_bps: int | None = None  # the account's own, instead of the model's
 
     @property
     def price(self) -> PriceVersion:
+        """The one function for hold and charge: the model's price, as this account pays it."""
         assert self.model.price is not None
-        return self.model.price
+        return self.model.price.for_account(self.markup_bps)
 
 
 @dataclasses.dataclass(slots=True)
@@ -105,11 +110,7 @@ class Relay:
             model_id=plan.model.id,
             stream=bool(plan.request.stream),
             price_id=plan.price.id,
-            input_nanos_per_mtok=plan.price.input_nanos_per_mtok,
-            cached_nanos_per_mtok=plan.price.cached_nanos_per_mtok,
-            cache_write_nanos_per_mtok=plan.price.cache_write_nanos_per_mtok,
-            cache_write_hour_nanos_per_mtok=plan.price.cache_write_hour_nanos_per_mtok,
-            output_nanos_per_mtok=plan.price.output_nanos_per_mtok,
+            **freeze(plan.price, NOTHING_USED, 1),
         )
 
     # the money
@@ -119,10 +120,10 @@ class Relay:
         plan, caller, settings = self.plan, self.caller, self.services.settings
         self._recall_reasoning()
         prompt, choices = self.measure.prompt_bound_tokens * plan.calls, plan.request.choices
-        predicted, hour_writes = self.measure.predicted_tokens, self.measure.hour_writes
+        predicted, reach = self.measure.predicted_tokens, self.measure.reach | {"calls": plan.calls}
         cap = self.cap_tokens or plan.model.default_output_tokens
         least = self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
-        amount = plan.price.worst_cost(prompt, cap * choices + predicted, hour_writes=hour_writes)
+        amount = plan.price.worst_charge(prompt, cap * choices + predicted, **reach)
         if plan.max_cost_nanos is not None and amount > plan.max_cost_nanos:
             raise InsufficientBalance(
                 f"This answer can cost ${format_dollars(amount, 2)}, and x-bridge-max-cost allows "
@@ -133,7 +134,7 @@ class Relay:
             account_id=caller.account_id,
             key_id=caller.key_id,
             amount_nanos=amount,
-            least_nanos=plan.price.worst_cost(prompt, least * choices + predicted, hour_writes=hour_writes),
+            least_nanos=plan.price.worst_charge(prompt, least * choices + predicted, **reach),
             created_at=self.created_at,
             deadline_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds,
             budget_nanos=caller.budget_nanos,
@@ -147,7 +148,7 @@ class Relay:
         if self.cap_tokens is None:
             self.cap_tokens = cap
             if result.held_nanos < amount:
-                affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt, hour_writes=hour_writes)
+                affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt, **reach)
                 self.cap_tokens = max(least, min(cap, (affordable - predicted) // choices))
                 self.clamped.append(f"max_tokens={self.cap_tokens}")
 
@@ -192,7 +193,11 @@ class Relay:
         settlement.cache_write_hour_tokens = usage.cache_write_hour_tokens
         settlement.completion_tokens = usage.completion_tokens
         settlement.reasoning_tokens = usage.reasoning_tokens
-        settlement.price_nanos = self.plan.price.cost(usage)
+        for name, value in freeze(self.plan.price, usage, self.calls).items():
+            setattr(settlement, name, value)
+        settlement.price_nanos = self.plan.price.charge(usage, self.calls)
+        made_up = self.route is not None and self.route.provider == SANDBOX
+        settlement.cost_nanos = 0 if made_up else self.plan.price.cost(usage, self.calls)
 
     def mark(self, delivered: Usage) -> Mark:
         """What the sweeper is to charge if this process dies now. It settles nothing."""
@@ -226,7 +231,20 @@ class Relay:
         written = min(usage.cache_write_tokens, prompt - cached)
         # the hold knows the hour's price only where the request could ask for one
         for_an_hour = min(usage.cache_write_hour_tokens, written) if measure.hour_writes else 0
-        checked = Usage(prompt, completion, cached, min(usage.reasoning_tokens, completion), written, for_an_hour)
+        fresh, heard = prompt - cached - written, measure.sound
+        audio = min(usage.audio_tokens, fresh) if heard else 0  # nor does it know sound's where there is none
+        checked = Usage(
+            prompt,
+            completion,
+            cached,
+            min(usage.reasoning_tokens, completion),
+            written,
+            for_an_hour,
+            audio,
+            min(usage.cached_audio_tokens, cached) if heard else 0,
+            0,  # nobody may ask for speech
+            min(usage.image_tokens, fresh - audio),
+        )
         if checked != usage:
             log.warning(
                 "usage_clamped",

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import time
 from typing import Any
 
 from flask import Flask
@@ -49,14 +50,20 @@ class Services:
 
     @property
     def catalogue(self) -> Catalogue:
-        """The snapshot in force, read anew when its number has changed."""
-        if self._catalogue is None or not versions.is_fresh() or versions.number(TOPIC) != self._catalogue_number:
+        """The snapshot in force, read anew when its number has changed or a price takes effect."""
+        known = self._catalogue
+        if known is None or not versions.is_fresh() or self._is_outdated(known):
             with self.app.app_context():
                 versions.ensure_fresh(db.engine)
                 number = versions.number(TOPIC)
-                if self._catalogue is None or number != self._catalogue_number:
+                if self._catalogue is None or self._is_outdated(self._catalogue):
                     self._catalogue, self._catalogue_number = load_catalogue(), number
+        assert self._catalogue is not None
         return self._catalogue
+
+    def _is_outdated(self, catalogue: Catalogue) -> bool:
+        """Whether something of it was changed since, or a price that was entered before has taken effect."""
+        return versions.number(TOPIC) != self._catalogue_number or time.time() >= catalogue.changes_at
 
     def upstream(self, route: Route) -> Any:
         """The connections to a channel's upstream; opened anew when its address or key has changed."""

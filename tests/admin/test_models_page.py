@@ -6,7 +6,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.catalogue.listing import ListedModel, list_models, list_prices
+from bridge.catalogue.listing import ListedModel, list_models
+from bridge.catalogue.price_rows import list_prices
 from tests.dashboard.pages import post
 from tests.factories import DOLLAR, MadeAccount
 

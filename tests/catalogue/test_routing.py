@@ -1,7 +1,6 @@
 """What a name means, and in which order its channels are tried."""
 
 import collections
-import dataclasses
 import random
 
 import pytest
@@ -14,6 +13,7 @@ from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.db import db, transaction
 from bridge.errors import ModelNotFound
 from bridge.providers.base import AttemptFailed, Blame
+from tests.prices import make_version
 
 NOW = 5000.0
 
@@ -125,7 +125,7 @@ def test_a_model_is_found_by_its_id_and_by_its_alias(catalogue: Catalogue):
 def test_the_newest_price_counts(catalogue: Catalogue):
     price = catalogue.resolve("gpt-4o").price
     assert price is not None
-    assert dataclasses.astuple(price)[1:] == (3, 5, 7, 8, 6)
+    assert price == make_version(price.id, 3, 5, 7, 8, 6)
     assert isinstance(price, PriceVersion)
     assert catalogue.resolve("gpt-4o-mini").price is None
 

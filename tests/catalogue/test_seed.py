@@ -4,9 +4,14 @@ import datetime
 from types import SimpleNamespace
 
 import pytest
+from genai_prices import Usage as ListUsage
+from genai_prices import calc_price
 
 from bridge.catalogue.price_list import _to_nanos, find_listed_price
-from bridge.catalogue.seed import SeedModel, SeedPrice, _read_price, load_seed
+from bridge.catalogue.prices import PriceVersion
+from bridge.catalogue.seed import SeedModel, SeedProvider, SourcedPrice, _read_price, load_seed
+from bridge.providers.base import Usage
+from tests.prices import make_version
 
 PAGE = {
     "gpt-4o": ("openai", 128_000),
@@ -79,7 +84,7 @@ def test_names_are_not_used_twice():
 def test_prices_are_imported_exactly():
     price = find_listed_price("openai", "gpt-4o", DAY)
     assert price
-    assert (price.input_nanos_per_mtok, price.cached_nanos_per_mtok, price.output_nanos_per_mtok) == (
+    assert (price.base.input, price.base.cached, price.base.output) == (
         2_500_000_000,
         1_250_000_000,
         10_000_000_000,
@@ -87,21 +92,59 @@ def test_prices_are_imported_exactly():
     assert price.source == "genai-prices 0.2.3"
 
 
-def test_a_price_with_tiers_or_hours_says_which_it_is():
-    tiered, by_hour = (
-        find_listed_price("gemini", "gemini-2.5-pro", DAY),
-        find_listed_price("deepseek", "deepseek-v4-pro", DAY),
-    )
-    assert tiered
-    assert (tiered.input_nanos_per_mtok, tiered.source) == (1_250_000_000, "genai-prices 0.2.3, first tier")
-    assert by_hour
-    assert (by_hour.input_nanos_per_mtok, by_hour.source) == (660_000_000, "genai-prices 0.2.3, off-peak hours")
-
-
-def test_a_price_does_not_depend_on_the_hour_of_the_look():
-    price = find_listed_price("deepseek", "deepseek-chat", DAY)  # its other price covers noon
+@pytest.mark.parametrize(
+    ("provider", "upstream_id", "above", "base", "longer"),
+    [
+        ("gemini", "gemini-2.5-pro", 200_000, (1_250_000_000, 10_000_000_000), (2_500_000_000, 15_000_000_000)),
+        ("openai", "gpt-5.4", 272_000, (2_500_000_000, 15_000_000_000), (5_000_000_000, 22_500_000_000)),
+    ],
+)
+def test_long_prompts_have_the_list_s_prices(
+    provider: str, upstream_id: str, above: int, base: tuple[int, int], longer: tuple[int, int]
+):
+    price = find_listed_price(provider, upstream_id, DAY)
     assert price
-    assert (price.input_nanos_per_mtok, price.output_nanos_per_mtok) == (135_000_000, 550_000_000)
+    assert [(tier.above_tokens, (tier.input, tier.output)) for tier in price.tiers] == [(0, base), (above, longer)]
+    assert price.source == "genai-prices 0.2.3"
+
+
+@pytest.mark.parametrize(
+    ("upstream_id", "input_", "output"),
+    [("deepseek-chat", 270_000_000, 1_100_000_000), ("deepseek-v4-pro", 1_320_000_000, 3_960_000_000)],
+)
+def test_of_prices_by_the_hour_the_dearest_counts(upstream_id: str, input_: int, output: int):
+    price = find_listed_price("deepseek", upstream_id, DAY)
+    assert price
+    assert (price.base.input, price.base.output) == (input_, output)
+    assert price.source == "genai-prices 0.2.3, dearest hours"
+
+
+def test_sound_has_a_price_of_its_own_where_the_list_has_one():
+    price = find_listed_price("gemini", "gemini-2.5-flash", DAY)
+    assert price
+    assert (price.base.input, price.base.audio_input, price.base.cached_audio) == (300_000_000, 10**9, 10**8)
+    assert (price.base.image, price.base.reasoning) == (price.base.input, price.base.output)
+
+
+@pytest.mark.parametrize(("provider", "seed"), load_seed().items())
+def test_every_price_is_what_the_list_s_own_calculator_takes_at_its_dearest_hour(provider: str, seed: SeedProvider):
+    """Our tiers against genai-prices itself, around every threshold."""
+    for upstream_id in sorted({model.upstream_id for model in seed.models if model.price is None}):
+        price = find_listed_price(provider, upstream_id, DAY)
+        assert price, upstream_id
+        version = PriceVersion(1, price.tiers, price.tiers)
+        prompts = {1_000, *(tier.above_tokens + more for tier in price.tiers for more in (0, 1))}
+        for prompt in prompts:
+            theirs = max(
+                calc_price(
+                    ListUsage(input_tokens=prompt, output_tokens=700),
+                    upstream_id,
+                    provider_id=seed.price_list,
+                    genai_request_timestamp=datetime.datetime.combine(DAY, datetime.time(hour), datetime.UTC),
+                ).total_price
+                for hour in range(24)
+            )
+            assert version.charge(Usage(prompt, 700)) == -(-theirs * 10**9 // 1), (upstream_id, prompt)
 
 
 def test_a_price_is_the_one_in_force_on_its_day():
@@ -109,13 +152,13 @@ def test_a_price_is_the_one_in_force_on_its_day():
     after = find_listed_price("gemini", "gemini-3.6-flash", datetime.date(2027, 1, 1))
     assert before
     assert after
-    assert (before.output_nanos_per_mtok, after.output_nanos_per_mtok) == (3_750_000_000, 7_500_000_000)
+    assert (before.base.output, after.base.output) == (3_750_000_000, 7_500_000_000)
 
 
 def test_cached_input_without_a_price_of_its_own_costs_what_input_costs():
     price = find_listed_price("deepseek", "deepseek-v3.2", DAY)
     assert price
-    assert price.cached_nanos_per_mtok == price.input_nanos_per_mtok == 228_800_000
+    assert price.base.cached == price.base.input == 228_800_000
 
 
 @pytest.mark.parametrize(
@@ -130,7 +173,7 @@ def test_cached_input_without_a_price_of_its_own_costs_what_input_costs():
 def test_what_is_written_to_a_cache_has_the_list_s_price(provider: str, upstream_id: str, write: int, write_hour: int):
     price = find_listed_price(provider, upstream_id, DAY)
     assert price
-    assert (price.cache_write_nanos_per_mtok, price.cache_write_hour_nanos_per_mtok) == (write, write_hour)
+    assert (price.base.cache_write, price.base.cache_write_hour) == (write, write_hour)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +182,8 @@ def test_what_is_written_to_a_cache_has_the_list_s_price(provider: str, upstream
 )
 def test_a_stated_price_may_say_what_writes_cost(stated: list[str], write: int, write_hour: int):
     price = _read_price({"price": stated, "source": "a test"})
-    assert price == SeedPrice(10**9, 2 * 10**9, write * 10**9, write_hour * 10**9, 3 * 10**9, "a test")
+    figures = (10**9, 2 * 10**9, write * 10**9, write_hour * 10**9, 3 * 10**9)
+    assert price == SourcedPrice(make_version(1, *figures).tiers, "a test")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +197,6 @@ def test_no_price_is_taken_from_elsewhere(provider: str, upstream_id: str):
 def test_a_price_finer_than_a_nano_dollar_is_refused_not_rounded():
     from decimal import Decimal
 
-    assert _to_nanos(SimpleNamespace(base=Decimal("0.000000001"))) == 1
+    assert _to_nanos(SimpleNamespace(base=Decimal("0.000000001")), 0) == 1
     with pytest.raises(ValueError, match="whole number"):
-        _to_nanos(Decimal("0.0000000015"))
+        _to_nanos(Decimal("0.0000000015"), 0)

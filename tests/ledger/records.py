@@ -43,6 +43,7 @@ def add_record(
         "hold_nanos": 50_000_000,
         "charge_nanos": 3_000_000,
         "loss_nanos": 0,
+        "cost_nanos": changes.get("charge_nanos", 3_000_000),
         "output_cap_tokens": 4_096,
         "attempts": json.dumps([{"channel": "openai-main", "started_ms": 2, "took_ms": 1_998, "outcome": "200"}]),
         "first_content_ms": 400,

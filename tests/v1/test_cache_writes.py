@@ -16,6 +16,7 @@ from bridge.v1.meter import Measure, may_write_for_an_hour
 from bridge.v1.relay import Relay
 from tests.factories import DOLLAR
 from tests.gateway import Gateway
+from tests.prices import make_version
 from tests.upstream import STREAM_HEAD, Received, ScriptedUpstream, chunk, completion, framed, whole
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -117,7 +118,7 @@ def test_an_hour_is_found_however_json_spells_it(data: bytes, found: bool):
 
 
 TOKENS = st.integers(0, 2**31)
-PRICES = st.builds(PriceVersion, st.just(1), *[st.integers(0, 10**12)] * 5)
+PRICES = st.builds(make_version, st.just(1), *[st.integers(0, 10**12)] * 5)
 MEASURES = st.builds(
     Measure, st.integers(1, 2**20), st.just(0), st.integers(1, 2**17), st.integers(0, 1000), hour_writes=st.booleans()
 )
@@ -135,7 +136,7 @@ def relay_of(measure: Measure) -> Any:
     )
     plan = SimpleNamespace(measure=whole_measure, request=SimpleNamespace(choices=1))
     visit = SimpleNamespace(request_id="req_0", started=time.monotonic())
-    return SimpleNamespace(plan=plan, cap_tokens=measure.cap_tokens, calls=1, visit=visit)
+    return SimpleNamespace(plan=plan, measure=whole_measure, cap_tokens=measure.cap_tokens, calls=1, visit=visit)
 
 
 @given(PRICES, MEASURES, st.tuples(*[TOKENS] * 6))
@@ -144,8 +145,8 @@ def test_no_counts_of_an_upstream_cost_more_than_the_hold(price: PriceVersion, m
     assert usage.cached_tokens + usage.cache_write_tokens <= usage.prompt_tokens
     assert usage.cache_write_hour_tokens <= usage.cache_write_tokens
     most_output = (measure.cap_tokens or 0) + measure.predicted_tokens
-    hold = price.worst_cost(measure.prompt_bound_tokens, most_output, hour_writes=measure.hour_writes)
-    assert 0 <= price.cost(usage) <= hold
+    hold = price.worst_charge(measure.prompt_bound_tokens, most_output, hour_writes=measure.hour_writes)
+    assert 0 <= price.charge(usage) <= hold
 
 
 def test_possible_counts_are_left_as_they_are():

@@ -8,7 +8,6 @@ import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
 from bridge.providers import PROVIDERS
@@ -17,6 +16,7 @@ from bridge.v1.body import convert, read_object
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.estimate import VOCABULARY, read_prompt, scale_prompt
 from bridge.v1.meter import DEFAULT_RESERVED_TOKENS, Measure, measure
+from tests.prices import make_version
 
 MODEL = ServedModel(
     id="gpt-4o",
@@ -29,7 +29,7 @@ MODEL = ServedModel(
     thinks=False,
     retired=False,
     first_content_timeout_seconds=None,
-    price=PriceVersion(1, 1, 1, 1, 1, 1),
+    price=make_version(1, 1, 1, 1, 1, 1),
     routes=(),
 )
 TEXT_ONLY = ServedModel(

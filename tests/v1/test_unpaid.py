@@ -8,7 +8,6 @@ from typing import Any
 import gevent
 import pytest
 
-from bridge.catalogue.prices import PriceVersion
 from bridge.errors import InvalidRequest
 from bridge.providers.token_scale import OPENAI, find_scale
 from bridge.v1.body import convert
@@ -18,6 +17,7 @@ from bridge.v1.estimate import count_answer
 from bridge.v1.meter import measure
 from tests.factories import MadeKey
 from tests.gateway import Gateway
+from tests.prices import make_version
 from tests.upstream import CUT, STREAM_HEAD, ScriptedUpstream, chunk, framed, says, stalls, starts
 from tests.v1.test_faults import HELLO, Served, estimate_of
 from tests.v1.test_meter import MODEL
@@ -42,8 +42,8 @@ def test_a_rejected_prediction_is_held_for_as_output():
     found = measure(request, MODEL, 6000)
     assert found.cap_tokens == 1
     assert found.predicted_tokens >= 5000
-    price = PriceVersion(1, *[1_000_000_000] * 4, 4_000_000_000)
-    assert price.worst_cost(found.prompt_bound_tokens, 1 + found.predicted_tokens) > 5000 * 4000
+    price = make_version(1, *[1_000_000_000] * 4, 4_000_000_000)
+    assert price.worst_charge(found.prompt_bound_tokens, 1 + found.predicted_tokens) > 5000 * 4000
 
 
 @pytest.mark.parametrize("character", [" ", "^", "a", "\n", "的"])

@@ -1,0 +1,123 @@
+"""Unit prices by class of token, and the lines of a bill: count × unit price. Whole numbers, nothing is rounded."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from bridge.providers.base import Usage
+
+# The classes that every price has, as columns name them: `input_nanos_per_mtok` and so on.
+PRICE_CLASSES = ("input", "cached", "cache_write", "cache_write_hour", "output")
+# Those that some providers price apart. Without a price of their own they cost what the class here costs.
+FURTHER_CLASSES = {
+    "reasoning": "output",
+    "audio_input": "input",
+    "cached_audio": "cached",
+    "audio_output": "output",
+    "image": "input",
+    "request": "",
+}
+MTOK = 1_000_000
+Line = tuple[str, int, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rates:
+    """The unit prices of prompts longer than `above_tokens`: nano-dollars per million tokens, and `request`
+    nano-dollars for each call of a provider.
+
+    `cache_write` is what is written to a cache for the usual few minutes, `cached_audio` sound read from a cache,
+    `image` pictures in a prompt, `audio_output` speech in an answer."""
+
+    input: int
+    cached: int
+    cache_write: int
+    cache_write_hour: int
+    output: int
+    reasoning: int
+    audio_input: int
+    cached_audio: int
+    audio_output: int
+    image: int
+    request: int = 0
+    above_tokens: int = 0
+
+    def lines(self, usage: Usage, calls: int = 1) -> list[Line]:
+        """Class, count and unit price of everything that this usage is made of. Parts that cost what their whole costs
+        are not told apart. The unit price of a request is in the same unit as the others: per million."""
+        thought = usage.reasoning_tokens if self.reasoning != self.output else 0
+        spoken = usage.audio_output_tokens if self.audio_output != self.output else 0
+        heard = usage.audio_tokens if self.audio_input != self.input else 0
+        seen = usage.image_tokens if self.image != self.input else 0
+        heard_before = usage.cached_audio_tokens if self.cached_audio != self.cached else 0
+        hour = usage.cache_write_hour_tokens
+        lines = [
+            (
+                "input",
+                usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens - heard - seen,
+                self.input,
+            ),
+            ("audio_input", heard, self.audio_input),
+            ("image", seen, self.image),
+            ("cached", usage.cached_tokens - heard_before, self.cached),
+            ("cached_audio", heard_before, self.cached_audio),
+            ("cache_write", usage.cache_write_tokens - hour, self.cache_write),
+            ("cache_write_hour", hour, self.cache_write_hour),
+            ("output", usage.completion_tokens - thought - spoken, self.output),
+            ("reasoning", thought, self.reasoning),
+            ("audio_output", spoken, self.audio_output),
+        ]
+        if self.request:
+            lines.append(("request", calls, self.request * MTOK))
+        return lines
+
+    def sum(self, usage: Usage, calls: int = 1) -> int:
+        """What it all costs, in nano-dollars × a million: exact, not yet rounded."""
+        return sum(count * nanos for _, count, nanos in self.lines(usage, calls))
+
+    def dearest_input(self, hour_writes: bool, sound: bool) -> int:
+        """The most that a token of a prompt can cost."""
+        dearest = max(self.input, self.cached, self.cache_write, self.image)
+        if hour_writes:
+            dearest = max(dearest, self.cache_write_hour)
+        return max(dearest, self.audio_input, self.cached_audio) if sound else dearest
+
+    def dearest_output(self, speech: bool) -> int:
+        """The most that a token of an answer can cost."""
+        return max(self.output, self.reasoning, self.audio_output if speech else 0)
+
+    def marked_up(self, basis_points: int) -> "Rates":
+        """The same with each price so many hundredths of a percent dearer (or cheaper), rounded up to a whole nano."""
+        if not basis_points:
+            return self
+        fields = {
+            name: -(-getattr(self, name) * (10_000 + basis_points) // 10_000)
+            for name in (*PRICE_CLASSES, *FURTHER_CLASSES)
+        }
+        return Rates(**fields, above_tokens=self.above_tokens)
+
+
+def make_rates(prices: Mapping[str, int | None], above_tokens: int = 0) -> Rates:
+    """Rates of prices by class; what has none costs what its fallback costs. Raises KeyError without input, output.
+
+    What is cached or written to a cache costs the input's price by itself, for an hour what it costs for minutes; sound
+    that is cached costs what sound costs, where that has its price but not the other."""
+    found = {name: nanos for name, nanos in prices.items() if nanos is not None}
+    found.setdefault("cached", found["input"])
+    found.setdefault("cache_write", found["input"])
+    found.setdefault("cache_write_hour", found["cache_write"])
+    if "audio_input" in found:
+        found.setdefault("cached_audio", found["audio_input"])
+    for name, fallback in FURTHER_CLASSES.items():
+        found.setdefault(name, found[fallback] if fallback else 0)
+    return Rates(**{name: found[name] for name in (*PRICE_CLASSES, *FURTHER_CLASSES)}, above_tokens=above_tokens)
+
+
+def name_rates(rates: Rates) -> dict[str, int]:
+    """The prices by class: all that every price has, and of the further ones those that differ from their fallback.
+    `make_rates` gives the same rates back."""
+    found = {name: getattr(rates, name) for name in (*PRICE_CLASSES, *FURTHER_CLASSES)}
+    for name in FURTHER_CLASSES:
+        without = {key: nanos for key, nanos in found.items() if key != name}
+        if make_rates(without, rates.above_tokens) == rates:
+            found = without
+    return found
