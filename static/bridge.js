@@ -68,8 +68,9 @@
   }
 
   addEventListener('click', function (event) {
-    var button = event.target.closest('[data-copy],[data-theme]')
+    var button = event.target.closest('[data-copy],[data-theme],[data-print]')
     if (!button) return
+    if (button.dataset.print !== undefined) return print()
     if (button.dataset.copy !== undefined) return copy(button)
     event.preventDefault()
     setTheme(nextTheme())
@@ -129,6 +130,7 @@
     })
   })
 
+  document.querySelectorAll('[data-print]').forEach(function (button) { button.hidden = false })
   localTimes(document)
   document.querySelectorAll('[data-poll]').forEach(poll)
 })()

@@ -17,7 +17,8 @@ from whitenoise import WhiteNoise
 
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
-from bridge.dashboard import (  # noqa: F401 - keys, overview and usage hang their pages on the door
+from bridge.dashboard import (  # noqa: F401 - billing, keys, overview and usage hang their pages on the door
+    billing,
     door,
     error_pages,
     filters,
@@ -40,7 +41,7 @@ PAGE_HEADERS = Secure(
     .object_src("'none'")
     .base_uri("'none'")
     .frame_ancestors("'none'")
-    .form_action("'self'"),
+    .form_action("'self'", "https://checkout.stripe.com"),  # a top-up's form is redirected there
     referrer=ReferrerPolicy().strict_origin_when_cross_origin(),
     xcto=XContentTypeOptions(),
 ).header_items()

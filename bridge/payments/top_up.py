@@ -1,0 +1,67 @@
+"""Asking for a payment, and the payments of an account as its pages show them."""
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from bridge.config import Settings
+from bridge.db import db, transaction
+from bridge.errors import NotFound
+from bridge.ledger.tables import Entry
+from bridge.payments import booking, checkout
+from bridge.payments.amounts import to_credit
+from bridge.payments.auto import find_rule
+from bridge.payments.checkout import Order, StripeAway, StripeRefused
+from bridge.payments.tables import Payment
+
+SHOWN = 12
+
+
+def open_top_up(
+    settings: Settings, account_id: int, *, amount_minor: int, email: str, keeps_card: bool, site_url: str
+) -> str:
+    """Note a payment and open Stripe's page for it; that page's address. What will be credited is settled here.
+
+    Raises StripeAway and StripeRefused; then the payment is noted as failed."""
+    rule = find_rule(account_id)
+    payment = Payment(
+        id=booking.new_payment_id(),
+        account_id=account_id,
+        kind="checkout",
+        amount_minor=amount_minor,
+        currency=settings.top_up_currency,
+        credit_nanos=to_credit(settings, amount_minor),
+        customer=rule.customer if rule else None,
+        keeps_card=keeps_card,
+        made_by=email,
+    )
+    with transaction() as session:
+        session.add(payment)
+    order = Order(payment.id, payment.amount_minor, payment.currency, payment.customer)
+    return_url = f"{site_url}/dashboard/billing/payments/{payment.id}"
+    try:
+        return checkout.open_checkout(settings, order, email=email, keeps_card=keeps_card, return_url=return_url)
+    except (StripeAway, StripeRefused):
+        booking.note_failed(payment.id, "failed", "Stripe's payment page could not be opened.")
+        raise
+
+
+def find_payment(account_id: int, payment_id: str) -> Payment:
+    """The account's payment. Raises NotFound."""
+    payment = booking.find_by_id(payment_id[:36])
+    if payment is None or payment.account_id != account_id:
+        raise NotFound("This account has no such payment.")
+    return payment
+
+
+def list_payments(account_id: int, limit: int = SHOWN) -> list[Payment]:
+    """The newest payments. Pages of Stripe's that were opened and left are not among them."""
+    query = sa.select(Payment).where(Payment.account_id == account_id, Payment.state.not_in(("open", "expired")))
+    return list(db.session.scalars(query.order_by(Payment.id.desc()).limit(limit)))
+
+
+def name_payments(entries: Iterable[Entry]) -> dict[str, str]:
+    """Payment intent -> our payment's id, for the entries that credit a payment."""
+    intents = [entry.external_id for entry in entries if entry.source == booking.PAID and entry.external_id]
+    query = sa.select(Payment.payment_intent, Payment.id).where(Payment.payment_intent.in_(intents))
+    return {str(intent): payment_id for intent, payment_id in db.session.execute(query)}
