@@ -13,6 +13,7 @@ from bridge.db import db
 from bridge.errors import ServiceUnavailable
 from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.sweep import apply_spools, sweep
+from bridge.payments.auto import top_up_due
 from bridge.reasoning.reasoning import forget_reasoning
 from bridge.v1.services import Services
 
@@ -35,6 +36,8 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     every(app, NOTES_EVERY_SECONDS, lambda: write_notes(services))
     every(app, FORGET_EVERY_SECONDS, forget_reasoning)
     every(app, FORGET_EVERY_SECONDS, delete_expired_keys)
+    if settings.top_ups_open:
+        every(app, settings.auto_top_up_seconds, lambda: top_up_due(settings))
     if gunicorn_worker is not None:
         gevent.spawn(_watch_drain, services, gunicorn_worker)
 

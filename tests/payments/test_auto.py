@@ -1,0 +1,301 @@
+"""Automatic top-ups: once however many look, up to the cap, and off when the card says no."""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import gevent
+import pytest
+import responses
+import sqlalchemy as sa
+
+from bridge.db import now_utc, transaction
+from bridge.ledger.ledger import adjust
+from bridge.payments import auto
+from bridge.payments.tables import AutoTopUp, Payment
+from tests.payments.conftest import CENT, Till
+from tests.payments.stripe_side import make_event, make_intent, new_id
+
+API = "https://api.stripe.com/v1"
+
+
+class FakeCards:
+    """The side of Stripe that charges cards: one payment intent for each idempotency key, whatever is asked again."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+        self.fails: list[tuple[int, dict[str, Any]]] = []
+        self.status = "succeeded"
+
+    def answer(self, request: Any) -> tuple[int, dict[str, str], str]:
+        gevent.sleep(0)  # whoever else is on the way comes by
+        key = request.headers["Idempotency-Key"]
+        self.asked.append(key)
+        form = {name: values[0] for name, values in parse_qs(request.body).items()}
+        if key not in self.answers:
+            intent = make_intent(form["metadata[bridge_payment]"], int(form["amount"]), id=new_id("pi"))
+            intent |= {"status": self.status, "currency": form["currency"], "_form": form}
+            if self.status != "succeeded":
+                intent["amount_received"] = 0
+            self.answers[key] = intent
+        if self.fails:
+            status, body = self.fails.pop(0)
+            return status, {}, json.dumps(body)
+        return 200, {}, json.dumps(self.answers[key])
+
+
+@pytest.fixture
+def cards() -> Iterator[FakeCards]:
+    cards = FakeCards()
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        mock.add_callback("POST", f"{API}/payment_intents", cards.answer, content_type="application/json")
+        yield cards
+
+
+@pytest.fixture
+def till(till: Till) -> Till:
+    """Tests before this one may have left accounts that are low."""
+    with till.app.app_context(), transaction() as session:
+        session.execute(sa.update(AutoTopUp).values(enabled=False))
+    return till
+
+
+def look(till: Till) -> int:
+    with till.app.app_context():
+        return auto.top_up_due(till.settings)
+
+
+def lapse(till: Till, account: int) -> None:
+    """As if the claim's time were over."""
+    with till.app.app_context(), transaction() as session:
+        past = now_utc() - datetime.timedelta(seconds=1)
+        session.execute(sa.update(AutoTopUp).where(AutoTopUp.account_id == account).values(claimed_until=past))
+
+
+def spend(till: Till, account: int, cents: int) -> None:
+    with till.app.app_context():
+        adjust(account, -cents * CENT, note="as if spent", made_by="a test")
+
+
+def test_a_low_balance_is_topped_up_once_with_the_kept_card(till: Till, cards: FakeCards):
+    account = till.open_account(499 * CENT)
+    till.keep_card(account)
+    assert [look(till), look(till), look(till)] == [1, 0, 0]
+    [payment] = till.list_payments(account)
+    [key] = cards.asked
+    form = cards.answers[key]["_form"]
+    assert key == f"bridge-auto-{payment.id}"
+    assert (form["amount"], form["currency"], form["customer"], form["payment_method"]) == (
+        "2000",
+        "usd",
+        "cus_1",
+        "pm_1",
+    )
+    assert (form["off_session"], form["confirm"]) == ("true", "true")
+    assert (payment.kind, payment.state) == ("auto", "paid")
+    assert till.balance(account) == 2499
+
+
+def test_the_webhooks_word_on_it_credits_nothing_more(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    look(till)
+    [payment] = till.list_payments(account)
+    intent = make_intent(payment.id, 2000, id=payment.payment_intent)
+    assert till.send(make_event("payment_intent.succeeded", intent)).text == "known"
+    assert till.balance(account) == 2000
+
+
+@pytest.mark.parametrize(
+    "fields", [{"enabled": False}, {"threshold_nanos": 0}, {"monthly_cap_minor": 1999}, {"threshold_nanos": 300 * CENT}]
+)
+def test_nothing_is_charged_that_the_rule_does_not_ask_for(till: Till, cards: FakeCards, fields: dict[str, Any]):
+    account = till.open_account(300 * CENT)
+    till.keep_card(account, **fields)
+    assert look(till) == 0
+    assert cards.asked == []
+
+
+def test_what_running_requests_hold_is_not_available(till: Till, cards: FakeCards):
+    account = till.open_account(600 * CENT)
+    till.keep_card(account)
+    assert look(till) == 0
+    with till.app.app_context(), transaction() as session:
+        session.execute(sa.text("UPDATE balances SET held_nanos = 2000000000 WHERE account_id = :id"), {"id": account})
+    assert look(till) == 1
+    with till.app.app_context(), transaction() as session:
+        session.execute(sa.text("UPDATE balances SET held_nanos = 0 WHERE account_id = :id"), {"id": account})
+
+
+def test_a_suspended_account_is_not_charged(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    with till.app.app_context(), transaction() as session:
+        session.execute(sa.text("UPDATE accounts SET status = 'suspended' WHERE id = :id"), {"id": account})
+    assert look(till) == 0
+
+
+def test_many_who_look_at_the_same_moment_charge_once(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    calls = [gevent.spawn(look, till) for _ in range(8)]
+    assert sum(call.get() for call in calls) == 1
+    assert len(cards.asked) == 1
+    assert till.balance(account) == 2000
+
+
+def test_an_old_look_does_not_charge_again_after_the_credit(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    look(till)
+    with till.app.app_context():
+        assert auto._claim(till.settings, account) is None
+    spend(till, account, 2000)  # low again at once: the claim still stands
+    assert look(till) == 0
+    lapse(till, account)
+    assert look(till) == 1
+    assert till.balance(account) == 2000
+
+
+def test_the_monthly_cap_holds(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account, threshold_nanos=100_000 * CENT, monthly_cap_minor=5999)
+    for expected in (1, 1, 0, 0):
+        assert look(till) == expected
+        lapse(till, account)
+    assert till.balance(account) == 4000
+    assert till.find_rule(account).month_minor == 4000
+
+
+def test_a_new_month_counts_from_zero(till: Till, cards: FakeCards):
+    account = till.open_account()
+    last_month = now_utc().date().replace(day=1) - datetime.timedelta(days=1)
+    till.keep_card(account, month=last_month.replace(day=1), month_minor=10_000)
+    assert look(till) == 1
+    rule = till.find_rule(account)
+    assert (rule.month, rule.month_minor) == (now_utc().date().replace(day=1), 2000)
+
+
+DECLINED = {"type": "card_error", "code": "card_declined", "decline_code": "generic_decline"}
+DECLINED |= {"message": "Your card was declined.", "payment_intent": {"id": "pi_x", "object": "payment_intent"}}
+WANTS_OWNER = {"type": "card_error", "code": "authentication_required", "message": "This payment wants authentication."}
+GONE = {"type": "invalid_request_error", "code": "resource_missing", "message": "No such PaymentMethod: 'pm_1'"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "problem"),
+    [
+        (402, DECLINED, "Your card was declined."),
+        (402, WANTS_OWNER, "This payment wants authentication."),
+        (400, GONE, "Stripe refused this payment."),
+    ],
+)
+def test_a_card_that_says_no_switches_it_off_and_says_why(
+    till: Till, cards: FakeCards, status: int, error: dict[str, Any], problem: str
+):
+    account = till.open_account()
+    till.keep_card(account)
+    cards.fails = [(status, {"error": error})]
+    assert look(till) == 1
+    rule = till.find_rule(account)
+    assert (rule.enabled, rule.problem, rule.month_minor) == (False, problem, 0)
+    assert [payment.state for payment in till.list_payments(account)] == ["failed"]
+    lapse(till, account)
+    assert look(till) == 0
+    assert till.entries(account) == []
+
+
+@pytest.mark.parametrize("status", ["requires_action", "requires_payment_method", "canceled", "no_such_status"])
+def test_a_charge_that_did_not_succeed_credits_nothing(till: Till, cards: FakeCards, status: str):
+    account = till.open_account()
+    till.keep_card(account)
+    cards.status = status
+    look(till)
+    assert till.entries(account) == []
+    assert not till.find_rule(account).enabled
+
+
+def test_a_charge_without_an_answer_is_asked_again_with_its_own_key(till: Till, cards: FakeCards):
+    """Stripe did charge, and the answer was lost."""
+    account = till.open_account()
+    till.keep_card(account)
+    cards.fails = [(500, {"error": {"type": "api_error"}})] * 2  # the library tries twice by itself
+    look(till)
+    assert till.entries(account) == []
+    assert look(till) == 0  # claimed
+    lapse(till, account)
+    assert look(till) == 1
+    assert len(cards.answers) == 1
+    assert len(set(cards.asked)) == 1
+    assert till.balance(account) == 2000
+    assert till.find_rule(account).month_minor == 2000
+
+
+def test_a_worker_that_died_in_between_is_finished_by_another(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    with till.app.app_context():
+        payment = auto._claim(till.settings, account)  # and then it was killed
+    assert payment is not None
+    assert look(till) == 0
+    lapse(till, account)
+    calls = [gevent.spawn(look, till) for _ in range(4)]
+    assert sum(call.get() for call in calls) == 1
+    assert cards.asked == [f"bridge-auto-{payment.id}"]
+    assert till.balance(account) == 2000
+
+
+def test_a_charge_older_than_its_key_is_not_asked_again(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    with till.app.app_context():
+        payment = auto._claim(till.settings, account)
+        assert payment is not None
+        with transaction() as session:
+            session.execute(sa.update(Payment).values(created_at=now_utc() - datetime.timedelta(hours=23, minutes=1)))
+    lapse(till, account)
+    look(till)
+    assert cards.asked == []
+    rule = till.find_rule(account)
+    assert (rule.enabled, rule.problem) == (False, "What became of the last charge is not known.")
+    intent = make_intent(payment.id, 2000)
+    assert till.send(make_event("payment_intent.succeeded", intent)).text == "credited"  # the webhook knows it
+    assert till.balance(account) == 2000
+
+
+def test_a_charge_on_its_way_is_ended_by_the_webhook_and_none_begins_meanwhile(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    cards.status = "processing"
+    look(till)
+    [payment] = till.list_payments(account)
+    assert payment.state == "pending"
+    lapse(till, account)
+    assert look(till) == 0
+    failed = make_intent(payment.id, 2000, id=payment.payment_intent, status="requires_payment_method")
+    failed["last_payment_error"] = {"message": "The bank said no."}
+    assert till.send(make_event("payment_intent.payment_failed", failed)).text == "failed"
+    rule = till.find_rule(account)
+    assert (rule.enabled, rule.problem, rule.month_minor) == (False, "The bank said no.", 0)
+    assert till.entries(account) == []
+
+
+def test_the_database_itself_allows_one_running_charge_an_account(till: Till):
+    account = till.open_account()
+    till.open_payment(account, kind="auto")
+    with pytest.raises(sa.exc.IntegrityError):
+        till.open_payment(account, kind="auto")
+    with till.app.app_context(), transaction() as session:
+        session.execute(sa.update(Payment).where(Payment.account_id == account).values(state="failed"))
+
+
+def test_nothing_is_charged_where_top_ups_are_not_set_up(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    with till.app.app_context():
+        assert auto.top_up_due(dataclasses.replace(till.settings, stripe_webhook_secret="")) == 0
+    assert cards.asked == []
