@@ -67,6 +67,8 @@ def test_a_usage_row_says_what_its_settlement_says(ledger: Ledger):
         "cache_write_nanos_per_mtok": 14,
         "cache_write_hour_nanos_per_mtok": 15,
         "output_nanos_per_mtok": 8,
+        "cost_nanos": 16,
+        "pricing": '{"above_tokens":200000}',
         "output_cap_tokens": 9,
         "attempts": '[{"outcome":"200 \\u0000 €"}]',
         "adapted": '{"dropped":[]}',

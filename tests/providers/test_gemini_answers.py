@@ -242,6 +242,25 @@ def test_json_that_was_asked_for_in_words_comes_without_its_fence():
         ({"promptTokenCount": 10, "thoughtsTokenCount": 7, "totalTokenCount": 17}, Usage(10, 7, 0, 7)),
         ({"promptTokenCount": 10, "totalTokenCount": 14}, Usage(10, 4)),
         ({"promptTokenCount": 0, "candidatesTokenCount": 0}, Usage(0, 0)),
+        (
+            {
+                "promptTokenCount": 100,
+                "cachedContentTokenCount": 30,
+                "candidatesTokenCount": 5,
+                "promptTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 20},
+                    {"modality": "AUDIO", "tokenCount": 60},
+                    {"modality": "IMAGE", "tokenCount": 20},
+                ],
+                "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 30}],
+                "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 4}, {"modality": "TEXT"}],
+            },
+            Usage(100, 5, 30, 0, 0, 0, 30, 30, 4, 20),
+        ),
+        (
+            {"promptTokenCount": 9, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 99}, {}]},
+            Usage(9, 0, audio_tokens=9),
+        ),
         ({"trafficType": "ON_DEMAND"}, None),
         ({"promptTokenCount": "ten"}, None),
         ({"promptTokenCount": -3, "candidatesTokenCount": 2**60}, Usage(0, 2**31)),

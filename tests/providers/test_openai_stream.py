@@ -135,6 +135,11 @@ def test_of_several_counts_the_last_one_wins():
         ({**COUNTS, "prompt_tokens_details": {"cached_tokens": 11}}, Usage(10, 5, 10)),
         ({**COUNTS, "completion_tokens_details": {"reasoning_tokens": 6}}, Usage(10, 5, 0, 5)),
         ({**COUNTS, "prompt_tokens_details": None}, Usage(10, 5)),
+        (
+            {**COUNTS, "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 5, "image_tokens": 9}},
+            Usage(10, 5, 4, audio_tokens=5, image_tokens=1),
+        ),
+        ({**COUNTS, "completion_tokens_details": {"audio_tokens": 3}}, Usage(10, 5, audio_output_tokens=3)),
         ({**COUNTS, "prompt_tokens_details": {"cache_write_tokens": 7}}, Usage(10, 5, cache_write_tokens=7)),
         ({**COUNTS, "prompt_tokens_details": {"cache_write_tokens": None}}, Usage(10, 5)),
         ({**COUNTS, "prompt_tokens_details": {"cache_write_tokens": "7"}}, None),
