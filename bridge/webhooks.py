@@ -31,9 +31,12 @@ def register(app: Flask, settings: Settings) -> None:
 def hear_stripe() -> Answer:
     """200 once the event is dealt with, or is none of ours; 5xx where Stripe should send it again."""
     settings: Settings = current_app.config["BRIDGE"]
-    request.max_content_length = MAX_BYTES
+    request.max_content_length = MAX_BYTES + 1  # a body that does not say its length is cut there
     try:
-        event = read_event(settings, request.get_data(cache=False), request.headers.get("Stripe-Signature", ""))
+        body = request.get_data(cache=False)
+        if len(body) > MAX_BYTES:
+            raise RequestEntityTooLarge
+        event = read_event(settings, body, request.headers.get("Stripe-Signature", ""))
     except RequestEntityTooLarge:
         return "An event is never this large.", 413, TEXT
     except BadSignature:
