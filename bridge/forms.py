@@ -42,6 +42,20 @@ class FormReader:
             self.errors[name] = "Give dollars, such as 12.50, with at most nine decimals."
             return None
 
+    def percent(self, name: str) -> int | None:
+        """Hundredths of a percent, or None for an empty field."""
+        text = self.text(name).replace(",", "").replace("−", "-").removeprefix("+").removesuffix("%").strip()
+        if not text:
+            return None
+        try:
+            ten_millionths = parse_dollars(text)
+        except ValueError:
+            ten_millionths = 1
+        if ten_millionths % 10**7:
+            self.errors[name] = "Give percent, such as 12.5, with at most two decimals."
+            return None
+        return ten_millionths // 10**7
+
     def names(self, name: str) -> list[str]:
         """What is separated by commas, spaces or line ends."""
         return self.text(name).replace(",", " ").split()

@@ -2,9 +2,12 @@
 
 import re
 
+from bridge.errors import InvalidRequest
+
 NANOS_PER_DOLLAR = 1_000_000_000
 TOKENS_PER_MTOK = 1_000_000
 MAX_NANOS = 10**18  # a billion dollars: far above any balance, far below a 64-bit overflow
+MIN_MARKUP_BPS, MAX_MARKUP_BPS = -10_000, 1_000_000  # from free to a hundred and one times as dear
 _DOLLARS = re.compile(r"(-?)\$?(\d{1,9})(?:\.(\d{0,9}))?", re.ASCII)
 
 
@@ -50,3 +53,9 @@ def format_percent(basis_points: int) -> str:
 def round_up(amount_times_mtok: int) -> int:
     """Nano-dollars from a sum of tokens × nanos per million tokens, rounded up: the only rounding of a charge."""
     return -(-amount_times_mtok // TOKENS_PER_MTOK)
+
+
+def check_markup(basis_points: int) -> None:
+    """Raises InvalidRequest for what is no markup: hundredths of a percent, from free to very dear."""
+    if type(basis_points) is not int or not MIN_MARKUP_BPS <= basis_points <= MAX_MARKUP_BPS:
+        raise InvalidRequest("A markup is from -100 to 10,000 percent, with at most two decimals.", param="markup")

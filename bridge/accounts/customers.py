@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
@@ -12,6 +13,7 @@ from bridge.accounts.keys import TOPIC
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import db, transaction
 from bridge.errors import NotFound
+from bridge.money import check_markup
 
 PAGE_SIZE = 50
 
@@ -28,6 +30,7 @@ class Customer:
     rpm: int | None
     tpm: int | None
     concurrency: int | None
+    markup_bps: int | None
     keys: int
     created_at: datetime.datetime
     last_sign_in_at: datetime.datetime | None
@@ -49,6 +52,7 @@ _CUSTOMERS = sa.select(
     Account.rpm,
     Account.tpm,
     Account.concurrency,
+    Account.markup_bps,
     _key_count,
     Account.created_at,
     Member.last_sign_in_at,
@@ -75,6 +79,19 @@ def find_customer(account_id: int) -> Customer:
     return Customer(*row)
 
 
+def find_markup(account_id: int) -> int | None:
+    """The account's own markup on every price, in hundredths of a percent; None where the models' own apply."""
+    return db.session.scalar(sa.select(Account.markup_bps).where(Account.id == account_id))
+
+
+def set_account_markup(account_id: int, basis_points: int | None) -> None:
+    """Let an account pay so much more than models' prices say, instead of their own markups, or (None) those again;
+    within a second on every worker. Raises NotFound or InvalidRequest."""
+    if basis_points is not None:
+        check_markup(basis_points)
+    _change(account_id, markup_bps=basis_points)
+
+
 def suspend_account(account_id: int) -> None:
     """Refuse every request of the account's keys; when this returns, every worker does. Raises NotFound."""
     _set_status(account_id, "suspended")
@@ -87,9 +104,13 @@ def reactivate_account(account_id: int) -> None:
 
 
 def _set_status(account_id: int, status: str) -> None:
+    _change(account_id, status=status)
+
+
+def _change(account_id: int, **values: Any) -> None:
     with transaction() as session:
         found = session.execute(
-            sa.update(Account).where(Account.id == account_id).values(status=status).returning(Account.id)
+            sa.update(Account).where(Account.id == account_id).values(**values).returning(Account.id)
         ).first()
         if found is None:
             raise NotFound("There is no such customer.")

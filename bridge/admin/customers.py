@@ -11,14 +11,17 @@ from bridge.accounts.customers import (
     find_customer,
     list_customers,
     reactivate_account,
+    set_account_markup,
     suspend_account,
 )
 from bridge.accounts.keys import list_all_keys
 from bridge.admin.door import admin
 from bridge.db import now_utc
 from bridge.forms import FormReader
+from bridge.ledger import margins
 from bridge.ledger.journal import is_credit, list_balances, list_entries, list_spend_by_key
 from bridge.ledger.ledger import BalanceView, adjust, find_balance
+from bridge.money import format_percent
 
 NO_MONEY = BalanceView(0, 0)
 MAX_ONCE_LENGTH = 64
@@ -35,6 +38,9 @@ def show_customers() -> str:
         "admin/customers.html",
         customers=customers,
         balances=list_balances(customer.account_id for customer in customers),
+        margins=margins.sum_by_account(customer.account_id for customer in customers),
+        nothing=margins.NOTHING,
+        days=margins.DAYS,
         no_money=NO_MONEY,
         search=search,
         older=customers[-1].account_id if len(found) > PAGE_SIZE else None,
@@ -67,6 +73,21 @@ def change_balance(account_id: int) -> Any:
     return _render_customer(account_id, form), 400
 
 
+@admin.post("/customers/<int:account_id>/markup")
+def change_account_markup(account_id: int) -> Any:
+    """The account's own markup, on every model, or (left empty) the models' own again."""
+    customer = find_customer(account_id)
+    form = FormReader(request.form)
+    basis_points = form.percent("markup")
+    if not form.errors:
+        with form.complaints():
+            set_account_markup(account_id, basis_points)
+            what = "the models’ own prices" if basis_points is None else "prices of their own"
+            flash(f"{customer.email or customer.name} pays {what} from now on.")
+            return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+    return _render_customer(account_id, form), 400
+
+
 @admin.post("/customers/<int:account_id>/suspend")
 def suspend_customer(account_id: int) -> Response:
     suspend_account(account_id)
@@ -93,7 +114,9 @@ def _render_customer(account_id: int, form: FormReader) -> str:
         entries=list_entries(account_id),
         is_credit=is_credit,
         now=now_utc(),
-        values=form.values,
+        values={"markup": "" if customer.markup_bps is None else format_percent(customer.markup_bps), **form.values},
+        margin=margins.sum_by_account([account_id]).get(account_id, margins.NOTHING),
+        days=margins.DAYS,
         errors=form.errors,
         once=form.text("once") or secrets.token_hex(16),
     )

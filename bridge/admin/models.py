@@ -7,17 +7,26 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.admin.door import admin
-from bridge.catalogue.editing import add_alias, add_model, remove_alias, restore_model, retire_model, set_price
-from bridge.catalogue.listing import ListedModel, list_models
-from bridge.catalogue.price_rows import list_prices
-from bridge.catalogue.prices import PRICE_CLASSES
+from bridge.admin.price_form import count_tiers, read_price, write_price
+from bridge.catalogue.editing import (
+    add_alias,
+    add_model,
+    enter_price,
+    remove_alias,
+    restore_model,
+    retire_model,
+    set_markup,
+)
+from bridge.catalogue.listing import ListedModel, list_models, newest_prices
+from bridge.catalogue.price_rows import list_prices, version_of
+from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES
 from bridge.catalogue.seed import find_label, load_seed
+from bridge.db import now_utc
 from bridge.errors import NotFound
 from bridge.forms import FormReader
-from bridge.money import format_dollars
+from bridge.ledger import margins
+from bridge.money import format_percent
 from bridge.providers import PROVIDERS
-
-REQUIRED_PRICES = ("input", "cached", "output")
 
 
 @admin.get("/models")
@@ -26,7 +35,15 @@ def show_models() -> str:
     search = request.args.get("q", "").strip()[:100]
     everything = list_models()
     found = [model for model in everything if all(word in _searchable(model) for word in search.lower().split())]
-    return render_template("admin/models.html", models=found, total=len(everything), search=search)
+    return render_template(
+        "admin/models.html",
+        models=found,
+        total=len(everything),
+        search=search,
+        margins=margins.sum_by_model(),
+        nothing=margins.NOTHING,
+        days=margins.DAYS,
+    )
 
 
 @admin.get("/models/new")
@@ -68,7 +85,7 @@ def create_model() -> Any:
 @admin.get("/models/one")
 def show_model() -> str:
     model = _find_listed(request.args.get("id", ""))
-    return _render_model(model, FormReader(_write_prices(model)))
+    return _render_model(model, FormReader(_write_fields(model)))
 
 
 @admin.post("/models/price")
@@ -76,21 +93,34 @@ def change_price() -> Any:
     """A new price from now on. Requests that run keep theirs."""
     model = _find_listed(request.form.get("id", ""))
     form = FormReader(request.form)
-    prices = {name: form.dollars(f"{name}_price") for name in PRICE_CLASSES}
-    for name in REQUIRED_PRICES:
-        if prices[name] is None:
-            form.errors.setdefault(f"{name}_price", "Give dollars per million tokens; 0 is free.")
-    if not form.errors:
+    entered = read_price(form)
+    if entered is not None:
         with form.complaints():
-            set_price(
+            enter_price(
                 model.id,
-                input_nanos=prices["input"] or 0,
-                cached_nanos=prices["cached"] or 0,
-                output_nanos=prices["output"] or 0,
-                cache_write_nanos=prices["cache_write"],
-                cache_write_hour_nanos=prices["cache_write_hour"],
+                entered.tiers,
+                costs=entered.costs,
+                effective_at=entered.effective_at,
+                source=entered.source,
             )
-            flash(f"{model.id} has a new price from now on. Running requests keep theirs.")
+            since = "from then on" if entered.effective_at else "from now on"
+            flash(f"{model.id} has a new price {since}. Running requests keep theirs.")
+            return redirect(url_for("admin.show_model", id=model.id), 303)
+    return _render_model(model, form), 400
+
+
+@admin.post("/models/markup")
+def change_markup() -> Any:
+    """So much more than the price says, from the next request on."""
+    model = _find_listed(request.form.get("id", ""))
+    form = FormReader({**_write_fields(model), **request.form})
+    basis_points = form.percent("markup")
+    if basis_points is None:
+        form.errors.setdefault("markup", "Give percent; 0 is none.")
+    if basis_points is not None and not form.errors:
+        with form.complaints():
+            set_markup(model.id, basis_points)
+            flash(f"{model.id} has another markup from now on. Running requests keep their price.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -98,7 +128,7 @@ def change_price() -> Any:
 @admin.post("/models/aliases")
 def create_alias() -> Any:
     model = _find_listed(request.form.get("id", ""))
-    form = FormReader({**_write_prices(model), **request.form})
+    form = FormReader({**_write_fields(model), **request.form})
     name = form.require("alias", "Give another name for this model.")
     if not form.errors:
         with form.complaints(name="alias"):
@@ -144,21 +174,24 @@ def _searchable(model: ListedModel) -> str:
     return " ".join((model.id, model.name, model.provider_label, *model.aliases)).lower()
 
 
-def _write_prices(model: ListedModel) -> dict[str, str]:
-    """The prices as the form has them: what cache writes cost is empty where it follows another."""
-    written = {f"{name}_price": format_dollars(getattr(model, f"{name}_nanos_per_mtok"), 2) for name in PRICE_CLASSES}
-    if model.cache_write_hour_nanos_per_mtok == model.cache_write_nanos_per_mtok:
-        written["cache_write_hour_price"] = ""
-    if model.cache_write_nanos_per_mtok == model.input_nanos_per_mtok:
-        written["cache_write_price"] = ""
-    return written
+def _write_fields(model: ListedModel) -> dict[str, str]:
+    """The forms' fields as they stand: the price in effect, and the markup."""
+    return {**write_price(newest_prices()[model.id]), "markup": format_percent(model.markup_bps)}
 
 
 def _render_model(model: ListedModel, form: FormReader) -> str:
+    moment = now_utc()
+    prices = list_prices(model.id)
     return render_template(
         "admin/model.html",
         model=model,
-        prices=list_prices(model.id),
+        prices=prices,
+        versions={price.id: version_of(price) for price in prices},
+        upcoming={price.id for price in prices if price.effective_at and price.effective_at > moment},
+        margin=margins.sum_of_model(model.id),
+        days=margins.DAYS,
+        further=FURTHER_CLASSES,
+        tiers=count_tiers(dict(form.values)),
         values=form.values,
         errors=form.errors,
     )

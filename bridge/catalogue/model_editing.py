@@ -8,12 +8,12 @@ from sqlalchemy.orm import Session
 
 from bridge.catalogue.connect import LOCAL_PROVIDER, MODEL_ID
 from bridge.catalogue.price_rows import make_price
-from bridge.catalogue.prices import MAX_MARKUP_BPS, MIN_MARKUP_BPS
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
 from bridge.catalogue.seed import DEFAULT_OUTPUT_TOKENS, load_seed
 from bridge.catalogue.tables import Alias, Model, Price
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.money import check_markup
 from bridge.providers import PROVIDERS
 from bridge.versions import bump, wait_until_seen
 
@@ -115,7 +115,7 @@ def enter_price(
     for several in (tiers, costs or ()):
         thresholds = [rates.above_tokens for rates in several]
         if thresholds and (thresholds[0] != 0 or sorted(set(thresholds)) != thresholds):
-            raise InvalidRequest("Tiers begin at 0 and go up.", param="long_above")
+            raise InvalidRequest("What the provider takes begins with ordinary prompts, and tiers go up.")
     if effective_at is not None and effective_at <= now_utc():
         raise InvalidRequest("That moment has passed. Leave it empty for a price from now on.", param="effective_at")
     with transaction() as session:
@@ -133,12 +133,6 @@ def set_markup(model_id: str, basis_points: int) -> None:
     with transaction():
         find_model(model_id).markup_bps = basis_points
         bump("catalogue")
-
-
-def check_markup(basis_points: int) -> None:
-    """Raises InvalidRequest for what is no markup."""
-    if type(basis_points) is not int or not MIN_MARKUP_BPS <= basis_points <= MAX_MARKUP_BPS:
-        raise InvalidRequest("A markup is from -100 to 10,000 percent, with two decimals.", param="markup")
 
 
 def check_rates(prices: Mapping[str, int | None], above_tokens: int = 0, param: str = "{}_price") -> Rates:

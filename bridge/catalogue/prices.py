@@ -9,9 +9,7 @@ from bridge.catalogue.rates import PRICE_CLASSES, Rates
 from bridge.money import round_up
 from bridge.providers.base import Usage
 
-__all__ = ["MAX_MARKUP_BPS", "MIN_MARKUP_BPS", "PRICE_CLASSES", "PriceVersion"]
-
-MIN_MARKUP_BPS, MAX_MARKUP_BPS = -10_000, 1_000_000  # from free to a hundred and one times as dear
+__all__ = ["PRICE_CLASSES", "PriceVersion"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
