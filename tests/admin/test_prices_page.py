@@ -1,0 +1,162 @@
+"""Prices as operators enter them: tiers, classes, what providers take, later; markups; and the margins they make."""
+
+import datetime
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from bridge.accounts.customers import find_markup
+from bridge.accounts.keys import read_caller
+from bridge.catalogue.listing import list_models, newest_prices
+from bridge.catalogue.price_rows import list_prices, version_of
+from bridge.catalogue.prices import PriceVersion
+from bridge.db import now_utc
+from tests.dashboard.pages import post
+from tests.factories import DOLLAR, Factories, MadeAccount
+from tests.ledger.records import add_record
+
+LIST, ONE = "/admin/models", "/admin/models/one?id=gpt-4o"
+PRICES = {"id": "gpt-4o", "input_price": "3", "cached_price": "1", "output_price": "12"}
+LONG = {"tier1_above": "200,000", "tier1_input_price": "6", "tier1_cached_price": "2", "tier1_output_price": "18"}
+
+
+@pytest.fixture(autouse=True)
+def _operator(operator: MadeAccount) -> None:
+    """Every test here is the operator's."""
+
+
+def version(app: Flask, id_: str = "gpt-4o") -> PriceVersion:
+    with app.app_context():
+        return version_of(newest_prices()[id_])
+
+
+def enter(client: FlaskClient, **fields: str):
+    return post(client, f"{LIST}/price", ONE, **{**PRICES, **fields})
+
+
+def test_long_prompts_and_further_classes_get_prices_of_their_own(app: Flask, client: FlaskClient):
+    assert enter(client, **LONG, audio_input_price="40", request_price="0.001").status_code == 303
+    base, longer = version(app).tiers
+    assert (base.input, base.output, base.audio_input, base.cached_audio) == (
+        3 * DOLLAR,
+        12 * DOLLAR,
+        *[40 * DOLLAR] * 2,
+    )
+    assert (base.reasoning, base.request) == (base.output, 1_000_000)
+    assert (longer.above_tokens, longer.input, longer.cached, longer.output) == (
+        200_000,
+        6 * DOLLAR,
+        2 * DOLLAR,
+        18 * DOLLAR,
+    )
+
+
+def test_the_form_holds_what_is_in_effect_so_that_sending_it_changes_nothing(app: Flask, client: FlaskClient):
+    enter(
+        client,
+        **LONG,
+        audio_input_price="40",
+        cost_input_price="2",
+        cost_output_price="9",
+        tier1_cost_input_price="4",
+        tier1_cost_output_price="11",
+    )
+    before = version(app)
+    page = client.get(ONE).text
+    fields = dict(re.findall(r'<input class="form-control" id="\w+" name="(\w+)" type="[a-z-]+" value="([^"]*)"', page))
+    del fields["alias"], fields["markup"]
+    assert post(client, f"{LIST}/price", ONE, id="gpt-4o", **fields).status_code == 303
+    after = version(app)
+    assert after.id != before.id
+    assert (after.listed, after.costs) == (before.listed, before.costs)
+
+
+def test_what_the_provider_takes_is_kept_apart_from_the_price(app: Flask, client: FlaskClient):
+    enter(client, cost_input_price="2", cost_output_price="9")
+    found = version(app)
+    assert (found.listed[0].input, found.costs[0].input, found.costs[0].output) == (3 * DOLLAR, 2 * DOLLAR, 9 * DOLLAR)
+    assert "provider takes" in client.get(ONE).text
+
+
+def test_a_price_to_come_is_shown_and_takes_effect_at_its_moment(app: Flask, client: FlaskClient):
+    tomorrow = now_utc() + datetime.timedelta(days=1)
+    assert enter(client, effective_at=tomorrow.strftime("%Y-%m-%dT%H:%M"), source="their page").status_code == 303
+    with app.app_context():
+        to_come, current = list_prices("gpt-4o")
+        assert newest_prices()["gpt-4o"].id == current.id
+    page = client.get(ONE).text
+    assert re.search(rf">{to_come.id} <span class=\"badge\">to come", page)
+    assert re.search(rf">{current.id} <span class=\"badge\">in force", page)
+    assert "their page" in page
+    passed = enter(client, effective_at="2020-01-01T00:00")
+    assert passed.status_code == 400
+    assert 'id="effective_at-error"' in passed.text
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("tier1_above", {"tier1_input_price": "6"}),
+        ("tier1_input_price", {"tier1_above": "9", "tier1_output_price": "6"}),
+        ("tier1_output_price", {**LONG, "tier1_output_price": "-1"}),
+        ("audio_input_price", {"audio_input_price": "x"}),
+        ("cost_output_price", {"cost_input_price": "1"}),
+        (
+            "tier1_cost_output_price",
+            {**LONG, "cost_input_price": "1", "cost_output_price": "1", "tier1_cost_input_price": "1"},
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_beside_its_field_and_changes_nothing(
+    app: Flask, client: FlaskClient, field: str, fields: dict[str, str]
+):
+    answer = enter(client, **fields)
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    with app.app_context():
+        assert len(list_prices("gpt-4o")) == 1
+
+
+def test_a_model_s_markup_is_on_its_price_and_not_on_what_the_provider_takes(app: Flask, client: FlaskClient):
+    assert post(client, f"{LIST}/markup", ONE, id="gpt-4o", markup="12.5%").status_code == 303
+    with app.app_context():
+        model = next(model for model in list_models() if model.id == "gpt-4o")
+    assert (model.markup_bps, model.price.markup_rule) == (1_250, "model")
+    assert model.input_nanos_per_mtok == 2_500_000_000 * 9 // 8
+    assert model.price.costs[0].input == 2_500_000_000
+    page = client.get(ONE).text
+    assert "+12.5%" in page
+    assert 'name="input_price" type="text" value="2.50"' in page  # the form has the price before it
+
+
+@pytest.mark.parametrize("text", ["", "x", "0.001", "-101", "10001"])
+def test_no_markup_is_no_markup(app: Flask, client: FlaskClient, text: str):
+    answer = post(client, f"{LIST}/markup", ONE, id="gpt-4o", markup=text)
+    assert answer.status_code == 400
+    assert 'id="markup-error"' in answer.text
+    assert version(app).markup_bps == 0
+
+
+def test_an_account_s_markup_reaches_its_keys_and_goes_again(app: Flask, client: FlaskClient, customer: MadeAccount):
+    key, page = Factories(app).make_key(customer), f"/admin/customers/{customer.id}"
+    for text, bps in (("-5", -500), ("0", 0), ("", None)):
+        assert post(client, f"{page}/markup", page, markup=text).status_code == 303
+        with app.app_context():
+            caller = read_caller(key.secret)
+            assert caller
+            assert (caller.markup_bps, find_markup(customer.id)) == (bps, bps)
+    assert post(client, f"{page}/markup", page, markup="-101").status_code == 400
+
+
+def test_margins_are_what_customers_paid_less_what_providers_take(
+    app: Flask, client: FlaskClient, customer: MadeAccount
+):
+    with app.app_context():
+        add_record(customer.id, charge_nanos=5 * DOLLAR, cost_nanos=4 * DOLLAR)
+        add_record(customer.id, charge_nanos=0, cost_nanos=DOLLAR // 2, loss_nanos=DOLLAR // 2)
+        add_record(customer.id, charge_nanos=99 * DOLLAR, cost_nanos=0, ago=datetime.timedelta(days=31))
+    shown = r'title="paid \$5\.00, provider \$4\.50">\$0\.50</span> <span class="ink3">10\.0%'
+    for page in (LIST, ONE, "/admin/customers", f"/admin/customers/{customer.id}"):
+        assert re.search(shown, client.get(page).text), page
