@@ -13,6 +13,7 @@ from bridge.dashboard.snippets import site_url
 from bridge.db import db, now_utc
 from bridge.extensions import limiter
 from bridge.forms import FormReader
+from bridge.ledger.alerts import find_alert
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.statement import find_first_month, next_month, read_statement
 from bridge.money import format_dollars
@@ -21,7 +22,7 @@ from bridge.payments.auto import find_rule, forget_card, set_rule
 from bridge.payments.checkout import StripeAway, StripeRefused
 from bridge.payments.top_up import find_payment, list_payments, name_payments, open_top_up
 
-PRESETS = (10, 25, 50, 100, 250)  # whole units of the currency
+PRESETS = (10, 25, 50, 100)  # whole units of the currency
 WATCH_SECONDS, WATCH_EVERY_SECONDS = 900, 3
 log = structlog.get_logger()
 
@@ -167,6 +168,7 @@ def _render(form: FormReader, rule_form: FormReader) -> str:
         "dashboard/billing.html",
         top_ups_open=settings.top_ups_open,
         money=find_balance(g.account_id),
+        alert=find_alert(g.account_id),
         currency=settings.top_up_currency,
         rate=settings.top_up_rate,
         amount=format_amount,

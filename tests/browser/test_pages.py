@@ -54,7 +54,7 @@ def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_co
         answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
     request_id = answer.headers["x-request-id"]
     paths = ["/", "/models", "/docs", "/dashboard/", "/dashboard/keys", "/dashboard/keys/new"]
-    paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}"]
+    paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}", "/dashboard/billing"]
     paths += ["/admin/channels", "/admin/channels/new", "/admin/customers", f"/admin/customers/{operator.id}"]
     paths += ["/admin/models", "/admin/models/one?id=gpt-4o"]
     models = [gateway.make.make_model(), gateway.make.make_model()]
