@@ -3,9 +3,12 @@
 import base64
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from bridge.errors import MisconfiguredError
 from bridge.money import parse_dollars
@@ -13,6 +16,7 @@ from bridge.money import parse_dollars
 PROVIDER_VARIABLES = ("OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "MOONSHOT")
 SAMPLE_SECRETS = ("change-me", "changeme", "secret", "dev", "development")
 MIN_SECRET_LENGTH = 32
+MAIL_SERVER = re.compile(r"smtps?://([^@/\s]+@)?[^@:/\s]+(:\d{1,5})?/?", re.ASCII)
 TOP_UP_CURRENCIES = ("usd", "eur", "gbp", "chf", "cad", "aud", "nzd", "sgd", "sek", "nok", "dkk", "pln", "czk", "inr")
 
 
@@ -38,6 +42,15 @@ class Settings:
     signup_credit: str = "0"
     signup_code: str = ""
     log_level: str = "info"
+
+    smtp_url: str = ""
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_user: str = ""
+    smtp_password: str = ""
+    smtp_from: str = ""
+    mail_seconds: float = 15
+    nightly_hour: int = 3
 
     stripe_secret_key: str = ""
     stripe_webhook_secret: str = ""
@@ -130,6 +143,15 @@ class Settings:
         return parse_dollars(self.top_up_minimum), parse_dollars(self.top_up_maximum)
 
     @property
+    def site_url(self) -> str:
+        """This site's own address without a slash at the end."""
+        return (self.public_base_url or f"http://127.0.0.1:{self.port}").rstrip("/")
+
+    @property
+    def mails_go_out(self) -> bool:
+        return bool(self.smtp_url or self.smtp_host)
+
+    @property
     def fernet_key_list(self) -> list[str]:
         return [key.strip() for key in self.fernet_keys.split(",") if key.strip()]
 
@@ -158,6 +180,7 @@ class Settings:
         if self.signup_mode == "invite" and not self.signup_code:
             found.append("SIGNUP=invite needs SIGNUP_CODE, the code that a newcomer has to know.")
         found += self._complaints_of_top_ups()
+        found += self._complaints_of_mail()
         try:
             self.signup_credit_nanos  # noqa: B018 - parsed for its complaint
         except ValueError:
@@ -176,6 +199,18 @@ class Settings:
             found.append(
                 "TOP_UP_MINIMUM, TOP_UP_MAXIMUM and TOP_UP_RATE must be plain amounts, such as 5.00, in order."
             )
+        return found
+
+    def _complaints_of_mail(self) -> list[str]:
+        found = []
+        if self.smtp_url and not MAIL_SERVER.fullmatch(self.smtp_url):
+            found.append("SMTP_URL must be smtp://user:password@host:587, or smtps://…:465, with the parts encoded.")
+        if self.mails_go_out and not parseaddr(self.smtp_from)[1].strip("@").count("@"):
+            found.append("SMTP_FROM is missing: the address that mails come from, such as AI Bridge <no-reply@…>.")
+        if not (unquote(self.smtp_url) + self.smtp_user + self.smtp_password).isascii():
+            found.append("The mail server's user and password must be ASCII: others can't be sent to it.")
+        if not 0 <= self.nightly_hour <= 23:
+            found.append("NIGHTLY_HOUR must be an hour of the day, 0 to 23.")
         return found
 
 

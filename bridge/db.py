@@ -97,6 +97,13 @@ def prepare_engine(engine: sa.Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+def clock(session: Session) -> sa.ColumnElement[datetime.datetime]:
+    """The database's clock, by which things expire; on SQLite, which has no machine of its own, it is ours."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sa.literal(now_utc(), UtcDateTime)
+    return sa.func.now()
+
+
 def write(task: Callable[[sa.Connection], Result]) -> Result:
     """Run the task in one short transaction of its own connection, and commit. For the API's requests, which have no
     session: SQLite is written in a thread, since its fsync must not keep the other requests waiting.
@@ -114,6 +121,20 @@ def write(task: Callable[[sa.Connection], Result]) -> Result:
         return run()
     result: Result = get_hub().threadpool.apply(run)
     return result
+
+
+@contextmanager
+def snapshot() -> Iterator[Session]:
+    """Yield the session for reading many tables as they are at one moment, however long it takes."""
+    session = db.session()
+    session.commit()
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        session.execute(sa.text("SET LOCAL statement_timeout = 0"))
+    try:
+        yield session
+    finally:
+        session.commit()
 
 
 @contextmanager

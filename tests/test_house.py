@@ -21,6 +21,7 @@ GROUND = {
     "batcher",
     "config",
     "counters",
+    "daily",
     "db",
     "errors",
     "extensions",
@@ -32,7 +33,7 @@ GROUND = {
 }
 FLOORS = (
     GROUND,
-    {"providers"},
+    {"mail", "providers"},
     {"accounts", "catalogue", "ledger", "limits", "payments", "reasoning"},
     {"admin", "dashboard", "ops", "v1", "webhooks"},
 )

@@ -21,6 +21,7 @@ from bridge.dashboard import (  # noqa: F401 - billing, keys, overview and usage
     billing,
     door,
     error_pages,
+    extras,
     filters,
     keys,
     overview,
@@ -57,7 +58,7 @@ def register(app: Flask) -> None:
         MAX_FORM_MEMORY_SIZE=2**18,
     )
     login_manager.user_loader(welcome.load_visitor)
-    for blueprint in (public.public, welcome.welcome, door.dashboard):
+    for blueprint in (public.public, welcome.welcome, door.dashboard, extras.alerts):
         app.register_blueprint(blueprint)
     filters.register(app)
     error_pages.register(app)

@@ -57,7 +57,7 @@ class Snippet:
 def site_url() -> str:
     """This site's own address without a slash at the end, as the settings say."""
     settings: Settings = current_app.config["BRIDGE"]
-    return (settings.public_base_url or f"http://127.0.0.1:{settings.port}").rstrip("/")
+    return settings.site_url
 
 
 def base_url() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bridge.accounts.tables import Account, Key, Member
-from bridge.db import db
+from bridge.db import db, snapshot
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.tables import Balance, Budget, Entry, Hold, UsageRecord
 from bridge.money import format_dollars
@@ -16,13 +16,8 @@ def check_ledger() -> list[str]:
     """Every difference between the stored figures and the records they follow from, a sentence each; [] when exact.
 
     Runs in one snapshot, so that requests that are settled meanwhile don't look like differences."""
-    session = db.session()
-    session.commit()
-    if session.get_bind().dialect.name == "postgresql":
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-    found = [*_check_balances(), *_check_holds(), *_check_budgets()]
-    session.commit()
-    return found
+    with snapshot():
+        return [*_check_balances(), *_check_holds(), *_check_budgets()]
 
 
 def _sums(statement: sa.Select[*tuple[Any, ...]]) -> dict[Any, int]:

@@ -13,11 +13,13 @@ from bridge.accounts.sign_in import AddressTaken, create_account
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import db
 from bridge.errors import InvalidRequest
-from bridge.ledger.check import check_ledger, export_ledger
+from bridge.ledger.check import export_ledger
 from bridge.ledger.ledger import credit, find_balance
 from bridge.money import format_dollars
+from bridge.ops.books import check_books
 from bridge.ops.command_line import Commands, find_member, print_table, read_dollars, read_list, read_moment
 from bridge.ops.commands_catalogue import catalogue_commands, channel_commands, model_commands, vault_commands
+from bridge.ops.commands_codes import code_commands, mail_commands
 
 account_commands = Commands("account", help="Who pays: accounts and their money.")
 key_commands = Commands("key", help="API keys.")
@@ -26,7 +28,7 @@ ledger_commands = Commands("ledger", help="The books.")
 
 def register(app: Flask) -> None:
     """Add the commands to `flask`."""
-    for group in (account_commands, key_commands, ledger_commands):
+    for group in (account_commands, key_commands, ledger_commands, code_commands, mail_commands):
         app.cli.add_command(group)
     for group in (channel_commands, model_commands, catalogue_commands, vault_commands):
         app.cli.add_command(group)
@@ -147,8 +149,10 @@ def revoke(key_or_id: str) -> None:
 
 @ledger_commands.command("check")
 def check() -> None:
-    """Recompute every balance from its records; exits with 1 on any difference."""
-    differences = check_ledger()
+    """Recompute every balance from its records, and compare usage page, payments and codes with the journal.
+
+    Prints one line for each account that differs, and exits with 1 if there is one."""
+    differences = check_books()
     for difference in differences:
         click.echo(difference, err=True)
     if differences:

@@ -75,6 +75,8 @@ def on_starting(server: Any) -> None:
         log.warning(f"SQLite has one writer: 1 worker starts instead of {gateway.web_concurrency}.")
     if workers > 1 and not gateway.redis_url:
         log.warning(f"Without REDIS_URL each of the {workers} workers counts limits by itself.")
+    if not gateway.mails_go_out and not gateway.development:
+        log.warning("Without SMTP_URL no mail is sent: neither low-balance alerts nor the ledger's differences.")
     try:
         prepare_channels(server.app.wsgi())
     except MisconfiguredError as error:

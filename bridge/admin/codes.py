@@ -1,0 +1,57 @@
+"""Redemption codes: make a batch and show it once, see how many were redeemed, void what is left."""
+
+import base64
+import secrets
+from typing import Any
+
+from flask import flash, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from bridge.admin.door import admin
+from bridge.forms import FormReader
+from bridge.payments.codes import create_batch, list_batches, void_batch, write_csv
+
+MAX_ONCE_LENGTH = 64
+
+
+@admin.get("/codes")
+def show_codes() -> str:
+    return _render(FormReader({}))
+
+
+@admin.post("/codes")
+def make_codes() -> Any:
+    """Make the batch and show its codes in this answer, for nobody can read them again."""
+    form = FormReader(request.form)
+    amount, count = form.dollars("amount"), form.number("count")
+    expires_at, note = form.moment("expires_at"), form.text("note")
+    once = form.text("once")[:MAX_ONCE_LENGTH] or None
+    if not form.errors:
+        with form.complaints():
+            made = create_batch(
+                amount or 0, count or 0, expires_at=expires_at, note=note, made_by=g.member.email, once=once
+            )
+            if made is None:
+                flash("This form was sent before: its codes were shown then. Void them if they are lost.", "warn")
+                return redirect(url_for("admin.show_codes"), 303)
+            csv = base64.b64encode(write_csv(made).encode()).decode()
+            page = render_template("admin/codes_created.html", made=made, note=note, csv=csv)
+            return page, 200, {"Cache-Control": "no-store"}
+    return _render(form), 400
+
+
+@admin.post("/codes/<int:batch_id>/void")
+def void_codes(batch_id: int) -> Response:
+    ended = void_batch(batch_id)
+    flash(f"Batch {batch_id} is void: {ended} code{'s' if ended != 1 else ''} can't be redeemed any more.", "warn")
+    return redirect(url_for("admin.show_codes"), 303)
+
+
+def _render(form: FormReader) -> str:
+    return render_template(
+        "admin/codes.html",
+        batches=list_batches(),
+        values=form.values,
+        errors=form.errors,
+        once=form.text("once") or secrets.token_hex(16),
+    )

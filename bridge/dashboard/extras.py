@@ -1,0 +1,80 @@
+"""What else the billing page does: redeem a code, and set or turn off the low-balance alert."""
+
+from flask import Blueprint, abort, current_app, flash, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from bridge.config import Settings
+from bridge.dashboard.door import dashboard
+from bridge.dashboard.filters import exact
+from bridge.extensions import anyone_may_enter, csrf, limiter
+from bridge.forms import FormReader
+from bridge.ledger.alerts import read_off_token, set_alert, turn_alert_off
+from bridge.payments.codes import redeem
+
+alerts = Blueprint("alerts", __name__)
+
+
+def _account() -> str:
+    return f"account:{g.account_id}"
+
+
+def _back(form: FormReader) -> Response:
+    """To the page, which says what was wrong, if anything was."""
+    for message in form.errors.values():
+        flash(message, "bad")
+    return redirect(url_for("dashboard.show_billing"), 303)
+
+
+@dashboard.post("/billing/redeem")
+@limiter.limit("60 per hour")
+@limiter.limit("20 per hour", key_func=_account)
+def redeem_code() -> Response:
+    form = FormReader(request.form)
+    code = form.require("code", "Type the code that you were given.")
+    if not form.errors:
+        with form.complaints():
+            nanos = redeem(g.account_id, code, made_by=g.member.email)
+            flash(f"{exact(nanos)} are added to your balance.")
+    return _back(form)
+
+
+@dashboard.post("/billing/alert")
+@limiter.limit("60 per hour", key_func=_account)
+def change_alert() -> Response:
+    """Set the amount below which the account's owners get a mail, or turn the mails off."""
+    form = FormReader(request.form)
+    if form.text("do") == "off":
+        turn_alert_off(g.account_id)
+        flash("No mail is sent when the balance is low.")
+        return _back(form)
+    threshold = form.dollars("alert_threshold")
+    if not form.errors:
+        with form.complaints():
+            set_alert(g.account_id, threshold)
+            flash(f"A mail is sent each time the balance falls below {exact(threshold or 0)}.")
+    return _back(form)
+
+
+def _account_of(token: str) -> int:
+    """Whose mails the address in a mail turns off; 404 for an address that we didn't write."""
+    settings: Settings = current_app.config["BRIDGE"]
+    account_id = read_off_token(settings, token)
+    return abort(404) if account_id is None else account_id
+
+
+@alerts.get("/alerts/off/<token>")
+@anyone_may_enter
+def ask_to_turn_off(token: str) -> str:
+    """Only ask: programs that look into mails follow every address in them."""
+    _account_of(token)
+    return render_template("public/alerts_off.html", done=False)
+
+
+@alerts.post("/alerts/off/<token>")
+@anyone_may_enter
+@csrf.exempt
+@limiter.limit("60 per hour")
+def turn_off(token: str) -> str:
+    """The address itself is the right to do this: mail programs post to it without a session."""
+    turn_alert_off(_account_of(token))
+    return render_template("public/alerts_off.html", done=True)

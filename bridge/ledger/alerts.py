@@ -1,0 +1,171 @@
+"""Low-balance alerts: one mail each time an account's balance falls below the amount that its owner set.
+
+The balance is what counts here, not what is available: holds come and go with every request, and would cross the
+threshold with each."""
+
+import datetime
+
+import sqlalchemy as sa
+import structlog
+from itsdangerous import BadSignature, URLSafeSerializer
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from bridge.accounts.tables import Member
+from bridge.config import Settings
+from bridge.db import Table, UtcDateTime, db, now_utc, transaction
+from bridge.errors import InvalidRequest
+from bridge.ledger.tables import Balance
+from bridge.mail.outbox import queue_mail
+from bridge.money import MAX_NANOS, NANOS_PER_DOLLAR, format_dollars
+
+NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
+SALT = "low-balance alerts off"
+log = structlog.get_logger()
+
+
+class BalanceAlert(Table):
+    """What an account wants to be told. `armed`: the balance was at the threshold or above it since the last mail, so
+    that the next fall is news. `crossings` counts the falls that were told, and names their mails."""
+
+    __tablename__ = "balance_alerts"
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    threshold_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    armed: Mapped[bool] = mapped_column(default=True)
+    crossings: Mapped[int] = mapped_column(default=0)
+    told_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    __table_args__ = (sa.CheckConstraint("threshold_nanos > 0", name="threshold"),)
+
+
+def _balance() -> sa.ColumnElement[int]:
+    query = sa.select(Balance.balance_nanos).where(Balance.account_id == BalanceAlert.account_id)
+    return sa.func.coalesce(query.correlate(BalanceAlert).scalar_subquery(), 0)
+
+
+def find_alert(account_id: int) -> BalanceAlert | None:
+    """What was set, be it on or off; None where nothing ever was."""
+    return db.session.get(BalanceAlert, account_id, populate_existing=True)
+
+
+def set_alert(account_id: int, threshold_nanos: int | None) -> None:
+    """Tell the account's owners below this amount. A balance that is below it already is no news: they see it where
+    they set the amount. Raises InvalidRequest."""
+    if threshold_nanos is None or not 0 < threshold_nanos <= MAX_NANOS:
+        raise InvalidRequest("Give an amount of more than zero, such as 5.00.", param="threshold")
+    with transaction() as session:
+        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+        values = {"enabled": True, "threshold_nanos": threshold_nanos}
+        row = insert(BalanceAlert).values(account_id=account_id, armed=True, crossings=0, **values)
+        session.execute(row.on_conflict_do_update(index_elements=["account_id"], set_=values))
+        session.execute(
+            sa.update(BalanceAlert)
+            .where(BalanceAlert.account_id == account_id)
+            .values(armed=_balance() >= BalanceAlert.threshold_nanos)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def turn_alert_off(account_id: int) -> None:
+    with transaction() as session:
+        session.execute(
+            sa.update(BalanceAlert)
+            .where(BalanceAlert.account_id == account_id)
+            .values(enabled=False)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def sign_off_token(settings: Settings, account_id: int) -> str:
+    """What lets whoever reads the mail turn such mails off, and nothing else."""
+    return str(URLSafeSerializer(settings.secret_key, salt=SALT).dumps(account_id))
+
+
+def read_off_token(settings: Settings, token: str) -> int | None:
+    """The account, or None if we didn't sign this."""
+    try:
+        account_id = URLSafeSerializer(settings.secret_key, salt=SALT).loads(token)
+    except BadSignature:
+        return None
+    return account_id if isinstance(account_id, int) else None
+
+
+def tell_low_balances(settings: Settings) -> int:
+    """Write a mail for every balance that has fallen below its threshold; how many this call told of. However many
+    workers look at the same moment, one of them tells."""
+    told = 0
+    for account_id in _list_due(BalanceAlert.armed & (_balance() < BalanceAlert.threshold_nanos)):
+        with transaction() as session:
+            is_ours = _tell(session, settings, account_id)
+        if is_ours:
+            told += 1
+            log.info("low_balance_told", account_id=account_id)
+    _arm_again()
+    return told
+
+
+def _arm_again() -> None:
+    """Whose balance has risen is told of the next fall."""
+    risen = ~BalanceAlert.armed & (_balance() >= BalanceAlert.threshold_nanos)
+    rearmed = _list_due(risen)
+    if rearmed:
+        with transaction() as session:
+            session.execute(
+                sa.update(BalanceAlert)
+                .where(BalanceAlert.account_id.in_(rearmed), risen)
+                .values(armed=True)
+                .execution_options(synchronize_session=False)
+            )
+
+
+def _list_due(condition: sa.ColumnElement[bool]) -> list[int]:
+    """A look without a lock."""
+    query = sa.select(BalanceAlert.account_id).where(BalanceAlert.enabled, condition)
+    found = list(db.session.scalars(query.order_by(BalanceAlert.account_id)))
+    db.session.commit()
+    return found
+
+
+def _tell(session: Session, settings: Settings, account_id: int) -> bool:
+    """Decide in one conditional statement that it is this call that tells, and write the mails beside it."""
+    row = session.execute(
+        sa.update(BalanceAlert)
+        .where(BalanceAlert.account_id == account_id, BalanceAlert.enabled, BalanceAlert.armed)
+        .where(_balance() < BalanceAlert.threshold_nanos)
+        .values(armed=False, crossings=BalanceAlert.crossings + 1, told_at=now_utc())
+        .returning(BalanceAlert.crossings, BalanceAlert.threshold_nanos)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        return False
+    balance = session.scalar(sa.select(Balance.balance_nanos).where(Balance.account_id == account_id)) or 0
+    subject, text, off_url = write_alert(settings, account_id, balance, row.threshold_nanos)
+    owners = sa.select(Member).where(Member.account_id == account_id, Member.role == "owner")
+    for member in session.scalars(owners.order_by(Member.id)):
+        once = f"low-balance:{account_id}:{row.crossings}:{member.id}"
+        queue_mail(session, once=once, recipient=member.email, subject=subject, text=text, off_url=off_url)
+    return True
+
+
+def write_alert(settings: Settings, account_id: int, balance: int, threshold: int) -> tuple[str, str, str]:
+    """Subject, text, and where to turn it off."""
+    billing = f"{settings.site_url}/dashboard/billing"
+    off_url = f"{settings.site_url}/alerts/off/{sign_off_token(settings, account_id)}"
+    below = f"${format_dollars(threshold, 2)}"
+    state = f"Your balance is {_show(balance)}, below the {below} at which you wanted to know."
+    if balance <= 0:
+        state += " Requests to models that cost anything are refused with 402 until you add money."
+    else:
+        state += " When it is used up, requests are refused with 402."
+    text = (
+        f"{state}\n\nAdd money, or see where it went:\n{billing}\n\n"
+        "You get one such mail each time your balance falls below that amount. Change the amount on the same page, "
+        f"or turn these mails off, without signing in:\n{off_url}\n"
+    )
+    return f"Your AI Bridge balance is below {below}", text, off_url
+
+
+def _show(nanos: int) -> str:
+    """Dollars and cents, rounded down as on the pages."""
+    cents = nanos // NANOS_PER_CENT
+    return f"{'-' if cents < 0 else ''}${format_dollars(abs(cents) * NANOS_PER_CENT, 2)}"

@@ -1,0 +1,140 @@
+"""Mails on their way: written in the transaction that decides on them, sent by whichever worker takes them first."""
+
+import dataclasses
+import datetime
+from typing import cast
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bridge.config import Settings
+from bridge.db import db, now_utc, transaction
+from bridge.mail.smtp import MailDelayed, MailRefused, MailServer, find_server, send, write_message
+from bridge.mail.tables import Mail
+
+# after the first attempt, the second …; longer than an attempt can take, for a worker may die in the middle of one
+RETRY_AFTER_SECONDS = (300, 900, 3600, 4 * 3600, 12 * 3600)
+MOST_AT_ONCE = 20
+KEPT_DAYS = 30
+log = structlog.get_logger()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MailFigures:
+    """What became of the mails of the last thirty days."""
+
+    waiting: int
+    sent: int
+    failed: int
+    last_problem: str | None
+
+
+def queue_mail(
+    session: Session, *, once: str, recipient: str, subject: str, text: str, off_url: str | None = None
+) -> None:
+    """Write a mail in the caller's transaction: it goes out if and only if that is committed, and once per `once`."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(cast("sa.Table", Mail.__table__)).values(
+        once=once, recipient=recipient, subject=subject, text=text, off_url=off_url
+    )
+    session.execute(statement.on_conflict_do_nothing(index_elements=["once"]))
+
+
+def send_due(settings: Settings) -> int:
+    """Send what is due; how many were taken by the server. Waits for the network: for the background alone.
+
+    A worker that dies between handing over and noting it leaves a mail that is sent again, with the same Message-ID."""
+    server = find_server(settings)
+    sent = 0
+    for mail_id in _list_due():
+        mail = _take(mail_id)
+        if mail is None:
+            continue
+        if server is None:
+            _do_without(settings, mail)
+            continue
+        sent += _send(server, mail)
+    return sent
+
+
+def _list_due() -> list[int]:
+    query = sa.select(Mail.id).where(Mail.state == "waiting", Mail.due_at <= now_utc())
+    found = list(db.session.scalars(query.order_by(Mail.due_at).limit(MOST_AT_ONCE)))
+    db.session.commit()
+    return found
+
+
+def _take(mail_id: int) -> Mail | None:
+    """The mail, if nobody else has this attempt: one conditional statement moves the next one into the future."""
+    now = now_utc()
+    with transaction() as session:
+        row = session.execute(sa.select(Mail.attempts).where(Mail.id == mail_id)).one_or_none()
+        attempts = row[0] if row else 0
+        seconds = RETRY_AFTER_SECONDS[min(attempts, len(RETRY_AFTER_SECONDS) - 1)]
+        taken = session.execute(
+            sa.update(Mail)
+            .where(Mail.id == mail_id, Mail.state == "waiting", Mail.due_at <= now, Mail.attempts == attempts)
+            .values(attempts=attempts + 1, due_at=now + datetime.timedelta(seconds=seconds))
+            .returning(Mail.id)
+            .execution_options(synchronize_session=False)
+        )
+        if taken.first() is None:
+            return None
+        return session.get_one(Mail, mail_id, populate_existing=True)
+
+
+def _send(server: MailServer, mail: Mail) -> bool:
+    """One attempt. Nothing of the database is held while the server is waited for."""
+    try:
+        message = write_message(server, mail.recipient, mail.subject, mail.text, mail.id)
+        if mail.off_url:
+            message["List-Unsubscribe"] = f"<{mail.off_url}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        send(server, message)
+    except MailDelayed as error:
+        last = mail.attempts > len(RETRY_AFTER_SECONDS)
+        _note(mail, "failed" if last else "waiting", str(error))
+        return False
+    except MailRefused as error:
+        _note(mail, "failed", str(error))
+        return False
+    _note(mail, "sent", None)
+    return True
+
+
+def _do_without(settings: Settings, mail: Mail) -> None:
+    """No mail server: in development the log shows the mail, in production it is dropped, and the start said so."""
+    if settings.development:
+        log.info("mail", recipient=mail.recipient, subject=mail.subject, text=mail.text)
+    _note(mail, "logged" if settings.development else "skipped", None)
+
+
+def _note(mail: Mail, state: str, problem: str | None) -> None:
+    with transaction() as session:
+        ended = None if state == "waiting" else now_utc()
+        session.execute(
+            sa.update(Mail)
+            .where(Mail.id == mail.id)
+            .values(state=state, problem=problem, ended_at=ended)
+            .execution_options(synchronize_session=False)
+        )
+    level = log.warning if problem else log.info
+    level("mail_" + ("delayed" if state == "waiting" else state), mail_id=mail.id, once=mail.once, problem=problem)
+
+
+def delete_old_mails() -> None:
+    """Addresses and texts are not kept longer than they can be asked about."""
+    with transaction() as session:
+        old = now_utc() - datetime.timedelta(days=KEPT_DAYS)
+        session.execute(sa.delete(Mail).where(Mail.state != "waiting", Mail.created_at < old))
+
+
+def count_mails() -> MailFigures:
+    """For operators."""
+    counts = dict(db.session.execute(sa.select(Mail.state, sa.func.count()).group_by(Mail.state)).all())
+    problem = sa.select(Mail.problem).where(Mail.problem.is_not(None)).order_by(Mail.id.desc()).limit(1)
+    return MailFigures(
+        counts.get("waiting", 0), counts.get("sent", 0), counts.get("failed", 0), db.session.scalar(problem)
+    )

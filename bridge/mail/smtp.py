@@ -1,0 +1,126 @@
+"""Hands one mail to the operator's mail server. TLS is verified, and only a server on this machine is spared it."""
+
+import contextlib
+import dataclasses
+import ipaddress
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate, parseaddr
+from urllib.parse import unquote, urlsplit
+
+from bridge.config import Settings
+
+TIMEOUT_SECONDS = 20
+SUBMISSION_PORT, TLS_PORT = 587, 465
+# about us and not about this mail: when the operator has put it right, the mail can go
+OURS = (smtplib.SMTPAuthenticationError, smtplib.SMTPSenderRefused, smtplib.SMTPHeloError, smtplib.SMTPConnectError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mails go. `implicit_tls`: TLS from the first byte; else STARTTLS. `at_home`: on this machine."""
+
+    host: str
+    port: int
+    user: str
+    password: str = dataclasses.field(repr=False)
+    sender: str
+    implicit_tls: bool
+    at_home: bool
+
+
+class MailDelayed(Exception):
+    """It may go later; the text says why it didn't now."""
+
+
+class MailRefused(Exception):
+    """The server will never take this mail."""
+
+
+def find_server(settings: Settings) -> MailServer | None:
+    """The server of SMTP_URL, else of SMTP_HOST and what goes with it; None where neither is set."""
+    if settings.smtp_url:
+        parts = urlsplit(settings.smtp_url)
+        host, implicit = parts.hostname or "", parts.scheme == "smtps"
+        port = parts.port or (TLS_PORT if implicit else SUBMISSION_PORT)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    elif settings.smtp_host:
+        host, port = settings.smtp_host, settings.smtp_port
+        user, password, implicit = settings.smtp_user, settings.smtp_password, port == TLS_PORT
+    else:
+        return None
+    return MailServer(host, port, user, password, settings.smtp_from, implicit, _is_this_machine(host))
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def write_message(server: MailServer, recipient: str, subject: str, text: str, number: int) -> EmailMessage:
+    """The mail as it goes out. Its id is made of our number for it: a copy sent again can be told from a new one.
+
+    Raises MailRefused for what no header can hold, such as a line's end."""
+    message = EmailMessage()
+    try:
+        message["From"], message["To"], message["Subject"] = server.sender, recipient, subject
+    except ValueError as error:
+        raise MailRefused(str(error)) from None
+    message["Date"] = formatdate()
+    message["Message-ID"] = f"<ai-bridge-{number}@{parseaddr(server.sender)[1].rpartition('@')[2]}>"
+    message["Auto-Submitted"] = "auto-generated"  # nobody's absence note shall answer
+    message.set_content(text)
+    return message
+
+
+def send(server: MailServer, message: EmailMessage) -> None:
+    """Hand it over; returns when the server has taken it. Waits for the network: never call it in a request.
+
+    Raises MailDelayed or MailRefused."""
+    try:
+        _hand_over(server, message)
+    except smtplib.SMTPRecipientsRefused as error:
+        code, said = next(iter(error.recipients.values()))
+        raise (MailRefused if code >= 500 else MailDelayed)(_describe(code, said)) from None
+    except OURS as error:
+        raise MailDelayed(_describe(error.smtp_code, error.smtp_error)) from None
+    except smtplib.SMTPResponseException as error:
+        kind = MailRefused if error.smtp_code >= 500 else MailDelayed
+        raise kind(_describe(error.smtp_code, error.smtp_error)) from None
+    except (OSError, smtplib.SMTPException) as error:
+        raise MailDelayed(f"{type(error).__name__}: {error}"[:300]) from None
+    except ValueError as error:  # an address or a password that can't be written as bytes: its text would show it
+        raise MailRefused(type(error).__name__) from None
+
+
+def _hand_over(server: MailServer, message: EmailMessage) -> None:
+    context = ssl.create_default_context()
+    name = parseaddr(server.sender)[1].rpartition("@")[2]  # else smtplib asks the DNS for ours
+    if server.implicit_tls:
+        connection: smtplib.SMTP = smtplib.SMTP_SSL(
+            server.host, server.port, name, timeout=TIMEOUT_SECONDS, context=context
+        )
+    else:
+        connection = smtplib.SMTP(server.host, server.port, name, timeout=TIMEOUT_SECONDS)
+    try:
+        if not server.implicit_tls:
+            connection.ehlo_or_helo_if_needed()
+            if connection.has_extn("starttls") or not server.at_home:
+                connection.starttls(context=context)  # raises where the server has none: nothing goes in the clear
+        if server.user:
+            connection.login(server.user, server.password)
+        connection.send_message(message)
+        with contextlib.suppress(OSError, smtplib.SMTPException):  # the mail is the server's: a bad farewell is nothing
+            connection.quit()
+    finally:
+        connection.close()
+
+
+def _describe(code: int, said: bytes | str) -> str:
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return f"{code} {' '.join(text.split())}"[:300]
