@@ -85,9 +85,7 @@ def delete_expired_keys() -> None:
         session.execute(sa.delete(Row).where(Row.expires_at < now_utc()))
 
 
-def _insert_or_find(
-    connection: sa.Connection, claim: Claim, fingerprint: str, stream: bool, seconds: float
-) -> Any:
+def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, stream: bool, seconds: float) -> Any:
     """The row as it stands; None where the row is ours now; whatever has expired makes room."""
     on_sqlite = connection.dialect.name == "sqlite"
     insert: Any = sqlite.insert if on_sqlite else postgresql.insert

@@ -8,7 +8,7 @@ from flask.sessions import NullSession, SessionInterface
 
 from bridge.config import Settings
 from bridge.counters import Counters
-from bridge.v1 import account, chat, list_models, openapi, receipts
+from bridge.v1 import account, chat, list_models, openapi, quote, receipts
 from bridge.v1.door import answer_http_errors, guard
 from bridge.v1.services import Services
 from bridge.v1.visit import CORS
@@ -38,6 +38,7 @@ def register(api: Flask, settings: Settings, counters: Counters) -> Services:
     api.url_map.strict_slashes = False
     for method, path, view in (
         ("POST", CHAT, chat.create_chat_completion),
+        ("POST", "/v1/quote", quote.create_quote),
         ("GET", "/v1/models", list_models.list_all),
         ("GET", "/v1/models/<path:name>", list_models.retrieve),
         ("GET", "/v1/key", account.show_key),

@@ -51,6 +51,8 @@ EXTRA_CONTENT = {
 ANNOTATIONS = array({"type": "object"}, description="Sources, as `url_citation`, where the model named any.")
 LEGACY_CALL = obj({"name": text(), "arguments": text()}, optional=("name", "arguments"))
 
+LIMIT = nullable(obj({"limit": whole(), "remaining": whole(), "reset": text("Such as 6m0s or 120ms.")}))
+
 TOOL_CALL = obj(
     {
         "id": text("Give it back as tool_call_id, with the tool's result."),
@@ -225,6 +227,32 @@ ANSWERS: Schema = {
             "note": text("What a buyer should know, such as which model answers in its place."),
         },
         optional=("note",),
+    ),
+    "Quote": obj(
+        {
+            "object": {"const": "quote"},
+            "model": obj({"asked": text(), "served": text()}),
+            "route": array(
+                obj({"channel": text(), "upstream": text("What the channel calls the model.")}),
+                description="The channels in the order in which they would be tried now.",
+            ),
+            "max_cost": dollars("The most that the answer can cost, in dollars."),
+            "tokens": obj(
+                {
+                    "prompt_at_most": whole("No count of the prompt is above it."),
+                    "output_at_most": whole("Of each choice: yours, or what the model and the balance allow."),
+                    "choices": whole(),
+                    "calls": whole("Where choices are parallel calls, how many; each reads the prompt."),
+                }
+            ),
+            "hold": dollars("What would be set aside, in dollars."),
+            "available": dollars("What the account could hold now, in dollars."),
+            "budget_remaining": nullable(dollars("What is left of the key's budget; null without one.")),
+            "refusal": nullable(text("The code with which the request would be refused now; null if it would run.")),
+            "limits": obj({"requests": LIMIT, "tokens": LIMIT}, description="null is no limit."),
+            "dropped": array(text(), description="Fields that would be left out."),
+            "clamped": array(text(), description="Values that would be brought into range."),
+        }
     ),
     "ModelList": obj({"object": {"const": "list"}, "data": array(ref("Model"))}),
     "Key": obj(

@@ -42,7 +42,7 @@ def _replay(visit: Visit, kept: KeptAnswer) -> Response:
     """The answer as it was given, under the id of the request that was paid for."""
     visit.leave()
     visit.request_id = kept.request_id
-    more = [("Idempotent-Replayed", "true"), ("x-bridge-cost", "0")]
+    more = [("Idempotent-Replayed", "true"), ("x-bridge-cost", "0"), ("x-bridge-attempts", "0")]
     if not kept.stream:
         return visit.answer(kept.body, 200, more)
     return ReadyResponse([kept.body], 200, [*STREAM_HEADERS, *visit.answer_headers(), *more])

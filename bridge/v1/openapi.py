@@ -108,6 +108,24 @@ REFUSALS: dict[str, tuple[str, tuple[str, str, str, str | None]]] = {
         "There is no such model (`model_not_found`) or request (`not_found`).",
         ("invalid_request_error", "not_found", "There is no such request.", None),
     ),
+    "409": (
+        "The first request with this Idempotency-Key is still running.",
+        (
+            "invalid_request_error",
+            "idempotency_conflict",
+            "The first request with this Idempotency-Key is still running.",
+            "Idempotency-Key",
+        ),
+    ),
+    "422": (
+        "This Idempotency-Key was used with another body.",
+        (
+            "invalid_request_error",
+            "idempotency_mismatch",
+            "This Idempotency-Key was used with another body. Use a new key for a new request.",
+            "Idempotency-Key",
+        ),
+    ),
     "413": (
         "The body is too large.",
         ("invalid_request_error", "request_too_large", "The body is larger than 33554432 bytes.", None),
@@ -161,6 +179,7 @@ def build(base_url: str) -> Schema:
         "security": [{"key": []}],
         "paths": {
             "/chat/completions": {"post": _chat()},
+            "/quote": {"post": _quote()},
             "/models": _get("listModels", "The models that this key may use.", "ModelList"),
             "/models/{id}": _get("retrieveModel", "One model, by id or alias.", "Model", "gpt-4o"),
             "/key": _get("showKey", "The calling key: limits, budget, usage.", "Key"),
@@ -193,7 +212,8 @@ def _request_schemas() -> Schema:
 
 
 def _chat() -> Schema:
-    answers = _answers("ChatCompletion", "400", "401", "402", "403", "404", "413", "415", "429", "503")
+    codes = ("400", "401", "402", "403", "404", "409", "413", "415", "422", "429", "503")
+    answers = _answers("ChatCompletion", *codes)
     answers["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     answers["200"]["headers"] |= _headers("x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped")
     # a stream's cost is not known when its headers go out
@@ -204,19 +224,41 @@ def _chat() -> Schema:
         "description": "The most that the answer can cost is set aside before a provider is asked; what it did cost "
         "replaces it. Long answers want `stream`: a whole answer sends nothing before its status is known.",
         "parameters": [
-            _header("x-bridge-strict", text("With `true`, a field that would be dropped or clamped is 400."), "true"),
+            *_terms(),
             _header(
-                "x-bridge-max-cost",
-                text("Dollars. What could cost more is 402.", pattern=r"^\$?\d{1,9}(\.\d{0,9})?$"),
-                "0.05",
+                "Idempotency-Key",
+                text("Asked again under the same key, the same body gets the same answer and is paid for once.")
+                | {"maxLength": 255, "pattern": "^[ -~]*$"},
+                "order-1",
             ),
         ],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": ref("ChatRequest"), "examples": REQUESTS}},
-        },
+        "requestBody": _chat_body(),
         "responses": answers,
     }
+
+
+def _quote() -> Schema:
+    return {
+        "operationId": "createQuote",
+        "summary": "What a chat completion can cost, and what would become of it.",
+        "description": "The body of a chat completion. Nobody is asked, nothing is held and no limit is counted.",
+        "parameters": _terms(),
+        "requestBody": _chat_body(),
+        "responses": _answers("Quote", "400", "401", "403", "404", "413", "415", "429", "503"),
+    }
+
+
+def _terms() -> list[Schema]:
+    most = text("Dollars. What could cost more is 402.", pattern=r"^\$?\d{1,9}(\.\d{0,9})?$")
+    return [
+        _header("x-bridge-strict", text("With `true`, a field that would be dropped or clamped is 400."), "true"),
+        _header("x-bridge-max-cost", most, "0.05"),
+    ]
+
+
+def _chat_body() -> Schema:
+    content = {"application/json": {"schema": ref("ChatRequest"), "examples": REQUESTS}}
+    return {"required": True, "content": content}
 
 
 def _get(operation_id: str, summary: str, answer: str, example_id: str = "") -> Schema:

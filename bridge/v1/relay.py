@@ -118,12 +118,7 @@ class Relay:
     def place_hold(self) -> None:
         """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, ServiceUnavailable."""
         plan, caller, settings = self.plan, self.caller, self.services.settings
-        self._recall_reasoning()
-        prompt, choices = self.measure.prompt_bound_tokens * plan.calls, plan.request.choices
-        predicted, reach = self.measure.predicted_tokens, self.measure.reach | {"calls": plan.calls}
-        cap = self.cap_tokens or plan.model.default_output_tokens
-        least = self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
-        amount = plan.price.worst_charge(prompt, cap * choices + predicted, **reach)
+        amount, least_amount = self.worst_case()
         if plan.max_cost_nanos is not None and amount > plan.max_cost_nanos:
             raise InsufficientBalance(
                 f"This answer can cost ${format_dollars(amount, 2)}, and x-bridge-max-cost allows "
@@ -134,7 +129,7 @@ class Relay:
             account_id=caller.account_id,
             key_id=caller.key_id,
             amount_nanos=amount,
-            least_nanos=plan.price.worst_charge(prompt, least * choices + predicted, **reach),
+            least_nanos=least_amount,
             created_at=self.created_at,
             deadline_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds,
             budget_nanos=caller.budget_nanos,
@@ -144,13 +139,41 @@ class Relay:
         result = self.services.writer.place_hold(order)
         if result.refused:
             raise _refusal(result.refused, order.least_nanos, result.available_nanos)
-        self.held_nanos = result.held_nanos
-        if self.cap_tokens is None:
-            self.cap_tokens = cap
-            if result.held_nanos < amount:
-                affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt, **reach)
-                self.cap_tokens = max(least, min(cap, (affordable - predicted) // choices))
-                self.clamped.append(f"max_tokens={self.cap_tokens}")
+        self.fit_cap(result.held_nanos, amount)
+
+    def worst_case(self) -> tuple[int, int]:
+        """The most that this request can cost, in nano-dollars, and the least that has to be set aside for it: less
+        where the client gave no cap."""
+        self._recall_reasoning()
+        cap, least = self._caps()
+        return self._price(cap), self._price(least)
+
+    def fit_cap(self, held_nanos: int, amount_nanos: int) -> None:
+        """Where the client gave no cap, the model's own, or what of it the hold pays for: named then."""
+        self.held_nanos = held_nanos
+        if self.cap_tokens is not None:
+            return
+        (cap, least), choices = self._caps(), self.plan.request.choices
+        self.cap_tokens = cap
+        if held_nanos < amount_nanos:
+            prompt, predicted, reach = self._reach()
+            affordable = self.plan.price.affordable_output_tokens(held_nanos, prompt, **reach)
+            self.cap_tokens = max(least, min(cap, (affordable - predicted) // choices))
+            self.clamped.append(f"max_tokens={self.cap_tokens}")
+
+    def _caps(self) -> tuple[int, int]:
+        """What each choice may write at the most, and the least that is worth asking for."""
+        cap = self.cap_tokens or self.plan.model.default_output_tokens
+        return cap, self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
+
+    def _price(self, cap: int) -> int:
+        prompt, predicted, reach = self._reach()
+        return self.plan.price.worst_charge(prompt, cap * self.plan.request.choices + predicted, **reach)
+
+    def _reach(self) -> tuple[int, int, dict[str, Any]]:
+        """Tokens of the prompt in all calls, tokens predicted, and what the price depends on beside them."""
+        measure, calls = self.measure, self.plan.calls
+        return measure.prompt_bound_tokens * calls, measure.predicted_tokens, measure.reach | {"calls": calls}
 
     def settle(
         self,

@@ -35,7 +35,7 @@ def describe_api() -> schemathesis.BaseSchema:
         "generation": {"deterministic": True, "database": "none", "with-security-parameters": False},
         "checks": {
             "not_a_server_error": {"expected-statuses": ["2xx", "4xx", "503"]},
-            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "402", "404", "429", "503"]},
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "400", "402", "404", "409", "422", "429", "503"]},
         },
     }
     return schemathesis.openapi.from_dict(document, config=schemathesis.Config.from_dict(config))
