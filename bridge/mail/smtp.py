@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import email.policy
 import ipaddress
 import smtplib
 import ssl
@@ -13,6 +14,8 @@ from bridge.config import Settings
 
 TIMEOUT_SECONDS = 20
 SUBMISSION_PORT, TLS_PORT = 587, 465
+# lines as long as SMTP allows: an address that is cut in two is not one that can be clicked
+POLICY = email.policy.SMTP.clone(max_line_length=990, cte_type="7bit")
 # about us and not about this mail: when the operator has put it right, the mail can go
 OURS = (smtplib.SMTPAuthenticationError, smtplib.SMTPSenderRefused, smtplib.SMTPHeloError, smtplib.SMTPConnectError)
 
@@ -66,7 +69,7 @@ def write_message(server: MailServer, recipient: str, subject: str, text: str, n
     """The mail as it goes out. Its id is made of our number for it: a copy sent again can be told from a new one.
 
     Raises MailRefused for what no header can hold, such as a line's end."""
-    message = EmailMessage()
+    message = EmailMessage(policy=POLICY)
     try:
         message["From"], message["To"], message["Subject"] = server.sender, recipient, subject
     except ValueError as error:

@@ -42,7 +42,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     every(app, FORGET_EVERY_SECONDS, delete_expired_keys)
     every(app, settings.mail_seconds, lambda: tell_low_balances(settings))
     every(app, settings.mail_seconds, lambda: send_due(settings))
-    every(app, NIGHTLY_LOOK_SECONDS, lambda: check_nightly(settings))
+    every(app, NIGHTLY_LOOK_SECONDS, lambda: check_nightly(settings), at_once=True)
     if settings.top_ups_open:
         every(app, settings.auto_top_up_seconds, lambda: top_up_due(settings))
     if gunicorn_worker is not None:

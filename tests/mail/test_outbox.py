@@ -77,6 +77,15 @@ def test_one_click_turns_such_mails_off(mailing: Settings, server: MailServer):
     assert second["List-Unsubscribe"] is None
 
 
+def test_a_long_address_is_not_cut_in_two(mailing: Settings, server: MailServer):
+    address = "https://gateway.test/alerts/off/" + "x" * 300
+    queue(off_url=address, text=f"Turn it off:\n{address}\n")
+    send_due(mailing)
+    message = server.mails[0].message
+    assert message["List-Unsubscribe"] == f"<{address}>"
+    assert address in message.get_payload()  # as it was sent, before any decoding
+
+
 def test_a_mail_that_can_go_later_goes_later_and_not_before(mailing: Settings, server: MailServer):
     server.answers["RCPT"] = b"451 come back"
     queue()
