@@ -178,10 +178,17 @@ class _Writer:
         if calls and message.get("content") is None:
             changed["content"] = ""  # the field has to be there
         if calls and self._thinks and not message.get("reasoning_content"):
-            thoughts = message.get("reasoning")
-            own = thoughts if isinstance(thoughts, str) else ""
-            changed["reasoning_content"] = own or find_kept(self._kept, self._provider.name, calls) or NO_REASONING
+            changed["reasoning_content"] = _own_thoughts(message) or find_kept(self._kept, self._provider.name, calls) or NO_REASONING
         return changed
+
+
+def _own_thoughts(message: dict[str, Any]) -> str:
+    """What the client gives back of the model's thinking, in the words of other hosts of these models."""
+    thoughts, details = message.get("reasoning"), message.get("reasoning_details")
+    if isinstance(thoughts, str) and thoughts:
+        return thoughts
+    texts = [detail.get("text") for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def find_kept(kept: Mapping[str, Any], provider: str, calls: list[dict[str, Any]]) -> str:

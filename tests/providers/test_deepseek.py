@@ -198,6 +198,7 @@ def reasoning(message: dict[str, Any], kept: dict[str, Any], **fields: Any) -> A
     [
         ({"reasoning_content": "Own."}, KEPT, "Own."),
         ({"reasoning": "Own."}, KEPT, "Own."),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": "Own."}, {"data": "x"}, 5]}, KEPT, "Own."),
         ({}, KEPT, "Kept."),
         ({"reasoning_content": ""}, KEPT, "Kept."),
         ({"tool_calls": [{**CALL, "id": "other"}, CALL]}, KEPT, "Kept."),
