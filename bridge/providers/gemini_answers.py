@@ -119,6 +119,7 @@ class GeminiReader(TranslatedReader):
         self._counts = Raw()
         super().__init__(order, reading.legacy)
         self._reading = reading
+        self._reason: Any = None
         self._fence = FenceStripper() if reading.fenced else None
 
     @property
@@ -165,7 +166,7 @@ class GeminiReader(TranslatedReader):
         if logprobs:
             frames.append(self._say_logprobs(logprobs))
         if candidate.finish_reason not in UNFINISHED:
-            frames.append(self._say_finish(candidate))
+            self._reason = candidate.finish_reason
         return b"".join(frames)
 
     def _read_part(self, part: Part, candidate: Candidate) -> bytes:
@@ -184,10 +185,9 @@ class GeminiReader(TranslatedReader):
         written = b'{},"logprobs":' + msgspec.json.encode(logprobs) + b',"finish_reason":null'
         return self.say_role() + self._before + written + self._end
 
-    def _say_finish(self, candidate: Candidate) -> bytes:
-        """One finish, whatever says it again; but calls that come after a stop have to be told of."""
-        reason = read_finish_reason(candidate.finish_reason, called=self._calls > 0)
-        if self.finish_reason == "stop" and reason == "tool_calls":
-            self.finish_reason = None
+    def end(self) -> bytes:
+        """The one finish: until the body's end, a call may still come after a stop."""
+        if self._reason is None:
+            return b""
         held = b"" if self._fence is None else super().say_text(self._fence.finish())
-        return held + self.say_end(reason)
+        return held + self.say_end(read_finish_reason(self._reason, called=self._calls > 0))

@@ -125,6 +125,10 @@ class OpenAIReader:
                 template = self._template
         return b"".join(frames)
 
+    def end(self) -> bytes:
+        """Nothing waits for the body's end."""
+        return b""
+
     def _read(self, event: bytes) -> bytes:
         try:
             chunk = decode_chunk(event)
