@@ -116,7 +116,7 @@ def _fit_message(message: dict[str, Any], upstream_id: str, openais: bool) -> di
     role = message.get("role")
     if role in ("system", "developer"):
         if openais and upstream_id.startswith(DEAF_TO_SYSTEM):
-            message = {**message, "role": "user"}
+            message = {**message, "role": "user", "content": message["content"] or ""}
         elif role == "developer" and not openais:
             message = {**message, "role": "system"}  # which every server knows
     if not openais:

@@ -72,6 +72,7 @@ class Sibling(OpenAICompatible):
             draft.legacy = True
             out["tools"] = [{"type": "function", "function": function} for function in out.pop("functions")]
             out.pop("function_call", None)
+            draft.drop("tool_choice")
         else:
             draft.drop("functions", "function_call")
         if choice is None or not out.get("tools"):
@@ -79,6 +80,8 @@ class Sibling(OpenAICompatible):
         named = isinstance(body.get("tool_choice"), dict) and "allowed_tools" in body["tool_choice"]
         if named:  # which only OpenAI knows
             out["tools"] = [tool for tool in out["tools"] if tool["function"]["name"] in choice.names]
+            if not out["tools"]:
+                raise refuse("tool_choice", "tool_choice allows only tools that are not offered.")
         if choice.names and not named:
             out["tool_choice"] = {"type": "function", "function": {"name": choice.names[0]}}
         else:
@@ -178,7 +181,9 @@ class _Writer:
         if calls and message.get("content") is None:
             changed["content"] = ""  # the field has to be there
         if calls and self._thinks and not message.get("reasoning_content"):
-            changed["reasoning_content"] = _own_thoughts(message) or find_kept(self._kept, self._provider.name, calls) or NO_REASONING
+            changed["reasoning_content"] = (
+                _own_thoughts(message) or find_kept(self._kept, self._provider.name, calls) or NO_REASONING
+            )
         return changed
 
 

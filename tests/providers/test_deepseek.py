@@ -140,6 +140,7 @@ def test_allowed_tools_are_the_tools():
     allowed = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "g"}}]}
     body = sent(tools=[TOOL, other], tool_choice={"type": "allowed_tools", "allowed_tools": allowed})
     assert (body["tools"], body["tool_choice"]) == ([other], "auto")
+    assert refused(tools=[TOOL], tool_choice={"type": "allowed_tools", "allowed_tools": allowed}).param == "tool_choice"
 
 
 @pytest.mark.parametrize("count", [16, 17])
