@@ -243,6 +243,11 @@ def test_what_was_thought_before_a_call_is_kept_and_usage_beside_the_end_is_read
     assert (reader.usage, reader.finish_reason) == (Usage(10, 5, 4), "tool_calls")
 
 
+def test_counts_among_the_thoughts_lose_none_of_them():
+    _, reader = read(stream(*THOUGHT[:3], USAGE, *THOUGHT[3:], *CALLING), provider=DeepSeek())
+    assert reader.kept == {"call_1": {"provider": "deepseek", "reasoning": "I should call f."}}
+
+
 def test_thoughts_without_a_call_and_calls_without_a_thought_are_not_kept():
     assert read(stream(*THOUGHT), provider=DeepSeek())[1].kept == {}
     assert read(stream(*CALLING), provider=DeepSeek())[1].kept == {}

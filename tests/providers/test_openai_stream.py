@@ -202,7 +202,11 @@ def test_what_a_host_calls_reasoning_reaches_the_client_by_its_usual_name(more: 
     ] * 3
 
 
+CHOICE_FIELDS = ("native_finish_reason", "content_filter_results", "token_ids")
 TELLING = [
+    {"native_finish_reason": None},
+    {"content_filter_results": {}},
+    {"provider": "Chutes", "token_ids": [1, 2]},
     {"provider": "Chutes"},
     {"x_groq": {"id": "req_1"}},
     {"timings": {"predicted_ms": 1.5}},
@@ -215,9 +219,9 @@ TELLING = [
 @pytest.mark.parametrize("more", TELLING)
 @pytest.mark.parametrize("spaced", [True, False])
 def test_no_chunk_tells_who_served_it(more: dict[str, Any], spaced: bool):
-    theirs = [{**one, **more} for one in HELLO]
-    for one in theirs:
-        one["choices"] = [{**one["choices"][0], "native_finish_reason": None, "content_filter_results": {}}]
+    top = {name: value for name, value in more.items() if name not in CHOICE_FIELDS}
+    inside = {name: value for name, value in more.items() if name in CHOICE_FIELDS}
+    theirs = [{**one, **top, "choices": [{**one["choices"][0], **inside}]} for one in HELLO]
     chunks, reader = read(stream(*theirs, USAGE, spaced=spaced))
     accept(chunks)
     assert [set(one) for one in chunks] == [{"id", "object", "created", "model", "choices"}] * 4
@@ -259,6 +263,13 @@ def test_a_choice_ends_once():
     assert [one["choices"][0]["finish_reason"] for one in chunks] == [None, None, None, "stop", None]
     assert chunks[-1]["choices"][0]["delta"] == {"content": "!"}
     assert (reader.finish_reason, reader.usage) == ("stop", Usage(10, 5))
+
+
+def test_counts_in_between_are_outdated_by_what_is_said_after_them():
+    more = [chunk({"content": text}) for text in ("Hello", "again", "!")]
+    for theirs in ([*HELLO[:2], USAGE, *more], [*HELLO[:2], *more[:2], USAGE, more[2]]):
+        _, reader = read(stream(*theirs))
+        assert (reader.usage, reader.usage_outdated) == (Usage(10, 5), True)
 
 
 def test_a_role_alone_is_no_content():
