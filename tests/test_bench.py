@@ -59,6 +59,7 @@ def test_the_plays_are_what_the_providers_own_readers_take(provider):
     reader = dialect.open_reader(outgoing, StreamOrder("a", "m", 0, False, 2**20))
     stream = b"".join(PLAYS[f"{play}-bursts"].writes).partition(b"\r\n\r\n")[2]
     reader.feed(join_chunks(b"\r\n" + stream))
+    reader.end()
     assert (len(reader.text), reader.finish_reason) == (BURST_CHUNKS, "stop")
     assert reader.usage is not None
     assert reader.usage.completion_tokens == BURST_CHUNKS

@@ -186,6 +186,7 @@ def _read_stream(reader: Any, answer: Any, course: _Course) -> None:
     while not reader.finished:
         data = answer.read_some(1.0)
         if data == b"":
+            frames += reader.end()
             break
         frames += reader.feed(data or b"")
         received += len(data or b"")

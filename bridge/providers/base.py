@@ -163,6 +163,10 @@ class StreamReader(Protocol):
         """As in Completion; complete when the stream is."""
         ...
 
+    def end(self) -> bytes:
+        """The body has come to its end: the frames that waited for it. The finish reason is known by now, or never."""
+        ...
+
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, ready to send; never the usage frame nor [DONE].
 

@@ -23,13 +23,8 @@ _CREDENTIAL_CODES: tuple[str, ...] = (
 )
 _CREDENTIAL_CODES += ("billing_error", "billing_hard_limit_reached", "permission_error", "account_deactivated")
 _CREDENTIAL_CODES += ("permission_denied_error", "billing_not_active", "API_KEY_INVALID", "BILLING_DISABLED")
-_MODEL_CODES = (
-    "model_not_found",
-    "unsupported_country_region_territory",
-    "not_found_error",
-    "resource_not_found_error",
-)
-_MODEL_CODES += ("OperationNotSupported", "DeploymentNotFound", "unsupported_model")
+_MODEL_CODES: tuple[str, ...] = ("model_not_found", "not_found_error", "resource_not_found_error", "unsupported_model")
+_MODEL_CODES += ("unsupported_country_region_territory", "OperationNotSupported", "DeploymentNotFound")
 _OVERLOADED = ("engine_overloaded_error", "overloaded_error")
 _LIMITED = ("rate_limit_error", "rate_limit_exceeded", "rate_limit_reached_error", "429")
 # Whole phrases only: a provider's 400 may quote what the client wrote, and that must not take a channel out.

@@ -15,6 +15,7 @@ from bridge.providers.gemini_shapes import (
     Candidate,
     Part,
     decode_answer,
+    find_plain_text,
     is_blocked,
     read_counts,
     read_finish_reason,
@@ -108,6 +109,9 @@ def _keep(call: ToolCall, part: Part) -> dict[str, Any]:
     return {call.id: {"provider": "gemini", "signature": signature, "id": theirs, "name": call.name}}
 
 
+_encode = msgspec.json.encode
+
+
 class GeminiReader(TranslatedReader):
     """A stream of Gemini's: each event is a piece of the answer with the counts so far; its end is the body's end."""
 
@@ -115,6 +119,7 @@ class GeminiReader(TranslatedReader):
         self._counts = Raw()
         super().__init__(order, reading.legacy)
         self._reading = reading
+        self._reason: Any = None
         self._fence = FenceStripper() if reading.fenced else None
 
     @property
@@ -133,32 +138,35 @@ class GeminiReader(TranslatedReader):
             if event[:1] == b"[":
                 raise read_gemini_error(200, {}, event) from None
             raise
-        candidates = answer.candidates
+        candidates, counts = answer.candidates, answer.usage_metadata
         if answer.error and says(answer.error):
             raise read_gemini_error(200, {}, event)
         if candidates:
-            frames = self._read_candidate(candidates[0])
+            text = find_plain_text(candidates[0])  # nearly always it is nothing else
+            frames = self.say_text(text) if text else self._read_candidate(candidates[0])
         else:
             frames = self.say_end("content_filter") if is_blocked(answer) else b""
-        if answer.usage_metadata:
-            self._counts, self.usage_outdated = answer.usage_metadata, False
+        if counts:
+            self._counts, self.usage_outdated = counts, False
         return frames
 
     def say_text(self, text: str) -> bytes:
-        return super().say_text(text if self._fence is None else self._fence.feed(text))
+        if self._fence is not None:
+            return super().say_text(self._fence.feed(text))
+        if not self._role_sent:
+            return super().say_text(text)
+        self.text.append(text)
+        self.started = self.usage_outdated = True
+        return self._text_before + _encode(text) + self._text_after
 
     def _read_candidate(self, candidate: Candidate) -> bytes:
         parts = candidate.content.parts if candidate.content is not None else None
-        if parts and len(parts) == 1 and candidate.finish_reason is None and not candidate.logprobs_result:
-            part = parts[0]
-            if part.text and part.function_call is None and not part.thought:  # nearly always
-                return self.say_text(part.text)
         frames = [self._read_part(part, candidate) for part in parts or ()]
         logprobs = read_logprobs(candidate.logprobs_result)
         if logprobs:
             frames.append(self._say_logprobs(logprobs))
         if candidate.finish_reason not in UNFINISHED:
-            frames.append(self._say_finish(candidate))
+            self._reason = candidate.finish_reason
         return b"".join(frames)
 
     def _read_part(self, part: Part, candidate: Candidate) -> bytes:
@@ -177,10 +185,9 @@ class GeminiReader(TranslatedReader):
         written = b'{},"logprobs":' + msgspec.json.encode(logprobs) + b',"finish_reason":null'
         return self.say_role() + self._before + written + self._end
 
-    def _say_finish(self, candidate: Candidate) -> bytes:
-        """One finish, whatever says it again; but calls that come after a stop have to be told of."""
-        reason = read_finish_reason(candidate.finish_reason, called=self._calls > 0)
-        if self.finish_reason == "stop" and reason == "tool_calls":
-            self.finish_reason = None
+    def end(self) -> bytes:
+        """The one finish: until the body's end, a call may still come after a stop."""
+        if self._reason is None:
+            return b""
         held = b"" if self._fence is None else super().say_text(self._fence.finish())
-        return held + self.say_end(reason)
+        return held + self.say_end(read_finish_reason(self._reason, called=self._calls > 0))

@@ -12,6 +12,7 @@ _VERSION = re.compile(r"\bgemini-(?:live-)?(\d{1,2})(?:\.(\d{1,2}))?(?=-|$)")
 # What Google itself makes of an effort for the models that take a number of tokens.
 EFFORT_TOKENS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+BUDGET = "thinking.budget_tokens"  # as what is fitted is named, whatever asked for it
 DYNAMIC = -1  # the model decides how much it thinks
 
 
@@ -83,7 +84,7 @@ def write_thinking(
         return {}, []
     if read_version(upstream_id) >= (3, 0):
         return _write_level(thinking, field, upstream_id)
-    return _write_budget(thinking, field, upstream_id, cap)
+    return _write_budget(thinking, upstream_id, cap)
 
 
 def _write_level(thinking: Thinking, field: str, upstream_id: str) -> tuple[dict[str, Any], list[str]]:
@@ -100,13 +101,11 @@ def _write_level(thinking: Thinking, field: str, upstream_id: str) -> tuple[dict
     return {"thinkingLevel": level, **({} if wanted == "none" else {"includeThoughts": True})}, clamped
 
 
-def _write_budget(
-    thinking: Thinking, field: str, upstream_id: str, cap: int | None
-) -> tuple[dict[str, Any], list[str]]:
+def _write_budget(thinking: Thinking, upstream_id: str, cap: int | None) -> tuple[dict[str, Any], list[str]]:
     least, most = budget_range(upstream_id)
     off = {"thinkingBudget": 0 if "pro" not in upstream_id else least}
     if thinking.on is False:
-        return off, [f"{field}={least}"] if off["thinkingBudget"] else []
+        return off, [f"{BUDGET}={least}"] if off["thinkingBudget"] else []
     wanted = thinking.budget_tokens
     if wanted is None:
         if thinking.effort is None:
@@ -114,7 +113,6 @@ def _write_budget(
         wanted = EFFORT_TOKENS[thinking.effort]
     # thoughts count as output: a quarter of the cap is left to answer with
     budget = min(max(wanted, least), most, cap - max(1, cap // 4) if cap is not None else most)
-    name = "thinking.budget_tokens" if thinking.budget_tokens is not None else field
     if budget < least:
-        return off, [f"{name}={off['thinkingBudget']}"]
-    return {"includeThoughts": True, "thinkingBudget": budget}, [] if budget == wanted else [f"{name}={budget}"]
+        return off, [f"{BUDGET}={off['thinkingBudget']}"]
+    return {"includeThoughts": True, "thinkingBudget": budget}, [] if budget == wanted else [f"{BUDGET}={budget}"]

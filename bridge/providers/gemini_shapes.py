@@ -104,6 +104,18 @@ def says(raw: Raw) -> bool:
     return bool(raw) and bytes(raw) != b"null"
 
 
+def find_plain_text(candidate: Candidate) -> str | None:
+    """The text of a candidate that is one piece of text and nothing else."""
+    content = candidate.content
+    if content is None or candidate.finish_reason is not None or candidate.logprobs_result:
+        return None
+    parts = content.parts
+    if not parts or len(parts) != 1:
+        return None
+    part = parts[0]
+    return None if part.thought or part.function_call is not None else part.text
+
+
 def is_blocked(answer: Answer) -> bool:
     return answer.prompt_feedback is not None and answer.prompt_feedback.block_reason not in UNBLOCKED
 

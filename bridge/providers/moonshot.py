@@ -103,7 +103,9 @@ def _write_thinking(draft: Draft, generation: Generation, choice: ToolChoice | N
     if asked.budget_tokens:
         draft.dropped.append("thinking.budget_tokens")
     if generation.thinking == "if told":
-        return _tell(draft, asked, forced)
+        old = find_generation(draft.order.body["model"]).thinking == "never"
+        # a name that never thought and is served by a successor doesn't begin to, at its customer's expense
+        return _tell(draft, Thinking(False) if old and asked == Thinking() else asked, forced)
     if forced:
         draft.clamp("tool_choice", "auto")
     if generation.thinking == "by effort":

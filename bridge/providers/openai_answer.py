@@ -9,6 +9,7 @@ from bridge.providers.openai_shapes import RUBBISH, UsageStruct, our_reason, pic
 from bridge.providers.openai_stream import Dialect
 from bridge.providers.translated import new_call_id
 
+COUNTS = UsageStruct | None
 OTHER_FIELDS = ("annotations", "audio", "function_call", "extra_content")
 
 
@@ -28,7 +29,9 @@ def read_completion(body: dict[str, Any], dialect: Dialect, legacy: bool) -> Com
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
-    written, text, kept = [], list[str](), dict[str, Any]()
+    written: list[dict[str, Any]] = []
+    text: list[str] = []
+    kept: dict[str, Any] = {}
     for place, choice in enumerate(choices):
         theirs = choice.get("message", {})  # a filtered choice of Azure's has none
         if not isinstance(theirs, dict):
@@ -56,7 +59,7 @@ def read_completion(body: dict[str, Any], dialect: Dialect, legacy: bool) -> Com
 def _read_usage(body: dict[str, Any], choices: list[dict[str, Any]], dialect: Dialect) -> Usage | None:
     """The counts at the top, or in the first choice; what is no count is a missing one."""
     try:
-        return dialect.read_usage(msgspec.convert(body.get("usage") or choices[0].get("usage"), UsageStruct | None))
+        return dialect.read_usage(msgspec.convert(body.get("usage") or choices[0].get("usage"), COUNTS))
     except msgspec.ValidationError:
         return None
 
@@ -106,9 +109,10 @@ def _write_call(call: dict[str, Any]) -> dict[str, Any]:
 
 def _said(message: dict[str, Any]) -> list[str]:
     """Everything the model wrote in a message, for our own count."""
-    said = [message.get("content"), message.get("refusal"), message.get("reasoning_content")]
-    functions = [call.get("function") for call in message.get("tool_calls") or ()]
-    for function in [*functions, message.get("function_call")]:
-        if isinstance(function, dict):
-            said += [function.get("name"), function.get("arguments")]
+    said = [message["content"], message["refusal"], message.get("reasoning_content")]
+    if "tool_calls" in message or "function_call" in message:
+        functions = [call.get("function") for call in message.get("tool_calls") or ()]
+        for function in [*functions, message.get("function_call")]:
+            if isinstance(function, dict):
+                said += [function.get("name"), function.get("arguments")]
     return [text for text in said if isinstance(text, str) and text]

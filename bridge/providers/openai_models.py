@@ -48,13 +48,15 @@ def fit_openai(draft: Draft) -> None:
     fit_messages(draft, upstream_id, family is not None)
     if family is None:
         return
-    draft.drop("thinking")
+    if "thinking" in out:
+        draft.drop("thinking")
     if out.get("tools"):
         out["tools"] = [_without_cache(tool) for tool in out["tools"]]
     if not family.thinks:
         if out.get("reasoning_effort") == "none":
             del out["reasoning_effort"]
-        draft.drop("reasoning_effort", "verbosity")
+        if "reasoning_effort" in out or "verbosity" in out:
+            draft.drop("reasoning_effort", "verbosity")
         return
     _fit_effort(draft, family)
     _fit_sampling(draft, family, upstream_id)
@@ -102,11 +104,12 @@ def _fit_sampling(draft: Draft, family: Family, upstream_id: str) -> None:
 def fit_messages(draft: Draft, upstream_id: str, openais: bool) -> None:
     """The conversation in this model's words. Nearly always it is so already, and goes out as it was written once."""
     messages = draft.order.body["messages"]
-    plain = all(
-        len(message) == 2 and message["role"] in PLAIN and type(message.get("content")) is str for message in messages
-    )
-    if plain and not upstream_id.startswith(DEAF_TO_SYSTEM):
-        return
+    if not upstream_id.startswith(DEAF_TO_SYSTEM):
+        for message in messages:
+            if len(message) != 2 or message["role"] not in PLAIN or type(message.get("content")) is not str:
+                break
+        else:
+            return
     fitted = [_fit_message(message, upstream_id, openais) for message in messages]
     if any(new is not old for new, old in zip(fitted, messages, strict=True)):
         draft.out["messages"] = fitted
@@ -116,7 +119,7 @@ def _fit_message(message: dict[str, Any], upstream_id: str, openais: bool) -> di
     role = message.get("role")
     if role in ("system", "developer"):
         if openais and upstream_id.startswith(DEAF_TO_SYSTEM):
-            message = {**message, "role": "user"}
+            message = {**message, "role": "user", "content": message["content"] or ""}
         elif role == "developer" and not openais:
             message = {**message, "role": "system"}  # which every server knows
     if not openais:

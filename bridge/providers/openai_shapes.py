@@ -158,8 +158,8 @@ def decode_chunk(event: bytes) -> SoundChunk | Chunk:
 
 def our_reason(reason: Any, called: bool = False) -> str:
     """A finish reason in OpenAI's words. What says nothing known is an end like any other, never none."""
-    if reason in FINISH_REASONS:
-        return str(reason)
+    if reason in FINISH_REASONS and isinstance(reason, str):
+        return reason
     known = OTHER_REASONS.get(reason.lower()) if isinstance(reason, str) else None
     return known or ("tool_calls" if called else "stop")
 
@@ -167,12 +167,14 @@ def our_reason(reason: Any, called: bool = False) -> str:
 def pick_top(body: dict[str, Any]) -> dict[str, Any]:
     """What of an answer's own fields a client may see, beside `choices` and what the relay writes."""
     found: dict[str, Any] = {}
-    if type(body.get("created")) is int:
-        found["created"] = body["created"]
-    if body.get("service_tier") in SERVICE_TIERS:
-        found["service_tier"] = body["service_tier"]
-    if "system_fingerprint" in body and isinstance(body["system_fingerprint"], str | None):
-        found["system_fingerprint"] = body["system_fingerprint"]
+    created, tier = body.get("created"), body.get("service_tier")
+    if type(created) is int:
+        found["created"] = created
+    if tier in SERVICE_TIERS:
+        found["service_tier"] = tier
+    fingerprint = body.get("system_fingerprint", 0)
+    if fingerprint is None or type(fingerprint) is str:
+        found["system_fingerprint"] = fingerprint
     return found
 
 

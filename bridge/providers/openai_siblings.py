@@ -72,6 +72,7 @@ class Sibling(OpenAICompatible):
             draft.legacy = True
             out["tools"] = [{"type": "function", "function": function} for function in out.pop("functions")]
             out.pop("function_call", None)
+            draft.drop("tool_choice")
         else:
             draft.drop("functions", "function_call")
         if choice is None or not out.get("tools"):
@@ -79,6 +80,8 @@ class Sibling(OpenAICompatible):
         named = isinstance(body.get("tool_choice"), dict) and "allowed_tools" in body["tool_choice"]
         if named:  # which only OpenAI knows
             out["tools"] = [tool for tool in out["tools"] if tool["function"]["name"] in choice.names]
+            if not out["tools"]:
+                raise refuse("tool_choice", "tool_choice allows only tools that are not offered.")
         if choice.names and not named:
             out["tool_choice"] = {"type": "function", "function": {"name": choice.names[0]}}
         else:
@@ -178,10 +181,19 @@ class _Writer:
         if calls and message.get("content") is None:
             changed["content"] = ""  # the field has to be there
         if calls and self._thinks and not message.get("reasoning_content"):
-            thoughts = message.get("reasoning")
-            own = thoughts if isinstance(thoughts, str) else ""
-            changed["reasoning_content"] = own or find_kept(self._kept, self._provider.name, calls) or NO_REASONING
+            changed["reasoning_content"] = (
+                _own_thoughts(message) or find_kept(self._kept, self._provider.name, calls) or NO_REASONING
+            )
         return changed
+
+
+def _own_thoughts(message: dict[str, Any]) -> str:
+    """What the client gives back of the model's thinking, in the words of other hosts of these models."""
+    thoughts, details = message.get("reasoning"), message.get("reasoning_details")
+    if isinstance(thoughts, str) and thoughts:
+        return thoughts
+    texts = [detail.get("text") for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def find_kept(kept: Mapping[str, Any], provider: str, calls: list[dict[str, Any]]) -> str:

@@ -125,6 +125,10 @@ class OpenAIReader:
                 template = self._template
         return b"".join(frames)
 
+    def end(self) -> bytes:
+        """Nothing waits for the body's end."""
+        return b""
+
     def _read(self, event: bytes) -> bytes:
         try:
             chunk = decode_chunk(event)
@@ -144,7 +148,7 @@ class OpenAIReader:
                 self._note(index, delta)
                 sound = sound and not (self._legacy and delta.tool_calls)
             if choice.finish_reason:
-                sound = sound and not self._legacy and index not in self._ended
+                sound = sound and not self._legacy and index not in self._ended and index not in ends
                 ends.append(index)
                 self.finish_reason = self._reason(choice.finish_reason)
         self._count(chunk)
@@ -258,6 +262,8 @@ class OpenAIReader:
             if silent:
                 return None
             reason = None
+        if reason:
+            self._ended.add(index)
         picked = {"index": index + self._index, "delta": delta}
         if "logprobs" in choice:
             picked["logprobs"] = choice["logprobs"]

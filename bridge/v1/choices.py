@@ -147,6 +147,8 @@ def _read_on(answer: Any, reader: StreamReader, pieces: "Queue[Any]", tick_secon
                 if frames := reader.feed(data):
                     pieces.put(frames)
             elif data is not None:
+                if frames := reader.end():
+                    pieces.put(frames)
                 break
         if not reader.finish_reason:
             raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
@@ -168,6 +170,10 @@ class ParallelReader:
     def feed(self, data: bytes) -> bytes:
         """The same frames."""
         return data
+
+    def end(self) -> bytes:
+        """Each has said its own end already."""
+        return b""
 
     @property
     def started(self) -> bool:

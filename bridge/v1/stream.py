@@ -211,10 +211,11 @@ class Stream:
                     yield b""  # however busy the upstream is: until there is content, the client may leave
             elif data is None:
                 yield b""
-            elif reader.finish_reason:
-                break  # some never say [DONE]; they did say why they stopped, and the body ended as it should
             else:
-                raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
+                kept += reader.end()
+                if not reader.finish_reason:
+                    raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
+                break  # some never say [DONE]; they did say why they stopped, and the body ended as it should
             if not reader.finished:
                 self._watch(now, moved_at, received, timeouts)
         if not reader.finish_reason:

@@ -11,9 +11,12 @@ from gevent.pywsgi import WSGIServer
 
 from bridge.catalogue import editing, testing
 from bridge.catalogue.connect import connect_environment
+from bridge.catalogue.seed import find_label
 from bridge.errors import InvalidRequest, NotFound
 from bridge.money import NANOS_PER_DOLLAR as DOLLAR
 from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from tests.replay import PATHS, Replay
+from tests.replies import Reply
 
 HELLO = {
     "id": "1",
@@ -222,3 +225,20 @@ def test_the_sandbox_answers_its_test(app: Flask):
     result = testing.probe_channel("sandbox")
     assert result.ok
     assert result.text.startswith("[sandbox]")
+
+
+@pytest.mark.parametrize("provider", PATHS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_every_provider_is_tested_in_its_own_dialect(app: Flask, provider: str, stream: bool):
+    prices = {"input_price_nanos": 2 * DOLLAR, "output_price_nanos": 6 * DOLLAR}
+    editing.add_model("a-model", provider=provider, context_tokens=9_000, **prices)
+    upstream = Replay(provider)
+    editing.add_channel("real", provider, base_url=upstream.base_url, api_key="k")
+    upstream.answers(Reply("Hello.", prompt_tokens=10, cached_tokens=4, completion_tokens=3))
+    result = testing.probe_channel("real", stream=stream)
+    upstream.refuses(401, {"error": {"message": "No such key."}})
+    refused = testing.probe_channel("real", stream=stream)
+    upstream.close()
+    assert (result.ok, result.text, result.estimated) == (True, "Hello.", False)
+    assert result.cost.startswith("10 tokens in (4 cached), 3 out: $0.000038.")
+    assert f"{find_label(provider)} refuses the key (401" in refused.detail

@@ -75,7 +75,9 @@ def message(completion: Completion) -> dict[str, Any]:
 
 
 def event(kind: str, **fields: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), json.dumps({"type": kind, **fields}).encode())
+    """As Anthropic writes it, without blanks."""
+    data = json.dumps({"type": kind, **fields}, separators=(",", ":"), ensure_ascii=False)
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data.encode())
 
 
 def delta(index: int, kind: str, **fields: Any) -> bytes:

@@ -21,3 +21,9 @@ def list_recordings(provider: str, *apis: str) -> tuple[dict[str, Any], ...]:
         return ()
     found = [json.loads(path.read_text()) for path in sorted((Path(FOLDER) / provider).glob("*.json"))]
     return tuple(each for each in found if each["api"] in apis)
+
+
+def list_all() -> tuple[dict[str, Any], ...]:
+    """Every exchange of every provider; none without the folder."""
+    found = sorted(Path(FOLDER).glob("*/*.json")) if FOLDER else ()
+    return tuple(json.loads(path.read_text()) for path in found)

@@ -33,6 +33,10 @@ def _merge(*parts: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[
     return st.tuples(*parts).map(lambda found: {key: value for part in found for key, value in part.items()})
 
 
+def _mostly(common: st.SearchStrategy[Any], rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.integers(0, 9).flatmap(lambda drawn: rare if drawn == 9 else common)
+
+
 def _data_url(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -58,7 +62,7 @@ files = st.builds(
 )
 sounds = st.just({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}})
 stored = st.just({"type": "file", "file": {"file_id": "file-1"}})
-user_parts = st.one_of(text_parts, text_parts, text_parts, pictures, files, sounds, stored)
+user_parts = _mostly(st.one_of(text_parts, pictures, files), st.one_of(sounds, stored))
 user_contents = st.one_of(texts, texts, st.lists(user_parts, min_size=1, max_size=3))
 plain_contents = st.one_of(texts, st.lists(text_parts, max_size=3))
 
@@ -119,7 +123,7 @@ def _legacy_rounds(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 _alone = st.one_of(systems, users, spoken, functions, results, callers, legacy_callers).map(lambda one: [one])
 _orderly = st.one_of(systems.map(lambda one: [one]), users.map(lambda one: [one]), spoken.map(lambda one: [one]))
-_pieces = st.one_of(_orderly, _orderly, _rounds(), _rounds(), _legacy_rounds(), _alone)
+_pieces = _mostly(st.one_of(_orderly, _rounds(), _legacy_rounds()), _alone)
 conversations = st.lists(_pieces, min_size=1, max_size=5).map(lambda pieces: [one for piece in pieces for one in piece])
 
 definitions = st.fixed_dictionaries(
@@ -130,10 +134,8 @@ definitions = st.fixed_dictionaries(
         "strict": st.sampled_from([True, False, None]),
     },
 )
-tools = st.one_of(
-    _merge(st.fixed_dictionaries({"type": st.just("function"), "function": definitions}), caches),
-    st.just({"type": "custom", "custom": {"name": "grammar"}}),
-)
+_functions = _merge(st.fixed_dictionaries({"type": st.just("function"), "function": definitions}), caches)
+tools = _mostly(_functions, st.just({"type": "custom", "custom": {"name": "grammar"}}))
 choices = st.one_of(
     st.sampled_from(["auto", "none", "required", "odd"]),
     st.builds(lambda name: {"type": "function", "function": {"name": name}}, st.sampled_from(TOOL_NAMES)),

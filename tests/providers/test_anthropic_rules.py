@@ -311,6 +311,13 @@ def test_what_only_looks_like_a_piece_is_read_in_full_or_refused(inside: str):
     assert join(deltas) == "first" + said
 
 
+@pytest.mark.parametrize("tail", ["}", "}}}", "}} {", "]]", ""])
+def test_what_ends_otherwise_than_a_piece_is_refused(tail: str):
+    odd = PLAIN.removesuffix("}}") + tail
+    with pytest.raises(AttemptFailed):
+        read(START, BEGUN, f"data: {PLAIN}\n\ndata: {odd}\n\n".encode())
+
+
 def test_a_piece_after_its_blocks_end_is_none():
     late = delta(0, "text_delta", text="late")
     assert join(read(START, text_block(0, "a", "b"), late, ending())[0]) == "ab"

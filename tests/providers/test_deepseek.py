@@ -140,6 +140,7 @@ def test_allowed_tools_are_the_tools():
     allowed = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "g"}}]}
     body = sent(tools=[TOOL, other], tool_choice={"type": "allowed_tools", "allowed_tools": allowed})
     assert (body["tools"], body["tool_choice"]) == ([other], "auto")
+    assert refused(tools=[TOOL], tool_choice={"type": "allowed_tools", "allowed_tools": allowed}).param == "tool_choice"
 
 
 @pytest.mark.parametrize("count", [16, 17])
@@ -198,6 +199,7 @@ def reasoning(message: dict[str, Any], kept: dict[str, Any], **fields: Any) -> A
     [
         ({"reasoning_content": "Own."}, KEPT, "Own."),
         ({"reasoning": "Own."}, KEPT, "Own."),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": "Own."}, {"data": "x"}, 5]}, KEPT, "Own."),
         ({}, KEPT, "Kept."),
         ({"reasoning_content": ""}, KEPT, "Kept."),
         ({"tool_calls": [{**CALL, "id": "other"}, CALL]}, KEPT, "Kept."),
@@ -239,6 +241,11 @@ def test_what_was_thought_before_a_call_is_kept_and_usage_beside_the_end_is_read
     assert [one["choices"] for one in chunks] == [one["choices"] for one in (*THOUGHT, *CALLING)]
     assert reader.kept == {"call_1": {"provider": "deepseek", "reasoning": "I should call f."}}
     assert (reader.usage, reader.finish_reason) == (Usage(10, 5, 4), "tool_calls")
+
+
+def test_counts_among_the_thoughts_lose_none_of_them():
+    _, reader = read(stream(*THOUGHT[:3], USAGE, *THOUGHT[3:], *CALLING), provider=DeepSeek())
+    assert reader.kept == {"call_1": {"provider": "deepseek", "reasoning": "I should call f."}}
 
 
 def test_thoughts_without_a_call_and_calls_without_a_thought_are_not_kept():

@@ -41,7 +41,7 @@ def read_stream(*chunks: dict[str, Any], outgoing: Outgoing | None = None, **ord
     data = b"".join(b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n" for chunk in chunks)
     order = {"include_usage": False, **order}
     reader = Gemini().open_reader(outgoing or sent(), StreamOrder(OURS, PUBLIC, 0, max_event_bytes=10**6, **order))
-    frames = reader.feed(data).split(b"\n\n")
+    frames = (reader.feed(data) + reader.end()).split(b"\n\n")
     assert frames.pop() == b""
     found = [ChatCompletionChunk.model_validate(json.loads(frame[6:]), strict=True) for frame in frames]
     assert all(chunk.id == OURS and chunk.model == PUBLIC for chunk in found)
@@ -382,3 +382,18 @@ def test_an_error_in_mid_stream_keeps_what_came_before_it(wrap):
     assert caught.value.blame is Blame.UPSTREAM
     assert b'"content":"a"' in caught.value.frames
     assert "UNAVAILABLE" in caught.value.reason
+
+
+def test_a_call_that_comes_after_a_stop_is_told_of_by_the_one_finish():
+    choices, reader = read_stream(
+        answer(candidate({"text": "Let me see."}, finish="STOP")), answer(candidate(SIGNED, finish="STOP"))
+    )
+    assert finishes(choices) == ["tool_calls"]
+    assert reader.finish_reason == "tool_calls"
+
+
+def test_until_the_body_has_ended_there_is_no_finish():
+    reader = Gemini().open_reader(sent(), StreamOrder(OURS, PUBLIC, 0, False, 10**6))
+    reader.feed(b"data: " + json.dumps(answer(candidate({"text": "Hi"}, finish="STOP"))).encode() + b"\n\n")
+    assert reader.finish_reason is None
+    assert b'"finish_reason":"stop"' in reader.end()

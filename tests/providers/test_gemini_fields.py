@@ -201,7 +201,7 @@ def test_thinking_that_cannot_be_turned_off_is_as_little_as_possible_and_named()
         assert out.clamped == (f"reasoning_effort={least['thinkingLevel']}",)
     out = write("gemini-2.5-pro", thinking={"type": "disabled"})
     assert json.loads(out.body)["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 128}
-    assert out.clamped == ("thinking=128",)
+    assert out.clamped == ("thinking.budget_tokens=128",)
 
 
 @pytest.mark.parametrize(
@@ -227,13 +227,13 @@ def test_thinking_that_cannot_be_turned_off_is_as_little_as_possible_and_named()
         ),
         (MIDDLE, {"thinking": {"type": "enabled"}}, {"includeThoughts": True}, ()),
         ("gemini-2.5-flash-lite", {"thinking": {"type": "adaptive"}}, -1, ()),
-        (MIDDLE, {"reasoning_effort": "high", "max_tokens": 4096}, 3072, ("reasoning_effort=3072",)),
-        (MIDDLE, {"reasoning_effort": "high", "max_tokens": 1}, {"thinkingBudget": 0}, ("reasoning_effort=0",)),
+        (MIDDLE, {"reasoning_effort": "high", "max_tokens": 4096}, 3072, ("thinking.budget_tokens=3072",)),
+        (MIDDLE, {"reasoning_effort": "high", "max_tokens": 1}, {"thinkingBudget": 0}, ("thinking.budget_tokens=0",)),
         (
             "gemini-2.5-flash-lite",
             {"reasoning_effort": "low", "max_tokens": 500},
             {"thinkingBudget": 0},
-            ("reasoning_effort=0",),
+            ("thinking.budget_tokens=0",),
         ),
     ],
 )

@@ -257,7 +257,8 @@ def cut(data: bytes, how: str) -> list[bytes]:
 def test_a_stream_says_what_was_recorded_wherever_it_is_cut(exchange: dict[str, Any], ends: str, how: str):
     text = exchange["response"]["body_text"]
     reader = Gemini().open_reader(SENT, ORDER)
-    frames = b"".join(reader.feed(piece) for piece in cut(stream_of(text, ends), how)).split(b"\n\n")
+    fed = b"".join(reader.feed(piece) for piece in cut(stream_of(text, ends), how))
+    frames = (fed + reader.end()).split(b"\n\n")
     assert frames.pop() == b""
     chunks = [ChatCompletionChunk.model_validate(json.loads(frame[6:]), strict=True) for frame in frames]
     assert {(chunk.id, chunk.model, chunk.usage) for chunk in chunks} == {("chatcmpl-ours", "public", None)}

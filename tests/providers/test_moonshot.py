@@ -240,3 +240,10 @@ def test_a_host_s_reasoning_is_kept_too():
     choices = [{"index": 0, "message": message, "finish_reason": "tool_calls"}]
     whole = Moonshot().read_answer(json.dumps({**HEAD, "choices": choices, "usage": COUNTS}).encode(), SENT)
     assert whole.kept == reader.kept
+
+
+def test_a_name_that_never_thought_does_not_begin_to_when_a_successor_serves_it():
+    assert sent(model=V1)["thinking"] == {"type": "disabled"}
+    assert write(model=V1).clamped == ()
+    assert sent(model=V1, reasoning_effort="high")["thinking"] == {"type": "enabled"}
+    assert "thinking" not in sent(model=K25)

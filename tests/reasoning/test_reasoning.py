@@ -71,5 +71,8 @@ def test_what_is_absurdly_long_is_not_kept():
 
 def test_a_database_that_is_away_costs_the_reasoning_and_nothing_else():
     KeptReasoning.__table__.drop(db.engine)
-    keep_reasoning(1, {UNIQUE: THOUGHTS}, QUESTION)
-    assert recall_reasoning(1, [(UNIQUE, QUESTION)]) == {}
+    try:
+        keep_reasoning(1, {UNIQUE: THOUGHTS}, QUESTION)
+        assert recall_reasoning(1, [(UNIQUE, QUESTION)]) == {}
+    finally:
+        KeptReasoning.__table__.create(db.engine)  # others use the same database

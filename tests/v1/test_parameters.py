@@ -7,8 +7,14 @@ from bridge.providers.base import ChatOrder
 from bridge.v1.parameters import SAMPLES, is_taken, parameters_of
 
 
-def test_a_model_of_openais_dialect_takes_them_all():
-    assert set(parameters_of("openai", "gpt-4o")) == {*SAMPLES, "n"}
+def test_a_model_is_listed_with_what_its_generation_takes():
+    everything = {*SAMPLES, "n"}
+    assert set(parameters_of("openai", "llama3.2")) >= everything - {"reasoning_effort", "verbosity"}
+    assert "reasoning_effort" not in parameters_of("openai", "gpt-4o")
+    assert "temperature" in parameters_of("openai", "gpt-4o")
+    assert "reasoning_effort" in parameters_of("openai", "gpt-5.2")
+    assert "seed" not in parameters_of("anthropic", "claude-sonnet-4-5")
+    assert "seed" in parameters_of("gemini", "gemini-2.5-flash")
 
 
 def test_what_a_provider_drops_is_not_listed(monkeypatch):

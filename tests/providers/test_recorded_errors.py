@@ -1,0 +1,48 @@
+"""What each recorded error means: whom it speaks against, and what of it the client is told. Never anything of ours."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.providers import PROVIDERS
+from bridge.providers.base import Blame
+from tests.providers.recordings import list_all, needs_recordings
+
+pytestmark = needs_recordings
+LINES = (Path(__file__).parent / "recorded_errors.txt").read_text().splitlines()[1:]
+MEANINGS = {tuple(line.split(" | ")[:2]): line.split(" | ", 5)[2:] for line in LINES}
+ERRORS = [each for each in list_all() if each["response"]["status"] != 200]
+# What may be somebody's in an error: addresses, keys, whatever is masked, and the names of a project or a model there.
+THEIRS = re.compile(
+    r"https?://\S+|\b[\w-]+\.(?:com|ai|dev)\b|\bsk-[\w*-]*|\S*\*{3,}\S*|REDACTED|PROJECT|\breq_\w+|\buser_\w+|"
+    r"\b(?:gpt|claude|gemini|deepseek)-[\w.-]*\d[\w.-]*",
+    re.I,
+)
+
+
+def test_every_recorded_error_has_a_line():
+    assert {(each["provider"], each["id"]) for each in ERRORS} == set(MEANINGS)
+
+
+@pytest.mark.parametrize("exchange", [pytest.param(each, id=each["id"]) for each in ERRORS])
+def test_a_recorded_error_means_what_its_line_says(exchange: dict[str, Any]):
+    blame, param, code, message = MEANINGS[exchange["provider"], exchange["id"]]
+    response = exchange["response"]
+    status, data = response["status"], response["body_text"].encode()
+    failure = PROVIDERS[exchange["provider"]].read_error(status, response["headers"], data)
+    assert (failure.blame, failure.status) == (Blame(blame), status)
+    assert (failure.param or "-", failure.code or "-", failure.message or "-") == (param, code, message)
+    assert not THEIRS.search(failure.message + failure.reason)
+    for part in THEIRS.findall(response["body_text"]):
+        assert part not in failure.message + failure.reason
+
+
+@pytest.mark.parametrize("exchange", [pytest.param(each, id=each["id"]) for each in ERRORS])
+def test_cut_anywhere_it_still_has_a_meaning(exchange: dict[str, Any]):
+    response = exchange["response"]
+    data = response["body_text"].encode()
+    for end in range(0, len(data), 17):
+        failure = PROVIDERS[exchange["provider"]].read_error(response["status"], {}, data[:end])
+        assert failure.status == response["status"]
