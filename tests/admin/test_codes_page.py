@@ -42,6 +42,7 @@ def test_codes_are_shown_once_to_read_to_copy_and_as_csv(
     assert answer.headers["Cache-Control"] == "no-store"
     codes = codes_of(answer.text)
     assert len(set(codes)) == 3
+    assert "They are for: Conference." in answer.text
     csv = re.search(r'href="data:text/csv;base64,([^"]+)" download="codes-1.csv"', answer.text)
     assert csv
     lines = base64.b64decode(csv[1]).decode().splitlines()
