@@ -88,6 +88,6 @@ def show_bridge_error(error: BridgeError) -> Response:
 
 def show_database_error(error: Exception) -> Response:
     """Without the database there is no page and no money moves: say so, and ask it nothing."""
+    g.plain = True  # before the log, too, looks at who is signed in
     log.error("database_failed", request_id=g.get("request_id"), path=request.path, exc_info=error)
-    g.plain = True
     return show_error(ServiceUnavailable.code, *WORDS[503], {"Retry-After": "5"})

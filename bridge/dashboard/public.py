@@ -1,7 +1,9 @@
 """What everyone may read: the landing page, models and prices, the docs."""
 
 from flask import Blueprint, render_template, request
+from flask_login import current_user
 
+from bridge.accounts.customers import find_markup
 from bridge.catalogue.listing import ListedModel, list_models
 from bridge.dashboard.snippets import quick_start
 from bridge.extensions import anyone_may_enter
@@ -16,7 +18,7 @@ public = Blueprint("public", __name__)
 @public.get("/")
 @anyone_may_enter
 def show_landing() -> str:
-    models = _offered(list_models())
+    models = _offered(list_models(_own_markup()))
     providers = _connected_providers(models)
     return render_template(
         "public/landing.html",
@@ -32,7 +34,7 @@ def show_landing() -> str:
 @anyone_may_enter
 def show_models() -> str:
     """All models that match the filter, which is the URL: q, provider, input."""
-    everything = list_models()
+    everything = list_models(_own_markup())
     words = request.args.get("q", "").strip().lower()[:100].split()
     provider, takes = request.args.get("provider", ""), request.args.get("input", "")
     models = [
@@ -56,6 +58,11 @@ def show_models() -> str:
 @anyone_may_enter
 def show_docs() -> str:
     return render_template("public/docs.html", models=_offered(list_models()), snippets=quick_start())
+
+
+def _own_markup() -> int | None:
+    """That of whoever is signed in: they are shown what they pay."""
+    return find_markup(current_user.account_id) if current_user.is_authenticated else None
 
 
 def _searchable(model: ListedModel) -> str:

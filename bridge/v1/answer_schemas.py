@@ -36,6 +36,12 @@ def dollars(description: str = "Dollars, a plain decimal of at most nine places.
 
 
 PER_TOKEN = dollars("Dollars for one token, a plain decimal.", places=15)
+FURTHER_PRICES = {
+    **dict.fromkeys(
+        ("reasoning", "audio_prompt", "cached_audio_prompt", "audio_completion", "image_prompt"), PER_TOKEN
+    ),
+    "request": dollars("Dollars for each call of a provider."),
+}
 STAMP = {"type": "string", "format": "date-time"}
 FINISH = text("Why the model stopped: stop, length, tool_calls, content_filter, or what else the provider says.")
 LOGPROBS = nullable({"type": "object", "description": "Log probabilities, where they were asked for and are offered."})
@@ -147,7 +153,9 @@ ANSWERS: Schema = {
                 {
                     "cached_tokens": whole("Read from the provider's cache."),
                     "cache_write_tokens": whole("Written to it."),
-                }
+                    "audio_tokens": whole("Sound, where there was some."),
+                },
+                optional=("audio_tokens",),
             ),
             "completion_tokens_details": obj({"reasoning_tokens": whole()}),
             "cost": dollars("What was charged, in dollars."),
@@ -215,9 +223,28 @@ ANSWERS: Schema = {
                         "cached_prompt": PER_TOKEN,
                         "cache_write": PER_TOKEN,
                         "cache_write_hour": PER_TOKEN,
+                        **FURTHER_PRICES,
+                        "tiers": array(
+                            obj(
+                                {
+                                    "above_prompt_tokens": whole(),
+                                    **dict.fromkeys(
+                                        ("prompt", "completion", "cached_prompt", "cache_write", "cache_write_hour"),
+                                        PER_TOKEN,
+                                    ),
+                                    **FURTHER_PRICES,
+                                },
+                                optional=tuple(FURTHER_PRICES),
+                            ),
+                            description="What the whole of a request costs whose prompt is longer.",
+                        ),
                     },
-                    description="cached_prompt is of prompt tokens that the provider reads from its cache, cache_write "
-                    "of those that it writes to one, cache_write_hour of those to be kept for an hour.",
+                    optional=(*FURTHER_PRICES, "tiers"),
+                    description="What this key's account pays, markup included. Classes without a price of their own: "
+                    "reasoning and audio_completion cost what completion does, audio_prompt and image_prompt what "
+                    "prompt does, a request nothing. cached_prompt is of prompt tokens that the provider reads from "
+                    "its cache, cache_write of those that it writes to one, cache_write_hour of those to be kept for "
+                    "an hour.",
                 )
             ),
             "aliases": array(text(), description="Other names for it."),
@@ -330,8 +357,32 @@ ANSWERS: Schema = {
                     "version": whole(),
                 }
             ),
+            "price": obj(
+                {
+                    "version": whole("The price's version, frozen when the request was admitted."),
+                    "above_prompt_tokens": whole("The tier that applied is that of longer prompts; 0 is the ordinary."),
+                    "markup_percent": text("Included in the unit prices.", examples=["12.5"]),
+                    "markup_rule": {"enum": ["none", "model", "account"], "description": "Whose markup it is."},
+                    "lines": array(
+                        obj(
+                            {
+                                "class": text(examples=["prompt"]),
+                                "count": whole("Tokens; of the class request, calls."),
+                                "per_million": dollars("The unit price of tokens."),
+                                "per_request": dollars("The unit price of calls."),
+                                "amount": dollars("Count × unit price, exactly.", places=15),
+                            },
+                            optional=("per_million", "per_request"),
+                        )
+                    ),
+                    "sum": dollars(
+                        "Of the amounts, exactly: rounded up once, it is charge plus not_charged.", places=15
+                    ),
+                }
+            ),
             "hold": dollars("Set aside before the call: the most it could cost."),
             "charge": dollars("What was paid."),
+            "not_charged": dollars("What the answer cost beyond hold and balance: we pay it."),
             "released": dollars("What was given back."),
             "output_cap_tokens": whole(),
             "dropped": array(text(), description="Fields that the provider has no equal for."),

@@ -442,6 +442,7 @@ def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFaile
 
 def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
     """Usage as the client reads it, with what was charged in dollars."""
+    heard = usage.audio_tokens + usage.cached_audio_tokens
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -449,6 +450,7 @@ def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
         "prompt_tokens_details": {
             "cached_tokens": usage.cached_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
+            **({"audio_tokens": heard} if heard else {}),
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "cost": format_dollars(charge_nanos),

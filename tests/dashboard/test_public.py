@@ -6,15 +6,20 @@ import re
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from bridge.accounts.tables import Account
+from bridge.catalogue.model_editing import enter_price
 from bridge.catalogue.prices import PRICE_CLASSES
+from bridge.catalogue.rates import make_rates
 from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.dashboard import public
 from bridge.dashboard.snippets import highlight, quick_start
 from bridge.db import transaction
 from bridge.errors import NotFound
 from tests.dashboard.pages import ROOT, make_pages, post, sign_up
+from tests.factories import DOLLAR
 
 BASE_URL = "https://gateway.example/v1"
 MODELS = {
@@ -189,6 +194,25 @@ def test_the_navigation_names_only_what_exists(client):
     assert links == ["/dashboard/", "/dashboard/keys", "/dashboard/usage", "/models", "/docs"]
 
 
+def test_whoever_is_signed_in_sees_what_their_account_pays(app, client, catalogue):
+    sign_up(client)
+    with app.app_context(), transaction() as session:
+        session.execute(sa.update(Account).values(markup_bps=10_000))
+    shown = client.get("/models?q=gpt-4o-mini").text
+    assert "$0.30" in shown
+    assert "$0.30" not in app.test_client().get("/models?q=gpt-4o-mini").text
+
+
+def test_what_long_prompts_cost_is_beside_their_model(app, client, catalogue):
+    base = {"input": 2 * DOLLAR, "cached": DOLLAR, "output": 9 * DOLLAR}
+    longer = make_rates({"input": 5 * DOLLAR, "cached": DOLLAR // 2, "output": 45 * DOLLAR // 2}, 272_000)
+    with app.app_context():
+        enter_price("gpt-4o-mini", [make_rates({**base, "audio_input": 40 * DOLLAR}), longer])
+    shown = client.get("/models?q=gpt-4o-mini").text
+    assert "Sound: $40.00 in" in shown
+    assert "Prompts above 272,000 tokens: $5.00 in, $0.50 cached, $22.50 out" in shown
+
+
 def test_the_sandbox_says_what_it_is(app, client, catalogue):
     assert "made up on this machine" not in client.get("/models").text
     with app.app_context(), transaction() as session:
@@ -239,7 +263,7 @@ def test_an_error_is_a_page_with_its_request_id_and_a_way_back(client, path, met
 
 
 def test_what_a_room_refuses_is_told_in_its_own_words(app, client, monkeypatch):
-    def refuse():
+    def refuse(*_):
         raise NotFound("No key has this number.")
 
     monkeypatch.setattr(public, "list_models", refuse)
@@ -251,7 +275,7 @@ def test_what_a_room_refuses_is_told_in_its_own_words(app, client, monkeypatch):
 def test_a_broken_page_says_so_without_details(app, client, monkeypatch):
     sign_up(client)
 
-    def fail():
+    def fail(*_):
         raise ZeroDivisionError("a secret detail")
 
     monkeypatch.setattr(public, "list_models", fail)
