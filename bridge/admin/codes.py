@@ -4,6 +4,7 @@ import base64
 import secrets
 from typing import Any
 
+import structlog
 from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
@@ -12,6 +13,7 @@ from bridge.forms import FormReader
 from bridge.payments.codes import create_batch, list_batches, void_batch, write_csv
 
 MAX_ONCE_LENGTH = 64
+log = structlog.get_logger()
 
 
 @admin.get("/codes")
@@ -34,6 +36,7 @@ def make_codes() -> Any:
             if made is None:
                 flash("This form was sent before: its codes were shown then. Void them if they are lost.", "warn")
                 return redirect(url_for("admin.show_codes"), 303)
+            log.info("codes_made", batch_id=made.batch_id, count=count, nanos=amount, member_id=g.member.id)
             csv = base64.b64encode(write_csv(made).encode()).decode()
             page = render_template("admin/codes_created.html", made=made, note=note, csv=csv)
             return page, 200, {"Cache-Control": "no-store"}
@@ -43,6 +46,7 @@ def make_codes() -> Any:
 @admin.post("/codes/<int:batch_id>/void")
 def void_codes(batch_id: int) -> Response:
     ended = void_batch(batch_id)
+    log.info("codes_voided", batch_id=batch_id, count=ended, member_id=g.member.id)
     flash(f"Batch {batch_id} is void: {ended} code{'s' if ended != 1 else ''} can't be redeemed any more.", "warn")
     return redirect(url_for("admin.show_codes"), 303)
 

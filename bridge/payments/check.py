@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from bridge.db import db
+from bridge.db import db, snapshot
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.tables import Entry
 from bridge.money import format_dollars
@@ -16,13 +16,8 @@ def check_payments() -> list[str]:
     """Every difference, a sentence each, and every payment that an operator has to look at; [] when exact.
 
     Runs in one snapshot: a payment and its entry are committed together."""
-    session = db.session()
-    session.commit()
-    if session.get_bind().dialect.name == "postgresql":
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-    found = [*_check_credits(), *_check_returns(), *_list_odd()]
-    session.commit()
-    return found
+    with snapshot():
+        return [*_check_credits(), *_check_returns(), *_list_odd()]
 
 
 def _check_credits() -> Iterator[str]:

@@ -88,7 +88,6 @@ def create_batch(
         if once is None or not db.session.scalar(sa.select(CodeBatch.id).where(CodeBatch.once == once)):
             raise
         return None
-    log.info("codes_made", batch_id=batch.id, count=count, nanos=amount_nanos)
     return MadeBatch(batch.id, amount_nanos, expires_at, codes)
 
 
@@ -181,9 +180,7 @@ def void_batch(batch_id: int) -> int:
         if batch.voided_at is None:
             batch.voided_at = now_utc()
         left = sa.select(sa.func.count()).where(Code.batch_id == batch_id, Code.redeemed_at.is_(None))
-        ended = session.scalar(left) or 0
-    log.info("codes_voided", batch_id=batch_id, count=ended)
-    return ended
+        return session.scalar(left) or 0
 
 
 def write_csv(made: MadeBatch) -> str:

@@ -86,3 +86,11 @@ def test_a_damaged_ledger_is_told_once_by_whichever_worker_checks(
     assert command.stderr.startswith(f"account {account.id}: balance is 0.000000001")
     assert [line["differences"] for line in gateway.log_lines("ledger_checked")] == [1]
     assert len(server.mails) == 1
+
+
+def test_production_without_a_mail_server_says_so_at_start(start_gateway: Callable[..., Gateway]):
+    fields = {"bridge_env": "production", "public_base_url": "https://gateway.test"}
+    silent = start_gateway("postgresql", **fields)
+    assert "Without SMTP_URL no mail is sent" in silent.log()
+    mailing = start_gateway("postgresql", **fields, smtp_url="smtp://127.0.0.1:9", smtp_from=FROM)
+    assert "SMTP_URL" not in mailing.log()
