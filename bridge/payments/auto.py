@@ -28,9 +28,15 @@ def find_rule(account_id: int) -> AutoTopUp | None:
     return db.session.get(AutoTopUp, account_id)
 
 
-def keep_card(account_id: int, card: Card) -> None:
-    """The card that automatic top-ups charge from now on."""
+def keep_card(payment: Payment, card: Card) -> None:
+    """The card that automatic top-ups charge from now on. A payment leaves its card once: should its event come again
+    much later, the account may have another one, or want none."""
+    account_id = payment.account_id
     with transaction() as session:
+        left = sa.update(Payment).where(Payment.id == payment.id, Payment.keeps_card).values(keeps_card=False)
+        left = left.returning(Payment.id).execution_options(synchronize_session=False)
+        if session.execute(left).one_or_none() is None:
+            return
         rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
         if rule is None:
             rule = AutoTopUp(account_id=account_id)

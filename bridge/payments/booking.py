@@ -6,12 +6,21 @@ from sqlalchemy.orm import Session
 
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.ledger import book
+from bridge.mail.outbox import queue_mail
 from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
 from bridge.telemetry import new_request_id
 
 PAID, REFUND, DISPUTE = "stripe", "stripe_refund", "stripe_dispute"
 SOURCES = (PAID, REFUND, DISPUTE)
 MADE_BY = "stripe"
+OFF_TEXT = """Your card is no longer charged when the balance is low, for this reason:
+
+{problem}
+
+Requests go on until the balance is used up; then they answer 402. On the billing page you can pay, keep another card,
+and switch automatic top-ups on again.
+"""
+_members = sa.table("members", *map(sa.column, ("id", "account_id", "email", "role")))
 log = structlog.get_logger()
 
 
@@ -98,18 +107,31 @@ def note_failed(payment_id: str, state: str, problem: str) -> bool:
             return False
         payment.state, payment.problem = state, problem[:300]
         if payment.kind == "auto":
-            _switch_off(session, payment.account_id, problem)
+            _switch_off(session, payment.account_id, payment.id, problem)
             _give_month_back(session, payment)
     return True
 
 
-def _switch_off(session: Session, account_id: int, problem: str) -> None:
-    session.execute(
+def _switch_off(session: Session, account_id: int, payment_id: str, problem: str) -> None:
+    """No automatic top-up any more; the account's owners are told by mail, if it was on."""
+    was_on = session.execute(
         sa.update(AutoTopUp)
         .where(AutoTopUp.account_id == account_id, AutoTopUp.enabled)
         .values(enabled=False, problem=problem[:300])
+        .returning(AutoTopUp.account_id)
         .execution_options(synchronize_session=False)
-    )
+    ).one_or_none()
+    if was_on is None:
+        return
+    owners = sa.select(_members.c.id, _members.c.email).where(_members.c.account_id == account_id)
+    for member_id, email in session.execute(owners.where(_members.c.role == "owner")):
+        queue_mail(
+            session,
+            once=f"auto-off:{payment_id}:{member_id}",
+            recipient=email,
+            subject="Automatic top-ups are off",
+            text=OFF_TEXT.format(problem=problem),
+        )
 
 
 def _give_month_back(session: Session, payment: Payment) -> None:
@@ -143,7 +165,7 @@ def take_back(payment_id: str, *, source: str, external_id: str, amount_minor: i
         if book(session, payment.account_id, -nanos, external_id=external_id, note=note, **entry):
             payment.returned_nanos += nanos
             if source == DISPUTE:
-                _switch_off(session, payment.account_id, "A payment was disputed.")
+                _switch_off(session, payment.account_id, payment.id, "A payment was disputed.")
         entry |= {"external_id": f"{external_id}:reversed", "note": note_reversed}
         if reversed_ and book(session, payment.account_id, nanos, **entry):
             payment.returned_nanos -= nanos

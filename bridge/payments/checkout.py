@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ TOLERANCE_SECONDS = 300
 TIMEOUT_SECONDS = (5, 25)  # to connect, and between two bytes: a page waits for it
 METADATA_KEY = "bridge_payment"  # carries our payment's id through everything that Stripe makes of it
 MAX_PROBLEM_LENGTH = 300
+IN_USE = 409  # somebody else is asking with the same idempotency key at this moment
+logging.getLogger("stripe").setLevel(logging.WARNING)  # else two lines for every call
 
 
 class BadSignature(Exception):
@@ -89,6 +92,8 @@ def _translated() -> Iterator[None]:
     except (stripe.APIConnectionError, stripe.RateLimitError) as error:
         raise StripeAway(type(error).__name__) from error
     except (stripe.InvalidRequestError, stripe.IdempotencyError) as error:
+        if error.http_status == IN_USE:
+            raise StripeAway(type(error).__name__) from error
         raise StripeRefused("Stripe refused this payment.") from error
     except stripe.StripeError as error:  # 5xx, and a key that is wrong or may too little: an operator can mend that
         raise StripeAway(type(error).__name__) from error

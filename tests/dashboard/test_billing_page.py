@@ -17,6 +17,8 @@ from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.ledger import adjust
 from bridge.ledger.statement import next_month, read_statement
+from bridge.mail.tables import Mail
+from bridge.payments.auto import top_up_due
 from bridge.payments.tables import AutoTopUp, Payment
 from tests.dashboard.pages import post, sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
@@ -327,6 +329,36 @@ def test_a_card_that_could_not_be_read_is_read_when_stripe_sends_the_event_again
     assert client.post(PATH, data=body, headers=sign(body)).status_code == 200
     assert find_rule(app, account).card == "Visa …4242"
     assert make.find_money(account.id) == (20 * DOLLAR, 0)
+
+
+def test_an_old_event_brings_no_forgotten_card_back(
+    client: FlaskClient, app: Flask, account: MadeAccount, stripe: responses.RequestsMock
+):
+    keep_card(client, app, account, stripe)
+    set_rule(client, do="forget")
+    [payment] = find_payments(app, account)
+    session = make_session(payment.id, 2000, payment_intent=payment.payment_intent, customer="cus_7")
+    assert tell(client, "checkout.session.completed", session) == "known"
+    assert find_rule(app, account).payment_method is None
+
+
+def test_a_declined_card_is_told_by_mail_and_on_the_page(
+    client: FlaskClient, app: Flask, account: MadeAccount, stripe: responses.RequestsMock
+):
+    keep_card(client, app, account, stripe)
+    set_rule(client, threshold="50")
+    declined = {"type": "card_error", "code": "card_declined", "message": "Your card was declined."}
+    stripe.post(f"{API}/payment_intents", status=402, json={"error": declined})
+    with app.app_context():
+        assert top_up_due(app.config["BRIDGE"]) == 1
+        mails = [
+            (mail.recipient, mail.subject, declined["message"] in mail.text)
+            for mail in db.session.scalars(sa.select(Mail))
+        ]
+    assert mails == [(account.email, "Automatic top-ups are off", True)]
+    page = client.get("/dashboard/billing").text
+    assert "Automatic top-ups are off." in page
+    assert "Your card was declined." in page
 
 
 @pytest.mark.parametrize("settings_field", ["stripe_secret_key", "stripe_webhook_secret"])

@@ -235,6 +235,18 @@ def test_a_charge_without_an_answer_is_asked_again_with_its_own_key(till: Till, 
     assert till.find_rule(account).month_minor == 2000
 
 
+def test_a_key_that_is_in_use_at_the_moment_says_nothing_about_the_card(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    in_use = {"type": "idempotency_error", "code": "idempotency_key_in_use", "message": "in use"}
+    cards.fails = [(409, {"error": in_use})] * 2
+    look(till)
+    assert till.find_rule(account).enabled
+    lapse(till, account)
+    look(till)
+    assert till.balance(account) == 2000
+
+
 def test_a_worker_that_died_in_between_is_finished_by_another(till: Till, cards: FakeCards):
     account = till.open_account()
     till.keep_card(account)

@@ -143,6 +143,28 @@ def test_a_charge_whose_worker_was_killed_is_ended_by_another_with_the_same_key(
     assert check(gateway) == []
 
 
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_database_that_drops_the_connection_in_mid_booking_leaves_nothing_half_done(start: Start):
+    gateway = start()
+    account = gateway.make.make_account(100 * CENT).id
+    payment = open_payment(gateway, account, 2000)
+    event = make_event("checkout.session.completed", make_session(payment, 2000))
+    waiting = sa.text(
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    with gateway.make.app.app_context(), db.engine.connect() as other:
+        other.execute(sa.text("SELECT 1 FROM balances WHERE account_id = :id FOR UPDATE"), {"id": account})
+        told = gevent.spawn(send_over_socket, gateway.site_url, event)  # the entry is written, the balance waits
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as watch:
+            wait_until(lambda: watch.scalar(waiting) is not None)
+            watch.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": watch.scalar(waiting)})
+        assert told.get() == 503
+        other.rollback()
+    assert (cents(gateway, account), check(gateway)) == (100, [])
+    assert send_over_socket(gateway.site_url, event) == 200
+    assert cents(gateway, account) == 2100
+
+
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_body_that_does_not_say_its_length_is_read_no_further_than_64_kib(start: Start):
     gateway = start()
