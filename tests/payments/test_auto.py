@@ -161,6 +161,14 @@ def test_an_old_look_does_not_charge_again_after_the_credit(till: Till, cards: F
     assert till.balance(account) == 2000
 
 
+def test_a_balance_that_rose_since_the_look_is_not_charged(till: Till, cards: FakeCards):
+    account = till.open_account(500 * CENT)
+    till.keep_card(account)
+    with till.app.app_context():
+        assert auto._claim(till.settings, account) is None
+    assert till.find_rule(account).claimed_until is None
+
+
 def test_the_monthly_cap_holds(till: Till, cards: FakeCards):
     account = till.open_account()
     till.keep_card(account, threshold_nanos=100_000 * CENT, monthly_cap_minor=5999)
