@@ -8,18 +8,22 @@ import gevent
 import pytest
 import sqlalchemy as sa
 import time_machine
-from flask import Flask
+from flask import Flask, current_app
 from flask.testing import FlaskClient
 
 from bridge.config import Settings
 from bridge.daily import list_days
 from bridge.db import db, now_utc, transaction
+from bridge.ledger.usage import Totals
+from bridge.ledger.writer import Writer
 from bridge.mail.tables import Mail
+from bridge.ops import books
 from bridge.ops.books import check_books, gather
 from bridge.ops.nightly import JOB, check_nightly
 from bridge.payments.codes import create_batch, redeem
 from tests.dashboard.pages import sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
+from tests.ledger.orders import order_charge, order_hold
 
 NIGHT = datetime.datetime(2026, 3, 10, 4, tzinfo=datetime.UTC)
 
@@ -112,6 +116,21 @@ def test_the_command_is_content_with_exact_books(app: Flask, make: Factories):
     make.make_account()
     result = app.test_cli_runner().invoke(args=["ledger", "check"])
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_usage_page_that_shows_something_else_is_named(make: Factories, monkeypatch: pytest.MonkeyPatch):
+    key = make.make_key()
+    hold = order_hold(key.account_id, 40, key_id=key.id)
+    writer = Writer(current_app.config["BRIDGE"])
+    try:
+        writer.place_hold(hold)
+        writer.settle(order_charge(hold, 30))
+        assert check_books() == []
+        monkeypatch.setattr(books, "sum_usage", lambda _wanted: Totals(1, 0, 29, 0, 0, 0, 0))
+        (line,) = check_books()
+    finally:
+        writer.close()
+    assert line == f"account {key.account_id}: its usage page shows 0.000000029, its charges are 0.00000003"
 
 
 def test_lines_keep_their_order():
