@@ -191,7 +191,7 @@ def test_a_signed_in_reader_keeps_the_side_bar(client, catalogue):
 def test_the_navigation_names_only_what_exists(client):
     sign_up(client)
     links = re.findall(r'<a href="([^"]+)"', client.get("/models").text.split("<nav")[1].split("</nav>")[0])
-    assert links == ["/dashboard/", "/dashboard/keys", "/dashboard/usage", "/models", "/docs"]
+    assert links == ["/dashboard/", "/dashboard/keys", "/dashboard/usage", "/dashboard/billing", "/models", "/docs"]
 
 
 def test_whoever_is_signed_in_sees_what_their_account_pays(app, client, catalogue):
