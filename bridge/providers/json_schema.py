@@ -78,7 +78,7 @@ class _Inliner:
             step = step.replace("~1", "/").replace("~0", "~")
             if isinstance(place, dict):
                 place = place.get(step)
-            elif isinstance(place, list) and step.isdecimal() and int(step) < len(place):
+            elif isinstance(place, list) and step.isdecimal() and len(step) < 10 and int(step) < len(place):
                 place = place[int(step)]
             else:
                 return {}

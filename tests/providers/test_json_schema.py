@@ -90,3 +90,9 @@ schemas = st.recursive(
 def test_any_object_becomes_one_that_can_be_written(schema: dict[str, Any]):
     found = inline_references(schema)
     assert len(json.dumps(found)) < 10**6
+
+
+@pytest.mark.parametrize("step", ["9" * 5000, "٣" * 5000, "1", "01"])
+def test_a_place_that_no_list_has_is_nowhere(step: str):
+    schema = {"anyOf": [CITY], "items": {"$ref": f"#/anyOf/{step}"}}
+    assert inline_references(schema)["items"] == {}
