@@ -1,14 +1,15 @@
 """The worst case of a request, from its bytes: what is held for it, and what the limits count until it is answered."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
-from bridge.v1.chat_request import AudioPart, ChatRequest, FilePart, ImagePart, Message
+from bridge.v1.chat_request import AudioPart, ChatRequest, FilePart, ImagePart, Message, ToolMessage
 
 LEAST_OUTPUT_TOKENS = 256
 DEFAULT_RESERVED_TOKENS = 256
@@ -55,7 +56,7 @@ def measure(
             code="invalid_value",
         )
     window = model.context_tokens
-    bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if request.tools or request.functions else 0)
+    bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if _speaks_of_tools(request) else 0)
     bound += _format_bound(request)
     for place, part in _media(request.messages):
         bound += _media_bound(place, part, model)
@@ -68,6 +69,22 @@ def may_write_for_an_hour(data: bytes) -> bool:
     """Whether a body can ask for a cache of an hour: that is spelt "1h", and JSON may write either character as an
     escape."""
     return b'"1h"' in data or b"\\u0031" in data or b"\\u0068" in data
+
+
+def _speaks_of_tools(request: ChatRequest) -> bool:
+    """Calls in the conversation make a provider add what it says about tools, offered or not."""
+    return bool(request.tools or request.functions) or any(
+        getattr(message, "tool_calls", None) or getattr(message, "function_call", None) for message in request.messages
+    )
+
+
+def count_mentions(messages: Sequence[Message]) -> Counter[str]:
+    """How often each call's id stands in the conversation: with calls, or with results if there are more of those."""
+    calls: Counter[str] = Counter(
+        call.id for message in messages for call in getattr(message, "tool_calls", None) or ()
+    )
+    results: Counter[str] = Counter(message.tool_call_id for message in messages if isinstance(message, ToolMessage))
+    return calls | results
 
 
 def _format_bound(request: ChatRequest) -> int:

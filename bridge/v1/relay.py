@@ -33,7 +33,7 @@ from bridge.telemetry import answer_id, created_at_of, log_request
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.choices import calls_of
 from bridge.v1.estimate import count_answer
-from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure
+from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure, count_mentions
 from bridge.v1.visit import Visit
 
 MAX_ATTEMPTS = 3
@@ -281,21 +281,19 @@ class Relay:
         plan = self.plan
         if not any(PROVIDERS[route.provider].keeps_reasoning for route in plan.model.routes):
             return
-        messages, calls = plan.body["messages"], []
-        for place, message in enumerate(plan.request.messages):
-            for call in getattr(message, "tool_calls", None) or ():
-                calls.append((call.id, messages[place - 1] if place else None))
-        if calls:
+        if any(getattr(message, "tool_calls", None) for message in plan.request.messages):
             with self.services.app.app_context():
-                self._recalled = recall_reasoning(self.caller.account_id, calls)
+                self._recalled = recall_reasoning(self.caller.account_id, plan.body["messages"])
         if self._recalled:
-            self.measure = self.measure.with_more(len(msgspec.json.encode(self._recalled)), plan.model.context_tokens)
+            times = count_mentions(plan.request.messages)  # with each call of that id it goes out anew
+            more = sum(len(msgspec.json.encode(kept)) * times[call_id] for call_id, kept in self._recalled.items())
+            self.measure = self.measure.with_more(more, plan.model.context_tokens)
 
     def keep_reasoning(self, kept: Mapping[str, Any]) -> None:
         """Keep what the provider wants back with the results of these calls, before the client can answer them."""
         if kept:
             with self.services.app.app_context():
-                keep_reasoning(self.caller.account_id, kept, self.plan.body["messages"][-1])
+                keep_reasoning(self.caller.account_id, kept, self.plan.body["messages"])
 
     def timeouts(self) -> Timeouts:
         """The socket's own deadlines for the next attempt, within what is left of the whole."""

@@ -141,6 +141,21 @@ def test_a_schema_is_held_for_twice_since_some_providers_are_told_it_in_words_to
     assert bound.prompt_bound_tokens >= 2 * len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode())
 
 
+@pytest.mark.parametrize(
+    "called",
+    [
+        {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"function_call": {"name": "f", "arguments": "{}"}},
+    ],
+)
+def test_calls_in_the_conversation_bring_a_provider_s_instructions_without_any_tool(called: dict[str, Any]):
+    """Anthropic insists on tools beside calls, so that some are made of their names: with its words about them."""
+    question = {"role": "user", "content": "Hi"}
+    _, bound = ask([question, {"role": "assistant", **called}])
+    _, as_long = ask([question, {"role": "assistant", **{f"no_{name}": value for name, value in called.items()}}])
+    assert bound.prompt_bound_tokens >= as_long.prompt_bound_tokens + 830
+
+
 def test_the_bound_never_passes_the_window():
     _, bound = ask("x" * 500_000)
     assert bound.prompt_bound_tokens == MODEL.context_tokens
