@@ -9,6 +9,7 @@ import msgspec
 
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
+from bridge.providers.json_schema import Room, inline_references
 from bridge.v1.chat_request import AudioPart, ChatRequest, FilePart, ImagePart, Message, ToolMessage
 
 LEAST_OUTPUT_TOKENS = 256
@@ -57,7 +58,7 @@ def measure(
         )
     window = model.context_tokens
     bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if _speaks_of_tools(request) else 0)
-    bound += _format_bound(request)
+    bound += _format_bound(request) + _references_bound(request)
     for place, part in _media(request.messages):
         bound += _media_bound(place, part, model)
     reserved = min(bound // BYTES_PER_TOKEN, window) * calls + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
@@ -93,6 +94,20 @@ def _format_bound(request: ChatRequest) -> int:
     if wanted is None or wanted.type == "text":
         return 0
     return FORMAT_TOKENS + (len(msgspec.json.encode(wanted.json_schema)) if wanted.json_schema else 0)
+
+
+def _references_bound(request: ChatRequest) -> int:
+    """What the schemas are longer where a provider gets them without references."""
+    functions = [*(tool.function for tool in request.tools or ()), *(request.functions or ())]
+    schemas: list[Any] = [function.parameters for function in functions if function]
+    if request.response_format and request.response_format.json_schema:
+        schemas.append(request.response_format.json_schema.get("schema"))
+    added, room = 0, Room()
+    for schema in schemas:
+        written = msgspec.json.encode(schema)
+        if b'"$ref"' in written and isinstance(schema, dict):
+            added += max(0, len(msgspec.json.encode(inline_references(schema, room))) - len(written))
+    return added
 
 
 def _media(messages: list[Message]) -> Iterator[tuple[str, Any]]:

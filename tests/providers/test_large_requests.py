@@ -90,3 +90,16 @@ def test_any_number_of_comments_may_come_before_an_answer():
     assert read_body(b"\n\n {}") == {}
     with pytest.raises(AttemptFailed):
         read_body(b": nothing else")
+
+
+def test_a_result_again_and_again_is_no_new_call_each_time():
+    call = {"id": "a", "type": "function", "function": {"name": "f" * 20_000, "arguments": "{}"}}
+    results = [{"role": "tool", "tool_call_id": "a", "content": f"{i}"} for i in range(5000)]
+    messages = [QUESTION, {"role": "assistant", "tool_calls": [call]}, *results]
+    contents = write("gemini", "gemini-2.5-flash", {"messages": messages})["contents"]
+    (part,) = contents[-1]["parts"]
+    assert [one["result"] for one in part["functionResponse"]["response"]["results"]] == [f"{i}" for i in range(5000)]
+    assert len(msgspec.json.encode(contents)) < 2 * len(msgspec.json.encode(messages))
+    messages[2:] = [one for result in results for one in (result, QUESTION)]
+    written = write("gemini", "gemini-2.5-flash", {"messages": messages})
+    assert len(msgspec.json.encode(written)) < 8 * len(msgspec.json.encode(messages))

@@ -12,6 +12,7 @@ from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
 from bridge.providers import PROVIDERS
+from bridge.providers.base import ChatOrder
 from bridge.providers.token_scale import TokenScale
 from bridge.v1.body import convert, read_object
 from bridge.v1.chat_request import ChatRequest
@@ -154,6 +155,25 @@ def test_calls_in_the_conversation_bring_a_provider_s_instructions_without_any_t
     _, bound = ask([question, {"role": "assistant", **called}])
     _, as_long = ask([question, {"role": "assistant", **{f"no_{name}": value for name, value in called.items()}}])
     assert bound.prompt_bound_tokens >= as_long.prompt_bound_tokens + 830
+
+
+@pytest.mark.parametrize("place", ["tools", "functions", "response_format"])
+def test_schemas_without_their_references_are_within_the_bound(place: str):
+    """Gemini knows none: what each points to goes out in its place."""
+    schema = {
+        "type": "object",
+        "properties": {f"p{i}": {"$ref": "#/$defs/A"} for i in range(50)},
+        "$defs": {"A": {"type": "string", "description": "long " * 200}},
+    }
+    fields: dict[str, Any] = {
+        "tools": {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]},
+        "functions": {"functions": [{"name": "f", "parameters": schema}]},
+        "response_format": {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}},
+    }[place]
+    body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "Hi"}], **fields}
+    _, bound = ask("Hi", **fields)
+    sent = PROVIDERS["gemini"].write_chat(ChatOrder(body, "gemini-2.5-flash", 100)).body
+    assert 50_000 < len(sent) < bound.prompt_bound_tokens
 
 
 def test_the_bound_never_passes_the_window():
