@@ -39,6 +39,7 @@ from bridge.v1.visit import Visit
 MAX_ATTEMPTS = 3
 log = structlog.get_logger()
 MAX_ERROR_BYTES = 64 * 1024
+MOST_NAMED = 64  # fields in a header: proxies refuse an answer whose headers are long
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Relay:
         self._recalled: Mapping[str, Any] = NOTHING_KEPT
         self.dropped: list[str] = []
         self.clamped: list[str] = []
+        self._clamped_by_balance: tuple[str, ...] = ()
         self.settled = False
         self.charge_nanos = 0
         self.first_content_at: float | None = None
@@ -144,7 +146,8 @@ class Relay:
             if result.held_nanos < amount:
                 affordable = plan.price.affordable_output_tokens(result.held_nanos, prompt, hour_writes=hour_writes)
                 self.cap_tokens = max(least, min(cap, (affordable - predicted) // choices))
-                self.clamped.append(f"max_tokens={self.cap_tokens}")
+                self._clamped_by_balance = (f"max_tokens={self.cap_tokens}",)
+                self.clamped = [*self._clamped_by_balance]
 
     def settle(
         self,
@@ -263,9 +266,9 @@ class Relay:
         kept = self._recalled if provider.keeps_reasoning else NOTHING_KEPT
         order = ChatOrder(body, route.upstream_id, cap, self.plan.encoded_messages, kept)
         outgoing = provider.write_chat(order)
-        self.dropped = list(outgoing.dropped)
-        if outgoing.clamped:
-            self.clamped = [*self.clamped, *(item for item in outgoing.clamped if item not in self.clamped)]
+        # of this attempt alone: what another provider didn't take is no matter any more
+        self.dropped = [*outgoing.dropped[:MOST_NAMED]]
+        self.clamped = [*self._clamped_by_balance, *outgoing.clamped][:MOST_NAMED]
         if self.plan.strict and (self.dropped or self.clamped):
             names = ", ".join([*self.dropped, *self.clamped])
             raise InvalidRequest(
