@@ -87,11 +87,17 @@ def recall_reasoning(account_id: int, messages: Sequence[dict[str, Any]]) -> dic
     try:
         with db.engine.connect() as connection:
             rows = connection.execute(wanted).all()
-        found = {row.key: row.sealed for row in rows}
-        return {ids[key]: msgspec.json.decode(vault.unseal(found[key])) for key in ids if key in found}
-    except (sa.exc.SQLAlchemyError, MisconfiguredError) as error:
+    except sa.exc.SQLAlchemyError as error:
         log.warning("reasoning_not_recalled", error=type(error).__name__)
         return {}
+    sealed, found = {row.key: row.sealed for row in rows}, {}
+    for key, call_id in ids.items():
+        try:
+            if key in sealed:
+                found[call_id] = msgspec.json.decode(vault.unseal(sealed[key]))
+        except MisconfiguredError:  # its master key is gone, as it may be after a rotation; the others' are not
+            log.warning("reasoning_not_recalled", error="MisconfiguredError")
+    return found
 
 
 def forget_reasoning() -> None:

@@ -6,9 +6,17 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
+from cryptography.fernet import Fernet
 
 from bridge.db import db, now_utc
-from bridge.reasoning.reasoning import KEPT_FOR, MAX_KEPT_BYTES, forget_reasoning, keep_reasoning, recall_reasoning
+from bridge.reasoning.reasoning import (
+    KEPT_FOR,
+    MAX_KEPT_BYTES,
+    forget_reasoning,
+    keep_reasoning,
+    key_of,
+    recall_reasoning,
+)
 from bridge.reasoning.tables import KeptReasoning
 
 QUESTION = {"role": "user", "content": "What is the weather in Paris?"}
@@ -87,6 +95,15 @@ def test_nothing_readable_is_stored():
     assert UNIQUE not in row.key
     assert "Hm." not in row.sealed
     assert "thinking" not in row.sealed
+
+
+def test_what_a_lost_master_key_sealed_takes_nothing_else_with_it():
+    other = "toolu_sealed_with_another_key"
+    keep_reasoning(1, {UNIQUE: THOUGHTS, other: THOUGHTS}, [QUESTION])
+    lost = sa.update(KeptReasoning).where(KeptReasoning.key == key_of(1, other, ""))
+    db.session.execute(lost.values(sealed=Fernet(Fernet.generate_key()).encrypt(b"{}").decode()))
+    db.session.commit()
+    assert recall_reasoning(1, [QUESTION, call(UNIQUE, other)]) == {UNIQUE: THOUGHTS}
 
 
 def test_after_a_day_it_is_not_found_and_deleted():
