@@ -186,10 +186,17 @@ def _write_media(part: Media, version: Version) -> dict[str, Any]:
     return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
 
 
+def _is_address(host: str) -> bool:
+    """Whether a host is no name: what has one is public, and addresses may not be."""
+    return host.replace(".", "").isdecimal() or ":" in host or host[:2] == "0x"
+
+
 def _check_address(part: Media, version: Version) -> str:
     """The picture's type, as its address tells. Raises AttemptFailed for what can't or must not be fetched."""
     found = _ADDRESS.fullmatch(part.url) if part.url.isascii() else None
     host = found["host"].lower().rstrip(".") if found else ""
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or _is_address(host):
+        host = ""
     fetched = host in _ALSO_FETCHED or not any(host == one or host.endswith(f".{one}") for one in _NOT_FETCHED)
     if not fetches_urls(version) or not host or not fetched:
         place = f"{part.place}.image_url.url"

@@ -126,5 +126,7 @@ def _media_bound(place: str, part: Any, model: ServedModel) -> int:
         raise InvalidRequest(f"{model.id} takes no {kind} input.", param=place, code="invalid_value")
     if kind == "image":
         url = part.image_url.url
+        if not url.startswith("data:") and any(route.provider == "gemini" for route in model.routes):
+            return model.context_tokens  # it reads whatever is there, as what it is: a book too
         return (model.image_tokens or model.context_tokens) - (len(url) if url.startswith("data:") else 0)
     return model.context_tokens

@@ -1,5 +1,6 @@
 """The worst case is never below what a provider counts."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.catalogue.prices import PriceVersion
-from bridge.catalogue.routing import ServedModel
+from bridge.catalogue.routing import Route, ServedModel
 from bridge.errors import InvalidRequest
 from bridge.providers import PROVIDERS
 from bridge.providers.base import ChatOrder
@@ -283,3 +284,11 @@ def test_reasoning_that_we_send_back_is_held_for_as_well():
     assert bound.with_more(40, context_tokens=1000).prompt_bound_tokens == 140
     assert bound.with_more(4000, context_tokens=1000).prompt_bound_tokens == 1000
     assert bound.with_more(4000, context_tokens=90).prompt_bound_tokens == 100
+
+
+def test_a_picture_that_gemini_fetches_is_held_for_as_whatever_it_may_be():
+    route = Route(1, "c", "gemini", None, None, 1, 1, "gemini-2.5-flash")
+    fetching = dataclasses.replace(MODEL, routes=(route,))
+    request = convert({"model": "m", "messages": picture("https://example.com/a.png")}, ChatRequest)
+    assert measure(request, fetching, 100).prompt_bound_tokens == MODEL.context_tokens
+    assert measure(request, MODEL, 100).prompt_bound_tokens < MODEL.context_tokens
