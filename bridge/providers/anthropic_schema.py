@@ -4,6 +4,7 @@ The compiler closes every object and knows types, enums, anyOf, references witho
 else is a 400. Bounds that it can't enforce are told to the model in the description, as Anthropic's own clients do."""
 
 import json
+from collections import Counter
 from typing import Any
 
 from msgspec import Struct
@@ -178,12 +179,13 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 
 def _has_cycle(references: dict[str, set[str]]) -> bool:
-    """Whether a definition leads back to itself: those that lead to none are taken away until none is left."""
-    left = {name: set(targets) for name, targets in references.items() if name}
-    while left:
-        ends = [name for name, targets in left.items() if targets.isdisjoint(left)]
-        if not ends:
-            return True
-        for name in ends:
-            del left[name]
-    return False
+    """Whether a definition leads back to itself: those that no other one needs are taken away, which lets go of what
+    they need. Each reference is looked at once: a client's schema may have many thousands, one behind the other."""
+    needed = Counter(target for name, targets in references.items() if name for target in targets)
+    free = [name for name in references if name and not needed[name]]
+    while free:
+        for target in references.get(free.pop(), ()):
+            needed[target] -= 1
+            if not needed[target]:
+                free.append(target)
+    return any(needed.values())

@@ -63,7 +63,8 @@ def _narrow(tools: list[Tool], choice: ToolChoice | None, param: str) -> tuple[l
     """`allowed_tools` leaves only some; a single one that is required is named."""
     if choice is None or not choice.names:
         return tools, choice
-    allowed = [tool for tool in tools if tool.name in choice.names]
+    names = frozenset(choice.names)
+    allowed = [tool for tool in tools if tool.name in names]
     if not allowed:
         raise refuse(param, f"{param} names no tool that is offered in tools.")
     if choice.mode == "required" and len(choice.names) == 1:

@@ -211,7 +211,8 @@ class _Writer:
         safe = self._open[result.call_id]
         content = [write_part(part) for part in result.parts if not isinstance(part, Text) or part.text.strip()]
         if safe in results:  # of two results for one call, Anthropic takes one
-            content = [*results[safe].get("content", []), *content]
+            results[safe].setdefault("content", []).extend(content)
+            return
         block: dict[str, Any] = {"type": "tool_result", "tool_use_id": safe}
         if content:
             block["content"] = content

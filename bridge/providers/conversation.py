@@ -33,6 +33,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "verbosity": ("medium",),
 }
 MAX_DROPPED, MAX_FIELD_NAME = 64, 64
+MAX_URL_HEAD = 1024  # characters of a data URL before its data: looking for them in all of it would take seconds
 _NO_NAME = re.compile(r"[^\w.-]", re.ASCII)
 _DATA_URL = re.compile(r"data:([\w.+/-]*)((?:;[^;,]*)*),", re.I)
 _SAME_TYPE = {
@@ -248,7 +249,7 @@ def _read_file(file: dict[str, Any], place: str, cache: Any) -> Media:
 
 
 def _read_data_url(url: str, place: str, what: str = "image") -> tuple[str, str]:
-    found = _DATA_URL.match(url)
+    found = _DATA_URL.match(url, 0, MAX_URL_HEAD)
     if not found or ";base64" not in found.group(2).lower():
         raise (
             _bad_image(place, f"is no base64 data URL ({what})")

@@ -22,7 +22,7 @@ from bridge.providers.conversation import (
 from bridge.providers.gemini_answers import GeminiReader, Reading, read_gemini_answer
 from bridge.providers.gemini_contents import write_contents
 from bridge.providers.gemini_errors import read_gemini_error
-from bridge.providers.json_schema import inline_references
+from bridge.providers.json_schema import Room, inline_references
 from bridge.providers.token_scale import GEMINI
 
 MAX_CANDIDATES = 8
@@ -63,7 +63,8 @@ class Gemini:
         system, contents = write_contents(body, order.kept, tools, version)
         out: dict[str, Any] = {"contents": contents}
         config = self._write_config(order, version, dropped, clamped)
-        out |= _write_tools(body, tools)
+        room = Room()
+        out |= _write_tools(body, tools, room)
         instructed = False
         if (schema := read_schema(body)) is not None or wants_json(body):
             if tools and not models.takes_json_beside_tools(version):
@@ -73,7 +74,7 @@ class Gemini:
             else:
                 config["responseMimeType"] = "application/json"
                 if schema is not None:
-                    config["responseJsonSchema"] = inline_references(schema)
+                    config["responseJsonSchema"] = inline_references(schema, room)
         if system:
             out["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
         if config:
@@ -157,14 +158,14 @@ def _write_sampling(body: dict[str, Any], dropped: list[str], clamped: list[str]
     return config
 
 
-def _write_tools(body: dict[str, Any], tools: list[Tool]) -> dict[str, Any]:
+def _write_tools(body: dict[str, Any], tools: list[Tool], room: Room) -> dict[str, Any]:
     """`tools` and `toolConfig`. Raises AttemptFailed for a choice among no tools."""
     choice = read_tool_choice(body)
     if not tools:
         if choice and (choice.mode == "required" or choice.names):
             raise refuse("tool_choice", "tool_choice needs tools to choose from.")
         return {}
-    out: dict[str, Any] = {"tools": [{"functionDeclarations": [_write_tool(tool) for tool in tools]}]}
+    out: dict[str, Any] = {"tools": [{"functionDeclarations": [_write_tool(tool, room) for tool in tools]}]}
     if choice:
         mode = {"auto": "VALIDATED" if choice.names else "AUTO", "none": "NONE", "required": "ANY"}[choice.mode]
         names = {"allowedFunctionNames": list(choice.names)} if choice.names else {}
@@ -172,12 +173,12 @@ def _write_tools(body: dict[str, Any], tools: list[Tool]) -> dict[str, Any]:
     return out
 
 
-def _write_tool(tool: Tool) -> dict[str, Any]:
+def _write_tool(tool: Tool, room: Room) -> dict[str, Any]:
     """A declaration. Its schema has to be an object's; one that says nothing is left out."""
     written: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         written["description"] = tool.description
-    schema = inline_references(tool.parameters or {})
+    schema = inline_references(tool.parameters or {}, room)
     if any(value and name not in ("type", "title", "description", "required") for name, value in schema.items()):
         written["parametersJsonSchema"] = {**schema, "type": "object"}
     return written

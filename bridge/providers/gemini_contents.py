@@ -3,6 +3,7 @@
 import dataclasses
 import posixpath
 import re
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from bridge.providers.translated import RUBBISH
 
 # Google documents it for calls that another model made: without any signature they are refused.
 NO_SIGNATURE = "skip_thought_signature_validator"
+MAX_NAME = 128  # of a function; a longer one is refused, and not to be written again and again
 OPENING = "Begin."  # for a conversation in which the user has said nothing
 NO_RESULT = {"error": "There is no result of this call."}
 _EXTENSIONS = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "heic": "image/heic", "heif": "image/heif"}
@@ -37,7 +39,10 @@ class _Writing:
     tools: list[Tool]
     system: list[str] = dataclasses.field(default_factory=list)
     contents: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    open_slots: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    open_slots: dict[str, deque[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    # what came for the calls: the last of each id with the content that holds it, and all with their slots
+    results: dict[str, tuple[dict[str, Any], list[Any]]] = dataclasses.field(default_factory=dict)
+    answered: list[tuple[dict[str, Any], list[Any]]] = dataclasses.field(default_factory=list)
 
 
 def write_contents(
@@ -54,6 +59,8 @@ def write_contents(
             out.system += [part.text for part in turn.parts if part.text]
         else:
             _add_user_turn(out, turn.parts)
+    for slot, given in out.answered:
+        slot["response"] = given[0] if len(given) == 1 else {"results": given}
     if not out.contents or out.contents[0]["role"] == "model":
         out.contents.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
     return out.system, out.contents
@@ -73,7 +80,7 @@ def _add_model_turn(out: _Writing, parts: list[Any]) -> None:
         return
     slots = [_open_slot(out, call.id, call.name) for call in calls]
     out.contents.append({"role": "user", "parts": slots})
-    out.open_slots.update({call.id: [] for call in calls})
+    out.open_slots.update({call.id: deque() for call in calls})
     for call, slot in zip(calls, slots, strict=True):
         out.open_slots[call.id].append(slot)
 
@@ -127,16 +134,23 @@ def _open_slot(out: _Writing, call_id: str, name: str) -> dict[str, Any]:
 
 
 def _add_result(out: _Writing, result: Result) -> list[dict[str, Any]]:
-    """Put a result behind its call; a call that the client left out is written anew. Gives the media of the result,
-    for which it has no place."""
+    """Put a result behind its call, and one more beside the first; a call that the client left out is written anew.
+    Gives the media of the result, for which it has no place."""
+    text = "".join(part.text for part in result.parts if isinstance(part, Text))
+    media = [_write_media(part, out.version) for part in result.parts if isinstance(part, Media)]
     slots = out.open_slots.get(result.call_id)
     if not slots:
-        name = result.name or _guess_name(out, result.call_id)
+        content, given = out.results.get(result.call_id, ({}, []))
+        if content and content is out.contents[-1]:
+            given.append(_write_response(text))
+            return media
+        name = (result.name or _guess_name(out, result.call_id))[:MAX_NAME]
         _add_model_turn(out, [Call(result.call_id, name, {}, result.place)])
         slots = out.open_slots[result.call_id]
-    text = "".join(part.text for part in result.parts if isinstance(part, Text))
-    slots.pop(0)["functionResponse"]["response"] = _write_response(text)
-    return [_write_media(part, out.version) for part in result.parts if isinstance(part, Media)]
+    given = [_write_response(text)]
+    out.answered.append((slots.popleft()["functionResponse"], given))
+    out.results[result.call_id] = (out.contents[-1], given)
+    return media
 
 
 def _guess_name(out: _Writing, call_id: str) -> str:
@@ -172,10 +186,17 @@ def _write_media(part: Media, version: Version) -> dict[str, Any]:
     return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
 
 
+def _is_address(host: str) -> bool:
+    """Whether a host is no name: what has one is public, and addresses may not be."""
+    return host.replace(".", "").isdecimal() or ":" in host or host[:2] == "0x"
+
+
 def _check_address(part: Media, version: Version) -> str:
     """The picture's type, as its address tells. Raises AttemptFailed for what can't or must not be fetched."""
     found = _ADDRESS.fullmatch(part.url) if part.url.isascii() else None
     host = found["host"].lower().rstrip(".") if found else ""
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or _is_address(host):
+        host = ""
     fetched = host in _ALSO_FETCHED or not any(host == one or host.endswith(f".{one}") for one in _NOT_FETCHED)
     if not fetches_urls(version) or not host or not fetched:
         place = f"{part.place}.image_url.url"

@@ -3,8 +3,12 @@
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
+
 MAX_DEPTH = 64
 MAX_NODES = 5000  # a few nested references can stand for millions of schemas
+MAX_ADDED_BYTES = 256 * 1024  # and a few plain ones for one long text, again and again
+_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _ONE = frozenset(
     {"items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems", "contains", "propertyNames"}
     | {"not", "if", "then", "else", "additionalItems"}
@@ -14,15 +18,29 @@ _NAMED = ("properties", "patternProperties", "dependentSchemas")
 _DEFINITIONS = ("$defs", "definitions")  # which nobody refers to any more
 
 
-def inline_references(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without `$schema`, and without local references where it has any.
+class Room:
+    """How much longer the schemas of one request may become, all together."""
+
+    def __init__(self, bytes_left: int = MAX_ADDED_BYTES):
+        self._bytes_left = bytes_left
+
+    def take(self, size: int) -> bool:
+        """Whether there was so much room; then there is that much less."""
+        if size > self._bytes_left:
+            return False
+        self._bytes_left -= size
+        return True
+
+
+def inline_references(schema: dict[str, Any], room: Room | None = None) -> dict[str, Any]:
+    """The schema without `$schema`, and without local references where it has any. `room` is that of the request.
 
     What refers to itself, and what would become too large, ends in a schema that only says its type; what can't be
     found is left out. The given schema stays as it is."""
     schema = {name: value for name, value in schema.items() if name != "$schema"}
     if not _refers(schema):
         return schema
-    inlined: dict[str, Any] = _Inliner(schema).inline(schema, (), 0)
+    inlined: dict[str, Any] = _Inliner(schema, room or Room()).inline(schema, (), 0)
     return inlined
 
 
@@ -33,9 +51,11 @@ def _refers(value: Any) -> bool:
 
 
 class _Inliner:
-    def __init__(self, root: dict[str, Any]):
+    def __init__(self, root: dict[str, Any], room: Room):
         self._root = root
+        self._room = room
         self._nodes = 0
+        self._sizes: dict[str, int] = {}  # of what is referred to, in bytes
 
     def inline(self, schema: Any, open_references: tuple[str, ...], depth: int) -> Any:
         """The schema with its references replaced. `open_references` are those that it stands within."""
@@ -46,8 +66,11 @@ class _Inliner:
         if isinstance(reference, str):
             beside = {name: value for name, value in schema.items() if name != "$ref"}
             found = self._find(reference)
-            if reference in open_references or depth >= MAX_DEPTH or self._nodes > MAX_NODES:
+            ends = reference in open_references or depth >= MAX_DEPTH or self._nodes > MAX_NODES
+            if ends or not self._room.take(self._measure(reference, found)):
                 kept = {name: found[name] for name in ("type", "title", "description") if name in found}
+                if not self._room.take(len(msgspec.json.encode(kept))):
+                    kept = {"type": found["type"]} if found.get("type") in _TYPES else {}
                 return {**kept, **self._inline_children(beside, open_references, MAX_DEPTH)}
             schema, open_references = {**found, **beside}, (*open_references, reference)
             if isinstance(schema.get("$ref"), str):  # one that points to another
@@ -69,6 +92,11 @@ class _Inliner:
                 out[name] = value
         return out
 
+    def _measure(self, reference: str, found: dict[str, Any]) -> int:
+        if reference not in self._sizes:
+            self._sizes[reference] = len(msgspec.json.encode(found))
+        return self._sizes[reference]
+
     def _find(self, reference: str) -> dict[str, Any]:
         """What a local reference points to; {} for what is elsewhere or nowhere."""
         if not reference.startswith("#"):
@@ -78,7 +106,7 @@ class _Inliner:
             step = step.replace("~1", "/").replace("~0", "~")
             if isinstance(place, dict):
                 place = place.get(step)
-            elif isinstance(place, list) and step.isdecimal() and int(step) < len(place):
+            elif isinstance(place, list) and step.isdecimal() and len(step) < 10 and int(step) < len(place):
                 place = place[int(step)]
             else:
                 return {}

@@ -18,6 +18,7 @@ CAPS = ("max_completion_tokens", "max_tokens")
 # What would choose a model, a host, a price or stored state at an upstream that knows these fields.
 NEVER_FORWARDED: tuple[str, ...] = ("models", "provider", "route", "plugins", "transforms", "background")
 NEVER_FORWARDED += ("preset", "fallbacks", "api_base", "base_url", "api_key")
+NEVER_FORWARDED += ("search_parameters", "enable_search")  # searches that some hosts bill apart
 # What would make it write or read more than the hold pays for: some servers put these before the cap that we send.
 NEVER_FORWARDED += ("n_predict", "num_predict", "max_new_tokens", "max_output_tokens", "max_gen_tokens", "max_length")
 NEVER_FORWARDED += ("best_of", "chat_template")

@@ -1,5 +1,6 @@
 """A whole answer of OpenAI's dialect: what a client may see of it, as OpenAI's own types have it."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -10,16 +11,15 @@ from bridge.providers.openai_stream import Dialect
 from bridge.providers.translated import new_call_id
 
 COUNTS = UsageStruct | None
+_COMMENTS = re.compile(rb"(?:\s++|:[^\n]*+(?:\n|\Z))*+")
 OTHER_FIELDS = ("annotations", "audio", "function_call", "extra_content")
 
 
 def read_body(data: bytes) -> Any:
     """The answer's JSON. Under load some providers send blank lines or comments before it, to keep the line open."""
-    start = data.lstrip()
-    while start.startswith(b":"):
-        start = start.partition(b"\n")[2].lstrip()
+    start = _COMMENTS.match(data)
     try:
-        return msgspec.json.decode(start)
+        return msgspec.json.decode(memoryview(data)[start.end() if start else 0 :])
     except RUBBISH:
         raise AttemptFailed(Blame.UPSTREAM, "the answer is not JSON") from None
 

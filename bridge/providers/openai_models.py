@@ -126,7 +126,7 @@ def _fit_message(message: dict[str, Any], upstream_id: str, openais: bool) -> di
         return message
     if not FOREIGN_FIELDS.isdisjoint(message):
         message = {field: value for field, value in message.items() if field not in FOREIGN_FIELDS}
-    content, calls = message.get("content"), message.get("tool_calls")
+    content, calls = message.get("content"), message.get("tool_calls") if role == "assistant" else None
     if isinstance(content, list) and any("cache_control" in part for part in content):
         message = {**message, "content": [_without_cache(part) for part in content]}
     if calls and any("index" in call or "extra_content" in call for call in calls):

@@ -79,7 +79,8 @@ class Sibling(OpenAICompatible):
             return choice
         named = isinstance(body.get("tool_choice"), dict) and "allowed_tools" in body["tool_choice"]
         if named:  # which only OpenAI knows
-            out["tools"] = [tool for tool in out["tools"] if tool["function"]["name"] in choice.names]
+            names = frozenset(choice.names)
+            out["tools"] = [tool for tool in out["tools"] if tool["function"]["name"] in names]
             if not out["tools"]:
                 raise refuse("tool_choice", "tool_choice allows only tools that are not offered.")
         if choice.names and not named:

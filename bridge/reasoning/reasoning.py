@@ -6,7 +6,7 @@ is sealed under the master key, found by the call's id within the account, and d
 import datetime
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,26 +22,50 @@ from bridge.reasoning.tables import KeptReasoning
 KEPT_FOR = datetime.timedelta(hours=24)
 MAX_KEPT_BYTES = 2**20  # of one call; thoughts that long are a provider's mistake
 MOST_CALLS = 256  # of a conversation, the latest
-# An id that no other conversation has; others number their calls, and are told apart by what the call answered.
+# An id that no other conversation has; others number their calls, and are told apart by all that came before the call.
 _UNIQUE_ID = re.compile(r"[A-Za-z0-9_-]{16,}")
 log = structlog.get_logger()
 
 
-def key_of(account_id: int, call_id: str, answered: Any) -> str:
-    """Under what the reasoning of a call is kept. `answered` is the message that the call's turn answered."""
+def key_of(account_id: int, call_id: str, before: str) -> str:
+    """Under what the reasoning of a call is kept. `before` is the digest of the messages that its turn answered."""
     name = f"{account_id}\0{call_id}".encode()
     if not _UNIQUE_ID.fullmatch(call_id):
-        name += b"\0" + msgspec.json.encode(answered)
+        name += f"\0{before}".encode()
     return hashlib.sha256(name).hexdigest()
 
 
-def keep_reasoning(account_id: int, kept: Mapping[str, Any], answered: Any) -> None:
-    """Keep the values by call id, durably. Where the database is away they are lost: the next turn goes without."""
-    rows = []
+def list_calls(messages: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The calls of a conversation: each one's id, and the digest of what came before its turn where the id needs it.
+    Every message is read once, however many calls there are."""
+    calls = []
+    hashed, upto = hashlib.sha256(), 0
+    for place, message in enumerate(messages):
+        for call in (message.get("tool_calls") or ()) if message["role"] == "assistant" else ():
+            before = ""
+            if not _UNIQUE_ID.fullmatch(call["id"]):
+                hashed, upto = _hash_on(hashed, messages[upto:place]), place
+                before = hashed.hexdigest()
+            calls.append((call["id"], before))
+    return calls
+
+
+def _hash_on(hashed: Any, messages: Sequence[dict[str, Any]]) -> Any:
+    for message in messages:
+        hashed.update(msgspec.json.encode(message) + b"\n")
+    return hashed
+
+
+def keep_reasoning(account_id: int, kept: Mapping[str, Any], messages: Sequence[dict[str, Any]]) -> None:
+    """Keep the values by call id, durably; `messages` is the conversation that the calls' turn answered. Where the
+    database is away they are lost: the next turn goes without."""
+    rows, before = [], ""
+    if not all(map(_UNIQUE_ID.fullmatch, kept)):
+        before = _hash_on(hashlib.sha256(), messages).hexdigest()
     for call_id, value in kept.items():
         text = msgspec.json.encode(value).decode()
         if len(text) <= MAX_KEPT_BYTES:
-            key = key_of(account_id, call_id, answered)
+            key = key_of(account_id, call_id, before)
             rows.append({"key": key, "sealed": vault.seal(text), "created_at": now_utc()})
     if not rows:
         return
@@ -51,9 +75,9 @@ def keep_reasoning(account_id: int, kept: Mapping[str, Any], answered: Any) -> N
         log.warning("reasoning_not_kept", error=type(error).__name__)
 
 
-def recall_reasoning(account_id: int, calls: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """What is kept for these calls, by call id; each comes with the message that its turn answered."""
-    ids = {key_of(account_id, call_id, answered): call_id for call_id, answered in list(calls)[-MOST_CALLS:]}
+def recall_reasoning(account_id: int, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is kept for the calls of this conversation, by call id; of two with the same id the later one's."""
+    ids = {key_of(account_id, call_id, before): call_id for call_id, before in list_calls(messages)[-MOST_CALLS:]}
     if not ids:
         return {}
     wanted = sa.select(KeptReasoning.key, KeptReasoning.sealed).where(
@@ -62,10 +86,17 @@ def recall_reasoning(account_id: int, calls: Iterable[tuple[str, Any]]) -> dict[
     try:
         with db.engine.connect() as connection:
             rows = connection.execute(wanted).all()
-        return {ids[key]: msgspec.json.decode(vault.unseal(sealed)) for key, sealed in rows}
-    except (sa.exc.SQLAlchemyError, MisconfiguredError) as error:
+    except sa.exc.SQLAlchemyError as error:
         log.warning("reasoning_not_recalled", error=type(error).__name__)
         return {}
+    sealed, found = {row.key: row.sealed for row in rows}, {}
+    for key, call_id in ids.items():
+        try:
+            if key in sealed:
+                found[call_id] = msgspec.json.decode(vault.unseal(sealed[key]))
+        except MisconfiguredError:  # its master key is gone, as it may be after a rotation; the others' are not
+            log.warning("reasoning_not_recalled", error="MisconfiguredError")
+    return found
 
 
 def forget_reasoning() -> None:

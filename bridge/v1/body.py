@@ -12,6 +12,7 @@ import msgspec
 from bridge.errors import InvalidRequest
 
 MAX_DEPTH = 64
+MAX_CONTAINERS = 65_536  # objects and arrays: what is cheap to send must not be dear to read
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**63 - 1
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _FIELD = re.compile(r"(?:missing required|unknown) field `([^`]*)`")
@@ -46,7 +47,7 @@ def _refuse_repeated_keys(data: bytes) -> None:
 def _count_colons(body: dict[str, Any]) -> int:
     """How many colons it takes to write this: one for each key, and those within texts. One walk, in which depth and
     integers are checked as well: a walk costs by the number of values, and most of a large body is a few long texts."""
-    colons = 0
+    colons, found = 0, 1
     waiting: list[tuple[Any, int]] = [(body, 1)]
     while waiting:
         node, depth = waiting.pop()
@@ -60,6 +61,8 @@ def _count_colons(body: dict[str, Any]) -> int:
             values = node.values()
         else:
             values = node
+        if found > MAX_CONTAINERS:
+            raise InvalidRequest(f"The body holds more than {MAX_CONTAINERS} objects and arrays.", code="invalid_json")
         for value in values:
             kind = type(value)
             if kind is str:
@@ -67,6 +70,7 @@ def _count_colons(body: dict[str, Any]) -> int:
                     colons += value.count(":")
             elif kind is dict or kind is list:
                 waiting.append((value, depth + 1))
+                found += 1
             elif kind is int and not LEAST_INTEGER <= value <= MOST_INTEGER:
                 raise InvalidRequest("The body holds an integer of more than 64 bits.", code="invalid_json")
     return colons

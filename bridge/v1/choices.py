@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import gevent
+import structlog
 from gevent.queue import Empty, Queue
 
 from bridge.catalogue.routing import ServedModel
@@ -16,6 +17,7 @@ from bridge.providers.base import AttemptFailed, Blame, Completion, StreamReader
 MAX_PARALLEL_CHOICES = 16
 QUEUED_PIECES = 64  # what is read ahead of a slow client
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 def count_calls(body: dict[str, Any], choices: int, model: ServedModel) -> int:
@@ -158,6 +160,9 @@ def _read_on(answer: Any, reader: StreamReader, pieces: "Queue[Any]", tick_secon
             pieces.put(failure.frames)
             failure.frames = b""
         pieces.put(failure)
+    except Exception:  # a mistake of ours: whoever waits must hear of it, or waits until the deadline
+        log.exception("unexpected")
+        pieces.put(AttemptFailed(Blame.UPSTREAM, "the answer could not be read"))
 
 
 class ParallelReader:

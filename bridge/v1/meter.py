@@ -1,14 +1,16 @@
 """The worst case of a request, from its bytes: what is held for it, and what the limits count until it is answered."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
-from bridge.v1.chat_request import AudioPart, ChatRequest, FilePart, ImagePart, Message
+from bridge.providers.json_schema import Room, inline_references
+from bridge.v1.chat_request import AudioPart, ChatRequest, FilePart, ImagePart, Message, ToolMessage
 
 LEAST_OUTPUT_TOKENS = 256
 DEFAULT_RESERVED_TOKENS = 256
@@ -61,8 +63,8 @@ def measure(
             code="invalid_value",
         )
     window = model.context_tokens
-    bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if request.tools or request.functions else 0)
-    bound += _format_bound(request)
+    bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if _speaks_of_tools(request) else 0)
+    bound += _format_bound(request) + _references_bound(request)
     sound = False
     for place, part in _media(request.messages):
         bound += _media_bound(place, part, model)
@@ -79,12 +81,42 @@ def may_write_for_an_hour(data: bytes) -> bool:
     return b'"1h"' in data or b"\\u0031" in data or b"\\u0068" in data
 
 
+def _speaks_of_tools(request: ChatRequest) -> bool:
+    """Calls in the conversation make a provider add what it says about tools, offered or not."""
+    return bool(request.tools or request.functions) or any(
+        getattr(message, "tool_calls", None) or getattr(message, "function_call", None) for message in request.messages
+    )
+
+
+def count_mentions(messages: Sequence[Message]) -> Counter[str]:
+    """How often each call's id stands in the conversation: with calls, or with results if there are more of those."""
+    calls: Counter[str] = Counter(
+        call.id for message in messages for call in getattr(message, "tool_calls", None) or ()
+    )
+    results: Counter[str] = Counter(message.tool_call_id for message in messages if isinstance(message, ToolMessage))
+    return calls | results
+
+
 def _format_bound(request: ChatRequest) -> int:
     """What the answer's format adds, beside its bytes: instructions, and its schema once more where those repeat it."""
     wanted = request.response_format
     if wanted is None or wanted.type == "text":
         return 0
     return FORMAT_TOKENS + (len(msgspec.json.encode(wanted.json_schema)) if wanted.json_schema else 0)
+
+
+def _references_bound(request: ChatRequest) -> int:
+    """What the schemas are longer where a provider gets them without references."""
+    functions = [*(tool.function for tool in request.tools or ()), *(request.functions or ())]
+    schemas: list[Any] = [function.parameters for function in functions if function]
+    if request.response_format and request.response_format.json_schema:
+        schemas.append(request.response_format.json_schema.get("schema"))
+    added, room = 0, Room()
+    for schema in schemas:
+        written = msgspec.json.encode(schema)
+        if b'"$ref"' in written and isinstance(schema, dict):
+            added += max(0, len(msgspec.json.encode(inline_references(schema, room))) - len(written))
+    return added
 
 
 def _media(messages: list[Message]) -> Iterator[tuple[str, Any]]:
@@ -103,5 +135,7 @@ def _media_bound(place: str, part: Any, model: ServedModel) -> int:
         raise InvalidRequest(f"{model.id} takes no {kind} input.", param=place, code="invalid_value")
     if kind == "image":
         url = part.image_url.url
+        if not url.startswith("data:") and any(route.provider == "gemini" for route in model.routes):
+            return model.context_tokens  # it reads whatever is there, as what it is: a book too
         return (model.image_tokens or model.context_tokens) - (len(url) if url.startswith("data:") else 0)
     return model.context_tokens

@@ -27,6 +27,7 @@ def create_quote(visit: Visit) -> Response:
     count(visit, requests=0)
     plan = plan_chat(visit, data)
     relay = Relay(visit, plan)
+    relay.recall_reasoning()
     amount, least = relay.worst_case()
     available, budget = _find_money(relay)
     allowance = available if budget is None else min(available, budget)

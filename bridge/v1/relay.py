@@ -37,13 +37,14 @@ from bridge.telemetry import answer_id, created_at_of, log_request
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.choices import calls_of
 from bridge.v1.estimate import count_answer
-from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure
+from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure, count_mentions
 from bridge.v1.visit import Visit
 
 MAX_ATTEMPTS = 3
 log = structlog.get_logger()
 MAX_ERROR_BYTES = 64 * 1024
 NOTHING_USED = Usage(0, 0)
+MOST_NAMED = 64  # fields in a header: proxies refuse an answer whose headers are long
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Relay:
         self._recalled: Mapping[str, Any] = NOTHING_KEPT
         self.dropped: list[str] = []
         self.clamped: list[str] = []
+        self._clamped_by_balance: tuple[str, ...] = ()
         self.settled = False
         self.held_nanos = 0
         self.charge_nanos = 0
@@ -118,6 +120,7 @@ class Relay:
     def place_hold(self) -> None:
         """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, ServiceUnavailable."""
         plan, caller, settings = self.plan, self.caller, self.services.settings
+        self.recall_reasoning()
         amount, least_amount = self.worst_case()
         if plan.max_cost_nanos is not None and amount > plan.max_cost_nanos:
             raise InsufficientBalance(
@@ -143,8 +146,7 @@ class Relay:
 
     def worst_case(self) -> tuple[int, int]:
         """The most that this request can cost, in nano-dollars, and the least that has to be set aside for it: less
-        where the client gave no cap."""
-        self._recall_reasoning()
+        where the client gave no cap. After `recall_reasoning`, which makes the prompt longer."""
         cap, least = self._caps()
         return self._price(cap), self._price(least)
 
@@ -159,7 +161,8 @@ class Relay:
             prompt, predicted, reach = self._reach()
             affordable = self.plan.price.affordable_output_tokens(held_nanos, prompt, **reach)
             self.cap_tokens = max(least, min(cap, (affordable - predicted) // choices))
-            self.clamped.append(f"max_tokens={self.cap_tokens}")
+            self._clamped_by_balance = (f"max_tokens={self.cap_tokens}",)
+            self.clamped = [*self._clamped_by_balance]
 
     def _caps(self) -> tuple[int, int]:
         """What each choice may write at the most, and the least that is worth asking for."""
@@ -320,9 +323,9 @@ class Relay:
         kept = self._recalled if provider.keeps_reasoning else NOTHING_KEPT
         order = ChatOrder(body, route.upstream_id, cap, self.plan.encoded_messages, kept)
         outgoing = provider.write_chat(order)
-        self.dropped = list(outgoing.dropped)
-        if outgoing.clamped:
-            self.clamped = [*self.clamped, *(item for item in outgoing.clamped if item not in self.clamped)]
+        # of this attempt alone: what another provider didn't take is no matter any more
+        self.dropped = [*outgoing.dropped[:MOST_NAMED]]
+        self.clamped = [*self._clamped_by_balance, *outgoing.clamped][:MOST_NAMED]
         if self.plan.strict and (self.dropped or self.clamped):
             names = ", ".join([*self.dropped, *self.clamped])
             raise InvalidRequest(
@@ -332,27 +335,25 @@ class Relay:
             )
         return outgoing
 
-    def _recall_reasoning(self) -> None:
+    def recall_reasoning(self) -> None:
         """Find what we keep of the reasoning behind the conversation's tool calls, and count it to the prompt: it goes
-        out with it."""
+        out with it. Once, before the hold."""
         plan = self.plan
         if not any(PROVIDERS[route.provider].keeps_reasoning for route in plan.model.routes):
             return
-        messages, calls = plan.body["messages"], []
-        for place, message in enumerate(plan.request.messages):
-            for call in getattr(message, "tool_calls", None) or ():
-                calls.append((call.id, messages[place - 1] if place else None))
-        if calls:
+        if any(getattr(message, "tool_calls", None) for message in plan.request.messages):
             with self.services.app.app_context():
-                self._recalled = recall_reasoning(self.caller.account_id, calls)
+                self._recalled = recall_reasoning(self.caller.account_id, plan.body["messages"])
         if self._recalled:
-            self.measure = self.measure.with_more(len(msgspec.json.encode(self._recalled)), plan.model.context_tokens)
+            times = count_mentions(plan.request.messages)  # with each call of that id it goes out anew
+            more = sum(len(msgspec.json.encode(kept)) * times[call_id] for call_id, kept in self._recalled.items())
+            self.measure = self.measure.with_more(more, plan.model.context_tokens)
 
     def keep_reasoning(self, kept: Mapping[str, Any]) -> None:
         """Keep what the provider wants back with the results of these calls, before the client can answer them."""
         if kept:
             with self.services.app.app_context():
-                keep_reasoning(self.caller.account_id, kept, self.plan.body["messages"][-1])
+                keep_reasoning(self.caller.account_id, kept, self.plan.body["messages"])
 
     def timeouts(self) -> Timeouts:
         """The socket's own deadlines for the next attempt, within what is left of the whole."""

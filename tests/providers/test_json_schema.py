@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.json_schema import MAX_NODES, inline_references
+from bridge.providers.json_schema import MAX_ADDED_BYTES, MAX_NODES, Room, inline_references
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
 
@@ -90,3 +90,30 @@ schemas = st.recursive(
 def test_any_object_becomes_one_that_can_be_written(schema: dict[str, Any]):
     found = inline_references(schema)
     assert len(json.dumps(found)) < 10**6
+
+
+@pytest.mark.parametrize("step", ["9" * 5000, "٣" * 5000, "1", "01"])
+def test_a_place_that_no_list_has_is_nowhere(step: str):
+    schema = {"anyOf": [CITY], "items": {"$ref": f"#/anyOf/{step}"}}
+    assert inline_references(schema)["items"] == {}
+
+
+LONG = {"type": "string", "title": "t" * 100, "description": "d" * 1000, "enum": ["e" * 1000]}
+
+
+@pytest.mark.parametrize("name", ["A", "Self"])
+def test_one_long_text_is_not_written_for_each_of_many_references(name: str):
+    own = {**LONG, "properties": {f"p{i}": {"$ref": "#/$defs/Self"} for i in range(1000)}}
+    definitions = {"A": LONG, "Self": own}
+    schema = {"properties": {f"p{i}": {"$ref": f"#/$defs/{name}"} for i in range(2000)}, "$defs": definitions}
+    found = inline_references(schema)
+    assert len(json.dumps(found)) < len(json.dumps(schema)) + MAX_ADDED_BYTES + 3000 * 40
+    assert found["properties"]["p0"].keys() == schema["$defs"][name].keys()
+    assert found["properties"]["p1999"] == {"type": "string"}, "there was no more room"
+
+
+def test_the_schemas_of_a_request_share_the_room():
+    schema = {"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": LONG}}
+    room = Room(3000)
+    found = [inline_references(schema, room)["properties"]["a"] for _ in range(2)]
+    assert found == [LONG, {"type": "string"}]

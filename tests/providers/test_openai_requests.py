@@ -204,6 +204,12 @@ def test_what_other_dialects_clients_carry_along_stays_away_from_openai_alone():
     assert write({**body, "messages": OWN}, "gpt-4o")[0]["messages"] == OWN
 
 
+@pytest.mark.parametrize("role", ["user", "system", "developer"])
+def test_what_only_looks_like_calls_passes_untouched(role: str):
+    odd = [{"role": role, "content": "Hi", "tool_calls": 5}, {"role": role, "content": "Hi", "tool_calls": [5]}]
+    assert write({"model": "m", "messages": odd}, "gpt-4o")[0]["messages"] == odd
+
+
 @pytest.mark.parametrize(
     ("upstream_id", "role", "sent"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway import Gateway
 from tests.providers.anthropic_requests import CACHE, START, block, delta, ending, event, text_block, tool_block
-from tests.upstream import PAUSE, STREAM_HEAD, Received, Scenario, ScriptedUpstream, Step, sends
+from tests.upstream import PAUSE, STREAM_HEAD, Received, Scenario, ScriptedUpstream, Step, fails, says, sends
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 TOOL = {
@@ -122,6 +122,27 @@ def test_what_is_adapted_is_said(sdk, model, upstream):
     )
     assert answer.headers["x-bridge-dropped"] == "seed, odd?name??x"
     assert answer.headers["x-bridge-clamped"] == "temperature=1"
+
+
+def test_no_number_of_adapted_fields_makes_headers_that_a_proxy_refuses(sdk, model, upstream):
+    upstream.plays(SAYS)
+    strict = [{"type": "function", "function": {"name": f"f{i}", "strict": True}} for i in range(2000)]
+    answer = sdk.chat.completions.with_raw_response.create(model=model, messages=HELLO, tools=strict)
+    assert answer.headers["x-bridge-dropped"].startswith("tools[")
+    assert len(answer.headers["x-bridge-dropped"]) < 2000
+
+
+def test_what_a_channel_that_failed_did_not_take_is_not_said_of_the_one_that_answered(gateway, sdk, upstream):
+    other, name = ScriptedUpstream(), gateway.make.make_model()
+    root = upstream.base_url.removesuffix("/v1")
+    gateway.make.make_channel(root, provider="anthropic", models={name: "claude-sonnet-4-5"}, priority=0)
+    gateway.make.make_channel(other.base_url, name, priority=1)
+    upstream.plays(fails(500))
+    other.plays(says("Hi"))
+    answer = sdk.chat.completions.with_raw_response.create(model=name, messages=HELLO, temperature=1.5, seed=1)
+    assert answer.headers["x-bridge-attempts"] == "2"
+    assert other.requests[-1].json["temperature"] == 1.5
+    assert not {"x-bridge-clamped", "x-bridge-dropped"} & answer.headers.keys()
 
 
 def test_an_error_in_the_stream_ends_it_with_an_error(sdk, model, upstream):

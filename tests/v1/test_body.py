@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import InvalidRequest
-from bridge.v1.body import MAX_DEPTH, convert, read_object
+from bridge.v1.body import MAX_CONTAINERS, MAX_DEPTH, convert, read_object
 from bridge.v1.chat_request import ChatRequest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -261,3 +261,15 @@ def test_the_cap_is_the_larger_of_two_different_ones():
     assert convert(body, ChatRequest).output_cap_tokens == 500
     assert msgspec.structs.replace(convert(body, ChatRequest), max_tokens=None).output_cap_tokens == 10
     assert convert({"model": "m", "messages": [MESSAGE]}, ChatRequest).output_cap_tokens is None
+
+
+def test_a_body_of_very_many_small_values_is_refused_before_anybody_reads_them_all():
+    assert "objects and arrays" in refuse(b'{"a":[' + b"[]," * MAX_CONTAINERS + b"[]]}")
+    assert read_object(b'{"a":[' + b"1," * MAX_CONTAINERS + b"1]}")
+
+
+def test_more_messages_than_a_conversation_has_are_400_and_name_the_field():
+    body = {"model": "m", "messages": [{"role": "user", "content": "a"}] * 4097}
+    with pytest.raises(InvalidRequest) as refused:
+        convert(body, ChatRequest)
+    assert refused.value.param == "messages"

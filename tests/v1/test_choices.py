@@ -6,7 +6,7 @@ import requests
 from openai import OpenAI
 
 from bridge.providers.base import AttemptFailed, Blame, Usage
-from bridge.v1.choices import MAX_PARALLEL_CHOICES, call_all, sum_usages
+from bridge.v1.choices import MAX_PARALLEL_CHOICES, ParallelAnswer, call_all, sum_usages
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream, fails, hangs_up, says, starts
 
@@ -145,6 +145,37 @@ def test_the_first_failure_ends_the_other_calls():
     with pytest.raises(AttemptFailed):
         call_all(3, call, discarded.append)
     assert (ended, discarded) == ([2], [0])
+
+
+class Body:
+    """An answer of which there is always more."""
+
+    status = 200
+    headers: dict[str, str] = {}
+
+    def read_some(self, timeout_seconds: float) -> bytes:
+        gevent.sleep(0)
+        return b"more"
+
+    def close(self) -> None:
+        pass
+
+
+class Mistaken:
+    """A reader that has a mistake in it."""
+
+    finished, finish_reason = False, None
+
+    def feed(self, data: bytes) -> bytes:
+        raise KeyError(data)
+
+
+def test_a_reader_s_own_mistake_is_a_failed_attempt_and_no_endless_silence():
+    answer = ParallelAnswer([Body(), Body()])
+    answer.read_by([Mistaken(), Mistaken()], 1)
+    with pytest.raises(AttemptFailed):
+        answer.read_some(5)
+    answer.close()
 
 
 def test_a_missing_count_is_missing_from_the_sum():

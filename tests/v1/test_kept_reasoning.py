@@ -19,17 +19,17 @@ LOOP = [
     {"role": "tool", "tool_call_id": CALL_ID, "content": "Sunny."},
 ]
 TOOLS = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}]
-THOUGHT = "It may be sunny. " * 1_200
+THOUGHT = "It may be sunny. " * 500
 
 
-def ask(gateway: Gateway, provider: str, upstream, **headers: str) -> requests.Response:
+def ask(gateway: Gateway, provider: str, upstream, times: int = 1, **headers: str) -> requests.Response:
     model = gateway.make.make_model(input_price=10 * DOLLAR, output_price=10 * DOLLAR)
     gateway.make.make_channel(upstream.base_url, model, provider=provider)
     key = gateway.make.make_key()
     with gateway.make.app.app_context():
-        keep_reasoning(key.account_id, {CALL_ID: {"provider": "deepseek", "reasoning": THOUGHT}}, LOOP[0])
+        keep_reasoning(key.account_id, {CALL_ID: {"provider": "deepseek", "reasoning": THOUGHT}}, LOOP[:1])
     upstream.plays(says("Sunny."))
-    body = {"model": model, "messages": LOOP, "tools": TOOLS, "max_tokens": 1}
+    body = {"model": model, "messages": LOOP * times, "tools": TOOLS, "max_tokens": 1}
     headers = {**key.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30)
 
@@ -43,6 +43,14 @@ def test_the_hold_covers_the_reasoning_that_we_send_back(gateway, upstream):
     with_thoughts = needed_dollars(ask(gateway, "deepseek", upstream, x_bridge_max_cost="0"))
     without = needed_dollars(ask(gateway, "openai", upstream, x_bridge_max_cost="0"))
     assert with_thoughts - without >= len(THOUGHT) / 100_000
+
+
+def test_the_hold_covers_it_as_often_as_the_client_names_the_call(gateway, upstream):
+    with_thoughts = needed_dollars(ask(gateway, "deepseek", upstream, times=3, x_bridge_max_cost="0"))
+    without = needed_dollars(ask(gateway, "openai", upstream, times=3, x_bridge_max_cost="0"))
+    assert with_thoughts - without >= 3 * len(THOUGHT) / 100_000
+    assert ask(gateway, "deepseek", upstream, times=3).status_code == 200
+    assert upstream.requests[-1].body.decode().count(THOUGHT) == 3
 
 
 def test_the_reasoning_reaches_the_provider_that_wants_it(gateway, upstream):

@@ -1,5 +1,6 @@
 """The worst case is never below what a provider counts."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -8,9 +9,10 @@ import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.catalogue.routing import ServedModel
+from bridge.catalogue.routing import Route, ServedModel
 from bridge.errors import InvalidRequest
 from bridge.providers import PROVIDERS
+from bridge.providers.base import ChatOrder
 from bridge.providers.token_scale import TokenScale
 from bridge.v1.body import convert, read_object
 from bridge.v1.chat_request import ChatRequest
@@ -141,6 +143,40 @@ def test_a_schema_is_held_for_twice_since_some_providers_are_told_it_in_words_to
     assert bound.prompt_bound_tokens >= 2 * len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode())
 
 
+@pytest.mark.parametrize(
+    "called",
+    [
+        {"tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"function_call": {"name": "f", "arguments": "{}"}},
+    ],
+)
+def test_calls_in_the_conversation_bring_a_provider_s_instructions_without_any_tool(called: dict[str, Any]):
+    """Anthropic insists on tools beside calls, so that some are made of their names: with its words about them."""
+    question = {"role": "user", "content": "Hi"}
+    _, bound = ask([question, {"role": "assistant", **called}])
+    _, as_long = ask([question, {"role": "assistant", **{f"no_{name}": value for name, value in called.items()}}])
+    assert bound.prompt_bound_tokens >= as_long.prompt_bound_tokens + 830
+
+
+@pytest.mark.parametrize("place", ["tools", "functions", "response_format"])
+def test_schemas_without_their_references_are_within_the_bound(place: str):
+    """Gemini knows none: what each points to goes out in its place."""
+    schema = {
+        "type": "object",
+        "properties": {f"p{i}": {"$ref": "#/$defs/A"} for i in range(50)},
+        "$defs": {"A": {"type": "string", "description": "long " * 200}},
+    }
+    fields: dict[str, Any] = {
+        "tools": {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]},
+        "functions": {"functions": [{"name": "f", "parameters": schema}]},
+        "response_format": {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}},
+    }[place]
+    body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "Hi"}], **fields}
+    _, bound = ask("Hi", **fields)
+    sent = PROVIDERS["gemini"].write_chat(ChatOrder(body, "gemini-2.5-flash", 100)).body
+    assert 50_000 < len(sent) < bound.prompt_bound_tokens
+
+
 def test_the_bound_never_passes_the_window():
     _, bound = ask("x" * 500_000)
     assert bound.prompt_bound_tokens == MODEL.context_tokens
@@ -248,3 +284,11 @@ def test_reasoning_that_we_send_back_is_held_for_as_well():
     assert bound.with_more(40, context_tokens=1000).prompt_bound_tokens == 140
     assert bound.with_more(4000, context_tokens=1000).prompt_bound_tokens == 1000
     assert bound.with_more(4000, context_tokens=90).prompt_bound_tokens == 100
+
+
+def test_a_picture_that_gemini_fetches_is_held_for_as_whatever_it_may_be():
+    route = Route(1, "c", "gemini", None, None, 1, 1, "gemini-2.5-flash")
+    fetching = dataclasses.replace(MODEL, routes=(route,))
+    request = convert({"model": "m", "messages": picture("https://example.com/a.png")}, ChatRequest)
+    assert measure(request, fetching, 100).prompt_bound_tokens == MODEL.context_tokens
+    assert measure(request, MODEL, 100).prompt_bound_tokens < MODEL.context_tokens
