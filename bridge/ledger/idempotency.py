@@ -67,11 +67,15 @@ def claim_key(claim: Claim, fingerprint: str, *, stream: bool, seconds: float) -
     return KeptAnswer(row.request_id, row.stream, get_hub().threadpool.apply(vault.unseal, (row.sealed,)).encode())
 
 
-def keep_answer(claim: Claim, body: bytes) -> None:
-    """Keep the answer for a day, durably, before its end goes out. Without a database the key stays taken for as long
-    as its request could have run. Needs an app context."""
-    sealed = get_hub().threadpool.apply(vault.seal, (body.decode(),))
-    _change(claim, sa.update(Row).values(sealed=sealed, expires_at=now_utc() + KEPT_FOR))
+def seal_answer(body: bytes) -> str:
+    """An answer as it is kept."""
+    return str(get_hub().threadpool.apply(vault.seal, (body.decode(),)))
+
+
+def keep_answer(claim: Claim, sealed: str) -> bool:
+    """Keep the answer for a day, durably, before its end goes out. False without a database: then the key stays taken
+    for as long as its request could have run. Needs an app context."""
+    return _change(claim, sa.update(Row).values(sealed=sealed, expires_at=now_utc() + KEPT_FOR))
 
 
 def free_key(claim: Claim) -> None:
@@ -110,7 +114,7 @@ def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, s
     return connection.execute(sa.select(Row.fingerprint, Row.sealed, Row.request_id, Row.stream).where(mine)).first()
 
 
-def _change(claim: Claim, statement: Any) -> None:
+def _change(claim: Claim, statement: Any) -> bool:
     statement = statement.where(
         Row.account_id == claim.account_id, Row.key == claim.key, Row.request_id == claim.request_id
     )
@@ -118,3 +122,5 @@ def _change(claim: Claim, statement: Any) -> None:
         write(lambda connection: connection.execute(statement) and None)
     except sa.exc.SQLAlchemyError as error:
         log.error("idempotency_key_not_changed", request_id=claim.request_id, error=type(error).__name__)
+        return False
+    return True

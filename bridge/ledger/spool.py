@@ -16,13 +16,28 @@ import structlog
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
-from bridge.ledger.batch import Settlement
+from bridge.ledger.batch import Settlement, as_row
+from bridge.ledger.idempotency import Claim
 
 REDIS_LIST = "bridge:spool"
 REDIS_WAIT_SECONDS = 2.0
 log = structlog.get_logger()
-_decode = msgspec.json.Decoder(Settlement).decode
-Apply = Callable[[Settlement], None]
+
+
+class Spooled(Settlement):
+    """A settlement, and what is given again to whoever asks under the same Idempotency-Key."""
+
+    account_id: int = 0
+    idempotency_key: str = ""
+    sealed: str = ""
+
+    @property
+    def claim(self) -> Claim:
+        return Claim(self.account_id, self.idempotency_key, self.request_id)
+
+
+_decode = msgspec.json.Decoder(Spooled).decode
+Apply = Callable[[Spooled], None]
 
 
 class Spool:
@@ -35,9 +50,13 @@ class Spool:
         self._file: IO[bytes] | None = None
         self._one_at_a_time = BoundedSemaphore()
 
-    def add(self, settlement: Settlement) -> bool:
-        """Write it down, synced, before this returns. False where neither disk nor Redis took it: the loss is ours."""
-        line = msgspec.json.encode(settlement) + b"\n"
+    def add(self, settlement: Settlement, claim: Claim | None = None, sealed: str = "") -> bool:
+        """Write it down, synced, before this returns, with the answer that is kept for its Idempotency-Key. False where
+        neither disk nor Redis took it: the loss is ours."""
+        spooled = Spooled(**as_row(settlement))
+        if claim is not None:
+            spooled.account_id, spooled.idempotency_key, spooled.sealed = claim.account_id, claim.key, sealed
+        line = msgspec.json.encode(spooled) + b"\n"
         with self._one_at_a_time:
             on_disk = get_hub().threadpool.apply(self._append, (line,))
         in_redis = self._push(line)

@@ -8,7 +8,8 @@ import structlog
 
 from bridge.db import UtcDateTime, db, now_utc, transaction
 from bridge.ledger.batch import Settlement, read_details
-from bridge.ledger.spool import Spool
+from bridge.ledger.idempotency import keep_answer
+from bridge.ledger.spool import Spool, Spooled
 from bridge.ledger.tables import Hold, UsageRecord
 from bridge.ledger.writer import Writer
 
@@ -21,7 +22,9 @@ def apply_spools(spool: Spool, writer: Writer) -> int:
 
     Raises ServiceUnavailable when it is away again: all of it stays."""
 
-    def settle(settlement: Settlement) -> None:
+    def settle(settlement: Spooled) -> None:
+        if settlement.sealed:
+            keep_answer(settlement.claim, settlement.sealed)
         if writer.settle(settlement).settled_before:
             _book_loss(settlement)
 

@@ -33,7 +33,10 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     services: Services = app.extensions["bridge_services"]
     settings = services.settings
     with app.app_context():
-        versions.poll(db.engine)
+        try:
+            versions.poll(db.engine)
+        except sa.exc.SQLAlchemyError as error:  # gunicorn would end all of us for a worker that doesn't start
+            log.warning("started_without_database", error=type(error).__name__)
     every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
     every(app, settings.sweep_seconds, lambda: resolve(services), at_once=True)
     every(app, MARK_EVERY_SECONDS, lambda: mark_streams(services))

@@ -6,7 +6,7 @@ is committed before an upstream is called, the settlement before the end of the 
 import copy
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from bridge.errors import (
 )
 from bridge.ledger.batch import HoldOrder, Mark, Settlement
 from bridge.ledger.budgets import period_start
-from bridge.ledger.idempotency import Claim, free_key, keep_answer
+from bridge.ledger.idempotency import Claim, free_key, keep_answer, seal_answer
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
 from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, ChatOrder, Outgoing, Usage
@@ -187,10 +187,13 @@ class Relay:
         status: int,
         finish_reason: str | None = None,
         error_code: str | None = None,
+        answer: Callable[[], bytes] | None = None,
     ) -> None:
         """End the hold, durably: a charge for this usage, or nothing for None. Only the first call counts.
 
-        Where the database is away, the settlement is spooled, to be applied later, and the answer goes out."""
+        Where the database is away, the settlement is spooled, to be applied later, and the answer goes out. `answer` is
+        what is given again under the same Idempotency-Key. It is kept first: a process that is killed in between leaves
+        an answer that nobody paid for, instead of a charge that is made again."""
         if self.settled:
             return
         self.settled = True
@@ -199,11 +202,7 @@ class Relay:
         settlement.finish_reason, settlement.error_code = finish_reason, error_code
         if usage is not None:
             self._fill_in(settlement, usage, source)
-        try:
-            self.charge_nanos = self.services.writer.settle(settlement).charge_nanos
-        except ServiceUnavailable:
-            spooled = self.services.spool.add(settlement)
-            self.charge_nanos = min(settlement.price_nanos, self.held_nanos) if spooled else 0
+        self._charge(settlement, answer)
         used = self.visit.reserved_tokens
         if usage is not None:
             used = usage.prompt_tokens + usage.completion_tokens
@@ -211,6 +210,20 @@ class Relay:
             used = 0
         self.visit.leave(used)
         log_request(self.visit.request_id, settlement, self.caller, self.charge_nanos, len(self.attempts))
+
+    def _charge(self, settlement: Settlement, answer: Callable[[], bytes] | None) -> None:
+        expected = self.charge_nanos = min(settlement.price_nanos, self.held_nanos)
+        sealed, kept = self._keep_answer(answer) if expected else ("", True)
+        try:
+            if not kept:  # both or none: a charge without its answer would be made again
+                raise ServiceUnavailable("The ledger can't be reached.")
+            self.charge_nanos = self.services.writer.settle(settlement).charge_nanos
+        except ServiceUnavailable:
+            self.charge_nanos = expected if self.services.spool.add(settlement, self.claim, sealed) else 0
+        if not self.charge_nanos:
+            self.free_key()
+        elif self.charge_nanos != expected:
+            self._keep_answer(answer)  # which says what was charged
 
     def _fill_in(self, settlement: Settlement, usage: Usage, source: str) -> None:
         settlement.state, settlement.tokens_source = "captured", source
@@ -390,18 +403,14 @@ class Relay:
         if self.attempts and not self.attempts[-1].outcome:
             self.end_attempt(f"{error.status} {error.code}")
         self.settle("failed", None, source="none", status=error.status, error_code=error.code)
-        self.free_key()
 
-    def keep_answer(self, body: bytes) -> None:
-        """What was paid for is given again to whoever asks under the same Idempotency-Key; where it cost nothing, the
-        key is free again."""
-        if self.claim is None:
-            return
-        if not self.charge_nanos:
-            self.free_key()
-            return
+    def _keep_answer(self, answer: Callable[[], bytes] | None) -> tuple[str, bool]:
+        """The answer, sealed, and whether it is kept; without an Idempotency-Key there is nothing to keep."""
+        if self.claim is None or answer is None:
+            return "", True
+        sealed = seal_answer(answer())
         with self.services.app.app_context():
-            keep_answer(self.claim, body)
+            return sealed, keep_answer(self.claim, sealed)
 
     def free_key(self) -> None:
         """Nothing was paid: whoever asks under the same Idempotency-Key is served anew."""

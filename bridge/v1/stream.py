@@ -114,15 +114,15 @@ class Stream:
                 self._close_answer()
                 raise StopIteration from None
             self._relay.settle("failed", None, source="none", status=200, error_code=error.code)
-            self._keep_answer(error_frame(error))
             return error_frame(error)
         raise StopIteration
 
     def mark(self) -> Mark | None:
         """What was delivered, for the sweeper, if there is more of it than last time. Never more than the client has:
-        a piece is a token at least, unless it is shorter than tokens are."""
+        a piece is a token at least, unless it is shorter than tokens are. None under an Idempotency-Key: its answer
+        would be lost with the worker, and whoever asks again pays for another."""
         sent, reader = self._sent, self._reader
-        if reader is None or sent <= self._marked or self._relay.settled:
+        if reader is None or sent <= self._marked or self._relay.settled or self._relay.claim is not None:
             return None
         self._marked = sent
         pieces = reader.text[:sent]
@@ -136,10 +136,9 @@ class Stream:
         if self._recorded is not None:
             self._recorded.append(frames)
 
-    def _keep_answer(self, last: bytes) -> None:
+    def _written(self, last: bytes) -> bytes:
         """For the same Idempotency-Key: what was delivered, and how it ended."""
-        if self._recorded is not None:
-            self._relay.keep_answer(b"".join([*self._recorded, last]))
+        return b"".join([*(self._recorded or ()), last])
 
     def close(self) -> None:
         """Shut the upstream, and settle if nothing has yet: then the client left. Safe to call twice."""
@@ -290,8 +289,18 @@ class Stream:
         relay, reader = self._relay, self._reader
         relay.keep_reasoning(reader.kept)
         usage, source = self._usage(ended=True)
-        relay.settle("complete", usage, source=source, status=200, finish_reason=reader.finish_reason)
-        tail = b"data: [DONE]\n\n"
+        relay.settle(
+            "complete",
+            usage,
+            source=source,
+            status=200,
+            finish_reason=reader.finish_reason,
+            answer=lambda: self._written(self._write_tail(usage)),
+        )
+        return self._write_tail(usage)
+
+    def _write_tail(self, usage: Usage) -> bytes:
+        relay, tail = self._relay, b"data: [DONE]\n\n"
         if relay.plan.request.wants_usage:
             chunk = {
                 "id": relay.answer_id,
@@ -302,15 +311,16 @@ class Stream:
                 "usage": usage_body(usage, relay.charge_nanos),
             }
             tail = b"data: " + msgspec.json.encode(chunk) + b"\n\n" + tail
-        self._keep_answer(tail)
         return tail
 
     def _break_off(self, error: BridgeError) -> bytes:
         """Prompt and what was received are charged; then the error, and no [DONE]."""
         usage, source = self._usage()
-        self._relay.settle("cut", usage, source=source, status=200, error_code=error.code)
-        self._keep_answer(error_frame(error))
-        return error_frame(error)
+        last = error_frame(error)
+        self._relay.settle(
+            "cut", usage, source=source, status=200, error_code=error.code, answer=lambda: self._written(last)
+        )
+        return last
 
     def _settle_client_gone(self) -> None:
         """Before the upstream's headers nothing is charged; later the prompt, and what was received until then."""
@@ -320,8 +330,8 @@ class Stream:
         usage, source = None, "none"
         if self._answer is not None and self._answer.status == 200 and self._reader is not None:
             usage, source = self._usage()
-        relay.settle("client_gone", usage, source=source, status=499)
-        self._keep_answer(error_frame(UpstreamError("The client of this request left before its end.")))
+        last = error_frame(UpstreamError("The client of this request left before its end."))
+        relay.settle("client_gone", usage, source=source, status=499, answer=lambda: self._written(last))
 
     def _usage(self, ended: bool = False) -> tuple[Usage, str]:
         """The provider's counts, or our own where it gave none, or none of what it said last before it was cut."""

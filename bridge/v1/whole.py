@@ -25,12 +25,13 @@ def answer_whole(relay: Relay) -> Response:
     except Exception:
         relay.refused(ServiceUnavailable(""))
         raise
-    relay.settle("complete", usage, source=source, status=200, finish_reason=finish_reason)
-    body["usage"] = usage_body(usage, relay.charge_nanos)
+
+    def write() -> bytes:
+        return msgspec.json.encode({**body, "usage": usage_body(usage, relay.charge_nanos)})
+
+    relay.settle("complete", usage, source=source, status=200, finish_reason=finish_reason, answer=write)
     cost = ("x-bridge-cost", format_dollars(relay.charge_nanos))
-    data = msgspec.json.encode(body)
-    relay.keep_answer(data)
-    return relay.visit.answer(data, 200, [cost, *relay.adapted_headers()])
+    return relay.visit.answer(write(), 200, [cost, *relay.adapted_headers()])
 
 
 def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]:
