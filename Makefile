@@ -5,7 +5,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081
-.PHONY: help run test lint types e2e bench model stop-model lock
+.PHONY: help run test lint types e2e bench audit model stop-model lock
 
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
@@ -14,6 +14,7 @@ help:
 	@echo "make types       mypy"
 	@echo "make e2e         the browser tests alone"
 	@echo "make bench       measure the gateway against a plain proxy"
+	@echo "make audit       everything goes wrong at once for ten minutes; then every request is reconciled"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
 	@echo "make lock        write the lock files anew from requirements.in and requirements-dev.in"
 
@@ -41,6 +42,10 @@ types:
 bench:
 	@scripts/install.sh $(DEV)
 	$(PYTHON) -m bench $(ARGS)
+
+audit:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m tests.audit $(ARGS)
 
 model:
 	@scripts/install.sh requirements.txt

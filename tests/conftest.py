@@ -16,7 +16,7 @@ from app import create_app
 from bridge.config import PROVIDER_VARIABLES, Settings
 from tests import services
 from tests.factories import Factories, MadeAccount, MadeKey
-from tests.gateway import Gateway
+from tests.gateway import CONFIG, Gateway
 from tests.rooms import close_rooms, make_settings
 from tests.upstream import ScriptedUpstream
 
@@ -159,11 +159,13 @@ def start_gateway(databases: services.Databases, tmp_path: Path) -> Iterator[Cal
     started: list[Gateway] = []
     numbers = itertools.count()
 
-    def start(engine: str = "sqlite", *, environ: dict[str, str] | None = None, **changes: Any) -> Gateway:
+    def start(
+        engine: str = "sqlite", *, environ: dict[str, str] | None = None, config: str = CONFIG, **changes: Any
+    ) -> Gateway:
         folder = tmp_path / f"gateway-{next(numbers)}"
         folder.mkdir()
         settings = make_settings(folder, **{"database_url": databases.open(engine), **changes})
-        started.append(Gateway(settings, folder / "log", environ))
+        started.append(Gateway(settings, folder / "log", environ, config))
         return started[-1]
 
     yield start

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 START_SECONDS = 60  # a busy machine takes its time
 STOP_SECONDS = 20
 LOOK_SECONDS = 0.05
+CONFIG = "bridge.ops.gunicorn"
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
@@ -38,17 +39,17 @@ def as_environment(settings: Settings) -> dict[str, str]:
 class Gateway:
     """A gunicorn that runs. `make` prepares what a test needs in its database."""
 
-    def __init__(self, settings: Settings, log_path: Path, environ: Mapping[str, str] | None = None):
+    def __init__(
+        self, settings: Settings, log_path: Path, environ: Mapping[str, str] | None = None, config: str = CONFIG
+    ):
         self.settings = dataclasses.replace(settings, port=free_port())
         self.environ = {**as_environment(self.settings), **(environ or {})}
         self._log_path = log_path
+        self._config = config
         self._rooms = open_rooms(self.settings)
         self.make = Factories(self._rooms, gateway_runs=True)
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:bridge.ops.gunicorn", "wsgi:app"]
-        with log_path.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environ, stdout=log, stderr=log)
         try:
-            self._wait_until_ready()
+            self._start()
         except BaseException:
             self.stop()
             raise
@@ -87,6 +88,12 @@ class Gateway:
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
         return subprocess.run(command, cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False)
 
+    def restart(self) -> None:
+        """As a deploy does: let it finish, then start it at the same address."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(STOP_SECONDS)
+        self._start()
+
     def stop(self, graceful: bool = False) -> int:
         """End it, at once or as a deploy does. Its exit status."""
         if self.process.poll() is None:
@@ -101,6 +108,12 @@ class Gateway:
             raise
         finally:
             close_rooms(self._rooms)
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "gunicorn", "-c", f"python:{self._config}", "wsgi:app"]
+        with self._log_path.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environ, stdout=log, stderr=log)
+        self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + START_SECONDS

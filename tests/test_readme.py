@@ -35,6 +35,7 @@ MAKE_RUN_BY = {
     "lint": ".ci/run",
     "types": ".ci/run",
     "bench": ".ci/run",
+    "audit": ".ci/run",
     "model": ".ci/run",
     "stop-model": ".ci/run",
 }

@@ -1,0 +1,87 @@
+"""`python -m tests.audit` (`make audit`): audits a gateway of its own, prints the report, ends with 1 if it isn't
+clean."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse
+import contextlib
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import flask_migrate
+
+from bridge.catalogue.sync import sync_catalogue
+from bridge.db import db
+from bridge.extensions import migrate
+from tests.audit.chaos import Chaos
+from tests.audit.last_cents import race
+from tests.audit.report import write_report
+from tests.audit.run import TIMES, Audit, Plan
+from tests.audit.stores import Cluster, running_cluster, running_redis
+from tests.gateway import Gateway
+from tests.rooms import close_rooms, make_settings, open_rooms
+from tests.upstream import ScriptedUpstream
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.audit", description="Audits the gateway's money.")
+    parser.add_argument("--seconds", type=float, default=600, help="how long (600)")
+    parser.add_argument("--seed", type=int, help="a number of your choice, to begin the same way again")
+    parser.add_argument("--engine", choices=("postgresql", "sqlite"), default="postgresql")
+    parser.add_argument("--workers", type=int, default=4, help="of gunicorn (4); on SQLite always 1")
+    parser.add_argument("--clients", type=int, default=200, help="at once (200)")
+    parser.add_argument("--strike-every", type=float, default=5.0, help="seconds between two misfortunes (5)")
+    parser.add_argument("--last-cents", type=int, metavar="ROUNDS", help="the race for the last cents instead")
+    parser.add_argument("--log", type=Path, help="where to leave the gateway's log")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """The exit status."""
+    arguments = read_arguments()
+    seed = random.randrange(10**6) if arguments.seed is None else arguments.seed
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-audit-")))
+        cluster: Cluster | None = None
+        changes = {**TIMES, "database_url": f"sqlite:///{folder / 'bridge.db'}", "web_concurrency": 1}
+        if arguments.engine == "postgresql":
+            cluster = stack.enter_context(running_cluster())
+            redis_url = stack.enter_context(running_redis())
+            changes |= {"database_url": cluster.url, "redis_url": redis_url, "web_concurrency": arguments.workers}
+        settings = make_settings(folder, **changes)
+        _migrate(settings)
+        upstream = stack.enter_context(contextlib.closing(ScriptedUpstream()))
+        gateway = Gateway(settings, arguments.log or folder / "log")
+        stack.callback(gateway.stop)
+        where = "PostgreSQL and Redis" if cluster else "SQLite"
+        where += f" with {gateway.settings.workers} workers" if cluster else " with one worker"
+        print(f"Auditing on {where}, seed {seed} …", file=sys.stderr, flush=True)
+        if arguments.last_cents:
+            lines = race(gateway, upstream, clients=arguments.clients, rounds=arguments.last_cents)
+            print(
+                "\n".join(lines or [f"{arguments.last_cents} rounds: exactly what each balance pays for was served."])
+            )
+            return 1 if lines else 0
+        plan = Plan(seed, arguments.clients, seconds=arguments.seconds, strike_every=arguments.strike_every)
+        report = Audit(gateway, upstream, plan, Chaos(gateway, seed, cluster, (1.0, 6.0))).run()
+        print(write_report(report, where))
+        return 0 if report.clean else 1
+
+
+def _migrate(settings: object) -> None:
+    os.environ.setdefault("FLASK_SKIP_DOTENV", "1")
+    app = open_rooms(settings)  # type: ignore[arg-type]
+    migrate.init_app(app, db)
+    with app.app_context():
+        flask_migrate.upgrade()
+        sync_catalogue(settings)  # type: ignore[arg-type]
+    close_rooms(app)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

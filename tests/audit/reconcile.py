@@ -1,0 +1,166 @@
+"""Afterwards: every request's row in the ledger against what its client received and what its upstream sent.
+
+price(received) ≤ charge ≤ price(sent), and equal where the answer was complete. Of a request whose worker was killed,
+0 ≤ charge ≤ price(received). A false claim of an upstream is believed within bounds: then only those are looked at."""
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from bridge.ledger.tables import UsageRecord
+from bridge.money import parse_dollars
+from tests.audit.clients import Got
+from tests.audit.said import WINDOW_TOKENS, price
+from tests.audit.upstream import Served
+
+Pair = tuple[Got, UsageRecord | None]
+
+
+@dataclasses.dataclass
+class Findings:
+    """What the audit says in the end. `differences` are sentences; amounts are nano-dollars."""
+
+    differences: list[str] = dataclasses.field(default_factory=list)
+    outcomes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    losses_nanos: int = 0
+    # the settlement comes before the end: killed in between, a worker leaves more paid for than its client has
+    lost_ends: list[str] = dataclasses.field(default_factory=list)
+
+
+def reconcile(
+    results: Sequence[Got], rows: Sequence[UsageRecord], book: dict[int, list[Served]], kills: int
+) -> Findings:
+    """Match each result to its row, and judge both."""
+    found = Findings()
+    by_id = {row.request_id: row for row in rows}
+    if len(by_id) < len(rows):
+        found.differences.append(f"{len(rows) - len(by_id)} requests were settled twice")
+    known = {got.request_id for got in results if not got.replayed}
+    strays: dict[int, list[UsageRecord]] = collections.defaultdict(list)
+    for row in rows:
+        if row.request_id not in known:
+            strays[row.key_id].append(row)
+    pairs: list[Pair] = []
+    for got in results:
+        row = by_id.get(got.request_id) if got.request_id else next(iter(strays.pop(got.key_id, [])), None)
+        pairs.append((got, row))
+        if got.replayed:
+            continue  # its id is that of the request which was paid for, and that one is judged
+        found.outcomes[f"{row.outcome if row else 'never held'}, client: {got.ended}"] += 1
+        served = book.get(got.wish.number, [])
+        for complaint in _judge(got, row, served, kills):
+            found.differences.append(_describe(got, row, served, complaint))
+        if row is not None:
+            found.losses_nanos += row.loss_nanos
+            if row.outcome != "worker_lost" and got.ended == "died" and row.charge_nanos > _received(got, served, row):
+                found.lost_ends.append(_describe(got, row, served, "paid, and its end was lost"))
+    for rows_left in strays.values():
+        found.differences += [f"row {row.request_id} belongs to no request" for row in rows_left]
+    found.differences += _judge_repeated(pairs)
+    return found
+
+
+def _judge(got: Got, row: UsageRecord | None, served: list[Served], kills: int) -> Iterator[str]:
+    if got.garbled:
+        yield "the client received words that nobody sent so"
+    if row is None:
+        if got.words or got.ended == "done":
+            yield "delivered, and nowhere in the ledger"
+        return
+    cap = row.output_cap_tokens * got.wish.choices
+    due = row.charge_nanos + row.loss_nanos
+    if row.charge_nanos < 0 or row.loss_nanos < 0:
+        yield "negative"
+    if row.state == "released" and row.charge_nanos:
+        yield "released, and charged"
+    if row.outcome == "worker_lost":
+        yield from _judge_lost(got, row, served, kills, cap)
+        return
+    if got.ended == "done" and row.outcome != "complete":
+        yield "the client has all of it"
+    odd = any(attempt.counts for attempt in served)
+    if got.cost and not odd and parse_dollars(got.cost) != row.charge_nanos:
+        yield f"the client was told ${got.cost}"
+    if not odd and row.charge_nanos > row.hold_nanos:
+        yield "more than was held"
+    if row.outcome == "complete":
+        ended = [attempt for attempt in served if attempt.finished]
+        if not any(_fits(due, attempt, cap) for attempt in ended):
+            yield f"complete, and due is none of {[price(a.prompt_tokens, a.sent_tokens) for a in ended]}"
+        if got.ended == "done" and not any(attempt.words == got.words for attempt in ended):
+            yield "the client lacks words"
+    elif row.outcome == "failed":
+        if due or got.words:
+            yield "failed, and yet something was delivered or charged"
+    elif odd:
+        if due > price(WINDOW_TOKENS, cap):
+            yield "above every bound"
+    elif not _least(got, served, cap) <= due <= _most(served, cap):
+        yield f"due is not within {_least(got, served, cap)} and {_most(served, cap)}"
+
+
+def _judge_lost(got: Got, row: UsageRecord, served: list[Served], kills: int, cap: int) -> Iterator[str]:
+    """A client that left by itself hasn't read all that went out to it."""
+    if not kills:
+        yield "lost, and no worker was killed"
+    most = _least(got, served, cap) if got.ended == "died" else _most(served, cap)
+    if got.ended == "done":
+        yield "lost, and the client has all of it"
+    if row.charge_nanos > most:
+        yield f"lost, and charged more than {most}"
+
+
+def _fits(due: int, attempt: Served, cap: int) -> bool:
+    if attempt.counts is None:
+        return due == price(attempt.prompt_tokens, min(attempt.sent_tokens, cap))
+    prompt, completion = attempt.counts
+    if isinstance(prompt, int) and prompt == attempt.prompt_tokens:
+        return due == price(prompt, min(completion, cap))
+    return 0 <= due <= price(WINDOW_TOKENS, cap)
+
+
+def _received(got: Got, served: list[Served], row: UsageRecord) -> int:
+    return _least(got, served, row.output_cap_tokens * got.wish.choices)
+
+
+def _least(got: Got, served: list[Served], cap: int) -> int:
+    """What the client has is worth so much; that there is no more to come is a token of complete answers alone."""
+    return price(served[-1].prompt_tokens, min(got.words, cap)) if got.words else 0
+
+
+def _most(served: list[Served], cap: int) -> int:
+    return max((price(attempt.prompt_tokens, min(attempt.sent_tokens, cap)) for attempt in served), default=0)
+
+
+def _judge_repeated(pairs: Sequence[Pair]) -> Iterator[str]:
+    """What is asked under one Idempotency-Key is paid for once, and whoever asks again gets what was paid for."""
+    groups: dict[tuple[int, str], list[Pair]] = collections.defaultdict(list)
+    for got, row in pairs:
+        if got.wish.idempotency_key:
+            groups[got.wish.account, got.wish.idempotency_key].append((got, row))
+    for (_, key), group in groups.items():
+        paid = {row.request_id: got for got, row in group if row and row.charge_nanos and not got.replayed}
+        told = "; ".join(
+            f"{got.request_id or 'unknown'}{' again' if got.replayed else ''} {got.status} {got.ended} with "
+            f"{got.tokens}, row {row and f'{row.request_id} {row.outcome} {row.charge_nanos}'}"
+            for got, row in group
+        )
+        if len(paid) > 1:
+            yield f"{key}: paid for {len(paid)} times: {told}"
+        for got, _ in group:
+            first = paid.get(got.request_id)  # nobody paid, where the worker died between keeping and charging
+            if got.replayed and first and first.ended == "done" and first.said != got.said:
+                yield f"{key}: {got.request_id} was given again, and it isn't the answer that was paid for: {told}"
+
+
+def _describe(got: Got, row: UsageRecord | None, served: list[Served], complaint: str) -> str:
+    plays = ", ".join(f"{one.play}: {one.prompt_tokens} + {one.sent_tokens}" for one in served)
+    client = f"client {got.ended} {got.status} with {got.tokens}"
+    booked = "no row"
+    if row is not None:
+        booked = (
+            f"{row.outcome} {row.state} {row.prompt_tokens} + {row.completion_tokens} ({row.tokens_source}), "
+            f"charge {row.charge_nanos}, loss {row.loss_nanos}, hold {row.hold_nanos}, cap {row.output_cap_tokens}"
+        )
+    kind = "stream" if got.wish.stream else "whole"
+    return f"{got.request_id or 'unknown'} ({kind}, n={got.wish.choices}): {complaint}; {client}; {booked}; {plays}"

@@ -1,0 +1,187 @@
+"""The audit's upstream: behaves and misbehaves by a seed, and writes down for each request what it served.
+
+What is written down comes before the bytes go out: nobody can have received more than is written."""
+
+import collections
+import dataclasses
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+
+from tests.audit.said import count_prompt, read_tag, say
+from tests.upstream import CUT, STALL, STREAM_HEAD, Received, Step, chunk, framed, whole
+
+FAULTS_BOTH = ("500", "429", "hang up", "stall", "rubbish", "error in a 200", "slow", "no usage", "wrong counts")
+FAULTS_WHOLE = (*FAULTS_BOTH, "half a body", "drip")
+FAULTS_STREAM = (
+    *FAULTS_BOTH,
+    "hang up after headers",
+    "cut",
+    "cut at the end",
+    "stall midway",
+    "garbage midway",
+    "error midway",
+    "endless",
+)
+GOOD_SHARE = 0.5
+MOST_WORDS = 40
+WRONG_COUNTS: tuple[tuple[Any, Any], ...] = ((None, 0), (None, 7), (2**31, 2**31), (-5, -5), ("many", "few"))
+
+
+@dataclasses.dataclass
+class Served:
+    """One attempt: what went out, in tokens of all its choices. `counts` is what it claimed where that was no count of
+    what it sent; `finished`, whether it came to its end."""
+
+    tag: int
+    play: str
+    attempt: int
+    prompt_tokens: int
+    words: int = 0
+    finished: bool = False
+    counts: tuple[Any, Any] | None = None
+
+    @property
+    def sent_tokens(self) -> int:
+        """A token a word, and one for the end."""
+        return self.words + self.finished
+
+
+class Plays:
+    """What a ScriptedUpstream plays for the audit, and the book about it."""
+
+    def __init__(self, seed: int, faults: bool = True):
+        self.seed, self.faults = seed, faults
+        self.book: dict[int, list[Served]] = collections.defaultdict(list)
+
+    def __call__(self, request: Received) -> Iterator[Step]:
+        body = request.json
+        tag = read_tag(body["messages"][-1]["content"])
+        attempt = len(self.book[tag])
+        chance = random.Random(f"{self.seed}/{tag}/{attempt}")
+        streams = bool(body.get("stream"))
+        play = chance.choice(FAULTS_STREAM if streams else FAULTS_WHOLE)
+        if not self.faults or chance.random() < GOOD_SHARE:
+            play = "good"
+        served = Served(tag, play, attempt, count_prompt(body["messages"][-1]["content"]))
+        self.book[tag].append(served)
+        cap = body.get("max_completion_tokens") or body.get("max_tokens")
+        words = max(1, min(chance.randint(1, MOST_WORDS), cap - 1))
+        perform = _stream if streams else _answer
+        return perform(served, chance, words, body.get("n") or 1)
+
+
+def _fail(served: Served) -> list[Step] | None:
+    """The faults in which nothing is said; None for all others."""
+    error = json.dumps({"error": {"message": "It went wrong.", "type": "server_error", "code": None}}).encode()
+    return {
+        "500": [whole(error, 500)],
+        "429": [whole(error, 429, "Retry-After: 1\r\n")],
+        "hang up": [CUT],
+        "stall": [STALL],
+    }.get(served.play)
+
+
+def _claim(served: Served, chance: random.Random, tokens: int) -> dict[str, Any] | None:
+    """The usage that goes out."""
+    if served.play == "no usage":
+        return None
+    counts: tuple[Any, Any] = (served.prompt_tokens, tokens)
+    if served.play == "wrong counts":
+        prompt, completion = chance.choice(WRONG_COUNTS)
+        if prompt is None:
+            prompt, completion = served.prompt_tokens, completion and tokens + completion
+        counts = served.counts = (prompt, completion)
+    return {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": 0}
+
+
+def _answer(served: Served, chance: random.Random, words: int, choices: int) -> Iterator[Step]:
+    """A whole answer."""
+    if steps := _fail(served):
+        yield from steps
+        return
+    if served.play == "rubbish":
+        yield whole(b"<html>Bad gateway</html>", content_type="text/html")
+        return
+    if served.play == "error in a 200":
+        yield whole(b'{"error":{"message":"overloaded","type":"server_error","code":null}}')
+        return
+    if served.play == "drip":
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        while True:
+            gevent.sleep(0.1)
+            yield b"1\r\n \r\n"
+    if served.play == "slow":
+        gevent.sleep(chance.uniform(0.1, 1.0))
+    text = "".join(say(served.attempt, place) for place in range(words))
+    message = {"role": "assistant", "content": text}
+    usage = _claim(served, chance, words * choices + 1)
+    body = {
+        "id": "chatcmpl-upstream",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "upstream",
+        "choices": [{"index": index, "message": message, "finish_reason": "stop"} for index in range(choices)],
+    }
+    data = whole(json.dumps(body | ({"usage": usage} if usage else {})).encode())
+    if served.play == "half a body":
+        yield data[: len(data) // 2]
+        yield CUT
+        return
+    served.words, served.finished = words * choices, True
+    yield data
+
+
+def _stream(served: Served, chance: random.Random, words: int, choices: int) -> Iterator[Step]:
+    """A stream, word by word, choice beside choice."""
+    if steps := _fail(served):
+        yield from steps
+        return
+    if served.play == "rubbish":
+        yield whole(b"<html>Bad gateway</html>", content_type="text/html")
+        return
+    yield STREAM_HEAD
+    if served.play == "error in a 200":
+        yield framed({"error": {"message": "overloaded", "type": "server_error", "code": None}})
+        yield CUT
+        return
+    for index in range(choices):
+        yield framed(_chunk(index, {"role": "assistant", "content": ""}))
+    if served.play == "hang up after headers":
+        yield CUT
+        return
+    broken_off = {
+        "cut": CUT,
+        "stall midway": STALL,
+        "garbage midway": b"8\r\ndata: {\n\r\n",
+        "error midway": framed({"error": {"message": "overloaded", "type": "server_error", "code": None}}),
+    }.get(served.play)
+    end = chance.randint(1, words) if broken_off else words
+    pause = chance.uniform(0.02, 0.2) if served.play == "slow" else chance.choice((0.0, 0.0, 0.01))
+    place = 0
+    while place < end or served.play == "endless":
+        for index in range(choices):
+            served.words += 1
+            yield framed(_chunk(index, {"content": say(served.attempt, place)}))
+        place += 1
+        gevent.sleep(0.005 if served.play == "endless" else pause)
+    if broken_off:
+        yield broken_off
+        yield CUT
+        return
+    served.finished = True
+    yield b"".join(framed(_chunk(index, {}, "stop")) for index in range(choices))
+    if usage := _claim(served, chance, served.words + 1):
+        yield framed(chunk(choices=[], usage=usage))
+    if served.play == "cut at the end":
+        yield CUT
+        return
+    yield framed("[DONE]")
+    yield b"0\r\n\r\n"
+
+
+def _chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    return chunk(choices=[{"index": index, "delta": delta, "finish_reason": finish_reason}])
