@@ -44,7 +44,7 @@ class Measure:
     def with_more(self, more_bytes: int, context_tokens: int) -> "Measure":
         """The same with so many bytes more to read: what we keep of the conversation and the client didn't send."""
         bound = min(self.prompt_bound_tokens + more_bytes, max(context_tokens, self.prompt_bound_tokens))
-        most = max(self.most_prompt_tokens, bound)
+        most = self.most_prompt_tokens + more_bytes
         return dataclasses.replace(self, prompt_bound_tokens=bound, most_prompt_tokens=most)
 
 
@@ -71,8 +71,7 @@ def measure(
         sound = sound or not isinstance(part, ImagePart)
     reserved = min(bound // BYTES_PER_TOKEN, window) * calls + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
     predicted = 0 if request.prediction is None else len(msgspec.json.encode(request.prediction))
-    most = max(bound, window)
-    return Measure(min(bound, window), reserved, cap, min(predicted, window), most, hour_writes, sound)
+    return Measure(min(bound, window), reserved, cap, min(predicted, window), bound, hour_writes, sound)
 
 
 def may_write_for_an_hour(data: bytes) -> bool:

@@ -292,3 +292,10 @@ def test_a_picture_that_gemini_fetches_is_held_for_as_whatever_it_may_be():
     request = convert({"model": "m", "messages": picture("https://example.com/a.png")}, ChatRequest)
     assert measure(request, fetching, 100).prompt_bound_tokens == MODEL.context_tokens
     assert measure(request, MODEL, 100).prompt_bound_tokens < MODEL.context_tokens
+
+
+def test_no_upstream_makes_a_short_prompt_long():
+    _, bound = ask("Hi")
+    assert bound.most_prompt_tokens == bound.prompt_bound_tokens < 500
+    _, bound = ask("a" * 1_000_000)  # longer than the window that the catalogue believes in
+    assert bound.prompt_bound_tokens == MODEL.context_tokens < bound.most_prompt_tokens
