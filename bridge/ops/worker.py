@@ -17,6 +17,7 @@ from bridge.ledger.sweep import apply_spools, sweep
 from bridge.mail.outbox import send_due
 from bridge.ops.nightly import check_nightly
 from bridge.payments.auto import top_up_due
+from bridge.payments.checkout import load_library
 from bridge.reasoning.reasoning import forget_reasoning
 from bridge.v1.services import Services
 
@@ -47,6 +48,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     every(app, settings.mail_seconds, lambda: send_due(settings))
     every(app, NIGHTLY_LOOK_SECONDS, lambda: check_nightly(settings), at_once=True)
     if settings.top_ups_open:
+        load_library()
         every(app, settings.auto_top_up_seconds, lambda: top_up_due(settings))
     if gunicorn_worker is not None:
         gevent.spawn(_watch_drain, services, gunicorn_worker)

@@ -1,4 +1,6 @@
-"""Stripe as we use it; the only file that imports its library. Nothing here knows the database."""
+"""Stripe as we use it; the only file that imports its library. Nothing here knows the database.
+
+The library is loaded when it is needed: it takes 20 MB in every worker, and many gateways have no Stripe."""
 
 import dataclasses
 import functools
@@ -7,12 +9,13 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import stripe
-from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
+from typing import TYPE_CHECKING, Any
 
 from bridge.config import Settings
+
+if TYPE_CHECKING:
+    import stripe
+    from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
 
 TOLERANCE_SECONDS = 300
 TIMEOUT_SECONDS = (5, 25)  # to connect, and between two bytes: a page waits for it
@@ -67,8 +70,15 @@ class Card:
     label: str
 
 
+def load_library() -> None:
+    """Load it now: no request is to wait for it."""
+    import stripe  # noqa: F401
+
+
 @functools.lru_cache(maxsize=4)
-def _open_client(secret_key: str, api_base: str) -> stripe.StripeClient:
+def _open_client(secret_key: str, api_base: str) -> "stripe.StripeClient":
+    import stripe
+
     return stripe.StripeClient(
         secret_key,
         base_addresses={"api": api_base} if api_base else None,
@@ -77,7 +87,7 @@ def _open_client(secret_key: str, api_base: str) -> stripe.StripeClient:
     )
 
 
-def _client(settings: Settings) -> stripe.StripeClient:
+def _client(settings: Settings) -> "stripe.StripeClient":
     return _open_client(settings.stripe_secret_key, settings.stripe_api_base)
 
 
@@ -85,6 +95,8 @@ def _client(settings: Settings) -> stripe.StripeClient:
 def _translated() -> Iterator[None]:
     """Stripe's errors as ours. What speaks against our key or our request is logged by whoever catches it, and never
     shown: it may name the key."""
+    import stripe
+
     try:
         yield
     except stripe.CardError as error:
@@ -101,6 +113,8 @@ def _translated() -> Iterator[None]:
 
 def read_event(settings: Settings, body: bytes, signature: str) -> Event:
     """The event in a webhook's raw body, once its signature and age are right. Raises BadSignature."""
+    import stripe
+
     try:
         stripe.WebhookSignature.verify_header(body, signature, settings.stripe_webhook_secret, TOLERANCE_SECONDS)
         sent_at = next(int(part[2:]) for part in signature.split(",") if part.startswith("t="))
