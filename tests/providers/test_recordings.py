@@ -160,12 +160,15 @@ def counts_of(parts: list[dict[str, Any]]) -> Usage | None:
     if usage is None:
         return None
     prompt, completion = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    reasoning = min(completion.get("reasoning_tokens") or 0, usage["completion_tokens"])
     return Usage(
         usage["prompt_tokens"],
         usage["completion_tokens"],
         min(prompt.get("cached_tokens") or 0, usage["prompt_tokens"]),  # one host says more than all
-        min(completion.get("reasoning_tokens") or 0, usage["completion_tokens"]),
+        reasoning,
         prompt.get("cache_write_tokens") or 0,
+        audio_tokens=prompt.get("audio_tokens") or 0,
+        audio_output_tokens=min(completion.get("audio_tokens") or 0, usage["completion_tokens"] - reasoning),
     )
 
 

@@ -27,7 +27,8 @@ FINISHES = {"stop", "length", "tool_calls", "content_filter", "function_call"}
 def ask(caller: Caller, model: str, exchange: Exchange, stream: bool) -> tuple[str, list[str], set[str]]:
     """Texts, arguments of calls, and finish reasons of all choices. Offers the tools that the recorded request did."""
     tools: Any = exchange.body.get("tools") or None
-    asked: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 32_000}
+    long = "Hello " + "a" * exchange.prompt_tokens  # no prompt has more tokens than bytes, whatever an upstream says
+    asked: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": long}], "max_tokens": 32_000}
     if tools:
         names = {tool["function"]["name"]: None for tool in tools if "function" in tool}
         asked["tools"] = [{"type": "function", "function": {"name": name}} for name in names] or None
