@@ -18,7 +18,8 @@ from bridge.v1.choices import count_calls
 from bridge.v1.door import count, read_body
 from bridge.v1.idempotency import find_answer, read_claim
 from bridge.v1.meter import may_write_for_an_hour, measure
-from bridge.v1.relay import Plan, Relay
+from bridge.v1.plan import Plan
+from bridge.v1.relay import Relay
 from bridge.v1.stream import answer_stream
 from bridge.v1.visit import Visit
 from bridge.v1.whole import answer_whole
@@ -53,7 +54,7 @@ def create_chat_completion(visit: Visit) -> Response:
     relay = Relay(visit, plan, claim)
     try:
         relay.place_hold()
-    except BridgeError:
+    except Exception:  # whatever it is, nothing was paid: the key is not to stay taken
         relay.free_key()
         raise
     visit.services.keys_used[relay.caller.key_id] = relay.created_at

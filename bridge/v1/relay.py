@@ -13,8 +13,7 @@ import msgspec
 import structlog
 
 from bridge.catalogue.frozen import freeze
-from bridge.catalogue.prices import PriceVersion
-from bridge.catalogue.routing import Route, ServedModel, order_routes
+from bridge.catalogue.routing import Route, order_routes
 from bridge.catalogue.rules import SANDBOX
 from bridge.errors import (
     BridgeError,
@@ -34,38 +33,16 @@ from bridge.providers.http import Timeouts
 from bridge.providers.token_scale import find_scale
 from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from bridge.telemetry import answer_id, created_at_of, log_request
-from bridge.v1.chat_request import ChatRequest
 from bridge.v1.choices import calls_of
 from bridge.v1.estimate import count_answer
-from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure, count_mentions
+from bridge.v1.meter import LEAST_OUTPUT_TOKENS, count_mentions, fit_counts
+from bridge.v1.plan import Plan
 from bridge.v1.visit import Visit
 
 MAX_ATTEMPTS = 3
 log = structlog.get_logger()
-MAX_ERROR_BYTES = 64 * 1024
 NOTHING_USED = Usage(0, 0)
 MOST_NAMED = 64  # fields in a header: proxies refuse an answer whose headers are long
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """A checked request: what was asked, of which model, and what it can cost at the most."""
-
-    request: ChatRequest
-    body: dict[str, Any]
-    encoded_messages: msgspec.Raw  # written once, however many channels are tried: the bulk of a request
-    model: ServedModel
-    measure: Measure
-    max_cost_nanos: int | None
-    strict: bool
-    calls: int = 1  # how many it takes at the most, where the choices are made by parallel calls
-    markup_bps: int | None = None  # the account's own, instead of the model's
-
-    @property
-    def price(self) -> PriceVersion:
-        """The one function for hold and charge: the model's price, as this account pays it."""
-        assert self.model.price is not None
-        return self.model.price.for_account(self.markup_bps)
 
 
 @dataclasses.dataclass(slots=True)
@@ -262,28 +239,8 @@ class Relay:
     def check_counts(self, usage: Usage) -> Usage:
         """An upstream's counts, brought within what is possible: a prompt has no more tokens than bytes, an answer no
         more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
-        measure = self.measure
-        most = (self.cap_tokens or 0) * self.plan.request.choices + measure.predicted_tokens
-        prompt = min(usage.prompt_tokens, measure.most_prompt_tokens * self.calls)
-        completion = min(usage.completion_tokens, most)
-        cached = min(usage.cached_tokens, prompt)
-        written = min(usage.cache_write_tokens, prompt - cached)
-        # the hold knows the hour's price only where the request could ask for one
-        for_an_hour = min(usage.cache_write_hour_tokens, written) if measure.hour_writes else 0
-        fresh, heard = prompt - cached - written, measure.sound
-        audio = min(usage.audio_tokens, fresh) if heard else 0  # nor does it know sound's where there is none
-        checked = Usage(
-            prompt,
-            completion,
-            cached,
-            min(usage.reasoning_tokens, completion),
-            written,
-            for_an_hour,
-            audio,
-            min(usage.cached_audio_tokens, cached) if heard else 0,
-            0,  # nobody may ask for speech
-            min(usage.image_tokens, fresh - audio),
-        )
+        most = (self.cap_tokens or 0) * self.plan.request.choices + self.measure.predicted_tokens
+        checked = fit_counts(usage, self.measure, most, self.calls)
         if checked != usage:
             log.warning(
                 "usage_clamped",
@@ -438,30 +395,3 @@ def _refusal(refused: str, needed_nanos: int, available_nanos: int) -> BridgeErr
     return InsufficientBalance(
         f"This answer can cost ${needed}, and ${available} is available. Add credit, or lower max_tokens."
     )
-
-
-def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFailed:
-    """What an answer that isn't 200 means."""
-    try:
-        data = answer.read_all(MAX_ERROR_BYTES, timeouts.idle_seconds)
-    except AttemptFailed:
-        data = b""
-    failure: AttemptFailed = provider.read_error(answer.status, answer.headers, data)
-    return failure
-
-
-def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
-    """Usage as the client reads it, with what was charged in dollars."""
-    heard = usage.audio_tokens + usage.cached_audio_tokens
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-            **({"audio_tokens": heard} if heard else {}),
-        },
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-        "cost": format_dollars(charge_nanos),
-    }

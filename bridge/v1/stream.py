@@ -15,8 +15,9 @@ from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
 from bridge.ledger.batch import Mark
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader, Usage
+from bridge.v1.answers import read_failure, usage_body
 from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
-from bridge.v1.relay import Relay, read_failure, usage_body
+from bridge.v1.relay import Relay
 from bridge.v1.visit import ReadyResponse
 
 TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, the clock and the drain

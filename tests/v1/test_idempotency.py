@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.tables import IdempotencyKey
+from bridge.v1.relay import Relay
 from tests.gateway import Gateway
 from tests.upstream import PATIENCE_SECONDS, ScriptedUpstream, fails, pauses, says, starts
 
@@ -197,3 +198,16 @@ def test_what_has_expired_is_deleted(app, make_account):
         db.session.commit()
         delete_expired_keys()
         assert list(db.session.scalars(sa.select(IdempotencyKey.key))) == ["new"]
+
+
+def test_a_fault_of_ours_before_the_hold_leaves_the_key_free(client, make_key, monkeypatch):
+    key, body = make_key(), {"model": "gpt-4o", "messages": HELLO}
+    headers = {**key.headers, "Idempotency-Key": "order-1"}
+
+    def broken(_relay: Relay) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Relay, "place_hold", broken)
+        assert client.post("/v1/chat/completions", json=body, headers=headers).status_code == 503
+    assert client.post("/v1/chat/completions", json=body, headers=headers).status_code != 409

@@ -1,0 +1,36 @@
+"""What whole answers and streams have in common: the usage that a client reads, and what an upstream's error means."""
+
+from typing import Any
+
+from bridge.money import format_dollars
+from bridge.providers.base import AttemptFailed, Usage
+from bridge.providers.http import Timeouts
+
+MAX_ERROR_BYTES = 64 * 1024
+
+
+def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFailed:
+    """What an answer that isn't 200 means."""
+    try:
+        data = answer.read_all(MAX_ERROR_BYTES, timeouts.idle_seconds)
+    except AttemptFailed:
+        data = b""
+    failure: AttemptFailed = provider.read_error(answer.status, answer.headers, data)
+    return failure
+
+
+def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
+    """Usage as the client reads it, with what was charged in dollars."""
+    heard = usage.audio_tokens + usage.cached_audio_tokens
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            **({"audio_tokens": heard} if heard else {}),
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "cost": format_dollars(charge_nanos),
+    }
