@@ -77,7 +77,7 @@ def change_rule() -> Any:
     rule = find_rule(g.account_id)
     if form.text("do") == "forget":
         forget_card(g.account_id)
-        flash("The card is forgotten here. Nothing is charged automatically.")
+        flash("The card is forgotten. Nothing is charged automatically, and Stripe is told to remove it.")
     elif form.text("do") == "off" and rule is not None and rule.amount_minor:
         set_rule(
             g.account_id,

@@ -16,7 +16,7 @@ from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.mail.outbox import send_due
 from bridge.ops.nightly import check_nightly
-from bridge.payments.auto import top_up_due
+from bridge.payments.auto import detach_forgotten, top_up_due
 from bridge.payments.checkout import load_library
 from bridge.reasoning.reasoning import forget_reasoning
 from bridge.v1.services import Services
@@ -50,6 +50,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     if settings.top_ups_open:
         load_library()
         every(app, settings.auto_top_up_seconds, lambda: top_up_due(settings))
+        every(app, settings.auto_top_up_seconds, lambda: detach_forgotten(settings))
     if gunicorn_worker is not None:
         gevent.spawn(_watch_drain, services, gunicorn_worker)
 

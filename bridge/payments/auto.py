@@ -28,9 +28,10 @@ def find_rule(account_id: int) -> AutoTopUp | None:
     return db.session.get(AutoTopUp, account_id)
 
 
-def keep_card(payment: Payment, card: Card) -> None:
+def keep_card(settings: Settings, payment: Payment, card: Card) -> None:
     """The card that automatic top-ups charge from now on. A payment leaves its card once: should its event come again
-    much later, the account may have another one, or want none."""
+    much later, the account may have another one, or want none. The card before it is detached at Stripe, if Stripe
+    answers."""
     account_id = payment.account_id
     with transaction() as session:
         left = sa.update(Payment).where(Payment.id == payment.id, Payment.keeps_card).values(keeps_card=False)
@@ -41,7 +42,10 @@ def keep_card(payment: Payment, card: Card) -> None:
         if rule is None:
             rule = AutoTopUp(account_id=account_id)
             session.add(rule)
+        former = rule.payment_method if rule.payment_method != card.payment_method else None
         rule.customer, rule.payment_method, rule.card = card.customer, card.payment_method, card.label
+    if former is not None:
+        _detach(settings, account_id, former)
 
 
 def set_rule(
@@ -54,19 +58,19 @@ def set_rule(
         raise InvalidRequest("The cap must allow one top-up at least.", param="cap")
     with transaction() as session:
         rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
-        if rule is None or rule.payment_method is None:
+        if rule is None or rule.card is None:
             raise InvalidRequest("There is no card yet: keep one at your next top-up.", param="enabled")
         rule.enabled, rule.threshold_nanos = enabled, threshold_nanos
         rule.amount_minor, rule.monthly_cap_minor, rule.problem = amount_minor, monthly_cap_minor, None
 
 
 def forget_card(account_id: int) -> None:
-    """No automatic top-up any more. The card stays with Stripe until it is removed there."""
+    """No automatic top-up any more, from now on. A worker detaches the card at Stripe: a page doesn't wait for that."""
     with transaction() as session:
         session.execute(
             sa.update(AutoTopUp)
             .where(AutoTopUp.account_id == account_id)
-            .values(enabled=False, payment_method=None, card=None, problem=None)
+            .values(enabled=False, card=None, problem=None)
             .execution_options(synchronize_session=False)
         )
 
@@ -83,6 +87,35 @@ def top_up_due(settings: Settings) -> int:
             done += 1
     booking.release()
     return done
+
+
+def detach_forgotten(settings: Settings) -> None:
+    """Detach at Stripe what was forgotten here; what Stripe doesn't answer to is tried again with the next look."""
+    if not settings.top_ups_open:
+        return
+    forgotten = AutoTopUp.card.is_(None) & AutoTopUp.payment_method.is_not(None)
+    found = db.session.execute(sa.select(AutoTopUp.account_id, AutoTopUp.payment_method).where(forgotten)).all()
+    booking.release()
+    for account_id, payment_method in found:
+        if not _detach(settings, account_id, payment_method or ""):
+            continue
+        with transaction() as session:
+            session.execute(
+                sa.update(AutoTopUp)
+                .where(AutoTopUp.account_id == account_id, AutoTopUp.payment_method == payment_method, forgotten)
+                .values(payment_method=None)
+                .execution_options(synchronize_session=False)
+            )
+
+
+def _detach(settings: Settings, account_id: int, payment_method: str) -> bool:
+    try:
+        checkout.detach_card(settings, payment_method)
+    except StripeAway as error:
+        log.warning("card_not_detached", account_id=account_id, payment_method=payment_method, error=str(error))
+        return False
+    log.info("card_detached", account_id=account_id, payment_method=payment_method)
+    return True
 
 
 def _is_low() -> sa.ColumnElement[bool]:

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from bridge.config import Settings
@@ -210,6 +210,13 @@ def find_card(settings: Settings, payment_intent: str) -> Card | None:
         return None
     brand, last_four = str(method["card"].get("brand") or "card"), str(method["card"].get("last4") or "")
     return Card(str(customer), str(method["id"]), f"{brand.capitalize()[:40]} …{last_four[:4]}")
+
+
+def detach_card(settings: Settings, payment_method: str) -> None:
+    """Make Stripe forget a kept card: nobody can charge it any more. One that is gone already is fine. Raises
+    StripeAway."""
+    with suppress(StripeRefused), _translated():
+        _client(settings).v1.payment_methods.detach(payment_method)
 
 
 def find_payment_id(settings: Settings, payment_intent: str) -> str | None:

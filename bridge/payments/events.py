@@ -37,7 +37,7 @@ def _paid_session(settings: Settings, session: Found) -> str:
         return "pending"
     done = _settle(payment, intent, session.get("amount_total"), session.get("currency"))
     if payment.keeps_card and done != "review" and (card := checkout.find_card(settings, intent)):
-        keep_card(payment, card)
+        keep_card(settings, payment, card)
     return done
 
 

@@ -50,7 +50,8 @@ class Payment(Table):
 
 class AutoTopUp(Table):
     """When an account's card is charged without anybody there. `month_minor` is what was charged, or is being charged,
-    in `month`; `claimed_until` keeps other workers, and the next charge, away until then."""
+    in `month`; `claimed_until` keeps other workers, and the next charge, away until then. A `payment_method` without
+    `card` is forgotten here and still to be detached at the provider."""
 
     __tablename__ = "auto_top_ups"
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)

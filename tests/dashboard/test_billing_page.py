@@ -275,7 +275,9 @@ def test_a_card_is_kept_by_a_top_up_and_the_rule_is_set_changed_and_switched_off
     assert not find_rule(app, account).enabled
     set_rule(client, do="forget")
     rule = find_rule(app, account)
-    assert (rule.enabled, rule.payment_method, rule.card) == (False, None, None)
+    assert (rule.enabled, rule.card) == (False, None)
+    assert "Visa" not in client.get("/dashboard/billing").text.partition("Automatic top-ups")[2]
+    assert set_rule(client).status_code == 400  # without a card there is none
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_an_old_event_brings_no_forgotten_card_back(
     [payment] = find_payments(app, account)
     session = make_session(payment.id, 2000, payment_intent=payment.payment_intent, customer="cus_7")
     assert tell(client, "checkout.session.completed", session) == "known"
-    assert find_rule(app, account).payment_method is None
+    assert find_rule(app, account).card is None
 
 
 def test_a_declined_card_is_told_by_mail_and_on_the_page(

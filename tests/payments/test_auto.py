@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from bridge.db import now_utc, transaction
 from bridge.ledger.ledger import adjust
 from bridge.payments import auto
+from bridge.payments.checkout import Card
 from bridge.payments.tables import AutoTopUp, Payment
 from tests.payments.conftest import CENT, Till
 from tests.payments.stripe_side import make_event, make_intent, new_id
@@ -30,6 +32,15 @@ class FakeCards:
         self.asked: list[str] = []
         self.fails: list[tuple[int, dict[str, Any]]] = []
         self.status = "succeeded"
+        self.detached: list[str] = []
+
+    def detach(self, request: Any) -> tuple[int, dict[str, str], str]:
+        method = request.url.split("/")[-2]
+        if self.fails:
+            status, body = self.fails.pop(0)
+            return status, {}, json.dumps(body)
+        self.detached.append(method)
+        return 200, {}, json.dumps({"id": method, "object": "payment_method", "customer": None})
 
     def answer(self, request: Any) -> tuple[int, dict[str, str], str]:
         gevent.sleep(0)  # whoever else is on the way comes by
@@ -53,6 +64,8 @@ def cards() -> Iterator[FakeCards]:
     cards = FakeCards()
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         mock.add_callback("POST", f"{API}/payment_intents", cards.answer, content_type="application/json")
+        detaching = re.compile(f"{API}/payment_methods/(?P<id>[^/]+)/detach")
+        mock.add_callback("POST", detaching, cards.detach, content_type="application/json")
         yield cards
 
 
@@ -319,3 +332,52 @@ def test_nothing_is_charged_where_top_ups_are_not_set_up(till: Till, cards: Fake
     with till.app.app_context():
         assert auto.top_up_due(dataclasses.replace(till.settings, stripe_webhook_secret="")) == 0
     assert cards.asked == []
+
+
+def detach(till: Till) -> None:
+    with till.app.app_context():
+        auto.detach_forgotten(till.settings)
+
+
+def test_a_forgotten_card_is_detached_at_stripe_as_soon_as_stripe_answers(till: Till, cards: FakeCards):
+    account, other = till.open_account(), till.open_account(500 * CENT)
+    method = new_id("pm")
+    till.keep_card(account, payment_method=method)
+    till.keep_card(other, payment_method=new_id("pm"))
+    with till.app.app_context():
+        auto.forget_card(account)
+    assert look(till) == 0
+    cards.fails = [(500, {"error": {"type": "api_error"}})] * 2  # the library tries twice by itself
+    detach(till)
+    assert (cards.detached, till.find_rule(account).payment_method) == ([], method)
+    for _ in range(2):
+        detach(till)
+    assert (cards.detached, till.find_rule(account).payment_method) == ([method], None)
+    assert till.find_rule(other).card
+
+
+def test_a_card_that_is_gone_at_stripe_is_not_detached_for_ever(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account, payment_method=new_id("pm"))
+    with till.app.app_context():
+        auto.forget_card(account)
+    error = {"type": "invalid_request_error", "message": "The payment method is not attached to a customer."}
+    cards.fails = [(400, {"error": error})]
+    detach(till)
+    assert till.find_rule(account).payment_method is None
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_card_that_another_one_replaces_is_detached_too(till: Till, cards: FakeCards, forgotten: bool):
+    account = till.open_account()
+    former, new = new_id("pm"), new_id("pm")
+    till.keep_card(account, payment_method=former)
+    payment = till.find_payment(till.open_payment(account, keeps_card=True))
+    with till.app.app_context():
+        if forgotten:
+            auto.forget_card(account)
+        for _ in range(2):  # the event comes twice
+            auto.keep_card(till.settings, payment, Card("cus_1", new, "Visa …1881"))
+    detach(till)
+    assert cards.detached == [former]
+    assert till.find_rule(account).payment_method == new
