@@ -17,8 +17,10 @@ from bridge.catalogue.tables import Channel
 from bridge.catalogue.testing import probe_channel
 from bridge.db import transaction
 from bridge.errors import InvalidRequest
+from bridge.ledger.tables import IdempotencyKey
 from bridge.money import format_dollars
 from bridge.ops.command_line import Commands, print_table, read_dollars, read_list
+from bridge.reasoning.tables import KeptReasoning
 
 PRICE_HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT")  # of PRICE_CLASSES
 
@@ -247,7 +249,7 @@ def _describe_further(rates: Rates) -> str:
 
 @vault_commands.command("rotate")
 def rotate() -> None:
-    """Seal all provider keys anew under the first of FERNET_KEYS; afterwards the others can go."""
+    """Seal provider keys, kept answers and reasoning anew under the first of FERNET_KEYS; then the others can go."""
     with transaction() as session:
         sealed = list(session.scalars(select(Channel).where(Channel.sealed_key.is_not(None)).with_for_update()))
         for channel in sealed:
@@ -255,4 +257,6 @@ def rotate() -> None:
                 vault.unseal(channel.sealed_key)  # says so if no master key fits
                 channel.sealed_key = vault.reseal(channel.sealed_key)
     keys = "key" if len(sealed) == 1 else "keys"
+    answers, thoughts = vault.reseal_rows(IdempotencyKey), vault.reseal_rows(KeptReasoning)
     click.echo(f"Sealed {len(sealed)} provider {keys} under the newest master key.")
+    click.echo(f"Sealed likewise what is kept for a day: answers {answers}, reasoning {thoughts}.")

@@ -19,10 +19,12 @@ from bridge.catalogue.editing import find_channel
 from bridge.catalogue.tables import Channel, Model
 from bridge.catalogue.testing import ChannelTest
 from bridge.db import db
+from bridge.ledger.idempotency import Claim, claim_key, keep_answer, seal_answer
 from bridge.ledger.tables import Balance, Entry
 from bridge.ops import commands, commands_catalogue
 from bridge.ops.command_line import read_moment
 from bridge.providers.base import Usage
+from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from tests.catalogue.small_app import drop_app, make_app
 
 EMAIL = "ada@example.com"
@@ -271,10 +273,34 @@ def test_rotation_seals_provider_keys_under_the_newest_master_key(run: Run, app:
     run("channel", "add", "main", "--provider", "openai", "--api-key", "sk-provider")
     old, new = app.config["BRIDGE"].fernet_keys, Fernet.generate_key().decode()
     vault.open_vault([new, old])
-    assert run("vault", "rotate") == ["Sealed 1 provider key under the newest master key."]
+    assert run("vault", "rotate")[0] == "Sealed 1 provider key under the newest master key."
     vault.open_vault([new])
     db.session.expire_all()
     assert vault.unseal(str(find_channel("main").sealed_key)) == "sk-provider"
+
+
+def test_rotation_keeps_what_clients_may_still_ask_for(
+    run: Run, app: Flask, account: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(vault, "MOST_AT_ONCE", 2)
+    conversation = [{"role": "user", "content": "Hello!"}]
+    calls = [f"call_{number:020}" for number in range(3)]
+    keep_reasoning(account, dict.fromkeys(calls, "because"), conversation)
+    claim = Claim(account, "order-1", "req_1")
+    claim_key(claim, "print", stream=False, seconds=60)
+    keep_answer(claim, seal_answer(b"the answer"))
+    claim_key(Claim(account, "order-2", "req_2"), "print", stream=False, seconds=60)  # still running
+    old, new = app.config["BRIDGE"].fernet_keys, Fernet.generate_key().decode()
+    vault.open_vault([Fernet.generate_key().decode()])
+    keep_reasoning(account, {"call_lost_long_ago_12345": "nobody opens it"}, conversation)
+    vault.open_vault([new, old])
+    assert run("vault", "rotate")[1] == "Sealed likewise what is kept for a day: answers 1, reasoning 3."
+    vault.open_vault([new])
+    again = claim_key(Claim(account, "order-1", "req_3"), "print", stream=False, seconds=60)
+    assert again is not None
+    assert again.body == b"the answer"
+    turn = {"role": "assistant", "tool_calls": [{"id": call} for call in calls]}
+    assert recall_reasoning(account, [*conversation, turn]) == dict.fromkeys(calls, "because")
 
 
 def test_rotation_without_the_old_master_key_changes_nothing(run: Run, fail: Fail):
