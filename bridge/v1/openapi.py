@@ -241,7 +241,8 @@ def _quote() -> Schema:
     return {
         "operationId": "createQuote",
         "summary": "What a chat completion can cost, and what would become of it.",
-        "description": "The body of a chat completion. Nobody is asked, nothing is held and no limit is counted.",
+        "description": "The body of a chat completion. Nobody is asked, and nothing is held. "
+        "It counts as a request (RPM) and takes no tokens (TPM).",
         "parameters": _terms(),
         "requestBody": _chat_body(),
         "responses": _answers("Quote", "400", "401", "403", "404", "413", "415", "429", "503"),

@@ -22,9 +22,9 @@ from bridge.v1.visit import Visit, format_duration
 
 def create_quote(visit: Visit) -> Response:
     """The quote for a chat completion's body. Raises what the request itself would be refused for, but for money and
-    limits: those are told. It counts against no limit, holds nothing and costs nothing."""
+    limits: those are told. It is a request of its key's minute, reserves no tokens, holds nothing and costs nothing."""
     data = read_body(visit)
-    count(visit, requests=0)
+    count(visit, requests=1)
     plan = plan_chat(visit, data)
     relay = Relay(visit, plan)
     relay.recall_reasoning()

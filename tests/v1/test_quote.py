@@ -80,13 +80,20 @@ def test_what_the_provider_cannot_take_is_refused_as_the_request_would_be(gatewa
     assert quoted.json() == sent.json()
 
 
-def test_it_shows_the_limits_and_counts_against_none(gateway, upstream):
-    served = Served(gateway, upstream, rpm=5, tpm=10_000)
+def test_it_counts_as_a_request_of_the_minute_and_takes_no_tokens(gateway, upstream):
+    served = Served(gateway, upstream, rpm=3, tpm=10_000)
+    first = served.post("quote")
+    assert first.json()["limits"]["requests"]["remaining"] == 2
+    assert first.json()["limits"]["tokens"]["remaining"] == 10_000
+    assert first.headers["x-ratelimit-remaining-requests"] == "2"
+    assert first.headers["x-ratelimit-remaining-tokens"] == "10000"
     upstream.plays(says("Hi"))
-    first, second = served.quote(), served.quote()
-    assert first["limits"]["requests"]["remaining"] == second["limits"]["requests"]["remaining"] == 5
-    served.post("chat/completions")
-    assert served.quote()["limits"]["requests"]["remaining"] == 4
+    assert served.post("chat/completions").headers["x-ratelimit-remaining-requests"] == "1"
+    assert served.post("quote", messages=[]).status_code == 400  # one that is wrong counts too
+    refused = served.post("quote")
+    assert (refused.status_code, refused.json()["error"]["message"]) == (429, "Rate limit exceeded: 3 RPM")
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    assert int(refused.headers["retry-after"]) >= 1
 
 
 def test_a_key_that_is_none_gets_no_quote(gateway, upstream):
