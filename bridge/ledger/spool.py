@@ -1,7 +1,9 @@
 """Settlements that the database couldn't take: on disk, and in Redis where there is one, until they are applied, once.
 
 The end of an answer doesn't wait for a database that is away. What is to be charged is written down and synced first;
-every worker applies what it finds before it sweeps. Settling twice changes nothing, so a line may be found twice."""
+every worker applies all that it finds before it sweeps, other workers' too: else the sweep of whoever sees the database
+back first would end the holds that the others' spools pay for. Settling twice changes nothing, so a line may be found
+twice."""
 
 import fcntl
 import os
@@ -41,7 +43,8 @@ Apply = Callable[[Spooled], None]
 
 
 class Spool:
-    """One file a process, locked while it lives; the files of the dead are anyone's to apply. Opened on first use."""
+    """One file a process, locked while it lives and opened on first use. Anyone may apply it; while its process lives,
+    nobody else removes it."""
 
     def __init__(self, folder: Path, redis_url: str):
         self._folder = folder
@@ -140,22 +143,30 @@ def _open_new(folder: Path) -> IO[bytes]:
 
 
 def _apply_file(path: Path, settle: Apply) -> int:
-    """Settle each line, then remove the file; nothing while its process lives, or another applies it. A worker that is
-    killed in between leaves it whole, and nothing is done twice."""
+    """Settle each line, then remove the file, unless its process lives: that removes it when it has settled the same
+    lines. A worker that is killed in between leaves the file whole, and nothing is done twice."""
     try:
         file = path.open("rb")
     except OSError:
         return 0
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return 0
+        ours = _lock(file)
         lines = file.readlines()
+        if not ours and lines and not lines[-1].endswith(b"\n"):
+            lines.pop()  # it is being written
         for line in lines:
             _apply_line(line, settle)
-        path.unlink(missing_ok=True)
+        if ours:
+            path.unlink(missing_ok=True)
     return len(lines)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _apply_line(line: bytes, settle: Apply) -> None:

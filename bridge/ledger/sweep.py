@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 def apply_spools(spool: Spool, writer: Writer) -> int:
-    """Settle what was spooled while the database was away, by this worker or by others that are gone; how many.
+    """Settle what was spooled while the database was away, by this worker or by others, gone or not; how many.
 
     Raises ServiceUnavailable when it is away again: all of it stays."""
 

@@ -1,5 +1,6 @@
 """Settlements that the database couldn't take: written down, synced, applied once, whoever dies in between."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,17 @@ from bridge.errors import ServiceUnavailable
 from bridge.ledger.batch import Mark, Settlement
 from bridge.ledger.spool import REDIS_LIST, Spool
 from bridge.ledger.sweep import apply_spools, sweep
+from bridge.ledger.writer import Writer
+from bridge.ops import worker
 from tests.ledger.orders import MOMENT, Ledger, order_charge, order_hold
+
+
+@dataclasses.dataclass
+class Services:
+    """What of a worker's its sweeper needs."""
+
+    spool: Spool
+    writer: Writer
 
 
 @pytest.fixture
@@ -49,13 +60,24 @@ def test_another_process_applies_what_a_dead_one_spooled(ledger: Ledger, spool: 
     assert ledger.find_money(account) == (50, 0)
 
 
-def test_the_file_of_a_process_that_lives_is_its_own(ledger: Ledger, spool: Spool, tmp_path: Path):
+def test_what_a_living_worker_spooled_is_charged_before_another_one_sweeps(
+    ledger: Ledger, spool: Spool, tmp_path: Path
+):
     account = ledger.open_account(100)
-    hold = order_hold(account, 60)
+    hold = order_hold(account, 60, deadline_seconds=-1.0)
     ledger.commit(hold)
     spool.add(order_charge(hold, 50))
-    assert apply_spools(Spool(tmp_path / "spool", ""), ledger.writer) == 0
-    assert apply_spools(spool, ledger.writer) == 1
+    with files(tmp_path)[0].open("ab") as file:
+        file.write(b'{"request_id":"req_')  # of a line that it is writing at this moment
+    other = Services(Spool(tmp_path / "spool", ""), ledger.writer)
+    worker.resolve(other)
+    assert ledger.find_money(account) == (50, 0)
+    assert (ledger.find_usage(hold.request_id).outcome, len(files(tmp_path))) == ("complete", 1)  # the file is its own
+    apply_spools(spool, ledger.writer)
+    worker.resolve(other)
+    row = ledger.find_usage(hold.request_id)
+    assert (row.charge_nanos, row.loss_nanos) == (50, 0)
+    assert (ledger.find_money(account), files(tmp_path)) == ((50, 0), [])
 
 
 def test_while_the_database_is_away_everything_stays(ledger: Ledger, spool: Spool, tmp_path: Path):
