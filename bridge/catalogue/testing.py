@@ -21,7 +21,7 @@ from bridge.db import db
 from bridge.errors import BridgeError, InvalidRequest
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, StreamOrder, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, ChatOrder, StreamOrder, Usage
 from bridge.providers.http import Timeouts
 from bridge.providers.sse import EventSplitter
 
@@ -115,6 +115,8 @@ def probe_channel(name: str, model: str | None = None, stream: bool = False) -> 
         detail = f"{upstream_id} answered, its first words after {course.first_ms} ms."
     if not course.text and course.all_text:
         detail += " It thought until its output was at its end, and said nothing."
+    if course.usage == UNBELIEVABLE:
+        course.usage = None
     usage = course.usage or _estimate(course.all_text)
     text = course.text[:SHOWN_CHARACTERS]
     return ChannelTest(True, detail, took_ms, text, usage, course.usage is None, served.price)

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_turns import PROVIDER, THOUGHTS
-from bridge.providers.base import AttemptFailed, Blame, Completion, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
 from bridge.providers.fences import strip_fence
 from bridge.providers.openai import clamp_usage
 from bridge.providers.translated import RUBBISH, ToolCall, new_call_id, write_completion
@@ -177,11 +177,11 @@ def cite(citations: Any, start: int, end: int) -> list[dict[str, Any]]:
 
 
 def read_counts(usage: Any) -> Counts | None:
-    """The counts as they are written; what are no counts are missing ones."""
+    """The counts as they are written; for what are none, such as nobody believes."""
     try:
         return msgspec.convert(usage, Counts | None)
     except msgspec.ValidationError:
-        return None
+        return Counts(input_tokens=-1, output_tokens=-1)
 
 
 def usage_of(counts: Counts) -> Usage | None:
@@ -195,5 +195,7 @@ def usage_of(counts: Counts) -> Usage | None:
         written = hour + ((created.ephemeral_5m_input_tokens or 0) if created else 0)
     details = counts.output_tokens_details
     thought = (details.thinking_tokens or 0) if details else 0
-    prompt = max(0, counts.input_tokens) + max(0, cached) + max(0, written)
+    if min(counts.input_tokens, cached, written) < 0:  # the prompt is the sum of these
+        return UNBELIEVABLE
+    prompt = counts.input_tokens + cached + written
     return clamp_usage(prompt, counts.output_tokens, cached, thought, written, hour)

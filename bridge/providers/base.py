@@ -32,6 +32,9 @@ class Usage:
     image_tokens: int = 0
 
 
+UNBELIEVABLE = Usage(-1, -1)  # stands for counts that are none, such as -5: ours replace them, and the log says so
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChatOrder:
     """A chat completion to be written in a provider's dialect. `body` was checked, and nobody changes it.

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.providers.base import Usage
+from bridge.providers.base import UNBELIEVABLE, Usage
 from bridge.providers.openai import clamp_usage
 from bridge.providers.translated import RUBBISH
 
@@ -127,18 +127,20 @@ def read_finish_reason(reason: Enum, *, called: bool) -> str:
 
 
 def read_counts(raw: Raw) -> Usage | None:
-    """The counts, None where the prompt's is missing or one is no number. Thoughts stand beside the candidates' own
+    """The counts, None where the prompt's is missing. Thoughts stand beside the candidates' own
     tokens, and what tools of Google's put into the prompt beside the prompt's."""
     try:
         counts = _decode_counts(raw) if says(raw) else Counts()
     except RUBBISH:
-        return None
+        return UNBELIEVABLE
     if counts.prompt_token_count is None:
         return None
     prompt = counts.prompt_token_count + (counts.tool_use_prompt_token_count or 0)
     thoughts, said = counts.thoughts_token_count or 0, counts.candidates_token_count
     if said is None:  # left out when every token was a thought
         said = max(0, (counts.total_token_count or 0) - prompt - thoughts)
+    if min(counts.prompt_token_count, prompt, thoughts, said) < 0:
+        return UNBELIEVABLE
     heard, heard_before = (
         _count(found, "AUDIO") for found in (counts.prompt_tokens_details, counts.cache_tokens_details)
     )

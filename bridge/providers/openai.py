@@ -4,7 +4,16 @@ from typing import Any
 
 import msgspec
 
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Completion, Outgoing, StreamOrder, Usage
+from bridge.providers.base import (
+    UNBELIEVABLE,
+    AttemptFailed,
+    Blame,
+    ChatOrder,
+    Completion,
+    Outgoing,
+    StreamOrder,
+    Usage,
+)
 from bridge.providers.draft import Draft
 from bridge.providers.errors import read_openai_error
 from bridge.providers.openai_answer import read_body, read_completion
@@ -118,11 +127,13 @@ def clamp_usage(
     audio_output: int = 0,
     image: int = 0,
 ) -> Usage:
-    """Counts within sane bounds: none negative, none absurd, parts no larger than their whole. What was read from a
-    cache, what was written to one, sound and pictures are different parts of the prompt; reasoning and speech of the
-    answer."""
-    prompt = min(max(0, prompt), MAX_TOKENS_COUNTED)
-    completion = min(max(0, completion), MAX_TOKENS_COUNTED)
+    """Counts within sane bounds: none absurd, parts no larger than their whole; a negative part is none, and a negative
+    whole makes them UNBELIEVABLE. What was read from a cache, what was written to one, sound and pictures are different
+    parts of the prompt; reasoning and speech of the answer."""
+    if prompt < 0 or completion < 0:
+        return UNBELIEVABLE
+    prompt = min(prompt, MAX_TOKENS_COUNTED)
+    completion = min(completion, MAX_TOKENS_COUNTED)
     cached = min(max(0, cached), prompt)
     written = min(max(0, written), prompt - cached)
     reasoning = min(max(0, reasoning), completion)

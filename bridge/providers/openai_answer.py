@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.providers.base import AttemptFailed, Blame, Completion, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
 from bridge.providers.openai_shapes import RUBBISH, UsageStruct, our_reason, pick_message, pick_top
 from bridge.providers.openai_stream import Dialect
 from bridge.providers.translated import new_call_id
@@ -57,11 +57,11 @@ def read_completion(body: dict[str, Any], dialect: Dialect, legacy: bool) -> Com
 
 
 def _read_usage(body: dict[str, Any], choices: list[dict[str, Any]], dialect: Dialect) -> Usage | None:
-    """The counts at the top, or in the first choice; what is no count is a missing one."""
+    """The counts at the top, or in the first choice; what is no count is not believed."""
     try:
         return dialect.read_usage(msgspec.convert(body.get("usage") or choices[0].get("usage"), COUNTS))
     except msgspec.ValidationError:
-        return None
+        return UNBELIEVABLE
 
 
 def _write_message(theirs: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ OTHER_REASONS = {
 
 
 ABSENT = Raw(b"")
+NO_COUNTS = {"prompt_tokens": -1, "completion_tokens": -1}
 
 
 class _PromptDetails(Struct):
@@ -138,7 +139,8 @@ _decode_chunk = msgspec.json.Decoder(Chunk).decode
 
 
 def decode_chunk(event: bytes) -> SoundChunk | Chunk:
-    """The chunk; counts that are no counts are missing counts, as in a whole answer. Raises what RUBBISH names."""
+    """The chunk; counts that are no counts are such as nobody believes, as in a whole answer. Raises what RUBBISH
+    names."""
     try:
         return _decode_sound_chunk(event)
     except msgspec.ValidationError:
@@ -150,9 +152,12 @@ def decode_chunk(event: bytes) -> SoundChunk | Chunk:
         if not isinstance(body, dict):
             raise
         choices = body.get("choices")
-        counted = [body, *(choices if isinstance(choices, list) else ())]
-        if not [place for place in counted if isinstance(place, dict) and place.pop("usage", None) is not None]:
+        places = [body, *(choices if isinstance(choices, list) else ())]
+        counted = [place for place in places if isinstance(place, dict) and place.get("usage") is not None]
+        if not counted:
             raise
+        for place in counted:
+            place["usage"] = NO_COUNTS if place["usage"] else None
         return msgspec.convert(body, Chunk)
 
 

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import structlog
+
 from bridge.money import format_dollars
-from bridge.providers.base import AttemptFailed, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Usage
 from bridge.providers.http import Timeouts
 
 MAX_ERROR_BYTES = 64 * 1024
+log = structlog.get_logger()
 
 
 def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFailed:
@@ -17,6 +20,15 @@ def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFaile
         data = b""
     failure: AttemptFailed = provider.read_error(answer.status, answer.headers, data)
     return failure
+
+
+def find_usage(relay: Any, theirs: Usage | None, text: list[str], ended: bool = True) -> tuple[Usage, str]:
+    """The provider's counts, or our own of the prompt and this text where it gave none that can be; and whose."""
+    if theirs is not None and theirs != UNBELIEVABLE:
+        return relay.check_counts(theirs), "provider"
+    if theirs is not None:
+        log.warning("usage_not_believed", request_id=relay.visit.request_id, channel=relay.attempts[-1].channel)
+    return relay.check_counts(relay.count_delivered(text, ended)), "estimate"
 
 
 def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from gevent.queue import Empty, Queue
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, Completion, StreamReader, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, StreamReader, Usage
 
 MAX_PARALLEL_CHOICES = 16
 QUEUED_PIECES = 64  # what is read ahead of a slow client
@@ -87,7 +87,9 @@ def merge_completions(completions: Sequence[Completion]) -> Completion:
 
 
 def sum_usages(usages: Sequence[Usage | None]) -> Usage | None:
-    """The counts of all, or None if any is missing."""
+    """The counts of all, or None if any is missing; not to be believed where one isn't."""
+    if UNBELIEVABLE in usages:
+        return UNBELIEVABLE
     found = [usage for usage in usages if usage is not None]
     if len(found) < len(usages):
         return None

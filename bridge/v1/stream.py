@@ -15,7 +15,7 @@ from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
 from bridge.ledger.batch import Mark
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader, Usage
-from bridge.v1.answers import read_failure, usage_body
+from bridge.v1.answers import find_usage, read_failure, usage_body
 from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
 from bridge.v1.relay import Relay
 from bridge.v1.visit import ReadyResponse
@@ -128,7 +128,7 @@ class Stream:
         self._marked = sent
         pieces = reader.text[:sent]
         completion = min(len(pieces), sum(map(len, pieces)) // CHARACTERS_PER_TOKEN)
-        prompt = reader.usage.prompt_tokens if reader.usage is not None else 0
+        prompt = max(0, reader.usage.prompt_tokens) if reader.usage is not None else 0
         return self._relay.mark(self._relay.check_counts(Usage(prompt, completion)))
 
     def _note_handed(self, frames: bytes) -> None:
@@ -337,9 +337,8 @@ class Stream:
     def _usage(self, ended: bool = False) -> tuple[Usage, str]:
         """The provider's counts, or our own where it gave none, or none of what it said last before it was cut."""
         reader = self._reader
-        if reader.usage is not None and (ended or not reader.usage_outdated):
-            return self._relay.check_counts(reader.usage), "provider"
-        return self._relay.check_counts(self._relay.count_delivered(reader.text, ended)), "estimate"
+        theirs = reader.usage if ended or not reader.usage_outdated else None
+        return find_usage(self._relay, theirs, reader.text, ended)
 
     def _close_answer(self) -> None:
         if self._answer is not None:

@@ -11,7 +11,7 @@ from bridge.errors import BridgeError, ServiceUnavailable
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Completion, Outgoing, Usage
-from bridge.v1.answers import read_failure, usage_body
+from bridge.v1.answers import find_usage, read_failure, usage_body
 from bridge.v1.choices import call_all, merge_completions
 from bridge.v1.relay import Relay
 
@@ -53,8 +53,8 @@ def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]
             "model": relay.plan.request.model,
         }
         body = {**ours, **completion.body, **ours}  # twice: first in order, and ours whatever the upstream says
-        usage = relay.check_counts(completion.usage or relay.count_delivered(completion.text))
-        return usage, body, completion.finish_reason, "provider" if completion.usage else "estimate"
+        usage, source = find_usage(relay, completion.usage, completion.text)
+        return usage, body, completion.finish_reason, source
     raise relay.all_failed()
 
 

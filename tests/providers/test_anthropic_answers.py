@@ -7,7 +7,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from bridge.providers.anthropic import Anthropic
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, StreamOrder, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Outgoing, StreamOrder, Usage
 from bridge.providers.fences import FenceStripper, strip_fence
 from tests.providers.anthropic_requests import (
     COUNTS,
@@ -200,15 +200,23 @@ THOUGHT_TOKENS = {"output_tokens_details": {"thinking_tokens": 2}}
         (COUNTS | SPLIT, Usage(17, 5, 0, 0, 7, 4)),
         (COUNTS | {"cache_read_input_tokens": None, "cache_creation": None}, Usage(10, 5)),
         ({"input_tokens": 0, "output_tokens": 0}, Usage(0, 0)),
-        (COUNTS | {"cache_read_input_tokens": -5, "output_tokens": 2**40}, Usage(10, 2**31)),
+        (COUNTS | {"output_tokens": 2**40}, Usage(10, 2**31)),
+        (COUNTS | {"cache_read_input_tokens": -5}, UNBELIEVABLE),
+        (COUNTS | {"output_tokens": -1}, UNBELIEVABLE),
         ({"input_tokens": 10}, None),
-        ({"input_tokens": "10", "output_tokens": 5}, None),
-        ("none", None),
+        ({"input_tokens": "10", "output_tokens": 5}, UNBELIEVABLE),
+        ("none", UNBELIEVABLE),
         (None, None),
     ],
 )
 def test_counts_are_openais_and_sane(usage: Any, ours: Usage | None):
     assert answer(*text("Hi"), usage=usage).usage == ours
+
+
+def test_counts_at_the_end_that_are_none_leave_the_first_ones_unbelieved():
+    start = event("message_start", message={"usage": COUNTS})
+    end = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": "many"})
+    assert read(start, text_block(0, "Hi"), end)[1].usage == UNBELIEVABLE
 
 
 def test_later_counts_replace_earlier_ones():

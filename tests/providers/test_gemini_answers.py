@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, StreamOrder, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Outgoing, StreamOrder, Usage
 from bridge.providers.gemini import Gemini
 from bridge.providers.gemini_answers import Reading
 
@@ -262,9 +262,12 @@ def test_json_that_was_asked_for_in_words_comes_without_its_fence():
             Usage(9, 0, audio_tokens=9),
         ),
         ({"trafficType": "ON_DEMAND"}, None),
-        ({"promptTokenCount": "ten"}, None),
-        ({"promptTokenCount": -3, "candidatesTokenCount": 2**60}, Usage(0, 2**31)),
-        ([], None),
+        ({"promptTokenCount": "ten"}, UNBELIEVABLE),
+        ({"promptTokenCount": 3, "candidatesTokenCount": 2**60}, Usage(3, 2**31)),
+        ({"promptTokenCount": -3, "candidatesTokenCount": 2}, UNBELIEVABLE),
+        ({"promptTokenCount": 3, "candidatesTokenCount": -2}, UNBELIEVABLE),
+        ({"promptTokenCount": 3, "candidatesTokenCount": 7, "thoughtsTokenCount": -5}, UNBELIEVABLE),
+        ([], UNBELIEVABLE),
         (None, None),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, ChatOrder, Outgoing, Usage
 from bridge.providers.moonshot import Moonshot
 from tests.providers.openai_streams import COUNTS, HEAD, HELLO, SENT, USAGE, accept, chunk, read, stream
 
@@ -222,12 +222,12 @@ def test_counts_in_a_choice_are_read_and_kept_back():
 
 
 @pytest.mark.parametrize("counts", ["many", {"prompt_tokens": "7"}, [], 5])
-def test_counts_in_a_choice_that_are_none_are_missing(counts: Any):
+def test_counts_in_a_choice_that_are_none_are_not_believed(counts: Any):
     ending = chunk({}, "stop")
     ending["choices"][0]["usage"] = counts
     chunks, reader = read(stream(*HELLO[:3], ending), provider=Moonshot())
     accept(chunks)
-    assert (reader.usage, reader.finish_reason) == (None, "stop")
+    assert (reader.usage, reader.finish_reason) == (UNBELIEVABLE if counts else None, "stop")
 
 
 def test_a_host_s_reasoning_is_kept_too():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.base import AttemptFailed, Blame, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Usage
 from bridge.providers.openai import OpenAI
 from tests.providers.openai_streams import (
     COUNTS,
@@ -128,7 +128,9 @@ def test_of_several_counts_the_last_one_wins():
     ("counts", "usage"),
     [
         ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(0, 0)),
-        ({"prompt_tokens": -5, "completion_tokens": 2**40}, Usage(0, 2**31)),
+        ({"prompt_tokens": -5, "completion_tokens": 2**40}, UNBELIEVABLE),
+        ({"prompt_tokens": 0, "completion_tokens": -1}, UNBELIEVABLE),
+        ({"prompt_tokens": 5, "completion_tokens": 2**40}, Usage(5, 2**31)),
         ({"prompt_tokens": 10**30, "completion_tokens": 1}, Usage(2**31, 1)),
         ({**COUNTS, "prompt_tokens_details": {"cached_tokens": 11}}, Usage(10, 5, 10)),
         ({**COUNTS, "completion_tokens_details": {"reasoning_tokens": 6}}, Usage(10, 5, 0, 5)),
@@ -140,18 +142,18 @@ def test_of_several_counts_the_last_one_wins():
         ({**COUNTS, "completion_tokens_details": {"audio_tokens": 3}}, Usage(10, 5, audio_output_tokens=3)),
         ({**COUNTS, "prompt_tokens_details": {"cache_write_tokens": 7}}, Usage(10, 5, cache_write_tokens=7)),
         ({**COUNTS, "prompt_tokens_details": {"cache_write_tokens": None}}, Usage(10, 5)),
-        ({**COUNTS, "prompt_tokens_details": {"cache_write_tokens": "7"}}, None),
+        ({**COUNTS, "prompt_tokens_details": {"cache_write_tokens": "7"}}, UNBELIEVABLE),
         ({"prompt_tokens": 10}, None),
         ({"prompt_tokens": None, "completion_tokens": 5}, None),
-        ({"prompt_tokens": "10", "completion_tokens": 5}, None),
-        ({"prompt_tokens": 1.5, "completion_tokens": 5}, None),
-        ({"prompt_tokens": True, "completion_tokens": 5}, None),
-        ("many", None),
+        ({"prompt_tokens": "10", "completion_tokens": 5}, UNBELIEVABLE),
+        ({"prompt_tokens": 1.5, "completion_tokens": 5}, UNBELIEVABLE),
+        ({"prompt_tokens": True, "completion_tokens": 5}, UNBELIEVABLE),
+        ("many", UNBELIEVABLE),
         ([], None),
         ({}, None),
     ],
 )
-def test_counts_are_checked_and_what_is_no_count_is_missing(counts: Any, usage: Usage | None):
+def test_counts_are_checked_and_what_is_no_count_is_not_believed(counts: Any, usage: Usage | None):
     chunks, reader = read(stream(*HELLO[:3], {**HELLO[3], "usage": counts}, {**USAGE, "usage": counts}))
     accept(chunks)
     assert len(chunks) == 4

@@ -3,6 +3,7 @@
 import collections
 
 import gevent
+import pytest
 import requests
 from gevent.pool import Pool
 
@@ -92,3 +93,23 @@ def test_counts_that_cannot_be_true_are_brought_within_what_is_possible(gateway,
         assert usage.completion_tokens == 10
         assert usage.prompt_tokens <= 32_768
         assert usage.request_id in {line["request_id"] for line in gateway.log_lines("usage_clamped")}
+
+
+@pytest.mark.parametrize("counts", [(-5, 2), (7, -1), ("7", 2), (7.5, 2)], ids=str)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_count_that_is_none_is_replaced_by_our_own(gateway, upstream, counts, stream):
+    """Neither free of charge nor a failure: the answer is there."""
+    model = gateway.make.make_model(input_price=1_000_000_000, output_price=2_000_000_000)
+    gateway.make.make_channel(upstream.base_url, model)
+    key = gateway.make.make_key()
+    prompt, completion = counts
+    upstream.plays(says("Hello", " there", prompt_tokens=prompt, completion_tokens=completion))
+    body = BODY | {"model": model, "stream": stream}
+    answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
+    assert (answer.status_code, "there" in answer.text) == (200, True)
+    (usage,) = gateway.make.list_usage(key.account_id)
+    assert (usage.outcome, usage.tokens_source) == ("complete", "estimate")
+    assert usage.prompt_tokens > 0
+    assert usage.completion_tokens > 0
+    assert usage.charge_nanos == usage.prompt_tokens * 1000 + usage.completion_tokens * 2000
+    assert usage.request_id in {line["request_id"] for line in gateway.log_lines("usage_not_believed")}
