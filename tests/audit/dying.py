@@ -1,71 +1,75 @@
-"""gunicorn's settings for a worker that ends itself at a chosen place: the product's own, with one function wrapped.
+"""gunicorn's settings for a worker that ends itself at a chosen place: the product's own, with a few functions wrapped.
 
-`DIES_AT` names the place. The process is gone as if killed: nothing is cleaned up, no `finally` runs. The first worker
-alone dies: what it leaves is the next one's to put in order. Nothing of this is in the product."""
+A file in the folder DIES_IN named like a place arms it: whoever comes there and can remove the file is gone as if
+killed. Nothing is cleaned up, no `finally` runs; what it leaves is the others' to put in order. Nothing of this is in
+the product."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bridge import webhooks
+from bridge.ledger import spool
 from bridge.ledger.batch import Settlement
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 from bridge.ops.gunicorn import *  # noqa: F403 - gunicorn reads its settings from here; gevent is patched by it
 from bridge.providers.http import Upstream
+from bridge.v1 import relay
 from bridge.v1.stream import Stream
 
-PLACE, ONCE = os.environ.get("DIES_AT", ""), Path(os.environ.get("DIES_ONCE", ""))
-MIDWAY = 2  # whoever asks for the second frame has sent the first
+FOLDER = Path(os.environ.get("DIES_IN", ""))
+Hook = Callable[[str, tuple[Any, ...]], None]
 
 
-def die() -> None:
-    """If nobody has yet."""
+def die(place: str, _arguments: tuple[Any, ...] = ()) -> None:
+    """If the place is armed."""
     try:
-        ONCE.touch(exist_ok=False)
-    except FileExistsError:
+        (FOLDER / place).unlink()
+    except FileNotFoundError:
         return
     os._exit(137)
 
 
-def around(owner: type, name: str, before: Callable[..., Any] | None, after: Callable[..., Any] | None) -> None:
-    """Wrap a method."""
-    method = getattr(owner, name)
+def on_a_charge(place: str, arguments: tuple[Any, ...]) -> None:
+    settlement: Settlement = arguments[1]
+    if settlement.price_nanos and settlement.outcome != "worker_lost":
+        die(place)
 
-    def wrapped(self: Any, *arguments: Any, **more: Any) -> Any:
+
+def on_a_sweep(place: str, arguments: tuple[Any, ...]) -> None:
+    if arguments[1].outcome == "worker_lost":
+        die(place)
+
+
+def on_more(place: str, arguments: tuple[Any, ...]) -> None:
+    """Whoever asks for more has sent what it got."""
+    if arguments[0]._handed:
+        die(place)
+
+
+def wrap(owner: Any, name: str, before: str = "", after: str = "", hook: Hook = die) -> None:
+    """Make places before and after a function of a class or module."""
+    function = getattr(owner, name)
+
+    def wrapped(*arguments: Any, **more: Any) -> Any:
         if before:
-            before(self, *arguments)
-        result = method(self, *arguments, **more)
+            hook(before, arguments)
+        result = function(*arguments, **more)
         if after:
-            after(self, *arguments)
+            hook(after, arguments)
         return result
 
     setattr(owner, name, wrapped)
 
 
-def always(*_: Any) -> None:
-    die()
-
-
-def on_a_charge(_self: Any, settlement: Settlement, *_: Any) -> None:
-    if settlement.price_nanos:
-        die()
-
-
-def after_some_frames(stream: Any) -> None:
-    stream.dying = getattr(stream, "dying", 0) + 1
-    if stream.dying == MIDWAY:
-        die()
-
-
-PLACES: dict[str, tuple[type, str, Callable[..., Any] | None, Callable[..., Any] | None]] = {
-    "after the hold": (Writer, "place_hold", None, always),
-    "after the upstream was asked": (Upstream, "send", None, always),
-    "midway": (Stream, "__next__", after_some_frames, None),
-    "before the charge": (Writer, "settle", on_a_charge, None),
-    "after the charge": (Writer, "settle", None, on_a_charge),
-    "before spooling": (Spool, "add", on_a_charge, None),
-    "after spooling": (Spool, "add", None, on_a_charge),
-}
-if PLACE:
-    around(*PLACES[PLACE])
+wrap(Writer, "place_hold", after="after the hold")
+wrap(Upstream, "send", after="after the upstream was asked")
+wrap(Stream, "__next__", before="after the first content", hook=on_more)
+wrap(relay, "keep_answer", after="after the answer was kept")
+wrap(Writer, "settle", "before the charge", "after the charge", on_a_charge)
+wrap(Spool, "add", "before spooling", "after spooling", on_a_charge)
+wrap(spool, "_apply_line", "before a spooled charge is committed", "before a spool is removed")
+wrap(Writer, "settle", "before a hold is swept", "after a hold was swept", on_a_sweep)
+wrap(webhooks, "apply_event", after="after a payment was credited")

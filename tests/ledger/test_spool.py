@@ -10,11 +10,12 @@ import redis
 
 from bridge.errors import ServiceUnavailable
 from bridge.ledger.batch import Mark, Settlement
+from bridge.ledger.idempotency import Claim, claim_key, seal_answer
 from bridge.ledger.spool import REDIS_LIST, Spool
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.ledger.writer import Writer
 from bridge.ops import worker
-from tests.ledger.orders import MOMENT, Ledger, order_charge, order_hold
+from tests.ledger.orders import MOMENT, Ledger, new_id, order_charge, order_hold
 
 
 @dataclasses.dataclass
@@ -140,6 +141,35 @@ def test_without_a_disk_redis_has_it(ledger: Ledger, tmp_path: Path, redis_url: 
     spool.close()
     assert ledger.find_money(account) == (50, 0)
     assert redis.Redis.from_url(redis_url).llen(REDIS_LIST) == 0
+
+
+def test_what_is_on_disk_and_in_redis_is_charged_once(ledger: Ledger, tmp_path: Path, redis_url: str):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    spool = Spool(tmp_path / "spool", redis_url)
+    assert spool.add(order_charge(hold, 50))
+    client = redis.Redis.from_url(redis_url)
+    assert (len(files(tmp_path)), client.llen(REDIS_LIST)) == (1, 1)  # a machine may go, and a Redis too
+    assert apply_spools(spool, ledger.writer) == 2
+    assert (len(files(tmp_path)), client.llen(REDIS_LIST)) == (0, 0)
+    client.close()
+    assert ledger.find_money(account) == (50, 0)
+    assert ledger.find_usage(hold.request_id).loss_nanos == 0
+
+
+def test_an_answer_is_kept_for_its_key_together_with_its_charge(ledger: Ledger, spool: Spool):
+    account = ledger.open_account(100)
+    hold = order_hold(account, 60)
+    ledger.commit(hold)
+    claim = Claim(account, "order-1", hold.request_id)
+    claim_key(claim, "print", stream=False, seconds=60)
+    spool.add(order_charge(hold, 50), claim, seal_answer(b"the answer"))
+    apply_spools(spool, ledger.writer)
+    kept = claim_key(Claim(account, "order-1", new_id()), "print", stream=False, seconds=60)
+    assert kept is not None  # else whoever asks again pays again
+    assert (kept.body, kept.request_id) == (b"the answer", hold.request_id)
+    assert ledger.find_money(account) == (50, 0)
 
 
 def test_without_disk_and_redis_it_says_so(tmp_path: Path):

@@ -12,7 +12,7 @@ from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.tables import IdempotencyKey
 from bridge.v1.relay import Relay
 from tests.gateway import Gateway
-from tests.upstream import PATIENCE_SECONDS, ScriptedUpstream, fails, pauses, says, starts
+from tests.upstream import PATIENCE_SECONDS, PAUSE, ScriptedUpstream, fails, pauses, says, starts
 
 DOLLAR = 1_000_000_000
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -141,6 +141,27 @@ def test_a_stream_that_its_client_left_is_given_again_as_far_as_it_was_delivered
     assert b"error" in again.content
     assert b"[DONE]" not in again.content
     assert len(served.gateway.make.list_usage(served.key.account_id)) == 1
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_stream_under_a_key_leaves_no_mark_to_be_charged_by(served: Served):
+    """Its answer would be lost with its worker, and asking again is paid for."""
+    served.upstream.plays(starts("Some", " words", then=PAUSE))
+    other = served.gateway.make.make_key()
+    asking = []
+    for key, headers in ((served.key, {"Idempotency-Key": "order-1"}), (other, {})):
+        url, body = f"{served.gateway.base_url}/chat/completions", {"model": served.model, "messages": HELLO}
+        asked = {"json": body | {"stream": True}, "headers": key.headers | headers, "timeout": 60}
+        asking.append(requests.post(url, **asked, stream=True))
+        assert b"Some" in next(asking[-1].iter_content(None))
+    with gevent.Timeout(PATIENCE_SECONDS):  # one worker marks all of its streams together
+        while "captured" not in "".join(served.gateway.make.list_hold_details(other.account_id)):
+            gevent.sleep(0.05)
+    (details,) = served.gateway.make.list_hold_details(served.key.account_id)
+    assert "captured" not in details
+    served.upstream.resume()
+    for answer in asking:
+        answer.close()
 
 
 def test_a_key_belongs_to_its_account(served: Served):
