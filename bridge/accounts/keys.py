@@ -15,7 +15,7 @@ from bridge.accounts.key_format import digest, looks_like_key, make_secret
 from bridge.accounts.key_rules import check_key
 from bridge.accounts.tables import Account, Key
 from bridge.config import Settings
-from bridge.db import UtcDateTime, db, now_utc, transaction
+from bridge.db import UtcDateTime, db, now_utc, transaction, write
 from bridge.errors import InvalidApiKey, NotFound
 
 CACHE_SECONDS = 5.0
@@ -325,5 +325,4 @@ def note_use(key_ids: Mapping[int, datetime.datetime]) -> None:
         .values(last_used_at=used)
     )
     rows = [{"used_id": id_, "used_at": key_ids[id_]} for id_ in sorted(key_ids)]  # in order: no deadlocks
-    with transaction() as session:
-        session.connection().execute(statement, rows)
+    write(lambda connection: connection.execute(statement, rows) and None)

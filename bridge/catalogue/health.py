@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 
 from bridge.catalogue.tables import Channel
-from bridge.db import db, now_utc, transaction
+from bridge.db import now_utc, write
 from bridge.providers.base import AttemptFailed, Blame
 
 FAILURES_IN_A_ROW = 5
@@ -122,6 +122,9 @@ class Health:
         notes, self._notes = self._notes, {}
         if not notes:
             return
-        with transaction():
+
+        def update(connection: sa.Connection) -> None:
             for channel_id, values in notes.items():
-                db.session.execute(sa.update(Channel).where(Channel.id == channel_id).values(**values))
+                connection.execute(sa.update(Channel).where(Channel.id == channel_id).values(**values))
+
+        write(update)

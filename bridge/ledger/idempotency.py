@@ -13,7 +13,7 @@ from gevent import get_hub
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import vault
-from bridge.db import UtcDateTime, now_utc, transaction, write
+from bridge.db import UtcDateTime, now_utc, write
 from bridge.errors import IdempotencyConflict, IdempotencyMismatch, ServiceUnavailable
 from bridge.ledger.tables import IdempotencyKey as Row
 
@@ -85,8 +85,8 @@ def free_key(claim: Claim) -> None:
 
 def delete_expired_keys() -> None:
     """Delete what is older than a day, and what dead workers left. Needs an app context."""
-    with transaction() as session:
-        session.execute(sa.delete(Row).where(Row.expires_at < now_utc()))
+    old = sa.delete(Row).where(Row.expires_at < now_utc())
+    write(lambda connection: connection.execute(old) and None)
 
 
 def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, stream: bool, seconds: float) -> Any:

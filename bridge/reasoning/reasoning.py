@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import vault
-from bridge.db import db, now_utc, transaction, write
+from bridge.db import db, now_utc, write
 from bridge.errors import MisconfiguredError
 from bridge.reasoning.tables import KeptReasoning
 
@@ -101,8 +101,8 @@ def recall_reasoning(account_id: int, messages: Sequence[dict[str, Any]]) -> dic
 
 def forget_reasoning() -> None:
     """Delete what is older than a day. Needs an app context."""
-    with transaction() as session:
-        session.execute(sa.delete(KeptReasoning).where(KeptReasoning.created_at < now_utc() - KEPT_FOR))
+    old = sa.delete(KeptReasoning).where(KeptReasoning.created_at < now_utc() - KEPT_FOR)
+    write(lambda connection: connection.execute(old) and None)
 
 
 def _insert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
