@@ -131,8 +131,7 @@ def find_mortals(
         return running[engine]
 
     yield find
-    for mortals in running.values():
-        mortals.gateway.stop()
+    gevent.joinall([gevent.spawn(mortals.gateway.stop) for mortals in running.values()], raise_error=True)
     redis.close()
 
 
