@@ -5,11 +5,13 @@ It also closes idle connections once it is told to stop, and those whose clients
 
 import contextlib
 import errno
+import functools
 import time
 from typing import Any
 
 import gevent
 from gevent import socket
+from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
@@ -22,6 +24,25 @@ class Log(Logger):
 
     def access(self, *arguments: Any, **more: Any) -> None:
         """Nothing: a request's line is ours to write."""
+
+
+class Settings:
+    """gunicorn's settings, each looked up once: it asks for some of them a dozen times a request. In a worker they
+    don't change any more."""
+
+    def __init__(self, settings: Any):
+        self._settings = settings
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._settings, name)
+        self.__dict__[name] = value
+        return value
+
+
+@functools.lru_cache(maxsize=1)
+def format_date(seconds: int) -> str:
+    """Seconds since 1970 as the header Date has them: the same for all answers of a second."""
+    return util.http_date(seconds)
 
 
 class Response(wsgi.Response):
@@ -38,7 +59,14 @@ class Response(wsgi.Response):
     def send_headers(self) -> None:
         if self.headers_sent:
             return
-        lines = [*self.default_headers(), *[f"{name}: {value}\r\n" for name, value in self.headers], "\r\n"]
+        major, minor = self.req.version
+        lines = [
+            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\nDate: {format_date(int(time.time()))}\r\n"
+            f"Connection: {'close' if self.should_close() else 'keep-alive'}\r\n",
+            "Transfer-Encoding: chunked\r\n" if self.chunked else "",
+            *[f"{name}: {value}\r\n" for name, value in self.headers],
+            "\r\n",
+        ]
         self._head = "".join(lines).encode("latin-1")
         self.headers_sent = True
 
@@ -93,8 +121,11 @@ class Worker(GeventWorker):
     """Closes what has been idle for `keepalive` seconds, and all that is idle once it is told to stop: else a router
     that keeps its connections open would make every deploy wait for the whole grace time."""
 
+    cfg: Any
+
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self.cfg = Settings(self.cfg)
         self.clients: dict[Any, Any] = {}  # by the greenlet that serves them
         self.idle_since: dict[Any, float] = {}
 

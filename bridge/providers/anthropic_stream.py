@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from bridge.providers.alike import split_alike
 from bridge.providers.anthropic_answers import (
     MAX_CITATIONS,
     Block,
@@ -24,7 +25,7 @@ from bridge.providers.anthropic_turns import THOUGHTS
 from bridge.providers.base import AttemptFailed, StreamOrder
 from bridge.providers.fences import FenceStripper
 from bridge.providers.sse import data_of
-from bridge.providers.translated import RUBBISH, TranslatedReader, new_call_id
+from bridge.providers.translated import TranslatedReader, new_call_id
 
 EVENTS = frozenset(
     {"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta"}
@@ -56,7 +57,6 @@ class _Event(Struct):
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
-_decode_text = msgspec.json.Decoder(str).decode
 
 
 class _OpenBlock(Struct):
@@ -74,21 +74,19 @@ class _OpenBlock(Struct):
 
 class _Plain(Struct):
     """A piece of text, thought or arguments: nearly all events are like the one before but for that piece. It is the
-    last thing in them, so that after its closing quote only braces and blanks follow; if what is between is one JSON
-    text, it goes on as it stands, between `before` and `after`."""
+    last thing in them; if it is one JSON text, it goes on as it stands, between `before` and `after`."""
 
     key: bytes
     before: bytes
     after: bytes
     thoughts: list[str] | None = None  # where it has to be noted beside what was said
-    theirs: bytes = b""  # how the event begins, up to that quote
-    start: int = 0  # the quote's place
+    their_before: bytes = b""  # how the event begins, up to the piece's opening quote, and that
+    their_after: bytes = b""  # its closing quote, and on
 
     def find(self, block: bytes) -> bool:
         """Learn from a block that was read in full. False if it isn't written in the usual order."""
-        before, found, _ = block.partition(b',"%b":"' % self.key)
-        self.theirs = before + found
-        self.start = len(self.theirs) - 1
+        before, found, rest = block.partition(b',"%b":"' % self.key)
+        self.their_before, self.their_after = before + found, rest[rest.rfind(b'"') :]
         return bool(found)
 
 
@@ -110,23 +108,20 @@ class AnthropicReader(TranslatedReader):
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
+        if self.finished:
+            return b""
+        whole, separator = self._splitter.feed_whole(data)
+        plain = self._plain
+        if plain is not None and separator:
+            alike = split_alike(whole, separator, plain.their_before, plain.their_after)
+            if alike is not None and "" not in alike[1]:  # which is no chunk of OpenAI's
+                self.text += alike[1]
+                if plain.thoughts is not None:
+                    plain.thoughts += alike[1]
+                between = b'"%b%b"' % (plain.after, plain.before)
+                return b'%b"%b"%b' % (plain.before, between.join(alike[0]), plain.after)
         frames: list[bytes] = []
-        for block in () if self.finished else self._splitter.feed_blocks(data):
-            plain = self._plain
-            if plain is not None and block.startswith(plain.theirs):
-                end = block.rfind(b'"') + 1
-                if block[end:].translate(None, b" ") == b"}}":
-                    value = block[plain.start : end]
-                    try:
-                        text = _decode_text(value)
-                    except RUBBISH:
-                        text = ""
-                    if text:
-                        self.text.append(text)
-                        if plain.thoughts is not None:
-                            plain.thoughts.append(text)
-                        frames += (plain.before, value, plain.after)
-                        continue
+        for block in whole.split(separator) if separator else ():
             event = data_of(block)
             if event and event != b"[DONE]":
                 try:

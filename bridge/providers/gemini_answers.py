@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from bridge.providers.alike import EDGE_BYTES, decode_texts
 from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
 from bridge.providers.fences import FenceStripper, strip_fence
 from bridge.providers.gemini_errors import read_gemini_error
@@ -109,7 +110,40 @@ def _keep(call: ToolCall, part: Part) -> dict[str, Any]:
     return {call.id: {"provider": "gemini", "signature": signature, "id": theirs, "name": call.name}}
 
 
+DIGITS = b"0123456789"
 _encode = msgspec.json.encode
+
+
+class _Plain(Struct, frozen=True):
+    """An event with one piece of text, and what the following ones have in common with it: all but the text and the
+    figures of the counts."""
+
+    before: bytes  # up to the text's opening quote, and that
+    middle: bytes  # the closing quote, and on to the counts
+    rest: bytes  # the counts and what follows them, without any digit
+
+    def split(self, whole: bytes, separator: bytes) -> tuple[list[bytes], list[str]] | None:
+        """The texts of such events, as they stand between the quotes and decoded; None where one is another."""
+        head, before = self.before[:EDGE_BYTES], self.before[EDGE_BYTES:]
+        if not whole.startswith(head):
+            return None
+        pieces, start = [], len(before)
+        for event in whole[EDGE_BYTES:].split(separator + head):
+            piece, _, rest = event.partition(self.middle)
+            if not piece.startswith(before) or rest.translate(None, DIGITS) != self.rest:
+                return None
+            pieces.append(piece[start:])
+        texts = decode_texts(pieces)
+        return None if texts is None or "" in texts else (pieces, texts)
+
+
+def _find_plain(event: bytes, text: str) -> _Plain | None:
+    """What an event with this text alone has in common with the following ones, if its counts follow the text."""
+    before, found, rest = (b"data: " + event).partition(b'"text":' + _encode(text))
+    middle, counts, rest = rest.partition(b'"usageMetadata":')
+    if not found or not counts or b'"usageMetadata":' in before:
+        return None
+    return _Plain(before + b'"text":"', b'"' + middle + counts, rest.translate(None, DIGITS))
 
 
 class GeminiReader(TranslatedReader):
@@ -121,6 +155,20 @@ class GeminiReader(TranslatedReader):
         self._reading = reading
         self._reason: Any = None
         self._fence = FenceStripper() if reading.fenced else None
+        self._plain: _Plain | None = None
+
+    def feed_alike(self, whole: bytes, separator: bytes) -> bytes | None:
+        plain = self._plain
+        alike = plain.split(whole, separator) if plain is not None else None
+        if plain is None or alike is None:
+            return None
+        last = whole[whole.rindex(plain.before) + 6 :]
+        try:
+            self._counts = decode_answer(last).usage_metadata
+        except RUBBISH:
+            return None
+        self.text += alike[1]
+        return self.write_texts(alike[0])
 
     @property
     def usage(self) -> Usage | None:
@@ -139,11 +187,14 @@ class GeminiReader(TranslatedReader):
                 raise read_gemini_error(200, {}, event) from None
             raise
         candidates, counts = answer.candidates, answer.usage_metadata
+        self._plain = None
         if answer.error and says(answer.error):
             raise read_gemini_error(200, {}, event)
         if candidates:
             text = find_plain_text(candidates[0])  # nearly always it is nothing else
             frames = self.say_text(text) if text else self._read_candidate(candidates[0])
+            if text and self._fence is None and len(candidates) == 1:
+                self._plain = _find_plain(event, text)
         else:
             frames = self.say_end("content_filter") if is_blocked(answer) else b""
         if counts:

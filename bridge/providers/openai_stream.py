@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from bridge.providers.alike import split_alike
 from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, StreamOrder, Usage
 from bridge.providers.openai_shapes import (
     RUBBISH,
@@ -21,7 +22,7 @@ from bridge.providers.openai_shapes import (
     pick_message,
     pick_top,
 )
-from bridge.providers.openai_template import Template, decode_text, find_template
+from bridge.providers.openai_template import Template, find_template
 from bridge.providers.openai_thoughts import Thoughts
 from bridge.providers.sse import EventSplitter, data_of
 
@@ -100,18 +101,17 @@ class OpenAIReader:
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
-        frames: list[bytes] = []
+        if self.finished:
+            return b""
+        whole, separator = self._splitter.feed_whole(data)
         template = self._template
-        for block in () if self.finished else self._splitter.feed_blocks(data):
-            if template is not None and block.startswith(template.before) and block.endswith(template.after):
-                value = block[template.start : len(block) - template.rest]
-                try:
-                    self.text.append(decode_text(value))
-                except RUBBISH:
-                    pass  # not one text after all
-                else:
-                    frames += (template.our_before, value, template.our_after)
-                    continue
+        if template is not None and separator:
+            alike = split_alike(whole, separator, template.before, template.after)
+            if alike is not None:
+                self.text += alike[1]
+                return template.our_before + template.our_between.join(alike[0]) + template.our_after
+        frames: list[bytes] = []
+        for block in whole.split(separator) if separator else ():
             event = data_of(block)
             if event == b"[DONE]":
                 self.finished = True
@@ -122,7 +122,6 @@ class OpenAIReader:
                 except AttemptFailed as failure:
                     failure.frames = b"".join(frames)
                     raise
-                template = self._template
         return b"".join(frames)
 
     def end(self) -> bytes:

@@ -4,8 +4,6 @@ import msgspec
 
 from bridge.providers.openai_shapes import ABSENT, Chunk, SoundChunk
 
-decode_text = msgspec.json.Decoder(str).decode
-
 
 class Template(msgspec.Struct, frozen=True):
     """A chunk around its one text. Most chunks of a stream differ from the last in nothing else: if what stands around
@@ -13,10 +11,9 @@ class Template(msgspec.Struct, frozen=True):
 
     before: bytes  # up to the text's opening quote, and that
     after: bytes  # its closing quote, and on
-    our_before: bytes  # without the quotes
+    our_before: bytes
     our_after: bytes
-    start: int
-    rest: int
+    our_between: bytes  # from one text's closing quote to the next one's opening quote
     thought: bool  # whether the text is what the model thinks aloud
 
 
@@ -48,11 +45,12 @@ def find_template(event: bytes, frame: bytes, chunk: SoundChunk | Chunk) -> Temp
     if (
         event.count(theirs + value) != 1
         or frame.count(ours + value) != 1
-        or b'"usage"' in event.replace(b'"usage":null', b"")
+        or b'"usage"' in event.replace(b'"usage":null', b"").replace(b'"usage": null', b"")
     ):
         return None
     before, _, after = (b"data: " + event).partition(theirs + value)
     our_before, _, our_after = frame.partition(ours + value)
-    before, after = before + theirs + b'"', b'"' + after
-    starts = our_before + ours
-    return Template(before, after, starts, our_after, len(before) - 1, len(after) - 1, text is thought)
+    our_before, our_after = our_before + ours + b'"', b'"' + our_after
+    return Template(
+        before + theirs + b'"', b'"' + after, our_before, our_after, our_after + our_before, text is thought
+    )

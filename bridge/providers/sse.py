@@ -27,34 +27,34 @@ class EventSplitter:
 
     def feed_blocks(self, data: bytes) -> list[bytes]:
         """The same events, as the blocks of lines that they are: `data_of` reads one."""
+        whole, separator = self.feed_whole(data)
+        return whole.split(separator) if separator else []
+
+    def feed_whole(self, data: bytes) -> tuple[bytes, bytes]:
+        """The same blocks, not yet split, and what separates them: nothing where there are none."""
         if self._ends_in_cr or b"\r" in data:
-            blocks = self._split_at_crlf(data)
-            if blocks:
-                return blocks
+            whole = self._take_crlf(data)
+            if whole:
+                return whole, b"\r\n\r\n"
             data = self._with_lf_alone(data)
         if self._rest:
             data = self._rest + data
         whole, separator, self._rest = data.rpartition(b"\n\n")
         if len(self._rest) > self._max_bytes:
             raise AttemptFailed(Blame.UPSTREAM, "an event is larger than the limit")
-        return whole.split(b"\n\n") if separator else []
+        return whole, separator
 
-    def _split_at_crlf(self, data: bytes) -> list[bytes]:
+    def _take_crlf(self, data: bytes) -> bytes:
         """The blocks of a stream whose events are one line each, ended by CRLF: without rewriting its line ends. None
         of them where anything else is among these bytes."""
         if self._ends_in_cr or b"\n" in self._rest:
-            return []
-        blocks = (self._rest + data).split(b"\r\n\r\n")
-        breaks = 2 * len(blocks) - 2
-        if (
-            not breaks
-            or data.count(b"\n") != breaks
-            or data.count(b"\r") != breaks
-            or len(blocks[-1]) > self._max_bytes
-        ):
-            return []
-        self._rest = blocks.pop()
-        return blocks
+            return b""
+        whole, separator, rest = (self._rest + data).rpartition(b"\r\n\r\n")
+        breaks = 2 * whole.count(b"\r\n\r\n") + 2
+        if not separator or data.count(b"\n") != breaks or data.count(b"\r") != breaks or len(rest) > self._max_bytes:
+            return b""
+        self._rest = rest
+        return whole
 
     def _with_lf_alone(self, data: bytes) -> bytes:
         """CRLF and CR become LF. A CR at the end counts at once; an LF that follows in the next read does not."""

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
-from bridge.providers.sse import EventSplitter
+from bridge.providers.sse import EventSplitter, data_of
 
 RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _encode = msgspec.json.encode
@@ -99,8 +99,19 @@ class TranslatedReader:
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
+        if self.finished:
+            return b""
+        whole, separator = self._splitter.feed_whole(data)
+        if not separator:
+            return b""
+        alike = self.feed_alike(whole, separator)
+        if alike is not None:
+            return alike
         frames: list[bytes] = []
-        for event in self._splitter.feed(data):
+        for block in whole.split(separator):
+            event = data_of(block)
+            if not event:
+                continue
             if self.finished:
                 break
             try:
@@ -109,6 +120,10 @@ class TranslatedReader:
                 failure.frames = b"".join(frames)
                 raise
         return b"".join(frames)
+
+    def feed_alike(self, whole: bytes, separator: bytes) -> bytes | None:
+        """The frames of these events, if all of them are as the one before but for their text; a subclass knows."""
+        return None
 
     def end(self) -> bytes:
         """Nothing waits for the body's end, unless a subclass says so."""
@@ -132,6 +147,11 @@ class TranslatedReader:
             return b""
         self._role_sent = True
         return self._before + b'{"role":"assistant","content":"","refusal":null}' + self._after
+
+    def write_texts(self, pieces: list[bytes]) -> bytes:
+        """Chunks for pieces of the answer that are JSON already, without their quotes."""
+        between = b'"%b%b"' % (self._text_after, self._text_before)
+        return b'%b"%b"%b' % (self._text_before, between.join(pieces), self._text_after)
 
     def say_text(self, text: str) -> bytes:
         """A piece of the answer."""

@@ -14,14 +14,16 @@ from bridge.errors import InvalidRequest
 MAX_DEPTH = 64
 MAX_CONTAINERS = 65_536  # objects and arrays: what is cheap to send must not be dear to read
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**63 - 1
+_FIND_ESCAPED_COLON = re.compile(rb"\\u003").search  # quicker than the operator `in`
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _FIELD = re.compile(r"(?:missing required|unknown) field `([^`]*)`")
 
 T = TypeVar("T")
 
 
-def read_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`. Raises InvalidRequest (`invalid_json`) for anything else."""
+def read_object(data: bytes, sought: str = "") -> tuple[dict[str, Any], bool]:
+    """The JSON object in `data`, and whether one of its texts is `sought`, however JSON spells it. Raises
+    InvalidRequest (`invalid_json`) for anything else."""
     if not data.strip():
         raise InvalidRequest("The body is empty: send a JSON object.", code="invalid_json")
     try:
@@ -30,11 +32,11 @@ def read_object(data: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"The body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
-    colons = _count_colons(body)
+    colons, found = _look_through(body, sought)
     # a repeated key is lost in parsing, and its colon with it; only one spelt as an escape needs the slow way
-    if data.count(b":") != colons or b"\\u003" in data:
+    if data.count(b":") != colons or _FIND_ESCAPED_COLON(data):
         _refuse_repeated_keys(data)
-    return body
+    return body, found
 
 
 def _refuse_repeated_keys(data: bytes) -> None:
@@ -44,10 +46,11 @@ def _refuse_repeated_keys(data: bytes) -> None:
         raise _too_deep() from None
 
 
-def _count_colons(body: dict[str, Any]) -> int:
-    """How many colons it takes to write this: one for each key, and those within texts. One walk, in which depth and
-    integers are checked as well: a walk costs by the number of values, and most of a large body is a few long texts."""
-    colons, found = 0, 1
+def _look_through(body: dict[str, Any], sought: str) -> tuple[int, bool]:
+    """How many colons it takes to write this: one for each key, and those within texts; and whether a text is `sought`.
+    One walk, in which depth and integers are checked as well: a walk costs by the number of values, and most of a large
+    body is a few long texts."""
+    colons, containers, found = 0, 1, False
     waiting: list[tuple[Any, int]] = [(body, 1)]
     while waiting:
         node, depth = waiting.pop()
@@ -61,19 +64,21 @@ def _count_colons(body: dict[str, Any]) -> int:
             values = node.values()
         else:
             values = node
-        if found > MAX_CONTAINERS:
+        if containers > MAX_CONTAINERS:
             raise InvalidRequest(f"The body holds more than {MAX_CONTAINERS} objects and arrays.", code="invalid_json")
         for value in values:
             kind = type(value)
             if kind is str:
                 if ":" in value:
                     colons += value.count(":")
+                elif value == sought:
+                    found = True
             elif kind is dict or kind is list:
                 waiting.append((value, depth + 1))
-                found += 1
+                containers += 1
             elif kind is int and not LEAST_INTEGER <= value <= MOST_INTEGER:
                 raise InvalidRequest("The body holds an integer of more than 64 bits.", code="invalid_json")
-    return colons
+    return colons, found
 
 
 def _too_deep() -> InvalidRequest:

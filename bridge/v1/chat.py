@@ -17,7 +17,7 @@ from bridge.v1.chat_request import ChatRequest
 from bridge.v1.choices import count_calls
 from bridge.v1.door import count, read_body
 from bridge.v1.idempotency import find_answer, read_claim
-from bridge.v1.meter import may_write_for_an_hour, measure
+from bridge.v1.meter import CACHE_FOR_AN_HOUR, measure
 from bridge.v1.plan import Plan
 from bridge.v1.relay import Relay
 from bridge.v1.stream import answer_stream
@@ -63,7 +63,7 @@ def create_chat_completion(visit: Visit) -> Response:
 
 def plan_chat(visit: Visit, data: bytes) -> Plan:
     """Check the body and measure what it can cost. Raises what is wrong with it; nothing was counted or held yet."""
-    body = read_object(data)
+    body, speaks_of_an_hour = read_object(data, CACHE_FOR_AN_HOUR)
     request = convert(body, ChatRequest)
     _refuse_unpriced(request)
     max_cost_nanos = _read_max_cost(visit.environ.get("HTTP_X_BRIDGE_MAX_COST"))
@@ -75,7 +75,7 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
     if model.price is None:
         raise ServiceUnavailable(f"{request.model} has no price yet, so it can't be sold.", retry_after_seconds=60)
     calls = count_calls(body, request.choices, model)
-    bound = measure(request, model, len(data), calls, hour_writes=may_write_for_an_hour(data))
+    bound = measure(request, model, len(data), calls, hour_writes=speaks_of_an_hour)
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
     messages = msgspec.Raw(msgspec.json.encode(body["messages"]))
     return Plan(request, body, messages, model, bound, max_cost_nanos, strict, calls, caller.markup_bps)

@@ -21,6 +21,7 @@ TEMPLATE_TOKENS = 64
 TOOLS_TOKENS = 1000
 FORMAT_TOKENS = 300
 BYTES_PER_TOKEN = 3  # deliberately low, so that an estimate counts too much
+CACHE_FOR_AN_HOUR = "1h"  # the text without which no body can ask for it
 KINDS: dict[Any, str] = {ImagePart: "image", AudioPart: "audio", FilePart: "file"}
 
 
@@ -97,12 +98,6 @@ def fit_counts(usage: Usage, measure: Measure, most_output_tokens: int, calls: i
         0,  # nobody may ask for speech
         min(usage.image_tokens, fresh - audio),
     )
-
-
-def may_write_for_an_hour(data: bytes) -> bool:
-    """Whether a body can ask for a cache of an hour: that is spelt "1h", and JSON may write either character as an
-    escape."""
-    return b'"1h"' in data or b"\\u0031" in data or b"\\u0068" in data
 
 
 def _speaks_of_tools(request: ChatRequest) -> bool:

@@ -23,7 +23,9 @@ def read(*events: str, include_usage: bool = False) -> tuple[list[dict[str, Any]
 
 def chunk(**delta: Any) -> str:
     body = {"id": "up", "object": "chat.completion.chunk", "created": 1, "model": "theirs"}
-    return json.dumps(body | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None})
+    return json.dumps(
+        body | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None}, separators=(",", ":")
+    )
 
 
 FIELDS = st.sampled_from(["content", "reasoning_content"])
@@ -75,3 +77,25 @@ def test_what_only_looks_like_one_text_is_read_in_full_or_refused(inside: str):
         return
     chunks, _ = read(plain, odd)
     assert chunks[1]["choices"][0] == expected
+
+
+PIECES = st.sampled_from(["a", "\\", '"', ",", "\\n", '","', '",\\n"', "\\u00e9", '"},"x":{"y":"', " "])
+
+
+@given(st.lists(st.lists(PIECES, max_size=4).map("".join), min_size=1, max_size=6))
+def test_a_read_full_of_odd_texts_is_what_its_events_are_one_by_one(insides: list[str]):
+    plain = chunk(content="first")
+    events = [plain, *(plain.replace('"first"', f'"{inside}"') for inside in insides)]
+    reader = OpenAI().open_reader(SENT, StreamOrder("chatcmpl-ours", "public", 0, False, 2**20))
+    # the first read teaches what the second has in common with it
+    reader.feed(f"data: {events[0]}\n\n".encode())
+    together = "".join(f"data: {event}\n\n" for event in events[1:]).encode()
+    try:
+        expected = [json.loads(event)["choices"][0]["delta"].get("content") for event in events[1:]]
+    except ValueError:
+        with pytest.raises(AttemptFailed):
+            reader.feed(together)
+        return
+    frames = [json.loads(frame[6:]) for frame in reader.feed(together).decode().split("\n\n")[:-1]]
+    assert [frame["choices"][0]["delta"].get("content") for frame in frames] == expected
+    assert "".join(reader.text) == "first" + "".join(text or "" for text in expected)

@@ -58,7 +58,7 @@ def read_strictly(data: bytes) -> Any:
 @given(OBJECTS, st.booleans(), st.sampled_from([None, 1]))
 def test_every_json_object_is_read_as_the_standard_library_reads_it(value: dict, ascii_only: bool, indent: int | None):
     data = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
-    assert read_object(data) == json.loads(data)
+    assert read_object(data)[0] == json.loads(data)
 
 
 @given(OBJECTS, st.data())
@@ -75,13 +75,13 @@ def test_a_damaged_body_is_refused_or_still_read_as_everyone_does(value: dict, d
     if isinstance(body, InvalidRequest):
         assert body.code == "invalid_json"
     else:
-        assert body == read_strictly(bytes(data))
+        assert body[0] == read_strictly(bytes(data))
 
 
 @given(st.binary(max_size=80) | TEXT.map(str.encode))
 def test_rubbish_is_refused_with_400(data: bytes):
     body = try_to(read_object, data)
-    assert isinstance(body, dict) or (body.status, body.code) == (400, "invalid_json")
+    assert isinstance(body, tuple) or (body.status, body.code) == (400, "invalid_json")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_key_may_be_named_once(key: str, frame: str):
 def test_a_key_spelt_with_escapes_is_the_same_key():
     assert "twice" in refuse(rb'{"model":1,"m\u006fdel":2}')
     assert "twice" in refuse(rb'{"a:b":1,"a\u003ab":2}')
-    assert read_object(rb'{"a:b":1,"a\\u003ab":2}') == {"a:b": 1, "a\\u003ab": 2}
+    assert read_object(rb'{"a:b":1,"a\\u003ab":2}')[0] == {"a:b": 1, "a\\u003ab": 2}
 
 
 def nest(kinds: str, inner: str = "") -> bytes:
@@ -138,12 +138,12 @@ def test_a_body_is_at_most_64_levels_deep_whatever_its_brackets(kinds: str, inne
     if len(kinds) + 1 > MAX_DEPTH:
         assert "deep" in refuse(data)
     else:
-        assert read_object(data) == json.loads(data)
+        assert read_object(data)[0] == json.loads(data)
 
 
 def test_depth_is_not_breadth_nor_text():
     wide = {"a": [{"b": []} for _ in range(500)], "text": '[{"' * 500, "escaped": '\\"[' * 500}
-    assert read_object(json.dumps(wide).encode()) == wide
+    assert read_object(json.dumps(wide).encode())[0] == wide
 
 
 def test_a_hundred_thousand_levels_are_refused_not_followed():
@@ -165,11 +165,11 @@ def test_integers_are_within_64_bits(digits: str, frame: str):
 
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 0.1234567890123456789, 1e300])
 def test_large_numbers_that_fit_are_read(number: float):
-    assert read_object(json.dumps({"a": [number]}).encode()) == {"a": [number]}
+    assert read_object(json.dumps({"a": [number]}).encode())[0] == {"a": [number]}
 
 
 def test_long_digits_in_text_are_no_integer():
-    assert read_object(b'{"a":"99999999999999999999"}') == {"a": "99999999999999999999"}
+    assert read_object(b'{"a":"99999999999999999999"}')[0] == {"a": "99999999999999999999"}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_text_is_strict_utf8_without_lone_surrogates(data: bytes):
 
 
 def test_a_surrogate_pair_is_one_character():
-    assert read_object(rb'{"a":"\ud83d\ude00"}') == {"a": "\U0001f600"}
+    assert read_object(rb'{"a":"\ud83d\ude00"}')[0] == {"a": "\U0001f600"}
 
 
 @given(OBJECTS)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bridge.catalogue.prices import PriceVersion
 from bridge.providers.base import Usage
-from bridge.v1.meter import Measure, may_write_for_an_hour
+from bridge.v1.body import read_object
+from bridge.v1.meter import CACHE_FOR_AN_HOUR, Measure
 from bridge.v1.relay import Relay
 from tests.factories import DOLLAR
 from tests.gateway import Gateway
@@ -114,7 +115,7 @@ def test_models_show_what_writes_cost(gateway: Gateway, model: str):
     ],
 )
 def test_an_hour_is_found_however_json_spells_it(data: bytes, found: bool):
-    assert may_write_for_an_hour(data) == found
+    assert read_object(data, CACHE_FOR_AN_HOUR)[1] == found
 
 
 TOKENS = st.integers(0, 2**31)

@@ -69,7 +69,7 @@ def ask(
         messages = [{"role": "user", "content": messages}]
     body = {"model": model.id, "messages": messages, **fields}
     data = json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":")).encode()
-    request = convert(read_object(data), ChatRequest)
+    request = convert(read_object(data)[0], ChatRequest)
     return request, measure(request, model, len(data))
 
 
