@@ -11,6 +11,7 @@ import pytest
 from bridge.errors import ServiceUnavailable
 from bridge.ledger import postgres, sqlite
 from bridge.ledger.batch import MAX_FINISH_REASON, HoldResult, Order, Settlement, SettleResult
+from bridge.ledger.ledger import credit
 from tests.ledger.orders import MOMENT, Ledger, new_id, order_charge, order_hold
 
 
@@ -155,3 +156,32 @@ def test_a_batch_that_fails_on_sqlite_leaves_nothing_behind(ledger: Ledger):
         sqlite.commit_batch(connection, [order_hold(account, 10), order_charge(hold, 5, state="forgotten")])
     connection.close()
     assert ledger.find_money(account) == (100, 60)
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_batch_locks_its_accounts_in_order_of_id(ledger: Ledger):
+    """Else batches of two workers could each wait for what the other has."""
+    first, second, third = (ledger.open_account(100) for _ in range(3))
+    with ledger.app.app_context():
+        credit(first, 1, source="operator")  # its row is now the last of the three in the table
+    with psycopg.connect(find_url(ledger)) as other, psycopg.connect(find_url(ledger)) as looking:
+        other.execute("SELECT 1 FROM balances WHERE account_id = %s FOR UPDATE", (second,))
+        batch = gevent.spawn(ledger.commit, *(order_hold(account, 10) for account in (third, second, first)))
+        looking.autocommit = True
+        while not is_waiting(looking):
+            gevent.sleep(0.005)
+        query = "SELECT account_id FROM balances WHERE account_id = ANY(%s) FOR UPDATE SKIP LOCKED"
+        assert looking.execute(query, ([first, second, third],)).fetchall() == [(third,)]
+        other.rollback()
+        assert batch.get() == [HoldResult(10)] * 3
+
+
+def find_url(ledger: Ledger) -> str:
+    url: str = ledger.app.config["BRIDGE"].sqlalchemy_url
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def is_waiting(connection: psycopg.Connection[Any]) -> bool:
+    """Whether somebody waits for a lock in this database."""
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return connection.execute(query).fetchone() is not None
