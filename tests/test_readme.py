@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from bridge.config import Settings
 from bridge.dashboard import snippets
+from bridge.db import db
+from bridge.ledger.tables import Balance
 from bridge.ops.demo import prepare_demo
 from tests.gateway import Gateway, as_environment
+from tests.ledger.orders import Ledger, order_charge, order_hold
 from tests.rooms import make_settings
 from tests.upstream import ScriptedUpstream, says
 
@@ -101,9 +105,23 @@ def test_every_flask_command_works_in_the_order_of_the_readme(
     with app.app_context():
         prepare_demo(settings)  # what `make run` leaves behind
     for command in commands:
+        if " account refund " in command:
+            serve(app, re.findall(r"req_[0-9a-f]{32}", command)[0])
         arguments = shlex.split(command.removeprefix(FLASK).replace(VLLM, upstream.base_url))
         result = app.test_cli_runner().invoke(args=arguments)
         assert (result.exit_code, result.stderr) == (0, ""), (command, result.output)
+
+
+def serve(app: Flask, request_id: str) -> None:
+    """A request of the first account with money, paid for."""
+    ledger = Ledger(app)
+    with app.app_context():
+        account_id = db.session.scalars(sa.select(Balance.account_id).order_by(Balance.account_id)).first()
+    assert account_id is not None
+    hold = order_hold(account_id, 30, request_id=request_id)
+    ledger.commit(hold)
+    ledger.commit(order_charge(hold, 25))
+    ledger.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Customers: find one, see balance, keys and entries, change the balance with a reason, suspend and reactivate."""
+"""Customers: find one, see balance, keys and entries, change the balance or refund a request with a reason, suspend."""
 
 import secrets
 from typing import Any
@@ -17,11 +17,13 @@ from bridge.accounts.customers import (
 from bridge.accounts.keys import list_all_keys
 from bridge.admin.door import admin
 from bridge.db import now_utc
+from bridge.errors import NotFound
 from bridge.forms import FormReader
 from bridge.ledger import margins
 from bridge.ledger.journal import is_credit, list_balances, list_entries, list_spend_by_key
 from bridge.ledger.ledger import BalanceView, adjust, find_balance
-from bridge.money import format_percent
+from bridge.ledger.refunds import refund_request
+from bridge.money import format_dollars, format_percent
 
 NO_MONEY = BalanceView(0, 0)
 MAX_ONCE_LENGTH = 64
@@ -70,6 +72,26 @@ def change_balance(account_id: int) -> Any:
             else:
                 flash("This form was sent before: nothing was changed a second time.", "warn")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+    return _render_customer(account_id, form), 400
+
+
+@admin.post("/customers/<int:account_id>/refund")
+def refund(account_id: int) -> Any:
+    """Give the charge of one of this customer's requests back, for a reason that they read. Never twice."""
+    customer = find_customer(account_id)
+    form = FormReader(request.form)
+    request_id = form.require("request", "Give the id of the request, or of its answer.")
+    reason = form.require("reason", "Say why: the customer reads it.")
+    if not form.errors:
+        with form.complaints():
+            try:
+                record = refund_request(request_id, reason=reason, made_by=g.member.email, account_id=account_id)
+            except NotFound as error:
+                form.errors["request"] = error.message
+            else:
+                amount = format_dollars(record.charge_nanos, 2)
+                flash(f"{customer.email or customer.name} has ${amount} back for this request of {record.model_id}.")
+                return redirect(url_for("admin.show_customer", account_id=account_id), 303)
     return _render_customer(account_id, form), 400
 
 

@@ -5,7 +5,8 @@ import json
 from typing import Any
 
 from bridge.catalogue.frozen import thaw
-from bridge.ledger.tables import UsageRecord
+from bridge.ledger.charge_rules import ChargeRule, find_rule
+from bridge.ledger.tables import Entry, UsageRecord
 from bridge.money import TOKENS_PER_MTOK
 
 # The classes of prices in a customer's words.
@@ -57,7 +58,8 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
-    """`difference_nanos` is what separates the lines' sum from the charge; `difference_name` says why."""
+    """`difference_nanos` is what separates the lines' sum from the charge; `difference_name` says why. `charge_rule`
+    is the rule that applied, `refund` is the entry that gave the charge back later."""
 
     record: UsageRecord
     lines: list[Line]
@@ -71,6 +73,8 @@ class Receipt:
     above_tokens: int  # the tier that applied is that of prompts longer than this; 0: the ordinary one
     markup_bps: int
     markup_rule: str
+    charge_rule: ChargeRule
+    refund: Entry | None
 
     @property
     def reasoning_apart(self) -> bool:
@@ -82,8 +86,8 @@ class Receipt:
         return sum(not attempt.ok for attempt in self.attempts)
 
 
-def make_receipt(record: UsageRecord) -> Receipt:
-    """Explain a request's charge."""
+def make_receipt(record: UsageRecord, refund: Entry | None = None) -> Receipt:
+    """Explain a request's charge, and what came back of it."""
     frozen = thaw(record)
     every = frozen.rates.lines(frozen.usage, frozen.calls)
     # a request's fee is only for one that was charged
@@ -107,6 +111,8 @@ def make_receipt(record: UsageRecord) -> Receipt:
         above_tokens=frozen.rates.above_tokens,
         markup_bps=frozen.markup_bps,
         markup_rule=frozen.markup_rule,
+        charge_rule=find_rule(record),
+        refund=refund,
     )
 
 

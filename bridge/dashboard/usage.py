@@ -15,6 +15,7 @@ from bridge.dashboard.door import dashboard
 from bridge.dashboard.receipt import make_receipt
 from bridge.db import now_utc
 from bridge.errors import NotFound
+from bridge.ledger.refunds import find_refund
 from bridge.ledger.tables import UsageRecord
 from bridge.ledger.usage import (
     OUTCOME_GROUPS,
@@ -85,7 +86,8 @@ def show_receipt(request_id: str) -> Any:
     except NotFound:
         return _show_running(request_id)
     keys = {key.id: key for key in list_all_keys(g.account_id)}
-    return render_template("dashboard/receipt.html", receipt=make_receipt(record), key=keys.get(record.key_id))
+    receipt = make_receipt(record, find_refund(g.account_id, record.request_id))
+    return render_template("dashboard/receipt.html", receipt=receipt, key=keys.get(record.key_id))
 
 
 def _show_running(request_id: str) -> str:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import db, snapshot
 from bridge.ledger.ledger import CUSTOMER
+from bridge.ledger.refunds import REFUND
 from bridge.ledger.tables import Balance, Budget, Entry, Hold, UsageRecord
 from bridge.money import format_dollars
 
@@ -17,7 +18,7 @@ def check_ledger() -> list[str]:
 
     Runs in one snapshot, so that requests that are settled meanwhile don't look like differences."""
     with snapshot():
-        return [*_check_balances(), *_check_holds(), *_check_budgets()]
+        return [*_check_balances(), *_check_holds(), *_check_budgets(), *_check_refunds()]
 
 
 def _sums(statement: sa.Select[*tuple[Any, ...]]) -> dict[Any, int]:
@@ -66,6 +67,24 @@ def _check_budgets() -> Iterator[str]:
                 f"key {key_id}: its budget from {start} holds {format_dollars(found)}, its open holds add up to "
                 f"{format_dollars(expected)}"
             )
+
+
+def _check_refunds() -> Iterator[str]:
+    """Each gave back a charge of its own account, and all of it."""
+    query = (
+        sa.select(Entry, UsageRecord.charge_nanos)
+        .outerjoin(
+            UsageRecord,
+            sa.and_(UsageRecord.request_id == Entry.external_id, UsageRecord.account_id == Entry.account_id),
+        )
+        .where(Entry.source == REFUND)
+        .order_by(Entry.id)
+    )
+    for entry, charge in db.session.execute(query):
+        given = entry.amount_nanos if entry.credit == CUSTOMER else -entry.amount_nanos
+        if given != charge:
+            cost = "no request of this account" if charge is None else f"{format_dollars(charge)} charged"
+            yield f"account {entry.account_id}: {format_dollars(given)} refunded for {entry.external_id}, {cost}"
 
 
 def _compare(account_id: int, what: str, stored: int, expected: int) -> Iterator[str]:

@@ -20,6 +20,7 @@ OTHER_SIDE = {
     "signup": "gifts",
     "setup": "gifts",
     "code": "gifts",
+    "refund": "refunds",
 }
 
 # two payments of a new account may come at the same moment, and both find no balance

@@ -1,4 +1,4 @@
-"""The batch on PostgreSQL: one call of the function `ledger_commit` (migrations 0005, 0008), one transaction."""
+"""The batch on PostgreSQL: one call of the function `ledger_commit` (migrations 0005, 0008, 0011), one transaction."""
 
 from collections.abc import Sequence
 from typing import Any

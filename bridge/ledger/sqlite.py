@@ -19,7 +19,7 @@ from bridge.ledger.batch import (
 )
 
 _FROM_THE_HOLD = ("request_id", "created_at", "account_id", "key_id", "hold_nanos", "charge_nanos", "loss_nanos")
-_COLUMNS = (*_FROM_THE_HOLD, "settled_at", *USAGE_COLUMNS)
+_COLUMNS = (*_FROM_THE_HOLD, "settled_at", "balance_after_nanos", *USAGE_COLUMNS)
 _INSERT_USAGE = f"INSERT INTO usage ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608 - our own column names
 
 
@@ -148,11 +148,12 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement, free: dict[i
         "start": hold["budget_start"],
         "settled_at": as_text(datetime.datetime.now(datetime.UTC)),
     }
-    connection.execute(
+    left = connection.execute(
         "UPDATE balances SET held_nanos = held_nanos - :hold_nanos, balance_nanos = balance_nanos - :charge_nanos "
-        "WHERE account_id = :account_id",
+        "WHERE account_id = :account_id RETURNING balance_nanos",
         values,
-    )
+    ).fetchone()
+    values["balance_after_nanos"] = left["balance_nanos"] if left else 0
     if hold["budget_start"] is not None:
         connection.execute(
             "UPDATE budgets SET held_nanos = held_nanos - :hold_nanos, spent_nanos = spent_nanos + :charge_nanos "

@@ -61,7 +61,7 @@ class Entry(Table):
     )  # "customer" or the other side: "adjustments", "payments", "gifts"
     credit: Mapped[str] = mapped_column(sa.String(32))
     amount_nanos: Mapped[int] = mapped_column(sa.BigInteger)
-    source: Mapped[str] = mapped_column(sa.String(32))  # operator, signup, setup, stripe, code
+    source: Mapped[str] = mapped_column(sa.String(32))  # operator, signup, setup, stripe, code, refund
     external_id: Mapped[str | None] = mapped_column(sa.String(200))
     note: Mapped[str | None] = mapped_column(sa.String(500))
     made_by: Mapped[str | None] = mapped_column(sa.String(254))  # the operator's e-mail, or "command"
@@ -108,6 +108,7 @@ class UsageRecord(Table):
     hold_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     loss_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what the answer cost beyond hold and balance: ours
+    balance_after_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # right after it was settled
     cost_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what its provider takes for it, by what we believe
     pricing: Mapped[str | None] = mapped_column(sa.Text)  # JSON: tier, markup, further classes; see catalogue/frozen.py
     output_cap_tokens: Mapped[int] = mapped_column(sa.BigInteger)

@@ -1,33 +1,60 @@
 """Every check of the books, one after the other: `flask ledger check` by hand, and the worker every night."""
 
+import datetime
 from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
-from bridge.db import db, snapshot
+from bridge.db import db, now_utc, snapshot
 from bridge.ledger.check import check_ledger
-from bridge.ledger.tables import UsageRecord
-from bridge.ledger.usage import UsageFilter, sum_usage
+from bridge.ledger.ledger import find_balance
+from bridge.ledger.statement import read_statement
+from bridge.ledger.tables import Entry, UsageRecord
+from bridge.ledger.usage import UsageFilter, sum_by_model, sum_usage
 from bridge.money import format_dollars
+from bridge.ops.check_charges import check_charges
 from bridge.payments.check import check_payments
 from bridge.payments.check_codes import check_codes
 
 
-def check_books() -> list[str]:
-    """What differs: balances, holds and budgets from their records, what the usage page shows from the charges,
-    payments and codes from the journal. A line for each account; [] when exact."""
+def check_books(days: int | None = None) -> list[str]:
+    """What differs: balances, holds, budgets and refunds from their records, what usage page and statement show from
+    charges and balance, payments and codes from the journal, and each charge of the last `days` (without a number, of
+    all time) from its row. A line for each account; [] when exact."""
+    since = None if days is None else now_utc() - datetime.timedelta(days=days)
     with snapshot():
-        usage = list(_check_usage_page())
-    return gather([*check_ledger(), *usage, *check_payments(), *check_codes()])
+        shown = [*_check_usage_page(), *_check_statements()]
+    return gather([*check_ledger(), *shown, *check_payments(), *check_codes(), *check_charges(since)])
 
 
 def _check_usage_page() -> Iterator[str]:
     charged = sa.select(UsageRecord.account_id, sa.func.sum(UsageRecord.charge_nanos)).group_by(UsageRecord.account_id)
     for account_id, total in db.session.execute(charged.order_by(UsageRecord.account_id)).all():
-        shown = sum_usage(UsageFilter(account_id)).charge_nanos
-        if shown != int(total):
-            shown_, total_ = format_dollars(shown), format_dollars(int(total))
-            yield f"account {account_id}: its usage page shows {shown_}, its charges are {total_}"
+        wanted = UsageFilter(account_id)
+        shown, drawn = sum_usage(wanted).charge_nanos, sum(span.charge_nanos for span in sum_by_model(wanted))
+        for what, found in (("usage page shows", shown), ("chart shows", drawn)):
+            if found != int(total):
+                yield (
+                    f"account {account_id}: its {what} {format_dollars(found)}, its charges are "
+                    f"{format_dollars(int(total))}"
+                )
+
+
+def _check_statements() -> Iterator[str]:
+    """The statement of an account's last month with anything in it ends with the balance."""
+    newest = sa.union_all(
+        sa.select(Entry.account_id, sa.func.max(Entry.created_at).label("at")).group_by(Entry.account_id),
+        sa.select(UsageRecord.account_id, sa.func.max(UsageRecord.created_at)).group_by(UsageRecord.account_id),
+    ).subquery()
+    last = sa.select(newest.c.account_id, sa.func.max(newest.c.at)).group_by(newest.c.account_id)
+    for account_id, at in db.session.execute(last.order_by(newest.c.account_id)).all():
+        month = at.date().replace(day=1)
+        closing, balance = read_statement(account_id, month).closing_nanos, find_balance(account_id).balance_nanos
+        if closing != balance:
+            yield (
+                f"account {account_id}: its statement ends with {format_dollars(closing)}, its balance is "
+                f"{format_dollars(balance)}"
+            )
 
 
 def gather(lines: Iterable[str]) -> list[str]:

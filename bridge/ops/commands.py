@@ -15,6 +15,7 @@ from bridge.db import db
 from bridge.errors import InvalidRequest
 from bridge.ledger.check import export_ledger
 from bridge.ledger.ledger import credit, find_balance
+from bridge.ledger.refunds import refund_request
 from bridge.money import format_dollars
 from bridge.ops.books import check_books
 from bridge.ops.command_line import Commands, find_member, print_table, read_dollars, read_list, read_moment
@@ -63,6 +64,19 @@ def credit_account(email: str, dollars: str, note: str | None) -> None:
     balance = find_balance(member.account_id)
     click.echo(
         f"Credited ${format_dollars(amount_nanos, 2)} to {member.email}; "
+        f"the balance is ${format_dollars(balance.balance_nanos, 2)}."
+    )
+
+
+@account_commands.command("refund")
+@click.argument("request_id")
+@click.option("--reason", required=True, help="The customer reads it on receipt and statement.")
+def refund(request_id: str, reason: str) -> None:
+    """Give back all that a request cost, once. It is named by its id or by its answer's."""
+    record = refund_request(request_id, reason=reason, made_by="command")
+    balance = find_balance(record.account_id)
+    click.echo(
+        f"Refunded ${format_dollars(record.charge_nanos, 2)} for {record.request_id} to account {record.account_id}; "
         f"the balance is ${format_dollars(balance.balance_nanos, 2)}."
     )
 
@@ -148,11 +162,13 @@ def revoke(key_or_id: str) -> None:
 
 
 @ledger_commands.command("check")
-def check() -> None:
-    """Recompute every balance from its records, and compare usage page, payments and codes with the journal.
+@click.option("--days", type=click.IntRange(1), help="Work out only the charges of so many days; else all.")
+def check(days: int | None) -> None:
+    """Recompute every balance from its records and every charge from its row, and compare refunds, usage page,
+    statement, payments and codes with the journal.
 
     Prints one line for each account that differs, and exits with 1 if there is one."""
-    differences = check_books()
+    differences = check_books(days)
     for difference in differences:
         click.echo(difference, err=True)
     if differences:

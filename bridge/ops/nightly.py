@@ -16,6 +16,7 @@ from bridge.ops.books import check_books
 
 JOB = "ledger check"
 MOST_LINES = 50
+CHARGES_OF_DAYS = 2  # the night before saw the others
 log = structlog.get_logger()
 
 
@@ -38,12 +39,12 @@ def check_nightly(settings: Settings) -> None:
 def _check_aside() -> list[str]:
     """On PostgreSQL others run while the database counts; SQLite counts in this process, so in a thread."""
     if db.engine.dialect.name != "sqlite":
-        return check_books()
+        return check_books(CHARGES_OF_DAYS)
     app = current_app._get_current_object()  # type: ignore[attr-defined]
 
     def check() -> list[str]:
         with app.app_context():
-            return check_books()
+            return check_books(CHARGES_OF_DAYS)
 
     found: list[str] = get_hub().threadpool.apply(check)
     return found

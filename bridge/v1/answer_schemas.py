@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from bridge.ledger.charge_rules import RULES
+
 Schema = dict[str, Any]
 
 
@@ -42,6 +44,7 @@ FURTHER_PRICES = {
     ),
     "request": dollars("Dollars for each call of a provider."),
 }
+CHARGE_RULES = [rule.name for rule in RULES]
 STAMP = {"type": "string", "format": "date-time"}
 FINISH = text("Why the model stopped: stop, length, tool_calls, content_filter, or what else the provider says.")
 LOGPROBS = nullable({"type": "object", "description": "Log probabilities, where they were asked for and are offered."})
@@ -384,6 +387,24 @@ ANSWERS: Schema = {
             "charge": dollars("What was paid."),
             "not_charged": dollars("What the answer cost beyond hold and balance: we pay it."),
             "released": dollars("What was given back."),
+            "rule": obj(
+                {
+                    "name": {"enum": CHARGE_RULES, "description": "The rule that it was charged by."},
+                    "text": text("The same in words."),
+                }
+            ),
+            "balance_after": nullable(
+                dollars("What the account had right after this was settled; null where that was not kept yet.")
+            ),
+            "refund": nullable(
+                obj(
+                    {
+                        "amount": dollars("What was given back later: all of the charge."),
+                        "reason": text(),
+                        "created_at": STAMP,
+                    }
+                )
+            ),
             "output_cap_tokens": whole(),
             "dropped": array(text(), description="Fields that the provider has no equal for."),
             "clamped": array(text(), description="Values that were brought into range."),

@@ -6,7 +6,9 @@ import msgspec
 from flask import Response
 
 from bridge.catalogue.frozen import thaw
-from bridge.ledger.tables import UsageRecord
+from bridge.ledger.charge_rules import find_rule
+from bridge.ledger.refunds import find_refund
+from bridge.ledger.tables import Entry, UsageRecord
 from bridge.ledger.usage import find_request
 from bridge.money import TOKENS_PER_MTOK, format_dollars, format_exact_sum, format_percent
 from bridge.telemetry import answer_id
@@ -20,14 +22,16 @@ def show_receipt(visit: Visit, request_id: str) -> Response:
     count(visit, requests=0)
     assert visit.caller is not None
     usage = find_request(visit.caller.account_id, request_id)
+    refund = find_refund(usage.account_id, usage.request_id)
     visit.leave()
-    return visit.answer(msgspec.json.encode(describe(usage)))
+    return visit.answer(msgspec.json.encode(describe(usage, refund)))
 
 
-def describe(usage: UsageRecord) -> dict[str, Any]:
+def describe(usage: UsageRecord, refund: Entry | None = None) -> dict[str, Any]:
     """The receipt as JSON: dollars are decimal strings, times milliseconds since the request came in."""
     frozen = thaw(usage)
     lines = frozen.lines if usage.state == "captured" else []
+    rule = find_rule(usage)
     adapted = msgspec.json.decode(usage.adapted) if usage.adapted else {"dropped": [], "clamped": []}
     return {
         "object": "request",
@@ -76,11 +80,22 @@ def describe(usage: UsageRecord) -> dict[str, Any]:
         "charge": format_dollars(usage.charge_nanos),
         "not_charged": format_dollars(usage.loss_nanos),
         "released": format_dollars(max(0, usage.hold_nanos - usage.charge_nanos)),
+        "rule": {"name": rule.name, "text": rule.text},
+        "balance_after": None if usage.balance_after_nanos is None else format_dollars(usage.balance_after_nanos),
+        "refund": None if refund is None else _describe_refund(refund),
         "output_cap_tokens": usage.output_cap_tokens,
         "dropped": adapted["dropped"],
         "clamped": adapted["clamped"],
         "first_content_ms": usage.first_content_ms,
         "total_ms": usage.total_ms,
+    }
+
+
+def _describe_refund(refund: Entry) -> dict[str, Any]:
+    return {
+        "amount": format_dollars(refund.amount_nanos),
+        "reason": refund.note,
+        "created_at": refund.created_at.isoformat(),
     }
 
 

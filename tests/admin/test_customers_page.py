@@ -14,6 +14,7 @@ from bridge.db import db, transaction
 from bridge.ledger.tables import Entry
 from tests.dashboard.pages import post
 from tests.factories import DOLLAR, Factories, MadeAccount
+from tests.ledger.records import add_failure, add_record
 
 LIST = "/admin/customers"
 
@@ -110,6 +111,58 @@ def test_an_error_stands_beside_its_field_and_no_money_moves(
     assert len(entries(app, customer.id)) == before
 
 
+def give_back(client: FlaskClient, account: MadeAccount, **fields: str):
+    return post(client, f"{LIST}/{account.id}/refund", f"{LIST}/{account.id}", **fields)
+
+
+def test_a_request_is_refunded_once_and_its_payer_reads_why(
+    app: Flask,
+    client: FlaskClient,
+    customers_client: FlaskClient,
+    make: Factories,
+    customer: MadeAccount,
+    operator: MadeAccount,
+):
+    with app.app_context():
+        record = add_record(customer.id)
+    asked = {"request": record.request_id.replace("req_", "chatcmpl-"), "reason": "It was <b>empty</b>"}
+    answer = give_back(client, customer, **asked)
+    assert answer.status_code == 303
+    page = client.get(answer.location).text
+    assert "has $0.003 back for this request of gpt-4o" in page
+    assert "+$0.003" in page
+    entry = entries(app, customer.id)[-1]
+    assert (entry.source, entry.made_by) == ("refund", operator.email)
+    again = give_back(client, customer, **asked)
+    assert again.status_code == 400
+    assert "refunded before: $0.003 on" in again.text
+    assert make.find_money(customer.id) == (10 * DOLLAR + 3_000_000, 0)
+    for path in (f"/dashboard/usage/{record.request_id}", "/dashboard/billing"):
+        shown = customers_client.get(path).text
+        assert "Refund" in shown
+        assert "It was &lt;b&gt;empty&lt;/b&gt;" in shown
+        assert record.request_id in shown
+
+
+def test_what_can_t_be_refunded_stands_beside_its_field(
+    app: Flask, client: FlaskClient, make: Factories, customer: MadeAccount
+):
+    with app.app_context():
+        foreign, free = add_record(make.make_account().id).request_id, add_failure(customer.id).request_id
+    for asked, reason, field, said in (
+        (foreign, "x", "request", "no settled request"),
+        (free, "x", "request", "cost nothing"),
+        ("nonsense", "x", "request", "no such request"),
+        ("", "x", "request", "Give the id"),
+        (free, " ", "reason", "Say why"),
+        (free, "x" * 501, "reason", "at most 500 characters"),
+    ):
+        answer = give_back(client, customer, request=asked, reason=reason)
+        assert answer.status_code == 400
+        assert re.search(rf'id="{field}-error">[^<]*{said}', answer.text)
+    assert make.find_money(customer.id) == (10 * DOLLAR, 0)
+
+
 def test_a_suspended_customers_keys_are_refused_at_once(
     app: Flask, client: FlaskClient, make: Factories, customer: MadeAccount
 ):
@@ -130,5 +183,6 @@ def test_a_suspended_customers_keys_are_refused_at_once(
 
 def test_who_is_not_there_is_not_found(client: FlaskClient):
     assert client.get(f"{LIST}/999").status_code == 404
-    for action in ("balance", "suspend", "reactivate"):
-        assert post(client, f"{LIST}/999/{action}", LIST, amount="1", note="x").status_code == 404
+    for action in ("balance", "refund", "suspend", "reactivate"):
+        fields = {"amount": "1", "note": "x", "request": "x", "reason": "x"}
+        assert post(client, f"{LIST}/999/{action}", LIST, **fields).status_code == 404

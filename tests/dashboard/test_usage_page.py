@@ -249,6 +249,15 @@ def test_a_failure_says_it_cost_nothing(app: Flask, client: FlaskClient, account
     ]
 
 
+def test_a_receipt_shows_what_was_left_after_it_where_that_is_known(
+    app: Flask, client: FlaskClient, account: MadeAccount
+):
+    with app.app_context():
+        known, old = add_record(account.id, balance_after_nanos=-9_997_000_000), add_record(account.id)
+    assert amounts_in(client.get(f"{USAGE}/{known.request_id}").text)[-1] == "−$9.997000000"
+    assert "Balance after this request" not in client.get(f"{USAGE}/{old.request_id}").text
+
+
 def test_another_accounts_receipt_looks_missing(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):
     with app.app_context():
         foreign = add_record(make.make_account().id)

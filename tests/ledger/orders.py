@@ -45,9 +45,10 @@ def order_hold(account_id: int, amount: int, **changes: Any) -> HoldOrder:
 
 
 def order_charge(hold: HoldOrder | str, price: int, **changes: Any) -> Settlement:
-    """Charge this much for the hold."""
+    """Charge this much for the hold, at a nano-dollar a token."""
     request_id = hold if isinstance(hold, str) else hold.request_id
     fields: dict[str, Any] = {"state": "captured", "outcome": "complete", "status": 200, **changes}
+    fields = {"completion_tokens": price, "output_nanos_per_mtok": 1_000_000, **fields}
     return Settlement(request_id, MOMENT, price_nanos=price, **fields)
 
 

@@ -9,12 +9,10 @@ from bridge.ledger.tables import UsageRecord
 from bridge.telemetry import new_request_id
 
 
-def add_record(
-    account_id: int, *, key_id: int = 1, ago: datetime.timedelta | None = None, **changes: Any
-) -> UsageRecord:
+def record_fields(ago: datetime.timedelta | None = None, **changes: Any) -> dict[str, Any]:
     """One complete request of gpt-4o: 1,000 tokens in (400 cached), 100 out, $0.003. `ago` is how long it is past."""
     moment = now_utc() - (ago or datetime.timedelta())
-    fields = {
+    return {
         "created_at": moment,
         "request_id": new_request_id(),
         "state": "captured",
@@ -51,7 +49,13 @@ def add_record(
         "settled_at": moment,
         **changes,
     }
-    record = UsageRecord(account_id=account_id, key_id=key_id, **fields)
+
+
+def add_record(
+    account_id: int, *, key_id: int = 1, ago: datetime.timedelta | None = None, **changes: Any
+) -> UsageRecord:
+    """The same, settled."""
+    record = UsageRecord(account_id=account_id, key_id=key_id, **record_fields(ago, **changes))
     with transaction() as session:
         session.add(record)
     return record

@@ -1,5 +1,6 @@
 """The operator's commands: what they do, what they print, and how they fail."""
 
+import datetime
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from bridge.ops.command_line import read_moment
 from bridge.providers.base import Usage
 from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from tests.catalogue.small_app import drop_app, make_app
+from tests.ledger.records import add_record
 
 EMAIL = "ada@example.com"
 Run = Callable[..., list[str]]
@@ -106,6 +108,16 @@ def test_credit_reaches_the_balance_to_the_nano_with_a_reason(run: Run, account:
     entry = db.session.scalars(select(Entry).order_by(Entry.id)).first()
     assert entry
     assert (entry.source, entry.note, entry.made_by) == ("operator", "welcome", "command")
+
+
+def test_a_request_is_refunded_once_by_its_id(run: Run, fail: Fail, account: int):
+    request_id = add_record(account).request_id
+    refund = ("account", "refund", request_id, "--reason")
+    assert "needs a reason" in fail(*refund, " ")
+    (line,) = run(*refund, "It was empty")
+    assert line == f"Refunded $0.003 for {request_id} to account {account}; the balance is $0.003."
+    assert "refunded before: $0.003 on" in fail(*refund, "again")
+    assert "no settled request" in fail("account", "refund", "req_" + "0" * 32, "--reason", "x")
 
 
 @pytest.mark.parametrize("amount", ["0", "ten", "1.0000000001", "1e3"])
@@ -259,6 +271,18 @@ def test_the_ledger_is_checked_and_a_difference_exits_with_1(app: Flask, run: Ru
     result = call(app, "ledger", "check")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "0.000000001" in result.stderr
+
+
+def test_every_charge_is_worked_out_again_or_those_of_some_days(app: Flask, run: Run, account: int):
+    record = add_record(account, ago=datetime.timedelta(days=3), charge_nanos=3_000_001, loss_nanos=0)
+    balance = db.session.get_one(Balance, account)
+    balance.balance_nanos, balance.debt_nanos = -3_000_001, 3_000_001
+    db.session.commit()
+    assert "exact" in run("ledger", "check", "--days", "2")[0]
+    for days in ((), ("--days", "4")):
+        result = call(app, "ledger", "check", *days)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"account {account}: 1 request charged wrongly, first {record.request_id}" in result.stderr
 
 
 def test_the_ledger_is_exported_as_one_json_object_a_line(run: Run, account: int):

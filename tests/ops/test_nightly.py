@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from bridge.config import Settings
 from bridge.daily import list_days
 from bridge.db import db, now_utc, transaction
+from bridge.ledger.statement import Statement
 from bridge.ledger.usage import Totals
 from bridge.ledger.writer import Writer
 from bridge.mail.tables import Mail
@@ -24,6 +25,7 @@ from bridge.payments.codes import create_batch, redeem
 from tests.dashboard.pages import sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
 from tests.ledger.orders import order_charge, order_hold
+from tests.ledger.records import add_record
 
 NIGHT = datetime.datetime(2026, 3, 10, 4, tzinfo=datetime.UTC)
 
@@ -131,6 +133,32 @@ def test_a_usage_page_that_shows_something_else_is_named(make: Factories, monkey
     finally:
         writer.close()
     assert line == f"account {key.account_id}: its usage page shows 0.000000029, its charges are 0.00000003"
+
+
+def test_a_chart_or_a_statement_that_shows_something_else_is_named(make: Factories, monkeypatch: pytest.MonkeyPatch):
+    account = make.make_account(DOLLAR)
+    add_record(account.id)
+    damage("UPDATE balances SET balance_nanos = balance_nanos - 3000000")
+    assert check_books() == []
+    monkeypatch.setattr(books, "sum_by_model", lambda _wanted: [])
+    monkeypatch.setattr(books, "read_statement", lambda *_: Statement(NIGHT.date(), 0, [], 7))
+    (line,) = check_books()
+    assert line == (
+        f"account {account.id}: its chart shows 0, its charges are 0.003; "
+        "its statement ends with 0.000000007, its balance is 0.997"
+    )
+
+
+def test_the_night_works_out_the_charges_of_two_days(settings: Settings, make: Factories):
+    account = make.make_account(DOLLAR)
+    add_record(account.id, completion_tokens=99, created_at=NIGHT - datetime.timedelta(hours=49))
+    damage("UPDATE balances SET balance_nanos = balance_nanos - 3000000")
+    with time_machine.travel(NIGHT):
+        check_nightly(settings)
+    add_record(account.id, completion_tokens=99, charge_nanos=0, created_at=NIGHT - datetime.timedelta(hours=23))
+    with time_machine.travel(NIGHT + datetime.timedelta(days=1)):
+        check_nightly(settings)
+    assert sorted(results()) == [(NIGHT.date(), True, 0), (NIGHT.date() + datetime.timedelta(days=1), True, 1)]
 
 
 def test_lines_keep_their_order():

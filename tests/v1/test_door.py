@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from bridge.ledger.refunds import refund_request
 from tests.upstream import says
 
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}]}
@@ -149,6 +150,22 @@ def test_the_receipt_is_found_by_the_answers_own_id_and_adds_up(gateway, served)
     credits = requests.get(f"{gateway.base_url}/credits", headers=key.headers, timeout=30).json()
     assert credits["total_used"] == receipt["charge"]
     assert credits["held"] == "0"
+    assert receipt["balance_after"] == credits["balance"]
+    assert (receipt["rule"]["name"], receipt["refund"]) == ("complete", None)
+
+
+def test_a_refund_is_on_its_receipt(gateway, served):
+    key = gateway.make.make_key()
+    answer = served(key)
+    url = f"{gateway.base_url}/requests/{answer.headers['x-request-id']}"
+    before = requests.get(url, headers=key.headers, timeout=30).json()
+    with gateway.make.app.app_context():
+        refund_request(before["id"], reason="It was empty.", made_by="a test")
+    after = requests.get(url, headers=key.headers, timeout=30).json()
+    assert after.pop("refund")["amount"] == before["charge"]
+    assert after == {name: value for name, value in before.items() if name != "refund"}
+    credits = requests.get(f"{gateway.base_url}/credits", headers=key.headers, timeout=30).json()
+    assert credits["balance"] == "10"
 
 
 def test_the_sandboxs_error_models_show_a_client_each_documented_code(gateway):

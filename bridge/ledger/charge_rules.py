@@ -1,0 +1,50 @@
+"""Which rule a request was charged by, in plain words: what its receipt says beside the sums."""
+
+import dataclasses
+
+from bridge.ledger.tables import UsageRecord
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChargeRule:
+    """What happened, and what was paid for because of it, a sentence each; `name` is for programs."""
+
+    name: str
+    happened: str
+    paid: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.happened} {self.paid}"
+
+
+FREE = "You were not charged."
+SO_FAR = "You paid for the prompt and for what had arrived until then."
+COMPLETE = ChargeRule("complete", "The answer was complete.", "You paid for its tokens as the provider counted them.")
+COMPLETE_ESTIMATE = ChargeRule(
+    "complete_estimate",
+    "The answer was complete, but its provider gave no counts.",
+    "You paid for its tokens as we counted them.",
+)
+CUT = ChargeRule("cut", "The answer broke off.", SO_FAR)
+LEFT = ChargeRule("client_left", "The client left before the end.", SO_FAR)
+LEFT_EARLY = ChargeRule("client_left_early", "The client left before a provider had answered.", FREE)
+NO_ANSWER = ChargeRule("no_answer", "No provider delivered any of an answer.", FREE)
+REFUSED = ChargeRule("refused", "The request was refused.", FREE)
+LOST = ChargeRule("interrupted", "Our process ended while this ran.", "You paid at most for what had been delivered.")
+LOST_FREE = ChargeRule("interrupted_free", LOST.happened, FREE)
+RULES = (COMPLETE, COMPLETE_ESTIMATE, CUT, LEFT, LEFT_EARLY, NO_ANSWER, REFUSED, LOST, LOST_FREE)
+
+
+def find_rule(record: UsageRecord) -> ChargeRule:
+    """The rule that applied to a settled request."""
+    captured = record.state == "captured"
+    if record.outcome == "worker_lost":
+        return LOST if captured else LOST_FREE
+    if record.outcome == "client_gone":
+        return LEFT if captured else LEFT_EARLY
+    if not captured:
+        return REFUSED if 400 <= record.status < 500 else NO_ANSWER
+    if record.outcome == "cut":
+        return CUT
+    return COMPLETE_ESTIMATE if record.tokens_source == "estimate" else COMPLETE

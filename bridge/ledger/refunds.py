@@ -1,0 +1,51 @@
+"""Refunds of requests: an operator gives a charge back, all of it and once. The usage row stays as it was."""
+
+import sqlalchemy as sa
+
+from bridge.db import db
+from bridge.errors import InvalidRequest, NotFound
+from bridge.ledger.ledger import credit
+from bridge.ledger.tables import Entry, UsageRecord
+from bridge.ledger.usage import normalise_id
+from bridge.money import format_dollars
+
+REFUND = "refund"  # the entry's source; its external id is the request's, so that there is one of each
+MAX_REASON_LENGTH = 500
+
+
+def refund_request(request_id: str, *, reason: str, made_by: str, account_id: int | None = None) -> UsageRecord:
+    """Give the whole charge of a request back, by its id or its answer's; only of this account, if one is named.
+    Returns the request. What its key has spent of a budget stays spent.
+
+    Raises InvalidRequest without a reason, for one that cost nothing and for one that was refunded before, NotFound for
+    one that is unknown, still runs, or is another account's."""
+    reason = reason.strip()
+    if not 0 < len(reason) <= MAX_REASON_LENGTH:
+        raise InvalidRequest(f"A refund needs a reason of at most {MAX_REASON_LENGTH} characters.", param="reason")
+    query = sa.select(UsageRecord).where(UsageRecord.request_id == normalise_id(request_id))
+    record = db.session.scalars(
+        query if account_id is None else query.where(UsageRecord.account_id == account_id)
+    ).first()
+    if record is None:
+        raise NotFound(
+            "There is no settled request of this id: it still runs, it was refused before it cost anything, or it is "
+            "another account's."
+        )
+    if not record.charge_nanos:
+        raise InvalidRequest("This request cost nothing: there is nothing to refund.", param="request")
+    request_id, charge = record.request_id, record.charge_nanos
+    if not credit(record.account_id, charge, source=REFUND, external_id=request_id, note=reason, made_by=made_by):
+        before = find_refund(record.account_id, request_id)
+        assert before is not None
+        raise InvalidRequest(
+            f"This request was refunded before: ${format_dollars(before.amount_nanos, 2)} on "
+            f"{before.created_at:%Y-%m-%d}, by {before.made_by}.",
+            param="request",
+        )
+    return record
+
+
+def find_refund(account_id: int, request_id: str) -> Entry | None:
+    """The entry that gave an account's request back, if there is one."""
+    query = sa.select(Entry).where(Entry.source == REFUND, Entry.external_id == request_id)
+    return db.session.scalars(query.where(Entry.account_id == account_id)).one_or_none()
