@@ -6,7 +6,7 @@ import json
 from bench.dialects import DIALECTS, Dialect
 
 CHUNKS_PER_BURST = 25
-ALONE_CHUNKS, BURST_CHUNKS, SLOW_CHUNKS = 400, 5_000, 6
+ALONE_CHUNKS, BURST_CHUNKS, SLOW_CHUNKS = 400, 5_000, 6  # so many that a stream's first and last count little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +38,13 @@ def _stream(dialect: Dialect, chunks: int, pause_seconds: float, per_write: int 
 
 
 def _bursts(dialect: Dialect) -> Play:
-    return _stream(dialect, BURST_CHUNKS, pause_seconds=0.010, per_write=CHUNKS_PER_BURST)
+    return _stream(dialect, BURST_CHUNKS, pause_seconds=0.020, per_write=CHUNKS_PER_BURST)
 
 
 _OPENAI = DIALECTS["openai"]
 PLAYS = {
     "play-whole": _whole(_OPENAI),
-    "play-alone": _stream(_OPENAI, ALONE_CHUNKS, pause_seconds=0.005),
+    "play-alone": _stream(_OPENAI, ALONE_CHUNKS, pause_seconds=0.010),
     "play-bursts": _bursts(_OPENAI),
     "play-slow": _stream(_OPENAI, SLOW_CHUNKS, pause_seconds=1.0),
     "play-anthropic-whole": _whole(DIALECTS["anthropic"]),

@@ -1,0 +1,5 @@
+"""stub"""
+
+
+def measure_scale(*a):
+    return [], [], []
