@@ -153,35 +153,29 @@ def show_spread(values: Sequence[float]) -> str:
 def draw_parts(runs: Sequence[Run]) -> str:
     """Where a request's CPU goes: what it costs less without each part, in the same round. "" if that wasn't measured.
 
-    "app" is the reverse: what is left without any of ours is the server's own work."""
-    spent = {
-        (group, target): _read(Figure("", "", cpu_per_answer(group)), "parts", target, runs)
-        for group in PART_GROUPS
-        for target in {run.target for run in runs if run.scenario == "parts"}
-    }
-    names = {
-        f"gateway without {part}": f"the {part.replace('key-limits', 'limits of the key alone')}" for part in WITHOUT
-    }
-    lines = [("", "gateway", "PostgreSQL", "Redis", "µs CPU")]
-
-    def line(title: str, of: str, less: str = "") -> tuple[str, ...]:
-        cells = []
-        for group in PART_GROUPS:
-            values = spent.get((group, of), {})
-            if less:
-                values = _less(values, spent.get((group, less), {}))
-            cells.append(show(middle(values)))
-        return (title, *cells, "")
-
-    if ("server", "gateway without app") not in spent:
-        return ""
-    lines.append(line("a request", "gateway"))
-    for target, title in names.items():
-        if target.endswith("app"):
-            lines.append(line("  the server, without any of ours", target))
+    "app" is the other way round: what is left without anything of ours is the server's own work."""
+    measured = {run.target for run in runs if run.scenario == "parts"}
+    lines = [("µs CPU", "gateway", "PostgreSQL", "Redis"), _draw_part("a request", runs, "gateway")]
+    for part in WITHOUT:
+        target = f"gateway without {part}"
+        if target not in measured:
+            return ""
+        if part == "app":
+            lines.append(_draw_part("  the server by itself", runs, target))
         else:
-            lines.append(line(f"  {title}", "gateway", target))
+            lines.append(_draw_part(f"  of it the {part}", runs, "gateway", less=target))
     return draw(lines)
+
+
+def _draw_part(title: str, runs: Sequence[Run], target: str, less: str = "") -> tuple[str, ...]:
+    cells = []
+    for group in PART_GROUPS:
+        figure = Figure("", "", cpu_per_answer(group))
+        values = _read(figure, "parts", target, runs)
+        if less:
+            values = _less(values, _read(figure, "parts", less, runs))
+        cells.append(show(middle(values)))
+    return (title, *cells)
 
 
 def find_failures(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[str]:

@@ -1,7 +1,8 @@
 """gunicorn's settings for a gateway that looks where it is: the product's own, and a clock that ticks with the worker's
 CPU time. At each tick the running greenlet's stack is counted. Nothing of this is in the product.
 
-SIGUSR2 to a worker writes what was counted since the last time to `BENCH_SAMPLES`.PID, a stack a line as in flame.py."""
+SIGUSR2 to a worker writes what was counted since the last time to `BENCH_SAMPLES`.PID, a stack a line: see flame.py.
+"""
 
 from gevent import monkey
 

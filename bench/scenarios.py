@@ -56,7 +56,7 @@ class Scenario:
 
     def order_for(self, target: str, port: int, keys: tuple[str, ...], seconds: float, **more: Any) -> Order:
         """The order for a server, measured for so many seconds. A plain proxy's streams end as their provider's do."""
-        dialect = "openai" if target.startswith("gateway") else self.provider
+        dialect = self.provider if target in ("nginx", "direct") else "openai"
         proof = {"text": TEXT, "end_mark": END_MARKS[dialect]}
         settings = {"seconds": seconds, "warm_seconds": min(0.5, seconds / 4)} | proof | self.order | more
         return Order(port=port, keys=keys, **settings)

@@ -118,7 +118,7 @@ def wait_until_it_answers(name: str, process: subprocess.Popen[Any], port: int, 
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), 0.5):
             return
-        time.sleep(0.05)
+        time.sleep(0.02)
     text = log.read_text(errors="replace") if log.exists() else ""
     raise BenchError(f"{name} did not start:\n{text[-2000:]}")
 
