@@ -139,11 +139,11 @@ class Load:
         self.left = order.requests
         self.text, self.end_mark = order.text.encode(), order.end_mark.encode()
         self.words = [word(number)[-2:].encode() for number in range(order.words)]
-        self.unproved: list[bytes] = []  # streams that have ended; looking at them takes too long to do meanwhile
         self._reset()
 
     def _reset(self) -> None:
         self.statuses: Counter[str] = Counter()
+        self.unproved: list[bytes] = []  # streams that have ended; looking at them takes too long to do meanwhile
         self.took: list[float] = []
         self.first: list[float] = []
         self.frames = self.reads = 0

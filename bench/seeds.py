@@ -8,6 +8,7 @@ from bridge.accounts.key_format import digest, make_secret
 from bridge.catalogue.tables import Channel
 from bridge.ledger.tables import UsageRecord
 
+LIMITS = "100000000, 100000000000, 100000"  # that nobody reaches
 SPREAD = "interval '30 days'"
 
 
@@ -32,10 +33,10 @@ def add_accounts(database_url: str, count: int) -> tuple[str, ...]:
             " SELECT account_id, amount_nanos, 0, 0 FROM entries WHERE account_id = ANY (%s)",
             (accounts,),
         )
-        columns = "account_id, name, digest, last_four, rpm, tpm, concurrency, budget_period, created_at"
+        columns = "account_id, digest, last_four, name, rpm, tpm, concurrency, budget_period, created_at"
         with connection.cursor() as cursor:
             cursor.executemany(
-                f"INSERT INTO keys ({columns}) VALUES (%s, 'bench', %s, %s, 100000000, 100000000000, 100000, 'total', now())",
+                f"INSERT INTO keys ({columns}) VALUES (%s, %s, %s, 'bench', {LIMITS}, 'total', now())",
                 [(account, digest(secret), secret[-4:]) for account, secret in zip(accounts, secrets, strict=True)],
             )
         _analyze(connection)
