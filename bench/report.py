@@ -185,7 +185,7 @@ def find_failures(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[st
         for run in (run for run in runs if run.scenario == scenario.name):
             if wrong := {name: count for name, count in run.result.statuses.items() if name not in scenario.statuses}:
                 found.append(f"{_where(run)}: answers other than expected: {wrong}.")
-            if not run.result.answers and not run.result.frames:
+            if not run.result.statuses:
                 found.append(f"{_where(run)}: nothing was answered.")
     return found
 
@@ -196,6 +196,8 @@ def find_oddities(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[st
     for scenario in scenarios:
         for run in (run for run in runs if run.scenario == scenario.name):
             result, streams = run.result, sum(run.result.statuses.values())
+            if not result.answers and not result.frames:
+                found.append(f"{_where(run)}: nothing was answered while it was measured.")
             if scenario.alone and result.frames > ALONE_READS * result.reads:
                 found.append(f"{_where(run)}: {result.frames / result.reads:.1f} chunks a read: they came together.")
             if result.memory_before and result.open_streams < streams:

@@ -51,9 +51,14 @@ def describe(code: CodeType) -> str:
     return f"{code.co_qualname} ({path}:{code.co_firstlineno})".replace(";", ":")
 
 
-def post_worker_init(worker: Any) -> None:
-    """As the product's, and the clock."""
-    gunicorn.post_worker_init(worker)
+def start() -> None:
+    """Count from now on."""
     signal.signal(signal.SIGUSR2, write)
     signal.signal(signal.SIGPROF, count)
     signal.setitimer(signal.ITIMER_PROF, TICK_SECONDS, TICK_SECONDS)
+
+
+def post_worker_init(worker: Any) -> None:
+    """As the product's, and the clock."""
+    gunicorn.post_worker_init(worker)
+    start()

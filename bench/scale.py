@@ -107,8 +107,8 @@ def measure_scale(
     return [figure_of(SETUP.name, row) for row in scale.rows], scale.runs, scale.failures
 
 
-def _wall_micros(result: Result) -> float:
-    return result.seconds * 1e6 / max(1, result.answers)
+def _wall_micros(result: Result) -> float | None:
+    return result.seconds * 1e6 / result.answers if result.answers else None
 
 
 def measure_start(scale: Scale, home: Home) -> None:
