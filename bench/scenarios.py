@@ -8,7 +8,7 @@ from typing import Any
 from bench.dialects import TEXT
 from bench.gateway import model_of
 from bench.load import Order, Result
-from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST, SLOW_CHUNKS
+from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST, SHORTER, SLOW_CHUNKS
 
 PROMPT_BYTES = 128 * 1024
 PARAGRAPH = (
@@ -121,7 +121,10 @@ def translation(provider: str, label: str) -> tuple[Scenario, ...]:
         Figure(f"a request translated for {label}", "µs CPU", cpu_per_answer("server")),
         Figure("  beside one that passes through", "µs CPU", cpu_per_answer("server"), beside="request"),
     )
-    return Scenario(provider, streamed, chunks, provider), Scenario(f"{provider}-request", whole, answers, provider)
+    short = {"body": ask(f"play-{provider}-bursts-short", provider, stream=True), "words": BURST_CHUNKS // SHORTER}
+    return Scenario(provider, streamed, chunks, provider, quick=short), Scenario(
+        f"{provider}-request", whole, answers, provider
+    )
 
 
 TRANSLATED = {"anthropic": "Anthropic", "gemini": "Gemini"}
@@ -140,7 +143,8 @@ SCENARIOS = [
             Figure("  streams not complete", "", count_incomplete, 0, 0, ratio=False),
         ),
         once=True,
-        quick={"clients": 500, "per_second": 500.0},
+        quick={"body": ask("play-slow-short", stream=True), "words": SLOW_CHUNKS // 2}
+        | {"clients": 500, "per_second": 500.0, "hold_seconds": 0.5},
     ),
     Scenario(
         "request",
@@ -161,11 +165,13 @@ SCENARIOS = [
         {"body": ask("play-alone", stream=True), "clients": 64, "words": ALONE_CHUNKS},
         (Figure("a chunk, each alone", "µs CPU", cpu_per_frame, 2.5, 1.6),),
         alone=True,
+        quick={"body": ask("play-alone-short", stream=True), "words": ALONE_CHUNKS // SHORTER},
     ),
     Scenario(
         "bursts",
         {"body": ask("play-bursts", stream=True), "clients": 64, "words": BURST_CHUNKS},
         (Figure(f"a chunk, in bursts of {CHUNKS_PER_BURST}", "µs CPU", cpu_per_frame, 1.5, 1),),
+        quick={"body": ask("play-bursts-short", stream=True), "words": BURST_CHUNKS // SHORTER},
     ),
     *(scenario for provider, label in TRANSLATED.items() for scenario in translation(provider, label)),
     Scenario(

@@ -13,7 +13,7 @@ from bench.cold import read_imports
 from bench.dialects import PROMPT_TOKENS, TEXT, WHOLE_TOKENS, word
 from bench.flame import draw_svg, draw_top, parse
 from bench.load import Order, Result, is_whole_answer, is_whole_stream, join_chunks, look_at
-from bench.plays import BURST_CHUNKS, PLAYS
+from bench.plays import BURST_CHUNKS, PLAYS, SHORTER, SLOW_CHUNKS
 from bench.processes import cpu_nanos, list_tree
 from bench.report import Row, Run, distance, draw_parts, draw_table, find_failures, find_oddities, sum_up
 from bench.results import compare, draw_history, figure_of, read_results, write_results
@@ -48,14 +48,14 @@ def read_streams(play: str, words: int, end_mark: str) -> Result:
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
 def test_every_stream_that_the_upstream_plays_is_read_to_its_last_frame_and_proved_word_by_word(provider):
-    play = "play-bursts" if provider == "openai" else f"play-{provider}-bursts"
+    play = "play-bursts-short" if provider == "openai" else f"play-{provider}-bursts-short"
     frames = b"".join(PLAYS[play].writes).count(b"\ndata: ")
-    result = read_streams(play, BURST_CHUNKS, END_MARKS[provider])
+    result = read_streams(play, BURST_CHUNKS // SHORTER, END_MARKS[provider])
     assert (result.statuses, result.frames) == ({"200": 2}, 2 * frames)
 
 
 def test_a_stream_that_lacks_a_word_counts_as_garbled():
-    assert read_streams("play-bursts", BURST_CHUNKS + 1, "[DONE]").statuses == {"garbled": 2}
+    assert read_streams("play-slow-short", SLOW_CHUNKS, "[DONE]").statuses == {"garbled": 2}
 
 
 def test_a_stream_out_of_order_is_not_whole():
@@ -304,10 +304,9 @@ print(os.getpid())
 
 def test_a_worker_counts_where_it_spends_its_cpu_time(tmp_path):
     environment = as_environment(make_settings(tmp_path)) | {"BENCH_SAMPLES": str(tmp_path / "samples")}
-    done = subprocess.run(
-        [sys.executable, "-c", SAMPLED], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
-    stacks = parse((tmp_path / f"samples.{done.stdout.strip()}").read_text().splitlines())
+    command = [sys.executable, "-c", SAMPLED]
+    printed = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
+    stacks = parse((tmp_path / f"samples.{printed.strip()}").read_text().splitlines())
     assert {stack[-1].partition(" ")[0] for stack in stacks} == {"burn"}
     assert {stack[0].partition(" ")[0] for stack in stacks} == {"<module>"}
 
