@@ -16,7 +16,7 @@ from bench.load import Order, Result, is_whole_answer, is_whole_stream, join_chu
 from bench.plays import BURST_CHUNKS, PLAYS, SHORTER, SLOW_CHUNKS
 from bench.processes import cpu_nanos, list_tree
 from bench.report import Row, Run, distance, draw_parts, draw_table, find_failures, find_oddities, sum_up
-from bench.results import compare, draw_history, figure_of, read_results, write_results
+from bench.results import HISTORY, compare, draw_history, figure_of, read_results, write_results
 from bench.scenarios import END_MARKS, SCENARIOS, WITHOUT, Figure, Scenario, ask
 from bench.servers import ROOT, BenchError, run_load, running_upstream
 from bridge.providers import PROVIDERS
@@ -278,6 +278,13 @@ def test_the_history_has_a_row_with_as_many_cells_as_headings(tmp_path):
     heading, _line, row = draw_history(results).splitlines()
     assert heading.count("|") == row.count("|")
     assert "| 10.0 × |" in row
+
+
+def test_the_history_is_of_figures_that_are_measured_and_its_page_has_their_headings(tmp_path):
+    titles = {figure.title.strip() for scenario in SCENARIOS for figure in scenario.figures}
+    assert set(HISTORY.values()) - titles == set()
+    heading = draw_history(results_of(tmp_path, 100)).splitlines()[0]
+    assert heading in (ROOT / "docs" / "performance.md").read_text().splitlines()
 
 
 def test_imports_are_summed_up_by_package():
