@@ -109,7 +109,7 @@ def measure(
             if quick and not any(figure.ratio for figure in scenario.figures) and scenario.once:
                 targets.remove("nginx")  # it takes as long as all else, and no target is about it
             for target in targets if number % 2 else reversed(targets):
-                result = field.load(scenario, target, seconds, **(scenario.quick if quick else {}))
+                result = field.load(scenario, target, **{"seconds": seconds} | (scenario.quick if quick else {}))
                 yield Run(setup.name, scenario.name, target, number, result)
                 let_settle(field.server(target))
 

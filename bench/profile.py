@@ -36,7 +36,7 @@ def profile(arguments: argparse.Namespace, upstream: Server, nginx: Server, fold
             say(f"{scenario.name} …")
             collect(gateway, samples)
             seconds, more = (SHORT_SECONDS, scenario.quick) if arguments.quick else (SECONDS, {})
-            result = field.load(scenario, "gateway", seconds, **more)
+            result = field.load(scenario, "gateway", **{"seconds": seconds} | more)
             stacks = parse(collect(gateway, samples))
             wrong += find_failures([scenario], [Run(setup.name, scenario.name, "gateway", 1, result)])
             path = FOLDER / f"{scenario.name}-{setup.name}.svg"
