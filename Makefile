@@ -5,7 +5,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081
-.PHONY: help run test lint types e2e bench audit model stop-model lock
+.PHONY: help run test lint types e2e bench bench-compare profile audit model stop-model lock
 
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
@@ -13,7 +13,9 @@ help:
 	@echo "make lint        ruff: rules and format"
 	@echo "make types       mypy"
 	@echo "make e2e         the browser tests alone"
-	@echo "make bench       measure the gateway against a plain proxy"
+	@echo "make bench       measure the gateway against a plain proxy; ARGS=--scale: with more keys, rows, workers"
+	@echo "make bench-compare ARGS='A.json B.json'   what changed from one run to the other"
+	@echo "make profile     a flame graph for each scenario of the benchmark; ARGS='--scenario request' chooses"
 	@echo "make audit       everything goes wrong at once for ten minutes; then every request is reconciled"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
 	@echo "make lock        write the lock files anew from requirements.in and requirements-dev.in"
@@ -42,6 +44,14 @@ types:
 bench:
 	@scripts/install.sh $(DEV)
 	$(PYTHON) -m bench $(ARGS)
+
+bench-compare:
+	@scripts/install.sh $(DEV)
+	@$(PYTHON) -m bench.results $(ARGS)
+
+profile:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m bench --profile $(ARGS)
 
 audit:
 	@scripts/install.sh $(DEV)

@@ -1,4 +1,4 @@
-"""The gateway as shipped: a scratch database, everything set up by its own commands, gunicorn with one worker."""
+"""The gateway as shipped: a scratch database, everything set up by its own commands, gunicorn on a port of its own."""
 
 import base64
 import contextlib
@@ -31,9 +31,10 @@ EMAIL = "bench@example.com"
 COMMAND_SECONDS = 60
 INHERITED = ("PATH", "HOME", "USER", "LANG", "TMPDIR")
 NO_POSTGRES = (
-    "PostgreSQL does not answer at {url}: start it, name another with --postgres, or measure on SQLite with --sqlite."
+    "PostgreSQL does not answer at {url}: start it, name another with --postgres, or measure with --setup sqlite."
 )
-NO_REDIS = "Redis does not answer at {url}: start it, name another with --redis, or measure without it with --sqlite."
+NO_REDIS = "Redis does not answer at {url}: start it, name another with --redis, or measure with --setup sqlite."
+AS_SHIPPED = "bridge.ops.gunicorn"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +49,24 @@ class Stores:
 
 
 @dataclasses.dataclass(frozen=True)
-class Gateway:
-    """A running gateway, a key for it, and how to call its commands."""
+class Home:
+    """What is set up once and may be served any number of times: the environment of commands and servers, a key with
+    limits that nobody reaches, and one without any."""
 
-    server: Server
-    key: str
     environment: dict[str, str]
     stores: Stores
+    folder: Path
+    key: str
+    unlimited_key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Gateway:
+    """A running gateway and the keys that its requests carry by turns."""
+
+    server: Server
+    home: Home
+    keys: tuple[str, ...]
 
 
 @contextlib.contextmanager
@@ -66,7 +78,7 @@ def scratch_stores(postgres_url: str, redis_url: str) -> Iterator[Stores]:
 
 @contextlib.contextmanager
 def _scratch_database(postgres_url: str) -> Iterator[tuple[str, int]]:
-    name = f"bridge_bench_{os.getpid()}"
+    name = f"bridge_bench_{os.getpid()}_{secrets.token_hex(3)}"
     try:
         connection = psycopg.connect(postgres_url, autocommit=True, connect_timeout=3)
     except psycopg.OperationalError:
@@ -112,52 +124,11 @@ def _empty_redis(redis_url: str) -> Iterator[tuple[str, int]]:
             client.flushdb()
 
 
-@contextlib.contextmanager
-def running_gateway(upstream: Server, stores: Stores, folder: Path) -> Iterator[Gateway]:
-    """Migrated, with a catalogue, a rich account, a key without limits that matter, and the upstream as a channel."""
+def set_up(upstream: Server, stores: Stores, folder: Path) -> Home:
+    """Migrated, with a catalogue, a rich account, its keys, and the upstream as a channel for each dialect: all by the
+    commands an operator has, those that do not need each other at once."""
     folder.mkdir()
-    port = free_port()
-    environment = _environment(port, stores, folder)
-    key = _set_up(environment, upstream)
-    log = folder / "gateway.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "python:bridge.ops.gunicorn", "wsgi:app"],
-            cwd=ROOT,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=pin(server_cores()),
-        )
-        try:
-            wait_until_it_answers("The gateway", process, port, log)
-            yield Gateway(Server(port, process.pid), key, environment, stores)
-        finally:
-            stop(process, signal.SIGQUIT)  # at once: nobody is served any more
-
-
-def _environment(port: int, stores: Stores, folder: Path) -> dict[str, str]:
-    """As in production, but for the upstream on loopback. No setting and no provider's key of the caller gets in."""
-    inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("PG")}
-    return inherited | {
-        "FLASK_SKIP_DOTENV": "1",
-        "BRIDGE_ENV": "production" if stores.database_url else "development",
-        "ALLOW_PRIVATE_UPSTREAMS": "1",
-        "PORT": str(port),
-        "BIND": LOOPBACK,
-        "WEB_CONCURRENCY": "1",
-        "DATA_DIR": str(folder),
-        "DATABASE_URL": stores.database_url or f"sqlite:///{folder / 'bridge.db'}",
-        "REDIS_URL": stores.redis_url,
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "FERNET_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "PUBLIC_BASE_URL": f"http://{LOOPBACK}:{port}",
-    }
-
-
-def _set_up(environment: dict[str, str], upstream: Server) -> str:
-    """Everything by the commands an operator has, those that do not need each other at once. Returns the key."""
+    environment = _environment(stores, folder)
     run_commands(environment, "db upgrade")
     run_commands(environment, "catalogue sync", f"account create {EMAIL} --password {secrets.token_urlsafe(18)}")
     price = "--input-price 2.50 --output-price 10 --context 1000000 --max-output 16384"
@@ -166,6 +137,7 @@ def _set_up(environment: dict[str, str], upstream: Server) -> str:
     printed = run_commands(
         environment,
         f"key issue {EMAIL} --rpm 100000000 --tpm 100000000000 --concurrency 100000",
+        f"key issue {EMAIL}",
         f"account credit {EMAIL} 1000000.00",
         *(f"model add {model_of(provider)} {price}" for provider in base_urls),
     )
@@ -177,7 +149,55 @@ def _set_up(environment: dict[str, str], upstream: Server) -> str:
             for provider, url in base_urls.items()
         ),
     )
-    return printed[0].splitlines()[-1].strip()
+    key, unlimited_key = (lines.splitlines()[-1].strip() for lines in printed[:2])
+    return Home(environment, stores, folder, key, unlimited_key)
+
+
+@contextlib.contextmanager
+def running_gateway(
+    home: Home, workers: int = 1, config: str = AS_SHIPPED, variables: dict[str, str] | None = None
+) -> Iterator[Gateway]:
+    """gunicorn with a config module, the product's own unless it's another, and further variables for that one."""
+    port = free_port()
+    environment = home.environment | {
+        "PORT": str(port),
+        "WEB_CONCURRENCY": str(workers),
+        "PUBLIC_BASE_URL": f"http://{LOOPBACK}:{port}",
+        **(variables or {}),
+    }
+    log = home.folder / f"gateway-{port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", f"python:{config}", "wsgi:app"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=pin(server_cores(workers)),
+        )
+        try:
+            wait_until_it_answers("The gateway", process, port, log)
+            yield Gateway(Server(port, process.pid), home, (home.key,))
+        finally:
+            stop(process, signal.SIGQUIT)  # at once: nobody is served any more
+
+
+def _environment(stores: Stores, folder: Path) -> dict[str, str]:
+    """As in production, but for the upstream on loopback. No setting and no provider's key of the caller gets in."""
+    inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("PG")}
+    return inherited | {
+        "FLASK_SKIP_DOTENV": "1",
+        "BRIDGE_ENV": "production" if stores.database_url else "development",
+        "ALLOW_PRIVATE_UPSTREAMS": "1",
+        "BIND": LOOPBACK,
+        "DATA_DIR": str(folder),
+        "DATABASE_URL": stores.database_url or f"sqlite:///{folder / 'bridge.db'}",
+        "REDIS_URL": stores.redis_url,
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "FERNET_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "PUBLIC_BASE_URL": f"http://{LOOPBACK}",
+    }
 
 
 def model_of(provider: str) -> str:

@@ -5,7 +5,9 @@ and memory of the servers are read here, at the very moments between which answe
 
 import dataclasses
 import gc
+import itertools
 import json
+import math
 import re
 import select
 import socket
@@ -24,17 +26,18 @@ END_OF_CHUNKS = b"\r\n0\r\n\r\n"
 FRAME = b"\ndata: "
 CARRY = 6  # one byte less than either: what two reads share is found, and found once
 WARMING_STREAMS = 64
-DRAIN_SECONDS = 4.0
+DRAIN_SECONDS = 30.0  # streams take four, on a machine that keeps up
 
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """What to send where. `repeat`: each client sends again when it is answered, for `seconds` after `warm_seconds`.
-    Otherwise each sends once, `per_second` of them, and memory is read `hold_seconds` after the last."""
+    """What to send where, and what has to come back. `repeat`: each client sends again when it is answered, for
+    `seconds` after `warm_seconds` or until `requests` of them were answered. Otherwise each sends once, `per_second` of
+    them, and memory is read `hold_seconds` after the last. With several keys each request takes the next."""
 
     port: int
     body: str
-    key: str = ""
+    keys: tuple[str, ...] = ("",)
     clients: int = 1
     seconds: float = 1.0
     warm_seconds: float = 0.3
@@ -42,15 +45,18 @@ class Order:
     per_second: float = 500.0
     hold_seconds: float = 1.0
     path: str = "/v1/chat/completions"
-    words: int = 0  # that each stream has to say, in order; 0: whatever it says
+    requests: int = 0
+    words: int = 0  # that each stream has to say, each once, in order
+    end_mark: str = ""  # in each stream's last event
+    text: str = ""  # in each whole answer, which has to be JSON
     processes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
 class Result:
     """What came back. Times in milliseconds, CPU in nanoseconds per group of `Order.processes`, memory in bytes.
-    `statuses` also counts what was sent before the time was up and answered later; a stream that lacked a word, or said
-    one twice or too early, counts as "garbled"."""
+    `statuses` also counts what was sent before the time was up and answered later. An answer of 200 that isn't what was
+    asked for counts as "garbled", one that broke off as "0", one that never came as "unanswered"."""
 
     seconds: float = 0.0
     answers: int = 0
@@ -60,6 +66,7 @@ class Result:
     mean_ms: float = 0.0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
+    first_p50_ms: float = 0.0
     first_p99_ms: float = 0.0
     open_streams: int = 0
     cpu: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -82,12 +89,22 @@ def join_chunks(body: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def says_all(body: bytes, words: list[bytes]) -> bool:
-    """Whether a chunked stream says these words, each once, in order, and no others."""
+def is_whole_stream(body: bytes, words: list[bytes], end_mark: bytes = b"") -> bool:
+    """Whether a chunked stream says these words, each once, in order, and no others, and ends with its mark."""
     try:
-        return FIND_WORDS(join_chunks(body)) == words
+        events = join_chunks(body)
     except ValueError:  # not chunked as it should be
         return False
+    return FIND_WORDS(events) == words and end_mark in events[events.rfind(FRAME) :]
+
+
+def is_whole_answer(body: bytes, text: bytes) -> bool:
+    """Whether a body is JSON, all of it, and says the text."""
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return text in body
 
 
 class Client:
@@ -103,7 +120,7 @@ class Client:
         self.status = 0
         self.missing: int | None = None  # bytes of the body still to come; None while the head is, -1 when chunked
         self.carry = b""
-        self.body: list[bytes] = []  # of a stream whose words are proved
+        self.body: list[bytes] = []  # as far as it has come
 
 
 class Load:
@@ -111,20 +128,22 @@ class Load:
 
     def __init__(self, order: Order):
         self.order = order
-        head = (
-            f"POST {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nAuthorization: Bearer {order.key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(order.body.encode())}\r\n\r\n"
-        )
-        self.request = head.encode() + order.body.encode()
+        body = order.body.encode()
+        after = f"\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        before = f"POST {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nAuthorization: Bearer "
+        self.requests = itertools.cycle([before.encode() + key.encode() + after for key in order.keys])
         self.poll = select.epoll()
         self.clients: dict[int, Client] = {}
         self.waiting = 0
         self.again = order.repeat
+        self.left = order.requests
+        self.text, self.end_mark = order.text.encode(), order.end_mark.encode()
         self.words = [word(number)[-2:].encode() for number in range(order.words)]
         self._reset()
 
     def _reset(self) -> None:
         self.statuses: Counter[str] = Counter()
+        self.unproved: list[bytes] = []  # streams that have ended; looking at them takes too long to do meanwhile
         self.took: list[float] = []
         self.first: list[float] = []
         self.frames = self.reads = 0
@@ -138,15 +157,13 @@ class Load:
         before = self._measure(cpu_nanos)
         self._reset()
         started = time.perf_counter()
-        self._turn(order.seconds)
+        self._turn(math.inf if order.requests else order.seconds, until_idle=bool(order.requests))
         result = self._result(time.perf_counter() - started)
         after = self._measure(cpu_nanos)
         result.cpu = {name: after[name] - before[name] for name in after}
         self.again = False
         self._turn(DRAIN_SECONDS, until_idle=True)
-        result.statuses = dict(sorted(self.statuses.items()))
-        if self.waiting:
-            result.statuses["unanswered"] = self.waiting
+        result.statuses = self._count_statuses()
         return result
 
     def open_streams(self) -> Result:
@@ -155,7 +172,7 @@ class Load:
         for _ in range(WARMING_STREAMS):  # what a server loads on first use is not a stream's
             self._turn(1 / order.per_second)
             self._send(Client())
-        self._turn(DRAIN_SECONDS * 3, until_idle=True)
+        self._turn(DRAIN_SECONDS, until_idle=True)
         self._reset()
         before = self._measure(memory_bytes)
         started = time.perf_counter()
@@ -164,12 +181,19 @@ class Load:
             self._send(Client())
         self._turn(order.hold_seconds)
         during, still_open = self._measure(memory_bytes), self._count_open()
-        self._turn(DRAIN_SECONDS * 3, until_idle=True)
+        self._turn(DRAIN_SECONDS, until_idle=True)
         result = self._result(time.perf_counter() - started)
         result.memory_before, result.memory_during, result.open_streams = before, during, still_open
-        if self.waiting:
-            result.statuses["unanswered"] = self.waiting
+        result.statuses = self._count_statuses()
         return result
+
+    def _count_statuses(self) -> dict[str, int]:
+        for body in self.unproved:
+            self.statuses["200" if is_whole_stream(body, self.words, self.end_mark) else "garbled"] += 1
+        self.unproved = []
+        if self.waiting:
+            self.statuses["unanswered"] = self.waiting
+        return dict(sorted(self.statuses.items()))
 
     def _measure(self, read: Callable[[int], int]) -> dict[str, int]:
         return {name: read(root) for name, root in self.order.processes.items()}
@@ -184,10 +208,10 @@ class Load:
             answers=len(took),
             frames=self.frames,
             reads=self.reads,
-            statuses=dict(sorted(self.statuses.items())),
             mean_ms=sum(took) / len(took) * 1000 if took else 0.0,
             p50_ms=_percentile(took, 50) * 1000,
             p99_ms=_percentile(took, 99) * 1000,
+            first_p50_ms=_percentile(first, 50) * 1000,
             first_p99_ms=_percentile(first, 99) * 1000,
         )
 
@@ -215,12 +239,11 @@ class Load:
             self.clients[connection.fileno()] = client
             self.poll.register(connection, select.EPOLLIN)
         self.waiting += 1
-        client.outgoing = memoryview(self.request)
-        self._flush(client)
+        client.outgoing = memoryview(next(self.requests))
+        self._flush(client, is_rest=False)
 
-    def _flush(self, client: Client) -> None:
+    def _flush(self, client: Client, is_rest: bool = True) -> None:
         assert client.socket is not None
-        was_partial = len(client.outgoing) < len(self.request)
         try:
             sent = client.socket.send(client.outgoing)
         except BlockingIOError:
@@ -230,7 +253,7 @@ class Load:
         client.outgoing = client.outgoing[sent:]
         if client.outgoing:
             self.poll.modify(client.socket, select.EPOLLIN | select.EPOLLOUT)
-        elif was_partial:
+        elif is_rest:
             self.poll.modify(client.socket, select.EPOLLIN)
 
     def _read(self, client: Client) -> None:
@@ -257,28 +280,36 @@ class Load:
             client.carry, data = b"", data[end - 2 :]  # CR and LF before the first size, as before every later one
             if client.missing >= 0:
                 data = data[2:]
+        client.body.append(data)
         if client.missing >= 0:
             client.missing -= len(data)
             if client.missing <= 0:
-                self._answered(client)
+                self._answered(client, is_stream=False)
             return
-        if self.words:
-            client.body.append(data)
         frames, ended, client.carry = look_at(client.carry, data)
         self.frames += frames
         if frames and not client.first_at:
             client.first_at = time.perf_counter()
             self.first.append(client.first_at - client.sent_at)
         if ended:
-            self._answered(client)
+            self._answered(client, is_stream=True)
 
-    def _answered(self, client: Client) -> None:
+    def _answered(self, client: Client, is_stream: bool) -> None:
         self.waiting -= 1
         self.took.append(time.perf_counter() - client.sent_at)
-        proved = not self.words or client.status != 200 or says_all(b"".join(client.body), self.words)
-        self.statuses[str(client.status) if proved else "garbled"] += 1
+        body = b"".join(client.body)
+        if client.status != 200:
+            self.statuses[str(client.status)] += 1
+        elif self.words and is_stream:
+            self.unproved.append(body)
+        else:
+            sound = not self.words and is_whole_answer(body, self.text)
+            self.statuses["200" if sound else "garbled"] += 1
         client.body = []
         client.status = 0
+        if self.left:
+            self.left -= 1
+            self.again = self.left >= self.order.clients  # those that others are waiting for
         if self.again:
             self._send(client)
 
@@ -301,7 +332,8 @@ def _percentile(ordered: list[float], percent: int) -> float:
 
 def main() -> None:
     """Carry out one order."""
-    order = Order(**json.load(sys.stdin))
+    fields = json.load(sys.stdin)
+    order = Order(**fields | {"keys": tuple(fields["keys"])})
     gc.disable()
     load = Load(order)
     result = load.repeat() if order.repeat else load.open_streams()

@@ -6,7 +6,8 @@ import json
 from bench.dialects import DIALECTS, Dialect
 
 CHUNKS_PER_BURST = 25
-ALONE_CHUNKS, BURST_CHUNKS, SLOW_CHUNKS = 400, 5_000, 6
+ALONE_CHUNKS, BURST_CHUNKS, SLOW_CHUNKS = 400, 5_000, 6  # so many that a stream's first and last count little
+SHORTER = 4  # so much are the streams of a short round, where those do count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +38,23 @@ def _stream(dialect: Dialect, chunks: int, pause_seconds: float, per_write: int 
     return Play((first, *rest, b"".join(map(_framed, dialect.last(chunks))) + b"0\r\n\r\n"), pause_seconds)
 
 
-def _bursts(dialect: Dialect) -> Play:
-    return _stream(dialect, BURST_CHUNKS, pause_seconds=0.010, per_write=CHUNKS_PER_BURST)
+def _bursts(dialect: Dialect, chunks: int = BURST_CHUNKS) -> Play:
+    return _stream(dialect, chunks, pause_seconds=0.020, per_write=CHUNKS_PER_BURST)
 
 
 _OPENAI = DIALECTS["openai"]
 PLAYS = {
     "play-whole": _whole(_OPENAI),
-    "play-alone": _stream(_OPENAI, ALONE_CHUNKS, pause_seconds=0.005),
+    "play-alone": _stream(_OPENAI, ALONE_CHUNKS, pause_seconds=0.010),
+    "play-alone-short": _stream(_OPENAI, ALONE_CHUNKS // SHORTER, pause_seconds=0.010),
     "play-bursts": _bursts(_OPENAI),
+    "play-bursts-short": _bursts(_OPENAI, BURST_CHUNKS // SHORTER),
     "play-slow": _stream(_OPENAI, SLOW_CHUNKS, pause_seconds=1.0),
+    "play-slow-short": _stream(_OPENAI, SLOW_CHUNKS // 2, pause_seconds=1.0),
     "play-anthropic-whole": _whole(DIALECTS["anthropic"]),
     "play-anthropic-bursts": _bursts(DIALECTS["anthropic"]),
+    "play-anthropic-bursts-short": _bursts(DIALECTS["anthropic"], BURST_CHUNKS // SHORTER),
     "play-gemini-whole": _whole(DIALECTS["gemini"]),
     "play-gemini-bursts": _bursts(DIALECTS["gemini"]),
+    "play-gemini-bursts-short": _bursts(DIALECTS["gemini"], BURST_CHUNKS // SHORTER),
 }

@@ -1,28 +1,23 @@
-"""What the runs amount to: the median of each figure, the distance to its targets, a table and a JSON file."""
+"""What the runs amount to: each figure's medians and spread, the distance to its targets, and the table."""
 
 import dataclasses
-import json
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from bench.load import Result
-from bench.scenarios import Figure, Scenario
-from bench.servers import ROOT
+from bench.scenarios import WITHOUT, Figure, Scenario, cpu_per_answer
 
-HEADING = ("", "", "beside", "gateway", "ratio", "reach", "aim", "distance")
+HEADING = ("", "", "beside", "gateway", "ratio", "spread", "reach", "aim", "distance")
 ALONE_READS = 1.5
+PART_GROUPS = ("server", "postgres", "redis")
+Rounds = dict[int, float]  # a round's number -> what was read in it
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One scenario carried out once against one target: "nginx", "gateway" or "direct"."""
+    """One scenario carried out once against one target: "nginx", "gateway", "gateway without …" or "direct"."""
 
+    setup: str
     scenario: str
     target: str
     round: int
@@ -31,47 +26,70 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A figure as measured; None where there is nothing. `yardstick` is nginx's, or what the figure is beside."""
+    """A figure as measured, round by round: the gateway's, and nginx's or what the figure is beside."""
 
     scenario: str
     figure: Figure
-    yardstick: float | None
-    gateway: float | None
+    yardsticks: Rounds
+    gateways: Rounds
+
+    @property
+    def yardstick(self) -> float | None:
+        return middle(self.yardsticks)
+
+    @property
+    def gateway(self) -> float | None:
+        return middle(self.gateways)
+
+    @property
+    def ratios(self) -> Rounds:
+        """Round by round, since what slows the machine slows both."""
+        beside = self.yardsticks
+        return {number: value / beside[number] for number, value in self.gateways.items() if beside.get(number, 0) > 0}
 
     @property
     def ratio(self) -> float | None:
-        beside = self.yardstick
-        return self.gateway / beside if self.gateway is not None and beside and beside > 0 else None
+        return middle(self.ratios)
+
+    @property
+    def judged_rounds(self) -> Rounds:
+        """The numbers that the targets are about."""
+        return self.ratios if self.figure.ratio else self.gateways
 
     @property
     def judged(self) -> float | None:
-        """The number that the targets are about."""
-        return self.ratio if self.figure.ratio else self.gateway
+        return middle(self.judged_rounds)
+
+
+def middle(rounds: Rounds) -> float | None:
+    """The median; None of nothing."""
+    return statistics.median(rounds.values()) if rounds else None
 
 
 def sum_up(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[Row]:
-    """A row per figure, each the median over the rounds."""
+    """A row per figure of one setup's runs."""
     rows = []
     for scenario in scenarios:
         for figure in scenario.figures:
             name = scenario.name
-            direct = _median(figure, name, "direct", runs) if figure.over_direct else 0.0
-            yardstick = _median(figure, name, "nginx", runs) if figure.beside_nginx else None
+            yardsticks = _read(figure, name, "nginx", runs) if figure.beside_nginx else {}
             if figure.beside:
-                yardstick = _median(figure, figure.beside, "gateway", runs)
-            gateway = _median(figure, name, "gateway", runs)
-            rows.append(Row(name, figure, _less(yardstick, direct), _less(gateway, direct)))
+                yardsticks = _read(figure, figure.beside, "gateway", runs)
+            gateways = _read(figure, name, figure.target, runs)
+            if figure.over_direct:
+                direct = _read(figure, name, "direct", runs)
+                yardsticks, gateways = _less(yardsticks, direct), _less(gateways, direct)
+            rows.append(Row(name, figure, yardsticks, gateways))
     return rows
 
 
-def _median(figure: Figure, scenario: str, target: str, runs: Sequence[Run]) -> float | None:
-    read = [figure.read(run.result) for run in runs if run.scenario == scenario and run.target == target]
-    values = [value for value in read if value is not None]
-    return statistics.median(values) if values else None
+def _read(figure: Figure, scenario: str, target: str, runs: Sequence[Run]) -> Rounds:
+    read = {run.round: figure.read(run.result) for run in runs if run.scenario == scenario and run.target == target}
+    return {number: value for number, value in read.items() if value is not None}
 
 
-def _less(value: float | None, direct: float | None) -> float | None:
-    return None if value is None or direct is None else value - direct
+def _less(values: Rounds, direct: Rounds) -> Rounds:
+    return {number: value - direct[number] for number, value in values.items() if number in direct}
 
 
 def distance(row: Row) -> str:
@@ -88,89 +106,106 @@ def distance(row: Row) -> str:
 
 def draw_table(rows: Sequence[Row]) -> str:
     """All rows in columns under their heading."""
-    cells = [HEADING]
+    lines = [HEADING]
     for row in rows:
         sign, figure = " ×" if row.figure.ratio else "", row.figure
-        cells.append(
+        lines.append(
             (
                 figure.title,
                 figure.unit,
-                _number(row.yardstick),
-                _number(row.gateway),
-                f"{_number(row.ratio)} ×" if row.ratio is not None else "",
+                show(row.yardstick),
+                show(row.gateway),
+                f"{show(row.ratio)} ×" if row.ratio is not None else "",
+                show_spread(list(row.judged_rounds.values())),
                 f"≤ {figure.reach:g}{sign}" if figure.reach is not None else "",
                 f"≤ {figure.aim:g}{sign}" if figure.aim is not None else "",
                 distance(row),
             )
         )
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADING))]
-    lines = []
-    for line in cells:
-        left = [cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(line[2:-1], widths[2:-1], strict=True)]
-        lines.append("  ".join([*left, *right, line[-1]]).rstrip())
-    return "\n".join(lines)
+    return draw(lines, left=(0, 1, len(HEADING) - 1))
 
 
-def _number(value: float | None) -> str:
+def draw(lines: Sequence[Sequence[str]], left: tuple[int, ...] = (0,)) -> str:
+    """Cells in columns, to the right but for the columns `left`."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def show(value: float | None) -> str:
+    """A number to three digits or to its last whole one."""
     if value is None:
         return ""
     digits = 0 if abs(value) >= 100 or value == 0 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}"
 
 
-def find_oddities(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[str]:
-    """What makes a figure less than it seems, a sentence each: wrong answers, chunks that did not come alone."""
+def show_spread(values: Sequence[float]) -> str:
+    """From the least to the most; nothing of fewer than two."""
+    return f"{show(min(values))}–{show(max(values))}" if len(values) > 1 else ""
+
+
+def draw_parts(runs: Sequence[Run]) -> str:
+    """Where a request's CPU goes: what it costs less without each part, in the same round. "" if that wasn't measured.
+
+    "app" is the other way round: what is left without anything of ours is the server's own work."""
+    measured = {run.target for run in runs if run.scenario == "parts"}
+    lines = [("µs CPU", "gateway", "PostgreSQL", "Redis"), _draw_part("a request", runs, "gateway")]
+    for part in WITHOUT:
+        target = f"gateway without {part}"
+        if target not in measured:
+            return ""
+        if part == "app":
+            lines.append(_draw_part("  the server by itself", runs, target))
+        else:
+            lines.append(_draw_part(f"  of it the {part}", runs, "gateway", less=target))
+    return draw(lines)
+
+
+def _draw_part(title: str, runs: Sequence[Run], target: str, less: str = "") -> tuple[str, ...]:
+    cells = []
+    for group in PART_GROUPS:
+        figure = Figure("", "", cpu_per_answer(group))
+        values = _read(figure, "parts", target, runs)
+        if less:
+            values = _less(values, _read(figure, "parts", less, runs))
+        cells.append(show(middle(values)))
+    return (title, *cells)
+
+
+def find_failures(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[str]:
+    """What must not be, a sentence each: other statuses, answers that were not whole, streams out of order, silence."""
     found = []
     for scenario in scenarios:
         for run in (run for run in runs if run.scenario == scenario.name):
-            where, result = f"{scenario.name}, {run.target}, round {run.round}", run.result
-            if unexpected := {name: count for name, count in result.statuses.items() if name not in scenario.statuses}:
-                found.append(f"{where}: answers other than expected: {unexpected}.")
-            if scenario.alone and result.frames > ALONE_READS * result.reads:
-                found.append(f"{where}: {result.frames / result.reads:.1f} chunks a read; they did not arrive alone.")
-            if not run.result.answers and not run.result.frames:
-                found.append(f"{where}: nothing was answered.")
-            streams = sum(count for count in result.statuses.values())
-            if result.memory_before and result.open_streams < streams:
-                found.append(f"{where}: {result.open_streams} of {streams} streams were open when memory was read.")
+            if wrong := {name: count for name, count in run.result.statuses.items() if name not in scenario.statuses}:
+                found.append(f"{_where(run)}: answers other than expected: {wrong}.")
+            if not run.result.statuses:
+                found.append(f"{_where(run)}: nothing was answered.")
     return found
 
 
-def write_json(path: Path, setting: dict[str, Any], rows: Sequence[Row], runs: Sequence[Run], notes: list[str]) -> None:
-    """Everything, for comparison with later runs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figures = [
-        {
-            "scenario": row.scenario,
-            "figure": row.figure.title.strip(),
-            "unit": row.figure.unit,
-            "beside": f"the gateway's own in {row.figure.beside}" if row.figure.beside else "nginx",
-            "yardstick": row.yardstick,
-            "gateway": row.gateway,
-            "ratio": row.ratio,
-            "targets_are_for": "ratio" if row.figure.ratio else "gateway",
-            "reach": row.figure.reach,
-            "aim": row.figure.aim,
-            "distance": distance(row),
-        }
-        for row in rows
-    ]
-    whole = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
-        **setting,
-        "figures": figures,
-        "notes": notes,
-        "runs": [dataclasses.asdict(run) for run in runs],
-    }
-    path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+def find_oddities(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[str]:
+    """What makes a figure less than it seems, a sentence each."""
+    found = []
+    for scenario in scenarios:
+        for run in (run for run in runs if run.scenario == scenario.name):
+            result, streams = run.result, sum(run.result.statuses.values())
+            if not result.answers and not result.frames:
+                found.append(f"{_where(run)}: nothing was answered while it was measured.")
+            if scenario.alone and result.frames > ALONE_READS * result.reads:
+                found.append(f"{_where(run)}: {result.frames / result.reads:.1f} chunks a read: they came together.")
+            if result.memory_before and result.open_streams < streams:
+                found.append(f"{_where(run)}: {result.open_streams} of {streams} were open when memory was read.")
+            if scenario.name == "overload" and run.target == "gateway":
+                found.append(f"{_where(run)}: {result.statuses}")
+    return found
 
 
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    except FileNotFoundError:
-        return ""
+def _where(run: Run) -> str:
+    return f"{run.setup}, {run.scenario}, {run.target}, round {run.round}"

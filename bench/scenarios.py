@@ -5,9 +5,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from bench.dialects import TEXT
 from bench.gateway import model_of
 from bench.load import Order, Result
-from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST
+from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST, SHORTER, SLOW_CHUNKS
 
 PROMPT_BYTES = 128 * 1024
 PARAGRAPH = (
@@ -15,13 +16,15 @@ PARAGRAPH = (
     "counts what passes, and hands the rest on as it came – every word of it, in order.\n\n"
 )
 MAY_ANSWER_UNDER_OVERLOAD = ("200", "429", "503")
+END_MARKS = {"openai": "[DONE]", "anthropic": '"message_stop"', "gemini": '"STOP"'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A number read from a run, or None; the smaller, the better. The targets are for the gateway's ratio to nginx, or
-    for its own value with `ratio=False`. `beside_nginx=False`: nginx has no such number. `over_direct`: less what a
-    client without any proxy sees."""
+    """A number read from a run of `target`, or None; the smaller, the better. reach and aim are for its ratio to nginx
+    in the same round, or for the number itself with `ratio=False`. `beside_nginx=False`: nginx has no such number.
+    `beside`: the gateway's own in that scenario stands in nginx's place. `over_direct`: less what a client without any
+    proxy sees."""
 
     title: str
     unit: str
@@ -32,23 +35,31 @@ class Figure:
     beside_nginx: bool = True
     over_direct: bool = False
     beside: str = ""
+    target: str = "gateway"
 
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """A load and its figures. `once`: a second run in the same process would measure what the first left behind."""
+    """A load, the servers that get it by turns, and the figures. `order` and, in a short round, `quick` are an Order's
+    fields. `once`: a second run in the same process would measure what the first left behind. `alone`: each chunk is
+    to arrive by itself."""
 
     name: str
     order: dict[str, Any]
     figures: tuple[Figure, ...]
+    provider: str = "openai"
+    targets: tuple[str, ...] = ("nginx", "gateway")
     statuses: tuple[str, ...] = ("200",)
     once: bool = False
     alone: bool = False
+    quick: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def order_for(self, port: int, key: str, seconds: float, processes: dict[str, int]) -> Order:
-        """The order for a server, measured for so many seconds."""
-        settings = {"seconds": seconds, "warm_seconds": min(0.5, seconds / 4)} | self.order
-        return Order(port=port, key=key, processes=processes, **settings)
+    def order_for(self, target: str, port: int, keys: tuple[str, ...], seconds: float, **more: Any) -> Order:
+        """The order for a server, measured for so many seconds. A plain proxy's streams end as their provider's do."""
+        dialect = self.provider if target in ("nginx", "direct") else "openai"
+        proof = {"text": TEXT, "end_mark": END_MARKS[dialect]}
+        settings = {"seconds": seconds, "warm_seconds": min(0.5, seconds / 4)} | proof | self.order | more
+        return Order(port=port, keys=keys, **settings)
 
 
 def ask(play: str, provider: str = "openai", stream: bool = False, prompt: str = "") -> str:
@@ -69,25 +80,38 @@ def ask(play: str, provider: str = "openai", stream: bool = False, prompt: str =
 
 def cpu_per_answer(group: str) -> Callable[[Result], float | None]:
     """Microseconds that the group's processes spent on each answer; None for a group that isn't of this machine."""
-    return lambda result: result.cpu[group] / 1000 / max(1, result.answers) if group in result.cpu else None
+    return lambda result: result.cpu[group] / 1000 / result.answers if group in result.cpu and result.answers else None
 
 
-def cpu_per_frame(result: Result) -> float:
-    return result.cpu["server"] / 1000 / max(1, result.frames)
+def cpu_per_frame(result: Result) -> float | None:
+    """Microseconds of the server for each chunk of a stream."""
+    return result.cpu["server"] / 1000 / result.frames if result.frames else None
+
+
+def time_of(name: str) -> Callable[[Result], float | None]:
+    """A field of the result that is a time; None where nothing was answered in time."""
+    return lambda result: getattr(result, name) if result.answers else None
 
 
 def memory_per_stream(result: Result) -> float:
+    """KiB that the server grew by for each stream that was open."""
     grown = result.memory_during["server"] - result.memory_before["server"]
     return grown / 1024 / max(1, result.open_streams)
 
 
+def count_incomplete(result: Result) -> float:
+    """Streams that were not whole, word by word and to their end mark."""
+    return sum(count for status, count in result.statuses.items() if status != "200")
+
+
 def count_other_answers(result: Result) -> float:
+    """Answers with any status but those that an overloaded gateway may give."""
     return sum(count for status, count in result.statuses.items() if status not in MAY_ANSWER_UNDER_OVERLOAD)
 
 
 def translation(provider: str, label: str) -> tuple[Scenario, ...]:
     """A dialect that is not OpenAI's: its chunks beside nginx and beside those that pass through, and its answers."""
-    streamed = {"body": ask(f"play-{provider}-bursts", provider, stream=True), "clients": 32, "words": BURST_CHUNKS}
+    streamed = {"body": ask(f"play-{provider}-bursts", provider, stream=True), "clients": 64, "words": BURST_CHUNKS}
     chunks = (
         Figure(f"a chunk translated from {label}, in bursts", "µs CPU", cpu_per_frame, 3, 2.2),
         Figure("  beside one that passes through", "µs CPU", cpu_per_frame, 2.5, beside="bursts"),
@@ -97,21 +121,30 @@ def translation(provider: str, label: str) -> tuple[Scenario, ...]:
         Figure(f"a request translated for {label}", "µs CPU", cpu_per_answer("server")),
         Figure("  beside one that passes through", "µs CPU", cpu_per_answer("server"), beside="request"),
     )
-    return Scenario(provider, streamed, chunks), Scenario(f"{provider}-request", whole, answers)
+    short = {"body": ask(f"play-{provider}-bursts-short", provider, stream=True), "words": BURST_CHUNKS // SHORTER}
+    return Scenario(provider, streamed, chunks, provider, quick=short), Scenario(
+        f"{provider}-request", whole, answers, provider
+    )
 
 
 TRANSLATED = {"anthropic": "Anthropic", "gemini": "Gemini"}
 LONG_PROMPT = (PARAGRAPH * (PROMPT_BYTES // len(PARAGRAPH.encode()) + 1))[:PROMPT_BYTES]
+WITHOUT = ("ledger", "limits", "key-limits", "upstream", "app")
 
 SCENARIOS = [
     Scenario(
         "streams",
-        {"body": ask("play-slow", stream=True), "clients": 1000, "repeat": False, "per_second": 250.0},
+        {"body": ask("play-slow", stream=True), "clients": 1000, "repeat": False, "per_second": 250.0}
+        | {"words": SLOW_CHUNKS},
         (
             Figure("memory per open stream, 1,000 open", "KiB", memory_per_stream, 50, 40, ratio=False),
-            Figure("first chunk at 1,000 streams, p99", "ms", lambda run: run.first_p99_ms, 100, 30, ratio=False),
+            Figure("  first chunk, p50", "ms", time_of("first_p50_ms"), ratio=False),
+            Figure("  first chunk, p99", "ms", time_of("first_p99_ms"), 100, 30, ratio=False),
+            Figure("  streams not complete", "", count_incomplete, 0, 0, ratio=False),
         ),
         once=True,
+        quick={"body": ask("play-slow-short", stream=True), "words": SLOW_CHUNKS // 2}
+        | {"clients": 500, "per_second": 500.0, "hold_seconds": 0.5},
     ),
     Scenario(
         "request",
@@ -129,31 +162,68 @@ SCENARIOS = [
     ),
     Scenario(
         "alone",
-        {"body": ask("play-alone", stream=True), "clients": 32, "words": ALONE_CHUNKS},
+        {"body": ask("play-alone", stream=True), "clients": 64, "words": ALONE_CHUNKS},
         (Figure("a chunk, each alone", "µs CPU", cpu_per_frame, 2.5, 1.6),),
         alone=True,
+        quick={"body": ask("play-alone-short", stream=True), "words": ALONE_CHUNKS // SHORTER},
     ),
     Scenario(
         "bursts",
-        {"body": ask("play-bursts", stream=True), "clients": 32, "words": BURST_CHUNKS},
+        {"body": ask("play-bursts", stream=True), "clients": 64, "words": BURST_CHUNKS},
         (Figure(f"a chunk, in bursts of {CHUNKS_PER_BURST}", "µs CPU", cpu_per_frame, 1.5, 1),),
+        quick={"body": ask("play-bursts-short", stream=True), "words": BURST_CHUNKS // SHORTER},
     ),
     *(scenario for provider, label in TRANSLATED.items() for scenario in translation(provider, label)),
     Scenario(
         "latency",
         {"body": ask("play-whole"), "clients": 1},
         (
-            Figure("added latency, one client, mean", "ms", lambda run: run.mean_ms, 2, 1, False, over_direct=True),
-            Figure("added latency, one client, p99", "ms", lambda run: run.p99_ms, ratio=False, over_direct=True),
+            Figure("added latency, one client, mean", "ms", time_of("mean_ms"), 2, 1, False, over_direct=True),
+            Figure("  p50", "ms", time_of("p50_ms"), ratio=False, over_direct=True),
+            Figure("  p99", "ms", time_of("p99_ms"), ratio=False, over_direct=True),
         ),
+        targets=("direct", "nginx", "gateway"),
     ),
     Scenario(
         "overload",
         {"body": ask("play-whole"), "clients": 512},
         (
-            Figure("512 clients, p99", "ms", lambda run: run.p99_ms, None, 1500, ratio=False),
+            Figure("512 clients, p99", "ms", time_of("p99_ms"), None, 1500, ratio=False),
             Figure("  answers but 200, 429, 503", "", count_other_answers, 0, 0, ratio=False),
         ),
         statuses=MAY_ANSWER_UNDER_OVERLOAD,
+        quick={"seconds": 1.5},
     ),
+]
+PARTS = Scenario(
+    "parts",
+    {"body": ask("play-whole"), "clients": 64},
+    (
+        Figure("a request with all its parts", "µs CPU", cpu_per_answer("server")),
+        *(
+            Figure(f"  without the {part}", "µs CPU", cpu_per_answer("server"), target=f"gateway without {part}")
+            for part in WITHOUT
+        ),
+    ),
+    targets=("nginx", "gateway", *(f"gateway without {part}" for part in WITHOUT)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """One way to serve, and the names of what is measured in it."""
+
+    name: str
+    title: str
+    scenarios: tuple[str, ...]
+    on_sqlite: bool = False
+    workers: int = 1
+
+
+ALL = tuple(scenario.name for scenario in SCENARIOS)
+MAIN = ("request", "alone", "bursts", "latency", "overload")
+SETUPS = [
+    Setup("one-worker", "One worker, PostgreSQL and Redis", (*ALL, "parts")),
+    Setup("sqlite", "One worker, SQLite alone", MAIN, on_sqlite=True),
+    Setup("two-workers", "Two workers, PostgreSQL and Redis", MAIN, workers=2),
 ]

@@ -19,6 +19,7 @@ from bench.load import Order, Result
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
+LOAD_SECONDS = 120.0  # that a load may take beyond its own time
 LOOPBACK = "127.0.0.1"
 NO_NGINX = "nginx is missing, and it is the yardstick: install it with `apt-get install nginx-light`."
 
@@ -70,18 +71,19 @@ class Server:
     pid: int
 
 
-def server_cores() -> set[int]:
-    """The first core, for what is measured."""
-    return set(sorted(os.sched_getaffinity(0))[:1])
+def server_cores(workers: int = 1) -> set[int]:
+    """For what is measured: a core for each worker, the first ones. All cores where that would leave none for load."""
+    cores = sorted(os.sched_getaffinity(0))
+    return set(cores[:workers] if workers == 1 or workers < len(cores) else cores)
 
 
 def load_cores() -> set[int]:
-    """The second core, where there is one, for load and upstream; upstream alone gets the third where there is one."""
-    return set((sorted(os.sched_getaffinity(0))[1:] or [*server_cores()])[:1])
+    """The last core for the load; the last but one for the upstream where it isn't the first."""
+    return set(sorted(os.sched_getaffinity(0))[-1:])
 
 
 def upstream_cores() -> set[int]:
-    return set(sorted(os.sched_getaffinity(0))[2:3]) or load_cores()
+    return set(sorted(os.sched_getaffinity(0))[1:][-2:-1]) or load_cores()
 
 
 def pin(cores: set[int]) -> Callable[[], None]:
@@ -116,7 +118,7 @@ def wait_until_it_answers(name: str, process: subprocess.Popen[Any], port: int, 
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), 0.5):
             return
-        time.sleep(0.05)
+        time.sleep(0.02)
     text = log.read_text(errors="replace") if log.exists() else ""
     raise BenchError(f"{name} did not start:\n{text[-2000:]}")
 
@@ -165,7 +167,7 @@ def running_nginx(upstream: Server, folder: Path) -> Iterator[Server]:
 
 
 def run_load(order: Order) -> Result:
-    """Carry out an order in a process of its own. Raises BenchError when the load could not be made."""
+    """Carry out an order in a process of its own. Raises BenchError when the load could not be made or does not end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.load"],
         cwd=ROOT,
@@ -177,7 +179,10 @@ def run_load(order: Order) -> Result:
         preexec_fn=pin(load_cores()),
     )
     try:
-        output, complaint = process.communicate(json.dumps(dataclasses.asdict(order)))
+        within = None if order.requests else order.seconds + LOAD_SECONDS
+        output, complaint = process.communicate(json.dumps(dataclasses.asdict(order)), within)
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"The load did not end: port {order.port}, {order.clients} clients.") from None
     finally:
         stop(process)
     if process.returncode != 0:

@@ -39,6 +39,8 @@ MAKE_RUN_BY = {
     "lint": ".ci/run",
     "types": ".ci/run",
     "bench": ".ci/run",
+    "bench-compare": ".ci/run",
+    "profile": ".ci/run",
     "audit": ".ci/run",
     "model": ".ci/run",
     "stop-model": ".ci/run",

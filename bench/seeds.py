@@ -1,0 +1,83 @@
+"""Rows by the thousand, written straight into a scratch database in PostgreSQL: accounts, usage, channels. The ledger's
+check still finds every balance exact."""
+
+import psycopg
+
+from bench.gateway import model_of
+from bridge.accounts.key_format import digest, make_secret
+from bridge.catalogue.tables import Channel
+from bridge.ledger.tables import UsageRecord
+
+LIMITS = "100000000, 100000000000, 100000"  # that nobody reaches
+SPREAD = "interval '30 days'"
+
+
+def add_accounts(database_url: str, count: int) -> tuple[str, ...]:
+    """So many accounts, each with the money of the first one's credit and a key with limits. Returns the secrets."""
+    secrets = [make_secret() for _ in range(count)]
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "INSERT INTO accounts (name, status, created_at) SELECT 'bench ' || n, 'active', now()"
+            " FROM generate_series(1, %s) n RETURNING id",
+            (count,),
+        ).fetchall()
+        accounts = [row[0] for row in rows]
+        connection.execute(
+            "INSERT INTO entries (account_id, debit, credit, amount_nanos, source, note, made_by, created_at)"
+            " SELECT n, debit, credit, amount_nanos, source, note, made_by, created_at FROM"
+            " (SELECT * FROM entries ORDER BY id LIMIT 1) credit, unnest(%s::bigint[]) n",
+            (accounts,),
+        )
+        connection.execute(
+            "INSERT INTO balances (account_id, balance_nanos, held_nanos, debt_nanos)"
+            " SELECT account_id, amount_nanos, 0, 0 FROM entries WHERE account_id = ANY (%s)",
+            (accounts,),
+        )
+        columns = "account_id, digest, last_four, name, rpm, tpm, concurrency, budget_period, created_at"
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO keys ({columns}) VALUES (%s, %s, %s, 'bench', {LIMITS}, 'total', now())",
+                [(account, digest(secret), secret[-4:]) for account, secret in zip(accounts, secrets, strict=True)],
+            )
+        _analyze(connection)
+    return tuple(secrets)
+
+
+def add_usage(database_url: str, count: int) -> None:
+    """So many copies of a request that was served, over the last thirty days; they charged nothing."""
+    columns = ", ".join(UsageRecord.__table__.columns.keys())
+    changed = {
+        "created_at": f"created_at - n * {SPREAD} / {count}",
+        "request_id": "'req_' || md5(n::text)",
+        "charge_nanos": "0",
+        "loss_nanos": "0",
+    }
+    values = ", ".join(changed.get(name, name) for name in UsageRecord.__table__.columns.keys())  # noqa: SIM118
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            f"INSERT INTO usage ({columns}) SELECT {values} FROM"
+            f" (SELECT * FROM usage WHERE state = 'captured' LIMIT 1) one, generate_series(1, {count:d}) n"
+        )
+        _analyze(connection)
+
+
+def add_channels(database_url: str, count: int) -> None:
+    """Copies of the mock's channel until there are so many, which the workers hear of within a second or two."""
+    names = [name for name in Channel.__table__.columns.keys() if name not in ("id", "name")]  # noqa: SIM118
+    columns = ", ".join(names)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            f"INSERT INTO channels (name, {columns}) SELECT name || '-' || n, {columns}"
+            " FROM channels, generate_series(2, %s) n WHERE name = 'openai-mock'",
+            (count,),
+        )
+        connection.execute("UPDATE versions SET number = number + 1 WHERE topic = 'catalogue'")
+        found = connection.execute("SELECT count(*) FROM channels WHERE provider = 'openai'").fetchone()
+    assert found == (count,), f"{found} channels serve {model_of('openai')}"
+
+
+def _analyze(connection: psycopg.Connection) -> None:
+    connection.commit()
+    connection.autocommit = True
+    connection.execute("ANALYZE")
+    connection.autocommit = False
