@@ -2,6 +2,7 @@
 
 import collections
 import random
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -29,7 +30,12 @@ def health(monkeypatch: pytest.MonkeyPatch) -> Health:
 
 
 def order(routes: list[Route], health: Health, seed: int = 1) -> list[int]:
-    return [one.channel_id for one in order_routes(routes, health, random.Random(seed).random, NOW)]
+    return [one.channel_id for one in order_routes(routes, health, point=drawn(seed), now=NOW)]
+
+
+def drawn(seed: int) -> Callable[[Route], float]:
+    draw = random.Random(seed).random
+    return lambda _route: 1.0 - draw()
 
 
 def take_out(health: Health, one: Route, seconds: float) -> None:
@@ -43,8 +49,8 @@ def test_the_lowest_priority_number_comes_first(health: Health):
 
 def test_equals_share_by_their_weights(health: Health):
     routes = [route(1, weight=6), route(2, weight=3), route(3, weight=1)]
-    draw = random.Random(11).random
-    first = collections.Counter(order_routes(routes, health, draw, NOW)[0].channel_id for _ in range(10_000))
+    draw = drawn(11)
+    first = collections.Counter(order_routes(routes, health, point=draw, now=NOW)[0].channel_id for _ in range(10_000))
     assert 5700 < first[1] < 6300
     assert 2700 < first[2] < 3300
     assert 800 < first[3] < 1200
@@ -75,8 +81,8 @@ def test_one_channel_alone_is_always_tried(health: Health):
 
 
 def test_the_extremes_of_a_draw_are_no_error(health: Health):
-    for value in (0.0, 1.0 - 2**-53):
-        assert len(order_routes([route(1), route(2)], health, lambda value=value: value, NOW)) == 2
+    for value in (2**-64, 1.0):
+        assert len(order_routes([route(1), route(2)], health, point=lambda _, value=value: value, now=NOW)) == 2
 
 
 def test_a_route_does_not_print_its_key():
