@@ -44,7 +44,7 @@ _first_member = (
 _key_count = (
     sa.select(sa.func.count()).where(Key.account_id == Account.id, Key.revoked_at.is_(None)).correlate(Account)
 ).scalar_subquery()
-_CUSTOMERS = sa.select(
+_CUSTOMERS: Any = sa.select(
     Account.id,
     Account.name,
     sa.func.coalesce(Member.email, ""),
