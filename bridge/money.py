@@ -55,6 +55,11 @@ def round_up(amount_times_mtok: int) -> int:
     return -(-amount_times_mtok // TOKENS_PER_MTOK)
 
 
+def take_share(nanos: int, basis_points: int) -> int:
+    """So many hundredths of a percent of an amount, rounded up."""
+    return -(-nanos * basis_points // 10_000)
+
+
 def check_markup(basis_points: int) -> None:
     """Raises InvalidRequest for what is no markup: hundredths of a percent, from free to very dear."""
     if type(basis_points) is not int or not MIN_MARKUP_BPS <= basis_points <= MAX_MARKUP_BPS:

@@ -63,7 +63,7 @@ def refuse_or_ask(counters: MemoryCounters, caller: Caller, id_: str) -> RateLim
 def test_without_limits_everyone_is_admitted_and_no_header_is_due(counters: MemoryCounters):
     admission = ask(counters, Caller(), tokens=10**9)
     assert (admission.asks, admission.windows) == ([], {})
-    admission.true_up(counters, 10**9, 5)
+    admission.true_up(counters, 5)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_tokens_are_trued_up_and_the_lease_given_back(counters: MemoryCounters):
     caller = Caller(tpm=1000, account_tpm=5000, concurrency=1)
     first = ask(counters, caller, "a", tokens=800)
     assert "concurrent" in refuse(counters, caller, tokens=10).message
-    first.true_up(counters, 800, 50)
+    first.true_up(counters, 50)
     second = ask(counters, caller, "b", tokens=900)
     assert second.windows["tpm"].remaining == 50
-    second.true_up(counters, 900, 1200)  # more than was reserved counts as well
+    second.true_up(counters, 1200)  # more than was reserved counts as well
     assert refuse(counters, caller, tokens=1).message == "Rate limit exceeded: 1000 TPM"
 
 
@@ -168,13 +168,13 @@ def test_a_long_stream_does_not_free_what_others_used_since(counters: MemoryCoun
     stream = ask(counters, caller, "a", tokens=900)
     clock.shift(180)
     ask(counters, caller, "b", tokens=1000)
-    stream.true_up(counters, 900, 10)
+    stream.true_up(counters, 10)
     refuse(counters, caller, tokens=100)
 
 
 def test_looking_at_the_limits_is_never_refused(counters: MemoryCounters):
     caller = Caller(rpm=1, tpm=100, concurrency=1)
-    ask(counters, caller, "a", tokens=100).true_up(counters, 100, 5000)
+    ask(counters, caller, "a", tokens=100).true_up(counters, 5000)
     look = admit(counters, caller, "b", requests=0, tokens=0, lease_seconds=0)
     assert (look.windows["rpm"].remaining, look.windows["tpm"].remaining) == (0, 0)
     assert len(look.asks) == 2
