@@ -1,6 +1,7 @@
 """What a name means, and in which order its channels are tried."""
 
 import collections
+import dataclasses
 import random
 from collections.abc import Callable
 
@@ -178,3 +179,49 @@ def test_a_snapshot_does_not_change_under_a_request(catalogue: Catalogue):
     assert catalogue.resolve("gpt-4o").max_output_tokens == 1000
     assert len(catalogue.resolve("gpt-4o").routes) == 2
     assert load_catalogue().resolve("gpt-4o").routes == ()
+
+
+# cost and latency
+
+
+def test_within_a_priority_the_cheapest_comes_first_and_equals_share(health: Health):
+    dear, cheap, twin = route(1, weight=100), route(2), route(3)
+    cheap, twin = (dataclasses.replace(one, cost_bps=9_000) for one in (cheap, twin))
+    firsts = [
+        order_routes([dear, cheap, twin], health, by="cost", point=drawn(seed), now=NOW)[0].channel_id
+        for seed in range(40)
+    ]
+    assert set(firsts) == {2, 3}
+
+
+def test_within_a_priority_the_quickest_comes_first_after_those_that_nobody_has_measured(
+    health: Health, monkeypatch: pytest.MonkeyPatch
+):
+    slow, quick, fresh = route(1), route(2), route(3)
+    seconds = {1: 0.9, 2: 0.2}
+    monkeypatch.setattr(health, "latency_seconds", lambda one: seconds.get(one.channel_id))
+    monkeypatch.setattr("bridge.catalogue.routing.random.random", lambda: 0.5)
+    assert [one.channel_id for one in order_routes([slow, quick, fresh], health, by="latency", now=NOW)] == [3, 2, 1]
+    monkeypatch.setattr("bridge.catalogue.routing.random.random", random.Random(3).random)
+    firsts = collections.Counter(
+        order_routes([slow, quick], health, by="latency", now=NOW)[0].channel_id for _ in range(5000)
+    )
+    assert 20 < firsts[1] < 90  # measured anew
+
+
+# groups
+
+
+def test_accounts_of_a_group_see_its_channels_and_everyones(app: Flask):
+    with transaction() as session:
+        fields = {"provider": "openai", "upstream_id": "m", "context_tokens": 8000, "max_output_tokens": 10}
+        session.add(Model(id="m", name="m", **fields))
+        session.add(Channel(name="all", provider="openai"))
+        session.add(Channel(name="vip", provider="openai", groups=["vip", "staff"]))
+    loaded = load_catalogue()
+
+    def seen(group: str) -> list[str]:
+        return [one.channel_name for one in loaded.for_group(group).resolve("m").routes]
+
+    assert (seen("default"), seen("vip"), seen("staff")) == (["all"], ["all", "vip"], ["all", "vip"])
+    assert loaded.for_group("vip") is loaded.for_group("vip")

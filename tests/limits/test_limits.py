@@ -11,7 +11,7 @@ import time_machine
 
 from bridge.counters import MemoryCounters
 from bridge.errors import RateLimitExceeded
-from bridge.limits.limits import Admission, admit
+from bridge.limits.limits import Admission, admit, take_channel
 
 NOON = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
 
@@ -187,3 +187,34 @@ def test_a_lease_that_nobody_gave_back_ends_by_itself(counters: MemoryCounters, 
     refuse(counters, caller)
     clock.shift(0.001)
     ask(counters, caller, "b")
+
+
+# channels
+
+
+@dataclasses.dataclass(frozen=True)
+class AChannel:
+    channel_id: int = 1
+    rpm: int = 0
+    tpm: int = 0
+    concurrency: int = 0
+
+
+def take(counters: MemoryCounters, channel: AChannel, lease: str, tokens: int = 0) -> Admission | float:
+    return take_channel(counters, channel, lease, requests=1, tokens=tokens, lease_seconds=60)
+
+
+def test_a_channel_is_full_by_any_of_its_limits_and_says_for_how_long(counters):
+    channel = AChannel(rpm=2, tpm=1000, concurrency=1)
+    first = take(counters, channel, "a", 600)
+    assert isinstance(first, Admission)
+    assert take(counters, channel, "b", 600) > 0
+    first.true_up(counters, 100)
+    assert isinstance(take(counters, channel, "c", 600), Admission)
+    assert take(counters, channel, "d") > 0
+
+
+def test_what_is_larger_than_a_channels_limit_takes_all_of_it(counters):
+    channel = AChannel(tpm=1000)
+    assert isinstance(take(counters, channel, "a", 5000), Admission)
+    assert take(counters, channel, "b", 1) > 0
