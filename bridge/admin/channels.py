@@ -171,7 +171,7 @@ def _read_fields(form: FormReader) -> dict[str, Any]:
         "weight": 1 if weight is None else weight,
         "groups": form.names("groups") or None,
         "cost_bps": FULL_COST_BPS if cost is None else cost,
-        **{limit: form.number(limit) for limit in LIMITS},
+        **{limit: form.number(limit) or None for limit in LIMITS},
     }
     if key := form.text("api_key"):
         fields["api_key"] = key

@@ -166,7 +166,7 @@ def list_channels() -> None:
                 channel.health,
                 str(channel.priority),
                 str(channel.weight),
-                f"{format_percent(channel.cost_bps)} %",
+                f"{format_percent(channel.cost_bps)}%",
                 _describe_limits(channel),
                 ", ".join(channel.groups) if channel.groups else "all",
                 f"…{channel.key_last_four}" if channel.key_last_four else "-",
