@@ -56,8 +56,9 @@ class Health:
             until = max(until, self._misconfigured.get((route.channel_id, route.upstream_id), 0.0))
         return max(0.0, until - now)
 
-    def begin(self, route: RouteLike) -> None:
-        """An attempt starts now."""
+    def begin(self, route: RouteLike) -> bool:
+        """An attempt starts now. False where another request has taken the channel for its probe."""
+        return True
 
     def dropped(self, route: RouteLike) -> None:
         """The attempt ended without a verdict on the channel."""
@@ -108,9 +109,6 @@ class Health:
             state.limited_until = max(state.limited_until, now + min(wait, MAX_COOLDOWN_SECONDS))
         else:
             state.failures += 1
-            if failure.status == 503 and failure.retry_after_seconds:
-                wait = min(failure.retry_after_seconds, MAX_COOLDOWN_SECONDS)
-                state.limited_until = max(state.limited_until, now + wait)
             if state.out_until > now:  # out already: what was under way when it went out is no further failure
                 health = "cooling"
             elif state.failures >= FAILURES_IN_A_ROW:

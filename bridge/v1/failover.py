@@ -78,7 +78,7 @@ class Failover:
             if failure.blame is Blame.REQUEST or route.provider == SANDBOX:
                 self._services.health.dropped(route)
             else:
-                self._services.health.failed(route, failure)
+                self._services.health.failed(route, _as_verdict(failure))
         self._give_place_back(0)
 
     def leave(self, used_tokens: int) -> None:
@@ -139,7 +139,7 @@ class Failover:
             if id(route) not in self._full
         ]
         for _, place, route in sorted(waiting, key=lambda each: each[:2]):
-            if self._begin(self._offers[place], route):
+            if self._begin(self._offers[place], route, probed=True):
                 return self._offers[place], route
         return None
 
@@ -180,10 +180,12 @@ class Failover:
     def _was_tried(self, route: Route) -> bool:
         return any(tried is route for _, tried in self._tried)
 
-    def _begin(self, offer: Offer, route: Route) -> bool:
-        """Whether the channel had room: then an attempt is under way."""
+    def _begin(self, offer: Offer, route: Route, *, probed: bool = False) -> bool:
+        """Whether the channel had room, and nobody else has just begun to probe it, which is no matter where it is
+        `probed` anyway: then an attempt is under way."""
         health = self._services.health
-        health.begin(route)
+        if not health.begin(route) and not probed:
+            return False
         if route.limited and not self._take_place(offer, route):
             health.dropped(route)
             return False
@@ -211,3 +213,12 @@ class Failover:
         if self._place is not None:
             self._place.true_up(self._services.counters, used_tokens)
             self._place = None
+
+
+def _as_verdict(failure: AttemptFailed) -> AttemptFailed:
+    """The failure as health is told of it: a 503 that says when to come back is as good as a limit that says so."""
+    if failure.status != 503 or failure.blame is not Blame.UPSTREAM or not failure.retry_after_seconds:
+        return failure
+    return AttemptFailed(
+        Blame.RATE, failure.reason, status=failure.status, retry_after_seconds=failure.retry_after_seconds
+    )
