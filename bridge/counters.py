@@ -8,8 +8,8 @@ import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import gevent
 import msgspec
@@ -24,6 +24,8 @@ WINDOW_MS = WINDOW_SECONDS * 1000
 RETRY_REDIS_SECONDS = 1.0
 SAY_AGAIN_SECONDS = 60
 MOST_OWED = 10_000
+MARKS, MARKS_SECONDS = "marks", 3600  # longer than any mark lasts
+T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -108,6 +110,14 @@ class Counters(Protocol):
 
     def give_all(self, gives: Sequence[Give]) -> None: ...
 
+    def mark(self, name: str, seconds: float) -> None:
+        """Let everyone who counts here know this name for so long."""
+        ...
+
+    def list_marks(self) -> dict[str, float]:
+        """The names that others marked too, and for how many seconds more."""
+        ...
+
 
 def end_timer(storage: MemoryStorage) -> None:
     """End the thread in which a new storage of `limits` looks at what has expired: it must not live on into a fork. It
@@ -154,6 +164,12 @@ class MemoryCounters(MemoryStorage):
                 window[1] = max(0, window[1] + give.cost)
             elif give.minute == window[0] - 1:
                 window[2] = max(0, window[2] + give.cost)
+
+    def mark(self, name: str, seconds: float) -> None:
+        """Nobody else counts here."""
+
+    def list_marks(self) -> dict[str, float]:
+        return {}
 
     def _look(self, ask: Ask, now_ms: int) -> Count:
         if ask.is_lease:
@@ -262,6 +278,43 @@ class RedisCounters(RedisStorage):
         else:
             self._memory.give_all(gives)
             self._owe(gives)
+
+    def mark(self, name: str, seconds: float) -> None:
+        def add() -> None:
+            now = self._read_clock(self._client.time())
+            with self._client.pipeline() as pipeline:
+                pipeline.zremrangebyscore(MARKS, "-inf", now)
+                pipeline.zadd(MARKS, {name: now + seconds})
+                pipeline.expire(MARKS, MARKS_SECONDS)
+                pipeline.execute()
+
+        self._attempt(add)
+
+    def list_marks(self) -> dict[str, float]:
+        def read() -> dict[str, float]:
+            with self._client.pipeline() as pipeline:
+                pipeline.time()
+                pipeline.zrange(MARKS, 0, -1, withscores=True)
+                moment, marks = pipeline.execute()
+            now = self._read_clock(moment)
+            return {name.decode(): until - now for name, until in marks if until > now}
+
+        return self._attempt(read) or {}
+
+    @staticmethod
+    def _read_clock(moment: Any) -> float:
+        """Redis's own, in seconds since 1970."""
+        return moment[0] + moment[1] / 1_000_000
+
+    def _attempt(self, task: Callable[[], T]) -> T | None:
+        """What the task gives, or None where Redis is away."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return task()
+        except redis.RedisError as error:
+            self._go_without(error)
+            return None
 
     def _owe(self, gives: Sequence[Give]) -> None:
         self._owed.extend(give for give in gives if give.lease_id)

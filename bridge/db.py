@@ -1,6 +1,7 @@
 """The database: one Flask-SQLAlchemy object, the column types that both engines need, and how SQLite is opened."""
 
 import datetime
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,8 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from bridge.config import Settings
 
 Result = TypeVar("Result")
+GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of accounts, which some channels serve alone
+DEFAULT_GROUP = "default"
 NAMING = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",

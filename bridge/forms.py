@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bridge.errors import InvalidRequest
-from bridge.money import parse_dollars
+from bridge.money import parse_dollars, parse_percent
 
 MAX_DIGITS = 12
 
@@ -48,13 +48,10 @@ class FormReader:
         if not text:
             return None
         try:
-            ten_millionths = parse_dollars(text)
+            return parse_percent(text)
         except ValueError:
-            ten_millionths = 1
-        if ten_millionths % 10**7:
             self.errors[name] = "Give percent, such as 12.5, with at most two decimals."
             return None
-        return ten_millionths // 10**7
 
     def names(self, name: str) -> list[str]:
         """What is separated by commas, spaces or line ends."""

@@ -43,6 +43,14 @@ def format_exact_sum(amount_times_mtok: int) -> str:
     return format_per_token(amount_times_mtok)
 
 
+def parse_percent(text: str) -> int:
+    """Percent as a plain decimal ("12.5", "-3%") to hundredths of a percent, exactly. Raises ValueError."""
+    ten_millionths = parse_dollars(text.removesuffix("%"))
+    if ten_millionths % 10**7:
+        raise ValueError(f"{text!r} is not a percentage with at most two decimal places")
+    return ten_millionths // 10**7
+
+
 def format_percent(basis_points: int) -> str:
     """Hundredths of a percent as percent: "12.5", "-3"."""
     sign, basis_points = ("-", -basis_points) if basis_points < 0 else ("", basis_points)
@@ -53,6 +61,11 @@ def format_percent(basis_points: int) -> str:
 def round_up(amount_times_mtok: int) -> int:
     """Nano-dollars from a sum of tokens × nanos per million tokens, rounded up: the only rounding of a charge."""
     return -(-amount_times_mtok // TOKENS_PER_MTOK)
+
+
+def take_share(nanos: int, basis_points: int) -> int:
+    """So many hundredths of a percent of an amount, rounded up."""
+    return -(-nanos * basis_points // 10_000)
 
 
 def check_markup(basis_points: int) -> None:

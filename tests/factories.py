@@ -73,7 +73,7 @@ class Factories:
     def revoke_key(self, key: MadeKey) -> None:
         with self.app.app_context():
             revoke_key(key.account_id, key.id)
-            self._wait()
+            self.wait_for_gateway()
 
     def make_model(self, *, input_price: int = DOLLAR, output_price: int = 2 * DOLLAR, **fields: Any) -> str:
         """A model that only channels made for it serve; prices in nano-dollars per million tokens. Its name."""
@@ -81,7 +81,7 @@ class Factories:
         fields = {"provider": "local", "context_tokens": 32_768, "max_output_tokens": 4096, **fields}
         with self.app.app_context():
             add_model(name, input_price_nanos=input_price, output_price_nanos=output_price, **fields)
-            self._wait()
+            self.wait_for_gateway()
         return name
 
     def make_channel(self, base_url: str, *models: str, provider: str = "openai", **fields: Any) -> str:
@@ -91,13 +91,13 @@ class Factories:
         fields = {"api_key": "sk-upstream", "models": {model: model for model in models}, **fields}
         with self.app.app_context():
             add_channel(name, provider, base_url=base_url, **fields)
-            self._wait()
+            self.wait_for_gateway()
         return name
 
     def remove_channel(self, name: str) -> None:
         with self.app.app_context():
             remove_channel(name)
-            self._wait()
+            self.wait_for_gateway()
 
     def disable_channels(self, model: str) -> None:
         """Switch off every channel that names this model."""
@@ -105,7 +105,7 @@ class Factories:
             for channel in list_channels():
                 if channel.models and model in channel.models:
                     set_channel_enabled(channel.name, False)
-            self._wait()
+            self.wait_for_gateway()
 
     def find_money(self, account_id: int) -> tuple[int, int]:
         """Balance and held, in nano-dollars."""
@@ -134,6 +134,7 @@ class Factories:
         with self.app.app_context():
             return list(check_ledger())
 
-    def _wait(self) -> None:
+    def wait_for_gateway(self) -> None:
+        """Until a gateway that runs knows what was changed."""
         if self._gateway_runs:  # wait_until_seen would believe that this process, which may look too, is the only one
             gevent.sleep(self.app.config["BRIDGE"].version_poll_seconds + MARGIN_SECONDS)

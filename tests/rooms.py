@@ -31,6 +31,7 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
         sweep_seconds=0.5,
         drain_seconds=2,
         version_poll_seconds=0.1,
+        retry_backoff_seconds=0.01,
     )
     return dataclasses.replace(settings, **changes)
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import aliased
 from bridge import versions
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.tables import Account, Key, Member
-from bridge.db import db, transaction
-from bridge.errors import NotFound
+from bridge.db import GROUP_NAME, db, transaction
+from bridge.errors import InvalidRequest, NotFound
 from bridge.money import check_markup
 
 PAGE_SIZE = 50
@@ -31,6 +31,7 @@ class Customer:
     tpm: int | None
     concurrency: int | None
     markup_bps: int | None
+    group: str
     keys: int
     created_at: datetime.datetime
     last_sign_in_at: datetime.datetime | None
@@ -43,7 +44,7 @@ _first_member = (
 _key_count = (
     sa.select(sa.func.count()).where(Key.account_id == Account.id, Key.revoked_at.is_(None)).correlate(Account)
 ).scalar_subquery()
-_CUSTOMERS = sa.select(
+_CUSTOMERS: Any = sa.select(
     Account.id,
     Account.name,
     sa.func.coalesce(Member.email, ""),
@@ -53,6 +54,7 @@ _CUSTOMERS = sa.select(
     Account.tpm,
     Account.concurrency,
     Account.markup_bps,
+    Account.group_name,
     _key_count,
     Account.created_at,
     Member.last_sign_in_at,
@@ -79,9 +81,11 @@ def find_customer(account_id: int) -> Customer:
     return Customer(*row)
 
 
-def find_markup(account_id: int) -> int | None:
-    """The account's own markup on every price, in hundredths of a percent; None where the models' own apply."""
-    return db.session.scalar(sa.select(Account.markup_bps).where(Account.id == account_id))
+def find_terms(account_id: int) -> tuple[int | None, str]:
+    """The account's own markup on every price, in hundredths of a percent (None where the models' own apply), and its
+    group."""
+    row = db.session.execute(sa.select(Account.markup_bps, Account.group_name).where(Account.id == account_id)).one()
+    return row.markup_bps, row.group_name
 
 
 def set_account_markup(account_id: int, basis_points: int | None) -> None:
@@ -90,6 +94,14 @@ def set_account_markup(account_id: int, basis_points: int | None) -> None:
     if basis_points is not None:
         check_markup(basis_points)
     _change(account_id, markup_bps=basis_points)
+
+
+def set_account_group(account_id: int, group: str) -> None:
+    """Let an account be served by the channels of this group, and by those of everyone; within a second on every
+    worker. Raises NotFound or InvalidRequest."""
+    if not GROUP_NAME.fullmatch(group):
+        raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
+    _change(account_id, group_name=group)
 
 
 def suspend_account(account_id: int) -> None:

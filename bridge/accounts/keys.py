@@ -15,7 +15,7 @@ from bridge.accounts.key_format import digest, looks_like_key, make_secret
 from bridge.accounts.key_rules import check_key
 from bridge.accounts.tables import Account, Key
 from bridge.config import Settings
-from bridge.db import UtcDateTime, db, now_utc, transaction, write
+from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
 from bridge.errors import InvalidApiKey, NotFound
 
 CACHE_SECONDS = 5.0
@@ -53,6 +53,7 @@ class Caller:
     addresses: tuple[Network, ...] | None
     expires_at: datetime.datetime | None
     markup_bps: int | None = None  # on every price, instead of the models' own
+    group: str = DEFAULT_GROUP  # the account's: some channels serve some groups only
 
 
 class _Cache:
@@ -143,6 +144,7 @@ _CALLER = sa.select(
     Account.tpm.label("account_tpm"),
     Account.concurrency.label("account_concurrency"),
     Account.markup_bps,
+    Account.group_name,
 ).join(Account, Account.id == Key.account_id)
 
 
@@ -174,6 +176,7 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
         addresses=None if row.addresses is None else tuple(ipaddress.ip_network(text) for text in row.addresses),
         expires_at=row.expires_at,
         markup_bps=row.markup_bps,
+        group=row.group_name,
     )
 
 

@@ -5,7 +5,7 @@ import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bridge.db import BigId, Table, UtcDateTime, now_utc
+from bridge.db import DEFAULT_GROUP, BigId, Table, UtcDateTime, now_utc
 
 
 class Account(Table):
@@ -19,6 +19,7 @@ class Account(Table):
     tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
     markup_bps: Mapped[int | None]  # on every model's prices, instead of the model's own; hundredths of a percent
+    group_name: Mapped[str] = mapped_column(sa.String(64), default=DEFAULT_GROUP)  # which channels serve it
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (sa.CheckConstraint("status IN ('active', 'suspended')", name="status"),)
 

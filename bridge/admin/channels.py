@@ -15,6 +15,7 @@ from bridge.catalogue.editing import (
     update_channel,
 )
 from bridge.catalogue.listing import list_models
+from bridge.catalogue.routing import FULL_COST_BPS
 from bridge.catalogue.rules import SANDBOX
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
@@ -23,9 +24,11 @@ from bridge.db import now_utc
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
 from bridge.ledger.usage import sum_last_hour
+from bridge.money import format_percent
 from bridge.providers import PROVIDERS
 
 LAST_SECONDS = 60
+LIMITS = ("rpm", "tpm", "concurrency")
 
 
 @admin.get("/")
@@ -52,7 +55,7 @@ def show_channels() -> str:
 
 @admin.get("/channels/new")
 def show_new_channel() -> str:
-    return _render_form(FormReader({"priority": "1", "weight": "1", "provider": "openai"}))
+    return _render_form(FormReader({"priority": "1", "weight": "1", "cost": "100", "provider": "openai"}))
 
 
 @admin.post("/channels")
@@ -61,7 +64,7 @@ def create_channel() -> Any:
     name = form.require("name", "Give the channel a name, such as openai-main.")
     fields = _read_fields(form)
     if not form.errors:
-        with form.complaints():
+        with form.complaints(cost_bps="cost"):
             channel = add_channel(
                 name, form.text("provider"), **{"base_url": None, "api_key": None, "models": None, **fields}
             )
@@ -84,7 +87,7 @@ def change_channel(name: str) -> Any:
     if channel.from_environment:
         fields = {field: value for field, value in fields.items() if field not in ("base_url", "api_key")}
     if not form.errors:
-        with form.complaints():
+        with form.complaints(cost_bps="cost"):
             update_channel(name, **fields)
             flash(f"Channel {name} is changed.")
             return redirect(url_for("admin.show_channels"), 303)
@@ -160,12 +163,15 @@ def find_state(channel: Channel) -> tuple[str, str]:
 
 def _read_fields(form: FormReader) -> dict[str, Any]:
     """The form's fields for the room. An empty key is left out: it means the one that is there."""
-    priority, weight = form.number("priority"), form.number("weight")
+    priority, weight, cost = form.number("priority"), form.number("weight"), form.percent("cost")
     fields: dict[str, Any] = {
         "base_url": form.text("base_url") or None,
         "models": _read_models(form.text("models")),
         "priority": 1 if priority is None else priority,
         "weight": 1 if weight is None else weight,
+        "groups": form.names("groups") or None,
+        "cost_bps": FULL_COST_BPS if cost is None else cost,
+        **{limit: form.number(limit) or None for limit in LIMITS},
     }
     if key := form.text("api_key"):
         fields["api_key"] = key
@@ -189,6 +195,9 @@ def _write_fields(channel: Channel) -> dict[str, str]:
         ),
         "priority": str(channel.priority),
         "weight": str(channel.weight),
+        "groups": ", ".join(channel.groups or ()),
+        "cost": format_percent(channel.cost_bps),
+        **{limit: str(value) for limit in LIMITS if (value := getattr(channel, limit)) is not None},
     }
 
 

@@ -11,12 +11,13 @@ from bridge.accounts.customers import (
     find_customer,
     list_customers,
     reactivate_account,
+    set_account_group,
     set_account_markup,
     suspend_account,
 )
 from bridge.accounts.keys import list_all_keys
 from bridge.admin.door import admin
-from bridge.db import now_utc
+from bridge.db import DEFAULT_GROUP, now_utc
 from bridge.errors import NotFound
 from bridge.forms import FormReader
 from bridge.ledger import margins
@@ -110,6 +111,18 @@ def change_account_markup(account_id: int) -> Any:
     return _render_customer(account_id, form), 400
 
 
+@admin.post("/customers/<int:account_id>/group")
+def change_account_group(account_id: int) -> Any:
+    """Which channels serve the account: those of its group, and everyone's."""
+    customer = find_customer(account_id)
+    form = FormReader(request.form)
+    with form.complaints():
+        set_account_group(account_id, form.text("group") or DEFAULT_GROUP)
+        flash(f"{customer.email or customer.name} is in another group from now on.")
+        return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+    return _render_customer(account_id, form), 400
+
+
 @admin.post("/customers/<int:account_id>/suspend")
 def suspend_customer(account_id: int) -> Response:
     suspend_account(account_id)
@@ -136,7 +149,11 @@ def _render_customer(account_id: int, form: FormReader) -> str:
         entries=list_entries(account_id),
         is_credit=is_credit,
         now=now_utc(),
-        values={"markup": "" if customer.markup_bps is None else format_percent(customer.markup_bps), **form.values},
+        values={
+            "markup": "" if customer.markup_bps is None else format_percent(customer.markup_bps),
+            "group": customer.group,
+            **form.values,
+        },
         margin=margins.sum_by_account([account_id]).get(account_id, margins.NOTHING),
         days=margins.DAYS,
         errors=form.errors,

@@ -16,6 +16,7 @@ from bridge.catalogue.editing import (
     restore_model,
     retire_model,
     set_markup,
+    set_route_order,
 )
 from bridge.catalogue.listing import ListedModel, list_models, newest_prices
 from bridge.catalogue.price_rows import list_prices, version_of
@@ -125,6 +126,18 @@ def change_markup() -> Any:
     return _render_model(model, form), 400
 
 
+@admin.post("/models/order")
+def change_route_order() -> Any:
+    """Which of several equal channels is asked first, from the next request on."""
+    model = _find_listed(request.form.get("id", ""))
+    form = FormReader({**_write_fields(model), **request.form})
+    with form.complaints():
+        set_route_order(model.id, form.text("route_order"))
+        flash(f"Channels of {model.id} are chosen by {form.text('route_order')} from now on.")
+        return redirect(url_for("admin.show_model", id=model.id), 303)
+    return _render_model(model, form), 400
+
+
 @admin.post("/models/aliases")
 def create_alias() -> Any:
     model = _find_listed(request.form.get("id", ""))
@@ -175,8 +188,9 @@ def _searchable(model: ListedModel) -> str:
 
 
 def _write_fields(model: ListedModel) -> dict[str, str]:
-    """The forms' fields as they stand: the price in effect, and the markup."""
-    return {**write_price(newest_prices()[model.id]), "markup": format_percent(model.markup_bps)}
+    """The forms' fields as they stand: the price in effect, the markup, and the order of channels."""
+    prices = write_price(newest_prices()[model.id])
+    return {**prices, "markup": format_percent(model.markup_bps), "route_order": model.route_order}
 
 
 def _render_model(model: ListedModel, form: FormReader) -> str:

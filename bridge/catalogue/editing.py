@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,11 +21,12 @@ from bridge.catalogue.model_editing import (
     retire_model,
     set_markup,
     set_price,
+    set_route_order,
 )
 from bridge.catalogue.rules import SANDBOX
 from bridge.catalogue.tables import Alias, Channel, Model
 from bridge.config import Settings
-from bridge.db import db, transaction
+from bridge.db import GROUP_NAME, db, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.providers import PROVIDERS
 from bridge.versions import bump, wait_until_seen
@@ -43,12 +45,24 @@ __all__ = [
     "enter_price",
     "set_markup",
     "set_price",
+    "set_route_order",
     "update_channel",
 ]
 
 CHANNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PRINTABLE = re.compile(r"[!-~]+")
 MAX_ORDER = 1_000_000
+MAX_COST_BPS = 1_000_000  # a hundred times the price list
+MAX_LIMIT = 10**12
+# field: its least, its most, and whether it may be left empty
+NUMBERS = {
+    "priority": (0, MAX_ORDER, False),
+    "weight": (1, MAX_ORDER, False),
+    "cost_bps": (0, MAX_COST_BPS, False),
+    "rpm": (1, MAX_LIMIT, True),
+    "tpm": (1, MAX_LIMIT, True),
+    "concurrency": (1, MAX_LIMIT, True),
+}
 
 
 def list_channels() -> list[Channel]:
@@ -73,9 +87,11 @@ def add_channel(
     models: dict[str, str] | None = None,
     priority: int = 1,
     weight: int = 1,
+    **further: Any,
 ) -> Channel:
     """Connect an upstream. `models` maps public names to the upstream's ("" for the catalogue's own upstream name);
-    None serves all models of the provider. Raises InvalidRequest naming the field."""
+    None serves all models of the provider. `further`: as in `update_channel`. Raises InvalidRequest naming the
+    field."""
     if not CHANNEL_NAME.fullmatch(name):
         raise InvalidRequest("Use letters, digits, dots, hyphens and underscores, up to 64.", param="name")
     if name.endswith(ENVIRONMENT_SUFFIX):
@@ -91,15 +107,17 @@ def add_channel(
             raise InvalidRequest(f"There is a channel named {name!r} already.", param="name")
         channel = Channel(name=name, provider=provider)
         fields = {"base_url": base_url, "api_key": api_key, "models": models, "priority": priority, "weight": weight}
-        _set_fields(session, channel, fields)
+        _set_fields(session, channel, {**fields, **further})
         session.add(channel)
         bump("catalogue")
     return channel
 
 
 def update_channel(name: str, **fields: Any) -> Channel:
-    """Change any of `base_url`, `api_key`, `models`, `priority` and `weight`; what isn't given stays, None takes it
-    away. Raises NotFound, or InvalidRequest naming the field."""
+    """Change any of `base_url`, `api_key`, `models`, `priority`, `weight`, `groups` (of accounts; None: everyone's),
+    `cost_bps` (hundredths of a percent of what the price says that providers take), `rpm`, `tpm` and `concurrency`
+    (the operator's own limits); what isn't given stays, None takes it away. Raises NotFound, or InvalidRequest naming
+    the field."""
     with transaction() as session:
         channel = find_channel(name)
         if channel.from_environment and (own := {"base_url", "api_key"} & fields.keys()):
@@ -148,13 +166,24 @@ def _set_fields(session: Session, channel: Channel, fields: dict[str, Any]) -> N
             _set_key(channel, value)
         elif field == "models":
             channel.models = _check_models(session, value) if value else None
-        elif field in ("priority", "weight"):
-            least = 1 if field == "weight" else 0
-            if type(value) is not int or not least <= value <= MAX_ORDER:
-                raise InvalidRequest(f"Must be a whole number from {least} to {MAX_ORDER}.", param=field)
+        elif field == "groups":
+            channel.groups = _check_groups(value) if value else None
+        elif field in NUMBERS:
+            least, most, optional = NUMBERS[field]
+            if not (optional and value is None) and (type(value) is not int or not least <= value <= most):
+                raise InvalidRequest(f"Must be a whole number from {least} to {most}.", param=field)
             setattr(channel, field, value)
         else:
             raise InvalidRequest("A channel has no such field.", param=field)
+
+
+def _check_groups(groups: Sequence[str]) -> list[str]:
+    for group in groups:
+        if not GROUP_NAME.fullmatch(group):
+            raise InvalidRequest(
+                "Groups are letters, digits, dots, hyphens and underscores, up to 64 each.", param="groups"
+            )
+    return sorted(set(groups))
 
 
 def _set_key(channel: Channel, key: str | None) -> None:

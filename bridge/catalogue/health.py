@@ -16,6 +16,7 @@ FAILURES_IN_A_ROW = 5
 MAX_COOLDOWN_SECONDS = 300.0
 DEFAULT_RATE_COOLDOWN_SECONDS = 5.0
 NOTE_ANSWER_EVERY_SECONDS = 60.0
+LATENCY_GAIN = 0.2
 log = structlog.get_logger()
 
 
@@ -44,6 +45,7 @@ class Health:
         self._first_cooldown_seconds = cooldown_seconds
         self._channels: dict[int, _State] = {}
         self._misconfigured: dict[tuple[int, str], float] = {}
+        self._latencies: dict[tuple[int, str], float] = {}
         self._notes: dict[int, dict[str, object]] = {}
 
     def seconds_out(self, route: RouteLike, now: float) -> float:
@@ -54,9 +56,24 @@ class Health:
             until = max(until, self._misconfigured.get((route.channel_id, route.upstream_id), 0.0))
         return max(0.0, until - now)
 
-    def succeeded(self, route: RouteLike) -> None:
+    def begin(self, route: RouteLike) -> bool:
+        """An attempt starts now. False where another request has taken the channel for its probe."""
+        return True
+
+    def dropped(self, route: RouteLike) -> None:
+        """The attempt ended without a verdict on the channel."""
+
+    def latency_seconds(self, route: RouteLike) -> float | None:
+        """A moving average of the time to first content; None where nobody has measured it."""
+        return self._latencies.get((route.channel_id, route.upstream_id))
+
+    def succeeded(self, route: RouteLike, first_content_seconds: float | None = None) -> None:
         """The channel answered: it is healthy again. A rate limit lasts as long as it said, since the answer may have
         begun before it."""
+        if first_content_seconds is not None:
+            name = (route.channel_id, route.upstream_id)
+            before = self._latencies.get(name, first_content_seconds)
+            self._latencies[name] = before + LATENCY_GAIN * (first_content_seconds - before)
         state = self._channels.setdefault(route.channel_id, _State())
         now = time.monotonic()
         limited_seconds = max(0.0, state.limited_until - now)

@@ -42,11 +42,13 @@ class ListedModel:
     created_at: datetime.datetime
     price: PriceVersion
     markup_bps: int  # the model's, which an account's own replaces
+    route_order: str
 
 
-def list_models(account_markup_bps: int | None = None) -> list[ListedModel]:
+def list_models(account_markup_bps: int | None = None, group: str | None = None) -> list[ListedModel]:
     """All models that have a price, by provider and id, retired ones included. The sandbox's own are listed only
-    where a sandbox channel is enabled. Prices are those of an account with this markup (None: with none of its own)."""
+    where a sandbox channel is enabled. Prices are those of an account with this markup (None: with none of its own),
+    the status is what its group has (None: what anybody has)."""
     channels = list(db.session.scalars(select(Channel)))
     prices = newest_prices()
     aliases = list_aliases()
@@ -58,7 +60,7 @@ def list_models(account_markup_bps: int | None = None) -> list[ListedModel]:
             prices[model.id],
             account_markup_bps,
             aliases.get(model.id, ()),
-            _find_status(model, channels, moment),
+            _find_status(model, channels, moment, group),
         )
         for model in db.session.scalars(select(Model).order_by(Model.provider, Model.id))
         if model.id in prices and (rehearsing or model.provider != SANDBOX)
@@ -89,10 +91,10 @@ def sandbox_serves() -> bool:
     return False
 
 
-def _find_status(model: Model, channels: Sequence[Channel], moment: datetime.datetime) -> str:
+def _find_status(model: Model, channels: Sequence[Channel], moment: datetime.datetime, group: str | None) -> str:
     if model.status == "retired":
         return "retired"
-    serving = channels_of(model, channels)
+    serving = channels_of(model, channels, group)
     if not serving:
         return "unavailable"
     return "degraded" if all(_is_resting(channel, moment) for channel, _ in serving) else "live"
@@ -133,4 +135,5 @@ def _list_model(
         created_at=model.created_at,
         price=version,
         markup_bps=model.markup_bps,
+        route_order=model.route_order,
     )

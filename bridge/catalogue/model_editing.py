@@ -19,6 +19,7 @@ from bridge.versions import bump, wait_until_seen
 
 MAX_PRICE_NANOS = 10**15  # a million dollars per million tokens: above it is a slip of the pen
 MAX_TOKENS = 10**9
+ROUTE_ORDERS = ("weight", "cost", "latency")
 DEFAULT_MAX_OUTPUT_TOKENS = 16_384
 
 
@@ -132,6 +133,16 @@ def set_markup(model_id: str, basis_points: int) -> None:
     check_markup(basis_points)
     with transaction():
         find_model(model_id).markup_bps = basis_points
+        bump("catalogue")
+
+
+def set_route_order(model_id: str, order: str) -> None:
+    """Choose among the model's channels of one priority by "weight", "cost" or "latency", from the next request on.
+    Raises NotFound or InvalidRequest."""
+    if order not in ROUTE_ORDERS:
+        raise InvalidRequest(f"Channels are chosen by {', '.join(ROUTE_ORDERS)}.", param="route_order")
+    with transaction():
+        find_model(model_id).route_order = order
         bump("catalogue")
 
 

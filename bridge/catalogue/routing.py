@@ -12,10 +12,13 @@ import sqlalchemy as sa
 from bridge.catalogue.health import Health
 from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
-from bridge.catalogue.rules import channels_of
+from bridge.catalogue.rules import channels_of, is_open_to
 from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.db import db
 from bridge.errors import ModelNotFound
+
+FULL_COST_BPS = 10_000
+REMEASURED_SHARE = 0.02  # of the requests for a model whose quickest channel comes first
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,6 +33,15 @@ class Route:
     priority: int
     weight: int
     upstream_id: str
+    cost_bps: int = FULL_COST_BPS  # of what the model's price says that providers take
+    groups: frozenset[str] | None = None  # of accounts; None: everyone's
+    rpm: int = 0  # the operator's own limits of the channel; 0 is none
+    tpm: int = 0
+    concurrency: int = 0
+
+    @property
+    def limited(self) -> bool:
+        return bool(self.rpm or self.tpm or self.concurrency)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,21 +60,35 @@ class ServedModel:
     first_content_timeout_seconds: float | None
     price: PriceVersion | None
     routes: tuple[Route, ...]
+    route_order: str = "weight"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All models by id, and every alias. At `changes_at`, in seconds since 1970, another price takes effect."""
+    """All models by id, and every alias. At `changes_at`, in seconds since 1970, another price takes effect.
+    `grouped`: some channels serve some groups of accounts only."""
 
     models: dict[str, ServedModel]
     aliases: dict[str, str]
     changes_at: float = math.inf
+    grouped: bool = False
+    _by_group: dict[str, "Catalogue"] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
-    def resolve(self, name: str) -> ServedModel:
+    def for_group(self, group: str) -> "Catalogue":
+        """The same as accounts of this group see it: without the channels that serve other groups only."""
+        if not self.grouped:
+            return self
+        found = self._by_group.get(group)
+        if found is None:
+            models = {id_: _narrow(model, group) for id_, model in self.models.items()}
+            found = self._by_group[group] = Catalogue(models, self.aliases, self.changes_at)
+        return found
+
+    def resolve(self, name: str, param: str = "model") -> ServedModel:
         """The model that this id or alias means. Raises ModelNotFound, which names the nearest one."""
         model = self.models.get(name) or self.models.get(self.aliases.get(name, ""))
         if model is None or model.retired:
-            raise ModelNotFound(self._missing(name), param="model")
+            raise ModelNotFound(self._missing(name), param=param)
         return model
 
     def _missing(self, name: str) -> str:
@@ -82,7 +108,13 @@ def load_catalogue() -> Catalogue:
     }
     aliases = {alias.name: alias.model_id for alias in session.execute(sa.select(Alias)).scalars()}
     session.commit()
-    return Catalogue(models, aliases, math.inf if changes_at is None else changes_at.timestamp())
+    grouped = any(route.groups is not None for model in models.values() for route in model.routes)
+    return Catalogue(models, aliases, math.inf if changes_at is None else changes_at.timestamp(), grouped)
+
+
+def _narrow(model: ServedModel, group: str) -> ServedModel:
+    routes = tuple(route for route in model.routes if is_open_to(route.groups, group))
+    return model if len(routes) == len(model.routes) else dataclasses.replace(model, routes=routes)
 
 
 def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> ServedModel:
@@ -96,6 +128,11 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> Se
             priority=channel.priority,
             weight=channel.weight,
             upstream_id=upstream_id,
+            cost_bps=channel.cost_bps,
+            groups=None if channel.groups is None else frozenset(channel.groups),
+            rpm=channel.rpm or 0,
+            tpm=channel.tpm or 0,
+            concurrency=channel.concurrency or 0,
         )
         for channel, upstream_id in channels_of(model, channels)
     )
@@ -112,21 +149,52 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> Se
         first_content_timeout_seconds=model.first_content_timeout_seconds,
         price=version_of(price, model.markup_bps) if price else None,
         routes=routes,
+        route_order=model.route_order,
     )
 
 
 def order_routes(
-    routes: Sequence[Route], health: Health, draw: Callable[[], float] = random.random, now: float | None = None
+    routes: Sequence[Route],
+    health: Health,
+    *,
+    by: str = "weight",
+    point: Callable[[Route], float] | None = None,
+    now: float | None = None,
 ) -> list[Route]:
-    """The routes in the order to try them: healthy before cooling, then by priority, then by a draw with their weights.
+    """The routes in the order to try them: healthy before others, then by priority, within one as `by` says:
 
-    One that cools down comes last but stays in: when all do, the one that comes back soonest is probed."""
+    "weight": as `point` draws them by their weights; "cost": the cheapest first; "latency": the quickest first, those
+    that nobody has measured before them, and now and then another, so that its figure doesn't grow old. `point` gives
+    a number of (0, 1] for a route; the same numbers give the same order, without the routes that are out too."""
     if len(routes) == 1:
         return list(routes)
     now = time.monotonic() if now is None else now
+    if len({route.priority for route in routes}) == len(routes):
+        return sorted(routes, key=lambda route: (health.seconds_out(route, now), route.priority))
+    draw = point or _draw
+    first: Callable[[Route], float] = _no_difference
+    if by == "cost":
+        first = _cost
+    elif by == "latency" and random.random() >= REMEASURED_SHARE:
+        first = lambda route: health.latency_seconds(route) or 0.0  # noqa: E731
+    elif by == "latency":
+        draw = _draw
 
-    def place(route: Route) -> tuple[float, int, float]:
-        # the key -ln(u) / weight sorts as a draw without replacement would (Efraimidis and Spirakis, 2006)
-        return (health.seconds_out(route, now), route.priority, -math.log(1.0 - draw()) / route.weight)
+    def place(route: Route) -> tuple[float, int, float, float]:
+        # the key -ln(u) / weight sorts as a draw without replacement would (Efraimidis and Spirakis, 2006); with u
+        # from a hash of conversation and channel it is rendezvous hashing with weights
+        return (health.seconds_out(route, now), route.priority, first(route), -math.log(draw(route)) / route.weight)
 
     return sorted(routes, key=place)
+
+
+def _draw(_route: Route) -> float:
+    return 1.0 - random.random()
+
+
+def _cost(route: Route) -> float:
+    return route.cost_bps
+
+
+def _no_difference(_route: Route) -> float:
+    return 0.0

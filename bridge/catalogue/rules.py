@@ -1,6 +1,6 @@
 """Which channels serve a model. Pure, so that routing, pages and commands can't disagree."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 SANDBOX = "sandbox"
@@ -32,6 +32,8 @@ class ChannelLike(Protocol):
     def weight(self) -> int: ...
     @property
     def enabled(self) -> bool: ...
+    @property
+    def groups(self) -> Collection[str] | None: ...
 
 
 ChannelT = TypeVar("ChannelT", bound=ChannelLike)
@@ -59,9 +61,19 @@ def find_upstream_id(channel: ChannelLike, model: ModelLike) -> str:
     return model.id if channel.provider == SANDBOX else model.upstream_id
 
 
-def channels_of(model: ModelLike, channels: Sequence[ChannelT]) -> list[tuple[ChannelT, str]]:
-    """The enabled channels that serve a model, each with the upstream's name for it; lowest priority number first,
-    then the heavier, then by name. `channels` must be all there are, disabled ones included."""
-    found = [channel for channel in channels if channel.enabled and serves(channel, model, channels)]
+def is_open_to(groups: Collection[str] | None, group: str | None) -> bool:
+    """Whether a channel of these groups serves accounts of this one. None: everyone's; whoever may see everything."""
+    return groups is None or group is None or group in groups
+
+
+def channels_of(model: ModelLike, channels: Sequence[ChannelT], group: str | None = None) -> list[tuple[ChannelT, str]]:
+    """The enabled channels that serve a model to accounts of a group (None: to anybody), each with the upstream's name
+    for it; lowest priority number first, then the heavier, then by name. `channels` must be all there are, disabled
+    ones and those of other groups included."""
+    found = [
+        channel
+        for channel in channels
+        if channel.enabled and serves(channel, model, channels) and is_open_to(channel.groups, group)
+    ]
     found.sort(key=lambda channel: (channel.priority, -channel.weight, channel.name))
     return [(channel, find_upstream_id(channel, model)) for channel in found]

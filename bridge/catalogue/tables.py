@@ -24,12 +24,16 @@ class Model(Table):
     thinks: Mapped[bool] = mapped_column(default=False)
     markup_bps: Mapped[int] = mapped_column(default=0)  # on its prices, in hundredths of a percent
     first_content_timeout_seconds: Mapped[int | None]  # overrides the settings
+    route_order: Mapped[str] = mapped_column(sa.String(16), default="weight")  # among channels of one priority
     status: Mapped[str] = mapped_column(sa.String(16), default="live")  # live, retired (refused)
     note: Mapped[str | None] = mapped_column(
         sa.String(300)
     )  # shown under the name: "Retired by its maker; served by …"
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
-    __table_args__ = (sa.CheckConstraint("status IN ('live', 'retired')", name="status"),)
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('live', 'retired')", name="status"),
+        sa.CheckConstraint("route_order IN ('weight', 'cost', 'latency')", name="route_order"),
+    )
 
 
 class Alias(Table):
@@ -84,6 +88,11 @@ class Channel(Table):
     models: Mapped[dict[str, str] | None] = mapped_column(sa.JSON)  # public -> upstream; None: all of its provider
     priority: Mapped[int] = mapped_column(default=1)
     weight: Mapped[int] = mapped_column(default=1)
+    cost_bps: Mapped[int] = mapped_column(default=10_000)  # of what the model's price says that providers take
+    groups: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # of accounts; None: everyone's
+    rpm: Mapped[int | None] = mapped_column(sa.BigInteger)  # the operator's own limits; None is none
+    tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
+    concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
     enabled: Mapped[bool] = mapped_column(default=True)
     from_environment: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)

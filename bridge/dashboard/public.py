@@ -3,9 +3,10 @@
 from flask import Blueprint, render_template, request
 from flask_login import current_user
 
-from bridge.accounts.customers import find_markup
+from bridge.accounts.customers import find_terms
 from bridge.catalogue.listing import ListedModel, list_models
 from bridge.dashboard.snippets import quick_start
+from bridge.db import DEFAULT_GROUP
 from bridge.extensions import anyone_may_enter
 
 # one of each maker, as far as the catalogue has them; others fill up
@@ -18,7 +19,7 @@ public = Blueprint("public", __name__)
 @public.get("/")
 @anyone_may_enter
 def show_landing() -> str:
-    models = _offered(list_models(_own_markup()))
+    models = _offered(list_models(*_own_terms()))
     providers = _connected_providers(models)
     return render_template(
         "public/landing.html",
@@ -34,7 +35,7 @@ def show_landing() -> str:
 @anyone_may_enter
 def show_models() -> str:
     """All models that match the filter, which is the URL: q, provider, input."""
-    everything = list_models(_own_markup())
+    everything = list_models(*_own_terms())
     words = request.args.get("q", "").strip().lower()[:100].split()
     provider, takes = request.args.get("provider", ""), request.args.get("input", "")
     models = [
@@ -57,12 +58,14 @@ def show_models() -> str:
 @public.get("/docs")
 @anyone_may_enter
 def show_docs() -> str:
-    return render_template("public/docs.html", models=_offered(list_models()), snippets=quick_start())
+    return render_template(
+        "public/docs.html", models=_offered(list_models(group=DEFAULT_GROUP)), snippets=quick_start()
+    )
 
 
-def _own_markup() -> int | None:
-    """That of whoever is signed in: they are shown what they pay."""
-    return find_markup(current_user.account_id) if current_user.is_authenticated else None
+def _own_terms() -> tuple[int | None, str]:
+    """Markup and group of whoever is signed in: they are shown what they pay, and what serves them."""
+    return find_terms(current_user.account_id) if current_user.is_authenticated else (None, DEFAULT_GROUP)
 
 
 def _searchable(model: ListedModel) -> str:

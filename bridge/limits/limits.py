@@ -1,4 +1,5 @@
-"""RPM, TPM and concurrency of a key and of its account: asked for together, taken together or not at all."""
+"""RPM, TPM and concurrency of a key and of its account, or of a channel: asked for together, taken together or not at
+all."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -31,6 +32,19 @@ class Limited(Protocol):
     def account_concurrency(self) -> int: ...
 
 
+class LimitedChannel(Protocol):
+    """What of a channel its limits look at. 0 is no limit."""
+
+    @property
+    def channel_id(self) -> int: ...
+    @property
+    def rpm(self) -> int: ...
+    @property
+    def tpm(self) -> int: ...
+    @property
+    def concurrency(self) -> int: ...
+
+
 @dataclasses.dataclass(slots=True)
 class Admission:
     """What a request took, in which minute, so that it can be trued up and given back; and the windows that its answer
@@ -40,13 +54,14 @@ class Admission:
     kinds: list[str]
     windows: dict[str, Window]
     minute: int = 0
+    reserved_tokens: int = 0
 
-    def true_up(self, counters: Counters, reserved_tokens: int, used_tokens: int) -> None:
+    def true_up(self, counters: Counters, used_tokens: int) -> None:
         """Give the leases back, and count the tokens that were used instead of those reserved."""
         gives = [Give(ask.name, lease_id=ask.lease_id) for ask in self.asks if ask.is_lease]
-        if used_tokens != reserved_tokens:
+        if used_tokens != self.reserved_tokens:
             gives += [
-                Give(ask.name, cost=used_tokens - reserved_tokens, minute=self.minute)
+                Give(ask.name, cost=used_tokens - self.reserved_tokens, minute=self.minute)
                 for ask, kind in zip(self.asks, self.kinds, strict=True)
                 if kind == "tpm"
             ]
@@ -61,7 +76,13 @@ def admit(
 
     Raises RateLimitExceeded with the limit's own words and the true time until it can succeed; nothing is taken then,
     and the error's `windows` say how the limits stand."""
-    asks, kinds = _list_asks(caller, request_id, requests, tokens, lease_seconds)
+    account = f"{{a{caller.account_id}}}"
+    own = (caller.rpm, caller.tpm, caller.concurrency)
+    shared = (caller.account_rpm, caller.account_tpm, caller.account_concurrency)
+    asks, kinds = _list_asks(f"{account}:k{caller.key_id}", own, request_id, requests, tokens, lease_seconds)
+    more_asks, more_kinds = _list_asks(account, shared, request_id, requests, tokens, lease_seconds)
+    asks += more_asks
+    kinds += more_kinds
     if not asks:
         return Admission(asks, kinds, {})
     counts = counters.take_all(asks)
@@ -69,30 +90,40 @@ def admit(
     windows = _read_windows(asks, kinds, counts, taken=admitted)
     if not admitted:
         raise _refuse(asks, kinds, counts, windows)
-    return Admission(asks, kinds, windows, max(count.minute for count in counts))
+    return Admission(asks, kinds, windows, max(count.minute for count in counts), tokens)
+
+
+def take_channel(
+    counters: Counters, channel: LimitedChannel, lease_id: str, *, requests: int, tokens: int, lease_seconds: float
+) -> Admission | float:
+    """Count an attempt against the operator's own limits of a channel, in one trip; or the seconds until it has room.
+    What is larger than a limit takes all of it: it goes when nothing else does, instead of never."""
+    tokens = min(tokens, channel.tpm)
+    limits = (channel.rpm, channel.tpm, channel.concurrency)
+    asks, kinds = _list_asks(
+        f"{{c{channel.channel_id}}}", limits, lease_id, min(requests, channel.rpm), tokens, lease_seconds
+    )
+    counts = counters.take_all(asks)
+    waits = [seconds_until_free(ask, count) for ask, count in zip(asks, counts, strict=True) if not count.admitted]
+    if waits:
+        return max(seconds or 0.0 for seconds in waits)
+    return Admission(asks, kinds, {}, max(count.minute for count in counts), tokens)
 
 
 def _list_asks(
-    caller: Limited, request_id: str, requests: int, tokens: int, lease_seconds: float
+    scope: str, limits: tuple[int, int, int], lease_id: str, requests: int, tokens: int, lease_seconds: float
 ) -> tuple[list[Ask], list[str]]:
+    rpm, tpm, concurrency = limits
     asks, kinds = [], []
-    account = f"{{a{caller.account_id}}}"
-    key = f"{account}:k{caller.key_id}"
-    for scope, rpm, tpm, concurrency in (
-        (key, caller.rpm, caller.tpm, caller.concurrency),
-        (account, caller.account_rpm, caller.account_tpm, caller.account_concurrency),
-    ):
-        if rpm:
-            asks.append(Ask(f"{scope}:rpm", rpm, requests))
-            kinds.append("rpm")
-        if tpm:
-            asks.append(Ask(f"{scope}:tpm", tpm, tokens))
-            kinds.append("tpm")
-        if concurrency and lease_seconds:
-            asks.append(
-                Ask(f"{scope}:at-once", concurrency, is_lease=True, lease_id=request_id, lease_seconds=lease_seconds)
-            )
-            kinds.append("concurrency")
+    if rpm:
+        asks.append(Ask(f"{scope}:rpm", rpm, requests))
+        kinds.append("rpm")
+    if tpm:
+        asks.append(Ask(f"{scope}:tpm", tpm, tokens))
+        kinds.append("tpm")
+    if concurrency and lease_seconds:
+        asks.append(Ask(f"{scope}:at-once", concurrency, is_lease=True, lease_id=lease_id, lease_seconds=lease_seconds))
+        kinds.append("concurrency")
     return asks, kinds
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bridge.accounts.tables import Member
 from bridge.db import db
 from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError, NotFound
-from bridge.money import parse_dollars
+from bridge.money import parse_dollars, parse_percent
 
 
 class Commands(AppGroup):
@@ -51,6 +51,14 @@ def read_dollars(text: str, param: str) -> int:
     """Nano-dollars. Raises InvalidRequest."""
     try:
         return parse_dollars(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{error}.", param=param) from None
+
+
+def read_percent(text: str, param: str) -> int:
+    """Hundredths of a percent. Raises InvalidRequest."""
+    try:
+        return parse_percent(text)
     except ValueError as error:
         raise InvalidRequest(f"{error}.", param=param) from None
 

@@ -8,6 +8,7 @@ import msgspec
 from flask import Flask
 from sqlalchemy import select
 
+from bridge.accounts.customers import set_account_group
 from bridge.accounts.keys import find_any_key, issue_key, revoke_key
 from bridge.accounts.sign_in import AddressTaken, create_account
 from bridge.accounts.tables import Account, Key, Member
@@ -81,6 +82,16 @@ def refund(request_id: str, reason: str) -> None:
     )
 
 
+@account_commands.command("group")
+@click.argument("email")
+@click.argument("group")
+def group(email: str, group: str) -> None:
+    """Let an account be served by the channels of a group, and by everyone's; "default" is where accounts begin."""
+    member = find_member(email)
+    set_account_group(member.account_id, group)
+    click.echo(f"{member.email} is in the group {group}.")
+
+
 @account_commands.command("show")
 @click.argument("email")
 def show(email: str) -> None:
@@ -90,6 +101,7 @@ def show(email: str) -> None:
     balance = find_balance(account.id)
     click.echo(f"Account:   {account.id} ({account.status})")
     click.echo(f"Member:    {member.email}{' (operator)' if member.is_operator else ''}")
+    click.echo(f"Group:     {account.group_name}")
     click.echo(f"Balance:   ${format_dollars(balance.balance_nanos, 2)}")
     click.echo(f"Held:      ${format_dollars(balance.held_nanos, 2)}")
     click.echo(f"Available: ${format_dollars(balance.available_nanos, 2)}")

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import click
 from flask import current_app
@@ -18,16 +20,31 @@ from bridge.catalogue.testing import probe_channel
 from bridge.db import transaction
 from bridge.errors import InvalidRequest
 from bridge.ledger.tables import IdempotencyKey
-from bridge.money import format_dollars
-from bridge.ops.command_line import Commands, print_table, read_dollars, read_list
+from bridge.money import format_dollars, format_percent
+from bridge.ops.command_line import Commands, print_table, read_dollars, read_list, read_percent
 from bridge.reasoning.tables import KeptReasoning
 
 PRICE_HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT")  # of PRICE_CLASSES
+
+LIMITS = ("rpm", "tpm", "concurrency")
 
 channel_commands = Commands("channel", help="Upstreams with the operator's keys.")
 model_commands = Commands("model", help="Models, prices and aliases.")
 catalogue_commands = Commands("catalogue", help="The models we start with, and their list prices.")
 vault_commands = Commands("vault", help="The stored provider keys.")
+
+
+def further_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a channel may have beside its address, key, models and place."""
+    for option in (
+        click.option("--concurrency", type=click.IntRange(0), help="Your own limit of requests at once; 0 is none."),
+        click.option("--tpm", type=click.IntRange(0), help="Your own limit of tokens per minute; 0 is none."),
+        click.option("--rpm", type=click.IntRange(0), help="Your own limit of requests per minute; 0 is none."),
+        click.option("--cost", help="Percent of what the prices say that providers take: 80; else 100."),
+        click.option("--groups", help="The only groups of accounts that it serves: A,B."),
+    ):
+        command = option(command)
+    return command
 
 
 @channel_commands.command("add")
@@ -39,6 +56,7 @@ vault_commands = Commands("vault", help="The stored provider keys.")
 @click.option("--models", help="PUBLIC=UPSTREAM,…; without it, all models of the provider.")
 @click.option("--priority", default=1, show_default=True, help="Lower numbers are tried first.")
 @click.option("--weight", default=1, show_default=True, help="Share among channels of one priority.")
+@further_options
 def add_channel(
     name: str,
     provider: str,
@@ -48,12 +66,11 @@ def add_channel(
     models: str | None,
     priority: int,
     weight: int,
+    **further: str | int | None,
 ) -> None:
     """Connect an upstream. The last line is the channel's name."""
     if api_key_env:
-        api_key = os.environ.get(api_key_env)  # no setting of ours: the operator names the variable
-        if not api_key:
-            raise InvalidRequest(f"{api_key_env} is not set.", param="api_key_env")
+        api_key = _read_key(api_key_env)
     channel = editing.add_channel(
         name,
         provider,
@@ -62,6 +79,7 @@ def add_channel(
         models=_read_models(models),
         priority=priority,
         weight=weight,
+        **_read_further(further),
     )
     click.echo(f"Added channel {channel.name}: {channel.provider}, {_describe_models(channel)}.")
     click.echo(channel.name)
@@ -79,10 +97,68 @@ def _describe_models(channel: Channel) -> str:
     return ", ".join(f"{public}={upstream}" for public, upstream in channel.models.items())
 
 
+@channel_commands.command("set")
+@click.argument("name")
+@click.option("--base-url", help="Empty: the provider's own.")
+@click.option("--api-key-env", help="The environment variable that holds the new key.")
+@click.option("--models", help="PUBLIC=UPSTREAM,…; empty: all models of the provider.")
+@click.option("--priority", type=int, help="Lower numbers are tried first.")
+@click.option("--weight", type=int, help="Share among channels of one priority.")
+@further_options
+def set_channel(
+    name: str,
+    base_url: str | None,
+    api_key_env: str | None,
+    models: str | None,
+    priority: int | None,
+    weight: int | None,
+    **further: str | int | None,
+) -> None:
+    """Change what is given of a channel; the rest stays."""
+    fields: dict[str, Any] = _read_further(further)
+    fields |= {field: value for field, value in (("priority", priority), ("weight", weight)) if value is not None}
+    if base_url is not None:
+        fields["base_url"] = base_url or None
+    if api_key_env:
+        fields["api_key"] = _read_key(api_key_env)
+    if models is not None:
+        fields["models"] = _read_models(models)
+    if not fields:
+        raise InvalidRequest("Nothing was given to change: see --help.")
+    editing.update_channel(name, **fields)
+    click.echo(f"Changed channel {name}.")
+
+
+def _read_key(variable: str) -> str:
+    key = os.environ.get(variable)  # no setting of ours: the operator names the variable
+    if not key:
+        raise InvalidRequest(f"{variable} is not set.", param="api_key_env")
+    return key
+
+
+def _read_further(given: Mapping[str, str | int | None]) -> dict[str, Any]:
+    """The fields of `further_options` that were given; 0 takes a limit away, an empty list serves everyone."""
+    fields: dict[str, Any] = {limit: given[limit] or None for limit in LIMITS if given[limit] is not None}
+    groups, cost = given["groups"], given["cost"]
+    if groups is not None:
+        fields["groups"] = read_list(str(groups)) or None
+    if cost is not None:
+        fields["cost_bps"] = read_percent(str(cost), "cost")
+    return fields
+
+
+def _describe_limits(channel: Channel) -> str:
+    limits = (getattr(channel, limit) for limit in LIMITS)
+    return "/".join("-" if limit is None else str(limit) for limit in limits)
+
+
 @channel_commands.command("list")
 def list_channels() -> None:
     """List the channels in the order in which they are tried."""
-    rows = [("CHANNEL", "PROVIDER", "STATE", "HEALTH", "PRIORITY", "WEIGHT", "KEY", "BASE URL", "MODELS")]
+    rows: list[tuple[str, ...]] = [
+        ("CHANNEL", "PROVIDER", "STATE", "HEALTH", "PRIORITY", "WEIGHT", "COST")
+        + ("RPM/TPM/AT ONCE", "GROUPS", "KEY", "BASE URL", "MODELS")
+    ]
     for channel in editing.list_channels():
         rows.append(
             (
@@ -92,6 +168,9 @@ def list_channels() -> None:
                 channel.health,
                 str(channel.priority),
                 str(channel.weight),
+                f"{format_percent(channel.cost_bps)}%",
+                _describe_limits(channel),
+                ", ".join(channel.groups) if channel.groups else "all",
                 f"…{channel.key_last_four}" if channel.key_last_four else "-",
                 channel.base_url or "-",
                 _describe_models(channel),
@@ -190,6 +269,15 @@ def alias(name: str, id_: str) -> None:
     """Give a model another name."""
     editing.add_alias(name, id_)
     click.echo(f"{name} now means {id_}.")
+
+
+@model_commands.command("order")
+@click.argument("id_", metavar="ID")
+@click.argument("order", metavar="weight|cost|latency")
+def order(id_: str, order: str) -> None:
+    """Choose among a model's channels of one priority by weight, cost or latency."""
+    editing.set_route_order(id_, order)
+    click.echo(f"Channels of {id_} are chosen by {order}.")
 
 
 @model_commands.command("list")

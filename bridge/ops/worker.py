@@ -39,6 +39,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
         except sa.exc.SQLAlchemyError as error:  # gunicorn would end all of us for a worker that doesn't start
             log.warning("started_without_database", error=type(error).__name__)
     every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
+    every(app, settings.version_poll_seconds, services.departures.read_shared)
     every(app, settings.sweep_seconds, lambda: resolve(services), at_once=True)
     every(app, MARK_EVERY_SECONDS, lambda: mark_streams(services))
     every(app, NOTES_EVERY_SECONDS, lambda: write_notes(services))

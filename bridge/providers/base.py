@@ -88,9 +88,11 @@ class Blame(enum.Enum):
 
 class AttemptFailed(Exception):
     """One attempt failed. `reason` is ours, short, and safe to show to the operator; for Blame.REQUEST `message`,
-    `param` and `code` are what the client is told. `frames` are the sound ones of a stream's last read."""
+    `param` and `code` are what the client is told. `frames` are the sound ones of a stream's last read; `unsent`:
+    no byte of the request had left yet."""
 
     frames = b""
+    unsent = False
 
     def __init__(
         self,

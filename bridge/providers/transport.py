@@ -185,10 +185,18 @@ class GeventAdapter(HTTPAdapter):
                 return self._exchange(connection, request, data, first_byte_seconds)
             except NeverSent:
                 pass
+        failure = AttemptFailed(Blame.UPSTREAM, "the connection broke before the request was sent")
         try:
-            return self._exchange(self._pool.connect(connect_seconds), request, data, first_byte_seconds)
-        except NeverSent:
-            raise AttemptFailed(Blame.UPSTREAM, "the connection broke before the request was sent") from None
+            connection = self._pool.connect(connect_seconds)
+        except AttemptFailed as refused:
+            failure = refused
+        else:
+            try:
+                return self._exchange(connection, request, data, first_byte_seconds)
+            except NeverSent:
+                pass
+        failure.unsent = True
+        raise failure
 
     def close(self) -> None:
         """Close the idle connections; those in use close when their answers do."""

@@ -263,7 +263,7 @@ ANSWERS: Schema = {
             "object": {"const": "quote"},
             "model": obj({"asked": text(), "served": text()}),
             "route": array(
-                obj({"channel": text(), "upstream": text("What the channel calls the model.")}),
+                obj({"model": text(), "channel": text(), "upstream": text("What the channel calls the model.")}),
                 description="The channels in the order in which they would be tried now.",
             ),
             "max_cost": dollars("The most that the answer can cost, in dollars."),

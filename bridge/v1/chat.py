@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 from flask import Response
 
+from bridge.accounts.keys import Caller
+from bridge.catalogue.routing import Catalogue
 from bridge.errors import (
     BridgeError,
     InvalidRequest,
@@ -18,7 +20,7 @@ from bridge.v1.choices import count_calls
 from bridge.v1.door import count, read_body
 from bridge.v1.idempotency import find_answer, read_claim
 from bridge.v1.meter import CACHE_FOR_AN_HOUR, measure
-from bridge.v1.plan import Plan
+from bridge.v1.plan import Offer, Plan
 from bridge.v1.relay import Relay
 from bridge.v1.stream import answer_stream
 from bridge.v1.visit import Visit
@@ -40,7 +42,7 @@ def create_chat_completion(visit: Visit) -> Response:
     count(
         visit,
         requests=1,
-        tokens=plan.measure.reserved_tokens if plan else 0,
+        tokens=plan.reserved_tokens if plan else 0,
         lease_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds if plan else 0,
     )
     if plan is None:
@@ -67,18 +69,38 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
     request = convert(body, ChatRequest)
     _refuse_unpriced(request)
     max_cost_nanos = _read_max_cost(visit.environ.get("HTTP_X_BRIDGE_MAX_COST"))
-    model = visit.services.catalogue.resolve(request.model)
-    caller = visit.caller
-    assert caller is not None
-    if caller.models is not None and model.id not in caller.models:
-        raise ModelNotAllowed(f"This API key may not use {request.model}.", param="model")
-    if model.price is None:
-        raise ServiceUnavailable(f"{request.model} has no price yet, so it can't be sold.", retry_after_seconds=60)
-    calls = count_calls(body, request.choices, model)
-    bound = measure(request, model, len(data), calls, hour_writes=speaks_of_an_hour)
+    assert visit.caller is not None
+    body.pop("models", None)  # ours alone
+    offers = _list_offers(visit.services.catalogue, visit.caller, request, body, len(data), speaks_of_an_hour)
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
     messages = msgspec.Raw(msgspec.json.encode(body["messages"]))
-    return Plan(request, body, messages, model, bound, max_cost_nanos, strict, calls, caller.markup_bps)
+    return Plan(request, body, messages, offers, max_cost_nanos, strict)
+
+
+def _list_offers(
+    catalogue: Catalogue, caller: Caller, request: ChatRequest, body: dict[str, Any], body_bytes: int, hour_writes: bool
+) -> tuple[Offer, ...]:
+    """The models that may serve this request, the one asked for first, each measured by itself. One without a price
+    can't be sold, so it is passed over."""
+    catalogue = catalogue.for_group(caller.group)
+    found: dict[str, Offer | None] = {}
+    for place, name in enumerate((request.model, *(request.models or ()))):
+        param = f"models[{place - 1}]" if place else "model"
+        model = catalogue.resolve(name, param)
+        if model.id in found:
+            continue
+        if caller.models is not None and model.id not in caller.models:
+            raise ModelNotAllowed(f"This API key may not use {name}.", param=param)
+        found[model.id] = None
+        if model.price is not None:
+            calls = count_calls(body, request.choices, model)
+            bound = measure(request, model, body_bytes, calls, hour_writes=hour_writes)
+            price = model.price.for_account(caller.markup_bps)
+            found[model.id] = Offer(name, model, price, bound, request.choices, calls)
+    offers = tuple(offer for offer in found.values() if offer is not None)
+    if not offers:
+        raise ServiceUnavailable(f"{request.model} has no price yet, so it can't be sold.", retry_after_seconds=60)
+    return offers
 
 
 def _refuse_unpriced(request: ChatRequest) -> None:

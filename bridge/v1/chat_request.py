@@ -114,6 +114,7 @@ class ChatRequest(Struct, kw_only=True):
     """OpenAI's chat completion request, as far as we check it."""
 
     model: Annotated[str, Meta(min_length=1, max_length=256)]
+    models: Annotated[list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(max_length=3)] | None = None
     messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -39,6 +39,11 @@ def calls_of(provider: str, body: dict[str, Any], choices: int, upstream_id: str
     return 1 if choices <= PROVIDERS[provider].choices_per_call(body, upstream_id) else choices
 
 
+def keeps_reasoning(model: ServedModel) -> bool:
+    """Whether one of the model's channels wants its reasoning back with the results of tools."""
+    return any(PROVIDERS[route.provider].keeps_reasoning for route in model.routes)
+
+
 def call_all(calls: int, call: Callable[[int], T], discard: Callable[[T], object] = bool) -> list[T]:
     """The results of `calls` parallel calls, in order. The first to fail ends the others, and is raised.
 

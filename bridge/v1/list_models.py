@@ -51,12 +51,14 @@ def retrieve(visit: Visit, name: str) -> Response:
 
 def _allowed(visit: Visit) -> list[ListedModel]:
     assert visit.caller is not None
-    allowed, markup = visit.caller.models, visit.caller.markup_bps
-    return [model for model in list_models(markup) if allowed is None or model.id in allowed]
+    caller = visit.caller
+    models = list_models(caller.markup_bps, caller.group)
+    return [model for model in models if caller.models is None or model.id in caller.models]
 
 
 def _describe(visit: Visit, model: ListedModel) -> dict[str, Any]:
-    served = visit.services.catalogue.models.get(model.id)
+    assert visit.caller is not None
+    served = visit.services.catalogue.for_group(visit.caller.group).models.get(model.id)
     found: dict[str, Any] = {
         "id": model.id,
         "object": "model",

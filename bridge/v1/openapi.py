@@ -60,6 +60,8 @@ EVENT = obj(
 )
 FIELDS = {
     "model": "A model's id or alias: GET /models lists them.",
+    "models": "Models to try, in this order, when `model` can't be served, at most three: each at its own price. The "
+    "hold covers the dearest, and the answer's `model` is the one that served.",
     "messages": "The conversation so far.",
     "stream": "Send the answer as it is written. Default: false.",
     "max_tokens": "Most tokens of each answer, thinking included. Without it, a cap that the balance affords.",

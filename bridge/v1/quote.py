@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 from flask import Response
 
-from bridge.catalogue.routing import order_routes
 from bridge.counters import Window
 from bridge.db import db, now_utc
 from bridge.errors import InvalidRequest
@@ -16,7 +15,7 @@ from bridge.money import format_dollars
 from bridge.providers.base import AttemptFailed
 from bridge.v1.chat import plan_chat
 from bridge.v1.door import count, read_body
-from bridge.v1.relay import MAX_ATTEMPTS, Relay
+from bridge.v1.relay import Relay
 from bridge.v1.visit import Visit, format_duration
 
 
@@ -32,28 +31,32 @@ def create_quote(visit: Visit) -> Response:
     available, budget = _find_money(relay)
     allowance = available if budget is None else min(available, budget)
     held = min(amount, max(least, allowance // 4))
-    relay.fit_cap(held, amount)
-    routes = order_routes(plan.model.routes, visit.services.health)[:MAX_ATTEMPTS]
-    if routes:
+    relay.fit_caps(held)
+    choices = relay.failover.list_choices()
+    if choices:
+        relay.offer, route = choices[0]
         try:
-            relay.write(routes[0])
+            relay.write(route)
         except AttemptFailed as failure:
             raise InvalidRequest(failure.message, param=failure.param, code=failure.code) from None
     body = {
         "object": "quote",
-        "model": {"asked": plan.request.model, "served": plan.model.id},
-        "route": [{"channel": route.channel_name, "upstream": route.upstream_id} for route in routes],
+        "model": {"asked": plan.request.model, "served": relay.offer.model.id},
+        "route": [
+            {"model": offer.model.id, "channel": route.channel_name, "upstream": route.upstream_id}
+            for offer, route in choices
+        ],
         "max_cost": format_dollars(relay.worst_case()[0]),
         "tokens": {
-            "prompt_at_most": relay.measure.prompt_bound_tokens,
-            "output_at_most": relay.cap_tokens,
+            "prompt_at_most": relay.offer.measure.prompt_bound_tokens,
+            "output_at_most": relay.offer.cap_tokens,
             "choices": plan.request.choices,
             "calls": relay.calls,
         },
         "hold": format_dollars(held),
         "available": format_dollars(max(0, available)),
         "budget_remaining": None if budget is None else format_dollars(budget),
-        "refusal": _find_refusal(held, amount, available, budget, plan.max_cost_nanos, bool(routes)),
+        "refusal": _find_refusal(held, amount, available, budget, plan.max_cost_nanos, bool(choices)),
         "limits": {name: _describe(visit.windows.get(kind)) for kind, name in (("rpm", "requests"), ("tpm", "tokens"))},
         "dropped": relay.dropped,
         "clamped": relay.clamped,

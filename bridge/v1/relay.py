@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from bridge.catalogue.frozen import freeze
-from bridge.catalogue.routing import Route, order_routes
+from bridge.catalogue.routing import Route
 from bridge.catalogue.rules import SANDBOX
 from bridge.errors import (
     BridgeError,
@@ -21,25 +21,24 @@ from bridge.errors import (
     InvalidRequest,
     KeyBudgetExceeded,
     ServiceUnavailable,
-    UpstreamError,
 )
 from bridge.ledger.batch import HoldOrder, Mark, Settlement
 from bridge.ledger.budgets import period_start
 from bridge.ledger.idempotency import Claim, free_key, keep_answer, seal_answer
-from bridge.money import format_dollars
+from bridge.money import format_dollars, take_share
 from bridge.providers import PROVIDERS
 from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, ChatOrder, Outgoing, Usage
 from bridge.providers.http import Timeouts
 from bridge.providers.token_scale import find_scale
 from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from bridge.telemetry import answer_id, created_at_of, log_request
-from bridge.v1.choices import calls_of
+from bridge.v1.choices import calls_of, keeps_reasoning
 from bridge.v1.estimate import count_answer
-from bridge.v1.meter import LEAST_OUTPUT_TOKENS, count_mentions, fit_counts
-from bridge.v1.plan import Plan
+from bridge.v1.failover import Failover
+from bridge.v1.meter import count_mentions, fit_counts
+from bridge.v1.plan import Offer, Plan
 from bridge.v1.visit import Visit
 
-MAX_ATTEMPTS = 3
 log = structlog.get_logger()
 NOTHING_USED = Usage(0, 0)
 MOST_NAMED = 64  # fields in a header: proxies refuse an answer whose headers are long
@@ -71,13 +70,12 @@ class Relay:
         self.created_at = created_at_of(visit.request_id)
         self.attempts: list[Attempt] = []
         self.route: Route | None = None  # of the attempt under way
-        self.measure = plan.measure
-        self.cap_tokens = plan.measure.cap_tokens
+        self.offer: Offer = plan.offers[0]  # the model of that attempt
+        self.failover = Failover(self.services, plan, self.caller.account_id, visit.request_id, self.deadline)
         self.calls = 1  # of the attempt under way: several where each gives one choice
         self._recalled: Mapping[str, Any] = NOTHING_KEPT
         self.dropped: list[str] = []
         self.clamped: list[str] = []
-        self._clamped_by_balance: tuple[str, ...] = ()
         self.settled = False
         self.held_nanos = 0
         self.charge_nanos = 0
@@ -86,11 +84,9 @@ class Relay:
             request_id=visit.request_id,
             created_at=self.created_at,
             model_asked=plan.request.model,
-            model_id=plan.model.id,
             stream=bool(plan.request.stream),
-            price_id=plan.price.id,
-            **freeze(plan.price, NOTHING_USED, 1),
         )
+        self._take_offer(self.offer)
 
     # the money
 
@@ -119,41 +115,26 @@ class Relay:
         result = self.services.writer.place_hold(order)
         if result.refused:
             raise _refusal(result.refused, order.least_nanos, result.available_nanos)
-        self.fit_cap(result.held_nanos, amount)
+        self.fit_caps(result.held_nanos)
 
     def worst_case(self) -> tuple[int, int]:
-        """The most that this request can cost, in nano-dollars, and the least that has to be set aside for it: less
-        where the client gave no cap. After `recall_reasoning`, which makes the prompt longer."""
-        cap, least = self._caps()
-        return self._price(cap), self._price(least)
+        """The most that this request can cost, in nano-dollars, and the least that has to be set aside for it: the
+        dearest model's. After `recall_reasoning`, which makes the prompt longer."""
+        cases = [offer.worst_case() for offer in self.plan.offers]
+        return max(most for most, _ in cases), max(least for _, least in cases)
 
-    def fit_cap(self, held_nanos: int, amount_nanos: int) -> None:
-        """Where the client gave no cap, the model's own, or what of it the hold pays for: named then."""
+    def fit_caps(self, held_nanos: int) -> None:
+        """Where the client gave no cap, each model's own, or what of it the hold pays for."""
         self.held_nanos = held_nanos
-        if self.cap_tokens is not None:
-            return
-        (cap, least), choices = self._caps(), self.plan.request.choices
-        self.cap_tokens = cap
-        if held_nanos < amount_nanos:
-            prompt, predicted, reach = self._reach()
-            affordable = self.plan.price.affordable_output_tokens(held_nanos, prompt, **reach)
-            self.cap_tokens = max(least, min(cap, (affordable - predicted) // choices))
-            self._clamped_by_balance = (f"max_tokens={self.cap_tokens}",)
-            self.clamped = [*self._clamped_by_balance]
+        for offer in self.plan.offers:
+            offer.fit_cap(held_nanos)
 
-    def _caps(self) -> tuple[int, int]:
-        """What each choice may write at the most, and the least that is worth asking for."""
-        cap = self.cap_tokens or self.plan.model.default_output_tokens
-        return cap, self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
-
-    def _price(self, cap: int) -> int:
-        prompt, predicted, reach = self._reach()
-        return self.plan.price.worst_charge(prompt, cap * self.plan.request.choices + predicted, **reach)
-
-    def _reach(self) -> tuple[int, int, dict[str, Any]]:
-        """Tokens of the prompt in all calls, tokens predicted, and what the price depends on beside them."""
-        measure, calls = self.measure, self.plan.calls
-        return measure.prompt_bound_tokens * calls, measure.predicted_tokens, measure.reach | {"calls": calls}
+    def _take_offer(self, offer: Offer) -> None:
+        """From here on the request is this model's, at its price."""
+        self.offer, record = offer, self._record
+        record.model_id, record.price_id = offer.model.id, offer.price.id
+        for name, value in freeze(offer.price, NOTHING_USED, 1).items():
+            setattr(record, name, value)
 
     def settle(
         self,
@@ -186,6 +167,7 @@ class Relay:
         elif outcome != "client_gone":
             used = 0
         self.visit.leave(used)
+        self.failover.leave(0 if usage is None else used)
         log_request(self.visit.request_id, settlement, self.caller, self.charge_nanos, len(self.attempts))
 
     def _charge(self, settlement: Settlement, answer: Callable[[], bytes] | None) -> None:
@@ -209,11 +191,12 @@ class Relay:
         settlement.cache_write_hour_tokens = usage.cache_write_hour_tokens
         settlement.completion_tokens = usage.completion_tokens
         settlement.reasoning_tokens = usage.reasoning_tokens
-        for name, value in freeze(self.plan.price, usage, self.calls).items():
+        price, route = self.offer.price, self.route
+        for name, value in freeze(price, usage, self.calls).items():
             setattr(settlement, name, value)
-        settlement.price_nanos = self.plan.price.charge(usage, self.calls)
-        made_up = self.route is not None and self.route.provider == SANDBOX
-        settlement.cost_nanos = 0 if made_up else self.plan.price.cost(usage, self.calls)
+        settlement.price_nanos = price.charge(usage, self.calls)
+        if route is not None and route.provider != SANDBOX:
+            settlement.cost_nanos = take_share(price.cost(usage, self.calls), route.cost_bps)
 
     def mark(self, delivered: Usage) -> Mark:
         """What the sweeper is to charge if this process dies now. It settles nothing."""
@@ -232,15 +215,16 @@ class Relay:
             record.adapted = msgspec.json.encode({"dropped": self.dropped, "clamped": self.clamped}).decode()
         if self.first_content_at is not None:
             record.first_content_ms = round((self.first_content_at - self.visit.started) * 1000)
-        record.output_cap_tokens = self.cap_tokens or 0
+        record.output_cap_tokens = self.offer.cap_tokens or 0
         record.total_ms = round((time.monotonic() - self.visit.started) * 1000)
         return record
 
     def check_counts(self, usage: Usage) -> Usage:
         """An upstream's counts, brought within what is possible: a prompt has no more tokens than bytes, an answer no
         more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
-        most = (self.cap_tokens or 0) * self.plan.request.choices + self.measure.predicted_tokens
-        checked = fit_counts(usage, self.measure, most, self.calls)
+        offer = self.offer
+        most = (offer.cap_tokens or 0) * offer.choices + offer.measure.predicted_tokens
+        checked = fit_counts(usage, offer.measure, most, self.calls)
         if checked != usage:
             log.warning(
                 "usage_clamped",
@@ -250,7 +234,7 @@ class Relay:
                 cache_write_tokens=usage.cache_write_tokens,
                 cache_write_hour_tokens=usage.cache_write_hour_tokens,
                 completion_tokens=usage.completion_tokens,
-                output_cap_tokens=self.cap_tokens,
+                output_cap_tokens=offer.cap_tokens,
             )
         return checked
 
@@ -258,26 +242,20 @@ class Relay:
         """Our own count of the prompt and of what was said, on the scale of the model that said it."""
         assert self.route is not None
         scale = find_scale(PROVIDERS[self.route.provider].token_scales, self.route.upstream_id)
-        most = self.measure.prompt_bound_tokens
+        most = self.offer.measure.prompt_bound_tokens
         return count_answer(text, self.plan.request, most, scale, self.calls, ended)
 
     # the channels
 
     def routes(self) -> Iterator[Route]:
-        """The channels to try, in order, at most three. Raises UpstreamError when none is connected, or time is up."""
-        routes = order_routes(self.plan.model.routes, self.services.health)[:MAX_ATTEMPTS]
-        if not routes:
-            raise UpstreamError(
-                f"No provider is connected for {self.plan.model.id} yet. You were not charged.", retry_after_seconds=60
-            )
-        for route in routes:
-            if self.time_left() <= 0:
-                return
-            self.route, now = route, time.monotonic()
-            self.attempts.append(
-                Attempt(route.channel_name, route.upstream_id, round((now - self.visit.started) * 1000))
-            )
-            yield route
+        """The channels to ask, one after the other, until one has answered or none is left."""
+        while (choice := self.failover.choose()) is not None:
+            offer, self.route = choice
+            if offer is not self.offer:
+                self._take_offer(offer)
+            started_ms = round((time.monotonic() - self.visit.started) * 1000)
+            self.attempts.append(Attempt(self.route.channel_name, self.route.upstream_id, started_ms))
+            yield self.route
 
     def time_left(self) -> float:
         return self.deadline - time.monotonic()
@@ -285,9 +263,9 @@ class Relay:
     def write(self, route: Route) -> Outgoing:
         """The request in the provider's words. Raises InvalidRequest in strict mode where it isn't taken whole."""
         # our cap goes out where the client gave none; the client's own is within the model's already
-        cap = self.cap_tokens if self.plan.measure.cap_tokens is None else None
+        cap = self.offer.cap_tokens if self.offer.measure.cap_tokens is None else None
         body, provider = self.plan.body, PROVIDERS[route.provider]
-        self.calls = calls_of(route.provider, body, self.plan.request.choices, route.upstream_id)
+        self.calls = calls_of(route.provider, body, self.offer.choices, route.upstream_id)
         if self.calls > 1:
             body = {field: value for field, value in body.items() if field != "n"}
         kept = self._recalled if provider.keeps_reasoning else NOTHING_KEPT
@@ -295,7 +273,7 @@ class Relay:
         outgoing = provider.write_chat(order)
         # of this attempt alone: what another provider didn't take is no matter any more
         self.dropped = [*outgoing.dropped[:MOST_NAMED]]
-        self.clamped = [*self._clamped_by_balance, *outgoing.clamped][:MOST_NAMED]
+        self.clamped = [*self.offer.clamped, *outgoing.clamped][:MOST_NAMED]
         if self.plan.strict and (self.dropped or self.clamped):
             names = ", ".join([*self.dropped, *self.clamped])
             raise InvalidRequest(
@@ -309,7 +287,8 @@ class Relay:
         """Find what we keep of the reasoning behind the conversation's tool calls, and count it to the prompt: it goes
         out with it. Once, before the hold."""
         plan = self.plan
-        if not any(PROVIDERS[route.provider].keeps_reasoning for route in plan.model.routes):
+        wanting = [offer for offer in plan.offers if keeps_reasoning(offer.model)]
+        if not wanting:
             return
         if any(getattr(message, "tool_calls", None) for message in plan.request.messages):
             with self.services.app.app_context():
@@ -317,7 +296,8 @@ class Relay:
         if self._recalled:
             times = count_mentions(plan.request.messages)  # with each call of that id it goes out anew
             more = sum(len(msgspec.json.encode(kept)) * times[call_id] for call_id, kept in self._recalled.items())
-            self.measure = self.measure.with_more(more, plan.model.context_tokens)
+            for offer in wanting:
+                offer.measure = offer.measure.with_more(more, offer.model.context_tokens)
 
     def keep_reasoning(self, kept: Mapping[str, Any]) -> None:
         """Keep what the provider wants back with the results of these calls, before the client can answer them."""
@@ -328,32 +308,40 @@ class Relay:
     def timeouts(self) -> Timeouts:
         """The socket's own deadlines for the next attempt, within what is left of the whole."""
         settings, left = self.services.settings, max(0.001, self.time_left())
-        patience = self.plan.model.first_content_timeout_seconds or (
+        patience = self.offer.model.first_content_timeout_seconds or (
             settings.first_content_timeout_seconds
-            if self.plan.request.stream and not self.plan.model.thinks
+            if self.plan.request.stream and not self.offer.model.thinks
             else settings.answer_timeout_seconds
         )
         return Timeouts(
             min(settings.connect_timeout_seconds, left), min(patience, left), min(settings.idle_timeout_seconds, left)
         )
 
-    def failed(self, route: Route, failure: AttemptFailed) -> None:
-        """Note a failed attempt. Raises InvalidRequest when the fault is the request's own: nobody will take it."""
-        self.end_attempt(failure.reason)
-        if route.provider != "sandbox":
-            self.services.health.failed(route, failure)
+    def answered(self) -> None:
+        """The attempt under way was answered to its end."""
+        self.end_attempt("200")
+        attempt = self.attempts[-1]
+        seconds = attempt.took_ms / 1000
+        if self.first_content_at is not None:
+            seconds = self.first_content_at - self.visit.started - attempt.started_ms / 1000
+        self.failover.succeeded(max(0.0, seconds))
+
+    def failed(self, failure: AttemptFailed) -> None:
+        """The attempt under way failed. Raises InvalidRequest when the fault is the request's own: nobody will take
+        it."""
+        self.broke_off(failure)
         if failure.blame is Blame.REQUEST:
             raise InvalidRequest(failure.message, param=failure.param, code=failure.code)
+
+    def broke_off(self, failure: AttemptFailed) -> None:
+        """The same, after something was delivered."""
+        self.end_attempt(failure.reason)
+        self.failover.failed(failure)
 
     def end_attempt(self, outcome: str) -> None:
         attempt = self.attempts[-1]
         attempt.took_ms = round((time.monotonic() - self.visit.started) * 1000) - attempt.started_ms
         attempt.outcome = outcome
-
-    def all_failed(self) -> UpstreamError:
-        return UpstreamError(
-            f"All upstream channels for {self.plan.model.id} failed. You were not charged.", retry_after_seconds=2
-        )
 
     def refused(self, error: BridgeError) -> None:
         """The request ends in this error, before anything was delivered: nothing is charged."""

@@ -17,6 +17,8 @@ from bridge.counters import Counters
 from bridge.db import db
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
+from bridge.limits.departures import Departures
+from bridge.v1.retries import RetryBudget
 
 TOPIC = "catalogue"
 
@@ -32,6 +34,8 @@ class Services:
         self.spool = Spool(settings.data_path / "spool", settings.redis_url)
         self.streams: set[Any] = set()  # the open ones, which a job asks for what they have delivered
         self.health = Health(settings.cooldown_seconds)
+        self.retries = RetryBudget()
+        self.departures = Departures(counters)
         self.in_flight = 0
         self.body_bytes = 0
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains

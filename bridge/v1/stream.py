@@ -159,22 +159,22 @@ class Stream:
         """Frames, or b"" for a moment of silence. Raises BridgeError while nothing was delivered."""
         relay = self._relay
         for route in relay.routes():
+            if len(relay.attempts) > 1:
+                yield b""  # a moment to see whether the client is still there
             try:
                 yield from self._attempt(route)
             except AttemptFailed as failure:
                 if not self._delivered:
-                    relay.failed(route, failure)
+                    self._close_answer()
+                    relay.failed(failure)
                     continue
-                relay.end_attempt(failure.reason)
-                if route.provider != "sandbox":
-                    relay.services.health.failed(route, failure)
+                relay.broke_off(failure)
                 yield self._break_off(UpstreamError(failure.message or "The provider broke off its answer."))
                 return
-            relay.end_attempt("200")
-            relay.services.health.succeeded(route)
+            relay.answered()
             yield self._finish()
             return
-        raise relay.all_failed()
+        raise relay.failover.explain()
 
     def _attempt(self, route: Route) -> Iterator[bytes]:
         """One channel's frames. Until content has come they are kept back, so that the next channel may be tried."""
@@ -228,7 +228,7 @@ class Stream:
         relay = self._relay
         order = StreamOrder(
             relay.answer_id,
-            relay.plan.request.model,
+            relay.offer.name,
             int(relay.created_at.timestamp()),
             relay.plan.request.wants_usage,
             self._settings.max_event_bytes,
@@ -307,7 +307,7 @@ class Stream:
                 "id": relay.answer_id,
                 "object": "chat.completion.chunk",
                 "created": int(relay.created_at.timestamp()),
-                "model": relay.plan.request.model,
+                "model": relay.offer.name,
                 "choices": [],
                 "usage": usage_body(usage, relay.charge_nanos),
             }
@@ -326,11 +326,14 @@ class Stream:
     def _settle_client_gone(self) -> None:
         """Before the upstream's headers nothing is charged; later the prompt, and what was received until then."""
         relay = self._relay
-        if relay.attempts and not relay.attempts[-1].outcome:
+        waited = bool(relay.attempts) and not relay.attempts[-1].outcome
+        if waited:
             relay.end_attempt("client gone")
         usage, source = None, "none"
         if self._answer is not None and self._answer.status == 200 and self._reader is not None:
             usage, source = self._usage()
+        elif waited:
+            relay.services.departures.note(relay.caller.account_id, relay.caller.key_id)
         last = error_frame(UpstreamError("The client of this request left before its end."))
         relay.settle("client_gone", usage, source=source, status=499, answer=lambda: self._written(last))
 

@@ -77,7 +77,7 @@ class Visit:
         self.services.in_flight -= 1
         self.drop_body()
         if self.admission is not None:
-            self.admission.true_up(self.services.counters, self.reserved_tokens, used_tokens)
+            self.admission.true_up(self.services.counters, used_tokens)
 
     def answer_headers(self) -> list[tuple[str, str]]:
         found = [("x-request-id", self.request_id), *CORS]

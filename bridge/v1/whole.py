@@ -26,6 +26,9 @@ def answer_whole(relay: Relay) -> Response:
     except Exception:
         relay.refused(ServiceUnavailable(""))
         raise
+    except BaseException:  # the greenlet is ended: the sweeper settles, the channel is free at once
+        relay.failover.leave(0)
+        raise
 
     def write() -> bytes:
         return msgspec.json.encode({**body, "usage": usage_body(usage, relay.charge_nanos)})
@@ -40,22 +43,21 @@ def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]
         try:
             completion = _ask(relay, route)
         except AttemptFailed as failure:
-            relay.failed(route, failure)
+            relay.failed(failure)
             continue
         relay.keep_reasoning(completion.kept)
-        relay.end_attempt("200")
-        relay.services.health.succeeded(route)
+        relay.answered()
         created = completion.body.get("created")
         ours = {
             "id": relay.answer_id,
             "object": "chat.completion",
             "created": created if type(created) is int else int(relay.created_at.timestamp()),
-            "model": relay.plan.request.model,
+            "model": relay.offer.name,
         }
         body = {**ours, **completion.body, **ours}  # twice: first in order, and ours whatever the upstream says
         usage, source = find_usage(relay, completion.usage, completion.text)
         return usage, body, completion.finish_reason, source
-    raise relay.all_failed()
+    raise relay.failover.explain()
 
 
 def _ask(relay: Relay, route: Route) -> Completion:

@@ -191,3 +191,24 @@ def test_an_unknown_channel_is_not_found(client: FlaskClient):
     assert client.get(f"{LIST}/nothing").status_code == 404
     for action in ("", "/test", "/enable", "/disable", "/remove"):
         assert post(client, f"{LIST}/nothing{action}", LIST, confirm="nothing").status_code == 404
+
+
+def test_a_channel_has_groups_a_cost_and_limits_of_the_operators_own(app: Flask, client: FlaskClient):
+    fields = {"groups": "partners, default", "cost": "82.5", "rpm": "600", "tpm": "", "concurrency": "32"}
+    assert add(client, **fields).status_code == 303
+    with app.app_context():
+        channel = find_channel("openai-main")
+    assert (channel.groups, channel.cost_bps) == (["default", "partners"], 8250)
+    assert (channel.rpm, channel.tpm, channel.concurrency) == (600, None, 32)
+    assert "for default, partners, costs 82.5%, 600 RPM, 32 at once" in row(client, "openai-main")
+    page = "/admin/channels/openai-main"
+    assert 'value="82.5"' in client.get(page).text
+    same = {"priority": "1", "weight": "1", "base_url": "", "models": "", "api_key": ""}
+    for field, value in (("groups", "a/b"), ("cost", "cheap"), ("rpm", "many")):
+        answer = post(client, page, page, **same, **{**fields, field: value})
+        assert answer.status_code == 400
+        assert f'id="{field}-error"' in answer.text
+    post(client, page, page, **same, **dict.fromkeys(fields, ""))
+    with app.app_context():
+        channel = find_channel("openai-main")
+    assert (channel.groups, channel.cost_bps, channel.rpm, channel.concurrency) == (None, 10_000, None, None)

@@ -186,3 +186,15 @@ def test_who_is_not_there_is_not_found(client: FlaskClient):
     for action in ("balance", "refund", "suspend", "reactivate"):
         fields = {"amount": "1", "note": "x", "request": "x", "reason": "x"}
         assert post(client, f"{LIST}/999/{action}", LIST, **fields).status_code == 404
+
+
+def test_a_customer_is_put_into_a_group(app: Flask, client: FlaskClient, customer: MadeAccount):
+    page = f"{LIST}/{customer.id}"
+    assert 'value="default"' in client.get(page).text
+    assert post(client, f"{page}/group", page, group="partners").status_code == 303
+    assert 'value="partners"' in client.get(page).text
+    refused = post(client, f"{page}/group", page, group="a b")
+    assert refused.status_code == 400
+    assert 'id="group-error"' in refused.text
+    with app.app_context():
+        assert db.session.get_one(Account, customer.id).group_name == "partners"

@@ -162,3 +162,12 @@ def test_an_unknown_model_is_not_found(client: FlaskClient):
     assert client.get("/admin/models/one").status_code == 404
     for action in ("price", "aliases", "aliases/remove", "retire", "restore"):
         assert post(client, f"{LIST}/{action}", LIST, id="nothing", alias="x").status_code == 404
+
+
+def test_an_order_of_channels_is_chosen(app: Flask, client: FlaskClient):
+    page = "/admin/models/one?id=gpt-4o"
+    assert post(client, "/admin/models/order", page, id="gpt-4o", route_order="latency").status_code == 303
+    with app.app_context():
+        assert next(model for model in list_models() if model.id == "gpt-4o").route_order == "latency"
+    assert '<option value="latency" selected>' in client.get(page).text
+    assert post(client, "/admin/models/order", page, id="gpt-4o", route_order="luck").status_code == 400

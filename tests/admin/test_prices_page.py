@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.customers import find_markup
+from bridge.accounts.customers import find_terms
 from bridge.accounts.keys import read_caller
 from bridge.catalogue.listing import list_models, newest_prices
 from bridge.catalogue.price_rows import list_prices, version_of
@@ -146,7 +146,7 @@ def test_an_account_s_markup_reaches_its_keys_and_goes_again(app: Flask, client:
         with app.app_context():
             caller = read_caller(key.secret)
             assert caller
-            assert (caller.markup_bps, find_markup(customer.id)) == (bps, bps)
+            assert (caller.markup_bps, find_terms(customer.id)[0]) == (bps, bps)
     assert post(client, f"{page}/markup", page, markup="-101").status_code == 400
 
 

@@ -23,6 +23,7 @@ from tests.audit.last_cents import race
 from tests.audit.report import write_report
 from tests.audit.run import TIMES, Audit, Plan
 from tests.audit.stores import Cluster, running_cluster, running_redis
+from tests.failover import FAULTS, WARM_UP, drive
 from tests.gateway import Gateway
 from tests.rooms import close_rooms, make_settings, open_rooms
 from tests.upstream import ScriptedUpstream
@@ -37,6 +38,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=200, help="at once (200)")
     parser.add_argument("--strike-every", type=float, default=5.0, help="seconds between two misfortunes (5)")
     parser.add_argument("--last-cents", type=int, metavar="ROUNDS", help="the race for the last cents instead")
+    parser.add_argument("--failover", type=int, metavar="REQUESTS", help="three channels of which one fails, instead")
     parser.add_argument("--log", type=Path, help="where to leave the gateway's log")
     return parser.parse_args()
 
@@ -61,6 +63,8 @@ def main() -> int:
         where = "PostgreSQL and Redis" if cluster else "SQLite"
         where += f" with {gateway.settings.workers} workers" if cluster else " with one worker"
         print(f"Auditing on {where}, seed {seed} …", file=sys.stderr, flush=True)
+        if arguments.failover:
+            return _fail_over(gateway, arguments.failover)
         if arguments.last_cents:
             lines = race(gateway, upstream, clients=arguments.clients, rounds=arguments.last_cents)
             print(
@@ -71,6 +75,21 @@ def main() -> int:
         report = Audit(gateway, upstream, plan, Chaos(gateway, seed, cluster, (1.0, 6.0))).run()
         print(write_report(report, where))
         return 0 if report.clean else 1
+
+
+def _fail_over(gateway: Gateway, requests_count: int) -> int:
+    """Every fault in turn; the exit status."""
+    wrong = 0
+    for fault in FAULTS:
+        course = drive(gateway, fault, requests_count=requests_count, warm_up=WARM_UP)
+        fine = course.answered >= 0.999 * requests_count and course.attempts <= 1.2 * requests_count
+        wrong += not fine or bool(course.complaints)
+        print(f"{fault}: {course.answered} of {requests_count}, {course.attempts / requests_count:.3f} attempts each")
+        print("\n".join(course.complaints[:10]), end="\n" if course.complaints else "", flush=True)
+    course = drive(gateway, "500", requests_count=50, warm_up=0, broken=3)
+    wrong += course.answered > 0 or course.most_attempts > 3 or bool(course.complaints)
+    print(f"all fail: {course.most_attempts} attempts at the most; {course.complaints or 'nothing charged'}")
+    return 1 if wrong else 0
 
 
 def _migrate(settings: object) -> None:

@@ -1,7 +1,9 @@
 """What a name means, and in which order its channels are tried."""
 
 import collections
+import dataclasses
 import random
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -29,7 +31,12 @@ def health(monkeypatch: pytest.MonkeyPatch) -> Health:
 
 
 def order(routes: list[Route], health: Health, seed: int = 1) -> list[int]:
-    return [one.channel_id for one in order_routes(routes, health, random.Random(seed).random, NOW)]
+    return [one.channel_id for one in order_routes(routes, health, point=drawn(seed), now=NOW)]
+
+
+def drawn(seed: int) -> Callable[[Route], float]:
+    draw = random.Random(seed).random
+    return lambda _route: 1.0 - draw()
 
 
 def take_out(health: Health, one: Route, seconds: float) -> None:
@@ -43,8 +50,8 @@ def test_the_lowest_priority_number_comes_first(health: Health):
 
 def test_equals_share_by_their_weights(health: Health):
     routes = [route(1, weight=6), route(2, weight=3), route(3, weight=1)]
-    draw = random.Random(11).random
-    first = collections.Counter(order_routes(routes, health, draw, NOW)[0].channel_id for _ in range(10_000))
+    draw = drawn(11)
+    first = collections.Counter(order_routes(routes, health, point=draw, now=NOW)[0].channel_id for _ in range(10_000))
     assert 5700 < first[1] < 6300
     assert 2700 < first[2] < 3300
     assert 800 < first[3] < 1200
@@ -75,8 +82,8 @@ def test_one_channel_alone_is_always_tried(health: Health):
 
 
 def test_the_extremes_of_a_draw_are_no_error(health: Health):
-    for value in (0.0, 1.0 - 2**-53):
-        assert len(order_routes([route(1), route(2)], health, lambda value=value: value, NOW)) == 2
+    for value in (2**-64, 1.0):
+        assert len(order_routes([route(1), route(2)], health, point=lambda _, value=value: value, now=NOW)) == 2
 
 
 def test_a_route_does_not_print_its_key():
@@ -172,3 +179,49 @@ def test_a_snapshot_does_not_change_under_a_request(catalogue: Catalogue):
     assert catalogue.resolve("gpt-4o").max_output_tokens == 1000
     assert len(catalogue.resolve("gpt-4o").routes) == 2
     assert load_catalogue().resolve("gpt-4o").routes == ()
+
+
+# cost and latency
+
+
+def test_within_a_priority_the_cheapest_comes_first_and_equals_share(health: Health):
+    dear, cheap, twin = route(1, weight=100), route(2), route(3)
+    cheap, twin = (dataclasses.replace(one, cost_bps=9_000) for one in (cheap, twin))
+    firsts = [
+        order_routes([dear, cheap, twin], health, by="cost", point=drawn(seed), now=NOW)[0].channel_id
+        for seed in range(40)
+    ]
+    assert set(firsts) == {2, 3}
+
+
+def test_within_a_priority_the_quickest_comes_first_after_those_that_nobody_has_measured(
+    health: Health, monkeypatch: pytest.MonkeyPatch
+):
+    slow, quick, fresh = route(1), route(2), route(3)
+    seconds = {1: 0.9, 2: 0.2}
+    monkeypatch.setattr(health, "latency_seconds", lambda one: seconds.get(one.channel_id))
+    monkeypatch.setattr("bridge.catalogue.routing.random.random", lambda: 0.5)
+    assert [one.channel_id for one in order_routes([slow, quick, fresh], health, by="latency", now=NOW)] == [3, 2, 1]
+    monkeypatch.setattr("bridge.catalogue.routing.random.random", random.Random(3).random)
+    firsts = collections.Counter(
+        order_routes([slow, quick], health, by="latency", now=NOW)[0].channel_id for _ in range(5000)
+    )
+    assert 20 < firsts[1] < 90  # measured anew
+
+
+# groups
+
+
+def test_accounts_of_a_group_see_its_channels_and_everyones(app: Flask):
+    with transaction() as session:
+        fields = {"provider": "openai", "upstream_id": "m", "context_tokens": 8000, "max_output_tokens": 10}
+        session.add(Model(id="m", name="m", **fields))
+        session.add(Channel(name="all", provider="openai"))
+        session.add(Channel(name="vip", provider="openai", groups=["vip", "staff"]))
+    loaded = load_catalogue()
+
+    def seen(group: str) -> list[str]:
+        return [one.channel_name for one in loaded.for_group(group).resolve("m").routes]
+
+    assert (seen("default"), seen("vip"), seen("staff")) == (["all"], ["all", "vip"], ["all", "vip"])
+    assert loaded.for_group("vip") is loaded.for_group("vip")

@@ -20,6 +20,7 @@ class AChannel:
     priority: int = 1
     weight: int = 1
     enabled: bool = True
+    groups: list[str] | None = None
 
 
 SANDBOX = AChannel("sandbox", "sandbox", priority=1000)

@@ -11,7 +11,7 @@ import time_machine
 
 from bridge.counters import MemoryCounters
 from bridge.errors import RateLimitExceeded
-from bridge.limits.limits import Admission, admit
+from bridge.limits.limits import Admission, admit, take_channel
 
 NOON = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
 
@@ -63,7 +63,7 @@ def refuse_or_ask(counters: MemoryCounters, caller: Caller, id_: str) -> RateLim
 def test_without_limits_everyone_is_admitted_and_no_header_is_due(counters: MemoryCounters):
     admission = ask(counters, Caller(), tokens=10**9)
     assert (admission.asks, admission.windows) == ([], {})
-    admission.true_up(counters, 10**9, 5)
+    admission.true_up(counters, 5)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_tokens_are_trued_up_and_the_lease_given_back(counters: MemoryCounters):
     caller = Caller(tpm=1000, account_tpm=5000, concurrency=1)
     first = ask(counters, caller, "a", tokens=800)
     assert "concurrent" in refuse(counters, caller, tokens=10).message
-    first.true_up(counters, 800, 50)
+    first.true_up(counters, 50)
     second = ask(counters, caller, "b", tokens=900)
     assert second.windows["tpm"].remaining == 50
-    second.true_up(counters, 900, 1200)  # more than was reserved counts as well
+    second.true_up(counters, 1200)  # more than was reserved counts as well
     assert refuse(counters, caller, tokens=1).message == "Rate limit exceeded: 1000 TPM"
 
 
@@ -168,13 +168,13 @@ def test_a_long_stream_does_not_free_what_others_used_since(counters: MemoryCoun
     stream = ask(counters, caller, "a", tokens=900)
     clock.shift(180)
     ask(counters, caller, "b", tokens=1000)
-    stream.true_up(counters, 900, 10)
+    stream.true_up(counters, 10)
     refuse(counters, caller, tokens=100)
 
 
 def test_looking_at_the_limits_is_never_refused(counters: MemoryCounters):
     caller = Caller(rpm=1, tpm=100, concurrency=1)
-    ask(counters, caller, "a", tokens=100).true_up(counters, 100, 5000)
+    ask(counters, caller, "a", tokens=100).true_up(counters, 5000)
     look = admit(counters, caller, "b", requests=0, tokens=0, lease_seconds=0)
     assert (look.windows["rpm"].remaining, look.windows["tpm"].remaining) == (0, 0)
     assert len(look.asks) == 2
@@ -187,3 +187,34 @@ def test_a_lease_that_nobody_gave_back_ends_by_itself(counters: MemoryCounters, 
     refuse(counters, caller)
     clock.shift(0.001)
     ask(counters, caller, "b")
+
+
+# channels
+
+
+@dataclasses.dataclass(frozen=True)
+class AChannel:
+    channel_id: int = 1
+    rpm: int = 0
+    tpm: int = 0
+    concurrency: int = 0
+
+
+def take(counters: MemoryCounters, channel: AChannel, lease: str, tokens: int = 0) -> Admission | float:
+    return take_channel(counters, channel, lease, requests=1, tokens=tokens, lease_seconds=60)
+
+
+def test_a_channel_is_full_by_any_of_its_limits_and_says_for_how_long(counters):
+    channel = AChannel(rpm=2, tpm=1000, concurrency=1)
+    first = take(counters, channel, "a", 600)
+    assert isinstance(first, Admission)
+    assert take(counters, channel, "b", 600) > 0
+    first.true_up(counters, 100)
+    assert isinstance(take(counters, channel, "c", 600), Admission)
+    assert take(counters, channel, "d") > 0
+
+
+def test_what_is_larger_than_a_channels_limit_takes_all_of_it(counters):
+    channel = AChannel(tpm=1000)
+    assert isinstance(take(counters, channel, "a", 5000), Admission)
+    assert take(counters, channel, "b", 1) > 0

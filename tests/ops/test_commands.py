@@ -345,3 +345,25 @@ def test_a_missing_argument_is_one_line_with_the_usage(fail: Fail):
     assert "EMAIL" in fail("account", "show")
     assert "Usage: " in fail("account", "show")
     assert "No such command" in fail("account", "nonsense")
+
+
+def test_a_channel_is_set_and_a_model_and_an_account_find_their_order_and_group(run: Run, fail: Fail):
+    run("model", "add", "gpt-4o", "--input-price", "1", "--output-price", "1", "--context", "1000")
+    run("channel", "add", "main", "--provider", "openai", "--api-key", "sk-k", "--groups", "a,b", "--cost", "80")
+    run("channel", "set", "main", "--rpm", "60", "--concurrency", "4", "--priority", "7")
+    channel = find_channel("main")
+    assert (channel.groups, channel.cost_bps, channel.priority, channel.weight) == (["a", "b"], 8000, 7, 1)
+    listed = run("channel", "list")[1]
+    assert "80%" in listed
+    assert "60/-/4" in listed
+    assert "a, b" in listed
+    run("channel", "set", "main", "--rpm", "0", "--groups", "")
+    assert (find_channel("main").rpm, find_channel("main").groups, find_channel("main").concurrency) == (None, None, 4)
+    assert "Nothing was given" in fail("channel", "set", "main")
+    assert "two decimal" in fail("channel", "set", "main", "--cost", "1.234")
+    run("model", "order", "gpt-4o", "cost")
+    assert db.session.get_one(Model, "gpt-4o").route_order == "cost"
+    assert "weight, cost, latency" in fail("model", "order", "gpt-4o", "luck")
+    run("account", "create", EMAIL, "--password", "correct horse battery")
+    run("account", "group", EMAIL, "partners")
+    assert any(line.split() == ["Group:", "partners"] for line in run("account", "show", EMAIL))

@@ -135,9 +135,9 @@ def relay_of(measure: Measure) -> Any:
         measure.prompt_bound_tokens,
         measure.hour_writes,
     )
-    plan = SimpleNamespace(measure=whole_measure, request=SimpleNamespace(choices=1))
+    offer = SimpleNamespace(measure=whole_measure, cap_tokens=measure.cap_tokens, choices=1)
     visit = SimpleNamespace(request_id="req_0", started=time.monotonic())
-    return SimpleNamespace(plan=plan, measure=whole_measure, cap_tokens=measure.cap_tokens, calls=1, visit=visit)
+    return SimpleNamespace(offer=offer, calls=1, visit=visit)
 
 
 @given(PRICES, MEASURES, st.tuples(*[TOKENS] * 6))

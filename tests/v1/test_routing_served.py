@@ -1,0 +1,345 @@
+"""Which channel serves a request, and what becomes of it when one can't: the answer, the ledger and the receipt."""
+
+import collections
+import contextlib
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+import requests
+
+from bridge.accounts.customers import set_account_group
+from bridge.catalogue.editing import set_route_order, update_channel
+from bridge.limits.departures import MOST_A_MINUTE
+from tests.failover import FAULTS, drive
+from tests.gateway import Gateway
+from tests.upstream import ScriptedUpstream, fails, says, stalls
+
+DOLLAR = 1_000_000_000
+WORDS = {"prompt_tokens": 10, "completion_tokens": 5}
+ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+Upstreams = Callable[[int], list[ScriptedUpstream]]
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Upstreams]:
+    """As many as a test needs; each says its number."""
+    opened: list[ScriptedUpstream] = []
+
+    def open_some(count: int) -> list[ScriptedUpstream]:
+        for number in range(count):
+            opened.append(ScriptedUpstream())
+            opened[-1].plays(says(f"from {number}", **WORDS))
+        return opened
+
+    yield open_some
+    for each in opened:
+        each.close()
+
+
+class Served:
+    """A caller of one gateway, and what its requests came to."""
+
+    def __init__(self, gateway: Gateway, **key: Any):
+        self.gateway, self.make = gateway, gateway.make
+        self.key = self.make.make_key(**key)
+
+    def post(self, model: str, text: str = "Hello!", path: str = "chat/completions", **more: Any) -> requests.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
+        url, stream = f"{self.gateway.base_url}/{path}", bool(more.get("stream"))
+        return requests.post(url, json=body, headers=self.key.headers, stream=stream, timeout=30)
+
+    def receipt(self, answer: requests.Response) -> dict[str, Any]:
+        url = f"{self.gateway.base_url}/requests/{answer.headers['x-request-id']}"
+        found: dict[str, Any] = requests.get(url, headers=self.key.headers, timeout=30).json()
+        return found
+
+    def spent(self) -> int:
+        """Nano-dollars; nothing may be held any more."""
+        balance, held = self.make.find_money(self.key.account_id)
+        assert held == 0
+        return 10 * DOLLAR - balance
+
+    def change(self, room: Callable[..., object], *arguments: object, **fields: object) -> None:
+        """What an operator changes, until the gateway knows it."""
+        with self.make.app.app_context():
+            room(*arguments, **fields)
+        self.make.wait_for_gateway()
+
+
+def text_of(answer: requests.Response) -> str:
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+# the order
+
+
+@ON_SQLITE
+def test_a_conversation_stays_with_its_channel_and_others_share_by_weight(gateway, upstreams):
+    served, model = Served(gateway), gateway.make.make_model()
+    for weight, each in zip((3, 1), upstreams(2), strict=True):
+        gateway.make.make_channel(each.base_url, model, weight=weight)
+    first = {text: text_of(served.post(model, text)) for text in map(str, range(60))}
+    shares = collections.Counter(first.values())
+    assert 33 <= shares["from 0"] <= 56
+    long = [{"role": "user", "content": "7"}, {"role": "assistant", "content": "So?"}, {"role": "user", "content": "!"}]
+    for _ in range(3):
+        assert text_of(served.post(model, messages=long)) == first["7"]
+    keyed = {text_of(served.post(model, str(number), prompt_cache_key="mine")) for number in range(8)}
+    assert len(keyed) == 1
+
+
+@ON_SQLITE
+def test_the_cheapest_channel_comes_first_and_the_row_says_what_it_cost(gateway, upstreams):
+    served, model = Served(gateway), gateway.make.make_model()
+    for cost_bps, each in zip((10_000, 7_500), upstreams(2), strict=True):
+        gateway.make.make_channel(each.base_url, model, cost_bps=cost_bps, weight=1 if cost_bps < 10_000 else 1000)
+    served.change(set_route_order, model, "cost")
+    assert {text_of(served.post(model, str(number))) for number in range(6)} == {"from 1"}
+    row = gateway.make.list_usage(served.key.account_id)[-1]
+    assert (row.charge_nanos, row.cost_nanos) == (20_000, 15_000)
+
+
+@ON_SQLITE
+def test_the_quickest_channel_comes_first_once_all_were_measured(gateway, upstreams):
+    served, model = Served(gateway), gateway.make.make_model()
+    slow, quick = upstreams(2)
+    play = says("slow", **WORDS)
+    slow.plays(lambda request: gevent.sleep(0.3) or play(request))
+    for each in (slow, quick):
+        gateway.make.make_channel(each.base_url, model)
+    served.change(set_route_order, model, "latency")
+    said = collections.Counter(text_of(served.post(model, str(number))) for number in range(20))
+    assert 1 <= said["slow"] <= 5  # to be measured, and now and then again
+
+
+# groups
+
+
+@ON_SQLITE
+def test_a_channel_of_a_group_serves_only_its_accounts_in_models_and_quotes_too(gateway, upstream):
+    served, model = Served(gateway), gateway.make.make_model()
+    gateway.make.make_channel(upstream.base_url, model, groups=["vip"])
+
+    def status() -> str:
+        url = f"{gateway.base_url}/models/{model}"
+        return str(requests.get(url, headers=served.key.headers, timeout=30).json()["status"])
+
+    refused = served.post(model)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "upstream_error")
+    assert served.post(model, path="quote").json()["route"] == []
+    assert status() == "unavailable"
+    served.change(set_account_group, served.key.account_id, "vip")
+    assert served.post(model).status_code == 200
+    assert len(served.post(model, path="quote").json()["route"]) == 1
+    assert status() == "live"
+
+
+# models to fall back on
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_the_next_model_serves_at_its_own_price_and_the_answer_says_which(gateway, upstreams, stream):
+    served = Served(gateway)
+    asked, spare = gateway.make.make_model(), gateway.make.make_model(input_price=DOLLAR // 10, output_price=DOLLAR)
+    dear = gateway.make.make_model(input_price=50 * DOLLAR, output_price=50 * DOLLAR)
+    broken, good = upstreams(2)
+    broken.plays(fails(500))
+    gateway.make.make_channel(broken.base_url, asked)
+    gateway.make.make_channel(good.base_url, spare)
+    fields = {"models": [asked, spare, dear], "stream": stream, "max_tokens": 10}
+    quote = served.post(asked, path="quote", **fields).json()
+    answer = served.post(asked, **fields)
+    data = answer.text.replace(": ", ":")
+    assert "from 1" in data
+    assert f'"model":"{spare}"' in data
+    assert f'"model":"{asked}"' not in data
+    assert answer.headers["x-bridge-attempts"] == "2"
+    assert "x-bridge-dropped" not in answer.headers
+    receipt = served.receipt(answer)
+    assert receipt["model"] == {"asked": asked, "served": spare, "upstream": spare}
+    assert receipt["hold"] == quote["hold"]
+    assert float(receipt["hold"]) > 10 * 50e-6  # what the dearest could have cost
+    assert served.spent() == 10 * 100 + 5 * 1000
+    assert "models" not in good.requests[0].json
+
+
+@ON_SQLITE
+def test_each_model_of_the_list_has_its_chance_within_three_attempts(gateway, upstreams):
+    served, asked, spare = Served(gateway), gateway.make.make_model(), gateway.make.make_model()
+    *broken, good = upstreams(4)
+    for each in broken:
+        each.plays(fails(503))
+        gateway.make.make_channel(each.base_url, asked)
+    gateway.make.make_channel(good.base_url, spare)
+    answer = served.post(asked, models=[spare])
+    assert text_of(answer) == "from 3"
+    assert answer.headers["x-bridge-attempts"] == "3"
+
+
+@ON_SQLITE
+def test_a_wrong_entry_of_the_list_is_named(gateway, upstream):
+    make = gateway.make
+    model, other = make.make_model(), make.make_model()
+    make.make_channel(upstream.base_url, model)
+    served = Served(gateway, models=[model])
+    unknown = served.post(model, models=[model, "no-such-model"])
+    assert (unknown.status_code, unknown.json()["error"]["param"]) == (404, "models[1]")
+    foreign = served.post(model, models=[other])
+    assert (foreign.status_code, foreign.json()["error"]["param"]) == (403, "models[0]")
+    assert served.post(model, models=[model] * 4).status_code == 400
+    assert served.post(model, models=[model] * 3).status_code == 200
+
+
+# the channels' own limits
+
+
+@ON_SQLITE
+def test_a_full_channel_is_passed_over_and_when_all_are_full_it_says_how_long(gateway, upstreams):
+    served, model = Served(gateway), gateway.make.make_model()
+    first, second = upstreams(2)
+    gateway.make.make_channel(first.base_url, model, priority=0, rpm=1)
+    gateway.make.make_channel(second.base_url, model, rpm=2)
+    answers = [served.post(model) for _ in range(4)]
+    assert [text_of(answer) for answer in answers[:3]] == ["from 0", "from 1", "from 1"]
+    assert {answer.headers["x-bridge-attempts"] for answer in answers[:3]} == {"1"}
+    full = answers[3]
+    assert (full.status_code, full.json()["error"]["code"]) == (503, "overloaded")
+    assert 1 <= int(full.headers["retry-after"]) <= 120
+    assert served.receipt(full)["attempts"] == []
+    assert served.spent() == 3 * 20_000
+
+
+@ON_SQLITE
+def test_a_channels_tokens_are_counted_as_used_and_its_leases_come_back(gateway, upstream):
+    served, model = Served(gateway), gateway.make.make_model()
+    name = gateway.make.make_channel(upstream.base_url, model, tpm=1000, concurrency=1)
+    upstream.plays(says("Hi", **WORDS))
+    for _ in range(5):  # each reserves some hundred tokens, uses fifteen, and runs alone
+        assert served.post(model, max_tokens=400).status_code == 200
+    served.change(update_channel, name, tpm=None)
+    upstream.plays(stalls())
+    with contextlib.closing(served.post(model, stream=True)):  # opened by a keep-alive, or failed: either way over
+        pass
+    upstream.plays(fails(500))
+    assert served.post(model).json()["error"]["code"] == "upstream_error"
+    upstream.plays(says("Hi", **WORDS))
+    with gevent.Timeout(20):
+        while served.post(model).status_code != 200:
+            gevent.sleep(0.05)
+
+
+# failover
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_the_only_channel_is_asked_again_after_what_may_pass(gateway, upstream, stream):
+    served, model = Served(gateway), gateway.make.make_model()
+    gateway.make.make_channel(upstream.base_url, model)
+    upstream.plays(fails(503), fails(529), says("At last", **WORDS))
+    answer = served.post(model, stream=stream)
+    assert "At last" in answer.text
+    assert [attempt["outcome"] for attempt in served.receipt(answer)["attempts"]][-1] == "200"
+    assert answer.headers["x-bridge-attempts"] == "3"
+    assert served.spent() == 20_000
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("fault", ["hangs up", "429", "401", "404"])
+def test_the_only_channel_is_not_asked_again_where_that_is_no_use_or_would_do_it_twice(gateway, upstream, fault):
+    served, model = Served(gateway), gateway.make.make_model()
+    gateway.make.make_channel(upstream.base_url, model)
+    upstream.plays(FAULTS[fault])
+    answer = served.post(model)
+    assert (answer.status_code, len(upstream.requests)) == (503, 1)
+    assert served.spent() == 0
+
+
+@ON_SQLITE
+def test_all_failed_says_when_a_channel_is_back(gateway, upstream):
+    served, model = Served(gateway), gateway.make.make_model()
+    for _ in range(2):
+        gateway.make.make_channel(upstream.base_url, model)
+    upstream.plays(fails(503, headers="Retry-After: 4000\r\n"), fails(503, headers="Retry-After: 40\r\n"), fails(500))
+    answer = served.post(model)
+    assert answer.status_code == 503
+    assert 30 <= int(answer.headers["retry-after"]) <= 40
+    upstream.plays(fails(503, headers="Retry-After: 4000\r\n"))
+    alone = gateway.make.make_model()
+    gateway.make.make_channel(upstream.base_url, alone)
+    assert 290 <= int(served.post(alone).headers["retry-after"]) <= 300
+
+
+def test_retries_have_a_budget(start_gateway, upstream):
+    gateway = start_gateway("sqlite")
+    served = Served(gateway)
+    models = [gateway.make.make_model() for _ in range(8)]
+    for model in models:
+        for _ in range(3):  # of their own, so that none is out before
+            gateway.make.make_channel(upstream.base_url, model)
+    upstream.plays(fails(500))
+    answers = [served.post(model) for model in models for _ in range(2)]
+    attempts = sum(len(served.receipt(answer)["attempts"]) for answer in answers)
+    assert attempts - len(answers) in range(10, 21)  # ten, and once more where a window ended meanwhile
+    assert "tried again" in answers[-1].json()["error"]["message"]
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    assert served.spent() == 0
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("fault", ["500", "429", "hangs up", "rubbish", "401", "refused"])
+def test_one_of_three_channels_may_fail_in_any_way(gateway, fault):
+    course = drive(gateway, fault, requests_count=60, warm_up=20)
+    assert course.answered == 60
+    assert course.attempts <= 1.2 * 60
+    assert course.complaints == []
+
+
+@ON_SQLITE
+def test_when_all_fail_there_are_three_attempts_at_most_and_nothing_is_charged(gateway):
+    course = drive(gateway, "500", requests_count=10, warm_up=0, broken=3)
+    assert (course.answered, course.complaints) == (0, [])
+    assert course.most_attempts <= 3
+
+
+# clients that leave
+
+
+def leave_early(gateway: Gateway, served: Served, model: str, upstream: ScriptedUpstream) -> None:
+    """Ask for a stream and be gone before there was a word."""
+    asked = len(upstream.requests)
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", gateway.settings.port)) as client:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        with gevent.Timeout(20):
+            while len(upstream.requests) <= asked:
+                gevent.sleep(0.02)
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_who_always_leaves_early_has_to_wait_on_every_worker(gateway, upstream):
+    served, model = Served(gateway), gateway.make.make_model()
+    gateway.make.make_channel(upstream.base_url, model)
+    upstream.plays(stalls())
+    for _ in range(MOST_A_MINUTE + 1):
+        leave_early(gateway, served, model, upstream)
+    with gevent.Timeout(30):
+        while len(gateway.make.list_usage(served.key.account_id)) <= MOST_A_MINUTE:
+            gevent.sleep(0.05)
+    assert served.spent() == 0
+    upstream.plays(says("Hi"))
+    refused = 0
+    with gevent.Timeout(30):
+        while refused < 12:  # in a row, each over a connection of its own: both workers know
+            answer = served.post(model)
+            refused = refused + 1 if answer.status_code == 429 else 0
+    assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert Served(gateway).post(model).status_code == 200
