@@ -14,6 +14,7 @@ from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import channels_of
 from bridge.catalogue.tables import Alias, Channel, Model, Price
+from bridge.catalogue.upstreams import name_credentials
 from bridge.db import db
 from bridge.errors import ModelNotFound
 
@@ -30,6 +31,8 @@ class Route:
     priority: int
     weight: int
     upstream_id: str
+    resets: int = 0  # how often the channel's health began afresh
+    credential: str = ""  # the same for channels with the same key at the same address; "" without a key
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,15 +80,17 @@ def load_catalogue() -> Catalogue:
     session = db.session
     prices, changes_at = list_prices_in_effect()
     channels = list(session.execute(sa.select(Channel)).scalars())
+    credentials = name_credentials(channels)
     models = {
-        model.id: _serve(model, prices.get(model.id), channels) for model in session.execute(sa.select(Model)).scalars()
+        model.id: _serve(model, prices.get(model.id), channels, credentials)
+        for model in session.execute(sa.select(Model)).scalars()
     }
     aliases = {alias.name: alias.model_id for alias in session.execute(sa.select(Alias)).scalars()}
     session.commit()
     return Catalogue(models, aliases, math.inf if changes_at is None else changes_at.timestamp())
 
 
-def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> ServedModel:
+def _serve(model: Model, price: Price | None, channels: Sequence[Channel], credentials: dict[int, str]) -> ServedModel:
     routes = tuple(
         Route(
             channel_id=channel.id,
@@ -96,6 +101,8 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> Se
             priority=channel.priority,
             weight=channel.weight,
             upstream_id=upstream_id,
+            resets=channel.resets,
+            credential=credentials[channel.id],
         )
         for channel, upstream_id in channels_of(model, channels)
     )

@@ -273,6 +273,8 @@ class Relay:
         for route in routes:
             if self.time_left() <= 0:
                 return
+            if not self.services.health.begin(route) and route is not routes[-1]:
+                continue  # another request has just taken it for its probe
             self.route, now = route, time.monotonic()
             self.attempts.append(
                 Attempt(route.channel_name, route.upstream_id, round((now - self.visit.started) * 1000))
@@ -357,8 +359,9 @@ class Relay:
 
     def refused(self, error: BridgeError) -> None:
         """The request ends in this error, before anything was delivered: nothing is charged."""
-        if self.attempts and not self.attempts[-1].outcome:
+        if self.route is not None and not self.attempts[-1].outcome:
             self.end_attempt(f"{error.status} {error.code}")
+            self.services.health.dropped(self.route)
         self.settle("failed", None, source="none", status=error.status, error_code=error.code)
 
     def _keep_answer(self, answer: Callable[[], bytes] | None) -> tuple[str, bool]:

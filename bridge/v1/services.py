@@ -31,7 +31,7 @@ class Services:
         self.writer = Writer(settings)
         self.spool = Spool(settings.data_path / "spool", settings.redis_url)
         self.streams: set[Any] = set()  # the open ones, which a job asks for what they have delivered
-        self.health = Health(settings.cooldown_seconds)
+        self.health = Health(settings.cooldown_seconds, settings.redis_url)
         self.in_flight = 0
         self.body_bytes = 0
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains
@@ -58,6 +58,7 @@ class Services:
                 number = versions.number(TOPIC)
                 if self._catalogue is None or self._is_outdated(self._catalogue):
                     self._catalogue, self._catalogue_number = load_catalogue(), number
+                    self.health.learn(route for model in self._catalogue.models.values() for route in model.routes)
         assert self._catalogue is not None
         return self._catalogue
 

@@ -171,7 +171,9 @@ class Stream:
                 yield self._break_off(UpstreamError(failure.message or "The provider broke off its answer."))
                 return
             relay.end_attempt("200")
-            relay.services.health.succeeded(route)
+            began_at = relay.visit.started + relay.attempts[-1].started_ms / 1000
+            first_at = relay.first_content_at
+            relay.services.health.succeeded(route, None if first_at is None else first_at - began_at)
             yield self._finish()
             return
         raise relay.all_failed()
@@ -326,8 +328,9 @@ class Stream:
     def _settle_client_gone(self) -> None:
         """Before the upstream's headers nothing is charged; later the prompt, and what was received until then."""
         relay = self._relay
-        if relay.attempts and not relay.attempts[-1].outcome:
+        if relay.route is not None and not relay.attempts[-1].outcome:
             relay.end_attempt("client gone")
+            relay.services.health.dropped(relay.route)
         usage, source = None, "none"
         if self._answer is not None and self._answer.status == 200 and self._reader is not None:
             usage, source = self._usage()
