@@ -27,6 +27,13 @@ from bridge.ledger.usage import sum_last_hour
 from bridge.providers import PROVIDERS
 
 LAST_SECONDS = 60
+TOLD = {
+    "out": ("bad", "Out"),
+    "cooling": ("warn", "Rate limit"),
+    "misconfigured": ("bad", "Misconfigured"),
+    "back": ("ok", "Back"),
+    "tested": ("off", "Tested"),
+}
 
 
 @admin.get("/")
@@ -207,5 +214,6 @@ def _render_form(form: FormReader, channel: Channel | None = None) -> str:
         providers=[(name, find_label(name)) for name in PROVIDERS],
         label=find_label,
         events=list_events(channel) if channel else [],
+        told=TOLD,
         served=[(id_, id_) for id_ in list_served_models(channel)] if channel else [],
     )

@@ -13,6 +13,8 @@ from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.db import db, now_utc
 
+NEEDS_OPERATOR = (Channel.health == "out") | Channel.refused_models.is_not(None)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedModel:
@@ -87,6 +89,11 @@ def sandbox_serves() -> bool:
         if serving and all(channel.provider == SANDBOX for channel, _ in serving):
             return True
     return False
+
+
+def list_needing() -> list[Channel]:
+    """Enabled channels that only an operator can put right: a refused key, or models that the upstream has not."""
+    return list(db.session.scalars(select(Channel).where(Channel.enabled, NEEDS_OPERATOR).order_by(Channel.name)))
 
 
 def _find_status(model: Model, channels: Sequence[Channel], moment: datetime.datetime) -> str:

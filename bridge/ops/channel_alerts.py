@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from bridge.accounts.tables import Member
+from bridge.catalogue.listing import NEEDS_OPERATOR
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
 from bridge.config import Settings
@@ -14,7 +15,6 @@ from bridge.db import db, now_utc, transaction
 from bridge.mail.outbox import queue_mail
 
 log = structlog.get_logger()
-NEEDS_OPERATOR = (Channel.health == "out") | Channel.refused_models.is_not(None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,11 +23,6 @@ class _Incident:
 
     channel: Channel
     number: int
-
-
-def list_needing() -> list[Channel]:
-    """Enabled channels that only an operator can put right: a refused key, or models that the upstream has not."""
-    return list(db.session.scalars(sa.select(Channel).where(Channel.enabled, NEEDS_OPERATOR).order_by(Channel.name)))
 
 
 def tell_of_channels(settings: Settings) -> None:
