@@ -94,10 +94,11 @@ class _Window:
 class _Record:
     """What is counted for one model of one channel, also while all is well."""
 
-    __slots__ = ("latency_seconds", "noted_at", "window")
+    __slots__ = ("latency_seconds", "names", "noted_at", "window")
 
-    def __init__(self, window: _Window):
+    def __init__(self, window: _Window, names: "_Names"):
         self.window = window  # the channel's
+        self.names = names
         self.latency_seconds: float | None = None
         self.noted_at = -NOTE_ANSWER_EVERY_SECONDS
 
@@ -126,6 +127,7 @@ class Health:
         self._records: dict[tuple[int, int, str], _Record] = {}
         self._windows: dict[tuple[int, int], _Window] = {}
         self._sharing: dict[str, dict[int, RouteLike]] = {}  # credential -> its channels
+        self._known: set[str] | None = None  # names that a route of the catalogue has; None: not learnt yet
         self._moves = 0  # goes up with each change that this process makes
         self._notes = NoteBook()
         self._shared = SharedHealth(redis_url, lambda: self._moves, self._adopt) if redis_url else None
@@ -138,7 +140,7 @@ class Health:
         if not self._states:
             return 0.0
         found = 0.0
-        for name in _Names(route).all:
+        for name in self._record(route).names.all:
             state = self._states.get(name)
             if state is not None:
                 found = max(found, state.seconds_out(now))
@@ -151,7 +153,7 @@ class Health:
             return True
         now = time.monotonic()
         taken: list[str] = []
-        for name in _Names(route).all:
+        for name in self._record(route).names.all:
             state = self._states.get(name)
             if state is None or not state.cooldown_seconds:
                 continue
@@ -182,7 +184,7 @@ class Health:
 
     def failed(self, route: RouteLike, failure: AttemptFailed) -> None:
         """One attempt failed. A request's own fault says nothing about the channel."""
-        names = _Names(route)
+        names = self._record(route).names
         if failure.blame is Blame.REQUEST:
             self._give_probes(names.all)
             return
@@ -206,7 +208,7 @@ class Health:
     def dropped(self, route: RouteLike) -> None:
         """The attempt ended without a verdict: whoever comes next may probe."""
         if self._states:
-            self._give_probes(_Names(route).all)
+            self._give_probes(self._record(route).names.all)
 
     def latency_seconds(self, route: RouteLike) -> float | None:
         """The moving average of the time to this model's first content on this channel; None before its first."""
@@ -217,15 +219,19 @@ class Health:
 
     def learn(self, routes: Iterable[RouteLike]) -> None:
         """Take the routes of a new catalogue: what is known of others is forgotten."""
-        names: set[str] = set()
+        known: set[str] = set()
         keys: set[tuple[int, int, str]] = set()
         self._sharing = {}
         for route in routes:
-            names.update(_Names(route).all)
-            keys.add((route.channel_id, route.resets, route.upstream_id))
+            key, names = (route.channel_id, route.resets, route.upstream_id), _Names(route)
+            known.update(names.all)
+            keys.add(key)
+            if key in self._records:  # the credential may have another name, since others have it too
+                self._records[key].names = names
             if route.credential:
                 self._sharing.setdefault(route.credential, {})[route.channel_id] = route
-        self._states = {name: state for name, state in self._states.items() if name in names}
+        self._known = known
+        self._states = {name: state for name, state in self._states.items() if name in known}
         self._records = {key: record for key, record in self._records.items() if key in keys}
         self._windows = {key[:2]: record.window for key, record in self._records.items()}
 
@@ -244,7 +250,7 @@ class Health:
         key = (route.channel_id, route.resets, route.upstream_id)
         record = self._records.get(key)
         if record is None:
-            record = self._records[key] = _Record(self._windows.setdefault(key[:2], _Window()))
+            record = self._records[key] = _Record(self._windows.setdefault(key[:2], _Window()), _Names(route))
         return record
 
     def _count(self, name: str, route: RouteLike, reason: str, now: float) -> None:
@@ -289,8 +295,8 @@ class Health:
         seconds = min(cooldown or before * 2 or self._first_cooldown_seconds, MAX_COOLDOWN_SECONDS)
         state.until, state.cooldown_seconds = now + seconds, seconds
         state.failures, state.probe_until, state.tried = 0, 0.0, False
-        if name == _Names(route).channel:
-            self._record(route).window.clear()
+        if name == (record := self._record(route)).names.channel:
+            record.window.clear()
         note = _note(route, what, why, seconds, is_credential=name.startswith("key:"))
         note.is_event = seconds > before  # a timeline of equal failed probes would hide all else
         self._tell_open(name, what, seconds, seconds, note)
@@ -323,7 +329,7 @@ class Health:
 
     def _clear(self, route: RouteLike, record: _Record, now: float) -> None:
         """An answer came: whatever concerns this route is well again."""
-        for name in _Names(route).all:
+        for name in self._record(route).names.all:
             state = self._states.get(name)
             if state is None:
                 continue
@@ -334,7 +340,7 @@ class Health:
             note = None
             if state.cooldown_seconds:
                 record.window.clear()
-                is_model = name == _Names(route).model
+                is_model = name == record.names.model
                 note = _note(route, "back", "It answers again.", is_credential=name.startswith("key:"))
                 note.upstream_id = route.upstream_id if is_model else ""
             elif state.until:
@@ -386,6 +392,8 @@ class Health:
         now, before = time.monotonic(), self._states
         states = {name: state for name, state in before.items() if not state.is_shared}
         for one in found:
+            if self._known is not None and one.name not in self._known:
+                continue  # of a channel that began afresh
             state = before.get(one.name) or _State()
             state.failures, state.cooldown_seconds, state.is_shared = one.failures, one.cooldown_seconds, True
             if one.seconds_left > 0:

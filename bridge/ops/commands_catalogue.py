@@ -88,7 +88,7 @@ def list_channels() -> None:
                 channel.name,
                 channel.provider,
                 "enabled" if channel.enabled else "disabled",
-                channel.health,
+                "misconfigured" if channel.refused_models and channel.health != "out" else channel.health,
                 str(channel.priority),
                 str(channel.weight),
                 f"…{channel.key_last_four}" if channel.key_last_four else "-",

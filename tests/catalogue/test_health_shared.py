@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from bridge.catalogue.health import FAILURES_IN_A_ROW, Health
 from bridge.catalogue.health_shared import HASH, RETRY_REDIS_SECONDS, SAY_AGAIN_SECONDS
 from bridge.providers.base import Blame
-from tests.catalogue.test_health import ROUTE, Clock, answer, changes, fail, out
+from tests.catalogue.test_health import ROUTE, Clock, OneRoute, answer, changes, fail, out
 
 FIRST = 30.0
 
@@ -153,6 +153,15 @@ def test_a_rate_limit_is_everybodys_and_the_longer_counts(workers: list[Health],
     hear(one, other)
     assert out(one, clock) == out(other, clock) == 0
     assert one._states == other._states == {}
+
+
+def test_a_channel_that_begins_afresh_hears_nothing_of_before(workers: list[Health], clock: Clock):
+    one, other = workers
+    fail(one, times=FAILURES_IN_A_ROW)
+    other.learn([OneRoute(resets=1)])
+    hear(one, other)
+    assert out(one, clock) > 0
+    assert other._states == {}
 
 
 def test_an_answer_asks_redis_nothing(workers: list[Health], monkeypatch: pytest.MonkeyPatch):
