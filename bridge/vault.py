@@ -1,6 +1,8 @@
 """Seals and opens provider keys, and what is kept for a day, under the master keys (FERNET_KEYS, newest first), which
 live outside the database."""
 
+import base64
+import hashlib
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,11 +13,13 @@ from bridge.errors import MisconfiguredError
 
 MOST_AT_ONCE = 50  # rows that are locked together
 _vault: MultiFernet | None = None
+_fingerprint_key = b""
 
 
 def open_vault(keys: list[str]) -> None:
     """Take the master keys. Called once, by create_app()."""
-    global _vault
+    global _vault, _fingerprint_key
+    _fingerprint_key = base64.urlsafe_b64decode(keys[0])
     _vault = MultiFernet([Fernet(key) for key in keys])
 
 
@@ -32,6 +36,15 @@ def unseal(sealed: str) -> str:
         return _vault.decrypt(sealed.encode()).decode()
     except InvalidToken:
         raise MisconfiguredError(["FERNET_KEYS does not open the stored provider keys: restore the old key."]) from None
+
+
+def fingerprint(*secrets: str) -> str:
+    """A short name by which equal secrets are known as equal, and nothing else of them, without the master key."""
+    assert _vault is not None, "open_vault() comes first"
+    digest = hashlib.blake2b(key=_fingerprint_key, digest_size=12, person=b"fingerprint")
+    for secret in secrets:
+        digest.update(len(secret).to_bytes(4, "big") + secret.encode())
+    return digest.hexdigest()
 
 
 def reseal(sealed: str) -> str:

@@ -88,7 +88,8 @@ class Factories:
         """A channel to an upstream that serves these models under their own names; without any, all of the provider's.
         Its name."""
         name = f"channel-{next(_numbers)}"
-        fields = {"api_key": "sk-upstream", "models": {model: model for model in models}, **fields}
+        # a key of its own: channels that share one, at a port that is used again, would share its fate
+        fields = {"api_key": f"sk-upstream-{name}", "models": {model: model for model in models}, **fields}
         with self.app.app_context():
             add_channel(name, provider, base_url=base_url, **fields)
             self.wait_for_gateway()

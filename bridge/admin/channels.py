@@ -6,6 +6,7 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.admin.door import admin
+from bridge.catalogue.channel_events import list_events
 from bridge.catalogue.editing import (
     add_channel,
     find_channel,
@@ -29,6 +30,13 @@ from bridge.providers import PROVIDERS
 
 LAST_SECONDS = 60
 LIMITS = ("rpm", "tpm", "concurrency")
+TOLD = {
+    "out": ("bad", "Out"),
+    "cooling": ("warn", "Rate limit"),
+    "misconfigured": ("bad", "Misconfigured"),
+    "back": ("ok", "Back"),
+    "tested": ("off", "Tested"),
+}
 
 
 @admin.get("/")
@@ -149,11 +157,15 @@ def find_state(channel: Channel) -> tuple[str, str]:
         return "off", "Disabled"
     now = now_utc()
     resting = channel.cooling_until is not None and channel.cooling_until > now
-    if channel.health == "out" and (resting or channel.cooling_until is None):
+    if channel.health == "out":
         return "bad", "Out of service"
+    if channel.refused_models:
+        return "bad", "Misconfigured"
     if channel.health == "cooling" and channel.cooling_until is not None and resting:
         seconds = (channel.cooling_until - now).seconds + 1
         return "warn", f"Cooling down, {seconds} s" if seconds < LAST_SECONDS else "Cooling down"
+    if channel.health == "failing":
+        return "warn", "Failing"
     if channel.health == "healthy":
         return "ok", "Healthy"
     if channel.provider == SANDBOX:
@@ -210,5 +222,7 @@ def _render_form(form: FormReader, channel: Channel | None = None) -> str:
         errors=form.errors,
         providers=[(name, find_label(name)) for name in PROVIDERS],
         label=find_label,
+        events=list_events(channel) if channel else [],
+        told=TOLD,
         served=[(id_, id_) for id_ in list_served_models(channel)] if channel else [],
     )

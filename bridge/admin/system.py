@@ -3,6 +3,7 @@
 from flask import current_app, render_template
 
 from bridge.admin.door import admin
+from bridge.catalogue.listing import list_needing
 from bridge.config import Settings
 from bridge.daily import list_days
 from bridge.mail.outbox import count_mails
@@ -21,4 +22,5 @@ def show_system() -> str:
         server=find_server(settings),
         development=settings.development,
         mails=count_mails(),
+        needing=list_needing(),
     )

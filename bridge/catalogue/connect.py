@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bridge import vault
+from bridge.catalogue.channel_events import forget_health
 from bridge.catalogue.price_rows import make_price
 from bridge.catalogue.rates import make_rates
 from bridge.catalogue.rules import SANDBOX
@@ -68,7 +69,7 @@ def _connect(session: Session, channel: Channel | None, provider: str, key: str,
     if not channel.sealed_key:
         channel.enabled = True
     channel.sealed_key, channel.key_last_four, channel.base_url = vault.seal(key), key[-4:], base_url
-    channel.health, channel.cooling_until = "unknown", None
+    forget_health(channel)
     return [f"Channel {channel.name} is connected with the environment's key."]
 
 

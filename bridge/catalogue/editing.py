@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bridge import vault
+from bridge.catalogue.channel_events import forget_health
 from bridge.catalogue.connect import ENVIRONMENT_SUFFIX
 from bridge.catalogue.model_editing import (
     add_alias,
@@ -122,8 +123,10 @@ def update_channel(name: str, **fields: Any) -> Channel:
         channel = find_channel(name)
         if channel.from_environment and (own := {"base_url", "api_key"} & fields.keys()):
             raise InvalidRequest("The environment sets this channel's key and address.", param=min(own))
+        before = (channel.base_url, channel.sealed_key, channel.models)
         _set_fields(session, channel, fields)
-        _forget_health(channel)
+        if before != (channel.base_url, channel.sealed_key, channel.models):
+            forget_health(channel)
         bump("catalogue")
     wait_until_seen(_settings())
     return channel
@@ -139,7 +142,7 @@ def set_channel_enabled(name: str, enabled: bool) -> Channel:
             raise InvalidRequest(f"{channel.provider.upper()}_API_KEY is no longer set.", param="enabled")
         channel.enabled = enabled
         if enabled:
-            _forget_health(channel)
+            forget_health(channel)
         bump("catalogue")
     wait_until_seen(_settings())
     return channel
@@ -230,10 +233,6 @@ def _is_private(host: str) -> bool:
         return not ipaddress.ip_address(host).is_global
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _forget_health(channel: Channel) -> None:
-    channel.health, channel.cooling_until = "unknown", None
 
 
 def _require_development() -> None:

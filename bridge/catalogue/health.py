@@ -1,147 +1,421 @@
-"""Which channels are cooling down, as this process sees them; what changes is noted for the operator's page."""
+"""The breaker: which channels, credentials and models are passed over for a while, why, and what brings them back.
+
+Three things can be out by themselves: a channel, the credential that channels share, and one model of a channel. After
+its time each is half-open: one request probes it while the others go elsewhere. Where there is Redis, all workers share
+what is known (`health_shared.py`); what happened is noted for operators (`channel_events.py`). Nothing here waits but
+`begin`, and that only for who probes."""
 
 import dataclasses
-import datetime
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
-import sqlalchemy as sa
 import structlog
 
-from bridge.catalogue.tables import Channel
-from bridge.db import now_utc, write
+from bridge.catalogue.channel_events import Note, NoteBook
+from bridge.catalogue.health_shared import SharedHealth, SharedState
+from bridge.db import now_utc
 from bridge.providers.base import AttemptFailed, Blame
 
 FAILURES_IN_A_ROW = 5
+RATE_WINDOW_SECONDS = 60
+RATE_SLOTS = 6
+RATE_ATTEMPTS = 20
+RATE_FAILED_PERCENT = 50
 MAX_COOLDOWN_SECONDS = 300.0
 DEFAULT_RATE_COOLDOWN_SECONDS = 5.0
+PROBE_SECONDS = 60.0  # a probe that nobody hears of again counts for no longer
+PROBED_SECONDS = 1.0  # how far back a channel stands while somebody probes it: before those that are known to be out
 NOTE_ANSWER_EVERY_SECONDS = 60.0
-LATENCY_GAIN = 0.2
+LATEST_WEIGHT = 0.2  # of the latest answer in the average
 log = structlog.get_logger()
 
 
 class RouteLike(Protocol):
+    """What of a route counts here. `resets` goes up when the channel is to start afresh; channels with the same
+    `credential` share its fate."""
+
     @property
     def channel_id(self) -> int: ...
     @property
     def channel_name(self) -> str: ...
     @property
     def upstream_id(self) -> str: ...
+    @property
+    def resets(self) -> int: ...
+    @property
+    def credential(self) -> str: ...
 
 
 @dataclasses.dataclass(slots=True)
 class _State:
+    """Of whatever is not simply well. With a cooldown and past `until` it is half-open; without, it only fails now and
+    then, or waits for a rate limit to pass. Moments are monotonic."""
+
     failures: int = 0
+    until: float = 0.0
     cooldown_seconds: float = 0.0
-    out_until: float = 0.0
-    limited_until: float = 0.0  # by the upstream's own rate limit
-    noted_answer_at: float = -NOTE_ANSWER_EVERY_SECONDS
+    probe_until: float = 0.0
+    tried: bool = False  # an attempt began since: what ends without one was under way before, and proves nothing
+    is_shared: bool = False  # Redis has it: gone there, it is gone here
+
+    def seconds_out(self, now: float) -> float:
+        if self.until > now:
+            return self.until - now
+        return min(PROBED_SECONDS, self.probe_until - now) if self.probe_until > now else 0.0
+
+
+class _Window:
+    """How many attempts of the last minute failed, in slots of ten seconds."""
+
+    __slots__ = ("_attempts", "_failed", "_slot")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self._attempts, self._failed, self._slot = [0] * RATE_SLOTS, [0] * RATE_SLOTS, 0
+
+    def add(self, now: float, failed: bool) -> None:
+        slot = int(now * RATE_SLOTS / RATE_WINDOW_SECONDS)
+        if slot != self._slot:
+            for old in range(max(self._slot + 1, slot - RATE_SLOTS + 1), slot + 1):
+                self._attempts[old % RATE_SLOTS] = self._failed[old % RATE_SLOTS] = 0
+            self._slot = slot
+        self._attempts[slot % RATE_SLOTS] += 1
+        if failed:
+            self._failed[slot % RATE_SLOTS] += 1
+
+    def is_bad(self) -> bool:
+        attempts = sum(self._attempts)
+        return attempts >= RATE_ATTEMPTS and sum(self._failed) * 100 >= attempts * RATE_FAILED_PERCENT
+
+
+class _Record:
+    """What is counted for one model of one channel, also while all is well."""
+
+    __slots__ = ("latency_seconds", "names", "noted_at", "window")
+
+    def __init__(self, window: _Window, names: "_Names"):
+        self.window = window  # the channel's
+        self.names = names
+        self.latency_seconds: float | None = None
+        self.noted_at = -NOTE_ANSWER_EVERY_SECONDS
+
+
+class _Names:
+    """What the states that concern a route are called. The names of a channel that starts afresh are new, so nothing
+    of before finds it, here or in Redis."""
+
+    __slots__ = ("all", "channel", "key", "model", "rate")
+
+    def __init__(self, route: RouteLike):
+        self.channel = f"{route.channel_id}.{route.resets}"
+        self.rate = f"rate:{self.channel}"
+        self.key = f"key:{route.credential or self.channel}"
+        self.model = f"{self.channel}:{route.upstream_id}"
+        self.all = (self.channel, self.rate, self.key, self.model)
 
 
 class Health:
-    """The channels' states in one process. A channel is never out for good: past its time it is tried again."""
+    """What one process knows of its channels, and, with Redis, what all do. A channel is never out for good: past its
+    time it is probed, and the caller tries whoever is out for the shortest time if there is nobody else."""
 
-    def __init__(self, cooldown_seconds: float):
+    def __init__(self, cooldown_seconds: float, redis_url: str = ""):
         self._first_cooldown_seconds = cooldown_seconds
-        self._channels: dict[int, _State] = {}
-        self._misconfigured: dict[tuple[int, str], float] = {}
-        self._latencies: dict[tuple[int, str], float] = {}
-        self._notes: dict[int, dict[str, object]] = {}
+        self._states: dict[str, _State] = {}  # empty while all is well
+        self._records: dict[tuple[int, int, str], _Record] = {}
+        self._windows: dict[tuple[int, int], _Window] = {}
+        self._sharing: dict[str, dict[int, RouteLike]] = {}  # credential -> its channels
+        self._known: set[str] | None = None  # names that a route of the catalogue has; None: not learnt yet
+        self._moves = 0  # goes up with each change that this process makes
+        self._notes = NoteBook()
+        self._shared = SharedHealth(redis_url, lambda: self._moves, self._adopt) if redis_url else None
+
+    # what the relay asks and tells
 
     def seconds_out(self, route: RouteLike, now: float) -> float:
-        """How long the channel (or this one model of it) stays out; 0 when it may be used."""
-        state = self._channels.get(route.channel_id)
-        until = max(state.out_until, state.limited_until) if state else 0.0
-        if self._misconfigured:
-            until = max(until, self._misconfigured.get((route.channel_id, route.upstream_id), 0.0))
-        return max(0.0, until - now)
+        """How long the channel (its credential, this model of it) stays out; 0 when it may be used. While another
+        request probes it, a moment."""
+        if not self._states:
+            return 0.0
+        found = 0.0
+        for name in self._record(route).names.all:
+            state = self._states.get(name)
+            if state is not None:
+                found = max(found, state.seconds_out(now))
+        return found
 
     def begin(self, route: RouteLike) -> bool:
-        """An attempt starts now. False where another request has taken the channel for its probe."""
+        """An attempt starts now. A half-open channel is taken for this request's probe: False if another one, of
+        whatever worker, has it already, so that this request goes elsewhere if it can. Redis is asked only then."""
+        if not self._states:
+            return True
+        now = time.monotonic()
+        taken: list[str] = []
+        for name in self._record(route).names.all:
+            state = self._states.get(name)
+            if state is None or not state.cooldown_seconds:
+                continue
+            if state.until <= now:
+                if state.probe_until > now or not self._take_probe(name, state, now):
+                    for other in taken:
+                        self._give_probe(other, self._states.get(other))
+                    return False
+                taken.append(name)
+            state.tried = True
         return True
-
-    def dropped(self, route: RouteLike) -> None:
-        """The attempt ended without a verdict on the channel."""
-
-    def latency_seconds(self, route: RouteLike) -> float | None:
-        """A moving average of the time to first content; None where nobody has measured it."""
-        return self._latencies.get((route.channel_id, route.upstream_id))
 
     def succeeded(self, route: RouteLike, first_content_seconds: float | None = None) -> None:
         """The channel answered: it is healthy again. A rate limit lasts as long as it said, since the answer may have
         begun before it."""
+        record, now = self._record(route), time.monotonic()
+        record.window.add(now, False)
         if first_content_seconds is not None:
-            name = (route.channel_id, route.upstream_id)
-            before = self._latencies.get(name, first_content_seconds)
-            self._latencies[name] = before + LATENCY_GAIN * (first_content_seconds - before)
-        state = self._channels.setdefault(route.channel_id, _State())
-        now = time.monotonic()
-        limited_seconds = max(0.0, state.limited_until - now)
-        came_back = (
-            state.cooldown_seconds > 0 or state.failures > 0 or (state.limited_until > 0 and not limited_seconds)
-        )
-        if not limited_seconds:
-            state.limited_until = 0.0
-        state.failures, state.cooldown_seconds, state.out_until = 0, 0.0, 0.0
-        self._misconfigured.pop((route.channel_id, route.upstream_id), None)
-        if came_back or now - state.noted_answer_at >= NOTE_ANSWER_EVERY_SECONDS:
-            state.noted_answer_at = now
-            self._note(route, health="cooling" if limited_seconds else "healthy", seconds=limited_seconds)
-            self._notes[route.channel_id]["last_answer_at"] = now_utc()
+            known = record.latency_seconds
+            record.latency_seconds = (
+                first_content_seconds if known is None else known + LATEST_WEIGHT * (first_content_seconds - known)
+            )
+        if self._states:
+            self._clear(route, record, now)
+        if now - record.noted_at >= NOTE_ANSWER_EVERY_SECONDS:
+            record.noted_at = now
+            self._notes.answered(_note(route, "answered"))
 
     def failed(self, route: RouteLike, failure: AttemptFailed) -> None:
         """One attempt failed. A request's own fault says nothing about the channel."""
+        names = self._record(route).names
         if failure.blame is Blame.REQUEST:
+            self._give_probes(names.all)
             return
-        state = self._channels.setdefault(route.channel_id, _State())
+        log.warning("attempt_failed", channel=route.channel_name, blame=failure.blame.value, reason=failure.reason)
+        self._notes.failed(_note(route, "failed", failure.reason))
         now = time.monotonic()
-        health = "healthy"
-        if failure.blame is Blame.SETUP:
-            self._misconfigured[(route.channel_id, route.upstream_id)] = now + self._first_cooldown_seconds
-            health = "misconfigured"
+        if failure.blame is Blame.RATE:
+            seconds = min(failure.retry_after_seconds or DEFAULT_RATE_COOLDOWN_SECONDS, MAX_COOLDOWN_SECONDS)
+            self._give_probes(names.all)
+            self._limit(names.rate, route, seconds, failure.reason, now)
         elif failure.blame is Blame.CREDENTIAL:
-            health = "out"
-            state.cooldown_seconds = MAX_COOLDOWN_SECONDS
-            state.out_until = now + MAX_COOLDOWN_SECONDS
-        elif failure.blame is Blame.RATE:
-            health = "cooling"
-            wait = failure.retry_after_seconds or DEFAULT_RATE_COOLDOWN_SECONDS
-            state.limited_until = max(state.limited_until, now + min(wait, MAX_COOLDOWN_SECONDS))
+            self._give_probes((names.channel, names.model))
+            self._put_out(names.key, route, "out", failure.reason, now, cooldown=MAX_COOLDOWN_SECONDS)
+        elif failure.blame is Blame.SETUP:
+            self._give_probes((names.channel, names.key))
+            self._put_out(names.model, route, "misconfigured", failure.reason, now)
         else:
-            state.failures += 1
-            if state.out_until > now:  # out already: what was under way when it went out is no further failure
-                health = "cooling"
-            elif state.failures >= FAILURES_IN_A_ROW:
-                health = "cooling"
-                doubled = state.cooldown_seconds * 2 or self._first_cooldown_seconds
-                state.cooldown_seconds = min(doubled, MAX_COOLDOWN_SECONDS)
-                state.out_until = now + state.cooldown_seconds
-        self._note_failure(route, failure, health, max(0.0, state.out_until - now, state.limited_until - now))
+            self._give_probes((names.key, names.model))
+            self._count(names.channel, route, failure.reason, now)
 
-    def _note(self, route: RouteLike, *, health: str, seconds: float) -> None:
-        """Add to what is to be written: a failure that an answer follows is still the last one."""
-        until = now_utc() + datetime.timedelta(seconds=seconds) if seconds else None
-        self._notes.setdefault(route.channel_id, {}).update(health=health, cooling_until=until)
+    def dropped(self, route: RouteLike) -> None:
+        """The attempt ended without a verdict: whoever comes next may probe."""
+        if self._states:
+            self._give_probes(self._record(route).names.all)
 
-    def _note_failure(self, route: RouteLike, failure: AttemptFailed, health: str, seconds: float) -> None:
-        log.warning(
-            "attempt_failed",
-            channel=route.channel_name,
-            blame=failure.blame.value,
-            reason=failure.reason,
-            health=health,
-        )
-        self._note(route, health=health, seconds=seconds)
-        self._notes[route.channel_id].update(last_error=failure.reason[:300], last_error_at=now_utc())
+    def latency_seconds(self, route: RouteLike) -> float | None:
+        """The moving average of the time to this model's first content on this channel; None before its first."""
+        record = self._records.get((route.channel_id, route.resets, route.upstream_id))
+        return record.latency_seconds if record else None
+
+    # what runs beside the requests
+
+    def learn(self, routes: Iterable[RouteLike]) -> None:
+        """Take the routes of a new catalogue: what is known of others is forgotten."""
+        known: set[str] = set()
+        keys: set[tuple[int, int, str]] = set()
+        self._sharing = {}
+        for route in routes:
+            key, names = (route.channel_id, route.resets, route.upstream_id), _Names(route)
+            known.update(names.all)
+            keys.add(key)
+            if key in self._records:  # the credential may have another name, since others have it too
+                self._records[key].names = names
+            if route.credential:
+                self._sharing.setdefault(route.credential, {})[route.channel_id] = route
+        self._known = known
+        self._states = {name: state for name, state in self._states.items() if name in known}
+        self._records = {key: record for key, record in self._records.items() if key in keys}
+        self._windows = {key[:2]: record.window for key, record in self._records.items()}
+
+    def exchange(self) -> None:
+        """Hear from Redis what the other workers found."""
+        if self._shared is not None:
+            self._shared.exchange()
 
     def write_notes(self) -> None:
-        """Write what changed since the last call to the channels' rows. Needs an app context."""
-        notes, self._notes = self._notes, {}
-        if not notes:
+        """Write what happened since the last call to the channels' rows and their timeline. Needs an app context."""
+        self._notes.write()
+
+    # what moves
+
+    def _record(self, route: RouteLike) -> _Record:
+        key = (route.channel_id, route.resets, route.upstream_id)
+        record = self._records.get(key)
+        if record is None:
+            record = self._records[key] = _Record(self._windows.setdefault(key[:2], _Window()), _Names(route))
+        return record
+
+    def _count(self, name: str, route: RouteLike, reason: str, now: float) -> None:
+        """A failure that puts the channel out if it is one too many."""
+        window = self._record(route).window
+        window.add(now, True)
+        state = self._states.setdefault(name, _State())
+        if state.cooldown_seconds:
+            self._put_out(name, route, "out", f"The probe failed: {reason}", now)
             return
+        state.failures += 1
+        self._moves += 1
+        if state.failures >= FAILURES_IN_A_ROW:
+            self._put_out(name, route, "out", f"{FAILURES_IN_A_ROW} failures in a row, the last: {reason}", now)
+        elif window.is_bad():
+            why = f"At least {RATE_FAILED_PERCENT} % of a minute's attempts failed, the last: {reason}"
+            self._put_out(name, route, "out", why, now)
+        elif self._shared is not None:
+            self._shared.tell(("fail", name), lambda count: self._hear_count(name, route, reason, count))
 
-        def update(connection: sa.Connection) -> None:
-            for channel_id, values in notes.items():
-                connection.execute(sa.update(Channel).where(Channel.id == channel_id).values(**values))
+    def _hear_count(self, name: str, route: RouteLike, reason: str, count: int | None) -> None:
+        """How many failures in a row all workers have seen."""
+        if count is None:
+            return
+        state = self._states.get(name)
+        if state is None or state.cooldown_seconds:  # it answered since, or is out already
+            return
+        state.is_shared = True
+        if count >= FAILURES_IN_A_ROW:
+            why = f"{FAILURES_IN_A_ROW} failures in a row, of all workers, the last: {reason}"
+            self._put_out(name, route, "out", why, time.monotonic())
 
-        write(update)
+    def _put_out(
+        self, name: str, route: RouteLike, what: str, why: str, now: float, cooldown: float | None = None
+    ) -> None:
+        """Put out for `cooldown` seconds, or twice as long as the last time. What is out already stays as it is, and
+        what was under way when it went out is no further failure."""
+        state = self._states.setdefault(name, _State())
+        before = state.cooldown_seconds
+        if before and (state.until > now or not state.tried):
+            return
+        seconds = min(cooldown or before * 2 or self._first_cooldown_seconds, MAX_COOLDOWN_SECONDS)
+        state.until, state.cooldown_seconds = now + seconds, seconds
+        state.failures, state.probe_until, state.tried = 0, 0.0, False
+        if name == (record := self._record(route)).names.channel:
+            record.window.clear()
+        note = _note(route, what, why, seconds, is_credential=name.startswith("key:"))
+        note.is_event = seconds > before  # a timeline of equal failed probes would hide all else
+        self._tell_open(name, what, seconds, seconds, note)
+
+    def _limit(self, name: str, route: RouteLike, seconds: float, why: str, now: float) -> None:
+        """Cool down for an upstream's rate limit; a later, longer one extends it."""
+        state = self._states.setdefault(name, _State())
+        is_news = state.until <= now
+        if state.until >= now + seconds:
+            return
+        state.until = now + seconds
+        note = _note(route, "cooling", why, seconds)
+        note.is_event = is_news
+        self._tell_open(name, "cooling", seconds, 0.0, note)
+
+    def _tell_open(self, name: str, what: str, seconds: float, cooldown: float, note: Note) -> None:
+        self._moves += 1
+
+        def hear(is_first: int | None) -> None:
+            """Whoever was first notes it; without Redis each process does."""
+            if is_first is not None and (state := self._states.get(name)) is not None:
+                state.is_shared = True
+            if is_first != 0:
+                self._add(note)
+
+        if self._shared is None:
+            hear(None)
+        else:
+            self._shared.tell(("open", name, what, round(seconds * 1000), round(cooldown * 1000)), hear)
+
+    def _clear(self, route: RouteLike, record: _Record, now: float) -> None:
+        """An answer came: whatever concerns this route is well again."""
+        for name in self._record(route).names.all:
+            state = self._states.get(name)
+            if state is None:
+                continue
+            if state.until > now and not (state.cooldown_seconds and state.tried):
+                continue  # a rate limit runs on; and an answer that began before it went out proves nothing
+            del self._states[name]
+            self._moves += 1
+            note = None
+            if state.cooldown_seconds:
+                record.window.clear()
+                is_model = name == record.names.model
+                note = _note(route, "back", "It answers again.", is_credential=name.startswith("key:"))
+                note.upstream_id = route.upstream_id if is_model else ""
+            elif state.until:
+                record.noted_at = -NOTE_ANSWER_EVERY_SECONDS  # the page is to hear of it
+            self._tell_closed(name, note)
+
+    def _tell_closed(self, name: str, note: Note | None) -> None:
+        def hear(was_open: int | None) -> None:
+            if note is not None and was_open != 0:
+                self._add(note)
+
+        if self._shared is None:
+            hear(None)
+        else:
+            self._shared.tell(("close", name), hear)
+
+    def _add(self, note: Note) -> None:
+        """Note it for the channel, or for all that have its credential."""
+        sharing = self._sharing.get(note.credential, {}) if note.is_credential else {}
+        for other in sharing.values():
+            if other.channel_id != note.channel_id:
+                copy = dataclasses.replace(note, channel_id=other.channel_id, resets=other.resets)
+                self._notes.changed(copy)
+        self._notes.changed(note)
+        log.warning(
+            "channel_" + note.what, channel=note.channel_name, why=note.why, seconds=note.seconds, shared=len(sharing)
+        )
+
+    # probes
+
+    def _take_probe(self, name: str, state: _State, now: float) -> bool:
+        state.probe_until = now + PROBE_SECONDS
+        self._moves += 1
+        return self._shared is None or self._shared.take_probe(name, PROBE_SECONDS)
+
+    def _give_probes(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._give_probe(name, self._states.get(name))
+
+    def _give_probe(self, name: str, state: _State | None) -> None:
+        if state is not None and state.probe_until:
+            state.probe_until, state.tried = 0.0, False
+            self._moves += 1
+            if self._shared is not None:
+                self._shared.give_probe(name)
+
+    def _adopt(self, found: Iterable[SharedState]) -> None:
+        """Take over what Redis has: others' states come, and those that others ended go."""
+        now, before = time.monotonic(), self._states
+        states = {name: state for name, state in before.items() if not state.is_shared}
+        for one in found:
+            if self._known is not None and one.name not in self._known:
+                continue  # of a channel that began afresh
+            state = before.get(one.name) or _State()
+            state.failures, state.cooldown_seconds, state.is_shared = one.failures, one.cooldown_seconds, True
+            if one.seconds_left > 0:
+                state.tried = state.tried and state.until > now
+                state.until = now + one.seconds_left
+            else:
+                state.until = min(state.until, now)
+            state.probe_until = now + one.probe_seconds_left if one.probe_seconds_left > 0 else 0.0
+            states[one.name] = state
+        self._states = states
+
+
+def _note(route: RouteLike, what: str, why: str = "", seconds: float = 0.0, *, is_credential: bool = False) -> Note:
+    return Note(
+        channel_id=route.channel_id,
+        channel_name=route.channel_name,
+        resets=route.resets,
+        upstream_id=route.upstream_id,
+        credential=route.credential,
+        what=what,
+        why=why,
+        seconds=seconds,
+        is_credential=is_credential,
+        at=now_utc(),
+    )

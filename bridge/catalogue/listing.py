@@ -13,12 +13,14 @@ from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.db import db, now_utc
 
+NEEDS_OPERATOR = (Channel.health == "out") | Channel.refused_models.is_not(None)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedModel:
     """A model as everyone may see it, or one account. Prices are nano-dollars per million tokens of ordinary prompts,
-    markup included; `price` has the other tiers and classes. Status is live, degraded (all its channels are cooling
-    down), unavailable (no channel serves it) or retired."""
+    markup included; `price` has the other tiers and classes. Status is live, degraded (all its channels are out or
+    cooling down), unavailable (no channel serves it) or retired."""
 
     id: str
     name: str
@@ -91,20 +93,26 @@ def sandbox_serves() -> bool:
     return False
 
 
+def list_needing() -> list[Channel]:
+    """Enabled channels that only an operator can put right: a refused key, or models that the upstream has not."""
+    return list(db.session.scalars(select(Channel).where(Channel.enabled, NEEDS_OPERATOR).order_by(Channel.name)))
+
+
 def _find_status(model: Model, channels: Sequence[Channel], moment: datetime.datetime, group: str | None) -> str:
     if model.status == "retired":
         return "retired"
     serving = channels_of(model, channels, group)
     if not serving:
         return "unavailable"
-    return "degraded" if all(_is_resting(channel, moment) for channel, _ in serving) else "live"
+    return "degraded" if all(_is_resting(channel, upstream_id, moment) for channel, upstream_id in serving) else "live"
 
 
-def _is_resting(channel: Channel, moment: datetime.datetime) -> bool:
-    """Cooling down or out of service; a cooldown that has passed counts no more, though nobody has tried since."""
-    if channel.health not in ("cooling", "out"):
-        return False
-    return channel.cooling_until is None or channel.cooling_until > moment
+def _is_resting(channel: Channel, upstream_id: str, moment: datetime.datetime) -> bool:
+    """Out of service, or its upstream hasn't this model, until it was answered again; or cooling down: a cooldown that
+    has passed counts no more, though nobody has tried since."""
+    if channel.health == "out" or upstream_id in (channel.refused_models or ()):
+        return True
+    return channel.health == "cooling" and (channel.cooling_until is None or channel.cooling_until > moment)
 
 
 def _list_model(

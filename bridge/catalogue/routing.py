@@ -14,6 +14,7 @@ from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import channels_of, is_open_to
 from bridge.catalogue.tables import Alias, Channel, Model, Price
+from bridge.catalogue.upstreams import name_credentials
 from bridge.db import db
 from bridge.errors import ModelNotFound
 
@@ -38,6 +39,8 @@ class Route:
     rpm: int = 0  # the operator's own limits of the channel; 0 is none
     tpm: int = 0
     concurrency: int = 0
+    resets: int = 0  # how often the channel's health began afresh
+    credential: str = ""  # the same for channels with the same key at the same address; "" without a key
 
     @property
     def limited(self) -> bool:
@@ -103,8 +106,10 @@ def load_catalogue() -> Catalogue:
     session = db.session
     prices, changes_at = list_prices_in_effect()
     channels = list(session.execute(sa.select(Channel)).scalars())
+    credentials = name_credentials(channels)
     models = {
-        model.id: _serve(model, prices.get(model.id), channels) for model in session.execute(sa.select(Model)).scalars()
+        model.id: _serve(model, prices.get(model.id), channels, credentials)
+        for model in session.execute(sa.select(Model)).scalars()
     }
     aliases = {alias.name: alias.model_id for alias in session.execute(sa.select(Alias)).scalars()}
     session.commit()
@@ -117,7 +122,7 @@ def _narrow(model: ServedModel, group: str) -> ServedModel:
     return model if len(routes) == len(model.routes) else dataclasses.replace(model, routes=routes)
 
 
-def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> ServedModel:
+def _serve(model: Model, price: Price | None, channels: Sequence[Channel], credentials: dict[int, str]) -> ServedModel:
     routes = tuple(
         Route(
             channel_id=channel.id,
@@ -133,6 +138,8 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel]) -> Se
             rpm=channel.rpm or 0,
             tpm=channel.tpm or 0,
             concurrency=channel.concurrency or 0,
+            resets=channel.resets,
+            credential=credentials[channel.id],
         )
         for channel, upstream_id in channels_of(model, channels)
     )

@@ -102,7 +102,29 @@ class Channel(Table):
     last_error: Mapped[str | None] = mapped_column(sa.String(300))
     last_error_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     last_answer_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    refused_models: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # which the upstream has not
+    resets: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # how often its health began afresh
+    incidents: Mapped[int] = mapped_column(default=0)  # that operators were told of; told_at: the one that goes on
+    told_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     __table_args__ = (sa.CheckConstraint("priority >= 0 AND weight >= 1", name="order"),)
+
+
+class ChannelEvent(Table):
+    """Why a channel was left or taken back, or what its test said. Kept for 30 days."""
+
+    __tablename__ = "channel_events"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel_id: Mapped[int] = mapped_column(sa.ForeignKey("channels.id", ondelete="CASCADE"))
+    at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    what: Mapped[str] = mapped_column(sa.String(16))
+    why: Mapped[str] = mapped_column(sa.String(300))  # no address, no key
+    seconds: Mapped[int | None]  # for how long it is left
+    process: Mapped[str] = mapped_column(sa.String(100))  # host and process id
+    __table_args__ = (
+        sa.CheckConstraint("what IN ('out', 'cooling', 'misconfigured', 'back', 'tested')", name="what"),
+        sa.Index("ix_channel_events_channel_id", "channel_id", "at"),
+        sa.Index("ix_channel_events_at", "at"),
+    )
 
 
 class Version(Table):

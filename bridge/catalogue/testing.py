@@ -9,6 +9,7 @@ import msgspec
 from flask import current_app
 from sqlalchemy import select
 
+from bridge.catalogue.channel_events import record_test
 from bridge.catalogue.editing import find_channel, list_channels
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import ServedModel, load_catalogue
@@ -94,8 +95,15 @@ class _Course:
 def probe_channel(name: str, model: str | None = None, stream: bool = False) -> ChannelTest:
     """Ask a model of the channel, enabled or not, to say hello: the given one (an alias will do), or its cheapest.
 
-    It costs the operator a few tokens. Raises NotFound for an unknown channel and InvalidRequest for a model that it
-    doesn't serve; whatever the upstream does is told in the result."""
+    It costs the operator a few tokens, is noted in the channel's timeline, and brings back a channel that was out if
+    it is answered. Raises NotFound for an unknown channel and InvalidRequest for a model that it doesn't serve;
+    whatever the upstream does is told in the result."""
+    test = _probe(name, model, stream)
+    record_test(name, test.ok, f"{test.detail} {test.took_ms} ms")
+    return test
+
+
+def _probe(name: str, model: str | None, stream: bool) -> ChannelTest:
     channel = find_channel(name)
     served, upstream_id = _choose_model(channel, model)
     if served is None:

@@ -1,9 +1,13 @@
 """From a channel to something that can be sent a request: its address, its key opened for the moment, its deadlines."""
 
+import collections
+from collections.abc import Sequence
 from typing import Protocol
 
 from bridge import vault
+from bridge.catalogue.tables import Channel
 from bridge.config import Settings
+from bridge.errors import MisconfiguredError
 from bridge.providers import PROVIDERS
 from bridge.providers.http import Timeouts, Upstream, open_upstream
 from bridge.providers.sandbox import Sandbox, SandboxUpstream
@@ -38,3 +42,22 @@ def open_channel(channel: Connectable, settings: Settings) -> Upstream | Sandbox
         private_allowed=settings.private_upstreams_allowed,
         proxy=settings.upstream_proxy,
     )
+
+
+def name_credentials(channels: Sequence[Channel]) -> dict[int, str]:
+    """Channel id -> the name of its credential, which channels with one provider, address and key share; "" for those
+    without a key, or with one that no master key opens. It is another name once any of them has begun afresh."""
+    keys = {channel.id: _fingerprint(channel) for channel in channels}
+    resets: collections.Counter[str] = collections.Counter()
+    for channel in channels:
+        resets[keys[channel.id]] += channel.resets
+    return {id_: f"{key}.{resets[key]}" if key else "" for id_, key in keys.items()}
+
+
+def _fingerprint(channel: Channel) -> str:
+    if not channel.sealed_key:
+        return ""
+    try:
+        return vault.fingerprint(channel.provider, channel.base_url or "", vault.unseal(channel.sealed_key))
+    except MisconfiguredError:  # opening the channel says so, where it matters
+        return ""

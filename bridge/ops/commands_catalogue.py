@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from bridge import vault
 from bridge.catalogue import editing
+from bridge.catalogue.channel_events import list_events
 from bridge.catalogue.listing import list_models
 from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.rates import Rates, name_rates
@@ -165,7 +166,7 @@ def list_channels() -> None:
                 channel.name,
                 channel.provider,
                 "enabled" if channel.enabled else "disabled",
-                channel.health,
+                "misconfigured" if channel.refused_models and channel.health != "out" else channel.health,
                 str(channel.priority),
                 str(channel.weight),
                 f"{format_percent(channel.cost_bps)}%",
@@ -192,6 +193,24 @@ def test(name: str, model: str | None, stream: bool) -> None:
             click.echo(line)
     if not result.ok:
         sys.exit(1)
+
+
+@channel_commands.command("events")
+@click.argument("name")
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="How many, the newest first."
+)
+def events(name: str, limit: int) -> None:
+    """Say why a channel was left and taken back, in the last 30 days."""
+    found = list_events(editing.find_channel(name), limit)
+    if not found:
+        click.echo(f"Nothing has happened to {name} in the last 30 days.")
+        return
+    rows = [("WHEN", "WHAT", "SECONDS", "BY", "WHY")]
+    for event in found:
+        when = f"{event.at:%Y-%m-%d %H:%M:%S}"
+        rows.append((when, event.what, str(event.seconds or "-"), event.process, event.why))
+    print_table(rows)
 
 
 @channel_commands.command("disable")

@@ -9,12 +9,14 @@ import structlog
 from flask import Flask
 
 from bridge import versions
+from bridge.catalogue.channel_events import delete_old_events
 from bridge.db import db
 from bridge.errors import ServiceUnavailable
 from bridge.ledger.alerts import tell_low_balances
 from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.mail.outbox import send_due
+from bridge.ops.channel_alerts import tell_of_channels
 from bridge.ops.nightly import check_nightly
 from bridge.payments.auto import detach_forgotten, top_up_due
 from bridge.payments.checkout import load_library
@@ -41,11 +43,15 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
     every(app, settings.version_poll_seconds, services.departures.read_shared)
     every(app, settings.sweep_seconds, lambda: resolve(services), at_once=True)
+    if settings.redis_url:
+        every(app, settings.version_poll_seconds, services.health.exchange, at_once=True)
     every(app, MARK_EVERY_SECONDS, lambda: mark_streams(services))
     every(app, NOTES_EVERY_SECONDS, lambda: write_notes(services))
     every(app, FORGET_EVERY_SECONDS, forget_reasoning)
     every(app, FORGET_EVERY_SECONDS, delete_expired_keys)
+    every(app, FORGET_EVERY_SECONDS, delete_old_events)
     every(app, settings.mail_seconds, lambda: tell_low_balances(settings))
+    every(app, settings.mail_seconds, lambda: tell_of_channels(settings))
     every(app, settings.mail_seconds, lambda: send_due(settings))
     every(app, NIGHTLY_LOOK_SECONDS, lambda: check_nightly(settings), at_once=True)
     if settings.top_ups_open:

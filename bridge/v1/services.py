@@ -33,7 +33,7 @@ class Services:
         self.writer = Writer(settings)
         self.spool = Spool(settings.data_path / "spool", settings.redis_url)
         self.streams: set[Any] = set()  # the open ones, which a job asks for what they have delivered
-        self.health = Health(settings.cooldown_seconds)
+        self.health = Health(settings.cooldown_seconds, settings.redis_url)
         self.retries = RetryBudget()
         self.departures = Departures(counters)
         self.in_flight = 0
@@ -62,6 +62,7 @@ class Services:
                 number = versions.number(TOPIC)
                 if self._catalogue is None or self._is_outdated(self._catalogue):
                     self._catalogue, self._catalogue_number = load_catalogue(), number
+                    self.health.learn(route for model in self._catalogue.models.values() for route in model.routes)
         assert self._catalogue is not None
         return self._catalogue
 

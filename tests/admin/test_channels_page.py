@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from bridge import vault
 from bridge.catalogue.editing import find_channel, list_channels
-from bridge.catalogue.tables import Channel
+from bridge.catalogue.tables import Channel, ChannelEvent
 from bridge.db import now_utc, transaction
 from bridge.errors import NotFound
 from tests.dashboard.pages import post
@@ -212,3 +212,31 @@ def test_a_channel_has_groups_a_cost_and_limits_of_the_operators_own(app: Flask,
     with app.app_context():
         channel = find_channel("openai-main")
     assert (channel.groups, channel.cost_bps, channel.rpm, channel.concurrency) == (None, 10_000, None, None)
+
+
+def test_the_timeline_says_why_a_channel_was_left_and_taken_back(app: Flask, client: FlaskClient):
+    add(client)
+    path = f"{LIST}/openai-main"
+    assert "Nothing yet." in client.get(path).text
+    with app.app_context():
+        id_, now = find_channel("openai-main").id, now_utc()
+        with transaction() as session:
+            for ago, what, why in ((60, "out", "401 <b>"), (5, "back", "It answers again.")):
+                at = now - datetime.timedelta(seconds=ago)
+                session.add(ChannelEvent(channel_id=id_, at=at, what=what, why=why, seconds=300, process="host:7"))
+    page = client.get(path).text
+    assert "Nothing yet." not in page
+    assert "401 &lt;b&gt;" in page
+    assert "for 300 s" in page
+    assert page.index("It answers again.") < page.index("401 &lt;b&gt;")
+
+
+def test_a_channel_that_needs_the_operator_is_shown_wherever_operators_look(app: Flask, client: FlaskClient):
+    add(client)
+    assert "needs you" not in client.get("/admin/system").text
+    set_health(app, refused_models=["gpt-9"], last_error="404")
+    assert "Misconfigured" in row(client, "openai-main")
+    page = client.get(LIST).text
+    assert "openai-main is misconfigured." in page
+    assert "Its upstream has no gpt-9." in page
+    assert "<b>openai-main needs you.</b>" in client.get("/admin/system").text

@@ -54,6 +54,13 @@ def test_a_model_is_degraded_while_all_its_channels_are_out():
     assert statuses()["gpt-4o"] == "live"
 
 
+def test_a_model_is_degraded_while_no_upstream_of_its_channels_has_it():
+    connect("a", "openai", refused_models=["gpt-4o"])
+    assert statuses()["gpt-4o"] == "degraded"
+    connect("b", "openai", refused_models=["gpt-9"])
+    assert statuses()["gpt-4o"] == "live"
+
+
 def test_a_cooldown_that_has_passed_counts_no_more():
     connect("a", "openai", health="cooling", cooling_until=now_utc() - HOUR)
     assert statuses()["gpt-4o"] == "live"

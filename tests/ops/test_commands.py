@@ -16,6 +16,7 @@ from bridge import vault
 from bridge.accounts.keys import read_caller
 from bridge.accounts.sign_in import sign_in
 from bridge.accounts.tables import Key
+from bridge.catalogue.channel_events import record_test
 from bridge.catalogue.editing import find_channel
 from bridge.catalogue.tables import Channel, Model
 from bridge.catalogue.testing import ChannelTest
@@ -191,6 +192,10 @@ def test_a_channel_is_added_listed_disabled_enabled_and_removed(run: Run, fail: 
     assert "…4321" in listing
     assert "sk-provider" not in listing
     assert "gpt-4o=x/gpt" in listing
+    assert run("channel", "events", "main") == ["Nothing has happened to main in the last 30 days."]
+    record_test("main", False, "Nothing answers.")
+    assert run("channel", "events", "main")[1].split()[2:4] == ["tested", "-"]
+    assert "no channel" in fail("channel", "events", "other")
     run("channel", "disable", "main")
     assert "disabled" in run("channel", "list")[1]
     run("channel", "enable", "main")

@@ -1,0 +1,100 @@
+"""The breaker as it is served: what two workers see together decides for both."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+import redis
+import requests
+
+from bridge.catalogue.health import FAILURES_IN_A_ROW
+from bridge.catalogue.health_shared import HASH
+from tests.factories import MadeKey
+from tests.gateway import Gateway
+from tests.upstream import ScriptedUpstream, fails, pauses, says
+
+HELLO = [{"role": "user", "content": "Hello!"}]
+PATIENCE_SECONDS = 20
+
+
+class Pair:
+    """A model with a first channel and one to turn to, on upstreams of their own."""
+
+    def __init__(self, gateway: Gateway, first: ScriptedUpstream, second: ScriptedUpstream):
+        self.gateway, self.first, self.second = gateway, first, second
+        self.model = gateway.make.make_model()
+        self.first_name = gateway.make.make_channel(first.base_url, self.model, priority=1)
+        gateway.make.make_channel(second.base_url, self.model, priority=2, api_key="sk-another")
+        self.key: MadeKey = gateway.make.make_key()
+
+    def ask(self) -> int:
+        """One request on a connection of its own, so that any worker may take it."""
+        body = {"model": self.model, "messages": HELLO}
+        headers = {**self.key.headers, "Connection": "close"}
+        url = f"{self.gateway.base_url}/chat/completions"
+        return requests.post(url, json=body, headers=headers, timeout=PATIENCE_SECONDS).status_code
+
+    def ask_many(self, times: int = 24) -> int:
+        """So many at once that every worker gets some; how many of them reached the first channel."""
+        before = len(self.first.requests)
+        asked = [gevent.spawn(self.ask) for _ in range(times)]
+        assert [one.get() for one in asked] == [200] * times
+        return len(self.first.requests) - before
+
+    def await_(self, reached: Callable[[], bool]) -> None:
+        with gevent.Timeout(PATIENCE_SECONDS):
+            while not reached():
+                gevent.sleep(0.05)
+
+    def outs(self) -> list[dict]:
+        return self.gateway.log_lines("channel_out")
+
+
+def end_cooldowns(redis_url: str) -> None:
+    """As if their time had passed."""
+    with redis.Redis.from_url(redis_url) as client:
+        for name, state in client.hgetall(HASH).items():
+            client.hset(HASH, name, json.dumps({**json.loads(state), "u": 1}))
+
+
+@pytest.fixture
+def second() -> Iterator[ScriptedUpstream]:
+    upstream = ScriptedUpstream()
+    yield upstream
+    upstream.close()
+
+
+def test_workers_count_probe_and_come_back_together(
+    start_gateway: Callable[..., Gateway], redis_url: str, upstream: ScriptedUpstream, second: ScriptedUpstream
+):
+    gateway = start_gateway("postgresql", web_concurrency=2, redis_url=redis_url)
+    pair = Pair(gateway, upstream, second)
+    upstream.plays(fails(500))
+    for _ in range(FAILURES_IN_A_ROW):
+        assert pair.ask() == 200  # the second channel's
+    pair.await_(lambda: pair.ask_many() == 0)
+    assert len(upstream.requests) <= FAILURES_IN_A_ROW + 1  # before the other worker heard of it
+    upstream.plays(pauses(says("Back")))
+    reached = len(upstream.requests)
+    end_cooldowns(redis_url)
+    pair.await_(lambda: (gevent.spawn(pair.ask), len(upstream.requests) > reached)[1])
+    assert pair.ask_many() == 0  # one probe alone, of all workers
+    assert len(upstream.requests) == reached + 1
+    upstream.resume()
+    pair.await_(lambda: pair.ask_many() == 24)
+    assert len(pair.outs()) == len(gateway.log_lines("channel_back")) == 1
+    pair.await_(lambda: "It answers again." in gateway.run_flask("channel", "events", pair.first_name).stdout)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_an_answered_test_brings_a_channel_back_at_once(
+    gateway: Gateway, upstream: ScriptedUpstream, second: ScriptedUpstream
+):
+    pair = Pair(gateway, upstream, second)
+    upstream.plays(fails(401))
+    assert pair.ask() == 200
+    assert pair.ask_many(4) == 0  # for five minutes
+    upstream.plays(says("Well"))
+    assert gateway.run_flask("channel", "test", pair.first_name).returncode == 0
+    pair.await_(lambda: pair.ask_many(4) == 4)
