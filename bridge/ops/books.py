@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from bridge.db import db, snapshot
 from bridge.ledger.check import check_ledger
+from bridge.ledger.check_rollups import check_rollups
 from bridge.ledger.tables import UsageRecord
 from bridge.ledger.usage import UsageFilter, sum_usage
 from bridge.money import format_dollars
@@ -15,10 +16,10 @@ from bridge.payments.check_codes import check_codes
 
 def check_books() -> list[str]:
     """What differs: balances, holds and budgets from their records, what the usage page shows from the charges,
-    payments and codes from the journal. A line for each account; [] when exact."""
+    roll-ups from usage rows, payments and codes from the journal. A line for each account; [] when exact."""
     with snapshot():
         usage = list(_check_usage_page())
-    return gather([*check_ledger(), *usage, *check_payments(), *check_codes()])
+    return gather([*check_ledger(), *usage, *check_rollups(), *check_payments(), *check_codes()])
 
 
 def _check_usage_page() -> Iterator[str]:

@@ -9,7 +9,7 @@ from bridge.ledger.tables import UsageRecord
 from bridge.telemetry import new_request_id
 
 
-def add_record(
+def make_record(
     account_id: int, *, key_id: int = 1, ago: datetime.timedelta | None = None, **changes: Any
 ) -> UsageRecord:
     """One complete request of gpt-4o: 1,000 tokens in (400 cached), 100 out, $0.003. `ago` is how long it is past."""
@@ -51,7 +51,12 @@ def add_record(
         "settled_at": moment,
         **changes,
     }
-    record = UsageRecord(account_id=account_id, key_id=key_id, **fields)
+    return UsageRecord(account_id=account_id, key_id=key_id, **fields)
+
+
+def add_record(account_id: int, **changes: Any) -> UsageRecord:
+    """The same, committed."""
+    record = make_record(account_id, **changes)
     with transaction() as session:
         session.add(record)
     return record
