@@ -36,9 +36,9 @@ class MarginFilter:
 NOTHING = Margin()
 
 
-def sum_margins(wanted: MarginFilter, *dimensions: str) -> dict[tuple[Any, ...], Margin]:
+def sum_margins(wanted: MarginFilter, *dimensions: str, span: str = "day") -> dict[tuple[Any, ...], Margin]:
     """The margins of each combination of these dimensions (see rollups.py); of none, the one of ()."""
-    return _margins(*dimensions, **dataclasses.asdict(wanted))
+    return _margins(*dimensions, span=span, **dataclasses.asdict(wanted))
 
 
 def sum_by_account(account_ids: Iterable[int]) -> dict[int, Margin]:

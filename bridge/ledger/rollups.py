@@ -6,6 +6,7 @@ that what it sees is at every moment the sum of the rows."""
 
 import dataclasses
 import datetime
+import functools
 from typing import Any, cast
 
 import gevent
@@ -26,6 +27,7 @@ SUMS = (
 )
 MOST_AT_ONCE = 50_000  # rows of one transaction
 WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
+_PROGRESS = sa.select(RollupProgress.number)
 log = structlog.get_logger()
 
 # How a request ended, as filters name it. Failed requests delivered nothing, were not left by their client, and cost
@@ -65,11 +67,15 @@ def sum_by(
     """The sums of each combination of these dimensions, over the requests begun from `since` to before `until`, which
     are starts of an hour or a day (UTC), as `span` says. `wanted`: dimension = value, or a list of values; None is not
     asked for. Without dimensions the one key is (); what has no request is absent."""
-    both = _select_both(span, since, until, {name: value for name, value in wanted.items() if value is not None})
-    columns = [both.c[name] for name in dimensions]
-    sums = [sa.func.sum(both.c[name]) for name in SUMS]
-    failed = sa.func.sum(sa.case((both.c.outcome == "failed", both.c.requests), else_=0))
-    rows = db.session.execute(sa.select(*columns, *sums, failed).group_by(*columns).order_by(*columns))
+    given = {name: value for name, value in wanted.items() if value is not None}
+    shape = tuple((name, isinstance(value, list)) for name, value in given.items())
+    session = db.session()
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
+    query = _write_query(on_sqlite, dimensions, span, since is not None, until is not None, shape)
+    # Read apart, for the planner to know how few rows lie above. It only ever grows: whoever rolls up in between moves
+    # the true one, which the statement reads itself.
+    known = session.scalar(_PROGRESS) or 0
+    rows = session.execute(query, {"known": known, "since": since, "until": until, **given})
     size = len(dimensions)
     return {tuple(row[:size]): Sums(*map(int, row[size:])) for row in rows if row[size] is not None}
 
@@ -79,37 +85,47 @@ def sum_all(**wanted: Any) -> Sums:
     return sum_by(**wanted).get((), Sums())
 
 
-def _select_both(
-    span: str, since: datetime.datetime | None, until: datetime.datetime | None, wanted: dict[str, Any]
-) -> sa.Subquery:
-    # Read apart, for the planner to know how few rows lie above. It only ever grows: whoever rolls up in between moves
-    # the true one, which the statement reads itself.
-    known = db.session.scalar(sa.select(RollupProgress.number)) or 0
-    true = sa.func.coalesce(sa.select(RollupProgress.number).scalar_subquery(), 0)
-    fresh = _select_cells(span).where(UsageRecord.number > known, UsageRecord.number > true).cte("fresh")
-    fresh = fresh.prefix_with("MATERIALIZED")  # by its number alone, never by the account's or the day's many rows
+@functools.lru_cache(maxsize=256)
+def _write_query(
+    on_sqlite: bool,
+    dimensions: tuple[str, ...],
+    span: str,
+    since: bool,
+    until: bool,
+    wanted: tuple[tuple[str, bool], ...],
+) -> sa.Select[Any]:
+    """The statement of such a question, whose values are yet to be given. Kept, since it takes longer to write than to
+    run."""
+    true = sa.func.coalesce(_PROGRESS.scalar_subquery(), 0)
+    cells = _select_cells(span, on_sqlite).where(UsageRecord.number > sa.bindparam("known"), UsageRecord.number > true)
+    # by its number alone, never by the account's or the day's many rows
+    fresh = cells.cte("fresh").prefix_with("MATERIALIZED")
     rolled = cast("sa.Table", UsageRollup.__table__)
     sides: list[sa.Select[Any]] = []
     for side in (rolled, fresh):
         query = sa.select(*(side.c[name] for name in (*DIMENSIONS, *SUMS)))
         if side is rolled:
             query = query.where(rolled.c.span == span)
-        if since is not None:
-            query = query.where(side.c.start >= since)
-        if until is not None:
-            query = query.where(side.c.start < until)
-        for name, value in wanted.items():
-            several = isinstance(value, list | tuple | set | frozenset)
+        if since:
+            query = query.where(side.c.start >= sa.bindparam("since", type_=UtcDateTime))
+        if until:
+            query = query.where(side.c.start < sa.bindparam("until", type_=UtcDateTime))
+        for name, several in wanted:
+            value = sa.bindparam(name, type_=rolled.c[name].type, expanding=several)
             query = query.where(side.c[name].in_(value) if several else side.c[name] == value)
         sides.append(query)
-    return sa.union_all(*sides).subquery()
+    both = sa.union_all(*sides).subquery()
+    columns = [both.c[name] for name in dimensions]
+    sums = [sa.func.sum(both.c[name]) for name in SUMS]
+    failed = sa.func.sum(sa.case((both.c.outcome == "failed", both.c.requests), else_=0))
+    return sa.select(*columns, *sums, failed).group_by(*columns).order_by(*columns)
 
 
-def _select_cells(span: str) -> sa.Select[Any]:
+def _select_cells(span: str, on_sqlite: bool) -> sa.Select[Any]:
     """Usage rows as if each were a roll-up of itself."""
     columns: dict[str, sa.ColumnElement[Any]] = {
         **UsageRecord.__table__.columns,
-        "start": start_of(span),
+        "start": _start_of(span, on_sqlite),
         "channel_name": sa.func.coalesce(UsageRecord.channel_name, ""),
         "outcome": ENDING,
         "requests": sa.literal_column("1"),
@@ -117,9 +133,9 @@ def _select_cells(span: str) -> sa.Select[Any]:
     return sa.select(*(columns[name].label(name) for name in (*DIMENSIONS, *SUMS)))
 
 
-def start_of(span: str) -> sa.ColumnElement[datetime.datetime]:
+def _start_of(span: str, on_sqlite: bool) -> sa.ColumnElement[datetime.datetime]:
     """The start of the hour or day (UTC) in which a usage row's request began."""
-    if db.session.get_bind().dialect.name == "sqlite":
+    if on_sqlite:
         form = {"hour": "%Y-%m-%d %H:00:00.000000", "day": "%Y-%m-%d 00:00:00.000000"}[span]
         return sa.type_coerce(sa.func.strftime(form, UsageRecord.created_at), UtcDateTime)
     return sa.type_coerce(sa.func.date_trunc(span, UsageRecord.created_at, "UTC"), UtcDateTime)
@@ -127,7 +143,7 @@ def start_of(span: str) -> sa.ColumnElement[datetime.datetime]:
 
 def select_sums(span: str) -> sa.Select[Any]:
     """Usage rows, grouped and summed as roll-ups of that span are."""
-    cells = _select_cells(span)
+    cells = _select_cells(span, db.session.get_bind().dialect.name == "sqlite")
     names = [column.name for column in cells.selected_columns]
     columns = dict(zip(names, cells.selected_columns, strict=True))
     sums = [sa.cast(sa.func.sum(columns[name]), sa.BigInteger).label(name) for name in SUMS]
@@ -153,7 +169,7 @@ def _find_boundary() -> int:
     SQLite's writers come one after the other."""
     session = db.session()
     newest = session.scalar(sa.select(sa.func.max(UsageRecord.number))) or 0
-    reached = session.scalar(sa.select(RollupProgress.number)) or 0
+    reached = session.scalar(_PROGRESS) or 0
     if newest <= reached or session.get_bind().dialect.name == "sqlite":
         session.commit()
         return newest
@@ -181,7 +197,7 @@ _WRITERS = sa.text(
 def _roll_up_to(boundary: int) -> int:
     """A transaction's share of it; how many numbers that were."""
     with transaction() as session:
-        reached = session.scalar(sa.select(RollupProgress.number).with_for_update(skip_locked=True))
+        reached = session.scalar(_PROGRESS.with_for_update(skip_locked=True))
         if reached is None or boundary <= reached:
             return 0
         upto = min(boundary, reached + MOST_AT_ONCE)
@@ -209,7 +225,7 @@ def _add_rows(session: Session, span: str, reached: int, upto: int) -> None:
 
 def find_progress(session: Session) -> int:
     """How far the roll-ups reach, kept there until the caller's transaction ends."""
-    return session.scalar(sa.select(RollupProgress.number).with_for_update()) or 0
+    return session.scalar(_PROGRESS.with_for_update()) or 0
 
 
 def add_loss(session: Session, record: UsageRecord, progress: int, nanos: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from bridge.chart import SpanSum
 from bridge.db import db, now_utc
 from bridge.errors import NotFound
 from bridge.ledger.rollups import ENDING, Sums, sum_all, sum_by
@@ -31,16 +32,6 @@ class UsageFilter:
     key_id: int | None = None
     model_id: str | None = None
     outcome: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SpanSum:
-    """What one model cost in one span of time, an hour or a day in UTC."""
-
-    start: datetime.datetime
-    model_id: str
-    requests: int
-    charge_nanos: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
