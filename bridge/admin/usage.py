@@ -65,7 +65,7 @@ def show_usage() -> str:
         channels=_rank(sum_margins(asked.wanted, "channel_name")),
         accounts=accounts,
         account_names=name_accounts(account_id for account_id, _ in accounts if account_id is not None),
-        none=CHANNEL_NONE,
+        no_channel=CHANNEL_NONE,
     )
 
 

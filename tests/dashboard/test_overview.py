@@ -133,9 +133,9 @@ def test_bars_are_as_high_as_their_amounts(engine: str):
 
 
 def test_amounts_far_below_a_cent_have_a_scale_too(engine: str):
-    chart = draw([SpanSum(START, "a", 1, 37)], DAYS, False, width=640, name_every=1, css="wide")
+    chart = draw([SpanSum(START, "a", 1, 37)], DAYS, DAY, width=640, name_every=1, css="wide")
     assert [line.text for line in chart.lines][-1] == "$0.00000004"
-    assert draw([SpanSum(START, "a", 1, 0)], DAYS, False, width=640, name_every=1, css="wide").bars == []
+    assert draw([SpanSum(START, "a", 1, 0)], DAYS, DAY, width=640, name_every=1, css="wide").bars == []
 
 
 def test_five_models_need_no_other(engine: str):
