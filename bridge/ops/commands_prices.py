@@ -186,6 +186,7 @@ def _read_percent(text: str) -> int:
 @click.command("markup", context_settings={"ignore_unknown_options": True})
 @click.argument("email")
 @click.argument("percent")
+@with_appcontext
 def account_markup_command(email: str, percent: str) -> None:
     """Let an account pay so much more than prices say, instead of the models' own markups; "none" ends that."""
     member = find_member(email)
