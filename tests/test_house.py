@@ -19,6 +19,7 @@ from tests.services import Databases
 ROOT = Path(__file__).parents[1]
 GROUND = {
     "batcher",
+    "chart",
     "config",
     "counters",
     "daily",
@@ -27,6 +28,7 @@ GROUND = {
     "extensions",
     "forms",
     "money",
+    "spreadsheet",
     "telemetry",
     "vault",
     "versions",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from bridge.errors import InvalidRequest, NotFound
 from bridge.money import check_markup
 
 PAGE_SIZE = 50
+MAX_ID_DIGITS = 18
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,6 +88,23 @@ def find_terms(account_id: int) -> tuple[int | None, str]:
     group."""
     row = db.session.execute(sa.select(Account.markup_bps, Account.group_name).where(Account.id == account_id)).one()
     return row.markup_bps, row.group_name
+
+
+def name_accounts(account_ids: Iterable[int]) -> dict[int, str]:
+    """Account id -> its owner's address, or its name where nobody signs in to it."""
+    query = (
+        sa.select(Account.id, sa.func.coalesce(Member.email, Account.name))
+        .outerjoin(Member, Member.id == _first_member)
+        .where(Account.id.in_(list(account_ids)))
+    )
+    return {row[0]: row[1] for row in db.session.execute(query)}
+
+
+def find_account_id(text: str) -> int | None:
+    """The account of that id, or to which that address signs in."""
+    if text.isascii() and text.isdigit() and len(text) < MAX_ID_DIGITS:
+        return db.session.scalar(sa.select(Account.id).where(Account.id == int(text)))
+    return db.session.scalar(sa.select(Member.account_id).where(Member.email == text.strip().lower()))
 
 
 def set_account_markup(account_id: int, basis_points: int | None) -> None:

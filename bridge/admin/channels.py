@@ -24,7 +24,7 @@ from bridge.catalogue.testing import list_served_models, probe_channel
 from bridge.db import now_utc
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
-from bridge.ledger.usage import sum_last_hour
+from bridge.ledger.usage import count_last_hour
 from bridge.money import format_percent
 from bridge.providers import PROVIDERS
 
@@ -57,7 +57,7 @@ def show_channels() -> str:
         out=[channel for channel in channels if states[channel.name][0] == "bad"],
         kinds=[kind for kind, _ in states.values()],
         statuses=statuses,
-        traffic=sum_last_hour(),
+        traffic=count_last_hour(),
     )
 
 

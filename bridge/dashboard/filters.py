@@ -93,7 +93,7 @@ def tokens(number: int) -> str:
 
 def percent(part: int, whole: int) -> str:
     """A share with one decimal; of nothing it is none."""
-    return f"{100 * part / whole:.1f}%" if whole else "–"
+    return f"{100 * part / whole:.1f}%".replace("-", MINUS) if whole else "–"
 
 
 def markup(basis_points: int) -> str:

@@ -8,7 +8,7 @@ from flask import g, render_template, request
 
 from bridge.accounts.keys import has_keys, is_usable, list_keys, name_keys
 from bridge.accounts.tables import Key
-from bridge.dashboard.chart import draw, rank_models
+from bridge.chart import DAY, HOUR, draw, rank_models
 from bridge.dashboard.door import dashboard
 from bridge.db import now_utc
 from bridge.ledger.journal import find_first_credit, list_budget_spend
@@ -75,12 +75,13 @@ def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, An
     if not sums:
         return None
     spans = [since + datetime.timedelta(**{"hours" if hourly else "days": n}) for n in range(24 if hourly else days)]
+    form = HOUR if hourly else DAY
     sparse = 3 if len(spans) < 20 else 6
     return {
         "series": rank_models(sums),
         "drawings": [
-            draw(sums, spans, hourly, width=width, name_every=1 if len(spans) < 20 else 3, css="wide"),
-            draw(sums, spans, hourly, width=PHONE_WIDTH, name_every=sparse if len(spans) > 7 else 1, css="slim"),
+            draw(sums, spans, form, width=width, name_every=1 if len(spans) < 20 else 3, css="wide"),
+            draw(sums, spans, form, width=PHONE_WIDTH, name_every=sparse if len(spans) > 7 else 1, css="slim"),
         ],
         "hourly": hourly,
     }

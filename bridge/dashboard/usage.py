@@ -1,10 +1,7 @@
 """The usage list with its filters, its CSV, and the receipt of a request."""
 
-import csv
 import datetime
-import io
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,6 +27,7 @@ from bridge.ledger.usage import (
     sum_usage,
 )
 from bridge.money import format_dollars
+from bridge.spreadsheet import defuse, write_csv
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "30": (30, "30 days"), "90": (90, "90 days")}
 DEFAULT_PERIOD = "7"
@@ -71,8 +69,9 @@ def show_usage() -> Any:
 def export_usage() -> Response:
     """The filter's requests as CSV, at most 50,000, times in UTC and costs exact."""
     chosen, wanted = _read_filter()
-    rows = _write_csv(wanted, name_keys(g.account_id))
-    answer = Response(stream_with_context(rows), mimetype="text/csv")
+    key_names = name_keys(g.account_id)
+    rows = (_csv_row(record, key_names) for record in export_requests(wanted))
+    answer = Response(stream_with_context(write_csv(CSV_COLUMNS, rows)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = f'attachment; filename="usage-{chosen["period"]}.csv"'
     answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -126,27 +125,14 @@ def _address(chosen: dict[str, str], endpoint: str = "dashboard.show_usage", **c
     return f"{url_for(endpoint)}?{urlencode(query)}"
 
 
-def _write_csv(wanted: UsageFilter, key_names: dict[int, str]) -> Iterator[str]:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(CSV_COLUMNS)
-    for record in export_requests(wanted):
-        writer.writerow(_csv_row(record, key_names))
-        if buffer.tell() > 2**15:
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue()
-
-
 def _csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
     return [
         record.request_id,
         f"{record.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
-        _defuse(key_names.get(record.key_id, str(record.key_id))),
+        defuse(key_names.get(record.key_id, str(record.key_id))),
         record.endpoint,
-        _defuse(record.model_asked),
-        _defuse(record.model_id),
+        defuse(record.model_asked),
+        defuse(record.model_id),
         record.status,
         record.outcome,
         record.error_code or "",
@@ -162,8 +148,3 @@ def _csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
         "" if record.first_content_ms is None else record.first_content_ms,
         record.total_ms,
     ]
-
-
-def _defuse(text: str) -> str:
-    """A text that a spreadsheet would take for a formula, marked as text."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from bridge.db import db, now_utc
 from bridge.ledger.budgets import period_start
 from bridge.ledger.ledger import CUSTOMER, BalanceView
-from bridge.ledger.tables import Balance, Budget, Entry, UsageRecord
+from bridge.ledger.rollups import sum_by
+from bridge.ledger.tables import Balance, Budget, Entry
 
 
 def list_budget_spend(periods: Iterable[tuple[int, str]]) -> dict[int, int]:
@@ -24,13 +25,9 @@ def list_budget_spend(periods: Iterable[tuple[int, str]]) -> dict[int, int]:
 
 
 def list_spend_by_key(account_id: int, since: datetime.datetime) -> dict[int, int]:
-    """Key id -> nanos charged since then."""
-    query = (
-        sa.select(UsageRecord.key_id, sa.func.sum(UsageRecord.charge_nanos))
-        .where(UsageRecord.account_id == account_id, UsageRecord.created_at >= since)
-        .group_by(UsageRecord.key_id)
-    )
-    return {key_id: int(charge) for key_id, charge in db.session.execute(query)}
+    """Key id -> nanos charged since a midnight (UTC)."""
+    found = sum_by("key_id", account_id=account_id, since=since)
+    return {key_id: sums.charge_nanos for (key_id,), sums in found.items()}
 
 
 def list_balances(account_ids: Iterable[int]) -> dict[int, BalanceView]:

@@ -5,21 +5,15 @@ import datetime
 from collections.abc import Iterable
 from typing import Any
 
-import sqlalchemy as sa
-
-from bridge.db import db, now_utc
-from bridge.ledger.tables import UsageRecord
+from bridge.db import now_utc
+from bridge.ledger.rollups import Sums, sum_by
 
 DAYS = 30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Margin:
-    """Sums of the last DAYS days, in nano-dollars. What we lost is in the costs, and in no charge."""
-
-    requests: int = 0
-    charge_nanos: int = 0
-    cost_nanos: int = 0
+class Margin(Sums):
+    """Sums whose charges are revenue. What we lost is in the costs, and in no charge."""
 
     @property
     def nanos(self) -> int:
@@ -27,32 +21,47 @@ class Margin:
         return self.charge_nanos - self.cost_nanos
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class MarginFilter:
+    """Which requests: begun from `since` to before `until`, midnights (UTC), of one account, model or channel ("": none
+    was reached). What is None is not asked for."""
+
+    since: datetime.datetime | None = None
+    until: datetime.datetime | None = None
+    account_id: int | None = None
+    model_id: str | None = None
+    channel_name: str | None = None
+
+
 NOTHING = Margin()
 
 
+def sum_margins(wanted: MarginFilter, *dimensions: str, span: str = "day") -> dict[tuple[Any, ...], Margin]:
+    """The margins of each combination of these dimensions (see rollups.py); of none, the one of ()."""
+    return _margins(*dimensions, span=span, **dataclasses.asdict(wanted))
+
+
 def sum_by_account(account_ids: Iterable[int]) -> dict[int, Margin]:
-    """The margins of these accounts; one without requests is absent."""
-    return _sum(UsageRecord.account_id, UsageRecord.account_id.in_(list(account_ids)))
+    """The margins of these accounts in the last DAYS days; one without requests is absent."""
+    return _sum_last_days("account_id", account_id=list(account_ids))
 
 
 def sum_by_model() -> dict[str, Margin]:
-    """The margins of every model that was used."""
-    return _sum(UsageRecord.model_id, sa.true())
+    """The margins of every model that was used in the last DAYS days."""
+    return _sum_last_days("model_id")
 
 
 def sum_of_model(model_id: str) -> Margin:
-    """One model's margin."""
-    return _sum(UsageRecord.model_id, UsageRecord.model_id == model_id).get(model_id, NOTHING)
+    """One model's margin in the last DAYS days."""
+    return _sum_last_days("model_id", model_id=model_id).get(model_id, NOTHING)
 
 
-def _sum(column: Any, condition: sa.ColumnElement[bool]) -> dict[Any, Margin]:
-    since = now_utc() - datetime.timedelta(days=DAYS)
-    query = (
-        sa.select(column, sa.func.count(), sa.func.sum(UsageRecord.charge_nanos), sa.func.sum(UsageRecord.cost_nanos))
-        .where(UsageRecord.created_at >= since, condition)
-        .group_by(column)
-    )
-    return {
-        name: Margin(int(requests), int(charge or 0), int(cost or 0))
-        for name, requests, charge, cost in db.session.execute(query)
-    }
+def _sum_last_days(dimension: str, **wanted: Any) -> dict[Any, Margin]:
+    today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
+    found = _margins(dimension, since=today - datetime.timedelta(days=DAYS - 1), **wanted)
+    return {name: margin for (name,), margin in found.items()}
+
+
+def _margins(*dimensions: str, **wanted: Any) -> dict[tuple[Any, ...], Margin]:
+    found = sum_by(*dimensions, **wanted)
+    return {names: Margin(**dataclasses.asdict(sums)) for names, sums in found.items()}

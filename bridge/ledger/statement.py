@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from bridge.db import db
 from bridge.ledger.ledger import CUSTOMER
-from bridge.ledger.tables import Entry, UsageRecord
+from bridge.ledger.rollups import sum_all
+from bridge.ledger.tables import Entry
 from bridge.ledger.usage import UsageFilter, sum_by_model
 
 
@@ -83,7 +84,5 @@ def _list_days(
 def _sum_before(account_id: int, start: datetime.datetime) -> int:
     signed = sa.case((Entry.credit == CUSTOMER, Entry.amount_nanos), else_=-Entry.amount_nanos)
     entries = sa.select(sa.func.sum(signed)).where(Entry.account_id == account_id, Entry.created_at < start)
-    charges = sa.select(sa.func.sum(UsageRecord.charge_nanos)).where(
-        UsageRecord.account_id == account_id, UsageRecord.created_at < start
-    )
-    return int(db.session.scalar(entries) or 0) - int(db.session.scalar(charges) or 0)
+    charged = sum_all(account_id=account_id, until=start).charge_nanos
+    return int(db.session.scalar(entries) or 0) - charged

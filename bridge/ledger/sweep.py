@@ -9,6 +9,7 @@ import structlog
 from bridge.db import UtcDateTime, db, now_utc, transaction
 from bridge.ledger.batch import Settlement, read_details
 from bridge.ledger.idempotency import keep_answer
+from bridge.ledger.rollups import add_loss, find_progress
 from bridge.ledger.spool import Spool, Spooled
 from bridge.ledger.tables import Hold, UsageRecord
 from bridge.ledger.writer import Writer
@@ -33,19 +34,22 @@ def apply_spools(spool: Spool, writer: Writer) -> int:
 
 def _book_loss(settlement: Settlement) -> None:
     """A hold that was swept before its settlement came stays as it was: what it should have brought is our loss."""
-    unpaid = settlement.price_nanos - UsageRecord.charge_nanos
     with transaction() as session:
-        session.execute(
-            sa.update(UsageRecord)
+        progress = find_progress(session)
+        record = session.scalars(
+            sa.select(UsageRecord)
             .where(
                 UsageRecord.request_id == settlement.request_id,
                 UsageRecord.created_at == settlement.created_at,
                 UsageRecord.outcome == "worker_lost",
-                UsageRecord.loss_nanos < unpaid,
             )
-            .values(loss_nanos=unpaid)
-            .execution_options(synchronize_session=False)
-        )
+            .with_for_update()
+        ).one_or_none()
+        if record is None:
+            return
+        unbooked = settlement.price_nanos - record.charge_nanos - record.loss_nanos
+        if unbooked > 0:
+            add_loss(session, record, progress, unbooked)
 
 
 def sweep(writer: Writer) -> int:

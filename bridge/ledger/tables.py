@@ -117,8 +117,11 @@ class UsageRecord(Table):
     first_content_ms: Mapped[int | None]
     total_ms: Mapped[int]
     settled_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    # counts up as rows come in, given by the database; see rollups.py. None: older than the numbers
+    number: Mapped[int | None] = mapped_column(sa.BigInteger, server_default=sa.FetchedValue())
     __table_args__ = (
         sa.Index("ix_usage_account_created", "account_id", "created_at"),
+        sa.Index("ix_usage_number", "number"),
         sa.Index("ix_usage_request_id", "request_id"),
         sa.CheckConstraint("charge_nanos >= 0 AND hold_nanos >= 0 AND loss_nanos >= 0", name="not_negative"),
         sa.CheckConstraint("state IN ('captured', 'released')", name="state"),

@@ -4,12 +4,13 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import sqlalchemy as sa
 
+from bridge.chart import SpanSum
 from bridge.db import db, now_utc
 from bridge.errors import NotFound
+from bridge.ledger.rollups import ENDING, Sums, sum_all, sum_by
 from bridge.ledger.tables import Hold, UsageRecord
 
 PAGE_SIZE = 25
@@ -34,26 +35,11 @@ class UsageFilter:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over a filter. `failed` requests delivered nothing, were not left by their client, and cost nothing.
-    `prompt_tokens` include the cached ones, `completion_tokens` the reasoning."""
+class LastHour:
+    """Requests, how many of them failed, and what all were charged."""
 
     requests: int
     failed: int
-    charge_nanos: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SpanSum:
-    """What one model cost in one span of time, an hour or a day in UTC."""
-
-    start: datetime.datetime
-    model_id: str
-    requests: int
     charge_nanos: int
 
 
@@ -74,9 +60,6 @@ class UsagePage:
     has_older: bool
 
 
-_failed = sa.and_(UsageRecord.state == "released", UsageRecord.outcome != "client_gone")
-
-
 def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = [UsageRecord.account_id == wanted.account_id]
     if wanted.since is not None:
@@ -87,54 +70,29 @@ def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
         found.append(UsageRecord.key_id == wanted.key_id)
     if wanted.model_id is not None:
         found.append(UsageRecord.model_id == wanted.model_id)
-    if wanted.outcome == "failed":
-        found.append(_failed)
-    elif wanted.outcome == "cut":
-        found.append(sa.and_(UsageRecord.state == "captured", UsageRecord.outcome.in_(("cut", "worker_lost"))))
-    elif wanted.outcome is not None:
-        found.append(UsageRecord.outcome == wanted.outcome)
+    if wanted.outcome is not None:
+        found.append(ENDING.in_((wanted.outcome,)))
     return found
 
 
-def sum_usage(wanted: UsageFilter) -> Totals:
-    """The totals of a filter."""
-    return _sum(_conditions(wanted))
+def sum_usage(wanted: UsageFilter) -> Sums:
+    """The totals of a filter, whose bounds are midnights (UTC)."""
+    return sum_all(**dataclasses.asdict(wanted))
 
 
-def sum_last_hour() -> Totals:
-    """The totals of all accounts over the last hour: the operator's."""
-    return _sum([UsageRecord.created_at >= now_utc() - datetime.timedelta(hours=1)])
-
-
-def _sum(conditions: list[sa.ColumnElement[bool]]) -> Totals:
-    columns = ("charge_nanos", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
-    query = sa.select(
-        sa.func.count(),
-        sa.func.sum(sa.case((_failed, 1), else_=0)),
-        *(sa.func.sum(getattr(UsageRecord, column)) for column in columns),
-    ).where(*conditions)
-    return Totals(*(int(value or 0) for value in db.session.execute(query).one()))
+def count_last_hour() -> LastHour:
+    """The requests of all accounts over the last hour: the operator's."""
+    failed = sa.func.sum(sa.case((ENDING == "failed", 1), else_=0))
+    query = sa.select(sa.func.count(), failed, sa.func.sum(UsageRecord.charge_nanos)).where(
+        UsageRecord.created_at >= now_utc() - datetime.timedelta(hours=1)
+    )
+    return LastHour(*(int(value or 0) for value in db.session.execute(query).one()))
 
 
 def sum_by_model(wanted: UsageFilter, span: str = "day") -> list[SpanSum]:
     """Requests and charges per model and span (hour or day, in UTC), in order of time."""
-    formats = {"hour": ("%Y-%m-%dT%H:00", 'YYYY-MM-DD"T"HH24:00'), "day": ("%Y-%m-%d", "YYYY-MM-DD")}
-    for_sqlite, for_postgres = formats[span]
-    created_at = UsageRecord.created_at
-    if db.session.get_bind().dialect.name == "sqlite":
-        start: sa.ColumnElement[Any] = sa.func.strftime(for_sqlite, created_at)
-    else:
-        start = sa.func.to_char(sa.func.timezone("UTC", created_at), for_postgres)
-    query = (
-        sa.select(start, UsageRecord.model_id, sa.func.count(), sa.func.sum(UsageRecord.charge_nanos))
-        .where(*_conditions(wanted))
-        .group_by(sa.text("1"), UsageRecord.model_id)
-        .order_by(sa.text("1"), UsageRecord.model_id)
-    )
-    return [
-        SpanSum(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC), model_id, requests, int(charge))
-        for text, model_id, requests, charge in db.session.execute(query)
-    ]
+    found = sum_by("start", "model_id", span=span, **dataclasses.asdict(wanted))
+    return [SpanSum(start, model_id, sums.requests, sums.charge_nanos) for (start, model_id), sums in found.items()]
 
 
 def measure_first_content(wanted: UsageFilter) -> Timing | None:
@@ -241,11 +199,14 @@ def normalise_id(text: str) -> str:
 
 def find_first_request(account_id: int, key_id: int | None = None) -> UsageRecord | None:
     """The account's, or the key's, first settled request."""
-    query = sa.select(UsageRecord).where(*_conditions(UsageFilter(account_id, key_id=key_id)))
+    days = sum_by("start", account_id=account_id, key_id=key_id)
+    if not days:
+        return None
+    first = min(day for (day,) in days)
+    query = sa.select(UsageRecord).where(*_conditions(UsageFilter(account_id, since=first, key_id=key_id)))
     return db.session.scalars(query.order_by(UsageRecord.created_at).limit(1)).first()
 
 
-def list_models_used(account_id: int, since: datetime.datetime | None = None) -> list[str]:
+def list_models_used(account_id: int) -> list[str]:
     """The models of the account's requests, in order: what a filter can offer."""
-    query = sa.select(UsageRecord.model_id).where(*_conditions(UsageFilter(account_id, since=since)))
-    return list(db.session.scalars(query.distinct().order_by(UsageRecord.model_id).limit(200)))
+    return [model_id for (model_id,) in sum_by("model_id", account_id=account_id)]

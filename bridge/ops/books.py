@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from bridge.db import db, now_utc, snapshot
 from bridge.ledger.check import check_ledger
+from bridge.ledger.check_rollups import check_rollups
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.statement import read_statement
 from bridge.ledger.tables import Entry, UsageRecord
@@ -19,12 +20,12 @@ from bridge.payments.check_codes import check_codes
 
 def check_books(days: int | None = None) -> list[str]:
     """What differs: balances, holds, budgets and refunds from their records, what usage page and statement show from
-    charges and balance, payments and codes from the journal, and each charge of the last `days` (without a number, of
-    all time) from its row. A line for each account; [] when exact."""
+    charges and balance, roll-ups from usage rows, payments and codes from the journal, and each charge of the last
+    `days` (without a number, of all time) from its row. A line for each account; [] when exact."""
     since = None if days is None else now_utc() - datetime.timedelta(days=days)
     with snapshot():
         shown = [*_check_usage_page(), *_check_statements()]
-    return gather([*check_ledger(), *shown, *check_payments(), *check_codes(), *check_charges(since)])
+    return gather([*check_ledger(), *shown, *check_rollups(), *check_payments(), *check_codes(), *check_charges(since)])
 
 
 def _check_usage_page() -> Iterator[str]:

@@ -1,7 +1,8 @@
 """What all commands share: how they fail, and how they read money, names and moments."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -19,19 +20,38 @@ class Commands(AppGroup):
     """A group whose commands fail with one line on stderr and status 1, never with a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with failing_in_one_line():
             return super().invoke(ctx)
-        except click.exceptions.NoArgsIsHelpError:
-            raise
-        except click.UsageError as error:
-            usage = f" {error.ctx.get_usage()}" if error.ctx else ""
-            raise one_line(error.format_message() + usage) from None
-        except BridgeError as error:
-            raise one_line(f"{error.message} ({error.param})" if error.param else error.message) from None
-        except MisconfiguredError as error:
-            raise one_line(str(error)) from None
-        except SQLAlchemyError as error:
-            raise one_line(f"The database refused: {getattr(error, 'orig', None) or error}") from None
+
+
+class OneCommand(click.Command):
+    """A command without a group that fails likewise."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with failing_in_one_line():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with failing_in_one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def failing_in_one_line() -> Iterator[None]:
+    """Turn what a command raises into its one line."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        usage = f" {error.ctx.get_usage()}" if error.ctx else ""
+        raise one_line(error.format_message() + usage) from None
+    except BridgeError as error:
+        raise one_line(f"{error.message} ({error.param})" if error.param else error.message) from None
+    except MisconfiguredError as error:
+        raise one_line(str(error)) from None
+    except SQLAlchemyError as error:
+        raise one_line(f"The database refused: {getattr(error, 'orig', None) or error}") from None
 
 
 def one_line(message: str) -> click.ClickException:
@@ -63,12 +83,12 @@ def read_percent(text: str, param: str) -> int:
         raise InvalidRequest(f"{error}.", param=param) from None
 
 
-def read_moment(text: str) -> datetime.datetime:
+def read_moment(text: str, param: str = "expires") -> datetime.datetime:
     """An ISO 8601 date or time; without an offset it is UTC. Raises InvalidRequest."""
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidRequest(f"{text!r} is no ISO 8601 date or time.", param="expires") from None
+        raise InvalidRequest(f"{text!r} is no ISO 8601 date or time.", param=param) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 

@@ -14,6 +14,7 @@ from bridge.db import db
 from bridge.errors import ServiceUnavailable
 from bridge.ledger.alerts import tell_low_balances
 from bridge.ledger.idempotency import delete_expired_keys
+from bridge.ledger.rollups import roll_up
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.mail.outbox import send_due
 from bridge.ops.channel_alerts import tell_of_channels
@@ -26,6 +27,7 @@ from bridge.v1.services import Services
 NOTES_EVERY_SECONDS = 2.0
 MARK_EVERY_SECONDS = 2.0
 FORGET_EVERY_SECONDS = 600.0
+ROLL_UP_EVERY_SECONDS = 15.0
 NIGHTLY_LOOK_SECONDS = 60.0
 DRAIN_LOOK_SECONDS = 0.25
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     every(app, FORGET_EVERY_SECONDS, forget_reasoning)
     every(app, FORGET_EVERY_SECONDS, delete_expired_keys)
     every(app, FORGET_EVERY_SECONDS, delete_old_events)
+    every(app, ROLL_UP_EVERY_SECONDS, roll_up)
     every(app, settings.mail_seconds, lambda: tell_low_balances(settings))
     every(app, settings.mail_seconds, lambda: tell_of_channels(settings))
     every(app, settings.mail_seconds, lambda: send_due(settings))

@@ -9,7 +9,8 @@ from flask import Response
 from bridge.db import db, now_utc
 from bridge.ledger.budgets import period_start
 from bridge.ledger.ledger import CUSTOMER, find_balance
-from bridge.ledger.tables import Budget, Entry, UsageRecord
+from bridge.ledger.rollups import sum_by
+from bridge.ledger.tables import Budget, Entry
 from bridge.money import format_dollars
 from bridge.v1.door import count
 from bridge.v1.visit import Visit
@@ -21,10 +22,7 @@ def show_key(visit: Visit) -> Response:
     caller = visit.caller
     assert caller is not None
     now = now_utc()
-    usage = {
-        period: format_dollars(_spent_since(caller.account_id, caller.key_id, period))
-        for period in ("day", "week", "month")
-    }
+    usage = _sum_periods(caller.account_id, caller.key_id, now)
     budget = None
     if caller.budget_nanos is not None:
         row = db.session.get(Budget, (caller.key_id, period_start(caller.budget_period, now)))
@@ -51,15 +49,15 @@ def show_key(visit: Visit) -> Response:
     return visit.answer(msgspec.json.encode(body))
 
 
-def _spent_since(account_id: int, key_id: int, period: str) -> int:
-    day = period_start(period, now_utc())
-    midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC)
-    spent = db.session.execute(
-        sa.select(sa.func.sum(UsageRecord.charge_nanos)).where(
-            UsageRecord.account_id == account_id, UsageRecord.key_id == key_id, UsageRecord.created_at >= midnight
-        )
-    ).scalar()
-    return int(spent or 0)
+def _sum_periods(account_id: int, key_id: int, now: datetime.datetime) -> dict[str, str]:
+    """What the key spent in the running day, week and month."""
+    starts = {period: period_start(period, now) for period in ("day", "week", "month")}
+    since = datetime.datetime.combine(min(starts.values()), datetime.time(), datetime.UTC)
+    days = sum_by("start", account_id=account_id, key_id=key_id, since=since)
+    return {
+        period: format_dollars(sum(sums.charge_nanos for (day,), sums in days.items() if day.date() >= start))
+        for period, start in starts.items()
+    }
 
 
 def show_credits(visit: Visit) -> Response:

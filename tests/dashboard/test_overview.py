@@ -7,10 +7,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.dashboard.chart import draw, rank_models
+from bridge.chart import DAY, SpanSum, draw, rank_models
 from bridge.db import now_utc, transaction
 from bridge.ledger.tables import Budget
-from bridge.ledger.usage import SpanSum
 from tests.dashboard.pages import sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
 from tests.ledger.records import add_failure, add_record
@@ -117,13 +116,13 @@ def test_keys_near_their_budget_are_named(app: Flask, client: FlaskClient, make:
 
 
 def bars(sums: list[SpanSum]) -> list[tuple[str, float]]:
-    chart = draw(sums, DAYS, False, width=640, name_every=1, css="wide")
+    chart = draw(sums, DAYS, DAY, width=640, name_every=1, css="wide")
     return [(bar.colour, round(bar.height, 1)) for bar in chart.bars]
 
 
 def test_bars_are_as_high_as_their_amounts(engine: str):
     sums = [SpanSum(START, "a", 1, 2 * DOLLAR), SpanSum(START, "b", 1, DOLLAR), SpanSum(DAYS[3], "b", 1, 4 * DOLLAR)]
-    chart = draw(sums, DAYS, False, width=640, name_every=3, css="wide")
+    chart = draw(sums, DAYS, DAY, width=640, name_every=3, css="wide")
     assert [line.text for line in chart.lines] == ["$0", "$1", "$2", "$3", "$4"]
     assert [name.text for name in chart.names] == ["1", "4", "7", "10", "13"]
     assert bars(sums) == [("c1", 44.5), ("c2", 90.0), ("c1", 181.0)]  # b is the dearest; a gap of 1 parts them
@@ -134,9 +133,9 @@ def test_bars_are_as_high_as_their_amounts(engine: str):
 
 
 def test_amounts_far_below_a_cent_have_a_scale_too(engine: str):
-    chart = draw([SpanSum(START, "a", 1, 37)], DAYS, False, width=640, name_every=1, css="wide")
+    chart = draw([SpanSum(START, "a", 1, 37)], DAYS, DAY, width=640, name_every=1, css="wide")
     assert [line.text for line in chart.lines][-1] == "$0.00000004"
-    assert draw([SpanSum(START, "a", 1, 0)], DAYS, False, width=640, name_every=1, css="wide").bars == []
+    assert draw([SpanSum(START, "a", 1, 0)], DAYS, DAY, width=640, name_every=1, css="wide").bars == []
 
 
 def test_five_models_need_no_other(engine: str):

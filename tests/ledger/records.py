@@ -51,11 +51,16 @@ def record_fields(ago: datetime.timedelta | None = None, **changes: Any) -> dict
     }
 
 
-def add_record(
+def make_record(
     account_id: int, *, key_id: int = 1, ago: datetime.timedelta | None = None, **changes: Any
 ) -> UsageRecord:
     """The same, settled."""
-    record = UsageRecord(account_id=account_id, key_id=key_id, **record_fields(ago, **changes))
+    return UsageRecord(account_id=account_id, key_id=key_id, **record_fields(ago, **changes))
+
+
+def add_record(account_id: int, **changes: Any) -> UsageRecord:
+    """The same, committed."""
+    record = make_record(account_id, **changes)
     with transaction() as session:
         session.add(record)
     return record

@@ -19,6 +19,7 @@ from bridge.ledger.journal import (
     list_spend_by_key,
 )
 from bridge.ledger.ledger import adjust, credit
+from bridge.ledger.rollups import Sums
 from bridge.ledger.tables import Budget, Hold
 from bridge.ledger.usage import UsageFilter, find_request, list_requests, sum_by_model, sum_usage
 from tests.accounts.conftest import make_account
@@ -61,7 +62,7 @@ def test_totals_are_the_sum_of_the_charges_to_the_nano(mira: int, kai: int):
 
 
 def test_an_account_without_requests_has_zeros(mira: int):
-    assert sum_usage(UsageFilter(mira)) == usage.Totals(0, 0, 0, 0, 0, 0, 0)
+    assert sum_usage(UsageFilter(mira)) == Sums()
     assert usage.measure_first_content(UsageFilter(mira)) is None
     assert usage.find_first_request(mira) is None
 
@@ -185,7 +186,7 @@ def test_the_operators_hour_counts_everyone(mira: int, kai: int):
     add_record(mira)
     add_failure(kai)
     add_record(kai, created_at=now_utc() - 2 * datetime.timedelta(hours=1))
-    totals = usage.sum_last_hour()
+    totals = usage.count_last_hour()
     assert (totals.requests, totals.failed, totals.charge_nanos) == (2, 1, 3_000_000)
 
 

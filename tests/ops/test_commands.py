@@ -13,11 +13,14 @@ from flask import Flask
 from sqlalchemy import select
 
 from bridge import vault
+from bridge.accounts.customers import find_terms
 from bridge.accounts.keys import read_caller
 from bridge.accounts.sign_in import sign_in
 from bridge.accounts.tables import Key
 from bridge.catalogue.channel_events import record_test
 from bridge.catalogue.editing import find_channel
+from bridge.catalogue.listing import newest_prices
+from bridge.catalogue.price_rows import list_prices, version_of
 from bridge.catalogue.tables import Channel, Model
 from bridge.catalogue.testing import ChannelTest
 from bridge.db import db
@@ -251,6 +254,96 @@ def test_what_a_model_s_cache_writes_cost_is_said_and_listed(run: Run, fail: Fai
     run("model", "add", "new", *arguments, *written)
     assert run("model", "list")[1].split()[4:9] == ["3.00", "3.00", "3.75", "6.00", "15.00"]
     assert "cache_write_price" in fail("model", "add", "x", *arguments, "--cache-write-price", "much")
+
+
+OFFER = ("model", "add", "new", "--input-price", "3", "--output-price", "15", "--context", "1000000")
+
+
+def test_a_price_is_a_new_version_that_says_what_it_replaces(run: Run):
+    run(*OFFER)
+    first = newest_prices()["new"].id
+    heading, before, *after, said, last = run(
+        *("price", "set", "new", "--input", "2.5", "--output", "10", "--cached", "0.000000001"),
+        *("--cache-write-hour", "6", "--audio-in", "40", "--per-request", "0.01", "--source", "invoice"),
+        *("--tier", "200000:input=5,output=15,audio-in=50", "--cost-input", "2", "--cost-output", "8"),
+    )
+    price = newest_prices()["new"]
+    assert (price.id, price.source) == (int(last), "invoice")
+    assert said == f"new has this price from now on; it replaces version {first}. Running requests keep theirs."
+    base, longer = version_of(price).tiers
+    assert (base.input, base.output, base.cached) == (2_500_000_000, 10_000_000_000, 1)
+    assert (base.cache_write, base.cache_write_hour, base.audio_input) == (2_500_000_000, 6_000_000_000, 40 * 10**9)
+    assert (base.cached_audio, base.reasoning, base.request) == (40 * 10**9, base.output, 10_000_000)
+    assert (longer.above_tokens, longer.input, longer.audio_input, longer.request) == (
+        200_000,
+        5 * 10**9,
+        50 * 10**9,
+        0,
+    )
+    assert [costs.output for costs in version_of(price).costs] == [8 * 10**9]
+    assert before.split()[:3] == [f"{first},", "before", "-"]
+    assert [line.split()[-1] for line in (before, after[0])] == ["operator", "invoice"]
+    assert len(after) == 3
+    assert heading.split()[2:] == [*PRICES, "FURTHER", "SOURCE"]
+    assert len(list_prices("new")) == 2
+
+
+def test_a_price_to_come_leaves_the_one_in_effect(run: Run, fail: Fail):
+    run(*OFFER)
+    first = newest_prices()["new"].id
+    said = run("price", "set", "new", "--input", "1", "--output", "2", "--from", "2999-01-01")[-2]
+    assert said.startswith("new has this price from 2999-01-01 00:00 UTC on; ")
+    assert newest_prices()["new"].id == first
+    _, coming, current, markup = run("price", "list", "new")
+    assert ", to come 2999-01-01 00:00" in coming
+    assert ", in effect since 2" in current
+    assert markup == "Markup: 0%"
+    assert run("price", "list")[1].split()[:3] == ["new", "-", "3.00"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--input", "1"), "Missing option '--output'"),
+        (("--input", "much", "--output", "1"), "(--input)"),
+        (("--input", "1", "--output", "2000000"), "(--output)"),
+        (("--input", "1", "--output", "1", "--cache-write", "-1"), "(--cache-write)"),
+        (("--input", "1", "--output", "1", "--tier", "long:input=1,output=1"), "A tier begins with tokens"),
+        (("--input", "1", "--output", "1", "--tier", "9:inptu=1,output=1"), "'inptu' is none of input, output, cached"),
+        (
+            ("--input", "1", "--output", "1", "--tier", "9:input=1"),
+            "This price is missing; 0 is free. (--tier 9:input=1",
+        ),
+        (("--input", "1", "--output", "1", "--cost-output", "1"), "This price is missing; 0 is free. (--cost-input)"),
+        (("--input", "1", "--output", "1", "--cost-tier", "9:input=1,output=1"), "(--cost-input)"),
+        (("--input", "1", "--output", "1", *["--tier", "9:input=1,output=1"] * 2), "tiers go up"),
+        (("--input", "1", "--output", "1", "--from", "soon"), "(--from)"),
+        (("--input", "1", "--output", "1", "--from", "2020-01-01"), "Leave --from out"),
+    ],
+)
+def test_a_price_that_is_wrong_changes_nothing_and_names_its_option(
+    run: Run, fail: Fail, wrong: tuple[str, ...], said: str
+):
+    run(*OFFER)
+    assert said in fail("price", "set", "new", *wrong)
+    assert len(list_prices("new")) == 1
+    assert "no model" in fail("price", "set", "other", "--input", "1", "--output", "1")
+
+
+def test_markups_of_models_and_accounts_are_changed_and_say_what_they_were(run: Run, fail: Fail, account: int):
+    run(*OFFER)
+    assert run("markup", "new", "12.5") == ["new has a markup of 12.5%; before it was 0%."]
+    assert run("markup", "new", "-3") == ["new has a markup of -3%; before it was 12.5%."]
+    own = "the models' own markups"
+    assert run("account", "markup", EMAIL, "-5") == [f"{EMAIL} pays a markup of -5%; before it was {own}."]
+    assert find_terms(account)[0] == -500
+    assert run("account", "markup", EMAIL, "none") == [f"{EMAIL} pays {own}; before it was a markup of -5%."]
+    assert find_terms(account)[0] is None
+    assert "Give percent" in fail("markup", "new", "much")
+    assert "at most two decimals" in fail("account", "markup", EMAIL, "0.001")
+    assert "-100 to" in fail("markup", "new", "-101")
+    assert "no model" in fail("markup", "other", "1")
+    assert "PERCENT" in fail("markup", "new")
 
 
 def test_the_catalogue_is_synced_once_and_compared(run: Run):

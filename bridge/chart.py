@@ -1,16 +1,26 @@
-"""The stacked bars of spend: ranks the models, and places every bar of the SVG that the template draws."""
+"""Stacked bars of money: ranks the models, and places every bar of the SVG that a template draws."""
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from bridge.ledger.usage import SpanSum
 from bridge.money import format_dollars
 
 RANKED = 4
 TOP, BASE, HEIGHT, LABEL_WIDTH = 8, 190, 212, 7
 MAX_BAR_WIDTH = 48
 OTHER = "other"
+HOUR, DAY, MONTH = "%H", "%d", "%b"  # how spans are named
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SpanSum:
+    """What one model cost in one span of time, an hour or a day in UTC; or another part of what a bar stands for."""
+
+    start: datetime.datetime
+    model_id: str
+    requests: int
+    charge_nanos: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +81,19 @@ def rank_models(sums: Sequence[SpanSum]) -> list[Series]:
 
 
 def draw(
-    sums: Sequence[SpanSum], spans: Sequence[datetime.datetime], hourly: bool, *, width: int, name_every: int, css: str
+    sums: Sequence[SpanSum],
+    spans: Sequence[datetime.datetime],
+    form: str,
+    *,
+    width: int,
+    name_every: int,
+    css: str,
+    colours: Mapping[str, str] | None = None,
 ) -> Chart:
-    """Bars for all spans in order, the dearest model at the bottom."""
-    colours = {series.model_id: series.colour for series in rank_models(sums)}
+    """Bars for all spans in order, the dearest model at the bottom; or in these colours, from the bottom up. `form` is
+    how a span is named."""
+    if colours is None:
+        colours = {series.model_id: series.colour for series in rank_models(sums)}
     order = [*colours.values()]
     heights: dict[datetime.datetime, dict[str, int]] = {span: {} for span in spans}
     for one in sums:
@@ -95,7 +114,7 @@ def draw(
         middle = left + pitch * (place + 0.5)
         bars += _stack(heights[span], order, middle, min(pitch * 2 / 3, MAX_BAR_WIDTH), per_nano)
         if place % name_every == 0:
-            names.append(Label(middle, HEIGHT - 4, f"{span:%H}" if hourly else str(span.day)))
+            names.append(Label(middle, HEIGHT - 4, f"{span:{form}}".lstrip("0") if form == DAY else f"{span:{form}}"))
     return Chart(width, left, lines, bars, names, css)
 
 

@@ -1,0 +1,211 @@
+"""Usage and margin: what customers paid, what providers take and what is left, by day, model, channel, account."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, render_template, request, stream_with_context, url_for
+
+from bridge.accounts.customers import find_account_id, name_accounts
+from bridge.admin.door import admin
+from bridge.chart import DAY, HOUR, MONTH, SpanSum, draw
+from bridge.db import now_utc
+from bridge.ledger.margins import NOTHING, Margin, MarginFilter, sum_margins
+from bridge.money import format_dollars
+from bridge.spreadsheet import defuse, write_csv
+
+PERIODS = {"today": "Today", "7": "7 days", "30": "30 days", "month": "This month", "last": "Last month"}
+DEFAULT_PERIOD = "30"
+MOST_DAYS = 366
+MONTHS_FROM_DAYS = 62  # a longer period is shown by month
+LISTED = 20
+WIDTH, PHONE_WIDTH = 1040, 330  # of the chart, so that its text keeps its size
+CHANNEL_NONE = "-"  # in the address: requests that no channel took
+# the parts of a bar, from the bottom up: cost and margin make the revenue, a loss stands above it
+COLOURS = {"cost": "c0", "margin": "c1", "loss": "c6"}
+CSV_COLUMNS = (
+    *("day", "account_id", "account", "model", "channel", "requests", "failed"),
+    *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"),
+    *("revenue_dollars", "provider_cost_dollars", "margin_dollars", "unpaid_dollars"),
+)
+ONE_DAY = datetime.timedelta(days=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the address asks for: its fields as they are shown, the same as a filter, and what is wrong with them."""
+
+    fields: dict[str, str]
+    wanted: MarginFilter
+    first: datetime.date
+    last: datetime.date
+    errors: dict[str, str]
+
+
+@admin.get("/usage")
+def show_usage() -> str:
+    """The filter is the URL: period (or from and to), account, model, channel."""
+    asked = _read_filter()
+    days = (asked.last - asked.first).days + 1
+    total = sum_margins(asked.wanted).get((), NOTHING)
+    accounts = _rank(sum_margins(asked.wanted, "account_id"))
+    return render_template(
+        "admin/usage.html",
+        asked=asked,
+        address=_address,
+        periods=PERIODS,
+        total=total,
+        spans=_list_spans(asked, days) if total.requests else [],
+        by_month=days > MONTHS_FROM_DAYS,
+        hourly=days == 1,
+        chart=_draw(asked, days) if total.requests else [],
+        models=_rank(sum_margins(asked.wanted, "model_id")),
+        channels=_rank(sum_margins(asked.wanted, "channel_name")),
+        accounts=accounts,
+        account_names=name_accounts(account_id for account_id, _ in accounts if account_id is not None),
+        no_channel=CHANNEL_NONE,
+    )
+
+
+@admin.get("/usage.csv")
+def export_usage() -> Response:
+    """The filter's figures by day, account, model and channel; dollars exact, days in UTC."""
+    asked = _read_filter()
+    answer = Response(stream_with_context(write_csv(CSV_COLUMNS, _csv_rows(asked.wanted))), mimetype="text/csv")
+    name = f"margin-{asked.first:%Y-%m-%d}-to-{asked.last:%Y-%m-%d}.csv"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _read_filter() -> Asked:
+    """What can't be read is left out, and said."""
+    fields = {name: request.args.get(name, "").strip()[:254] for name in ("period", "from", "to")}
+    fields |= {name: request.args.get(name, "").strip()[:254] for name in ("account", "model", "channel")}
+    errors: dict[str, str] = {}
+    first, last = _read_days(fields, errors)
+    account_id = find_account_id(fields["account"]) if fields["account"] else None
+    if fields["account"] and account_id is None:
+        errors["account"] = "No account has that address or id. All of them are shown."
+        fields["account"] = ""
+    channel = "" if fields["channel"] == CHANNEL_NONE else fields["channel"] or None
+    wanted = MarginFilter(_midnight(first), _midnight(last + ONE_DAY), account_id, fields["model"] or None, channel)
+    return Asked(fields, wanted, first, last, errors)
+
+
+def _read_days(fields: dict[str, str], errors: dict[str, str]) -> tuple[datetime.date, datetime.date]:
+    """The first and the last day; given ones count more than a period."""
+    today = now_utc().date()
+    if fields["from"] or fields["to"]:
+        try:
+            last = min(datetime.date.fromisoformat(fields["to"]), today) if fields["to"] else today
+            first = datetime.date.fromisoformat(fields["from"]) if fields["from"] else last
+        except ValueError:
+            errors["from"] = "Give days such as 2026-03-31. The last 30 days are shown."
+        else:
+            if last - first < MOST_DAYS * ONE_DAY and first <= last:
+                fields.update({"period": "", "from": str(first), "to": str(last)})
+                return first, last
+            errors["from"] = f"Give a first day and a later last one, {MOST_DAYS} days at most. 30 days are shown."
+    fields.update({"from": "", "to": ""})
+    if fields["period"] not in PERIODS:
+        fields["period"] = DEFAULT_PERIOD
+    month = today.replace(day=1)
+    return {
+        "today": (today, today),
+        "7": (today - 6 * ONE_DAY, today),
+        "30": (today - 29 * ONE_DAY, today),
+        "month": (month, today),
+        "last": ((month - ONE_DAY).replace(day=1), month - ONE_DAY),
+    }[fields["period"]]
+
+
+def _midnight(day: datetime.date) -> datetime.datetime:
+    return datetime.datetime.combine(day, datetime.time(), datetime.UTC)
+
+
+def _address(fields: dict[str, str], endpoint: str = "admin.show_usage", **changes: str) -> str:
+    """The URL of a filter with changes."""
+    query = {name: value for name, value in {**fields, **changes}.items() if value}
+    return f"{url_for(endpoint)}?{urlencode(query)}"
+
+
+def _rank(found: dict[tuple[Any, ...], Margin]) -> list[tuple[Any, Margin]]:
+    """Those with the most revenue first; the last, named None, stands for all beyond the first LISTED."""
+    ranked = sorted(found.items(), key=lambda item: (-item[1].charge_nanos, -item[1].requests, item[0]))
+    listed: list[tuple[Any, Margin]] = [(name, margin) for (name,), margin in ranked[:LISTED]]
+    if rest := [margin for _, margin in ranked[LISTED:]]:
+        listed.append((None, _add(rest)))
+    return listed
+
+
+def _add(margins: list[Margin]) -> Margin:
+    names = [field.name for field in dataclasses.fields(Margin)]
+    return Margin(**{name: sum(getattr(margin, name) for margin in margins) for name in names})
+
+
+def _sum_spans(asked: Asked, days: int) -> dict[datetime.datetime, Margin]:
+    """By hour for a day, by month for long periods, else by day; without those that had no request."""
+    span = "hour" if days == 1 else "day"
+    found = {start: margin for (start,), margin in sum_margins(asked.wanted, "start", span=span).items()}
+    if days <= MONTHS_FROM_DAYS:
+        return found
+    months: dict[datetime.datetime, list[Margin]] = {}
+    for start, margin in found.items():
+        months.setdefault(start.replace(day=1), []).append(margin)
+    return {month: _add(margins) for month, margins in months.items()}
+
+
+def _list_spans(asked: Asked, days: int) -> list[tuple[datetime.datetime, Margin]]:
+    return sorted(_sum_spans(asked, days).items(), key=lambda item: item[0], reverse=True)
+
+
+def _draw(asked: Asked, days: int) -> list[Any]:
+    """The chart in both widths."""
+    start = _midnight(asked.first)
+    if days > MONTHS_FROM_DAYS:
+        form = MONTH
+        starts = sorted({_midnight((asked.first + n * ONE_DAY).replace(day=1)) for n in range(days)})
+    elif days == 1:
+        form, starts = HOUR, [start + datetime.timedelta(hours=n) for n in range(24)]
+    else:
+        form, starts = DAY, [start + n * ONE_DAY for n in range(days)]
+    parts = [
+        SpanSum(at, name, margin.requests, nanos)
+        for at, margin in _sum_spans(asked, days).items()
+        for name, nanos in (
+            ("cost", min(margin.charge_nanos, margin.cost_nanos)),
+            ("margin", max(0, margin.nanos)),
+            ("loss", max(0, -margin.nanos)),
+        )
+    ]
+    sizes = ((WIDTH, 1 if len(starts) <= 31 else 3, "wide"), (PHONE_WIDTH, -(-len(starts) // 8), "slim"))
+    return [
+        draw(parts, starts, form, width=width, name_every=every, css=css, colours=COLOURS)
+        for width, every, css in sizes
+    ]
+
+
+def _csv_rows(wanted: MarginFilter) -> Iterator[tuple[object, ...]]:
+    found = sum_margins(wanted, "start", "account_id", "model_id", "channel_name")
+    names = name_accounts({account_id for _, account_id, _, _ in found})
+    for (start, account_id, model_id, channel_name), margin in found.items():
+        yield (
+            f"{start:%Y-%m-%d}",
+            account_id,
+            defuse(names.get(account_id, "")),
+            defuse(model_id),
+            defuse(channel_name),
+            margin.requests,
+            margin.failed,
+            margin.prompt_tokens,
+            margin.cached_tokens,
+            margin.completion_tokens,
+            margin.reasoning_tokens,
+            format_dollars(margin.charge_nanos),
+            format_dollars(margin.cost_nanos),
+            format_dollars(margin.nanos),
+            format_dollars(margin.loss_nanos),
+        )

@@ -1,0 +1,55 @@
+"""Sums of settled requests by hour and by day, and how far they reach. Only `rollups.py` writes these tables."""
+
+import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bridge.db import BigId, Table, UtcDateTime
+from bridge.ledger.tables import UsageRecord
+
+
+class UsageRollup(Table):
+    """The settled requests of one account, key, model, channel ("" for none) and ending that were begun in one hour or
+    one day (UTC). Made from usage rows, and never the only place where a figure is."""
+
+    __tablename__ = "usage_rollups"
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    span: Mapped[str] = mapped_column(sa.String(4), primary_key=True)  # hour, day
+    start: Mapped[datetime.datetime] = mapped_column(UtcDateTime, primary_key=True)
+    key_id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    model_id: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    channel_name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    outcome: Mapped[str] = mapped_column(sa.String(12), primary_key=True)  # complete, failed, client_gone, cut
+    requests: Mapped[int] = mapped_column(sa.BigInteger)
+    charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    loss_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    reasoning_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    __table_args__ = (
+        sa.Index("ix_usage_rollups_span", "span", "start"),
+        sa.CheckConstraint("span IN ('hour', 'day')", name="span"),
+    )
+
+
+class RollupProgress(Table):
+    """The number of the last usage row that is rolled up; one row. Whoever changes roll-ups locks it first."""
+
+    __tablename__ = "rollup_progress"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(sa.BigInteger)
+    __table_args__ = (sa.CheckConstraint("id = 1", name="one"),)
+
+
+# On PostgreSQL a sequence gives the numbers. SQLite has one writer at a time, so that the next number is one more.
+sa.event.listen(
+    UsageRecord.__table__,
+    "after_create",
+    sa.DDL(
+        "CREATE TRIGGER usage_number AFTER INSERT ON usage WHEN NEW.number IS NULL BEGIN"
+        " UPDATE usage SET number = (SELECT coalesce(max(number), 0) + 1 FROM usage) WHERE rowid = NEW.rowid; END"
+    ).execute_if(dialect="sqlite"),
+)

@@ -1,0 +1,255 @@
+"""Sums of settled requests that cost the same however many there are: roll-ups of most rows, and the rows since then.
+
+Every usage row has a number that counts up as rows come in, whenever their requests began. What is numbered up to
+`rollup_progress` is in the roll-ups, everything above is not: a late row is above. One statement reads both sides, so
+that what it sees is at every moment the sum of the rows."""
+
+import dataclasses
+import datetime
+import functools
+from typing import Any, cast
+
+import gevent
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bridge.db import UtcDateTime, db, transaction
+from bridge.ledger.rollup_tables import RollupProgress, UsageRollup
+from bridge.ledger.tables import UsageRecord
+
+SPANS = ("hour", "day")
+DIMENSIONS = ("start", "account_id", "key_id", "model_id", "channel_name", "outcome")
+SUMS = (
+    *("requests", "charge_nanos", "cost_nanos", "loss_nanos"),
+    *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"),
+)
+MOST_AT_ONCE = 50_000  # rows of one transaction
+WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
+_PROGRESS = sa.select(RollupProgress.number)
+log = structlog.get_logger()
+
+# How a request ended, as filters name it. Failed requests delivered nothing, were not left by their client, and cost
+# nothing.
+ENDING: sa.ColumnElement[str] = sa.case(
+    (UsageRecord.outcome == "client_gone", "client_gone"),
+    (UsageRecord.state == "released", "failed"),
+    (UsageRecord.outcome == "complete", "complete"),
+    else_="cut",
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sums:
+    """Of some settled requests. `prompt_tokens` include the cached ones, `completion_tokens` the reasoning;
+    `failed` requests delivered nothing, were not left by their client, and cost nothing. `cost_nanos` is what providers
+    take, `loss_nanos` what answers cost beyond hold and balance, which nobody paid."""
+
+    requests: int = 0
+    charge_nanos: int = 0
+    cost_nanos: int = 0
+    loss_nanos: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    failed: int = 0
+
+
+def sum_by(
+    *dimensions: str,
+    span: str = "day",
+    since: datetime.datetime | None = None,
+    until: datetime.datetime | None = None,
+    **wanted: Any,
+) -> dict[tuple[Any, ...], Sums]:
+    """The sums of each combination of these dimensions, over the requests begun from `since` to before `until`, which
+    are starts of an hour or a day (UTC), as `span` says. `wanted`: dimension = value, or a list of values; None is not
+    asked for. Without dimensions the one key is (); what has no request is absent."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    shape = tuple((name, isinstance(value, list)) for name, value in given.items())
+    session = db.session()
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
+    query = _write_query(on_sqlite, dimensions, span, since is not None, until is not None, shape)
+    # Read apart, for the planner to know how few rows lie above. It only ever grows: whoever rolls up in between moves
+    # the true one, which the statement reads itself.
+    known = session.scalar(_PROGRESS) or 0
+    rows = session.execute(query, {"known": known, "since": since, "until": until, **given})
+    size = len(dimensions)
+    return {tuple(row[:size]): Sums(*map(int, row[size:])) for row in rows if row[size] is not None}
+
+
+def sum_all(**wanted: Any) -> Sums:
+    """The sums of one filter; as `sum_by`."""
+    return sum_by(**wanted).get((), Sums())
+
+
+@functools.lru_cache(maxsize=256)
+def _write_query(
+    on_sqlite: bool,
+    dimensions: tuple[str, ...],
+    span: str,
+    since: bool,
+    until: bool,
+    wanted: tuple[tuple[str, bool], ...],
+) -> sa.Select[Any]:
+    """The statement of such a question, whose values are yet to be given. Kept, since it takes longer to write than to
+    run."""
+    true = sa.func.coalesce(_PROGRESS.scalar_subquery(), 0)
+    cells = _select_cells(span, on_sqlite).where(UsageRecord.number > sa.bindparam("known"), UsageRecord.number > true)
+    # by its number alone, never by the account's or the day's many rows
+    fresh = cells.cte("fresh").prefix_with("MATERIALIZED")
+    rolled = cast("sa.Table", UsageRollup.__table__)
+    sides: list[sa.Select[Any]] = []
+    for side in (rolled, fresh):
+        query = sa.select(*(side.c[name] for name in (*DIMENSIONS, *SUMS)))
+        if side is rolled:
+            query = query.where(rolled.c.span == span)
+        if since:
+            query = query.where(side.c.start >= sa.bindparam("since", type_=UtcDateTime))
+        if until:
+            query = query.where(side.c.start < sa.bindparam("until", type_=UtcDateTime))
+        for name, several in wanted:
+            value = sa.bindparam(name, type_=rolled.c[name].type, expanding=several)
+            query = query.where(side.c[name].in_(value) if several else side.c[name] == value)
+        sides.append(query)
+    both = sa.union_all(*sides).subquery()
+    columns = [both.c[name] for name in dimensions]
+    sums = [sa.func.sum(both.c[name]) for name in SUMS]
+    failed = sa.func.sum(sa.case((both.c.outcome == "failed", both.c.requests), else_=0))
+    return sa.select(*columns, *sums, failed).group_by(*columns).order_by(*columns)
+
+
+def _select_cells(span: str, on_sqlite: bool) -> sa.Select[Any]:
+    """Usage rows as if each were a roll-up of itself."""
+    columns: dict[str, sa.ColumnElement[Any]] = {
+        **UsageRecord.__table__.columns,
+        "start": _start_of(span, on_sqlite),
+        "channel_name": sa.func.coalesce(UsageRecord.channel_name, ""),
+        "outcome": ENDING,
+        "requests": sa.literal_column("1"),
+    }
+    return sa.select(*(columns[name].label(name) for name in (*DIMENSIONS, *SUMS)))
+
+
+def _start_of(span: str, on_sqlite: bool) -> sa.ColumnElement[datetime.datetime]:
+    """The start of the hour or day (UTC) in which a usage row's request began."""
+    if on_sqlite:
+        form = {"hour": "%Y-%m-%d %H:00:00.000000", "day": "%Y-%m-%d 00:00:00.000000"}[span]
+        return sa.type_coerce(sa.func.strftime(form, UsageRecord.created_at), UtcDateTime)
+    return sa.type_coerce(sa.func.date_trunc(span, UsageRecord.created_at, "UTC"), UtcDateTime)
+
+
+def select_sums(span: str) -> sa.Select[Any]:
+    """Usage rows, grouped and summed as roll-ups of that span are."""
+    cells = _select_cells(span, db.session.get_bind().dialect.name == "sqlite")
+    names = [column.name for column in cells.selected_columns]
+    columns = dict(zip(names, cells.selected_columns, strict=True))
+    sums = [sa.cast(sa.func.sum(columns[name]), sa.BigInteger).label(name) for name in SUMS]
+    grouped = [sa.text(str(place)) for place in range(1, len(DIMENSIONS) + 1)]
+    return sa.select(*(columns[name] for name in DIMENSIONS), *sums).group_by(*grouped)
+
+
+def roll_up() -> int:
+    """Bring what was settled since the last time into the roll-ups, and return how many numbers further they reach.
+    Of several workers one does it; where one of them is at it already, nothing is done."""
+    boundary = _find_boundary()
+    total = 0
+    while some := _roll_up_to(boundary):
+        total += some
+    return total
+
+
+def _find_boundary() -> int:
+    """A number below which no row is still to be committed; 0 where that can't be said now.
+
+    On PostgreSQL a transaction draws its numbers under a lock on the table that it keeps until others see what it
+    wrote. So those that had the lock after the newest number was read are waited for: no later one draws below it.
+    SQLite's writers come one after the other."""
+    session = db.session()
+    newest = session.scalar(sa.select(sa.func.max(UsageRecord.number))) or 0
+    reached = session.scalar(_PROGRESS) or 0
+    if newest <= reached or session.get_bind().dialect.name == "sqlite":
+        session.commit()
+        return newest
+    writing = set(session.scalars(_WRITERS))
+    session.commit()
+    waited = 0.0
+    while writing:
+        if waited >= WAIT_SECONDS:
+            log.warning("rollup_waits", writers=len(writing))
+            return 0
+        gevent.sleep(LOOK_SECONDS)
+        waited += LOOK_SECONDS
+        writing &= set(session.scalars(_WRITERS))
+        session.commit()
+    return newest
+
+
+_WRITERS = sa.text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'"
+    " AND relation = 'usage'::regclass"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def _roll_up_to(boundary: int) -> int:
+    """A transaction's share of it; how many numbers that were."""
+    with transaction() as session:
+        reached = session.scalar(_PROGRESS.with_for_update(skip_locked=True))
+        if reached is None or boundary <= reached:
+            return 0
+        upto = min(boundary, reached + MOST_AT_ONCE)
+        for span in SPANS:
+            _add_rows(session, span, reached, upto)
+        session.execute(sa.update(RollupProgress).values(number=upto))
+        return upto - reached
+
+
+def _add_rows(session: Session, span: str, reached: int, upto: int) -> None:
+    """Add these rows' sums to the roll-ups of one span."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    rolled = cast("sa.Table", UsageRollup.__table__)
+    rows = select_sums(span).where(UsageRecord.number > reached, UsageRecord.number <= upto)
+    statement = insert(rolled).from_select(
+        [*DIMENSIONS, *SUMS, "span"], rows.add_columns(sa.literal(span).label("span"))
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(rolled.primary_key.columns),
+            set_={name: rolled.c[name] + statement.excluded[name] for name in SUMS},
+        )
+    )
+
+
+def find_progress(session: Session) -> int:
+    """How far the roll-ups reach, kept there until the caller's transaction ends."""
+    return session.scalar(_PROGRESS.with_for_update()) or 0
+
+
+def add_loss(session: Session, record: UsageRecord, progress: int, nanos: int) -> None:
+    """Book a loss on a usage row that was there before, and in its roll-ups if it is in them (`find_progress`)."""
+    record.loss_nanos += nanos
+    if record.number is not None and record.number > progress:
+        return
+    hour = record.created_at.replace(minute=0, second=0, microsecond=0)
+    for span, start in (("hour", hour), ("day", hour.replace(hour=0))):
+        session.execute(
+            sa.update(UsageRollup)
+            .where(
+                UsageRollup.account_id == record.account_id,
+                UsageRollup.span == span,
+                UsageRollup.start == start,
+                UsageRollup.key_id == record.key_id,
+                UsageRollup.model_id == record.model_id,
+                UsageRollup.channel_name == (record.channel_name or ""),
+                UsageRollup.outcome == sa.select(ENDING).where(_is(record)).scalar_subquery(),
+            )
+            .values(loss_nanos=UsageRollup.loss_nanos + nanos)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _is(record: UsageRecord) -> sa.ColumnElement[bool]:
+    return sa.and_(UsageRecord.request_id == record.request_id, UsageRecord.created_at == record.created_at)
