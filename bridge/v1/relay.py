@@ -236,11 +236,14 @@ class Relay:
         record.total_ms = round((time.monotonic() - self.visit.started) * 1000)
         return record
 
+    def most_output_tokens(self) -> int:
+        """What all choices together may write."""
+        return (self.cap_tokens or 0) * self.plan.request.choices + self.measure.predicted_tokens
+
     def check_counts(self, usage: Usage) -> Usage:
         """An upstream's counts, brought within what is possible: a prompt has no more tokens than bytes, an answer no
         more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
-        most = (self.cap_tokens or 0) * self.plan.request.choices + self.measure.predicted_tokens
-        checked = fit_counts(usage, self.measure, most, self.calls)
+        checked = fit_counts(usage, self.measure, self.most_output_tokens(), self.calls)
         if checked != usage:
             log.warning(
                 "usage_clamped",
