@@ -1,10 +1,10 @@
-"""The operator's pages: channels, models, customers, codes, system. register() gives the app their door."""
+"""The operator's pages: channels, models, customers, codes, drills, system. register() gives the app their door."""
 
 from flask import Flask
 
-from bridge.admin import channels, codes, customers, door, models, system
+from bridge.admin import channels, codes, customers, door, drill, models, system
 
-ROOMS = (channels, codes, customers, models, system)  # imported so that their pages stand behind the door
+ROOMS = (channels, codes, customers, drill, models, system)  # imported so that their pages stand behind the door
 
 
 def register(app: Flask) -> None:

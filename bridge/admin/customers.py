@@ -22,6 +22,7 @@ from bridge.ledger import margins
 from bridge.ledger.journal import is_credit, list_balances, list_entries, list_spend_by_key
 from bridge.ledger.ledger import BalanceView, adjust, find_balance
 from bridge.money import format_percent
+from bridge.providers.drill import FAULTS
 
 NO_MONEY = BalanceView(0, 0)
 MAX_ONCE_LENGTH = 64
@@ -50,7 +51,7 @@ def show_customers() -> str:
 
 @admin.get("/customers/<int:account_id>")
 def show_customer(account_id: int) -> str:
-    return _render_customer(account_id, FormReader({}))
+    return render_customer(account_id, FormReader({}))
 
 
 @admin.post("/customers/<int:account_id>/balance")
@@ -70,7 +71,7 @@ def change_balance(account_id: int) -> Any:
             else:
                 flash("This form was sent before: nothing was changed a second time.", "warn")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
-    return _render_customer(account_id, form), 400
+    return render_customer(account_id, form), 400
 
 
 @admin.post("/customers/<int:account_id>/markup")
@@ -85,7 +86,7 @@ def change_account_markup(account_id: int) -> Any:
             what = "the models’ own prices" if basis_points is None else "prices of their own"
             flash(f"{customer.email or customer.name} pays {what} from now on.")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
-    return _render_customer(account_id, form), 400
+    return render_customer(account_id, form), 400
 
 
 @admin.post("/customers/<int:account_id>/suspend")
@@ -102,7 +103,8 @@ def reactivate_customer(account_id: int) -> Response:
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 
 
-def _render_customer(account_id: int, form: FormReader) -> str:
+def render_customer(account_id: int, form: FormReader) -> str:
+    """The customer's page, with what was wrong with a form."""
     customer = find_customer(account_id)
     month = now_utc().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return render_template(
@@ -114,6 +116,7 @@ def _render_customer(account_id: int, form: FormReader) -> str:
         entries=list_entries(account_id),
         is_credit=is_credit,
         now=now_utc(),
+        faults=FAULTS,
         values={"markup": "" if customer.markup_bps is None else format_percent(customer.markup_bps), **form.values},
         margin=margins.sum_by_account([account_id]).get(account_id, margins.NOTHING),
         days=margins.DAYS,

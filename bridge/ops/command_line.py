@@ -1,7 +1,8 @@
 """What all commands share: how they fail, and how they read money, names and moments."""
 
+import contextlib
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -15,23 +16,42 @@ from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError, NotFo
 from bridge.money import parse_dollars
 
 
+@contextlib.contextmanager
+def one_line_failures() -> Iterator[None]:
+    """What fails in here ends the command with one line on stderr and status 1, never with a traceback."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        usage = f" {error.ctx.get_usage()}" if error.ctx else ""
+        raise one_line(error.format_message() + usage) from None
+    except BridgeError as error:
+        raise one_line(f"{error.message} ({error.param})" if error.param else error.message) from None
+    except MisconfiguredError as error:
+        raise one_line(str(error)) from None
+    except SQLAlchemyError as error:
+        raise one_line(f"The database refused: {getattr(error, 'orig', None) or error}") from None
+
+
 class Commands(AppGroup):
-    """A group whose commands fail with one line on stderr and status 1, never with a traceback."""
+    """A group whose commands fail with one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with one_line_failures():
             return super().invoke(ctx)
-        except click.exceptions.NoArgsIsHelpError:
-            raise
-        except click.UsageError as error:
-            usage = f" {error.ctx.get_usage()}" if error.ctx else ""
-            raise one_line(error.format_message() + usage) from None
-        except BridgeError as error:
-            raise one_line(f"{error.message} ({error.param})" if error.param else error.message) from None
-        except MisconfiguredError as error:
-            raise one_line(str(error)) from None
-        except SQLAlchemyError as error:
-            raise one_line(f"The database refused: {getattr(error, 'orig', None) or error}") from None
+
+
+class Command(click.Command):
+    """A command of no group that fails with one line."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        with one_line_failures():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_line_failures():
+            return super().invoke(ctx)
 
 
 def one_line(message: str) -> click.ClickException:

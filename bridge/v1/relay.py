@@ -34,6 +34,7 @@ from bridge.providers.token_scale import find_scale
 from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from bridge.telemetry import answer_id, created_at_of, log_request
 from bridge.v1.choices import calls_of
+from bridge.v1.drill import DRILL, lead_with_fault
 from bridge.v1.estimate import count_answer
 from bridge.v1.meter import LEAST_OUTPUT_TOKENS, count_mentions, fit_counts
 from bridge.v1.plan import Plan
@@ -268,7 +269,10 @@ class Relay:
 
     def routes(self) -> Iterator[Route]:
         """The channels to try, in order, at most three. Raises UpstreamError when none is connected, or time is up."""
-        routes = order_routes(self.plan.model.routes, self.services.health)[:MAX_ATTEMPTS]
+        routes = order_routes(self.plan.model.routes, self.services.health)
+        if self.caller.drill_fault or DRILL in self.visit.environ:
+            routes = lead_with_fault(routes, self.visit)
+        routes = routes[:MAX_ATTEMPTS]
         if not routes:
             raise UpstreamError(
                 f"No provider is connected for {self.plan.model.id} yet. You were not charged.", retry_after_seconds=60
