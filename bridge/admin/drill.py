@@ -3,7 +3,7 @@
 from typing import Any
 
 import structlog
-from flask import flash, g, redirect, render_template, request, stream_template, url_for
+from flask import current_app, flash, g, redirect, render_template, request, stream_template, url_for
 from werkzeug.wrappers import Response
 
 from bridge.accounts.customers import end_drill, find_customer, start_drill
@@ -79,8 +79,9 @@ def end_account_drill(account_id: int) -> Response:
 def _render(form: FormReader) -> str:
     return render_template(
         "admin/drill.html",
-        models=[model.id for model in list_models() if model.status != "retired"],
+        models=[(model.id, model.id) for model in list_models() if model.status != "retired"],
         faults=FAULTS,
+        settings=current_app.config["BRIDGE"],
         prompt=PROMPT,
         output_tokens=OUTPUT_TOKENS,
         values=form.values,

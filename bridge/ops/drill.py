@@ -114,7 +114,7 @@ class Drill:
             "stream": self.stream,
         }
         environ: dict[Any, Any] = EnvironBuilder(
-            path=CHAT, method="POST", json=body, headers={"Authorization": f"Bearer {secret}"}
+            path=CHAT, method="POST", json=body, headers=[("Authorization", f"Bearer {secret}")]
         ).get_environ()
         environ["REMOTE_ADDR"] = "127.0.0.1"
         environ[DRILL] = (self.fault, self.with_channels)
@@ -171,7 +171,7 @@ class Drill:
         record = self._find_record()
         if record is None or not record.charge_nanos:
             return
-        note = f"Fault drill: the charge of {record.request_id} is given back"
+        note = f"Fault drill: the charge of …{record.request_id[-8:]} is given back"
         once = f"drill:{record.request_id}"
         charge = record.charge_nanos
         if adjust(self.customer.account_id, charge, note=note, made_by=self._made_by, external_id=once):

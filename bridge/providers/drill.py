@@ -13,16 +13,16 @@ from bridge.providers.http import Timeouts
 
 PREFIX = "drill-"  # of what the sandbox is asked for
 FAULTS = {
-    "429": "too many requests, come back in 7 seconds (429)",
-    "402": "our balance there is used up (402)",
-    "500": "broken (500)",
-    "503": "overloaded (503)",
-    "stall": "takes the request and never answers",
-    "cut": "breaks off in the middle",
-    "malformed": "answers what is no JSON",
-    "slow": "answers well, a word each quarter of a second",
-    "error-in-200": "says 200, and then an error",
-    "endless": "never stops answering",
+    "429": "answers 429: too many requests, come back in 7 seconds",
+    "402": "answers 402: the balance there is used up",
+    "500": "answers 500: it is broken",
+    "503": "answers 503: it is overloaded",
+    "stall": "takes the request and never answers (stall)",
+    "cut": "breaks off in the middle (cut)",
+    "malformed": "answers what is no JSON (malformed)",
+    "slow": "answers well, but slowly: a word each quarter of a second (slow)",
+    "error-in-200": "answers 200 with an error in it (error-in-200)",
+    "endless": "never stops answering (endless)",
 }
 _ERRORS = {
     "429": ("rate_limit_exceeded", "Too many requests (a fault drill)."),

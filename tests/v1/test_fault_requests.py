@@ -66,6 +66,13 @@ def channel_of(served: Served, place: int) -> str:
     )
 
 
+def ask(served: Served, stream: bool) -> requests.Response:
+    """The answer, read to its end: then the request is settled."""
+    answer = served.post(stream)
+    assert answer.content
+    return answer
+
+
 def attempts_of(served: Served, answer: requests.Response) -> list[tuple[str, str]]:
     return [(attempt["channel"], attempt["outcome"]) for attempt in served.receipt(answer)["attempts"]]
 
@@ -78,7 +85,7 @@ def test_what_is_the_requests_fault_is_400_in_our_words_and_not_tried_elsewhere(
     served = Served(gateway, upstream.base_url, second.base_url)
     play, code = COMPLAINTS[name]
     upstream.plays(play)
-    answer = served.post(stream)
+    answer = ask(served, stream)
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["type"] == "invalid_request_error"
@@ -100,7 +107,7 @@ def test_five_failures_in_a_row_take_a_channel_out_and_one_probe_brings_it_back(
     served = Served(gateway, upstream.base_url, second.base_url)
     upstream.plays(fails(500))
     for number in range(5):
-        answer = served.post(stream)
+        answer = ask(served, stream)
         assert (answer.status_code, answer.headers["x-bridge-attempts"]) == (200, "2"), number
     first = channel_of(served, 0)
     healths = [line["health"] for line in gateway.log_lines("attempt_failed") if line["channel"] == first]
@@ -108,10 +115,10 @@ def test_five_failures_in_a_row_take_a_channel_out_and_one_probe_brings_it_back(
     asked = len(upstream.requests)
     upstream.plays(says("Back", prompt_tokens=10, completion_tokens=5))
     with gevent.Timeout(20):
-        while "Back" not in served.post(stream).text:
+        while "Back" not in ask(served, stream).text:
             assert len(upstream.requests) == asked  # it is not asked until its time is over
             gevent.sleep(0.02)
-    assert attempts_of(served, served.post(stream)) == [(first, "200")]
+    assert attempts_of(served, ask(served, stream)) == [(first, "200")]
     assert served.spent()[0] == 20_000 * len(gateway.make.list_usage(served.key.account_id))
 
 
@@ -121,14 +128,14 @@ def test_a_limited_channel_rests_as_long_as_it_said_and_a_later_longer_limit_ext
 ):
     served = Served(gateway, upstream.base_url, second.base_url)
     upstream.plays(fails(429, headers="Retry-After: 60\r\n"), says("never"))
-    assert served.post(stream).headers["x-bridge-attempts"] == "2"
+    assert ask(served, stream).headers["x-bridge-attempts"] == "2"
     first = channel_of(served, 0)
-    assert served.post(stream).headers["x-bridge-attempts"] == "1"  # it rests
+    assert ask(served, stream).headers["x-bridge-attempts"] == "1"  # it rests
     assert len(upstream.requests) == 1
     assert 0 < await_rest(gateway, first, above=0) <= 60
     upstream.plays(fails(429, headers="Retry-After: 86400\r\n"))
     second.plays(fails(429, headers="Retry-After: 200\r\n"))
-    assert served.post(stream).status_code == 503  # the second fails, so the first is asked after all
+    assert ask(served, stream).status_code == 503  # the second fails, so the first is asked after all
     assert 60 < await_rest(gateway, first, above=60) <= 300
 
 
@@ -151,10 +158,10 @@ def test_with_all_channels_out_the_least_bad_is_probed(gateway, upstream, second
     served = Served(gateway, upstream.base_url, second.base_url)
     upstream.plays(fails(401))  # out for five minutes
     second.plays(fails(429, headers="Retry-After: 100\r\n"))
-    assert served.post(stream).status_code == 503
+    assert ask(served, stream).status_code == 503
     first, other = channel_of(served, 0), channel_of(served, 1)
     second.plays(says("Good"))
-    answer = served.post(stream)
+    answer = ask(served, stream)
     assert answer.status_code == 200
     assert attempts_of(served, answer) == [(other, "200")]
     assert first != other
@@ -164,7 +171,7 @@ def test_with_all_channels_out_the_least_bad_is_probed(gateway, upstream, second
 def test_a_model_whose_only_channel_is_disabled_says_that_nobody_serves_it(gateway, upstream, stream):
     served = Served(gateway, upstream.base_url)
     gateway.make.disable_channels(served.model)
-    answer = served.post(stream)
+    answer = ask(served, stream)
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "upstream_error"
     assert "No provider is connected" in answer.json()["error"]["message"]
