@@ -9,14 +9,14 @@ import gevent
 import pytest
 import requests
 
-from bridge.catalogue.editing import find_channel
+from bridge.catalogue.editing import find_channel, set_price
 from bridge.db import now_utc
 from tests import services
 from tests.gateway import Gateway
 from tests.rooms import make_settings
-from tests.upstream import ScriptedUpstream, fails, says
+from tests.upstream import ScriptedUpstream, fails, pauses, says
 from tests.v1.fault_upstreams import SECRETS
-from tests.v1.served import Served
+from tests.v1.served import Served, await_request
 
 ODD = "'messages' is too odd. "
 SCRUBBED = (
@@ -42,7 +42,8 @@ IN_BOTH_MODES = pytest.mark.parametrize("stream", [False, True], ids=["whole", "
 @pytest.fixture(scope="module")
 def gateway(databases: services.Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("requests")
-    settings = make_settings(folder, database_url=databases.open("postgresql"), cooldown_seconds=0.5)
+    patient = {"first_content_timeout_seconds": 20, "answer_timeout_seconds": 20, "total_timeout_seconds": 20}
+    settings = make_settings(folder, database_url=databases.open("postgresql"), cooldown_seconds=0.5, **patient)
     gateway = Gateway(settings, folder / "log")
     yield gateway
     gateway.stop()
@@ -176,3 +177,23 @@ def test_a_model_whose_only_channel_is_disabled_says_that_nobody_serves_it(gatew
     assert answer.json()["error"]["code"] == "upstream_error"
     assert "No provider is connected" in answer.json()["error"]["message"]
     assert served.spent() == (0, 0)
+
+
+@IN_BOTH_MODES
+def test_a_running_request_ends_at_its_price_whatever_is_changed_meanwhile(gateway, upstream, stream):
+    """Its price is raised, its channel switched off, its key revoked: the next one feels it."""
+    served = Served(gateway, upstream.base_url)
+    upstream.plays(pauses(says("Hello", prompt_tokens=10, completion_tokens=5)))
+    running = gevent.spawn(ask, served, stream)
+    await_request(upstream)
+    with gateway.make.app.app_context():
+        set_price(served.model, input_nanos=10**12, cached_nanos=10**12, output_nanos=10**12)
+    gateway.make.disable_channels(served.model)
+    gateway.make.revoke_key(served.key)
+    upstream.resume()
+    answer = running.get(timeout=20)
+    assert answer.status_code == 200
+    assert "Hello" in answer.text
+    usage = served.await_usage()
+    assert (usage.outcome, usage.charge_nanos, served.spent()) == ("complete", 20_000, (20_000, 0))
+    assert served.post(stream).status_code == 401
