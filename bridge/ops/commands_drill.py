@@ -67,4 +67,4 @@ def _print_outcome(outcome: Outcome) -> None:
 
 
 def _say(money: BalanceView) -> str:
-    return f"${format_dollars(money.balance_nanos)}"
+    return f"${format_dollars(money.balance_nanos, 2)}"
