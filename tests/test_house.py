@@ -41,8 +41,8 @@ FLOORS = (
 )
 FIRST_FLOOR_MAY_USE = {"errors", "telemetry"}
 # the ledger names whose money differs; a payment and its entry are one transaction; a worker keeps what /v1's requests
-# share, and `make run` starts the app
-NEIGHBOURS = {("ledger", "accounts"), ("payments", "ledger"), ("ops", "v1")}
+# share, and `make run` starts the app; an operator's page and command send the same drill
+NEIGHBOURS = {("ledger", "accounts"), ("payments", "ledger"), ("ops", "v1"), ("admin", "ops")}
 ENTRANCES = {"ops/setup.py": "wsgi"}
 MACHINE = re.compile(r"/(?:home|root|work)/\w|\b(?:pypi|npmjs)\.org\b|/opt/")
 TEXT = {

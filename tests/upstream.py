@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from gevent import socket
+from gevent import socket, ssl
 from gevent.event import Event
 from gevent.server import StreamServer
 
@@ -129,16 +130,18 @@ def completion(text: str, usage: dict[str, int] | None) -> bytes:
 class ScriptedUpstream:
     """Each request plays the next scenario; the last one goes on for all that follow."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.requests: list[Received] = []
         self._scenarios: list[Scenario] = [says("Hello", " there")]
         self._resumed, self._closing = Event(), Event()
-        self._server = StreamServer(("127.0.0.1", 0), self._serve)
+        self._scheme = "https" if certificate else "http"
+        secure = {"ssl_context": _server_context(certificate)} if certificate else {}
+        self._server = StreamServer(("127.0.0.1", 0), self._serve, **secure)
         self._server.start()
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/v1"
 
     def plays(self, *scenarios: Scenario) -> None:
         """From now on, these."""
@@ -192,6 +195,12 @@ class ScriptedUpstream:
             except OSError:
                 break
         request.hung_up.set()
+
+
+def _server_context(certificate: Path) -> Any:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 def _read_request(file: Any) -> Received | None:

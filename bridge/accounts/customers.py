@@ -12,12 +12,14 @@ from sqlalchemy.orm import aliased
 from bridge import versions
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.tables import Account, Key, Member
-from bridge.db import GROUP_NAME, db, transaction
+from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.money import check_markup
+from bridge.providers.drill import FAULTS
 
 PAGE_SIZE = 50
 MAX_ID_DIGITS = 18
+MAX_DRILL_MINUTES = 24 * 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,6 +39,13 @@ class Customer:
     keys: int
     created_at: datetime.datetime
     last_sign_in_at: datetime.datetime | None
+    drill_fault: str | None
+    drill_until: datetime.datetime | None
+
+    @property
+    def drills(self) -> bool:
+        """Whether a fault drill is on."""
+        return self.drill_until is not None and self.drill_until > now_utc()
 
 
 _other = aliased(Member)
@@ -60,6 +69,8 @@ _CUSTOMERS: Any = sa.select(
     _key_count,
     Account.created_at,
     Member.last_sign_in_at,
+    Account.drill_fault,
+    Account.drill_until,
 ).outerjoin(Member, Member.id == _first_member)
 
 
@@ -121,6 +132,23 @@ def set_account_group(account_id: int, group: str) -> None:
     if not GROUP_NAME.fullmatch(group):
         raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
     _change(account_id, group_name=group)
+
+
+def start_drill(account_id: int, fault: str, minutes: int) -> datetime.datetime:
+    """Let each request of the account meet this fault of a made-up upstream first, for so many minutes; within a second
+    on every worker. The moment at which it ends by itself. Raises NotFound or InvalidRequest naming the field."""
+    if fault not in FAULTS:
+        raise InvalidRequest(f"The faults are {', '.join(FAULTS)}.", param="fault")
+    if not 1 <= minutes <= MAX_DRILL_MINUTES:
+        raise InvalidRequest("From one minute to a day, 1440.", param="minutes")
+    until = now_utc() + datetime.timedelta(minutes=minutes)
+    _change(account_id, drill_fault=fault, drill_until=until)
+    return until
+
+
+def end_drill(account_id: int) -> None:
+    """End the account's drill, if there is one; within a second on every worker. Raises NotFound."""
+    _change(account_id, drill_fault=None, drill_until=None)
 
 
 def suspend_account(account_id: int) -> None:

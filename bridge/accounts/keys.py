@@ -54,6 +54,8 @@ class Caller:
     expires_at: datetime.datetime | None
     markup_bps: int | None = None  # on every price, instead of the models' own
     group: str = DEFAULT_GROUP  # the account's: some channels serve some groups only
+    drill_fault: str | None = None  # what the account's requests meet first, as long as the drill lasts
+    drill_until: datetime.datetime | None = None
 
 
 class _Cache:
@@ -109,6 +111,11 @@ def find_caller(secret: str) -> Caller:
     return caller
 
 
+def drill_of(caller: Caller) -> str | None:
+    """The fault that the caller's account rehearses now; None where there is none, or its time is over."""
+    return caller.drill_fault if caller.drill_until is not None and caller.drill_until > now_utc() else None
+
+
 def _has_expired(caller: Caller) -> bool:
     return caller.expires_at is not None and caller.expires_at <= now_utc()
 
@@ -145,6 +152,8 @@ _CALLER = sa.select(
     Account.concurrency.label("account_concurrency"),
     Account.markup_bps,
     Account.group_name,
+    Account.drill_fault,
+    Account.drill_until,
 ).join(Account, Account.id == Key.account_id)
 
 
@@ -177,6 +186,8 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
         expires_at=row.expires_at,
         markup_bps=row.markup_bps,
         group=row.group_name,
+        drill_fault=row.drill_fault,
+        drill_until=row.drill_until,
     )
 
 
@@ -291,9 +302,10 @@ def find_any_key(secret_or_id: str) -> Key:
     return key
 
 
-def revoke_key(account_id: int, key_id: int) -> Key:
-    """End a key for good; when this returns, every worker refuses it. Raises NotFound."""
-    return _change(account_id, key_id, {"revoked_at": now_utc()})
+def revoke_key(account_id: int, key_id: int, wait: bool = True) -> Key:
+    """End a key for good; when this returns, every worker refuses it, unless nobody has the key and this needn't
+    `wait`. Raises NotFound."""
+    return _change(account_id, key_id, {"revoked_at": now_utc()}, wait)
 
 
 def disable_key(account_id: int, key_id: int) -> Key:

@@ -20,6 +20,8 @@ class Account(Table):
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
     markup_bps: Mapped[int | None]  # on every model's prices, instead of the model's own; hundredths of a percent
     group_name: Mapped[str] = mapped_column(sa.String(64), default=DEFAULT_GROUP)  # which channels serve it
+    drill_fault: Mapped[str | None] = mapped_column(sa.String(16))  # met by each request first, until:
+    drill_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (sa.CheckConstraint("status IN ('active', 'suspended')", name="status"),)
 

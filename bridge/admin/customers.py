@@ -25,6 +25,7 @@ from bridge.ledger.journal import is_credit, list_balances, list_entries, list_s
 from bridge.ledger.ledger import BalanceView, adjust, find_balance
 from bridge.ledger.refunds import refund_request
 from bridge.money import format_dollars, format_percent
+from bridge.providers.drill import FAULTS
 
 NO_MONEY = BalanceView(0, 0)
 MAX_ONCE_LENGTH = 64
@@ -53,7 +54,7 @@ def show_customers() -> str:
 
 @admin.get("/customers/<int:account_id>")
 def show_customer(account_id: int) -> str:
-    return _render_customer(account_id, FormReader({}))
+    return render_customer(account_id, FormReader({}))
 
 
 @admin.post("/customers/<int:account_id>/balance")
@@ -73,7 +74,7 @@ def change_balance(account_id: int) -> Any:
             else:
                 flash("This form was sent before: nothing was changed a second time.", "warn")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
-    return _render_customer(account_id, form), 400
+    return render_customer(account_id, form), 400
 
 
 @admin.post("/customers/<int:account_id>/refund")
@@ -93,7 +94,7 @@ def refund(account_id: int) -> Any:
                 amount = format_dollars(record.charge_nanos, 2)
                 flash(f"{customer.email or customer.name} has ${amount} back for this request of {record.model_id}.")
                 return redirect(url_for("admin.show_customer", account_id=account_id), 303)
-    return _render_customer(account_id, form), 400
+    return render_customer(account_id, form), 400
 
 
 @admin.post("/customers/<int:account_id>/markup")
@@ -108,7 +109,7 @@ def change_account_markup(account_id: int) -> Any:
             what = "the models’ own prices" if basis_points is None else "prices of their own"
             flash(f"{customer.email or customer.name} pays {what} from now on.")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
-    return _render_customer(account_id, form), 400
+    return render_customer(account_id, form), 400
 
 
 @admin.post("/customers/<int:account_id>/group")
@@ -120,7 +121,7 @@ def change_account_group(account_id: int) -> Any:
         set_account_group(account_id, form.text("group") or DEFAULT_GROUP)
         flash(f"{customer.email or customer.name} is in another group from now on.")
         return redirect(url_for("admin.show_customer", account_id=account_id), 303)
-    return _render_customer(account_id, form), 400
+    return render_customer(account_id, form), 400
 
 
 @admin.post("/customers/<int:account_id>/suspend")
@@ -137,7 +138,8 @@ def reactivate_customer(account_id: int) -> Response:
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 
 
-def _render_customer(account_id: int, form: FormReader) -> str:
+def render_customer(account_id: int, form: FormReader) -> str:
+    """The customer's page, with what was wrong with a form."""
     customer = find_customer(account_id)
     month = now_utc().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return render_template(
@@ -149,6 +151,7 @@ def _render_customer(account_id: int, form: FormReader) -> str:
         entries=list_entries(account_id),
         is_credit=is_credit,
         now=now_utc(),
+        faults=FAULTS,
         values={
             "markup": "" if customer.markup_bps is None else format_percent(customer.markup_bps),
             "group": customer.group,

@@ -1,8 +1,8 @@
 """What all commands share: how they fail, and how they read money, names and moments."""
 
+import contextlib
 import datetime
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -16,29 +16,9 @@ from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError, NotFo
 from bridge.money import parse_dollars, parse_percent
 
 
-class Commands(AppGroup):
-    """A group whose commands fail with one line on stderr and status 1, never with a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with failing_in_one_line():
-            return super().invoke(ctx)
-
-
-class OneCommand(click.Command):
-    """A command without a group that fails likewise."""
-
-    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with failing_in_one_line():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with failing_in_one_line():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def failing_in_one_line() -> Iterator[None]:
-    """Turn what a command raises into its one line."""
+@contextlib.contextmanager
+def one_line_failures() -> Iterator[None]:
+    """What fails in here ends the command with one line on stderr and status 1, never with a traceback."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
@@ -52,6 +32,26 @@ def failing_in_one_line() -> Iterator[None]:
         raise one_line(str(error)) from None
     except SQLAlchemyError as error:
         raise one_line(f"The database refused: {getattr(error, 'orig', None) or error}") from None
+
+
+class Commands(AppGroup):
+    """A group whose commands fail with one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_line_failures():
+            return super().invoke(ctx)
+
+
+class Command(click.Command):
+    """A command of no group that fails with one line."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        with one_line_failures():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_line_failures():
+            return super().invoke(ctx)
 
 
 def one_line(message: str) -> click.ClickException:

@@ -18,7 +18,7 @@ from bridge.db import now_utc
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
 from bridge.money import format_dollars, format_percent
-from bridge.ops.command_line import Commands, OneCommand, find_member, print_table, read_dollars, read_moment
+from bridge.ops.command_line import Command, Commands, find_member, print_table, read_dollars, read_moment
 
 HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT", "FURTHER")
 # what options and tiers call a class, and what it is for
@@ -163,7 +163,7 @@ def _show(nanos: int) -> str:
     return format_dollars(nanos, 2)
 
 
-@click.command("markup", cls=OneCommand, context_settings={"ignore_unknown_options": True})
+@click.command("markup", cls=Command, context_settings={"ignore_unknown_options": True})
 @click.argument("model")
 @click.argument("percent")
 @with_appcontext

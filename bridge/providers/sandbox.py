@@ -12,7 +12,9 @@ import gevent
 import msgspec
 
 from bridge.errors import InsufficientBalance, RateLimitExceeded, ServiceUnavailable
+from bridge.providers import drill
 from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from bridge.providers.http import Timeouts
 from bridge.providers.openai import OpenAICompatible
 
 LABEL = "[sandbox]"
@@ -36,10 +38,12 @@ class Sandbox(OpenAICompatible):
 class SandboxUpstream:
     """Stands where a pooled connection to a provider would."""
 
-    def send(self, outgoing: Outgoing, *, timeouts: object = None) -> "SandboxAnswer":
+    def send(self, outgoing: Outgoing, *, timeouts: Timeouts) -> "SandboxAnswer | drill.DrillAnswer":
         """The answer to a chat completion. Raises the error that the client is to see for the error models."""
         body = msgspec.json.decode(outgoing.body)
         model = body["model"]
+        if model.startswith(drill.PREFIX):
+            return drill.play(model.removeprefix(drill.PREFIX), outgoing, timeouts)
         if model == "sandbox-429":
             raise RateLimitExceeded("Rate limit exceeded: 10 RPM (rehearsed by the sandbox)", retry_after_seconds=1)
         if model == "sandbox-402":

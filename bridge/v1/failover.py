@@ -12,6 +12,7 @@ from bridge.errors import BridgeError, Overloaded, UpstreamError
 from bridge.limits.limits import Admission, take_channel
 from bridge.providers.base import AttemptFailed, Blame
 from bridge.v1.affinity import Affinity
+from bridge.v1.drill import Drill
 from bridge.v1.plan import Offer, Plan
 from bridge.v1.services import Services
 
@@ -27,8 +28,17 @@ class Failover:
     """One request's way through the channels of its models. Every attempt that `choose` begins is ended by `failed`,
     `succeeded` or `leave`."""
 
-    def __init__(self, services: Services, plan: Plan, account_id: int, request_id: str, deadline: float):
+    def __init__(
+        self,
+        services: Services,
+        plan: Plan,
+        account_id: int,
+        request_id: str,
+        deadline: float,
+        drill: Drill | None = None,
+    ):
         self._services = services
+        self._drill = drill
         self._offers = plan.offers
         self._affinity = Affinity(plan.request, account_id)
         self._request_id = request_id
@@ -166,6 +176,8 @@ class Failover:
         if found is None:
             model = self._offers[place].model
             found = order_routes(model.routes, self._services.health, by=model.route_order, point=self._affinity)
+            if self._drill is not None:
+                found = self._drill.lead(found, is_first=place == 0)
             self._orders[place] = found
         return found
 

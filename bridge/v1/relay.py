@@ -33,6 +33,7 @@ from bridge.providers.token_scale import find_scale
 from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from bridge.telemetry import answer_id, created_at_of, log_request
 from bridge.v1.choices import calls_of, keeps_reasoning
+from bridge.v1.drill import find_drill
 from bridge.v1.estimate import count_answer
 from bridge.v1.failover import Failover
 from bridge.v1.meter import count_mentions, fit_counts
@@ -71,7 +72,9 @@ class Relay:
         self.attempts: list[Attempt] = []
         self.route: Route | None = None  # of the attempt under way
         self.offer: Offer = plan.offers[0]  # the model of that attempt
-        self.failover = Failover(self.services, plan, self.caller.account_id, visit.request_id, self.deadline)
+        self.failover = Failover(
+            self.services, plan, self.caller.account_id, visit.request_id, self.deadline, find_drill(visit)
+        )
         self.calls = 1  # of the attempt under way: several where each gives one choice
         self._recalled: Mapping[str, Any] = NOTHING_KEPT
         self.dropped: list[str] = []
@@ -219,12 +222,14 @@ class Relay:
         record.total_ms = round((time.monotonic() - self.visit.started) * 1000)
         return record
 
+    def most_output_tokens(self) -> int:
+        """What all choices together may write."""
+        return (self.offer.cap_tokens or 0) * self.offer.choices + self.offer.measure.predicted_tokens
+
     def check_counts(self, usage: Usage) -> Usage:
         """An upstream's counts, brought within what is possible: a prompt has no more tokens than bytes, an answer no
         more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
-        offer = self.offer
-        most = (offer.cap_tokens or 0) * offer.choices + offer.measure.predicted_tokens
-        checked = fit_counts(usage, offer.measure, most, self.calls)
+        checked = fit_counts(usage, self.offer.measure, self.most_output_tokens(), self.calls)
         if checked != usage:
             log.warning(
                 "usage_clamped",
@@ -234,7 +239,7 @@ class Relay:
                 cache_write_tokens=usage.cache_write_tokens,
                 cache_write_hour_tokens=usage.cache_write_hour_tokens,
                 completion_tokens=usage.completion_tokens,
-                output_cap_tokens=offer.cap_tokens,
+                output_cap_tokens=self.offer.cap_tokens,
             )
         return checked
 

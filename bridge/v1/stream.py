@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 import msgspec
+import structlog
 from flask import Response
 
 from bridge.catalogue.routing import Route
@@ -22,7 +23,10 @@ from bridge.v1.visit import ReadyResponse
 
 TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, the clock and the drain
 CHARACTERS_PER_TOKEN = 4  # rather too many, so that a mark says too little
+MOST_BYTES_PER_TOKEN = 1024  # as a stream writes them: with fewer, nobody has gone far beyond a cap
+SPARE_TOKENS = 64  # what our own count may be wrong by where a cap is small
 KEEPALIVE = b": keep-alive\n\n"
+log = structlog.get_logger()
 STREAM_HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
     ("Cache-Control", "no-cache"),
@@ -57,6 +61,7 @@ class Stream:
         self._handed = 0  # pieces of the answer that the server has got from us
         self._sent = 0  # and those that it has sent: it has come back for more
         self._marked = 0
+        self._count_at = 0  # bytes of an attempt's answer, beyond which its length is looked at
         relay.services.streams.add(self)
         self._recorded: list[bytes] | None = None if relay.claim is None else []  # what goes out, to be given again
         self._socket: socket.socket | None = relay.visit.environ.get("gunicorn.socket")
@@ -187,6 +192,7 @@ class Stream:
             raise read_failure(provider, answer, timeouts)
         reader = self._reader = self._open_reader(provider, outgoing)
         kept, received = b"", 0
+        self._count_at = MOST_BYTES_PER_TOKEN * (relay.most_output_tokens() + SPARE_TOKENS)
         while not reader.finished:
             data = answer.read_some(TICK_SECONDS)
             now = time.monotonic()
@@ -272,8 +278,18 @@ class Stream:
             raise AttemptFailed(Blame.UPSTREAM, "no end before the deadline")
         if received > self._settings.max_answer_bytes:
             raise AttemptFailed(Blame.UPSTREAM, "the answer is larger than the limit")
+        if received > self._count_at:
+            self._refuse_excess(received)
         if now > self._relay.services.stop_streams_at:
             self._watch_drain()
+
+    def _refuse_excess(self, received: int) -> None:
+        """End what goes on far beyond the cap that it was given: nobody pays for that. Looked at again when it has
+        doubled. Raises AttemptFailed."""
+        most = self._relay.most_output_tokens()
+        if self._relay.count_delivered(self._reader.text, ended=False).completion_tokens > 2 * most + SPARE_TOKENS:
+            raise AttemptFailed(Blame.UPSTREAM, "the answer is far longer than its cap")
+        self._count_at = 2 * received
 
     def _watch_drain(self) -> None:
         if time.monotonic() <= self._relay.services.stop_streams_at:

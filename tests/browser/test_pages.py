@@ -57,15 +57,14 @@ def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_co
     paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}", "/dashboard/billing"]
     paths += ["/admin/channels", "/admin/channels/new", "/admin/customers", f"/admin/customers/{operator.id}"]
     paths += [
-        "/dashboard/billing",
         "/admin/codes",
         "/admin/usage",
         "/admin/usage?period=today",
+        "/admin/drill",
         "/admin/system",
         "/admin/models",
         "/admin/models/one?id=gpt-4o",
     ]
-    paths += ["/admin/usage", "/admin/usage?period=today"]
     models = [gateway.make.make_model(), gateway.make.make_model()]
     paths.append(f"/admin/channels/{gateway.make.make_channel('http://127.0.0.1:9', *models)}")
     found = drive("look", gateway.site_url, operator.email, operator.password, *paths)

@@ -12,7 +12,7 @@ from bridge.providers.base import Usage
 from bridge.providers.token_scale import OPENAI, TokenScale, find_scale
 from bridge.v1.estimate import count_answer
 from tests.upstream import CUT, STREAM_HEAD, chunk, fails, framed, says, starts
-from tests.v1.test_faults import Served
+from tests.v1.served import Served
 from tests.v1.test_meter import TEXT, ask, o200k
 
 __all__ = ["o200k"]  # the fixture

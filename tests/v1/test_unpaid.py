@@ -1,6 +1,5 @@
 """Ways to be answered for less than it costs, or to leave something taken behind: none of them work."""
 
-import json
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +18,7 @@ from tests.factories import MadeKey
 from tests.gateway import Gateway
 from tests.prices import make_version
 from tests.upstream import CUT, STREAM_HEAD, ScriptedUpstream, chunk, framed, says, stalls, starts
-from tests.v1.test_faults import HELLO, Served, estimate_of
+from tests.v1.served import Served, ask_and_leave, estimate_of
 from tests.v1.test_meter import MODEL
 
 BODY: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}
@@ -77,7 +76,7 @@ def test_a_client_that_leaves_a_busy_upstream_before_its_content_is_noticed(star
     gateway = start_gateway("sqlite", first_content_timeout_seconds=300, total_timeout_seconds=300)
     served = Served(gateway, upstream.base_url)
     upstream.plays(lambda _request: drip(STREAM_HEAD, busy))
-    leave_early(served, upstream)
+    ask_and_leave(served, upstream, stream=True)
     assert served.await_usage().outcome == "client_gone"
     with gevent.Timeout(20):
         upstream.requests[0].hung_up.wait()
@@ -87,7 +86,7 @@ def test_a_client_that_leaves_before_the_upstream_answered_ends_the_call(start_g
     gateway = start_gateway("sqlite", first_content_timeout_seconds=300, total_timeout_seconds=300)
     served = Served(gateway, upstream.base_url)
     upstream.plays(stalls())
-    leave_early(served, upstream)
+    ask_and_leave(served, upstream, stream=True)
     with gevent.Timeout(20):
         upstream.requests[0].hung_up.wait()
     assert served.await_usage().outcome == "client_gone"
@@ -110,17 +109,6 @@ def drip(head: bytes, step: bytes) -> Iterator[bytes]:
     while True:
         yield step
         gevent.sleep(0.02)
-
-
-def leave_early(served: Served, upstream: ScriptedUpstream) -> None:
-    """Ask for a stream, and hang up once the upstream has the request."""
-    body = json.dumps({"model": served.model, "messages": HELLO, "stream": True}).encode()
-    with socket.create_connection(("127.0.0.1", served.gateway.settings.port)) as client:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
-        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        with gevent.Timeout(20):
-            while not upstream.requests:
-                gevent.sleep(0.02)
 
 
 def open_body(gateway: Gateway, key: MadeKey, *lines: str) -> socket.socket:

@@ -1,0 +1,89 @@
+"""The fault drill: what one request of an account comes to where an upstream has a fault, and a fault for a while."""
+
+from typing import Any
+
+import structlog
+from flask import current_app, flash, g, redirect, render_template, request, stream_template, url_for
+from werkzeug.wrappers import Response
+
+from bridge.accounts.customers import end_drill, find_customer, start_drill
+from bridge.admin.customers import render_customer
+from bridge.admin.door import admin
+from bridge.catalogue.listing import list_models
+from bridge.errors import NotFound
+from bridge.forms import FormReader
+from bridge.ops.drill import OUTPUT_TOKENS, PROMPT, Drill, find_payer
+from bridge.providers.drill import FAULTS
+
+log = structlog.get_logger()
+
+
+@admin.get("/drill")
+def show_drill() -> str:
+    """The form; `account` is an id to begin with."""
+    asked = request.args.get("account", "").strip()[:254]
+    return _render(FormReader({"account": asked or g.member.email, "fault": "500"}))
+
+
+@admin.post("/drill")
+def run_drill() -> Any:
+    """Send the request and show what comes of it, as it comes: an upstream that never answers takes a while."""
+    form = FormReader(request.form)
+    model = form.require("model", "Choose a model.")
+    try:
+        payer = find_payer(form.require("account", "Say whose request it is."))
+    except NotFound as error:
+        form.errors.setdefault("account", error.message)
+    if not form.errors:
+        with form.complaints():
+            drill = Drill(
+                payer,
+                model,
+                form.text("fault"),
+                stream=form.text("mode") == "stream",
+                with_channels=form.text("channels") == "real",
+                made_by=g.member.email,
+            )
+            log.info("drill_sent", account_id=payer.account_id, fault=drill.fault, member_id=g.member.id)
+            answer: Response = Response(stream_template("admin/drill_run.html", drill=drill), mimetype="text/html")
+            return answer
+    return _render(form), 400
+
+
+@admin.post("/customers/<int:account_id>/drill")
+def start_account_drill(account_id: int) -> Any:
+    """From now on, for a while, each request of the account meets a fault first."""
+    customer = find_customer(account_id)
+    form = FormReader(request.form)
+    minutes = form.number("minutes")
+    if minutes is None:
+        form.errors.setdefault("minutes", "Give minutes, such as 15.")
+    if minutes is not None and not form.errors:
+        with form.complaints():
+            until = start_drill(account_id, form.text("fault"), minutes)
+            log.info("drill_started", account_id=account_id, fault=form.text("fault"), member_id=g.member.id)
+            who = customer.email or customer.name
+            flash(f"Each request of {who} meets the fault first, until {until:%H:%M} UTC.", "warn")
+            return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+    return render_customer(account_id, form), 400
+
+
+@admin.post("/customers/<int:account_id>/drill/end")
+def end_account_drill(account_id: int) -> Response:
+    end_drill(account_id)
+    log.info("drill_ended", account_id=account_id, member_id=g.member.id)
+    flash("The drill is over within a second.")
+    return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+
+
+def _render(form: FormReader) -> str:
+    return render_template(
+        "admin/drill.html",
+        models=[(model.id, model.id) for model in list_models() if model.status != "retired"],
+        faults=FAULTS,
+        settings=current_app.config["BRIDGE"],
+        prompt=PROMPT,
+        output_tokens=OUTPUT_TOKENS,
+        values=form.values,
+        errors=form.errors,
+    )

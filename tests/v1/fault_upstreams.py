@@ -1,0 +1,164 @@
+"""Every fault of an upstream before its first content: what it plays, and what the gateway makes of it."""
+
+import dataclasses
+from pathlib import Path
+
+from gevent.server import StreamServer
+
+from tests.factories import Factories
+from tests.gateway import Gateway
+from tests.upstream import (
+    STALL,
+    STREAM_HEAD,
+    Received,
+    Scenario,
+    ScriptedUpstream,
+    Step,
+    fails,
+    framed,
+    free_port,
+    hangs_up,
+    says,
+    sends,
+    stalls,
+    starts,
+    whole,
+)
+
+MODES = ("whole", "stream")
+# what an upstream says about its operator, and no client is to read
+SECRETS = (
+    "sk-operator",
+    "3.17",
+    "org-operator",
+    "proj_operator",
+    "acct_operator",
+    "operator@",
+    "169.254",
+    "html",
+    "far.test",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """`plays` at a channel, or a channel `at` an address where nobody speaks; then `reason`, `blame` and `health` are
+    what the log says of the attempt, and the receipt of the reason."""
+
+    reason: str  # or, divided by |, that of a whole answer and that of a stream
+    blame: str = "upstream"
+    health: str = "healthy"
+    plays: Scenario | None = None
+    at: str = ""
+
+
+def of_both(in_whole: Scenario, in_stream: Scenario) -> Scenario:
+    return lambda request: (in_stream if request.streams else in_whole)(request)
+
+
+def oversized(request: Received) -> list[Step]:
+    """More than fits: in one event of a stream, or as an answer."""
+    much = b"x" * 200_000
+    if request.streams:
+        return [STREAM_HEAD, b"%x\r\n" % (len(much) + 6), b"data: ", much, STALL]
+    return [whole(b'{"choices": "' + much + b'"}')]
+
+
+SILENT = of_both(lambda _request: [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", STALL], starts(then=STALL))
+ERROR = {"error": {"message": "Far away at far.test", "type": "server_error"}}
+ERROR_IN_200 = of_both(
+    sends(b'{"error": {"message": "Far away at far.test", "type": "server_error"}}'),
+    lambda _request: [STREAM_HEAD, framed(ERROR), framed("[DONE]"), b"0\r\n\r\n"],
+)
+CUT_SHORT = of_both(
+    lambda _request: [b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"choices": [', "cut"], starts(then="cut")
+)
+RUBBISH = of_both(sends(b"\x00\xffnot json"), lambda _request: [STREAM_HEAD, b"c\r\ndata: rub}\n\n\r\n", b"0\r\n\r\n"])
+WRONG = of_both(
+    sends(b'{"choices": "none"}'),
+    lambda _request: [STREAM_HEAD, framed({"choices": "none"}), framed("[DONE]"), b"0\r\n\r\n"],
+)
+FAULTS = {
+    "refused": Fault("the connection was refused", at="http://127.0.0.1:{free}/v1"),
+    "DNS": Fault("the upstream's name was not found", at="http://nowhere.invalid/v1"),
+    "TLS certificate": Fault("the TLS certificate is not trusted", at="https://127.0.0.1:{tls}/v1"),
+    "TLS handshake": Fault("the TLS handshake failed", at="https://127.0.0.1:{plain}/v1"),
+    "hangs up": Fault("the connection broke", plays=hangs_up()),
+    "400 about our key": Fault(
+        "400", "credential", "out", fails(400, "API key not valid. Please pass sk-operator", "INVALID_ARGUMENT")
+    ),
+    "400 about our balance": Fault(
+        "400", "credential", "out", fails(400, "Your credit balance is too low for org-operator")
+    ),
+    "400 about our model": Fault("400", "setup", "misconfigured", fails(400, "Model not exist")),
+    "401": Fault("401", "credential", "out", fails(401, "Incorrect API key provided: sk-operator", "invalid_api_key")),
+    "402": Fault("402", "credential", "out", fails(402, "Your balance of $3.17 is too low")),
+    "403": Fault("403", "credential", "out", fails(403, "acct_operator may not use this. Ask operator@far.test")),
+    "404": Fault("404", "setup", "misconfigured", fails(404, "proj_operator has no such model", "model_not_found")),
+    "redirect": Fault("302", "setup", "misconfigured", fails(302, headers="Location: http://169.254.169.254/\r\n")),
+    "429": Fault("429", "rate", "cooling", fails(429, "org-operator is too fast", headers="Retry-After: 7\r\n")),
+    **{str(status): Fault(str(status), plays=fails(status, "at far.test")) for status in (500, 502, 503, 504, 529)},
+    "unreadable JSON": Fault("the answer is not JSON|the stream holds what is no chunk", plays=RUBBISH),
+    "HTML": Fault(
+        "the answer is not JSON|the stream ended without an end",
+        plays=sends(b"<html>far.test</html>", content_type="text/html"),
+    ),
+    "wrong shape": Fault("the answer has no choices|the stream holds what is no chunk", plays=WRONG),
+    "error inside a 200": Fault("an error inside a 200", plays=ERROR_IN_200),
+    "no answer in time": Fault("no answer within", plays=stalls()),
+    "no content in time": Fault("silent for|no content in time", plays=SILENT),
+    "oversized": Fault("larger than", plays=oversized),
+    "cut": Fault("cut", plays=CUT_SHORT),
+}
+
+
+def name_model(fault: str, mode: str, kind: str) -> str:
+    return f"{fault}-{mode}-{kind}".replace(" ", "_")
+
+
+class Table:
+    """A gateway with a model for each fault and mode: one whose second channel is good, and one without a second. What
+    a channel's upstream calls the model is the fault, so that one upstream plays them all."""
+
+    def __init__(self, gateway: Gateway, certificate: Path):
+        self.gateway = gateway
+        self.bad, self.secure, self.good = ScriptedUpstream(), ScriptedUpstream(certificate), ScriptedUpstream()
+        self.plain = StreamServer(("127.0.0.1", 0), lambda sock, _address: sock.sendall(b"HTTP/1.1 400 Bad\r\n\r\n"))
+        self.plain.start()
+        self.bad.plays(self._play)
+        self.good.plays(says("Hello", " there", prompt_tokens=10, completion_tokens=5))
+        self.channels: dict[str, str] = {}
+        make = Factories(gateway.make.app)  # which waits for nothing: the gateway is to see all of it at once
+        good: list[str] = []
+        for name, fault in FAULTS.items():
+            for mode in MODES:
+                alone, both = [
+                    make.make_model(id_=f"{name}-{mode}-{kind}".replace(" ", "_")) for kind in ("alone", "both")
+                ]
+                good.append(both)
+                self.channels[f"{name}-{mode}"] = make.make_channel(
+                    self._address(fault), priority=0, models={alone: name, both: name}
+                )
+        make.make_channel(self.good.base_url, *good, priority=1)
+        self.key = gateway.make.make_key()
+        gateway.make.make_model()  # and this waits
+
+    def close(self) -> None:
+        for upstream in (self.bad, self.secure, self.good):
+            upstream.close()
+        self.plain.stop(timeout=1)
+
+    def _address(self, fault: Fault) -> str:
+        if not fault.at:
+            return self.bad.base_url
+        ports = {
+            "free": free_port(),
+            "tls": self.secure.base_url.rpartition(":")[2].removesuffix("/v1"),
+            "plain": self.plain.server_port,
+        }
+        return fault.at.format(**ports)
+
+    def _play(self, request: Received) -> list[Step]:
+        scenario = FAULTS[request.json["model"]].plays
+        assert scenario is not None
+        return scenario(request)

@@ -1,0 +1,70 @@
+"""A model of one test, its key, and requests to it over sockets."""
+
+import json
+import socket
+from typing import Any
+
+import gevent
+import requests
+
+from bridge.providers.token_scale import OPENAI, find_scale
+from tests.gateway import Gateway
+from tests.upstream import ScriptedUpstream
+
+DOLLAR = 1_000_000_000
+HELLO = [{"role": "user", "content": "Hello!"}]
+
+
+class Served:
+    """A model of one test, its key, and requests to it."""
+
+    def __init__(self, gateway: Gateway, *upstreams: str):
+        self.gateway = gateway
+        self.model = gateway.make.make_model()
+        for priority, base_url in enumerate(upstreams):
+            gateway.make.make_channel(base_url, self.model, priority=priority)
+        self.key = gateway.make.make_key()
+
+    def post(self, stream: bool = False, **more) -> requests.Response:
+        body = {"model": self.model, "messages": HELLO, "stream": stream, **more}
+        return requests.post(
+            f"{self.gateway.base_url}/chat/completions", json=body, headers=self.key.headers, stream=stream, timeout=30
+        )
+
+    def spent(self) -> tuple[int, int]:
+        """Nano-dollars charged, and still held."""
+        balance, held = self.gateway.make.find_money(self.key.account_id)
+        return 10 * DOLLAR - balance, held
+
+    def receipt(self, answer: requests.Response) -> dict:
+        return requests.get(
+            f"{self.gateway.base_url}/requests/{answer.headers['x-request-id']}", headers=self.key.headers, timeout=30
+        ).json()
+
+    def await_usage(self):
+        """The settled request's row, once it is there."""
+        with gevent.Timeout(20):
+            while not (rows := self.gateway.make.list_usage(self.key.account_id)):
+                gevent.sleep(0.02)
+        return rows[-1]
+
+
+def estimate_of(words: int, ended: bool = False) -> int:
+    """Our own count of an answer of so many tokens by a model that nobody knows."""
+    return find_scale(OPENAI, "model").answer(words, calls=0, ended=ended)
+
+
+def await_request(upstream: ScriptedUpstream, count: int = 1) -> None:
+    """Wait until so many requests have arrived there."""
+    with gevent.Timeout(20):
+        while len(upstream.requests) < count:
+            gevent.sleep(0.02)
+
+
+def ask_and_leave(served: Served, upstream: ScriptedUpstream, **more: Any) -> None:
+    """Ask, and hang up once the upstream has the request."""
+    body = json.dumps({"model": served.model, "messages": HELLO, **more}).encode()
+    with socket.create_connection(("127.0.0.1", served.gateway.settings.port)) as client:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await_request(upstream)
