@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from bridge.db import db, now_utc
 from bridge.errors import NotFound
+from bridge.ledger.batch import LEFT_BY_CLIENT
 from bridge.ledger.tables import Hold, UsageRecord
 
 PAGE_SIZE = 25
@@ -74,7 +75,7 @@ class UsagePage:
     has_older: bool
 
 
-_failed = sa.and_(UsageRecord.state == "released", UsageRecord.outcome != "client_gone")
+_failed = sa.and_(UsageRecord.state == "released", UsageRecord.outcome.not_in(LEFT_BY_CLIENT))
 
 
 def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
@@ -91,6 +92,8 @@ def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
         found.append(_failed)
     elif wanted.outcome == "cut":
         found.append(sa.and_(UsageRecord.state == "captured", UsageRecord.outcome.in_(("cut", "worker_lost"))))
+    elif wanted.outcome == "client_gone":
+        found.append(UsageRecord.outcome.in_(LEFT_BY_CLIENT))
     elif wanted.outcome is not None:
         found.append(UsageRecord.outcome == wanted.outcome)
     return found

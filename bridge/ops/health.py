@@ -5,7 +5,7 @@ import functools
 import sqlalchemy as sa
 import structlog
 from alembic.script import ScriptDirectory
-from flask import Blueprint, Flask, jsonify
+from flask import Blueprint, Flask, current_app, jsonify
 from flask.wrappers import Response
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,6 +32,8 @@ def show_livez() -> Response:
 @anyone_may_enter
 def show_readyz() -> tuple[Response, int]:
     """200 when a paid request could be served; 503 naming what is missing. Redis is no part of it: limits give way."""
+    if current_app.extensions["bridge_services"].draining:
+        return jsonify(status="unavailable", process="stops"), 503
     found = read_migration()
     if found is None:
         log.warning("not_ready", reason="the database is unreachable or not migrated")

@@ -15,6 +15,7 @@ from bridge.catalogue.upstreams import open_channel
 from bridge.config import Settings
 from bridge.counters import Counters
 from bridge.db import db
+from bridge.errors import ServiceUnavailable
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 
@@ -35,10 +36,22 @@ class Services:
         self.in_flight = 0
         self.body_bytes = 0
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains
+        self.waiting: set[Any] = set()  # greenlets that wait for whole answers, to be told when it has drained
+        self.broken_off = 0  # answers that the drain has ended
         self.keys_used: dict[int, datetime.datetime] = {}  # a job writes them to the keys' rows
         self._catalogue: Catalogue | None = None
         self._catalogue_number = -1
         self._upstreams: dict[tuple[int, str | None, str | None], Any] = {}
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process was told to stop."""
+        return self.stop_streams_at != math.inf
+
+    def restarts(self) -> ServiceUnavailable:
+        """What an answer ends with that the drain breaks off; counted."""
+        self.broken_off += 1
+        return ServiceUnavailable("The gateway restarts; ask again.")
 
     def find_caller(self, secret: str) -> Caller:
         """Who calls, from memory if it is there. Raises InvalidApiKey."""

@@ -11,7 +11,7 @@ import msgspec
 from flask import Response
 
 from bridge.catalogue.routing import Route
-from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
+from bridge.errors import BridgeError, UpstreamError
 from bridge.ledger.batch import Mark
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader, Usage
@@ -22,6 +22,7 @@ from bridge.v1.visit import ReadyResponse
 
 TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, the clock and the drain
 CHARACTERS_PER_TOKEN = 4  # rather too many, so that a mark says too little
+CLIENT_SLOW = "bridge.client_slow"  # the server says so in the environ, and closes us
 KEEPALIVE = b": keep-alive\n\n"
 STREAM_HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -278,7 +279,7 @@ class Stream:
     def _watch_drain(self) -> None:
         if time.monotonic() <= self._relay.services.stop_streams_at:
             return
-        error = ServiceUnavailable("The gateway restarts; ask again.")
+        error = self._relay.services.restarts()
         if not self._delivered:
             raise error
         raise AttemptFailed(Blame.REQUEST, "our restart", message=error.message)
@@ -332,7 +333,8 @@ class Stream:
         if self._answer is not None and self._answer.status == 200 and self._reader is not None:
             usage, source = self._usage()
         last = error_frame(UpstreamError("The client of this request left before its end."))
-        relay.settle("client_gone", usage, source=source, status=499, answer=lambda: self._written(last))
+        outcome = "client_slow" if CLIENT_SLOW in relay.visit.environ else "client_gone"
+        relay.settle(outcome, usage, source=source, status=499, answer=lambda: self._written(last))
 
     def _usage(self, ended: bool = False) -> tuple[Usage, str]:
         """The provider's counts, or our own where it gave none, or none of what it said last before it was cut."""
