@@ -1,10 +1,13 @@
 """What the requests of one process share: settings, ledger writer, counters, catalogue, channel health, connections."""
 
+import contextlib
 import datetime
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import gevent
 from flask import Flask
 
 from bridge import versions
@@ -20,6 +23,7 @@ from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 
 TOPIC = "catalogue"
+DATABASE_WAIT_SECONDS = 3.0
 
 
 class Services:
@@ -57,7 +61,7 @@ class Services:
         """Who calls, from memory if it is there. Raises InvalidApiKey."""
         caller = recall_caller(secret)
         if caller is None:
-            with self.app.app_context():
+            with in_time(), self.app.app_context():
                 caller = find_caller(secret)
         return caller
 
@@ -66,7 +70,7 @@ class Services:
         """The snapshot in force, read anew when its number has changed or a price takes effect."""
         known = self._catalogue
         if known is None or not versions.is_fresh() or self._is_outdated(known):
-            with self.app.app_context():
+            with in_time(), self.app.app_context():
                 versions.ensure_fresh(db.engine)
                 number = versions.number(TOPIC)
                 if self._catalogue is None or self._is_outdated(self._catalogue):
@@ -91,3 +95,15 @@ class Services:
         used, self.keys_used = self.keys_used, {}
         if used:
             note_use(used)
+
+
+@contextlib.contextmanager
+def in_time() -> Iterator[None]:
+    """Nobody waits longer than this for a database that says nothing. Raises ServiceUnavailable."""
+    with gevent.Timeout(DATABASE_WAIT_SECONDS) as limit:
+        try:
+            yield
+        except gevent.Timeout as timeout:
+            if timeout is not limit:
+                raise
+            raise ServiceUnavailable("The database can't be reached. You were not charged.") from None
