@@ -36,6 +36,7 @@ MAKE_RUN_BY = {
     "types": ".ci/run",
     "bench": ".ci/run",
     "audit": ".ci/run",
+    "soak": ".ci/run",
     "model": ".ci/run",
     "stop-model": ".ci/run",
 }

@@ -131,6 +131,7 @@ class ScriptedUpstream:
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
+        self.patience_seconds: float = PATIENCE_SECONDS
         self._scenarios: list[Scenario] = [says("Hello", " there")]
         self._resumed, self._closing = Event(), Event()
         self._server = StreamServer(("127.0.0.1", 0), self._serve)
@@ -171,7 +172,7 @@ class ScriptedUpstream:
                 self._note_hang_up(request, sock)
                 return False
             if step == PAUSE:
-                self._resumed.wait(PATIENCE_SECONDS)
+                self._resumed.wait(self.patience_seconds)
                 continue
             try:
                 sock.sendall(step)
