@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 import gevent
 from flask import Flask
+from gevent.lock import BoundedSemaphore
 
 from bridge import versions
 from bridge.accounts.keys import Caller, find_caller, note_use, recall_caller
@@ -43,6 +45,7 @@ class Services:
         self.waiting: set[Any] = set()  # greenlets that wait for whole answers, to be told when it has drained
         self.broken_off = 0  # answers that the drain has ended
         self.keys_used: dict[int, datetime.datetime] = {}  # a job writes them to the keys' rows
+        self._finding: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()  # by the key's secret
         self._catalogue: Catalogue | None = None
         self._catalogue_number = -1
         self._upstreams: dict[tuple[int, str | None, str | None], Any] = {}
@@ -61,8 +64,12 @@ class Services:
         """Who calls, from memory if it is there. Raises InvalidApiKey."""
         caller = recall_caller(secret)
         if caller is None:
-            with in_time(), self.app.app_context():
-                caller = find_caller(secret)
+            # who comes with the same key at the same time waits for one look: the database has few connections
+            with in_time(), self._finding.setdefault(secret, BoundedSemaphore()):
+                caller = recall_caller(secret)
+                if caller is None:
+                    with self.app.app_context():
+                        caller = find_caller(secret)
         return caller
 
     @property

@@ -2,7 +2,8 @@
 
 `VITALS` names the folder in which each worker leaves a file under its process id: how many greenlets it has, and the
 longest that the event loop was busy without a break, in processor time: what else the machine does is no matter.
-`POOL` makes the pools of database connections so large. Nothing of this is in the product."""
+`POOL` makes the pools of database connections so large. Nobody is refused because the machine is slow. Nothing of this
+is in the product."""
 
 import gc
 import json
@@ -13,16 +14,20 @@ from typing import Any
 
 import bridge.ops.gunicorn as product
 from bridge import db as database
+from bridge.ledger import writer
 from bridge.ops.gunicorn import *  # noqa: F403 - gunicorn reads its settings from here; gevent is patched by it
+from bridge.v1 import services
 
 TICK_SECONDS = 0.005
+PATIENCE_SECONDS = 60
 WRITE_SECONDS = 0.5
 VITALS, POOL = os.environ.get("VITALS", ""), int(os.environ.get("POOL", 0))
 engine_options = database.engine_options
+services.DATABASE_WAIT_SECONDS = writer.HOLD_WAIT_SECONDS = PATIENCE_SECONDS
 
 
 def with_small_pool(settings: Any) -> dict[str, Any]:
-    return engine_options(settings) | {"pool_size": POOL, "max_overflow": 0}
+    return engine_options(settings) | {"pool_size": POOL, "max_overflow": 0, "pool_timeout": PATIENCE_SECONDS}
 
 
 if POOL:

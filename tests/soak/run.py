@@ -88,6 +88,7 @@ def run(gateway: Gateway, upstream: ScriptedUpstream, vitals: Path, plan: Plan, 
         then, before = before, measure(gateway, vitals)
         if not any("MiB" in line for line in compare(then, before, slack)):
             break
+    begin_longest_anew(gateway, vitals)
     seconds = soak.stream_until(begun + streams)
     ended = time.monotonic()
     after = measure(gateway, vitals)
@@ -145,6 +146,16 @@ def measure(gateway: Gateway, vitals: Path) -> dict[int, Vitals]:
         memory = int(next(line for line in status if line.startswith("VmRSS")).split()[1]) * 1024
         found[worker] = Vitals(len(links), sockets, own["greenlets"], memory, own["longest_ms"])
     return found
+
+
+def begin_longest_anew(gateway: Gateway, vitals: Path) -> None:
+    """From here on, the longest that the event loop was busy."""
+    files = [(vitals / f"{worker}.reset") for worker in gateway.workers()]
+    for file in files:
+        file.touch()
+    with gevent.Timeout(60):
+        while any(file.exists() for file in files):
+            gevent.sleep(0.1)
 
 
 def _read_link(path: Path) -> str:
