@@ -1,7 +1,12 @@
 """A deploy under load: what was accepted is answered, streams come to an end of ours, and the process ends in time."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -9,7 +14,8 @@ import pytest
 import requests
 
 from tests.gateway import Gateway
-from tests.upstream import PATIENCE_SECONDS, PAUSE, Received, ScriptedUpstream, pauses, says, stalls, starts
+from tests.services import Databases
+from tests.upstream import PATIENCE_SECONDS, PAUSE, Received, ScriptedUpstream, free_port, pauses, says, stalls, starts
 from tests.v1.test_faults import HELLO, Served
 
 WORDS = ("One", " two", " three")
@@ -163,3 +169,90 @@ def listens(gateway: Gateway) -> bool:
     except requests.ConnectionError:
         return False
     return True
+
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+ROUTER = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.log error;
+worker_processes 1;
+{user}
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    upstream gateways {{ {servers} keepalive 32; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://gateways;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def running_router(folder: Path, gateways: list[Gateway]) -> Iterator[str]:
+    """nginx before the gateways, as it comes: it sends nothing twice that isn't safe to send twice; but it goes on
+    sending to whoever is down, which is the worst that a router can do. Its address."""
+    assert NGINX is not None
+    folder.mkdir()
+    port, config = free_port(), folder / "nginx.conf"
+    servers = " ".join(f"server 127.0.0.1:{gateway.settings.port} max_fails=0;" for gateway in gateways)
+    user = "user root;" if os.geteuid() == 0 else ""
+    config.write_text(ROUTER.format(folder=folder, servers=servers, port=port, user=user))
+    process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(config), "-e", str(folder / "nginx.log")])
+    try:
+        with gevent.Timeout(60):
+            while True:
+                with contextlib.suppress(requests.ConnectionError):
+                    requests.get(f"http://127.0.0.1:{port}/livez", timeout=60)
+                    break
+                gevent.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_rolling_restart_behind_nginx_fails_no_request(
+    start_gateway: Callable[..., Gateway],
+    databases: Databases,
+    upstream: ScriptedUpstream,
+    tmp_path: Path,
+    engine: str,
+):
+    same = {"database_url": databases.open(engine), "drain_seconds": 30}
+    gateways = [start_gateway(engine, **same) for _ in range(2)]
+    served = Served(gateways[0], upstream.base_url)
+    upstream.plays(says(*WORDS))
+    with running_router(tmp_path / "nginx", gateways) as url:
+        crowd, stop = Crowd(f"{url}/v1/chat/completions", served), []
+
+        def call_until_stopped() -> None:
+            with requests.Session() as session:
+                while not stop:
+                    crowd.call(session)
+                    gevent.sleep(0.05)
+
+        callers = [gevent.spawn(call_until_stopped) for _ in range(8)]
+        for gateway in gateways:
+            gevent.sleep(0.5)
+            gateway.restart()
+        gevent.sleep(0.5)
+        stop.append(True)
+        gevent.joinall(callers, timeout=60, raise_error=True)
+    assert len(crowd.statuses) > 50
+    assert set(crowd.statuses) == {200}
+    assert gateways[0].make.check_ledger() == []
