@@ -5,7 +5,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081
-.PHONY: help run test lint types e2e bench bench-compare profile audit model stop-model lock
+.PHONY: help run test lint types e2e bench bench-compare profile audit soak model stop-model lock
 
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-compare ARGS='A.json B.json'   what changed from one run to the other"
 	@echo "make profile     a flame graph for each scenario of the benchmark; ARGS='--scenario request' chooses"
 	@echo "make audit       everything goes wrong at once for ten minutes; then every request is reconciled"
+	@echo "make soak        20,000 streams, half of them dropped: nothing of them may stay behind"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
 	@echo "make lock        write the lock files anew from requirements.in and requirements-dev.in"
 
@@ -56,6 +57,10 @@ profile:
 audit:
 	@scripts/install.sh $(DEV)
 	$(PYTHON) -m tests.audit $(ARGS)
+
+soak:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m tests.soak $(ARGS)
 
 model:
 	@scripts/install.sh requirements.txt

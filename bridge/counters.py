@@ -119,6 +119,11 @@ class Counters(Protocol):
         ...
 
 
+def clock_ms() -> int:
+    """The clock of this process's own counters, in milliseconds: it never jumps."""
+    return time.monotonic_ns() // 1_000_000
+
+
 def end_timer(storage: MemoryStorage) -> None:
     """End the thread in which a new storage of `limits` looks at what has expired: it must not live on into a fork. It
     starts another when it has something to look at."""
@@ -140,7 +145,7 @@ class MemoryCounters(MemoryStorage):
         self._sweep_at = 1024
 
     def take_all(self, asks: Sequence[Ask]) -> list[Count]:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock_ms()
         counts = [self._look(ask, now_ms) for ask in asks]
         if all(count.admitted for count in counts):
             for ask in asks:
@@ -151,7 +156,7 @@ class MemoryCounters(MemoryStorage):
         return counts
 
     def give_all(self, gives: Sequence[Give]) -> None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock_ms()
         for give in gives:
             if give.lease_id:
                 leases = self._leases.get(give.name, {})
@@ -265,15 +270,15 @@ class RedisCounters(RedisStorage):
         self._batcher = Batcher(self._run)
         self._memory = MemoryCounters()
         self._owed: deque[Give] = deque(maxlen=MOST_OWED)  # leases that Redis was not there to take back
-        self._away_until = 0.0
+        self._away_until = 0.0  # 0 while it is there
         self._said_at = -math.inf
 
     def take_all(self, asks: Sequence[Ask]) -> list[Count]:
-        counts = self._batcher.ask((asks, ())) if time.monotonic() >= self._away_until else None
+        counts = self._batcher.ask((asks, ())) if self._may_ask() else None
         return counts if counts is not None else self._memory.take_all(asks)
 
     def give_all(self, gives: Sequence[Give]) -> None:
-        if time.monotonic() >= self._away_until:
+        if self._may_ask():
             self._batcher.tell(((), gives))
         else:
             self._memory.give_all(gives)
@@ -307,14 +312,25 @@ class RedisCounters(RedisStorage):
         return moment[0] + moment[1] / 1_000_000
 
     def _attempt(self, task: Callable[[], T]) -> T | None:
-        """What the task gives, or None where Redis is away."""
-        if time.monotonic() < self._away_until:
+        """What the task gives, or None where Redis is away: it is for the requests to find out that it is back."""
+        if self._away_until:
             return None
         try:
             return task()
         except redis.RedisError as error:
             self._go_without(error)
             return None
+
+    def _may_ask(self) -> bool:
+        """Whether to ask Redis. While it is away one request a second tries, and no other waits for what becomes of
+        it: a Redis that takes connections and says nothing is slower than one that is gone."""
+        if not self._away_until:
+            return True
+        now = time.monotonic()
+        if now < self._away_until:
+            return False
+        self._away_until = now + RETRY_REDIS_SECONDS
+        return True
 
     def _owe(self, gives: Sequence[Give]) -> None:
         self._owed.extend(give for give in gives if give.lease_id)
@@ -332,6 +348,7 @@ class RedisCounters(RedisStorage):
                 # it may have come through all the same, and memory counts this request instead
                 self._owe([Give(ask.name, lease_id=ask.lease_id) for ask in asks if ask.is_lease])
             return [None] * len(requests)
+        self._away_until = 0.0
         return [counts if isinstance(counts, list) else [] for counts in _decode_counts(answer)[1:]]
 
     def _go_without(self, error: redis.RedisError) -> None:

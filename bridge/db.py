@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 from gevent import get_hub
@@ -38,6 +39,23 @@ else:
     Table = db.Model
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only an INTEGER primary key
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection to PostgreSQL that gives up on a server that says nothing, as one does whose machine or network is
+    gone: a statement's own timeout is the server's to keep."""
+
+    patience_seconds: float | None = 12  # beyond the statement's timeout; None waits for as long as it takes
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Raises OperationalError, with the connection closed, when its patience ends."""
+        if timeout is not None or self.patience_seconds is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.patience_seconds)
+        except psycopg.errors._WaitTimeout:
+            self.pgconn.finish()  # without the farewell, for which it would wait again
+            raise psycopg.OperationalError("the server does not answer") from None
 
 
 def now_utc() -> datetime.datetime:
@@ -87,10 +105,12 @@ def set_sqlite_pragmas(dbapi_connection: Any, _record: Any = None) -> None:
 
 
 def prepare_engine(engine: sa.Engine) -> None:
-    """Open SQLite the way the product needs it; PostgreSQL needs nothing.
+    """Open either the way the product needs it.
 
     A transaction that will write says so at once: SQLite refuses to make a writer of a reader while another writes."""
     if engine.dialect.name != "sqlite":
+        event.listen(engine, "do_connect", _connect_bounded)
+        event.listen(engine, "handle_error", _leave_what_is_read_only)
         return
     event.listen(engine, "connect", set_sqlite_pragmas)
 
@@ -98,6 +118,16 @@ def prepare_engine(engine: sa.Engine) -> None:
     def begin(connection: sa.Connection) -> None:
         immediate = connection.get_execution_options().get("sqlite_immediate")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _connect_bounded(_dialect: Any, _record: Any, positional: Any, named: Any) -> BoundedConnection:
+    return BoundedConnection.connect(*positional, **named)
+
+
+def _leave_what_is_read_only(context: sa.engine.ExceptionContext) -> None:
+    """A session that may only read stays so, also once its server is writable again, or another has taken over."""
+    if isinstance(context.original_exception, psycopg.errors.ReadOnlySqlTransaction):
+        context.is_disconnect = True
 
 
 def clock(session: Session) -> sa.ColumnElement[datetime.datetime]:
@@ -131,13 +161,18 @@ def snapshot() -> Iterator[Session]:
     """Yield the session for reading many tables as they are at one moment, however long it takes."""
     session = db.session()
     session.commit()
+    driver: Any = None
     if session.get_bind().dialect.name == "postgresql":
-        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        connection = session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        driver = connection.connection.driver_connection
+        driver.patience_seconds = None
         session.execute(sa.text("SET LOCAL statement_timeout = 0"))
     try:
         yield session
     finally:
         session.commit()
+        if driver is not None:
+            driver.patience_seconds = BoundedConnection.patience_seconds
 
 
 @contextmanager

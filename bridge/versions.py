@@ -13,6 +13,7 @@ from gevent.lock import RLock
 
 from bridge.config import Settings
 from bridge.db import db
+from bridge.errors import ServiceUnavailable
 
 MARGIN_SECONDS = 0.25
 _versions = sa.table("versions", sa.column("topic", sa.String), sa.column("number", sa.BigInteger))
@@ -29,6 +30,7 @@ class _Seen:
     def __init__(self, max_age_seconds: float) -> None:
         self.numbers: dict[str, int] = {}
         self.looked_at = -math.inf
+        self.failed_at = -math.inf
         self.max_age_seconds = max_age_seconds
 
 
@@ -68,11 +70,20 @@ def poll(engine: sa.Engine) -> None:
 def ensure_fresh(engine: sa.Engine) -> None:
     """Return once what is kept in memory may be used: at once, or after one look, which all that wait for it share.
 
-    Under load a look may come late. If each request then asked the database by itself, the load would only grow."""
+    Under load a look may come late. If each request then asked the database by itself, the load would only grow; and if
+    it doesn't answer, each would wait for those before it: they share the failure, too. Raises SQLAlchemyError or
+    ServiceUnavailable."""
     asked_at = time.monotonic()
     with _looking:
-        if not is_fresh() and _seen.looked_at < asked_at:
+        if is_fresh() or _seen.looked_at >= asked_at:
+            return
+        if _seen.failed_at >= asked_at:
+            raise ServiceUnavailable("The database can't be reached. You were not charged.")
+        try:
             poll(engine)
+        except BaseException:  # also those who gave up waiting
+            _seen.failed_at = time.monotonic()
+            raise
 
 
 def number(topic: str) -> int:

@@ -28,6 +28,7 @@ from bridge.counters import (
     seconds_until_free,
     storage_uri,
 )
+from tests.clock import HandClock, clock_in_hand
 
 NOON = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
 COUNTS = st.builds(Count, st.just(False), st.integers(0, 5000), st.integers(0, 5000), st.integers(0, WINDOW_MS - 1))
@@ -69,13 +70,13 @@ def test_a_window_shows_what_can_still_be_taken(count: Count, limit: int, cost: 
 
 
 @pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as traveller:
-        yield traveller
+def clock() -> Iterator[HandClock]:
+    with clock_in_hand() as clock:
+        yield clock
 
 
 @pytest.fixture
-def memory(clock: time_machine.Traveller) -> MemoryCounters:
+def memory(clock: HandClock) -> MemoryCounters:
     return MemoryCounters()
 
 
@@ -83,7 +84,7 @@ def take(counters: Any, name: str, limit: int, cost: int = 1) -> Count:
     return counters.take_all([Ask(name, limit, cost)])[0]
 
 
-def test_a_window_slides(memory: MemoryCounters, clock: time_machine.Traveller):
+def test_a_window_slides(memory: MemoryCounters, clock: HandClock):
     clock.shift(30)
     assert [take(memory, "w", 10).admitted for _ in range(11)] == [True] * 10 + [False]
     clock.shift(30)  # the next minute begins, and all ten are still in view
@@ -99,7 +100,7 @@ def test_a_window_slides(memory: MemoryCounters, clock: time_machine.Traveller):
 
 @given(st.lists(st.tuples(st.integers(0, 70_000), st.integers(0, 12)), max_size=40))
 def test_no_minute_sees_more_than_the_limit_as_the_window_counts_it(steps: list[tuple[int, int]]):
-    with time_machine.travel(NOON, tick=False) as clock:
+    with clock_in_hand() as clock:
         counters, now, taken = MemoryCounters(), 0, []
         for wait, cost in steps:
             clock.shift(datetime.timedelta(milliseconds=wait))
@@ -119,7 +120,7 @@ def test_no_minute_sees_more_than_the_limit_as_the_window_counts_it(steps: list[
                 taken.append((now, cost))
 
 
-def test_what_was_given_back_leaves_what_others_took_since(memory: MemoryCounters, clock: time_machine.Traveller):
+def test_what_was_given_back_leaves_what_others_took_since(memory: MemoryCounters, clock: HandClock):
     reserved = take(memory, "w", 1000, 600)
     clock.shift(60)
     take(memory, "w", 1000, 300)
@@ -133,14 +134,14 @@ def test_what_was_given_back_leaves_what_others_took_since(memory: MemoryCounter
     assert (count.previous, count.current) == (300, 50)
 
 
-def test_what_was_used_beyond_the_reservation_counts_now(memory: MemoryCounters, clock: time_machine.Traveller):
+def test_what_was_used_beyond_the_reservation_counts_now(memory: MemoryCounters, clock: HandClock):
     reserved = take(memory, "w", 1000, 600)
     clock.shift(180)
     memory.give_all([Give("w", cost=200, minute=reserved.minute)])
     assert take(memory, "w", 1000, 0).current == 200
 
 
-def test_leases_in_memory_end_by_themselves(memory: MemoryCounters, clock: time_machine.Traveller):
+def test_leases_in_memory_end_by_themselves(memory: MemoryCounters, clock: HandClock):
     def lease(id_: str) -> bool:
         ask = Ask("l", 2, is_lease=True, lease_id=id_, lease_seconds=30)
         return memory.take_all([ask])[0].admitted
@@ -152,7 +153,19 @@ def test_leases_in_memory_end_by_themselves(memory: MemoryCounters, clock: time_
     assert lease("c")
 
 
-def test_counters_in_memory_do_not_pile_up(memory: MemoryCounters, clock: time_machine.Traveller):
+def test_a_clock_that_jumps_changes_no_limit_in_memory():
+    noon = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
+    for days in (1, -1):
+        counters = MemoryCounters()
+        with time_machine.travel(noon, tick=False) as wall:
+            assert [take(counters, "w", 2).admitted for _ in range(3)] == [True, True, False]
+            assert counters.take_all([lease_of("a")])[0].admitted
+            wall.shift(datetime.timedelta(days=days))
+            assert not take(counters, "w", 2).admitted
+            assert not counters.take_all([lease_of("b")])[0].admitted
+
+
+def test_counters_in_memory_do_not_pile_up(memory: MemoryCounters, clock: HandClock):
     for day in range(4):
         for key in range(3000):
             take(memory, f"{day}:{key}", 10)
@@ -343,7 +356,7 @@ def test_after_redis_was_flushed_requests_are_served(shared: RedisCounters, clie
 
 
 @pytest.fixture
-def away(clock: time_machine.Traveller) -> RedisCounters:
+def away(clock: HandClock) -> RedisCounters:
     """Counters whose Redis does not answer: nothing listens on port 1."""
     return RedisCounters("bridge-redis://127.0.0.1:1/0")
 

@@ -42,6 +42,7 @@ MAKE_RUN_BY = {
     "bench-compare": ".ci/run",
     "profile": ".ci/run",
     "audit": ".ci/run",
+    "soak": ".ci/run",
     "model": ".ci/run",
     "stop-model": ".ci/run",
 }

@@ -132,6 +132,7 @@ class ScriptedUpstream:
 
     def __init__(self, certificate: Path | None = None) -> None:
         self.requests: list[Received] = []
+        self.patience_seconds: float = PATIENCE_SECONDS
         self._scenarios: list[Scenario] = [says("Hello", " there")]
         self._resumed, self._closing = Event(), Event()
         self._scheme = "https" if certificate else "http"
@@ -174,7 +175,7 @@ class ScriptedUpstream:
                 self._note_hang_up(request, sock)
                 return False
             if step == PAUSE:
-                self._resumed.wait(PATIENCE_SECONDS)
+                self._resumed.wait(self.patience_seconds)
                 continue
             try:
                 sock.sendall(step)

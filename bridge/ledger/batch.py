@@ -10,9 +10,12 @@ OUTCOMES = (
     "complete",  # the upstream finished its answer
     "cut",  # it broke, or our deadline did, after something was delivered
     "client_gone",  # the client left
+    "client_slow",  # it took nothing for too long
     "failed",  # no attempt delivered anything
     "worker_lost",  # the process died; the sweeper settled it
 )
+
+LEFT_BY_CLIENT = ("client_gone", "client_slow")
 
 
 class HoldOrder(msgspec.Struct, frozen=True):

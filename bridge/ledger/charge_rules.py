@@ -29,11 +29,13 @@ COMPLETE_ESTIMATE = ChargeRule(
 CUT = ChargeRule("cut", "The answer broke off.", SO_FAR)
 LEFT = ChargeRule("client_left", "The client left before the end.", SO_FAR)
 LEFT_EARLY = ChargeRule("client_left_early", "The client left before a provider had answered.", FREE)
+SLOW = ChargeRule("client_slow", "The client took nothing of the answer for too long.", SO_FAR)
+SLOW_FREE = ChargeRule("client_slow_free", SLOW.happened, FREE)
 NO_ANSWER = ChargeRule("no_answer", "No provider delivered any of an answer.", FREE)
 REFUSED = ChargeRule("refused", "The request was refused.", FREE)
 LOST = ChargeRule("interrupted", "Our process ended while this ran.", "You paid at most for what had been delivered.")
 LOST_FREE = ChargeRule("interrupted_free", LOST.happened, FREE)
-RULES = (COMPLETE, COMPLETE_ESTIMATE, CUT, LEFT, LEFT_EARLY, NO_ANSWER, REFUSED, LOST, LOST_FREE)
+RULES = (COMPLETE, COMPLETE_ESTIMATE, CUT, LEFT, LEFT_EARLY, SLOW, SLOW_FREE, NO_ANSWER, REFUSED, LOST, LOST_FREE)
 
 
 def find_rule(record: UsageRecord) -> ChargeRule:
@@ -43,6 +45,8 @@ def find_rule(record: UsageRecord) -> ChargeRule:
         return LOST if captured else LOST_FREE
     if record.outcome == "client_gone":
         return LEFT if captured else LEFT_EARLY
+    if record.outcome == "client_slow":
+        return SLOW if captured else SLOW_FREE
     if not captured:
         return REFUSED if 400 <= record.status < 500 else NO_ANSWER
     if record.outcome == "cut":

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 import psycopg
 
+from bridge.db import BoundedConnection
 from bridge.ledger.batch import HoldOrder, HoldResult, Mark, Noted, Order, Outcome, Settlement, SettleResult
 
+PATIENCE_SECONDS = 4  # beyond the statement's own
 _MARK = """
 UPDATE holds h SET details = m.details
   FROM jsonb_to_recordset(%s::jsonb) AS m (request_id text, details text) WHERE h.request_id = m.request_id
@@ -17,13 +19,15 @@ _CALL = "SELECT * FROM ledger_commit(%s::jsonb, %s::jsonb)"
 
 def connect(url: str) -> psycopg.Connection[Any]:
     """A connection for the batch alone. It gives up within three seconds, so that nobody waits longer to be refused."""
-    return psycopg.connect(
+    connection = BoundedConnection.connect(
         url.replace("postgresql+psycopg://", "postgresql://", 1),
         autocommit=True,
         connect_timeout=3,
         prepare_threshold=0,
         options="-c statement_timeout=3000 -c lock_timeout=2500",
     )
+    connection.patience_seconds = PATIENCE_SECONDS
+    return connection
 
 
 def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> list[Outcome]:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bridge.db import UtcDateTime, db, transaction
+from bridge.ledger.batch import LEFT_BY_CLIENT
 from bridge.ledger.rollup_tables import RollupProgress, UsageRollup
 from bridge.ledger.tables import UsageRecord
 
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 # How a request ended, as filters name it. Failed requests delivered nothing, were not left by their client, and cost
 # nothing.
 ENDING: sa.ColumnElement[str] = sa.case(
-    (UsageRecord.outcome == "client_gone", "client_gone"),
+    (UsageRecord.outcome.in_(LEFT_BY_CLIENT), "client_gone"),
     (UsageRecord.state == "released", "failed"),
     (UsageRecord.outcome == "complete", "complete"),
     else_="cut",

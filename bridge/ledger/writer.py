@@ -1,6 +1,8 @@
 """The one greenlet of a process that commits holds and settlements, many at a time; what group commit rests on."""
 
+import math
 import sqlite3
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +30,7 @@ from bridge.ledger.batch import (
 HOLD_WAIT_SECONDS = 3.0
 SETTLE_WAIT_SECONDS = 3.0  # then it is spooled: an answer's end doesn't wait longer for a database
 DEADLOCK_TRIES = 3
+FAILURE_COUNTS_SECONDS = 10.0
 REFUSED_BY_THE_TABLES = (psycopg.DataError, psycopg.IntegrityError, sqlite3.IntegrityError, OverflowError, UnicodeError)
 FAILURES = (psycopg.Error, sqlite3.Error, OverflowError, UnicodeError)
 log = structlog.get_logger()
@@ -40,7 +43,13 @@ class Writer:
         self._url = settings.sqlalchemy_url
         self._on_sqlite = settings.on_sqlite
         self._connection: Any = None
+        self._failed_at = -math.inf
         self._batcher: Batcher[Order, Outcome] = Batcher(self._commit)
+
+    @property
+    def fails(self) -> bool:
+        """Whether the last batch could not be committed, a moment ago. Later it takes another to know."""
+        return time.monotonic() - self._failed_at < FAILURE_COUNTS_SECONDS
 
     def place_hold(self, order: HoldOrder) -> HoldResult:
         """Set the money aside, durably, before this returns. Raises ServiceUnavailable when the database is away."""
@@ -81,10 +90,16 @@ class Writer:
     def _commit(self, orders: list[Order]) -> Sequence[Outcome | Exception]:
         """Commit all; if one of them is refused by the tables, each alone, so that it fails nobody else."""
         try:
-            return self._commit_together(orders)
+            outcomes = self._commit_together(orders)
         except REFUSED_BY_THE_TABLES:
             if len(orders) == 1:
                 raise
+        except FAILURES:
+            self._failed_at = time.monotonic()
+            raise
+        else:
+            self._failed_at = -math.inf
+            return outcomes
         return [self._commit_alone(order) for order in orders]
 
     def _commit_alone(self, order: Order) -> Outcome | Exception:
@@ -115,6 +130,9 @@ class Writer:
             except psycopg.errors.DeadlockDetected:
                 if attempt == DEADLOCK_TRIES - 1:
                     raise
+            except psycopg.errors.ReadOnlySqlTransaction:
+                self.close()  # a session stays what it is: the next may write
+                raise
             except psycopg.OperationalError:
                 self.close()
                 if reconnected:

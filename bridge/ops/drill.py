@@ -19,6 +19,7 @@ from bridge.accounts.keys import issue_key, revoke_key
 from bridge.config import Settings
 from bridge.db import db, now_utc
 from bridge.errors import InvalidRequest, NotFound
+from bridge.ledger import charge_rules
 from bridge.ledger.ledger import BalanceView, adjust, find_balance
 from bridge.ledger.tables import UsageRecord
 from bridge.ledger.usage import find_request
@@ -187,16 +188,7 @@ def find_payer(name: str) -> Customer:
 
 
 def find_rule(record: UsageRecord | None) -> str:
-    """The rule by which it was charged, as a sentence."""
+    """The rule by which it was charged, in words."""
     if record is None:
         return "Refused before anything was held: nothing is charged."
-    if record.outcome == "complete":
-        counts = "the upstream’s token counts" if record.tokens_source == "provider" else "our own token counts"
-        return f"A complete answer: {counts} are charged. Attempts that failed before it are free."
-    if record.outcome == "failed":
-        return "Every attempt failed before the first word of an answer: nothing is charged."
-    if record.outcome == "client_gone" and not record.charge_nanos:
-        return "The client left before an upstream had answered: nothing is charged."
-    if record.outcome == "client_gone":
-        return "The client left: the prompt and the words received until then are charged."
-    return "Broken after words had been delivered: the prompt and the words received are charged, the error isn’t."
+    return charge_rules.find_rule(record).text

@@ -22,10 +22,9 @@ from bridge.ops import worker as background
 from bridge.ops.address import listen_address
 from bridge.ops.demo import greet, load_demo
 from bridge.ops.env_file import load_env_file
-from bridge.ops.gunicorn_worker import Response
+from bridge.ops.gunicorn_worker import GRACE_BEYOND_DRAIN_SECONDS, Response
 from bridge.telemetry import configure_logging, log_to_stdout
 
-GRACE_BEYOND_DRAIN_SECONDS = 3
 log = structlog.get_logger()
 
 
@@ -123,4 +122,4 @@ def post_worker_init(worker: Any) -> None:
 def worker_exit(_server: Any, worker: Any) -> None:
     """Write what is still noted. A worker that never got as far as its app has nothing."""
     if worker.booted:
-        background.stop(worker.app.wsgi())
+        background.stop(worker.app.wsgi(), worker)

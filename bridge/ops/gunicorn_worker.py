@@ -1,7 +1,7 @@
 """gunicorn's gevent worker with some costs taken off each request: an access line that nobody reads, hooks that nobody
 set, a timer for each wait between requests, and a system call of its own for the head of each answer.
 
-It also closes idle connections once it is told to stop, and those whose clients take nothing for too long."""
+It also ends as a deploy needs it, and closes the connections whose clients take nothing for too long."""
 
 import contextlib
 import errno
@@ -10,13 +10,25 @@ import time
 from typing import Any
 
 import gevent
-from gevent import socket
+from gevent import select, socket
+from gevent.pool import Pool
+from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 LOOK_SECONDS = 0.25
+CLIENT_SLOW = "bridge.client_slow"  # in the environ of a request whose client took nothing for too long
+ACCEPT_ON_SECONDS = 1.0  # once told to stop: routers hear of it a moment later than we do
+IDLE_SECONDS = 1.0  # after that, what a router keeps open and doesn't use for so long is closed
+GRACE_BEYOND_DRAIN_SECONDS = 5  # for the last look at a stream, its charge, and a database that has to be waited for
+LINGER_SECONDS = 10.0
+DISCARD_BYTES = 2**16
+
+
+class SlowClient(BrokenPipeError):
+    """The client took nothing for too long."""
 
 
 class Log(Logger):
@@ -90,7 +102,7 @@ class Response(wsgi.Response):
         """Send all of it. A client that takes nothing for too long has left, as far as we are concerned."""
         sent = self._send_now(data)
         while sent < len(data):
-            with gevent.Timeout(self.slow_client_seconds, BrokenPipeError(errno.EPIPE, "the client reads too slowly")):
+            with gevent.Timeout(self.slow_client_seconds, SlowClient(errno.EPIPE, "the client reads too slowly")):
                 sent += self.sock.send(data[sent : sent + 2**16])
 
     def _send_now(self, data: bytes) -> int:
@@ -118,8 +130,11 @@ class Idle:
 
 
 class Worker(GeventWorker):
-    """Closes what has been idle for `keepalive` seconds, and all that is idle once it is told to stop: else a router
-    that keeps its connections open would make every deploy wait for the whole grace time."""
+    """Closes what has been idle for `keepalive` seconds. Told to stop, it loses nothing that it has accepted.
+
+    It goes on accepting for a moment, and says `Connection: close` to whoever asks, so that a router lets go of its
+    connections by itself. Then nothing new is accepted, what still lies idle is closed, and the rest may finish.
+    Shortly before gunicorn would kill it, it cuts what is left: each then ends as if its client had gone."""
 
     cfg: Any
 
@@ -128,12 +143,16 @@ class Worker(GeventWorker):
         self.cfg = Settings(self.cfg)
         self.clients: dict[Any, Any] = {}  # by the greenlet that serves them
         self.idle_since: dict[Any, float] = {}
+        self.finished = 0  # requests answered to their end since it was told to stop
+        self.cut = 0  # and those that had to be ended by force
+        self._closed_at: float | None = None  # when the last chance for idle connections began
 
     def timeout_ctx(self) -> Idle:
         return Idle(self.idle_since)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.clients[gevent.getcurrent()] = client
         try:
             super().handle(listener, client, addr)
@@ -152,6 +171,9 @@ class Worker(GeventWorker):
                 for piece in body:
                     answer.write(piece)
                 answer.close()
+            except SlowClient:
+                environ[CLIENT_SLOW] = True
+                raise
             finally:
                 if hasattr(body, "close"):
                     body.close()
@@ -162,19 +184,80 @@ class Worker(GeventWorker):
         except Exception:  # what could still be said would come too late or in the middle of something
             self.log.exception("Error handling request")
             raise StopIteration from None
+        if not self.alive:
+            self.finished += 1
         if answer.should_close():
+            if is_unread(req):
+                discard(sock)
             raise StopIteration
 
     def run(self) -> None:
+        pool = Pool(self.worker_connections)
+        servers = [StreamServer(each, functools.partial(self.handle, each), spawn=pool) for each in self.sockets]
+        for server in servers:
+            if self.cfg.workers > 1:
+                server.max_accept = 1  # leave some for the others
+            server.start()
         gevent.spawn(self._close_idle)
-        super().run()
+        while self.alive:
+            self.notify()
+            gevent.sleep(LOOK_SECONDS)
+        told_at = time.monotonic()
+        self._accept_the_last(servers, told_at + ACCEPT_ON_SECONDS)
+        self._closed_at = time.monotonic()
+        cut_at = told_at + self.cfg.graceful_timeout - 1
+        while pool and time.monotonic() < cut_at:
+            self.notify()
+            pool.join(LOOK_SECONDS)
+        self._cut_the_rest(pool)
+
+    def _accept_the_last(self, servers: list[Any], until: float) -> None:
+        """Close the doors, but only once nobody waits outside: whom the kernel has let in would be thrown out."""
+        while (now := time.monotonic()) < until or (_anyone_waits(servers) and now < until + ACCEPT_ON_SECONDS):
+            self.notify()
+            gevent.sleep(min(LOOK_SECONDS, max(0, until - now)))
+        for server in servers:
+            server.close()
+
+    def _cut_the_rest(self, pool: Pool) -> None:
+        """Each connection breaks, wherever its greenlet waits for it; streams settle then."""
+        self.cut = len(pool) - len(self.idle_since)
+        for client in list(self.clients.values()):
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        pool.join(LOOK_SECONDS)
 
     def _close_idle(self) -> None:
         while True:
             gevent.sleep(LOOK_SECONDS)
-            latest = time.monotonic() - (self.cfg.keepalive if self.alive else 0)
+            now = time.monotonic()
             for connection, since in list(self.idle_since.items()):
-                if since <= latest and connection in self.clients:
+                if connection in self.clients and self._is_idle(since, now):
                     # its next read finds the end; a request that has just come in is still read, and answered
                     with contextlib.suppress(OSError):
                         self.clients[connection].shutdown(socket.SHUT_RD)
+
+    def _is_idle(self, since: float, now: float) -> bool:
+        if self._closed_at is not None:
+            return now - max(since, self._closed_at) >= IDLE_SECONDS
+        return now - since >= self.cfg.keepalive
+
+
+def _anyone_waits(servers: list[Any]) -> bool:
+    """Whether connections wait to be accepted."""
+    return bool(select.select([server.socket for server in servers], [], [], 0)[0])
+
+
+def is_unread(req: Any) -> bool:
+    """Whether the request's body has not come to its end."""
+    reader = req.body.reader
+    return bool(getattr(reader, "length", 0) or getattr(reader, "parser", None))
+
+
+def discard(sock: Any) -> None:
+    """Let a client whose connection ends here finish what it sends. Were it closed at once, the kernel would answer
+    the rest of its body with a reset, and our answer could be lost with it."""
+    with contextlib.suppress(OSError), gevent.Timeout(LINGER_SECONDS, False):
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(DISCARD_BYTES):
+            pass

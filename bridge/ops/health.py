@@ -2,16 +2,18 @@
 
 import functools
 
+import gevent
 import sqlalchemy as sa
 import structlog
 from alembic.script import ScriptDirectory
-from flask import Blueprint, Flask, jsonify
+from flask import Blueprint, Flask, current_app, jsonify
 from flask.wrappers import Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.db import db
 from bridge.extensions import anyone_may_enter, migrate
 
+DATABASE_WAIT_SECONDS = 3.0
 health = Blueprint("health", __name__)
 log = structlog.get_logger()
 
@@ -32,21 +34,31 @@ def show_livez() -> Response:
 @anyone_may_enter
 def show_readyz() -> tuple[Response, int]:
     """200 when a paid request could be served; 503 naming what is missing. Redis is no part of it: limits give way."""
+    services = current_app.extensions["bridge_services"]
+    if services.draining:
+        return jsonify(status="unavailable", process="stops"), 503
     found = read_migration()
     if found is None:
-        log.warning("not_ready", reason="the database is unreachable or not migrated")
-        return jsonify(status="unavailable", database="unreachable or not migrated"), 503
+        log.warning("not_ready", reason="the database is unreachable, read-only or not migrated")
+        return jsonify(status="unavailable", database="unreachable, read-only or not migrated"), 503
     if found != newest_migration():
         return jsonify(status="unavailable", database="ok", migrations="behind"), 503
+    if services.writer.fails:
+        log.warning("not_ready", reason="the ledger can't be written")
+        return jsonify(status="unavailable", database="can't be written", migrations="ok"), 503
     return jsonify(status="ok", database="ok", migrations="ok"), 200
 
 
 def read_migration() -> str | None:
-    """The number of the last migration that the database has seen; None without a database, or before the first."""
+    """The number of the last migration that the database has seen; None without a database that can be written, or
+    before the first."""
     try:
-        with db.engine.connect() as connection:
+        with gevent.Timeout(DATABASE_WAIT_SECONDS), db.engine.connect() as connection:
+            if connection.dialect.name != "sqlite" and connection.scalar(sa.text("SHOW transaction_read_only")) == "on":
+                connection.invalidate()  # the next session may be another
+                return None
             number: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    except SQLAlchemyError:
+    except (SQLAlchemyError, gevent.Timeout):
         return None
     return number
 

@@ -65,9 +65,13 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
         gevent.spawn(_watch_drain, services, gunicorn_worker)
 
 
-def stop(app: Flask) -> None:
-    """Write what is still noted, and close the ledger's connection."""
+def stop(app: Flask, gunicorn_worker: Any = None) -> None:
+    """Write what is still noted, close the ledger's connection, and say how the drain went, if there was one."""
     services: Services = app.extensions["bridge_services"]
+    if services.draining:
+        broken_off = services.broken_off
+        finished, cut = gunicorn_worker.finished - broken_off, gunicorn_worker.cut
+        log.info("drained", finished=max(0, finished), broken_off=broken_off, cut=cut)
     with app.app_context():
         try:
             write_notes(services)
@@ -116,7 +120,13 @@ def write_notes(services: Services) -> None:
 
 
 def _watch_drain(services: Services, gunicorn_worker: Any) -> None:
-    """Once the worker stops taking requests, its streams have DRAIN_SECONDS to finish."""
+    """Once the worker stops taking requests, answers have DRAIN_SECONDS to finish. Streams see it for themselves; those
+    that wait for a whole answer are told."""
     while gunicorn_worker.alive:
         gevent.sleep(DRAIN_LOOK_SECONDS)
     services.stop_streams_at = time.monotonic() + services.settings.drain_seconds
+    while True:
+        gevent.sleep(max(DRAIN_LOOK_SECONDS, services.stop_streams_at - time.monotonic()))
+        for waiting in list(services.waiting):
+            services.waiting.discard(waiting)
+            waiting.kill(services.restarts(), block=False)

@@ -323,7 +323,7 @@ ANSWERS: Schema = {
             "endpoint": text(),
             "stream": {"type": "boolean"},
             "model": obj({"asked": text(), "served": text(), "upstream": nullable(text())}),
-            "outcome": {"enum": ["complete", "cut", "client_gone", "failed", "worker_lost"]},
+            "outcome": {"enum": ["complete", "cut", "client_gone", "client_slow", "failed", "worker_lost"]},
             "state": {"enum": ["captured", "released"], "description": "captured is charged, released is not."},
             "status": whole("The HTTP status; 499 where the client had left."),
             "error_code": nullable(text()),

@@ -22,7 +22,7 @@ from bridge.errors import (
     KeyBudgetExceeded,
     ServiceUnavailable,
 )
-from bridge.ledger.batch import HoldOrder, Mark, Settlement
+from bridge.ledger.batch import LEFT_BY_CLIENT, HoldOrder, Mark, Settlement
 from bridge.ledger.budgets import period_start
 from bridge.ledger.idempotency import Claim, free_key, keep_answer, seal_answer
 from bridge.money import format_dollars, take_share
@@ -167,7 +167,7 @@ class Relay:
         used = self.visit.reserved_tokens
         if usage is not None:
             used = usage.prompt_tokens + usage.completion_tokens
-        elif outcome != "client_gone":
+        elif outcome not in LEFT_BY_CLIENT:
             used = 0
         self.visit.leave(used)
         self.failover.leave(0 if usage is None else used)

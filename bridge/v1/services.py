@@ -1,11 +1,16 @@
 """What the requests of one process share: settings, ledger writer, counters, catalogue, channel health, connections."""
 
+import contextlib
 import datetime
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
+import gevent
 from flask import Flask
+from gevent.lock import BoundedSemaphore
 
 from bridge import versions
 from bridge.accounts.keys import Caller, find_caller, note_use, recall_caller
@@ -15,12 +20,14 @@ from bridge.catalogue.upstreams import open_channel
 from bridge.config import Settings
 from bridge.counters import Counters
 from bridge.db import db
+from bridge.errors import ServiceUnavailable
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 from bridge.limits.departures import Departures
 from bridge.v1.retries import RetryBudget
 
 TOPIC = "catalogue"
+DATABASE_WAIT_SECONDS = 3.0
 
 
 class Services:
@@ -39,17 +46,34 @@ class Services:
         self.in_flight = 0
         self.body_bytes = 0
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains
+        self.waiting: set[Any] = set()  # greenlets that wait for whole answers, to be told when it has drained
+        self.broken_off = 0  # answers that the drain has ended
         self.keys_used: dict[int, datetime.datetime] = {}  # a job writes them to the keys' rows
+        self._finding: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()  # by the key's secret
         self._catalogue: Catalogue | None = None
         self._catalogue_number = -1
         self._upstreams: dict[tuple[int, str | None, str | None], Any] = {}
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process was told to stop."""
+        return self.stop_streams_at != math.inf
+
+    def restarts(self) -> ServiceUnavailable:
+        """What an answer ends with that the drain breaks off; counted."""
+        self.broken_off += 1
+        return ServiceUnavailable("The gateway restarts; ask again.")
 
     def find_caller(self, secret: str) -> Caller:
         """Who calls, from memory if it is there. Raises InvalidApiKey."""
         caller = recall_caller(secret)
         if caller is None:
-            with self.app.app_context():
-                caller = find_caller(secret)
+            # who comes with the same key at the same time waits for one look: the database has few connections
+            with in_time(), self._finding.setdefault(secret, BoundedSemaphore()):
+                caller = recall_caller(secret)
+                if caller is None:
+                    with self.app.app_context():
+                        caller = find_caller(secret)
         return caller
 
     @property
@@ -57,7 +81,7 @@ class Services:
         """The snapshot in force, read anew when its number has changed or a price takes effect."""
         known = self._catalogue
         if known is None or not versions.is_fresh() or self._is_outdated(known):
-            with self.app.app_context():
+            with in_time(), self.app.app_context():
                 versions.ensure_fresh(db.engine)
                 number = versions.number(TOPIC)
                 if self._catalogue is None or self._is_outdated(self._catalogue):
@@ -83,3 +107,15 @@ class Services:
         used, self.keys_used = self.keys_used, {}
         if used:
             note_use(used)
+
+
+@contextlib.contextmanager
+def in_time() -> Iterator[None]:
+    """Nobody waits longer than this for a database that says nothing. Raises ServiceUnavailable."""
+    with gevent.Timeout(DATABASE_WAIT_SECONDS) as limit:
+        try:
+            yield
+        except gevent.Timeout as timeout:
+            if timeout is not limit:
+                raise
+            raise ServiceUnavailable("The database can't be reached. You were not charged.") from None

@@ -12,7 +12,7 @@ import structlog
 from flask import Response
 
 from bridge.catalogue.routing import Route
-from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
+from bridge.errors import BridgeError, UpstreamError
 from bridge.ledger.batch import Mark
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader, Usage
@@ -25,6 +25,7 @@ TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, th
 CHARACTERS_PER_TOKEN = 4  # rather too many, so that a mark says too little
 MOST_BYTES_PER_TOKEN = 1024  # as a stream writes them: with fewer, nobody has gone far beyond a cap
 SPARE_TOKENS = 64  # what our own count may be wrong by where a cap is small
+CLIENT_SLOW = "bridge.client_slow"  # the server says so in the environ, and closes us
 KEEPALIVE = b": keep-alive\n\n"
 log = structlog.get_logger()
 STREAM_HEADERS = (
@@ -294,7 +295,7 @@ class Stream:
     def _watch_drain(self) -> None:
         if time.monotonic() <= self._relay.services.stop_streams_at:
             return
-        error = ServiceUnavailable("The gateway restarts; ask again.")
+        error = self._relay.services.restarts()
         if not self._delivered:
             raise error
         raise AttemptFailed(Blame.REQUEST, "our restart", message=error.message)
@@ -351,7 +352,8 @@ class Stream:
         elif waited:
             relay.services.departures.note(relay.caller.account_id, relay.caller.key_id)
         last = error_frame(UpstreamError("The client of this request left before its end."))
-        relay.settle("client_gone", usage, source=source, status=499, answer=lambda: self._written(last))
+        outcome = "client_slow" if CLIENT_SLOW in relay.visit.environ else "client_gone"
+        relay.settle(outcome, usage, source=source, status=499, answer=lambda: self._written(last))
 
     def _usage(self, ended: bool = False) -> tuple[Usage, str]:
         """The provider's counts, or our own where it gave none, or none of what it said last before it was cut."""

@@ -35,7 +35,12 @@ class ReadyResponse(Response):
         self.ready_headers = headers
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
-        start_response(self.ready_status, self.ready_headers)
+        try:
+            start_response(self.ready_status, self.ready_headers)
+        except BaseException:  # a stream that nobody will ask for frames has to end all the same
+            if hasattr(self.response, "close"):
+                self.response.close()
+            raise
         return self.response
 
 

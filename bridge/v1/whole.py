@@ -18,8 +18,13 @@ from bridge.v1.relay import Relay
 
 def answer_whole(relay: Relay) -> Response:
     """The whole answer of the first channel that gives one, paid for. Raises what the client is told instead."""
+    waiting, here = relay.services.waiting, gevent.getcurrent()
+    waiting.add(here)
     try:
-        usage, body, finish_reason, source = _ask_channels(relay)
+        try:
+            usage, body, finish_reason, source = _ask_channels(relay)
+        finally:
+            waiting.discard(here)
     except BridgeError as error:
         relay.refused(error)
         raise

@@ -81,7 +81,7 @@ def test_a_stream_that_is_cut_shows_each_event_its_error_and_the_words_that_were
     page = send(client, customer, model, fault="cut", mode="stream")
     assert page.index("[drill]") < page.index('"code":"upstream_error"')
     assert "[DONE]" not in page
-    assert "the prompt and the words received are charged" in page
+    assert "You paid for the prompt and for what had arrived until then" in page
     [row] = make.list_usage(customer.id)
     assert (row.outcome, row.cost_nanos) == ("cut", 0)
     assert row.charge_nanos > 0

@@ -56,7 +56,7 @@ def main() -> int:
             redis_url = stack.enter_context(running_redis())
             changes |= {"database_url": cluster.url, "redis_url": redis_url, "web_concurrency": arguments.workers}
         settings = make_settings(folder, **changes)
-        _migrate(settings)
+        migrate_database(settings)
         upstream = stack.enter_context(contextlib.closing(ScriptedUpstream()))
         gateway = Gateway(settings, arguments.log or folder / "log")
         stack.callback(gateway.stop)
@@ -92,7 +92,8 @@ def _fail_over(gateway: Gateway, requests_count: int) -> int:
     return 1 if wrong else 0
 
 
-def _migrate(settings: object) -> None:
+def migrate_database(settings: object) -> None:
+    """Give an empty database its tables and the catalogue."""
     os.environ.setdefault("FLASK_SKIP_DOTENV", "1")
     app = open_rooms(settings)  # type: ignore[arg-type]
     migrate.init_app(app, db)

@@ -15,6 +15,8 @@ from tests.ledger.records import record_fields
         ({"outcome": "cut"}, "cut"),
         ({"outcome": "client_gone"}, "client_left"),
         ({"outcome": "client_gone", "state": "released"}, "client_left_early"),
+        ({"outcome": "client_slow"}, "client_slow"),
+        ({"outcome": "client_slow", "state": "released"}, "client_slow_free"),
         ({"outcome": "failed", "state": "released", "status": 503}, "no_answer"),
         ({"outcome": "failed", "state": "released", "status": 200}, "no_answer"),
         ({"outcome": "failed", "state": "released", "status": 400}, "refused"),

@@ -74,7 +74,7 @@ def test_an_account_without_requests_has_zeros(mira: int):
         ({"model_id": "gpt-4o-mini"}, ["mini"]),
         ({"outcome": "complete"}, ["mini"]),
         ({"outcome": "failed"}, ["lost", "failed"]),
-        ({"outcome": "client_gone"}, ["left"]),
+        ({"outcome": "client_gone"}, ["slow", "left"]),
         ({"outcome": "cut"}, ["cut"]),
         ({"until": NOON}, ["old"]),
         ({"since": NOON, "outcome": "failed"}, ["lost", "failed"]),
@@ -85,6 +85,7 @@ def test_a_filter_finds_what_it_names(mira: int, wanted: dict, found: list[str])
     add_failure(mira, error_code="failed")
     add_record(mira, model_id="gpt-4o-mini", error_code="mini")
     add_record(mira, outcome="client_gone", error_code="left", created_at=now_utc())
+    add_record(mira, outcome="client_slow", error_code="slow", created_at=now_utc() + datetime.timedelta(seconds=1))
     add_record(mira, outcome="cut", key_id=2, error_code="cut")
     add_failure(mira, outcome="worker_lost", error_code="lost")
     only = {"since": NOON, **wanted} if "until" not in wanted else wanted

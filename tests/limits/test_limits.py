@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import time_machine
 
 from bridge.counters import MemoryCounters
 from bridge.errors import RateLimitExceeded
 from bridge.limits.limits import Admission, admit, take_channel
+from tests.clock import HandClock, clock_in_hand
 
 NOON = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
 
@@ -31,13 +31,13 @@ class Caller:
 
 
 @pytest.fixture
-def clock() -> Iterator[time_machine.Traveller]:
-    with time_machine.travel(NOON, tick=False) as traveller:
-        yield traveller
+def clock() -> Iterator[HandClock]:
+    with clock_in_hand() as clock:
+        yield clock
 
 
 @pytest.fixture
-def counters(clock: time_machine.Traveller) -> MemoryCounters:
+def counters(clock: HandClock) -> MemoryCounters:
     return MemoryCounters()
 
 
@@ -108,7 +108,7 @@ def test_a_refused_request_takes_nothing(counters: MemoryCounters):
 @pytest.mark.parametrize("caller", [Caller(rpm=7), Caller(tpm=50), Caller(rpm=7, tpm=50, account_rpm=3, account_tpm=9)])
 @pytest.mark.parametrize("offset", [0, 0.001, 17.237, 59.999])
 def test_waiting_as_retry_after_says_is_admitted_and_a_millisecond_less_is_not(
-    counters: MemoryCounters, clock: time_machine.Traveller, caller: Caller, offset: float
+    counters: MemoryCounters, clock: HandClock, caller: Caller, offset: float
 ):
     clock.shift(offset)
     for number in range(40):
@@ -126,7 +126,7 @@ def test_waiting_as_retry_after_says_is_admitted_and_a_millisecond_less_is_not(
         assert int(headers["retry-after-ms"]) >= refused.retry_after_seconds * 1000
 
 
-def test_the_limit_that_lasts_longest_decides(counters: MemoryCounters, clock: time_machine.Traveller):
+def test_the_limit_that_lasts_longest_decides(counters: MemoryCounters, clock: HandClock):
     caller = Caller(rpm=1, tpm=100)
     clock.shift(50)
     ask(counters, caller, tokens=100)
@@ -163,7 +163,7 @@ def test_tokens_are_trued_up_and_the_lease_given_back(counters: MemoryCounters):
     assert refuse(counters, caller, tokens=1).message == "Rate limit exceeded: 1000 TPM"
 
 
-def test_a_long_stream_does_not_free_what_others_used_since(counters: MemoryCounters, clock: time_machine.Traveller):
+def test_a_long_stream_does_not_free_what_others_used_since(counters: MemoryCounters, clock: HandClock):
     caller = Caller(tpm=1000)
     stream = ask(counters, caller, "a", tokens=900)
     clock.shift(180)
@@ -180,7 +180,7 @@ def test_looking_at_the_limits_is_never_refused(counters: MemoryCounters):
     assert len(look.asks) == 2
 
 
-def test_a_lease_that_nobody_gave_back_ends_by_itself(counters: MemoryCounters, clock: time_machine.Traveller):
+def test_a_lease_that_nobody_gave_back_ends_by_itself(counters: MemoryCounters, clock: HandClock):
     caller = Caller(concurrency=1)
     ask(counters, caller, "a")
     clock.shift(59.999)

@@ -18,7 +18,7 @@ def test_a_stream_is_printed_as_it_comes_and_the_first_operator_asks(app: Flask,
     assert " ms  data: " in result.output
     assert result.output.index("[drill]") < result.output.index("upstream_error")
     assert "1        drill    the answer was cut off" in result.output
-    assert "the prompt and the words received are charged" in result.output
+    assert "You paid for the prompt and for what had arrived until then" in result.output
     assert "Balance $10.00 before, $10.00 after." in result.output
     assert make.find_money(operator.id) == (10 * DOLLAR, 0)
     assert make.check_ledger() == []
