@@ -221,7 +221,7 @@ def test_attempts_are_drawn_in_time(app: Flask, account: MadeAccount):
     [
         ({"outcome": "cut"}, "The answer broke off."),
         ({"outcome": "client_gone"}, "The client left before the end."),
-        ({"outcome": "client_slow"}, "The client read too slowly."),
+        ({"outcome": "client_slow"}, "The client took nothing of the answer for too long."),
         ({"outcome": "worker_lost"}, "You paid at most for what had been delivered."),
         ({"outcome": "worker_lost", "state": "released", "charge_nanos": 0, "attempts": "[]"}, "You were not charged."),
     ],

@@ -1,7 +1,6 @@
 """The table of faults: clients that leave, at each moment, clients that read nothing, and workers that are killed."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 
 import gevent
@@ -11,8 +10,8 @@ import requests
 from tests import services
 from tests.gateway import Gateway
 from tests.rooms import make_settings
-from tests.upstream import PAUSE, STALL, STREAM_HEAD, Received, ScriptedUpstream, chunk, framed, says, stalls, starts
-from tests.v1.served import HELLO, Served, ask_and_leave, await_request, estimate_of
+from tests.upstream import PAUSE, STALL, ScriptedUpstream, says, stalls, starts
+from tests.v1.served import Served, ask_and_leave, await_request, estimate_of
 
 
 @pytest.fixture(scope="module")
@@ -82,30 +81,6 @@ def test_a_client_that_leaves_a_whole_answer_is_charged_as_if_it_had_stayed(gate
     upstream.resume()
     assert served.await_usage().outcome == "complete"
     assert served.spent() == (20_000, 0)
-
-
-def test_a_client_that_reads_nothing_is_closed_and_pays_for_what_was_received(gateway, upstream):
-    def flood(_request: Received) -> Iterator[bytes]:
-        yield STREAM_HEAD
-        while True:
-            yield framed(chunk(delta={"content": "word " * 2000}))
-            gevent.sleep(0)
-
-    served = Served(gateway, upstream.base_url)
-    upstream.plays(flood)
-    body = json.dumps({"model": served.model, "messages": HELLO, "stream": True, "max_tokens": 4000}).encode()
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", gateway.settings.port))
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
-        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        assert upstream_closed(upstream)
-        usage = served.await_usage()
-    assert (usage.outcome, usage.state) == ("client_gone", "captured")
-    assert json.loads(usage.attempts)[0]["outcome"] == "client slow"
-    assert served.spent() == (usage.charge_nanos, 0)
-    [line] = [line for line in gateway.log_lines("client_slow") if line["request_id"] == usage.request_id]
-    assert line["key_id"] == served.key.id
 
 
 def upstream_closed(upstream: ScriptedUpstream) -> bool:

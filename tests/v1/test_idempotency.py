@@ -12,7 +12,7 @@ from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.tables import IdempotencyKey
 from bridge.v1.relay import Relay
 from tests.gateway import Gateway
-from tests.upstream import PATIENCE_SECONDS, PAUSE, ScriptedUpstream, fails, pauses, says, starts
+from tests.upstream import PATIENCE_SECONDS, PAUSE, ScriptedUpstream, hangs_up, pauses, says, starts
 
 DOLLAR = 1_000_000_000
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -103,7 +103,7 @@ def test_of_many_at_once_one_runs(served: Served):
 
 @both
 def test_after_a_failure_the_key_is_free_again(served: Served, stream: bool):
-    served.upstream.plays(fails(500), says("Hello", " there"))
+    served.upstream.plays(hangs_up(), says("Hello", " there"))
     assert served.post("order-1", stream=stream).status_code == 503
     answer = served.post("order-1", stream=stream)
     assert answer.status_code == 200

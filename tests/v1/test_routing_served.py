@@ -209,7 +209,7 @@ def test_a_full_channel_is_passed_over_and_when_all_are_full_it_says_how_long(ga
     assert {answer.headers["x-bridge-attempts"] for answer in answers[:3]} == {"1"}
     full = answers[3]
     assert (full.status_code, full.json()["error"]["code"]) == (503, "overloaded")
-    assert 1 <= int(full.headers["retry-after"]) <= 120
+    assert 5 <= int(full.headers["retry-after"]) <= 120  # until the window has moved on, not just a moment
     assert served.receipt(full)["attempts"] == []
     assert served.spent() == 3 * 20_000
 
