@@ -94,6 +94,7 @@ def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, s
     on_sqlite = connection.dialect.name == "sqlite"
     insert: Any = sqlite.insert if on_sqlite else postgresql.insert
     now = sa.literal(now_utc(), UtcDateTime) if on_sqlite else sa.func.now()
+    running = datetime.timedelta(seconds=seconds)
     mine = (Row.account_id == claim.account_id) & (Row.key == claim.key)
     connection.execute(sa.delete(Row).where(mine, Row.expires_at < now))
     added = connection.execute(
@@ -104,7 +105,7 @@ def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, s
             fingerprint=fingerprint,
             request_id=claim.request_id,
             stream=stream,
-            expires_at=now_utc() + datetime.timedelta(seconds=seconds),
+            expires_at=now_utc() + running if on_sqlite else now + running,  # by the clock that it is compared with
         )
         .on_conflict_do_nothing()
         .returning(Row.key)
