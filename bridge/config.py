@@ -81,6 +81,7 @@ class Settings:
     slow_client_seconds: float = 60
     cooldown_seconds: float = 30
     retry_backoff_seconds: float = 0.25
+    retries_always: int = 10
     version_poll_seconds: float = 1
 
     max_body_bytes: int = 32 * 2**20

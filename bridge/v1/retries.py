@@ -2,16 +2,16 @@
 
 WINDOW_SECONDS = 10
 SHARE = 0.2
-ALWAYS = 10
 
 
 class RetryBudget:
-    """A worker's retries: in any ten seconds at most a fifth as many as requests, but never fewer than ten. `now` is
-    monotonic, in seconds."""
+    """A worker's retries: in any ten seconds at most a fifth as many as requests, but never fewer than `always`. `now`
+    is monotonic, in seconds."""
 
-    __slots__ = ("_requests", "_retries", "_second")
+    __slots__ = ("_always", "_requests", "_retries", "_second")
 
-    def __init__(self) -> None:
+    def __init__(self, always: int) -> None:
+        self._always = always
         self._requests = [0] * WINDOW_SECONDS  # by second
         self._retries = [0] * WINDOW_SECONDS
         self._second = 0
@@ -23,7 +23,7 @@ class RetryBudget:
     def take(self, now: float) -> bool:
         """Whether there is room for one more retry: then it is taken."""
         slot = self._look(now)
-        if sum(self._retries) >= max(ALWAYS, SHARE * sum(self._requests)):
+        if sum(self._retries) >= max(self._always, SHARE * sum(self._requests)):
             return False
         self._retries[slot] += 1
         return True

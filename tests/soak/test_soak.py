@@ -11,7 +11,7 @@ from tests.audit.run import Plan
 from tests.gateway import Gateway
 from tests.soak.run import begin_longest_anew, measure, run
 from tests.upstream import PAUSE, ScriptedUpstream, says, starts
-from tests.v1.test_faults import HELLO, Served
+from tests.v1.served import HELLO, Served
 from tests.v1.test_redis_faults import CSRF
 
 CALM = dict.fromkeys(

@@ -42,14 +42,16 @@ SECRETS = (
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """`plays` at a channel, or a channel `at` an address where nobody speaks; then `reason`, `blame` and `health` are
-    what the log says of the attempt, and the receipt of the reason."""
+    """`plays` at a channel, or a channel `at` an address where nobody speaks; then `reason` and `blame` are what the
+    log says of the attempt, and the receipt of the reason. `leaves` is what else it says where one failure is enough
+    to leave the channel, `again` whether the only channel is asked three times."""
 
     reason: str  # or, divided by |, that of a whole answer and that of a stream
     blame: str = "upstream"
-    health: str = "healthy"
+    leaves: str = ""
     plays: Scenario | None = None
     at: str = ""
+    again: bool = False
 
 
 def of_both(in_whole: Scenario, in_stream: Scenario) -> Scenario:
@@ -79,10 +81,10 @@ WRONG = of_both(
     lambda _request: [STREAM_HEAD, framed({"choices": "none"}), framed("[DONE]"), b"0\r\n\r\n"],
 )
 FAULTS = {
-    "refused": Fault("the connection was refused", at="http://127.0.0.1:{free}/v1"),
-    "DNS": Fault("the upstream's name was not found", at="http://nowhere.invalid/v1"),
-    "TLS certificate": Fault("the TLS certificate is not trusted", at="https://127.0.0.1:{tls}/v1"),
-    "TLS handshake": Fault("the TLS handshake failed", at="https://127.0.0.1:{plain}/v1"),
+    "refused": Fault("the connection was refused", at="http://127.0.0.1:{free}/v1", again=True),
+    "DNS": Fault("the upstream's name was not found", at="http://nowhere.invalid/v1", again=True),
+    "TLS certificate": Fault("the TLS certificate is not trusted", at="https://127.0.0.1:{tls}/v1", again=True),
+    "TLS handshake": Fault("the TLS handshake failed", at="https://127.0.0.1:{plain}/v1", again=True),
     "hangs up": Fault("the connection broke", plays=hangs_up()),
     "400 about our key": Fault(
         "400", "credential", "out", fails(400, "API key not valid. Please pass sk-operator", "INVALID_ARGUMENT")
@@ -97,7 +99,10 @@ FAULTS = {
     "404": Fault("404", "setup", "misconfigured", fails(404, "proj_operator has no such model", "model_not_found")),
     "redirect": Fault("302", "setup", "misconfigured", fails(302, headers="Location: http://169.254.169.254/\r\n")),
     "429": Fault("429", "rate", "cooling", fails(429, "org-operator is too fast", headers="Retry-After: 7\r\n")),
-    **{str(status): Fault(str(status), plays=fails(status, "at far.test")) for status in (500, 502, 503, 504, 529)},
+    **{
+        str(status): Fault(str(status), plays=fails(status, "at far.test"), again=True)
+        for status in (500, 502, 503, 504, 529)
+    },
     "unreadable JSON": Fault("the answer is not JSON|the stream holds what is no chunk", plays=RUBBISH),
     "HTML": Fault(
         "the answer is not JSON|the stream ended without an end",

@@ -18,7 +18,7 @@ from tests.gateway import Gateway
 from tests.proxy import Proxy
 from tests.services import Databases
 from tests.upstream import PATIENCE_SECONDS, ScriptedUpstream, pauses, says
-from tests.v1.test_faults import Served
+from tests.v1.served import Served
 
 Start = Callable[..., Gateway]
 FULL = """

@@ -16,7 +16,7 @@ from tests.factories import Factories
 from tests.gateway import Gateway
 from tests.rooms import make_settings
 from tests.upstream import CUT, PATIENCE_SECONDS, STALL, ScriptedUpstream, fails, hangs_up, pauses, says, starts
-from tests.v1.test_faults import Served
+from tests.v1.served import Served
 
 MEBIBYTE = 2**20
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

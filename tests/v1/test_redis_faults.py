@@ -16,7 +16,7 @@ from tests.gateway import Gateway
 from tests.proxy import Proxy
 from tests.services import empty_redis
 from tests.upstream import PATIENCE_SECONDS, ScriptedUpstream, pauses, says
-from tests.v1.test_faults import HELLO, Served
+from tests.v1.served import HELLO, Served
 
 POSTGRESQL = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 AT_ONCE = 30

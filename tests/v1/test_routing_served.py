@@ -276,7 +276,7 @@ def test_all_failed_says_when_a_channel_is_back(gateway, upstream):
 
 
 def test_retries_have_a_budget(start_gateway, upstream):
-    gateway = start_gateway("sqlite")
+    gateway = start_gateway("sqlite", retries_always=10)
     served = Served(gateway)
     models = [gateway.make.make_model() for _ in range(8)]
     for model in models:

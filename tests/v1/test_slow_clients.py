@@ -12,7 +12,7 @@ import requests
 from tests.factories import MadeKey
 from tests.gateway import Gateway
 from tests.upstream import STALL, STREAM_HEAD, ScriptedUpstream, Step, chunk, framed, says, starts
-from tests.v1.test_faults import HELLO, Served
+from tests.v1.served import HELLO, Served
 
 PIECE = "word " * 2000
 MEBIBYTE = 2**20
