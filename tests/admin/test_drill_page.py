@@ -47,8 +47,8 @@ def test_with_nothing_behind_it_a_402_is_the_clients_503_and_free(
     assert '"code":"upstream_error"' in page
     assert "Status 503" in page
     assert "1 drill 402" in page
-    assert "failed before the first word of an answer: nothing is charged" in page
-    assert "retry-after 2" in page
+    assert "No provider delivered any of an answer. You were not charged." in page
+    assert "retry-after 1" in page
     assert make.find_money(customer.id) == (10 * DOLLAR, 0)
     assert upstream.requests == []
 

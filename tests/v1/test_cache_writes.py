@@ -137,7 +137,9 @@ def relay_of(measure: Measure) -> Any:
     )
     offer = SimpleNamespace(measure=whole_measure, cap_tokens=measure.cap_tokens, choices=1)
     visit = SimpleNamespace(request_id="req_0", started=time.monotonic())
-    return SimpleNamespace(offer=offer, calls=1, visit=visit)
+    relay: Any = SimpleNamespace(offer=offer, calls=1, visit=visit)
+    relay.most_output_tokens = lambda: Relay.most_output_tokens(relay)
+    return relay
 
 
 @given(PRICES, MEASURES, st.tuples(*[TOKENS] * 6))

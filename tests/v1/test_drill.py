@@ -24,7 +24,7 @@ def begin(served: Served, fault: str) -> None:
     with make.app.app_context():
         start_drill(served.key.account_id, fault, 15)
     make.make_account(0)
-    make._wait()
+    make.wait_for_gateway()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -84,7 +84,7 @@ def test_the_command_shows_what_a_client_sees_and_gives_the_charge_back(gateway:
     assert run.returncode == 0, run.stderr
     assert "Good answer" in run.stdout
     assert "x-bridge-attempts: 2" in run.stdout
-    assert "A complete answer" in run.stdout
+    assert "The answer was complete." in run.stdout
     assert "charged $0.00002, given back $0.00002" in run.stdout
     assert served.spent() == (0, 0)
     assert [row.charge_nanos for row in gateway.make.list_usage(served.key.account_id)] == [20_000]
