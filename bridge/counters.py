@@ -257,6 +257,19 @@ return cjson.encode(answers)
 _decode_counts = msgspec.json.Decoder(list[list[Count] | dict[str, Any]]).decode  # Lua writes an empty list as {}
 
 
+_said_at = -math.inf
+
+
+def say_redis_is_away(error: redis.RedisError) -> None:
+    """In the log, once a minute for the process, whoever noticed."""
+    global _said_at
+    now = time.monotonic()
+    if now - _said_at >= SAY_AGAIN_SECONDS:
+        _said_at = now
+        effect = "limits are counted, and channels' health is kept, per process"
+        log.warning("redis_away", effect=effect, error=type(error).__name__)
+
+
 class RedisCounters(RedisStorage):
     """Counters that all workers and machines share. Without Redis they count per process, and say so once a minute."""
 
@@ -271,7 +284,6 @@ class RedisCounters(RedisStorage):
         self._memory = MemoryCounters()
         self._owed: deque[Give] = deque(maxlen=MOST_OWED)  # leases that Redis was not there to take back
         self._away_until = 0.0  # 0 while it is there
-        self._said_at = -math.inf
 
     def take_all(self, asks: Sequence[Ask]) -> list[Count]:
         counts = self._batcher.ask((asks, ())) if self._may_ask() else None
@@ -352,11 +364,8 @@ class RedisCounters(RedisStorage):
         return [counts if isinstance(counts, list) else [] for counts in _decode_counts(answer)[1:]]
 
     def _go_without(self, error: redis.RedisError) -> None:
-        now = time.monotonic()
-        self._away_until = now + RETRY_REDIS_SECONDS
-        if now - self._said_at >= SAY_AGAIN_SECONDS:
-            self._said_at = now
-            log.warning("redis_away", effect="limits are counted per process", error=type(error).__name__)
+        self._away_until = time.monotonic() + RETRY_REDIS_SECONDS
+        say_redis_is_away(error)
 
 
 def storage_uri(redis_url: str) -> str:

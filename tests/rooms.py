@@ -57,6 +57,7 @@ def close_rooms(app: Flask) -> None:
     """Close the app's connections; of the whole product's app, those of both its apps and of the ledger."""
     if services := app.extensions.get("bridge_services"):
         services.writer.close()
+        services.spool.close()
     for each in filter(None, (app, app.extensions.get("bridge_api"))):
         with each.app_context():
             db.session.remove()

@@ -372,6 +372,7 @@ def test_without_redis_limits_hold_per_process(away: RedisCounters):
 def test_that_redis_is_away_is_said_once_a_minute(away: RedisCounters, monkeypatch: pytest.MonkeyPatch):
     now = [1000.0]
     monkeypatch.setattr("bridge.counters.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bridge.counters._said_at", 0.0)
     with capture_logs() as lines:
         for _ in range(3):
             take(away, "w", 100)

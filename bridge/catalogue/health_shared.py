@@ -4,7 +4,6 @@ Moments are Redis's own and travel as what is left of them, so no two clocks are
 a process has to say and answers with everything that is known, which is little: what is well is not there."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,10 +14,10 @@ import structlog
 
 from bridge.batcher import Batcher
 from bridge.catalogue.channel_events import process_name
+from bridge.counters import say_redis_is_away
 
 HASH = "{bridge:health}"
 RETRY_REDIS_SECONDS = 1.0
-SAY_AGAIN_SECONDS = 60
 WAIT_SECONDS = 0.5
 log = structlog.get_logger()
 
@@ -110,7 +109,6 @@ class SharedHealth:
         self._moves, self._adopt = moves, adopt
         self._batcher: Batcher[tuple[Order | None, Then | None], int | None] = Batcher(self._run)
         self._away_until = 0.0
-        self._said_at = -math.inf
 
     def tell(self, order: Order, then: Then) -> None:
         """Send the order, out of the caller's way; `then` hears its result, or None without Redis."""
@@ -160,8 +158,5 @@ class SharedHealth:
         ]
 
     def _go_without(self, error: redis.RedisError) -> None:
-        now = time.monotonic()
-        self._away_until = now + RETRY_REDIS_SECONDS
-        if now - self._said_at >= SAY_AGAIN_SECONDS:
-            self._said_at = now
-            log.warning("redis_away", effect="channels' health is kept per process", error=type(error).__name__)
+        self._away_until = time.monotonic() + RETRY_REDIS_SECONDS
+        say_redis_is_away(error)

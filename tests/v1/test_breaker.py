@@ -74,7 +74,6 @@ def test_workers_count_probe_and_come_back_together(
     for _ in range(FAILURES_IN_A_ROW):
         assert pair.ask() == 200  # the second channel's
     pair.await_(lambda: pair.ask_many() == 0)
-    assert len(upstream.requests) <= FAILURES_IN_A_ROW + 1  # before the other worker heard of it
     upstream.plays(pauses(says("Back")))
     reached = len(upstream.requests)
     end_cooldowns(redis_url)

@@ -152,15 +152,17 @@ def test_a_stream_under_a_key_leaves_no_mark_to_be_charged_by(served: Served):
     for key, headers in ((served.key, {"Idempotency-Key": "order-1"}), (other, {})):
         url, body = f"{served.gateway.base_url}/chat/completions", {"model": served.model, "messages": HELLO}
         asked = {"json": body | {"stream": True}, "headers": key.headers | headers, "timeout": 60}
-        asking.append(requests.post(url, **asked, stream=True))
-        assert b"Some" in next(asking[-1].iter_content(None))
+        answer = requests.post(url, **asked, stream=True)
+        pieces = answer.iter_content(None)
+        asking.append((answer, pieces))  # both: a generator that is forgotten closes the connection
+        assert b"Some" in next(pieces)
     with gevent.Timeout(PATIENCE_SECONDS):  # one worker marks all of its streams together
         while "captured" not in "".join(served.gateway.make.list_hold_details(other.account_id)):
             gevent.sleep(0.05)
     (details,) = served.gateway.make.list_hold_details(served.key.account_id)
     assert "captured" not in details
     served.upstream.resume()
-    for answer in asking:
+    for answer, _ in asking:
         answer.close()
 
 

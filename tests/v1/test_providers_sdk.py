@@ -285,7 +285,8 @@ def test_what_is_between_us_and_the_provider_is_503_and_free(
     assert "secret" not in refused.value.message
     assert "1234567" not in refused.value.message
     assert caller.last_booked().charge_nanos == 0
-    assert len(providers[provider].requests) == 1
+    # the only channel is asked again where that may help, until it is out
+    assert 1 <= len(providers[provider].requests) <= (3 if status >= 500 else 1)
 
 
 def test_an_error_inside_anthropic_s_stream_breaks_ours_off_and_charges_what_had_come(

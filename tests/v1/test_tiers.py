@@ -52,7 +52,7 @@ def sell(gateway: Gateway, upstream: ScriptedUpstream) -> Callable[..., str]:
         with gateway.make.app.app_context():
             enter_price(name, tiers, costs=costs)
             set_markup(name, markup_bps)
-            gateway.make._wait()
+            gateway.make.wait_for_gateway()
         return name
 
     return make
@@ -132,7 +132,7 @@ def test_the_markup_is_in_price_hold_charge_and_list_alike(
         with transaction() as session:
             session.execute(sa.update(Account).where(Account.id == key.account_id).values(markup_bps=account_bps))
             bump("keys")
-        gateway.make._wait()
+        gateway.make.wait_for_gateway()
     upstream.plays(says(counts(77, 13)))
     receipt = ask(gateway, key, model)
     own = BASE.marked_up(applied)
@@ -168,7 +168,7 @@ def test_sound_reasoning_and_each_request_are_charged_at_their_own_prices(
         )
         bump("catalogue")
     with gateway.make.app.app_context():
-        gateway.make._wait()
+        gateway.make.wait_for_gateway()
     usage = counts(
         90,
         20,
