@@ -5,6 +5,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081
+# tests wait more than they compute, and PostgreSQL has a hundred connections: from four to eight processes
+TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? 4 : n > 8 ? 8 : n)))
 .PHONY: help run test lint types e2e bench bench-compare profile audit soak model stop-model lock
 
 help:
@@ -27,7 +29,7 @@ run:
 
 test:
 	@scripts/install.sh $(DEV)
-	$(PYTHON) -m pytest -n auto $(ARGS)
+	$(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
 
 e2e:
 	@scripts/install.sh $(DEV)
