@@ -27,6 +27,7 @@ GROUND = {
     "errors",
     "extensions",
     "forms",
+    "headers",
     "money",
     "spreadsheet",
     "telemetry",

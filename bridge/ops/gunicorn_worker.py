@@ -18,6 +18,8 @@ from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
+from bridge.headers import ReadyHeaders
+
 LOOK_SECONDS = 0.25
 CLIENT_SLOW = "bridge.client_slow"  # in the environ of a request whose client took nothing for too long
 ACCEPT_ON_SECONDS = 1.0  # once told to stop: routers hear of it a moment later than we do
@@ -63,10 +65,21 @@ class Response(wsgi.Response):
     slow_client_seconds = 60.0
     headers_sent: bool
     sock: Any
+    status_code: int
+    response_length: int | None
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._head = b""
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """As gunicorn's, which checks each header, for whatever isn't ready."""
+        if type(headers) is not ReadyHeaders or self.req.method == "HEAD":
+            return super().start_response(status, headers, exc_info)
+        self.status, self.status_code, self.headers = status, int(status[:3]), headers
+        self.response_length = headers.length
+        self.chunked = self.is_chunked()
+        return self.write
 
     def send_headers(self) -> None:
         if self.headers_sent:
