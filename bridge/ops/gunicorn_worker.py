@@ -15,7 +15,8 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.http import wsgi
+from gunicorn.http import message, wsgi
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
 from bridge.headers import ReadyHeaders
@@ -126,7 +127,16 @@ class Response(wsgi.Response):
             return 0
 
 
-wsgi.Response = Response  # gunicorn's workers make their answers by this name
+class Request(message.Request):
+    """A request whose sender is nobody to believe about itself: TRUST_PROXY decides that, behind the server."""
+
+    def _peer_is_trusted_proxy(self) -> bool:
+        return False
+
+
+# gunicorn's workers make answers and requests by these names
+wsgi.Response = Response
+RequestParser.mesg_class = Request
 
 
 class Idle:
