@@ -97,7 +97,7 @@ def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, s
     running = datetime.timedelta(seconds=seconds)
     mine = (Row.account_id == claim.account_id) & (Row.key == claim.key)
     connection.execute(sa.delete(Row).where(mine, Row.expires_at < now))
-    added = connection.execute(
+    take = (
         insert(Row)
         .values(
             account_id=claim.account_id,
@@ -109,10 +109,14 @@ def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, s
         )
         .on_conflict_do_nothing()
         .returning(Row.key)
-    ).first()
-    if added is not None:
-        return None
-    return connection.execute(sa.select(Row.fingerprint, Row.sealed, Row.request_id, Row.stream).where(mine)).first()
+    )
+    look = sa.select(Row.fingerprint, Row.sealed, Row.request_id, Row.stream).where(mine)
+    found = None
+    while found is None:  # whose row it was may free it between the two, and then it is nobody's yet
+        if connection.execute(take).first() is not None:
+            return None
+        found = connection.execute(look).first()
+    return found
 
 
 def _change(claim: Claim, statement: Any) -> bool:
