@@ -32,7 +32,7 @@ def create(dollars: str, count: int, expires: str | None, note: str) -> None:
     )
     assert made is not None  # only a form can be sent twice
     amount = format_dollars(made.amount_nanos, 2)
-    click.echo(f"Batch {made.batch_id}: {count} of ${amount} each. Only their digests are kept; these are the codes:")
+    click.echo(f"Batch {made.batch_id}: {count} of ${amount} each. Only their hashes are kept; these are the codes:")
     for code in made.codes:
         click.echo(code)
 
