@@ -13,7 +13,7 @@ from bridge.ops.command_line import Commands, print_table, read_dollars, read_mo
 from bridge.payments.codes import create_batch, list_batches, void_batch
 
 code_commands = Commands("code", help="Redemption codes.")
-mail_commands = Commands("mail", help="E-mail.")
+mail_commands = Commands("mail", help="The gateway's mails.")
 
 
 @code_commands.command("create")

@@ -179,7 +179,7 @@ def _read_percent(text: str) -> int:
     form = FormReader({"percent": text})
     basis_points = form.percent("percent")
     if basis_points is None:
-        raise InvalidRequest(form.errors.get("percent", "Give percent, such as 12.5."), param="percent")
+        raise InvalidRequest(form.errors.get("percent", "Give a percentage, such as 12.5."), param="percent")
     return basis_points
 
 

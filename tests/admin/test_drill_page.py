@@ -115,7 +115,7 @@ def test_the_form_begins_with_the_operators_own_account(client: FlaskClient, ope
 def test_an_accounts_drill_is_seen_ends_by_hand_and_by_itself(app: Flask, client: FlaskClient, customer: MadeAccount):
     page = f"/admin/customers/{customer.id}"
     assert post(client, f"{page}/drill", page, fault="429", minutes="15").status_code == 303
-    assert "A fault drill is on until" in client.get(page).text
+    assert "A fault drill is on.</b>" in client.get(page).text
     assert "Fault drill</span>" in client.get("/admin/customers").text
     assert post(client, f"{page}/drill/end", page).status_code == 303
     assert "A fault drill is on" not in client.get(page).text
