@@ -50,7 +50,7 @@ class FormReader:
         try:
             return parse_percent(text)
         except ValueError:
-            self.errors[name] = "Give percent, such as 12.5, with at most two decimals."
+            self.errors[name] = "Give a percentage, such as 12.5, with at most two decimals."
             return None
 
     def names(self, name: str) -> list[str]:

@@ -228,6 +228,15 @@ def test_the_architecture_names_every_file_and_none_that_is_gone():
     assert named - there - {"bridge/v1/__init__.py", "bridge/providers/__init__.py"} == set()
 
 
+def test_the_architecture_has_one_row_for_each_file():
+    rows = re.findall(
+        r"^\| ((?:`bridge/[\w/]+\.py`(?:, )?)+) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE
+    )
+    named = [name for row in rows for name in row.split(", ")]
+    assert named
+    assert sorted({name for name in named if named.count(name) > 1}) == []
+
+
 def test_every_decision_is_in_the_list():
     folder = ROOT / "docs/decisions"
     listed = re.findall(r"\]\(([\w-]+\.md)\)", (folder / "README.md").read_text())

@@ -170,7 +170,9 @@ def find_state(channel: Channel) -> tuple[str, str]:
         return "ok", "Healthy"
     if channel.provider == SANDBOX:
         return "ok", "Stands in"
-    return "off", "Not tried yet" if channel.health == "unknown" else "Not tried since"
+    if channel.health == "unknown":
+        return "off", "Not answered yet" if channel.last_error else "Not tried yet"
+    return "off", "Not tried since"
 
 
 def _read_fields(form: FormReader) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def change_account_markup(account_id: int) -> Any:
     if not form.errors:
         with form.complaints():
             set_account_markup(account_id, basis_points)
-            what = "the models’ own prices" if basis_points is None else "prices of their own"
+            what = "the models' own markups" if basis_points is None else "a markup of their own"
             flash(f"{customer.email or customer.name} pays {what} from now on.")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
     return render_customer(account_id, form), 400

@@ -117,7 +117,7 @@ def change_markup() -> Any:
     form = FormReader({**_write_fields(model), **request.form})
     basis_points = form.percent("markup")
     if basis_points is None:
-        form.errors.setdefault("markup", "Give percent; 0 is none.")
+        form.errors.setdefault("markup", "Give a percentage; 0 is none.")
     if basis_points is not None and not form.errors:
         with form.complaints():
             set_markup(model.id, basis_points)

@@ -123,7 +123,7 @@ def duration(milliseconds: int | None) -> str:
     if milliseconds < 59_995:
         return f"{milliseconds / 1000:.2f} s"
     minutes, seconds = divmod(round(milliseconds / 1000), 60)
-    return f"{minutes} min {seconds:02d} s"
+    return f"{minutes} min {seconds:02d} s" if seconds else f"{minutes} min"
 
 
 def _time(at: datetime.datetime, form: str, text: str) -> Markup:

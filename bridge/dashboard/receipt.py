@@ -45,6 +45,7 @@ class Attempt:
     number: int
     channel: str
     ok: bool
+    ended: bool  # the answer came to its end
     outcome: str
     started_ms: int
     waited_ms: int
@@ -141,7 +142,8 @@ def _list_attempts(record: UsageRecord) -> list[Attempt]:
         waited = min(took, max(0, (record.first_content_ms or 0) - started)) if ok else took
         name = "Answered" if outcome == ANSWERED else outcome or "unfinished"
         charge = record.charge_nanos if last else 0
-        attempts.append(Attempt(number, str(one.get("channel", "")), ok, name, started, waited, took - waited, charge))
+        channel, ended = str(one.get("channel", "")), outcome == ANSWERED
+        attempts.append(Attempt(number, channel, ok, ended, name, started, waited, took - waited, charge))
     return attempts
 
 

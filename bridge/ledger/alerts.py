@@ -160,7 +160,7 @@ def write_alert(settings: Settings, account_id: int, balance: int, threshold: in
     text = (
         f"{state}\n\nAdd money, or see where it went:\n{billing}\n\n"
         "You get one such mail each time your balance falls below that amount. Change the amount on the same page, "
-        f"or turn these mails off, without signing in:\n{off_url}\n"
+        f"or switch this alert off, without signing in:\n{off_url}\n"
     )
     return f"Your AI Bridge balance is below {below}", text, off_url
 

@@ -93,7 +93,9 @@ def refund(request_id: str, reason: str) -> None:
 @click.argument("email")
 @click.argument("group")
 def group(email: str, group: str) -> None:
-    """Let an account be served by the channels of a group, and by everyone's; "default" is where accounts begin."""
+    """Put an account into a group.
+
+    It is served by the channels of that group and by those of everyone; accounts begin in "default"."""
     member = find_member(email)
     set_account_group(member.account_id, group)
     click.echo(f"{member.email} is in the group {group}.")
@@ -172,7 +174,7 @@ def issue(
 @key_commands.command("revoke")
 @click.argument("key_or_id")
 def revoke(key_or_id: str) -> None:
-    """Revoke a key, named by itself or its id: when this returns, every worker refuses it."""
+    """Revoke a key, named by itself or its id. When this returns, every worker refuses it."""
     key = find_any_key(key_or_id)
     revoke_key(key.account_id, key.id)
     email = db.session.scalar(select(Member.email).where(Member.account_id == key.account_id).order_by(Member.id))
@@ -183,9 +185,9 @@ def revoke(key_or_id: str) -> None:
 @ledger_commands.command("check")
 @click.option("--days", type=click.IntRange(1), help="Work out only the charges of so many days; else all.")
 def check(days: int | None) -> None:
-    """Recompute every balance from its records and every charge from its row, and compare refunds, usage page,
-    statement, payments and codes with the journal.
+    """Recompute every balance and every charge from its records.
 
+    Refunds, usage page, roll-ups, statement, payments and codes are compared with the journal.
     Prints one line for each account that differs, and exits with 1 if there is one."""
     differences = check_books(days)
     for difference in differences:

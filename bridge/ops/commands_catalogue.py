@@ -115,7 +115,7 @@ def set_channel(
     weight: int | None,
     **further: str | int | None,
 ) -> None:
-    """Change what is given of a channel; the rest stays."""
+    """Change a channel; what is not named stays."""
     fields: dict[str, Any] = _read_further(further)
     fields |= {field: value for field, value in (("priority", priority), ("weight", weight)) if value is not None}
     if base_url is not None:
@@ -185,7 +185,7 @@ def list_channels() -> None:
 @click.option("--model", help="The model to ask; without it, the channel's cheapest.")
 @click.option("--stream", is_flag=True, help="Ask for a streamed answer.")
 def test(name: str, model: str | None, stream: bool) -> None:
-    """Send one small request through a channel and say what it cost; exits with 1 if it isn't answered."""
+    """Send one small request through a channel. Says what it cost, and exits with 1 if it isn't answered."""
     result = probe_channel(name, model, stream)
     click.echo(f"{result.detail} {result.took_ms} ms", err=not result.ok)
     for line in (result.text, result.cost):
@@ -294,7 +294,7 @@ def alias(name: str, id_: str) -> None:
 @click.argument("id_", metavar="ID")
 @click.argument("order", metavar="weight|cost|latency")
 def order(id_: str, order: str) -> None:
-    """Choose among a model's channels of one priority by weight, cost or latency."""
+    """Choose among equal channels by weight, cost or latency. Equal are those of one priority."""
     editing.set_route_order(id_, order)
     click.echo(f"Channels of {id_} are chosen by {order}.")
 
@@ -320,14 +320,14 @@ def list_all_models() -> None:
 
 @catalogue_commands.command("sync")
 def sync() -> None:
-    """Add what is missing and connect the environment's keys; never changes a model or a price."""
+    """Add what is missing and connect the environment's keys. Never changes a model or a price."""
     for line in sync_catalogue(current_app.config["BRIDGE"]) or ["Nothing is missing."]:
         click.echo(line)
 
 
 @catalogue_commands.command("diff")
 def diff() -> None:
-    """Show where the list prices differ from what we believe to pay, in dollars per million tokens."""
+    """Show where list prices differ from what we believe to pay. In dollars per million tokens."""
     differences = list_differences()
     if not differences:
         click.echo("No price differs from its list price.")
@@ -356,7 +356,8 @@ def _describe_further(rates: Rates) -> str:
 
 @vault_commands.command("rotate")
 def rotate() -> None:
-    """Seal provider keys, kept answers and reasoning anew under the first of FERNET_KEYS; then the others can go."""
+    """Seal all that is sealed under the first of FERNET_KEYS. Those are provider keys, kept answers and reasoning; then
+    the other keys can go."""
     with transaction() as session:
         sealed = list(session.scalars(select(Channel).where(Channel.sealed_key.is_not(None)).with_for_update()))
         for channel in sealed:

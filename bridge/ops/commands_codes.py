@@ -13,7 +13,7 @@ from bridge.ops.command_line import Commands, print_table, read_dollars, read_mo
 from bridge.payments.codes import create_batch, list_batches, void_batch
 
 code_commands = Commands("code", help="Redemption codes.")
-mail_commands = Commands("mail", help="E-mail.")
+mail_commands = Commands("mail", help="The gateway's mails.")
 
 
 @code_commands.command("create")
@@ -32,7 +32,7 @@ def create(dollars: str, count: int, expires: str | None, note: str) -> None:
     )
     assert made is not None  # only a form can be sent twice
     amount = format_dollars(made.amount_nanos, 2)
-    click.echo(f"Batch {made.batch_id}: {count} of ${amount} each. Only their digests are kept; these are the codes:")
+    click.echo(f"Batch {made.batch_id}: {count} of ${amount} each. Only their hashes are kept; these are the codes:")
     for code in made.codes:
         click.echo(code)
 

@@ -28,12 +28,12 @@ from bridge.providers.drill import FAULTS
 )
 @with_appcontext
 def drill(model: str, fault: str, stream: bool, account: str | None, channels: str) -> None:
-    """Send one request whose first upstream has a fault, and show what its client sees and pays.
+    """Send one request whose first upstream has a fault.
 
-    The charge is given back to the account. It runs in this process, which knows nothing of channels that cool down
-    in the gateway's."""
+    Shows what its client sees and pays; the charge is given back to the account. It runs in this process, which
+    knows nothing of channels that cool down in the gateway's."""
     payer = find_payer(account or _find_operator())
-    run = Drill(payer, model, fault, stream=stream, with_channels=channels == "real", made_by="flask drill")
+    run = Drill(payer, model, fault, stream=stream, with_channels=channels == "real", made_by="command")
     for heard in run.run():
         if heard is not None:
             said = f"… {heard.skipped} more …" if heard.skipped else heard.text

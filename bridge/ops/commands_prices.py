@@ -59,7 +59,7 @@ def _price_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--from", "since", help="ISO 8601 date or time to come, UTC unless it says otherwise; without it, now.")
 @click.option("--source", default="operator", show_default=True, help="Where the price is from.")
 def set_price(model: str, since: str | None, source: str, **options: Any) -> None:
-    """Give a model a new price, as a version of its own; what is left out costs what its option says, not what it cost
+    """Give a model a new price, as a version of its own. What is left out costs what its option says, not what it cost
     before. Running requests keep theirs. The last line is the version's id."""
     id_ = find_model(model).id
     before = newest_prices().get(id_)
@@ -120,7 +120,7 @@ def _read_rates(texts: Mapping[str, str], above_tokens: int, param: str) -> Rate
 @price_commands.command("list")
 @click.argument("model", required=False)
 def show_prices(model: str | None) -> None:
-    """List the prices in effect, or one model's versions, the last to take effect first; markups come on top."""
+    """List the prices in effect, or one model's versions. The last to take effect comes first; markups come on top."""
     rows: list[tuple[str, ...]] = [("MODEL" if model is None else "PRICE", "ABOVE", *HEADINGS, "SOURCE")]
     if model is None:
         for id_, price in sorted(newest_prices().items()):
@@ -168,7 +168,7 @@ def _show(nanos: int) -> str:
 @click.argument("percent")
 @with_appcontext
 def markup_command(model: str, percent: str) -> None:
-    """Sell a model for so much more than its price, from the next request on; 0 is none, -10 a rebate."""
+    """Put a markup on a model's price, from the next request on. In percent: 0 is none, -10 a discount."""
     found = find_model(model)
     before, basis_points = found.markup_bps, _read_percent(percent)
     set_markup(found.id, basis_points)
@@ -179,7 +179,7 @@ def _read_percent(text: str) -> int:
     form = FormReader({"percent": text})
     basis_points = form.percent("percent")
     if basis_points is None:
-        raise InvalidRequest(form.errors.get("percent", "Give percent, such as 12.5."), param="percent")
+        raise InvalidRequest(form.errors.get("percent", "Give a percentage, such as 12.5."), param="percent")
     return basis_points
 
 
@@ -188,7 +188,7 @@ def _read_percent(text: str) -> int:
 @click.argument("percent")
 @with_appcontext
 def account_markup_command(email: str, percent: str) -> None:
-    """Let an account pay so much more than prices say, instead of the models' own markups; "none" ends that."""
+    """Give an account a markup instead of its models'. In percent: -10 is a discount, "none" ends it."""
     member = find_member(email)
     before, _ = find_terms(member.account_id)
     basis_points = None if percent.strip().lower() == "none" else _read_percent(percent)

@@ -115,7 +115,7 @@ def test_an_environments_channel_keeps_its_key_and_address(app: Flask, client: F
 @pytest.mark.parametrize(
     ("health", "cooling", "said"),
     [
-        ("unknown", None, "Not tried yet"),
+        ("unknown", None, "Not answered yet"),
         ("healthy", None, "Healthy"),
         ("cooling", 24, "Cooling down, 2"),
         ("cooling", 600, "Cooling down"),

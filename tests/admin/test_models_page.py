@@ -111,7 +111,7 @@ def test_a_new_price_is_a_new_version(app: Flask, client: FlaskClient):
     )
     assert (old.id, old.input_nanos_per_mtok) == (before.id, before.input_nanos_per_mtok)
     page = client.get(ONE + "gpt-4o").text
-    assert re.search(rf">{now.id} <span class=\"badge\">in force", page)
+    assert re.search(rf">{now.id} <span class=\"badge\">in effect", page)
     assert f">{old.id}</th>" in page
 
 

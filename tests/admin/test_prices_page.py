@@ -88,7 +88,7 @@ def test_a_price_to_come_is_shown_and_takes_effect_at_its_moment(app: Flask, cli
         assert newest_prices()["gpt-4o"].id == current.id
     page = client.get(ONE).text
     assert re.search(rf">{to_come.id} <span class=\"badge\">to come", page)
-    assert re.search(rf">{current.id} <span class=\"badge\">in force", page)
+    assert re.search(rf">{current.id} <span class=\"badge\">in effect", page)
     assert "their page" in page
     passed = enter(client, effective_at="2020-01-01T00:00")
     assert passed.status_code == 400

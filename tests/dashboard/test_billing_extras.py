@@ -120,11 +120,11 @@ def test_the_mails_address_asks_first_and_turns_off_when_posted_to(
     post(client, f"{PAGE}/alert", PAGE, do="on", alert_threshold="5")
     path = f"/alerts/off/{sign_off_token(settings, account.id)}"
     stranger = app.test_client()  # neither session nor form token, as a mail program
-    assert "Turn low-balance mails off?" in stranger.get(path).text
+    assert "Switch the low-balance alert off?" in stranger.get(path).text
     assert alert_of(app, account) == (True, 5 * DOLLAR)
     answer = stranger.post(path, data={"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 200
-    assert "These mails are off" in answer.text
+    assert "The alert is off" in answer.text
     assert alert_of(app, account) == (False, 5 * DOLLAR)
 
 

@@ -216,6 +216,14 @@ def test_attempts_are_drawn_in_time(app: Flask, account: MadeAccount):
     assert receipt.failed_attempts == 1
 
 
+def test_an_attempt_that_broke_off_is_not_shown_as_a_good_one(app: Flask, client: FlaskClient, account: MadeAccount):
+    attempts = json.dumps([{"channel": "a", "started_ms": 0, "took_ms": 900, "outcome": "the answer was cut off"}])
+    with app.app_context():
+        record = add_record(account.id, outcome="cut", attempts=attempts, first_content_ms=100, total_ms=900)
+        path = f"/dashboard/usage/{record.request_id}"
+    assert '<span class="st st-warn">the answer was cut off</span>' in client.get(path).text
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

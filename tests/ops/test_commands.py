@@ -339,7 +339,7 @@ def test_markups_of_models_and_accounts_are_changed_and_say_what_they_were(run: 
     assert find_terms(account)[0] == -500
     assert run("account", "markup", EMAIL, "none") == [f"{EMAIL} pays {own}; before it was a markup of -5%."]
     assert find_terms(account)[0] is None
-    assert "Give percent" in fail("markup", "new", "much")
+    assert "Give a percentage" in fail("markup", "new", "much")
     assert "at most two decimals" in fail("account", "markup", EMAIL, "0.001")
     assert "-100 to" in fail("markup", "new", "-101")
     assert "no model" in fail("markup", "other", "1")
