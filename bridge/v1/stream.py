@@ -15,7 +15,15 @@ from bridge.catalogue.routing import Route
 from bridge.errors import BridgeError, UpstreamError
 from bridge.ledger.batch import Mark
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader, Usage
+from bridge.providers.base import (
+    AttemptFailed,
+    Blame,
+    Outgoing,
+    Provider,
+    StreamOrder,
+    StreamReader,
+    Usage,
+)
 from bridge.v1.answers import find_usage, read_failure, usage_body
 from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
 from bridge.v1.relay import Relay
@@ -134,8 +142,7 @@ class Stream:
         self._marked = sent
         pieces = reader.text[:sent]
         completion = min(len(pieces), sum(map(len, pieces)) // CHARACTERS_PER_TOKEN)
-        prompt = max(0, reader.usage.prompt_tokens) if reader.usage is not None else 0
-        return self._relay.mark(self._relay.check_counts(Usage(prompt, completion)))
+        return self._relay.mark(reader.usage, completion)
 
     def _note_handed(self, frames: bytes) -> None:
         if self._reader is not None:
@@ -245,7 +252,7 @@ class Stream:
         orders = [dataclasses.replace(order, index=index) for index in range(relay.calls)]
         readers = [provider.open_reader(outgoing, one) for one in orders]
         self._answer.read_by(readers, TICK_SECONDS)
-        return ParallelReader(readers)
+        return ParallelReader(readers, self._answer.said)
 
     def _connect(self, route: Route, outgoing: Outgoing) -> Iterator[bytes]:
         """Send the request in a greenlet of its own: this one looks at the client while the upstream thinks."""
