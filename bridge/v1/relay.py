@@ -163,14 +163,16 @@ class Relay:
         settlement.finish_reason, settlement.error_code = finish_reason, error_code
         if usage is not None:
             self._fill_in(settlement, usage, source)
-        self._charge(settlement, answer)
         used = self.visit.reserved_tokens
         if usage is not None:
             used = usage.prompt_tokens + usage.completion_tokens
         elif outcome not in LEFT_BY_CLIENT:
             used = 0
-        self.visit.leave(used)
-        self.failover.leave(0 if usage is None else used)
+        try:
+            self._charge(settlement, answer)
+        finally:  # also where this greenlet is ended meanwhile: then the sweeper settles
+            self.visit.leave(used)
+            self.failover.leave(0 if usage is None else used)
         log_request(self.visit.request_id, settlement, self.caller, self.charge_nanos, len(self.attempts))
 
     def _charge(self, settlement: Settlement, answer: Callable[[], bytes] | None) -> None:
