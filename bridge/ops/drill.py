@@ -20,7 +20,8 @@ from bridge.config import Settings
 from bridge.db import db, now_utc
 from bridge.errors import InvalidRequest, NotFound
 from bridge.ledger import charge_rules
-from bridge.ledger.ledger import BalanceView, adjust, find_balance
+from bridge.ledger.ledger import BalanceView, find_balance
+from bridge.ledger.refunds import refund_request
 from bridge.ledger.tables import UsageRecord
 from bridge.ledger.usage import find_request
 from bridge.ops.command_line import find_member
@@ -172,11 +173,11 @@ class Drill:
         record = self._find_record()
         if record is None or not record.charge_nanos:
             return
-        note = f"Fault drill: the charge of …{record.request_id[-8:]} is given back"
-        once = f"drill:{record.request_id}"
-        charge = record.charge_nanos
-        if adjust(self.customer.account_id, charge, note=note, made_by=self._made_by, external_id=once):
-            self._given_back_nanos = charge
+        # as a refund, of which a request has one: whoever reads the receipt can't give it back once more
+        reason = f"Fault drill: the charge of …{record.request_id[-8:]} is given back"
+        charge, account_id = record.charge_nanos, self.customer.account_id
+        refund_request(record.request_id, reason=reason, made_by=self._made_by, account_id=account_id)
+        self._given_back_nanos = charge
 
 
 def find_payer(name: str) -> Customer:

@@ -92,7 +92,10 @@ def resolve(services: Services) -> None:
 
 
 def mark_streams(services: Services) -> None:
-    """Note what the open streams have delivered since the last time: a worker that is killed charges so much."""
+    """Note what the open streams have delivered since the last time: a worker that is killed charges so much. Those
+    that their client keeps open for too long are closed."""
+    for stream in list(services.streams):
+        stream.let_go()
     services.writer.note([mark for stream in list(services.streams) if (mark := stream.mark()) is not None])
 
 

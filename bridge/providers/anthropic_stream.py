@@ -189,7 +189,7 @@ class AnthropicReader(TranslatedReader):
         if delta is None or opened is None:
             return b""
         if delta.type == "text_delta" and opened.kind == "text":
-            if self._fence is None and not self._answered:
+            if delta.text and self._fence is None and not self._answered:  # the short way notes no beginning
                 self._plain = _Plain(b"text", self._text_before, self._text_after)
             return self._say_answer(delta.text or "")
         if delta.type == "input_json_delta" and delta.partial_json:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -159,7 +159,7 @@ class StreamReader(Protocol):
     def finish_reason(self) -> str | None: ...
 
     @property
-    def text(self) -> list[str]:
+    def text(self) -> Sequence[str]:
         """What was said so far, for our own count."""
         ...
 

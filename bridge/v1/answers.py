@@ -1,5 +1,6 @@
 """What whole answers and streams have in common: the usage that a client reads, and what an upstream's error means."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFaile
     return failure
 
 
-def find_usage(relay: Any, theirs: Usage | None, text: list[str], ended: bool = True) -> tuple[Usage, str]:
+def find_usage(relay: Any, theirs: Usage | None, text: Sequence[str], ended: bool = True) -> tuple[Usage, str]:
     """The provider's counts, or our own of the prompt and this text where it gave none that can be; and whose."""
     if theirs is not None and theirs != UNBELIEVABLE:
         return relay.check_counts(theirs), "provider"

@@ -112,6 +112,7 @@ class ParallelAnswer:
         self.status: int = shown.status
         self.headers: dict[str, str] = shown.headers
         self._pieces: Queue[Any] = Queue(maxsize=QUEUED_PIECES)
+        self.said = [0] * len(answers)  # pieces of text that went with the frames given so far, of each
         self._open = len(answers)
         self._greenlets: list[gevent.Greenlet] = []
 
@@ -122,8 +123,8 @@ class ParallelAnswer:
 
     def read_by(self, readers: Sequence[StreamReader], tick_seconds: float) -> None:
         """Start reading, each body by its own reader."""
-        for answer, reader in zip(self._answers, readers, strict=True):
-            self._greenlets.append(gevent.spawn(_read_on, answer, reader, self._pieces, tick_seconds))
+        for place, (answer, reader) in enumerate(zip(self._answers, readers, strict=True)):
+            self._greenlets.append(gevent.spawn(_read_on, place, answer, reader, self._pieces, tick_seconds))
 
     def read_some(self, timeout_seconds: float) -> bytes | None:
         """Frames of one of them; None when none came for that long, b"" when all have ended. Raises AttemptFailed."""
@@ -134,8 +135,10 @@ class ParallelAnswer:
                 return None
             if isinstance(piece, Exception):
                 raise piece
-            if piece:
-                frames: bytes = piece
+            frames: bytes
+            place, said, frames = piece
+            self.said[place] = said
+            if frames:
                 return frames
             self._open -= 1
         return b""
@@ -147,24 +150,24 @@ class ParallelAnswer:
             answer.close()
 
 
-def _read_on(answer: Any, reader: StreamReader, pieces: "Queue[Any]", tick_seconds: float) -> None:
-    """One stream to its end: its frames, then b""."""
+def _read_on(place: int, answer: Any, reader: StreamReader, pieces: "Queue[Any]", tick_seconds: float) -> None:
+    """One stream to its end: its frames, then b"", each with how much its reader has of the text by then."""
     try:
         while not reader.finished:
             data = answer.read_some(tick_seconds)
             if data:
                 if frames := reader.feed(data):
-                    pieces.put(frames)
+                    pieces.put((place, len(reader.text), frames))
             elif data is not None:
                 if frames := reader.end():
-                    pieces.put(frames)
+                    pieces.put((place, len(reader.text), frames))
                 break
         if not reader.finish_reason:
             raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
-        pieces.put(b"")
+        pieces.put((place, len(reader.text), b""))
     except AttemptFailed as failure:
         if failure.frames:
-            pieces.put(failure.frames)
+            pieces.put((place, len(reader.text), failure.frames))
             failure.frames = b""
         pieces.put(failure)
     except Exception:  # a mistake of ours: whoever waits must hear of it, or waits until the deadline
@@ -173,10 +176,12 @@ def _read_on(answer: Any, reader: StreamReader, pieces: "Queue[Any]", tick_secon
 
 
 class ParallelReader:
-    """What several readers have read, as if it were one's. The frames are theirs: they pass."""
+    """What several readers have read, as if it were one's. The frames are theirs: they pass. `said` is the
+    ParallelAnswer's: of the text, what is still queued counts as unsaid."""
 
-    def __init__(self, readers: Sequence[StreamReader]):
+    def __init__(self, readers: Sequence[StreamReader], said: list[int]):
         self._readers = readers
+        self._texts = _Texts(readers, said)
         self.finished = False  # the ParallelAnswer says so, by its end
 
     def feed(self, data: bytes) -> bytes:
@@ -206,13 +211,26 @@ class ParallelReader:
         return reasons[0] if all(reasons) else None
 
     @property
-    def text(self) -> list[str]:
-        return list(self._all_text())
-
-    def _all_text(self) -> Iterator[str]:
-        for reader in self._readers:
-            yield from reader.text
+    def text(self) -> Sequence[str]:
+        return self._texts
 
     @property
     def kept(self) -> Mapping[str, Any]:
         return {call_id: kept for reader in self._readers for call_id, kept in reader.kept.items()}
+
+
+class _Texts(Sequence[str]):
+    """What all have said, choice by choice. Its length is asked for with each frame, so nothing is put together."""
+
+    def __init__(self, readers: Sequence[StreamReader], said: list[int]):
+        self._readers, self._said = readers, said
+
+    def __len__(self) -> int:
+        return sum(self._said)
+
+    def __iter__(self) -> Iterator[str]:
+        for reader, said in zip(self._readers, self._said, strict=True):
+            yield from reader.text[:said]
+
+    def __getitem__(self, place: Any) -> Any:
+        return list(self)[place]

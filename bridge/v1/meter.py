@@ -152,6 +152,9 @@ def _media_bound(place: str, part: Any, model: ServedModel) -> int:
     kind = KINDS[type(part)]
     if kind not in model.input_modalities:
         raise InvalidRequest(f"{model.id} takes no {kind} input.", param=place, code="invalid_value")
+    if kind == "file" and "file_id" in part.file:  # it would name one of the operator's own
+        message = f"{place}: no files are kept here. Send the file itself, as file_data."
+        raise InvalidRequest(message, param=f"{place}.file.file_id", code="invalid_value")
     if kind == "image":
         url = part.image_url.url
         if not url.startswith("data:") and any(route.provider == "gemini" for route in model.routes):

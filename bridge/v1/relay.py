@@ -6,7 +6,7 @@ is committed before an upstream is called, the settlement before the end of the 
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from bridge.ledger.budgets import period_start
 from bridge.ledger.idempotency import Claim, free_key, keep_answer, seal_answer
 from bridge.money import format_dollars, take_share
 from bridge.providers import PROVIDERS
-from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, ChatOrder, Outgoing, Usage
+from bridge.providers.base import NOTHING_KEPT, UNBELIEVABLE, AttemptFailed, Blame, ChatOrder, Outgoing, Usage
 from bridge.providers.http import Timeouts
 from bridge.providers.token_scale import find_scale
 from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
@@ -163,14 +163,16 @@ class Relay:
         settlement.finish_reason, settlement.error_code = finish_reason, error_code
         if usage is not None:
             self._fill_in(settlement, usage, source)
-        self._charge(settlement, answer)
         used = self.visit.reserved_tokens
         if usage is not None:
             used = usage.prompt_tokens + usage.completion_tokens
         elif outcome not in LEFT_BY_CLIENT:
             used = 0
-        self.visit.leave(used)
-        self.failover.leave(0 if usage is None else used)
+        try:
+            self._charge(settlement, answer)
+        finally:  # also where this greenlet is ended meanwhile: then the sweeper settles
+            self.visit.leave(used)
+            self.failover.leave(0 if usage is None else used)
         log_request(self.visit.request_id, settlement, self.caller, self.charge_nanos, len(self.attempts))
 
     def _charge(self, settlement: Settlement, answer: Callable[[], bytes] | None) -> None:
@@ -201,8 +203,11 @@ class Relay:
         if route is not None and route.provider != SANDBOX:
             settlement.cost_nanos = take_share(price.cost(usage, self.calls), route.cost_bps)
 
-    def mark(self, delivered: Usage) -> Mark:
-        """What the sweeper is to charge if this process dies now. It settles nothing."""
+    def mark(self, counted: Usage | None, completion_tokens: int) -> Mark:
+        """What the sweeper is to charge if this process dies now, after so many tokens were delivered. It settles
+        nothing. `counted`: of the prompt, with what of it came from a cache, and so is cheaper."""
+        known = NOTHING_USED if counted is None or counted == UNBELIEVABLE else counted
+        delivered = self.check_counts(dataclasses.replace(known, completion_tokens=completion_tokens))
         settlement = copy.copy(self._describe_course())
         settlement.outcome, settlement.status = "worker_lost", 200
         self._fill_in(settlement, delivered, "estimate")
@@ -243,7 +248,7 @@ class Relay:
             )
         return checked
 
-    def count_delivered(self, text: list[str], ended: bool = True) -> Usage:
+    def count_delivered(self, text: Sequence[str], ended: bool = True) -> Usage:
         """Our own count of the prompt and of what was said, on the scale of the model that said it."""
         assert self.route is not None
         scale = find_scale(PROVIDERS[self.route.provider].token_scales, self.route.upstream_id)

@@ -1,5 +1,6 @@
 """A streamed answer: frames as they come, keep-alives while the upstream is silent, one settlement whatever ends it."""
 
+import contextlib
 import dataclasses
 import socket
 import time
@@ -15,7 +16,15 @@ from bridge.catalogue.routing import Route
 from bridge.errors import BridgeError, UpstreamError
 from bridge.ledger.batch import Mark
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader, Usage
+from bridge.providers.base import (
+    AttemptFailed,
+    Blame,
+    Outgoing,
+    Provider,
+    StreamOrder,
+    StreamReader,
+    Usage,
+)
 from bridge.v1.answers import find_usage, read_failure, usage_body
 from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
 from bridge.v1.relay import Relay
@@ -62,6 +71,8 @@ class Stream:
         self._handed = 0  # pieces of the answer that the server has got from us
         self._sent = 0  # and those that it has sent: it has come back for more
         self._marked = 0
+        self._asked_at = self._sent_at  # when the attempt under way began, and how long its client kept it waiting
+        self._client_seconds = 0.0
         self._count_at = 0  # bytes of an attempt's answer, beyond which its length is looked at
         relay.services.streams.add(self)
         self._recorded: list[bytes] | None = None if relay.claim is None else []  # what goes out, to be given again
@@ -134,8 +145,15 @@ class Stream:
         self._marked = sent
         pieces = reader.text[:sent]
         completion = min(len(pieces), sum(map(len, pieces)) // CHARACTERS_PER_TOKEN)
-        prompt = max(0, reader.usage.prompt_tokens) if reader.usage is not None else 0
-        return self._relay.mark(self._relay.check_counts(Usage(prompt, completion)))
+        return self._relay.mark(reader.usage, completion)
+
+    def let_go(self) -> None:
+        """Close a client that took so long over a piece that its hold would be swept next: for less than is due."""
+        late = time.monotonic() - self._relay.deadline > self._settings.hold_grace_seconds / 2
+        if late and self._socket is not None and not self._relay.settled:
+            self._relay.visit.environ[CLIENT_SLOW] = True
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _note_handed(self, frames: bytes) -> None:
         if self._reader is not None:
@@ -186,7 +204,8 @@ class Stream:
         """One channel's frames. Until content has come they are kept back, so that the next channel may be tried."""
         relay = self._relay
         provider, outgoing, timeouts = PROVIDERS[route.provider], relay.write(route), relay.timeouts()
-        moved_at = time.monotonic()
+        moved_at = self._asked_at = time.monotonic()
+        self._client_seconds = 0.0
         yield from self._connect(route, outgoing)
         answer = self._answer
         if answer.status != 200:
@@ -205,15 +224,16 @@ class Stream:
                     if self._delivered and failure.frames:  # they are charged, so they are delivered
                         yield failure.frames
                     raise
-                if frames and reader.started:
-                    moved_at = now
-                    if relay.first_content_at is None:
-                        relay.first_content_at = now
-                        relay.visit.drop_body()
+                if frames and reader.started and relay.first_content_at is None:
+                    relay.first_content_at = now
+                    relay.visit.drop_body()
                 kept += frames
                 if reader.started or reader.finished:
                     frames, kept = kept, b""
                     yield frames
+                    if frames:  # what the client took to read it is no silence of the upstream's
+                        moved_at = time.monotonic()
+                        self._client_seconds += moved_at - now
                 else:
                     yield b""  # however busy the upstream is: until there is content, the client may leave
             elif data is None:
@@ -245,7 +265,7 @@ class Stream:
         orders = [dataclasses.replace(order, index=index) for index in range(relay.calls)]
         readers = [provider.open_reader(outgoing, one) for one in orders]
         self._answer.read_by(readers, TICK_SECONDS)
-        return ParallelReader(readers)
+        return ParallelReader(readers, self._answer.said)
 
     def _connect(self, route: Route, outgoing: Outgoing) -> Iterator[bytes]:
         """Send the request in a greenlet of its own: this one looks at the client while the upstream thinks."""
@@ -276,6 +296,8 @@ class Stream:
         if now - moved_at > patience:
             raise AttemptFailed(Blame.UPSTREAM, "silence in mid-stream" if started else "no content in time")
         if now > self._relay.deadline:
+            if 2 * self._client_seconds > now - self._asked_at:  # no channel's fault: else a client could put it out
+                raise AttemptFailed(Blame.REQUEST, "read too slowly", message="The answer was read too slowly.")
             raise AttemptFailed(Blame.UPSTREAM, "no end before the deadline")
         if received > self._settings.max_answer_bytes:
             raise AttemptFailed(Blame.UPSTREAM, "the answer is larger than the limit")

@@ -11,6 +11,8 @@ from flask.testing import FlaskClient
 
 from bridge.accounts.tables import Account, Key
 from bridge.db import db, now_utc, transaction
+from bridge.errors import InvalidRequest
+from bridge.ledger.refunds import refund_request
 from tests.dashboard.pages import post
 from tests.factories import DOLLAR, Factories, MadeAccount
 from tests.upstream import ScriptedUpstream, says
@@ -70,6 +72,8 @@ def test_with_real_channels_behind_it_the_next_one_answers_and_the_charge_is_giv
     journal = client.get(f"/admin/customers/{customer.id}").text
     assert f"Fault drill: the charge of …{row.request_id[-8:]} is given back" in journal
     with app.app_context():
+        with pytest.raises(InvalidRequest, match="refunded before"):
+            refund_request(row.request_id, reason="Once more", made_by="operator")
         [key] = db.session.scalars(sa.select(Key).where(Key.account_id == customer.id))
         assert (key.name, key.id) == ("Fault drill", row.key_id)
         assert key.revoked_at is not None

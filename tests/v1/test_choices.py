@@ -6,7 +6,7 @@ import requests
 from openai import OpenAI
 
 from bridge.providers.base import AttemptFailed, Blame, Usage
-from bridge.v1.choices import MAX_PARALLEL_CHOICES, ParallelAnswer, call_all, sum_usages
+from bridge.v1.choices import MAX_PARALLEL_CHOICES, ParallelAnswer, ParallelReader, call_all, sum_usages
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream, fails, hangs_up, says, starts
 
@@ -175,6 +175,31 @@ def test_a_reader_s_own_mistake_is_a_failed_attempt_and_no_endless_silence():
     answer.read_by([Mistaken(), Mistaken()], 1)
     with pytest.raises(AttemptFailed):
         answer.read_some(5)
+    answer.close()
+
+
+class Talker:
+    """A reader whose every read is one piece of text."""
+
+    finished, finish_reason = False, None
+
+    def __init__(self, word: str):
+        self.word, self.text = word, list[str]()
+
+    def feed(self, data: bytes) -> bytes:
+        self.text.append(self.word)
+        return data
+
+
+def test_what_is_read_ahead_of_the_client_is_not_yet_said():
+    answer, readers = ParallelAnswer([Body(), Body()]), [Talker("a"), Talker("b")]
+    reader = ParallelReader(readers, answer.said)
+    answer.read_by(readers, 1)
+    for given in range(1, 6):
+        assert answer.read_some(5) == b"more"
+        assert (len(reader.text), len(list(reader.text)), len(reader.text[:3])) == (given, given, min(3, given))
+    assert sum(len(talker.text) for talker in readers) > 5  # they have read on meanwhile
+    assert sorted(reader.text) == list(reader.text)  # choice by choice, as they are counted
     answer.close()
 
 

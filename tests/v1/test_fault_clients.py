@@ -10,7 +10,7 @@ import requests
 from tests import services
 from tests.gateway import Gateway
 from tests.rooms import make_settings
-from tests.upstream import PAUSE, STALL, ScriptedUpstream, says, stalls, starts
+from tests.upstream import PAUSE, STALL, STREAM_HEAD, ScriptedUpstream, chunk, framed, says, stalls, starts
 from tests.v1.served import Served, ask_and_leave, await_request, estimate_of
 
 
@@ -116,7 +116,9 @@ def test_a_killed_workers_stream_is_charged_what_was_delivered_and_no_more(start
     gateway = start_gateway("sqlite", total_timeout_seconds=6, idle_timeout_seconds=30, sweep_seconds=0.2)
     served = Served(gateway, upstream.base_url)
     words = [f"word{number} " for number in range(20)]
-    upstream.plays(starts(*words, then=STALL))
+    counts = {"prompt_tokens": 30, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 20}}
+    said = [framed(chunk(delta={"content": word})) for word in words]
+    upstream.plays(lambda _: [STREAM_HEAD, framed(chunk(delta={"role": "assistant"}, usage=counts)), *said, STALL])
     answer = served.post(stream=True)
     pieces, received = answer.iter_content(None), b""  # held on to: without a reader the client would be gone
     with gevent.Timeout(20):
@@ -128,6 +130,7 @@ def test_a_killed_workers_stream_is_charged_what_was_delivered_and_no_more(start
     row = served.await_usage()
     assert (row.state, row.outcome) == ("captured", "worker_lost")
     assert 0 < row.completion_tokens <= 20
+    assert (row.prompt_tokens, row.cached_tokens) == (30, 20)  # what came from a cache at its own price
     assert served.spent() == (row.charge_nanos, 0)
     assert gateway.make.check_ledger() == []
 

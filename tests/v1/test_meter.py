@@ -226,12 +226,18 @@ def test_a_picture_for_a_model_without_a_figure_costs_the_window():
     "part",
     [
         {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-        {"type": "file", "file": {"file_id": "f"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}},
     ],
 )
 def test_sound_and_files_are_bounded_by_the_window(part: dict[str, Any]):
     _, bound = ask([{"role": "user", "content": [part]}])
     assert bound.prompt_bound_tokens == MODEL.context_tokens
+
+
+def test_nobody_names_a_file_that_the_operator_keeps_at_a_provider():
+    with pytest.raises(InvalidRequest, match="as file_data") as refused:
+        ask([{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1", "file_data": ""}}]}])
+    assert refused.value.param == "messages[0].content[0].file.file_id"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Clients and upstreams that misuse patience: who reads too slowly, who never ends, and a body that nobody wants."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -11,8 +12,8 @@ import requests
 
 from tests.factories import MadeKey
 from tests.gateway import Gateway
-from tests.upstream import STALL, STREAM_HEAD, ScriptedUpstream, Step, chunk, framed, says, starts
-from tests.v1.served import HELLO, Served
+from tests.upstream import STALL, STREAM_HEAD, ScriptedUpstream, Step, chunk, framed, says, stalls, starts
+from tests.v1.served import HELLO, Served, await_request
 
 PIECE = "word " * 2000
 MEBIBYTE = 2**20
@@ -77,6 +78,43 @@ def test_who_takes_nothing_holds_the_upstream_back_and_is_let_go(
     assert served.spent() == (row.charge_nanos, 0)
     receipt = requests.get(f"{gateway.base_url}/requests/{row.request_id}", headers=served.key.headers, timeout=30)
     assert receipt.json()["outcome"] == "client_slow"
+
+
+@ON_SQLITE
+def test_who_reads_too_slowly_for_the_deadline_costs_the_channel_nothing(
+    start_gateway: Callable[..., Gateway], upstream: ScriptedUpstream, engine: str
+):
+    gateway = start_gateway(engine, slow_client_seconds=60, total_timeout_seconds=2, hold_grace_seconds=60)
+    served = Served(gateway, upstream.base_url)
+    with contextlib.closing(ScriptedUpstream()) as other:
+        other.plays(stalls())
+        upstream.plays(pours([0]))  # type: ignore[arg-type]
+        with open_stream(gateway, served.key, served.model) as client:
+            await_request(upstream)
+            later = Served(gateway, other.base_url).post()  # whose deadline is the later one
+            assert later.status_code == 503
+            received = b"..."
+            while received and b'"error"' not in received:
+                received = received[-20:] + client.recv(2**16)
+            row = served.await_usage()
+    assert (row.outcome, row.error_code) == ("cut", "upstream_error")
+    assert json.loads(row.attempts)[0]["outcome"] == "read too slowly"
+    assert row.charge_nanos > 0
+    assert [line for line in gateway.log_lines("attempt_failed") if line["channel"] == row.channel_name] == []
+
+
+@ON_SQLITE
+def test_who_stalls_a_stream_until_its_hold_is_swept_pays_the_prompt_all_the_same(
+    start_gateway: Callable[..., Gateway], upstream: ScriptedUpstream, engine: str
+):
+    gateway = start_gateway(engine, slow_client_seconds=60, total_timeout_seconds=1, hold_grace_seconds=8)
+    served = Served(gateway, upstream.base_url)
+    upstream.plays(pours([0]))  # type: ignore[arg-type]
+    with open_stream(gateway, served.key, served.model):
+        row = served.await_usage()
+    assert (row.outcome, row.state, row.status) == ("client_slow", "captured", 499)
+    assert row.prompt_tokens > 0
+    assert served.spent() == (row.charge_nanos, 0)
 
 
 @ON_SQLITE
