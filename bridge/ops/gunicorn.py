@@ -4,6 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()  # a later patch would let psycopg stop the whole worker while it waits
 
+import gc
 import os
 import sys
 from typing import Any
@@ -104,6 +105,11 @@ def when_ready(_server: Any) -> None:
     demo = load_demo(gateway) if gateway.development else None
     if demo:
         print(greet(demo, gateway), end="", flush=True)
+
+
+def pre_fork(_server: Any, _worker: Any) -> None:
+    """Let the collector leave alone what all workers share: its marks would give each a copy of every page."""
+    gc.freeze()
 
 
 def post_fork(_server: Any, worker: Any) -> None:
