@@ -185,3 +185,13 @@ def is_waiting(connection: psycopg.Connection[Any]) -> bool:
     """Whether somebody waits for a lock in this database."""
     query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     return connection.execute(query).fetchone() is not None
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_no_batch_reads_all_of_a_table(database_url: str):
+    """Plans that were made while there were no holds would, and dead rows make it dear."""
+    connection = postgres.connect(database_url)
+    try:
+        assert connection.execute("SHOW enable_seqscan").fetchone() == ("off",)
+    finally:
+        connection.close()
