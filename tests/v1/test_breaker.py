@@ -8,6 +8,7 @@ import pytest
 import redis
 import requests
 
+from bridge.catalogue.editing import find_channel
 from bridge.catalogue.health import FAILURES_IN_A_ROW
 from bridge.catalogue.health_shared import HASH
 from tests.factories import MadeKey
@@ -47,6 +48,11 @@ class Pair:
             while not reached():
                 gevent.sleep(0.05)
 
+    def is_noted(self) -> bool:
+        """Whether its row says that the channel is out."""
+        with self.gateway.make.app.app_context():
+            return find_channel(self.first_name).cooling_until is not None
+
     def outs(self) -> list[dict]:
         return self.gateway.log_lines("channel_out")
 
@@ -76,6 +82,7 @@ def test_workers_count_probe_and_come_back_together(
     pair.await_(lambda: pair.ask_many() == 0)
     upstream.plays(pauses(says("Back")))
     reached = len(upstream.requests)
+    pair.await_(pair.is_noted)  # each worker writes its notes by itself: this one is to come before the other's
     end_cooldowns(redis_url)
     pair.await_(lambda: (gevent.spawn(pair.ask), len(upstream.requests) > reached)[1])
     assert pair.ask_many() == 0  # one probe alone, of all workers
