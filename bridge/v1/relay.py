@@ -5,6 +5,7 @@ is committed before an upstream is called, the settlement before the end of the 
 
 import copy
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -42,6 +43,7 @@ from bridge.v1.visit import Visit
 
 log = structlog.get_logger()
 NOTHING_USED = Usage(0, 0)
+_NO_HEADER_TEXT = re.compile(r"[^\x20-\x7e]")  # names that a client chose; the server looks at no header of ours again
 MOST_NAMED = 64  # fields in a header: proxies refuse an answer whose headers are long
 
 
@@ -376,9 +378,9 @@ class Relay:
     def adapted_headers(self) -> list[tuple[str, str]]:
         found = []
         if self.dropped:
-            found.append(("x-bridge-dropped", ", ".join(self.dropped)))
+            found.append(("x-bridge-dropped", _NO_HEADER_TEXT.sub("?", ", ".join(self.dropped))))
         if self.clamped:
-            found.append(("x-bridge-clamped", ", ".join(self.clamped)))
+            found.append(("x-bridge-clamped", _NO_HEADER_TEXT.sub("?", ", ".join(self.clamped))))
         found.append(("x-bridge-attempts", str(len(self.attempts))))
         return found
 
