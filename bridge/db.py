@@ -85,10 +85,11 @@ def engine_options(settings: Settings) -> dict[str, Any]:
     # what is written may be a password's hash or a customer's address: no error shows it, for errors are logged
     if settings.on_sqlite:
         return {"hide_parameters": True, "connect_args": {"timeout": 10, "check_same_thread": False}}
+    kept = min(4, settings.database_connections)
     return {
         "hide_parameters": True,
-        "pool_size": 4,
-        "max_overflow": 4,
+        "pool_size": kept,
+        "max_overflow": settings.database_connections - kept,
         "pool_timeout": 3,
         "pool_pre_ping": True,
         "connect_args": {"connect_timeout": 3, "options": "-c statement_timeout=10000"},
