@@ -31,7 +31,7 @@ class Settings:
     bind: str = ""
     web_concurrency: int = 1
     database_url: str = ""
-    database_connections: int = 8
+    database_connections: int = 17
     redis_url: str = ""
     secret_key: str = ""
     fernet_keys: str = ""
@@ -176,8 +176,8 @@ class Settings:
                 found.append("FERNET_KEYS holds something that is not a Fernet key (32 bytes in URL-safe base64).")
         if not self.development and self.on_sqlite:
             found.append("DATABASE_URL is missing: production needs PostgreSQL (postgresql://…).")
-        if self.database_connections < 1:
-            found.append("DATABASE_CONNECTIONS must be 1 or more: how many a worker's pages and API may open at once.")
+        if self.database_connections < 3:
+            found.append("DATABASE_CONNECTIONS must be 3 or more: a worker's ledger, its API and its pages need one each.")
         if not self.development and not self.public_base_url:
             found.append("PUBLIC_BASE_URL is missing: set the site's own address, such as https://gateway.example.")
         if self.signup_mode not in ("open", "invite", "closed"):

@@ -81,15 +81,17 @@ class UtcDateTime(sa.TypeDecorator[datetime.datetime]):
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
-    """Pool and connection options. A worker's pages and API share few connections: none is held during a call."""
+    """Pool and connection options for one of a worker's two apps, pages and API: half of what it may open beside its
+    ledger's connection. Few are enough: none is held during a call. Half of those are closed once nobody needs them."""
     # what is written may be a password's hash or a customer's address: no error shows it, for errors are logged
     if settings.on_sqlite:
         return {"hide_parameters": True, "connect_args": {"timeout": 10, "check_same_thread": False}}
-    kept = min(4, settings.database_connections)
+    most = (settings.database_connections - 1) // 2
+    kept = (most + 1) // 2
     return {
         "hide_parameters": True,
         "pool_size": kept,
-        "max_overflow": settings.database_connections - kept,
+        "max_overflow": most - kept,
         "pool_timeout": 3,
         "pool_pre_ping": True,
         "connect_args": {"connect_timeout": 3, "options": "-c statement_timeout=10000"},

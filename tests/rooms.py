@@ -32,7 +32,7 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
         drain_seconds=2,
         version_poll_seconds=0.1,
         retry_backoff_seconds=0.01,
-        database_connections=4,  # PostgreSQL has a hundred, and gateways run in each test process
+        database_connections=7,  # PostgreSQL has a hundred, and gateways run in each test process
         retries_always=1000,  # else a gateway of many tests soon has none left
     )
     return dataclasses.replace(settings, **changes)

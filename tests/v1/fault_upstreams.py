@@ -29,7 +29,7 @@ MODES = ("whole", "stream")
 # what an upstream says about its operator, and no client is to read
 SECRETS = (
     "sk-operator",
-    "3.17",
+    "$3.17",
     "org-operator",
     "proj_operator",
     "acct_operator",
