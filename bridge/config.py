@@ -177,7 +177,7 @@ class Settings:
         if not self.development and self.on_sqlite:
             found.append("DATABASE_URL is missing: production needs PostgreSQL (postgresql://…).")
         if self.database_connections < 3:
-            found.append("DATABASE_CONNECTIONS must be 3 or more: a worker's ledger, its API and its pages need one each.")
+            found.append("DATABASE_CONNECTIONS must be 3 or more: ledger, API and pages of a worker need one each.")
         if not self.development and not self.public_base_url:
             found.append("PUBLIC_BASE_URL is missing: set the site's own address, such as https://gateway.example.")
         if self.signup_mode not in ("open", "invite", "closed"):

@@ -4,16 +4,15 @@ import contextlib
 import datetime
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
-from weakref import WeakValueDictionary
 
 import gevent
 from flask import Flask
-from gevent.lock import BoundedSemaphore
 
 from bridge import versions
-from bridge.accounts.keys import Caller, find_caller, note_use, recall_caller
+from bridge.accounts.keys import Caller, find_callers, note_use, recall_caller
+from bridge.batcher import Batcher
 from bridge.catalogue.health import Health
 from bridge.catalogue.routing import Catalogue, Route, load_catalogue
 from bridge.catalogue.upstreams import open_channel
@@ -49,7 +48,7 @@ class Services:
         self.waiting: set[Any] = set()  # greenlets that wait for whole answers, to be told when it has drained
         self.broken_off = 0  # answers that the drain has ended
         self.keys_used: dict[int, datetime.datetime] = {}  # a job writes them to the keys' rows
-        self._finding: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()  # by the key's secret
+        self._callers = Batcher(self._find_callers)
         self._catalogue: Catalogue | None = None
         self._catalogue_number = -1
         self._upstreams: dict[tuple[int, str | None, str | None], Any] = {}
@@ -68,13 +67,13 @@ class Services:
         """Who calls, from memory if it is there. Raises InvalidApiKey."""
         caller = recall_caller(secret)
         if caller is None:
-            # who comes with the same key at the same time waits for one look: the database has few connections
-            with in_time(), self._finding.setdefault(secret, BoundedSemaphore()):
-                caller = recall_caller(secret)
-                if caller is None:
-                    with self.app.app_context():
-                        caller = find_caller(secret)
+            with in_time():  # all who wait share one look: the database has few connections
+                caller = self._callers.ask(secret, withdraw=True)
         return caller
+
+    def _find_callers(self, secrets: list[str]) -> Sequence[Caller | Exception]:
+        with in_time(), self.app.app_context():
+            return find_callers(secrets)
 
     @property
     def catalogue(self) -> Catalogue:

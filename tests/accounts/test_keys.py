@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import math
+from collections.abc import Sequence
 
 import pytest
 import sqlalchemy as sa
@@ -13,10 +14,11 @@ from bridge.accounts import keys
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.key_format import ALPHABET, digest, looks_like_key, make_secret
 from bridge.accounts.keys import (
+    Caller,
     disable_key,
     enable_key,
     find_any_key,
-    find_caller,
+    find_callers,
     find_key,
     issue_key,
     list_keys,
@@ -57,6 +59,13 @@ def test_a_secret_is_kept_only_as_its_hash(account_id: int):
     assert row["last_four"] == issued.secret[-4:]
 
 
+def find_caller(secret: str) -> Caller:
+    (found,) = find_callers([secret])
+    if isinstance(found, InvalidApiKey):
+        raise found
+    return found
+
+
 def test_a_secret_has_a_prefix_160_random_bits_and_a_checksum():
     secret = make_secret()
     assert secret.startswith("sk-")
@@ -74,7 +83,7 @@ def test_one_wrong_character_is_noticed(place: int):
 
 @pytest.mark.parametrize("text", ["", "sk-", "sk-YOUR_KEY", "sk-" + "é" * 38, "sk-" + "a" * 38, "pk-" + "0" * 38])
 def test_what_is_no_key_is_refused_without_a_look_up(app: Flask, monkeypatch: pytest.MonkeyPatch, text: str):
-    monkeypatch.setattr(keys, "read_caller", never)
+    monkeypatch.setattr(keys, "_read_callers", never)
     with pytest.raises(InvalidApiKey):
         find_caller(text)
 
@@ -168,7 +177,7 @@ def test_callers_come_from_memory_while_the_numbers_are_fresh(account_id: int, m
     caller, stranger = find_caller(issued.secret), make_secret()
     with pytest.raises(InvalidApiKey):
         find_caller(stranger)
-    monkeypatch.setattr(keys, "read_caller", never)
+    monkeypatch.setattr(keys, "_read_callers", never)
     monkeypatch.setattr(versions, "is_fresh", lambda: True)
     assert find_caller(issued.secret) is caller
     with pytest.raises(InvalidApiKey):
@@ -198,15 +207,17 @@ def test_what_was_read_before_a_change_does_not_outlive_it(account_id: int, monk
     monkeypatch.setattr(versions, "is_fresh", lambda: True)
     issued = issue_key(account_id, name="key")
 
-    def read_then_lose(secret: str):
-        caller = read_caller(secret)
+    read_callers = keys._read_callers
+
+    def read_then_lose(digests: Sequence[bytes]):
+        callers = read_callers(digests)
         from_elsewhere(revoke_elsewhere(issued.key.id))
         versions.poll(db.engine)
-        return caller
+        return callers
 
-    monkeypatch.setattr(keys, "read_caller", read_then_lose)
+    monkeypatch.setattr(keys, "_read_callers", read_then_lose)
     find_caller(issued.secret)  # was let in before the revoke
-    monkeypatch.setattr(keys, "read_caller", read_caller)
+    monkeypatch.setattr(keys, "_read_callers", read_callers)
     with pytest.raises(InvalidApiKey):
         find_caller(issued.secret)
 
@@ -216,7 +227,7 @@ def test_a_cached_caller_does_not_outlive_its_expiry(account_id: int, monkeypatc
     issued = issue_key(account_id, name="key", expires_at=TOMORROW)
     find_caller(issued.secret)
     monkeypatch.setattr(keys, "now_utc", lambda: TOMORROW)
-    monkeypatch.setattr(keys, "read_caller", lambda *_: None)  # as the database would say by then
+    monkeypatch.setattr(keys, "_read_callers", lambda _: {})  # as the database would say by then
     with pytest.raises(InvalidApiKey):
         find_caller(issued.secret)
 
@@ -232,6 +243,20 @@ def test_who_is_read_again_and_gone_is_forgotten(account_id: int, monkeypatch: p
     for _ in range(2):
         with pytest.raises(InvalidApiKey):
             find_caller(issued.secret)
+
+
+def test_who_waits_at_the_same_moment_is_looked_up_in_one_query(account_id: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(versions, "is_fresh", lambda: True)
+    first, second, known = [issue_key(account_id, name=name).secret for name in ("first", "second", "known")]
+    find_caller(known)
+    asked = []
+    read_callers = keys._read_callers
+    monkeypatch.setattr(keys, "_read_callers", lambda digests: asked.append(digests) or read_callers(digests))
+    found = find_callers([first, make_secret(), second, "sk-none", known, first])
+    assert [getattr(one, "key_name", None) for one in found] == ["first", None, "second", None, "known", "first"]
+    assert [len(digests) for digests in asked] == [3]  # each once, and neither who is known nor what can be no key
+    assert find_callers([first, second]) == [found[0], found[2]]
+    assert len(asked) == 1
 
 
 def test_the_cache_is_bounded(account_id: int, monkeypatch: pytest.MonkeyPatch):
