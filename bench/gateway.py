@@ -62,11 +62,13 @@ class Home:
 
 @dataclasses.dataclass(frozen=True)
 class Gateway:
-    """A running gateway and the keys that its requests carry by turns."""
+    """A running gateway, the keys that its requests carry by turns, and how many clients it gets (0: as the scenario
+    says)."""
 
     server: Server
     home: Home
     keys: tuple[str, ...]
+    clients: int = 0
 
 
 @contextlib.contextmanager
@@ -155,9 +157,14 @@ def set_up(upstream: Server, stores: Stores, folder: Path) -> Home:
 
 @contextlib.contextmanager
 def running_gateway(
-    home: Home, workers: int = 1, config: str = AS_SHIPPED, variables: dict[str, str] | None = None
+    home: Home,
+    workers: int = 1,
+    config: str = AS_SHIPPED,
+    variables: dict[str, str] | None = None,
+    cores: set[int] | None = None,
 ) -> Iterator[Gateway]:
-    """gunicorn with a config module, the product's own unless it's another, and further variables for that one."""
+    """gunicorn with a config module, the product's own unless it's another, and further variables for that one; on as
+    many cores as workers unless others are given."""
     port = free_port()
     environment = home.environment | {
         "PORT": str(port),
@@ -174,7 +181,7 @@ def running_gateway(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=pin(server_cores(workers)),
+            preexec_fn=pin(cores or server_cores(workers)),
         )
         try:
             wait_until_it_answers("The gateway", process, port, log)
@@ -205,7 +212,7 @@ def model_of(provider: str) -> str:
     return f"bench-{provider}"
 
 
-def run_commands(environment: dict[str, str], *commands: str) -> list[str]:
+def run_commands(environment: dict[str, str], *commands: str, seconds: float = COMMAND_SECONDS) -> list[str]:
     """Run `flask` commands side by side; what each printed. Raises BenchError when one fails."""
     started = [
         subprocess.Popen(
@@ -222,7 +229,7 @@ def run_commands(environment: dict[str, str], *commands: str) -> list[str]:
     try:
         printed = []
         for command, process in zip(commands, started, strict=True):
-            output, complaint = process.communicate(timeout=COMMAND_SECONDS)
+            output, complaint = process.communicate(timeout=seconds)
             if process.returncode != 0:
                 raise BenchError(f"`flask {command}` failed: {(complaint or output).strip()[-1000:]}")
             printed.append(output)

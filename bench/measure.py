@@ -45,6 +45,8 @@ class Field:
     def load(self, scenario: Scenario, target: str, seconds: float, **more: object) -> Result:
         """Carry out the scenario's order against a target."""
         port, processes = self.server(target).port, self.processes(target)
+        if target in self.gateways and self.gateways[target].clients:
+            more["clients"] = self.gateways[target].clients
         order = scenario.order_for(target, port, self.keys(target), seconds, processes=processes, **more)
         return run_load(order)
 

@@ -3,6 +3,7 @@ with many requests; how long a start takes; and whether two workers with 500 str
 
 import argparse
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +18,12 @@ from bench.report import Rounds, Row, Run, draw, draw_table, find_failures, show
 from bench.results import figure_of
 from bench.scenarios import SCENARIOS, Figure, Scenario, Setup, cpu_per_answer
 from bench.seeds import add_accounts, add_channels, add_usage
-from bench.servers import Server
+from bench.servers import Server, server_cores
 
 SETUP = Setup("scale", "Scale", ())
 MEBIBYTE = 2**20
 DEAREST = 10
+CHECK_SECONDS = 900.0  # for a ledger of millions
 HEARD_SECONDS = 2.5  # until every worker knows of a change in the catalogue
 PARTS_OF_ALL = 10  # of the requests
 REQUEST, STREAMS = (next(one for one in SCENARIOS if one.name == name) for name in ("request", "streams"))
@@ -94,17 +96,30 @@ def measure_scale(
     with running_home(upstream, False, arguments.postgres, arguments.redis, folder / "scale") as home:
         measure_start(scale, home)
         measure_small(scale, home)
+        measure_workers(scale, home)
         with running_gateway(home) as gateway:
-            with running_gateway(home, workers=2) as two:
-                wall = Figure("  time from answer to answer", "µs", _wall_micros, None, None, False, False)
-                scale.compare("workers", {"1 worker": gateway, "2 workers": two}, (wall,))
             measure_keys(scale, gateway)
             measure_growth(scale, gateway)
             measure_memory(scale, gateway)
         print(f"\n{draw_table(scale.rows)}")
-        checked = run_commands(home.environment, "ledger check")[0].strip()
-        print(f"\n{checked}")
+        started = time.perf_counter()
+        checked = run_commands(home.environment, "ledger check", seconds=CHECK_SECONDS)[0].strip()
+        print(f"\n{checked}\nThe check took {time.perf_counter() - started:.0f} s.")
     return [figure_of(SETUP.name, row) for row in scale.rows], scale.runs, scale.failures
+
+
+def measure_workers(scale: Scale, home: Home) -> None:
+    """One worker and two, each with as many clients. Two share their cores with the load, the upstream and PostgreSQL
+    where there are no more, and get in each other's caches: what one costs in their place is between the two."""
+    wall = Figure("  time from answer to answer", "µs", _wall_micros, None, None, False, False)
+    everywhere = server_cores(os.cpu_count() or 1)
+    with (
+        running_gateway(home) as alone,
+        running_gateway(home, cores=everywhere) as shared,
+        running_gateway(home, workers=2) as two,
+    ):
+        twice = dataclasses.replace(two, clients=2 * REQUEST.order["clients"])
+        scale.compare("workers", {"1 worker": alone, "1 worker on all cores": shared, "2 workers": twice}, (wall,))
 
 
 def _wall_micros(result: Result) -> float | None:

@@ -25,6 +25,7 @@ from bridge.ops.demo import greet, load_demo
 from bridge.ops.env_file import load_env_file
 from bridge.ops.gunicorn_worker import GRACE_BEYOND_DRAIN_SECONDS, Response
 from bridge.telemetry import configure_logging, log_to_stdout
+from bridge.v1.estimate import load_vocabulary
 
 log = structlog.get_logger()
 
@@ -108,7 +109,9 @@ def when_ready(_server: Any) -> None:
 
 
 def pre_fork(_server: Any, _worker: Any) -> None:
-    """Let the collector leave alone what all workers share: its marks would give each a copy of every page."""
+    """Load what every worker will need, and let the collector leave alone what they share: its marks would give each a
+    copy of every page."""
+    load_vocabulary()
     gc.freeze()
 
 

@@ -15,7 +15,8 @@ from bridge.config import Settings
 from bridge.ops.address import is_taken, listen_address
 from tests.gateway import LOOK_SECONDS, ROOT, START_SECONDS, Gateway, as_environment
 from tests.rooms import make_settings
-from tests.upstream import free_port
+from tests.upstream import ScriptedUpstream, free_port, says
+from tests.v1.served import Served
 
 Start = Callable[..., Gateway]
 
@@ -108,3 +109,20 @@ def test_where_it_listens(tmp_path: Path, changes: dict[str, object], address: s
 
 def test_a_socket_in_the_file_system_is_never_taken(tmp_path: Path):
     assert not is_taken(make_settings(tmp_path, bind=f"unix:{tmp_path}/socket"))
+
+
+def test_workers_share_what_is_needed_for_counting(start_gateway: Start, upstream: ScriptedUpstream):
+    gateway = start_gateway("sqlite")
+    served = Served(gateway, upstream.base_url)
+    upstream.plays(says("Hello", usage=False))
+    (worker,) = gateway.workers()
+    before = own_memory_bytes(worker)
+    assert served.post().status_code == 200
+    assert served.await_usage().tokens_source == "estimate"
+    assert own_memory_bytes(worker) - before < 30 * 2**20
+
+
+def own_memory_bytes(pid: int) -> int:
+    """What a process has for itself alone."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
