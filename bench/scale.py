@@ -2,10 +2,13 @@
 with many requests; how long a start takes; and whether two workers with 500 streams fit a small machine."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from bench.report import Rounds, Row, Run, draw, draw_table, find_failures, show
 from bench.results import figure_of
 from bench.scenarios import SCENARIOS, Figure, Scenario, Setup, cpu_per_answer
 from bench.seeds import add_accounts, add_channels, add_usage
-from bench.servers import Server, server_cores
+from bench.servers import Server, load_cores, pin, server_cores
 
 SETUP = Setup("scale", "Scale", ())
 MEBIBYTE = 2**20
@@ -109,8 +112,9 @@ def measure_scale(
 
 
 def measure_workers(scale: Scale, home: Home) -> None:
-    """One worker and two, each with as many clients. Two share their cores with the load, the upstream and PostgreSQL
-    where there are no more, and get in each other's caches: what one costs in their place is between the two."""
+    """One worker and two, each with as many clients. Where there are no more cores, two share theirs with the load, the
+    upstream and PostgreSQL, and whatever shares a cache slows the other down: what one worker costs on all cores, and
+    beside something else that is busy, tells that apart from what workers cost each other."""
     wall = Figure("  time from answer to answer", "µs", _wall_micros, None, None, False, False)
     everywhere = server_cores(os.cpu_count() or 1)
     with (
@@ -120,6 +124,19 @@ def measure_workers(scale: Scale, home: Home) -> None:
     ):
         twice = dataclasses.replace(two, clients=2 * REQUEST.order["clients"])
         scale.compare("workers", {"1 worker": alone, "1 worker on all cores": shared, "2 workers": twice}, (wall,))
+        with busy_core():
+            scale.compare("workers", {"1 worker beside a busy core": alone})
+
+
+@contextlib.contextmanager
+def busy_core() -> Iterator[None]:
+    """Somebody else, who computes on the core that the load has, too."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=pin(load_cores()))
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _wall_micros(result: Result) -> float | None:

@@ -146,6 +146,11 @@ class Health:
                 found = max(found, state.seconds_out(now))
         return found
 
+    @property
+    def all_well(self) -> bool:
+        """Whether nothing at all is known against any channel."""
+        return not self._states
+
     def begin(self, route: RouteLike) -> bool:
         """An attempt starts now. A half-open channel is taken for this request's probe: False if another one, of
         whatever worker, has it already, so that this request goes elsewhere if it can. Redis is asked only then."""

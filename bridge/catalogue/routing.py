@@ -176,7 +176,8 @@ def order_routes(
     if len(routes) == 1:
         return list(routes)
     now = time.monotonic() if now is None else now
-    if len({route.priority for route in routes}) == len(routes):
+    priorities = len({route.priority for route in routes})
+    if priorities == len(routes):
         return sorted(routes, key=lambda route: (health.seconds_out(route, now), route.priority))
     draw = point or _draw
     first: Callable[[Route], float] = _no_difference
@@ -187,12 +188,17 @@ def order_routes(
     elif by == "latency":
         draw = _draw
 
-    def place(route: Route) -> tuple[float, int, float, float]:
-        # the key -ln(u) / weight sorts as a draw without replacement would (Efraimidis and Spirakis, 2006); with u
-        # from a hash of conversation and channel it is rendezvous hashing with weights
-        return (health.seconds_out(route, now), route.priority, first(route), -math.log(draw(route)) / route.weight)
+    def arrive(route: Route) -> float:
+        # -ln(u) / weight sorts as a draw without replacement would (Efraimidis and Spirakis, 2006); with u from a hash
+        # of conversation and channel it is rendezvous hashing with weights
+        return -math.log(draw(route)) / route.weight
 
-    return sorted(routes, key=place)
+    if priorities == 1 and by == "weight" and health.all_well:  # nothing else counts, and there may be dozens
+        return sorted(routes, key=arrive)
+    return sorted(
+        routes,
+        key=lambda route: (health.seconds_out(route, now), route.priority, first(route), arrive(route)),
+    )
 
 
 def _draw(_route: Route) -> float:

@@ -74,7 +74,7 @@ def stop(app: Flask, gunicorn_worker: Any = None) -> None:
         log.info("drained", finished=max(0, finished), broken_off=broken_off, cut=cut)
     with app.app_context():
         try:
-            write_notes(services)
+            write_notes(services, at_the_end=True)
         except sa.exc.SQLAlchemyError as error:
             log.warning("notes_lost", error=type(error).__name__)
     services.spool.close()
@@ -116,10 +116,10 @@ def every(app: Flask, seconds: float, task: Any, at_once: bool = False) -> None:
     gevent.spawn(run)
 
 
-def write_notes(services: Services) -> None:
+def write_notes(services: Services, at_the_end: bool = False) -> None:
     """Channels' health and keys' last use, gathered since the last time."""
     services.health.write_notes()
-    services.write_keys_used()
+    services.write_keys_used(all_of_them=at_the_end)
 
 
 def _watch_drain(services: Services, gunicorn_worker: Any) -> None:

@@ -2,6 +2,7 @@
 it. By rendezvous hashing: each channel gets a number for the conversation, so when one is out only its conversations
 move."""
 
+import struct
 from hashlib import blake2b
 from typing import Any
 
@@ -10,31 +11,37 @@ from bridge.v1.chat_request import ChatRequest, UserMessage
 
 OPENING_CHARACTERS = 2048  # of each message: beyond them conversations hardly ever differ for the first time
 OPENING_MESSAGES = 4  # with the first that a user wrote, or without
-_MASK = 2**64 - 1
+NUMBERS_OF_A_HASH = 8
+unpack_numbers = struct.Struct("<8Q").unpack
 
 
 class Affinity:
     """What `order_routes` draws with. Nothing is hashed before the first draw: one channel alone needs none."""
 
-    __slots__ = ("_request", "_account_id", "_digest")
+    __slots__ = ("_request", "_account_id", "_digest", "_numbers")
 
     def __init__(self, request: ChatRequest, account_id: int):
         self._request = request
         self._account_id = account_id
-        self._digest: int | None = None
+        self._digest = b""
+        self._numbers: dict[int, tuple[int, ...]] = {}
 
     def __call__(self, route: Route) -> float:
         """A number of (0, 1], even over conversations, always the same for this one and this channel."""
-        if self._digest is None:
+        block, place = divmod(route.channel_id, NUMBERS_OF_A_HASH)
+        numbers = self._numbers.get(block) or self._hash(block)
+        return (numbers[place] + 1) / 2**64
+
+    def _hash(self, block: int) -> tuple[int, ...]:
+        """The numbers of channels that follow each other, by one hash: there may be dozens to choose from."""
+        if not self._digest:
             self._digest = digest_conversation(self._request, self._account_id)
-        # the finish of splitmix64: a bit that differs in either changes half of all bits
-        mixed = (self._digest + route.channel_id * 0x9E3779B97F4A7C15) & _MASK
-        mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & _MASK
-        mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & _MASK
-        return ((mixed ^ mixed >> 31) + 1) / 2**64
+        data = self._digest + block.to_bytes(8, "little")
+        self._numbers[block] = numbers = unpack_numbers(blake2b(data).digest())
+        return numbers
 
 
-def digest_conversation(request: ChatRequest, account_id: int) -> int:
+def digest_conversation(request: ChatRequest, account_id: int) -> bytes:
     """64 bits that stay the same as a conversation grows: of its account and `prompt_cache_key`, or without one of what
     it begins with, up to the first thing that its user said."""
     if request.prompt_cache_key:
@@ -42,7 +49,7 @@ def digest_conversation(request: ChatRequest, account_id: int) -> int:
     else:
         opening = "messages", _read_opening(request)
     data = f"{account_id}\0{opening[0]}\0{opening[1]}".encode(errors="surrogatepass")
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+    return blake2b(data, digest_size=8).digest()
 
 
 def _read_opening(request: ChatRequest) -> str:

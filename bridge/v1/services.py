@@ -18,7 +18,7 @@ from bridge.catalogue.routing import Catalogue, Route, load_catalogue
 from bridge.catalogue.upstreams import open_channel
 from bridge.config import Settings
 from bridge.counters import Counters
-from bridge.db import db
+from bridge.db import db, now_utc
 from bridge.errors import ServiceUnavailable
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
@@ -27,6 +27,7 @@ from bridge.v1.retries import RetryBudget
 
 TOPIC = "catalogue"
 DATABASE_WAIT_SECONDS = 3.0
+KEY_NOTED_FOR = datetime.timedelta(minutes=1)
 
 
 class Services:
@@ -48,6 +49,7 @@ class Services:
         self.waiting: set[Any] = set()  # greenlets that wait for whole answers, to be told when it has drained
         self.broken_off = 0  # answers that the drain has ended
         self.keys_used: dict[int, datetime.datetime] = {}  # a job writes them to the keys' rows
+        self._keys_noted: dict[int, datetime.datetime] = {}  # when it wrote which of them within the last minute
         self._callers = Batcher(self._find_callers)
         self._catalogue: Catalogue | None = None
         self._catalogue_number = -1
@@ -101,11 +103,17 @@ class Services:
             upstream = self._upstreams[name] = open_channel(route, self.settings)
         return upstream
 
-    def write_keys_used(self) -> None:
-        """Write when each key was last used, as gathered since the last time. Needs an app context."""
+    def write_keys_used(self, all_of_them: bool = False) -> None:
+        """Write when keys were last used: each soon after its first use and then once a minute, for there may be
+        thousands a second; or, at the end, all that is known. Needs an app context."""
+        now = now_utc()
+        self._keys_noted = {key_id: at for key_id, at in self._keys_noted.items() if now - at < KEY_NOTED_FOR}
         used, self.keys_used = self.keys_used, {}
-        if used:
-            note_use(used)
+        due = {key_id: at for key_id, at in used.items() if all_of_them or key_id not in self._keys_noted}
+        self._keys_noted |= dict.fromkeys(due, now)
+        note_use(due)
+        for key_id in used.keys() - due.keys():
+            self.keys_used.setdefault(key_id, used[key_id])
 
 
 @contextlib.contextmanager
