@@ -5,6 +5,7 @@ import psycopg
 
 from bench.gateway import model_of
 from bridge.accounts.key_format import digest, make_secret
+from bridge.catalogue.frozen import COUNTS
 from bridge.catalogue.tables import Channel
 from bridge.ledger.tables import UsageRecord
 
@@ -44,13 +45,14 @@ def add_accounts(database_url: str, count: int) -> tuple[str, ...]:
 
 
 def add_usage(database_url: str, count: int) -> None:
-    """So many copies of a request that was served, over the last thirty days; they charged nothing."""
+    """So many copies of a request that was served, over the last thirty days, without its tokens: they cost nothing."""
     columns = ", ".join(UsageRecord.__table__.columns.keys())
     changed = {
         "created_at": f"created_at - n * {SPREAD} / {count}",
         "request_id": "'req_' || md5(n::text)",
         "charge_nanos": "0",
         "loss_nanos": "0",
+        **dict.fromkeys(COUNTS, "0"),
     }
     values = ", ".join(changed.get(name, name) for name in UsageRecord.__table__.columns.keys())  # noqa: SIM118
     with psycopg.connect(database_url) as connection:
