@@ -1,7 +1,5 @@
 """Cold start: from starting gunicorn to its first answer, and which imports take the time."""
 
-import contextlib
-import http.client
 import re
 import subprocess
 import sys
@@ -9,24 +7,17 @@ import time
 from collections import Counter
 
 from bench.gateway import Home, running_gateway
-from bench.servers import LOOPBACK, ROOT, BenchError
+from bench.servers import ROOT, BenchError
 
 FIND_IMPORTS = re.compile(r"^import time: +(\d+) \| +\d+ \| +([\w.]+)$", re.MULTILINE)
 IMPORT_SECONDS = 120
 
 
 def time_first_answer(home: Home) -> float:
-    """Seconds from starting the program until /livez was answered. Raises BenchError when it isn't 200."""
+    """Seconds from starting the program until /livez was answered."""
     started = time.perf_counter()
-    with running_gateway(home) as gateway:
-        connection = http.client.HTTPConnection(LOOPBACK, gateway.server.port, timeout=30)
-        with contextlib.closing(connection):
-            connection.request("GET", "/livez")
-            status = connection.getresponse().status
-        took = time.perf_counter() - started
-    if status != 200:
-        raise BenchError(f"/livez answers {status}.")
-    return took
+    with running_gateway(home):
+        return time.perf_counter() - started
 
 
 def time_imports(home: Home) -> Counter[str]:

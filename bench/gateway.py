@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import dataclasses
+import http.client
 import os
 import secrets
 import signal
@@ -18,6 +19,7 @@ import redis
 from bench.servers import (
     LOOPBACK,
     ROOT,
+    START_SECONDS,
     BenchError,
     Server,
     free_port,
@@ -185,9 +187,23 @@ def running_gateway(
         )
         try:
             wait_until_it_answers("The gateway", process, port, log)
+            _await_worker(port)
             yield Gateway(Server(port, process.pid), home, (home.key,))
         finally:
             stop(process, signal.SIGQUIT)  # at once: nobody is served any more
+
+
+def _await_worker(port: int) -> None:
+    """The kernel takes connections before a worker is there to answer. Raises BenchError when none does, or not 200."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=START_SECONDS)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", "/livez")
+            status = connection.getresponse().status
+        except OSError as error:
+            raise BenchError(f"The gateway does not answer: {error}") from None
+    if status != 200:
+        raise BenchError(f"The gateway answers {status} to /livez.")
 
 
 def _environment(stores: Stores, folder: Path) -> dict[str, str]:

@@ -34,11 +34,12 @@ def count(_signal: int, frame: FrameType | None) -> None:
 
 def write(_signal: int, _frame: FrameType | None) -> None:
     """Everything counted so far; the count begins anew. The file is there as soon as it is whole."""
+    counted = dict(samples)  # the clock goes on ticking meanwhile
+    samples.clear()
     lines = [
         f"{';'.join(describe(code) for code in reversed(stack)) or 'gevent loop'} {number}\n"
-        for stack, number in samples.items()
+        for stack, number in counted.items()
     ]
-    samples.clear()
     path = Path(f"{os.environ['BENCH_SAMPLES']}.{os.getpid()}")
     part = path.with_suffix(".part")
     part.write_text("".join(lines))
