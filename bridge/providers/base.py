@@ -40,8 +40,8 @@ class ChatOrder:
     """A chat completion to be written in a provider's dialect. `body` was checked, and nobody changes it.
 
     `output_cap` is set where the client gave none, or more than it may. `encoded_messages` is `body["messages"]` as
-    JSON, for dialects in which they go out as they are: written once, however many channels are tried. `kept` is what
-    this provider had us keep with earlier tool calls, by call id (see `Completion.kept`)."""
+    the client's own JSON, for dialects in which they go out as they are. `kept` is what this provider had us keep with
+    earlier tool calls, by call id (see `Completion.kept`)."""
 
     body: dict[str, Any]
     upstream_id: str

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from flask import Response
 
 from bridge.accounts.keys import Caller
@@ -14,7 +13,7 @@ from bridge.errors import (
     ServiceUnavailable,
 )
 from bridge.money import parse_dollars
-from bridge.v1.body import convert, read_object
+from bridge.v1.body import convert, find_messages, read_object
 from bridge.v1.chat_request import ChatRequest
 from bridge.v1.choices import count_calls
 from bridge.v1.door import count, read_body
@@ -73,8 +72,7 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
     body.pop("models", None)  # ours alone
     offers = _list_offers(visit.services.catalogue, visit.caller, request, body, len(data), speaks_of_an_hour)
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
-    messages = msgspec.Raw(msgspec.json.encode(body["messages"]))
-    return Plan(request, body, messages, offers, max_cost_nanos, strict)
+    return Plan(request, body, find_messages(data), offers, max_cost_nanos, strict)
 
 
 def _list_offers(

@@ -72,7 +72,7 @@ class Plan:
 
     request: ChatRequest
     body: dict[str, Any]
-    encoded_messages: msgspec.Raw  # written once, however many channels are tried: the bulk of a request
+    encoded_messages: msgspec.Raw  # as the client wrote them: the bulk of a request
     offers: tuple[Offer, ...]
     max_cost_nanos: int | None
     strict: bool

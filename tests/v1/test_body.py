@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import InvalidRequest
-from bridge.v1.body import MAX_CONTAINERS, MAX_DEPTH, convert, read_object
+from bridge.v1.body import MAX_CONTAINERS, MAX_DEPTH, convert, find_messages, read_object
 from bridge.v1.chat_request import ChatRequest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -22,6 +22,17 @@ VALUES = st.recursive(
 )
 OBJECTS = st.dictionaries(TEXT, VALUES, max_size=5)
 MESSAGE = {"role": "user", "content": "Hi"}
+
+
+@given(OBJECTS, VALUES, st.booleans(), st.booleans())
+def test_the_messages_that_are_passed_on_are_those_that_were_read(
+    more: dict[str, Any], messages: Any, ascii_only: bool, escaped: bool
+):
+    data = json.dumps({**more, "messages": messages, "model": "m"}, ensure_ascii=ascii_only, indent=1).encode()
+    if escaped:
+        data = data.replace(b'"messages"', b'"mess\\u0061ges"')
+    body, _ = read_object(data)
+    assert msgspec.json.decode(msgspec.json.encode(find_messages(data))) == body["messages"]
 
 
 def refuse(data: bytes) -> str:
