@@ -19,7 +19,7 @@ from bridge.config import Settings
 from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
 from bridge.errors import InvalidApiKey, NotFound
 
-CACHE_SECONDS = 60.0  # every change is announced: this bounds how long nobody's key is kept
+CACHE_SECONDS = 60.0  # every change of ours is announced; this is for those made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
 TOPIC = "keys"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -12,7 +12,7 @@ from bridge.v1.chat_request import ChatRequest, UserMessage
 OPENING_CHARACTERS = 2048  # of each message: beyond them conversations hardly ever differ for the first time
 OPENING_MESSAGES = 4  # with the first that a user wrote, or without
 NUMBERS_OF_A_HASH = 8
-unpack_numbers = struct.Struct("<8Q").unpack
+_unpack_numbers = struct.Struct("<8Q").unpack
 
 
 class Affinity:
@@ -37,7 +37,7 @@ class Affinity:
         if not self._digest:
             self._digest = digest_conversation(self._request, self._account_id)
         data = self._digest + block.to_bytes(8, "little")
-        self._numbers[block] = numbers = unpack_numbers(blake2b(data).digest())
+        self._numbers[block] = numbers = _unpack_numbers(blake2b(data).digest())
         return numbers
 
 

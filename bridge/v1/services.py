@@ -108,12 +108,10 @@ class Services:
         thousands a second; or, at the end, all that is known. Needs an app context."""
         now = now_utc()
         self._keys_noted = {key_id: at for key_id, at in self._keys_noted.items() if now - at < KEY_NOTED_FOR}
-        used, self.keys_used = self.keys_used, {}
-        due = {key_id: at for key_id, at in used.items() if all_of_them or key_id not in self._keys_noted}
-        self._keys_noted |= dict.fromkeys(due, now)
+        due = {key_id: at for key_id, at in self.keys_used.items() if all_of_them or key_id not in self._keys_noted}
+        self.keys_used = {key_id: at for key_id, at in self.keys_used.items() if key_id not in due}
         note_use(due)
-        for key_id in used.keys() - due.keys():
-            self.keys_used.setdefault(key_id, used[key_id])
+        self._keys_noted |= dict.fromkeys(due, now)
 
 
 @contextlib.contextmanager

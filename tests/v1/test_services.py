@@ -46,3 +46,27 @@ def test_a_key_s_last_use_is_written_soon_then_once_a_minute_and_at_the_end(
         services.write_keys_used(all_of_them=True)
         assert read_written() == last
         assert not services.keys_used
+
+
+def test_a_last_use_that_could_not_be_written_is_written_with_the_next(
+    app: Flask, make_key: Callable[..., MadeKey], monkeypatch: pytest.MonkeyPatch
+):
+    services, key, other = app.extensions["bridge_services"], make_key(), make_key()
+
+    def fail(_used: object) -> None:
+        raise ConnectionError
+
+    with app.app_context():
+        services.keys_used[other.id] = now_utc()
+        services.write_keys_used()
+        waits = services.keys_used[other.id] = now_utc()
+        services.keys_used[key.id] = now_utc()
+        with monkeypatch.context() as broken:
+            broken.setattr(room, "note_use", fail)
+            with pytest.raises(ConnectionError):
+                services.write_keys_used()
+        assert services.keys_used == {other.id: waits}  # not yet due, and kept
+        again = services.keys_used[key.id] = now_utc()
+        services.write_keys_used()
+        db.session.rollback()
+        assert list_keys(key.account_id)[0].last_used_at == again
