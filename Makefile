@@ -21,7 +21,7 @@ help:
 	@echo "make audit       everything goes wrong at once for ten minutes; then every request is reconciled"
 	@echo "make soak        20,000 streams, half of them dropped: nothing of them may stay behind"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
-	@echo "make lock        write the lock files anew from requirements.in and requirements-dev.in"
+	@echo "make lock        write the lock files anew, from what requirements*.in and scripts/ ask for"
 
 run:
 	@scripts/install.sh requirements.txt
@@ -71,11 +71,14 @@ model:
 stop-model:
 	@scripts/model.sh stop $(MODEL_PORT)
 
-# the second lock is held to the versions of the first
-UV := $(shell command -v uv || echo .venv/bin/uv)
-COMPILE := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header
+# The second lock is held to the versions of the first. Extras stay in: without them pip takes `coverage[toml]` for a
+# package that nobody pinned, and stops as soon as a newer one is released.
+UV_VERSION := 0.13.9
+COMPILE := .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-strip-extras
 lock:
 	@scripts/install.sh $(DEV)
-	@command -v $(UV) >/dev/null || $(PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in
+	$(COMPILE) -o scripts/model-requirements.txt scripts/model-requirements.in
+	cd scripts/node && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Make .venv and install a lock file's packages, when the file has changed since the last time:  install.sh LOCK [LOCK…]
-# The first lock contains the others. uv installs if it is on the PATH, else pip.
+# The first lock contains the others. uv installs if it is on the PATH, else pip; INSTALL_WITH=pip takes pip anyway.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 stop() { echo "$1" >&2; exit 1; }
+
+has_uv() { [ "${INSTALL_WITH:-uv}" = uv ] && command -v uv >/dev/null; }
 
 find_python() {
   for name in python3.11 python3 python3.12 python3.13; do
@@ -19,7 +21,7 @@ find_python() {
 make_venv() {
   local python
   python=$(find_python)
-  if command -v uv >/dev/null; then
+  if has_uv; then
     uv venv --quiet --allow-existing --python "$python" .venv
   else
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
@@ -34,10 +36,10 @@ stamp() { sha256sum "$1" | cut -d' ' -f1; }
 kept=.venv/.installed-$1
 if [ "$(cat "$kept" 2>/dev/null)" != "$(stamp "$1")" ]; then
   echo "Installing the packages of $1 into .venv; this takes half a minute."
-  if command -v uv >/dev/null; then
-    uv pip install --quiet --python .venv/bin/python --require-hashes -r "$1"
+  if has_uv; then
+    uv pip install --quiet --only-binary :all: --python .venv/bin/python --require-hashes -r "$1"
   else
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r "$1"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: --require-hashes -r "$1"
   fi
   for lock in "$@"; do stamp "$lock" >".venv/.installed-$lock"; done
 fi

