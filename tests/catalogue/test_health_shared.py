@@ -8,7 +8,8 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from bridge.catalogue.health import FAILURES_IN_A_ROW, Health
+from bridge.catalogue.breaker import FAILURES_IN_A_ROW
+from bridge.catalogue.health import Health
 from bridge.catalogue.health_shared import HASH, RETRY_REDIS_SECONDS
 from bridge.counters import SAY_AGAIN_SECONDS
 from bridge.providers.base import Blame
