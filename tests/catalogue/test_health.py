@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.catalogue.breaker import FAILURES_IN_A_ROW, RATE_ATTEMPTS, RATE_OTHERS, RATE_WINDOW_SECONDS
+from bridge.catalogue.breaker import FAILURES_IN_A_ROW, RATE_ATTEMPTS, RATE_WINDOW_SECONDS
 from bridge.catalogue.channel_events import Note
 from bridge.catalogue.health import MAX_COOLDOWN_SECONDS, PROBE_SECONDS, Health
 from bridge.providers.base import AttemptFailed, Blame
