@@ -137,7 +137,7 @@ class ScriptedUpstream:
         self._resumed, self._closing = Event(), Event()
         self._scheme = "https" if certificate else "http"
         secure = {"ssl_context": _server_context(certificate)} if certificate else {}
-        self._server = StreamServer(("127.0.0.1", 0), self._serve, **secure)
+        self._server = _Server(("127.0.0.1", 0), self._serve, **secure)
         self._server.start()
 
     @property
@@ -196,6 +196,14 @@ class ScriptedUpstream:
             except OSError:
                 break
         request.hung_up.set()
+
+
+class _Server(StreamServer):
+    """Says nothing of clients that don't trust its certificate."""
+
+    def wrap_socket_and_handle(self, *arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().wrap_socket_and_handle(*arguments)
 
 
 def _server_context(certificate: Path) -> Any:
