@@ -31,6 +31,7 @@ DEFAULT_RATE_COOLDOWN_SECONDS = 5.0
 PROBE_SECONDS = 60.0  # a probe that nobody hears of again counts for no longer
 FIRST_CONTENT_SECONDS = 60.0
 WELL = (0.0, False)
+OK = 200
 NOBODY = 0  # no account has this id
 log = structlog.get_logger()
 
@@ -154,7 +155,7 @@ class Health:
         """One attempt failed. A request's own fault says nothing about the channel."""
         record = self._record(route)
         names = record.names
-        if failure.status:
+        if failure.status and failure.status != OK:  # which says nothing until its content comes
             self.heard(record)
         if failure.blame is Blame.REQUEST:
             self._give_probes(names.all)

@@ -16,6 +16,7 @@ from bridge.catalogue.health import Health
 from bridge.catalogue.routing import Route
 from bridge.providers.base import AttemptFailed, Blame
 from bridge.v1.chat_request import ChatRequest
+from bridge.v1.drill import Drill
 from bridge.v1.failover import Failover
 from bridge.v1.retries import RetryBudget
 
@@ -44,6 +45,10 @@ def is_silent_from(start: float, until: float = 1e9) -> Play:
     return lambda now, _account: (FIRST_CONTENT_SECONDS, SILENCE) if start <= now < until else (1.0, None)
 
 
+def make_route(number: int, provider: str = "openai", priority: int = 0) -> Route:
+    return Route(number, f"c{number}", provider, "http://far/v1", None, priority, 1, "gpt-4o")
+
+
 @dataclasses.dataclass
 class Fate:
     """What became of one request."""
@@ -61,10 +66,8 @@ class Traffic:
         self.clock, self.plays, self.accounts = clock, plays, accounts
         self.health = Health(COOLDOWN_SECONDS, "", FIRST_CONTENT_SECONDS)
         self.retries = RetryBudget(RETRIES_ALWAYS)
-        routes = tuple(
-            Route(number, f"c{number}", "openai", "http://far/v1", None, number if in_turn else 0, 1, "gpt-4o")
-            for number in range(len(plays))
-        )
+        self.drill: Drill | None = None
+        routes = tuple(make_route(number, priority=number if in_turn else 0) for number in range(len(plays)))
         self.offers = (types.SimpleNamespace(model=types.SimpleNamespace(routes=routes, route_order="weight")),)
         self.fates: list[Fate] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -97,7 +100,8 @@ class Traffic:
         plan: Any = types.SimpleNamespace(offers=self.offers, request=msgspec.convert(body, ChatRequest))
         settings = types.SimpleNamespace(retry_backoff_seconds=0)
         services: Any = types.SimpleNamespace(health=self.health, retries=self.retries, settings=settings)
-        self._go_on(Failover(services, plan, fate.account, f"req_{number}", self.clock.now + TOTAL_SECONDS), fate)
+        deadline = self.clock.now + TOTAL_SECONDS
+        self._go_on(Failover(services, plan, fate.account, f"req_{number}", deadline, self.drill), fate)
 
     def _go_on(self, failover: Failover, fate: Fate) -> None:
         choice = failover.choose()
@@ -194,3 +198,14 @@ def test_two_of_three_may_fail_now_and_then(clock):
     traffic = Traffic(clock, plays, in_turn=True).run(a_second=50, seconds=120)
     assert traffic.lost == 0
     assert traffic.attempts <= 1.2
+
+
+@pytest.mark.parametrize("play", [is_silent_from(0), fails_for(100)], ids=["silent", "failing"])
+def test_a_drill_is_never_taken_for_a_bad_channel(clock, play):
+    traffic = Traffic(clock, [play, answers(), answers()], in_turn=True)
+    real = traffic.offers[0].model.routes
+    traffic.offers[0].model.routes = real[1:]
+    traffic.drill = Drill(make_route(0, "sandbox"), with_channels=True)
+    traffic.run(a_second=2, seconds=100)
+    assert traffic.lost == 0
+    assert {tuple(fate.channels) for fate in traffic.fates} == {(0, 1)}
