@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 10  # of whatever a test waits for; reached only when it fail
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 CUT, STALL, PAUSE = "cut", "stall", "pause"
 Step = bytes | str
-Scenario = Callable[["Received"], list[Step]]
+Scenario = Callable[["Received"], Iterable[Step]]
 
 
 @dataclasses.dataclass
@@ -137,7 +137,7 @@ class ScriptedUpstream:
         self._resumed, self._closing = Event(), Event()
         self._scheme = "https" if certificate else "http"
         secure = {"ssl_context": _server_context(certificate)} if certificate else {}
-        self._server = StreamServer(("127.0.0.1", 0), self._serve, **secure)
+        self._server = _Server(("127.0.0.1", 0), self._serve, **secure)
         self._server.start()
 
     @property
@@ -166,7 +166,7 @@ class ScriptedUpstream:
                 if not self._play(scenario(request), request, sock):
                     return
 
-    def _play(self, steps: list[Step], request: Received, sock: Any) -> bool:
+    def _play(self, steps: Iterable[Step], request: Received, sock: Any) -> bool:
         """Whether the connection may serve another request."""
         for step in steps:
             if step == CUT:
@@ -196,6 +196,14 @@ class ScriptedUpstream:
             except OSError:
                 break
         request.hung_up.set()
+
+
+class _Server(StreamServer):
+    """Says nothing of clients that don't trust its certificate."""
+
+    def wrap_socket_and_handle(self, *arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            super().wrap_socket_and_handle(*arguments)
 
 
 def _server_context(certificate: Path) -> Any:

@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Iterable
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
+from bridge.catalogue.breaker import RouteLike
 from bridge.catalogue.tables import Channel, ChannelEvent
 from bridge.db import db, now_utc, transaction
 from bridge.providers.errors import scrub
@@ -19,6 +21,7 @@ KEPT_DAYS = 30
 MOST_WAITING = 1000  # while the database is away
 MOST_CHARACTERS = 300
 SHOWN_EVENTS = 50
+log = structlog.get_logger()
 
 
 @dataclasses.dataclass(slots=True)
@@ -48,9 +51,17 @@ class NoteBook:
     """The notes of one process until they are written. Of answers and failures the last one of each channel counts."""
 
     def __init__(self) -> None:
+        self._sharing: dict[str, dict[int, RouteLike]] = {}  # credential -> its channels
         self._answered: dict[tuple[int, str], Note] = {}
         self._failed: dict[int, Note] = {}
         self._changed: deque[Note] = deque(maxlen=MOST_WAITING)
+
+    def learn(self, routes: Iterable[RouteLike]) -> None:
+        """Which channels share a credential."""
+        self._sharing = {}
+        for route in routes:
+            if route.credential:
+                self._sharing.setdefault(route.credential, {})[route.channel_id] = route
 
     def answered(self, note: Note) -> None:
         self._answered[note.channel_id, note.upstream_id] = note
@@ -59,7 +70,15 @@ class NoteBook:
         self._failed[note.channel_id] = note
 
     def changed(self, note: Note) -> None:
+        """Note it for the channel, or for all that have its credential, and in the log."""
+        sharing = self._sharing.get(note.credential, {}) if note.is_credential else {}
+        for other in sharing.values():
+            if other.channel_id != note.channel_id:
+                self._changed.append(dataclasses.replace(note, channel_id=other.channel_id, resets=other.resets))
         self._changed.append(note)
+        log.warning(
+            "channel_" + note.what, channel=note.channel_name, why=note.why, seconds=note.seconds, shared=len(sharing)
+        )
 
     def take(self) -> list[Note]:
         """All of them, and none are left: what failed, what changed, what answered, each in order."""

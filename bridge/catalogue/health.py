@@ -1,132 +1,54 @@
-"""The breaker: which channels, credentials and models are passed over for a while, why, and what brings them back.
+"""The breaker: which channels, credentials and models are passed over for a while, why, and what brings them back
+(`breaker.py` has its arithmetic).
 
 Three things can be out by themselves: a channel, the credential that channels share, and one model of a channel. After
 its time each is half-open: one request probes it while the others go elsewhere. Where there is Redis, all workers share
 what is known (`health_shared.py`); what happened is noted for operators (`channel_events.py`). Nothing here waits but
 `begin`, and that only for who probes."""
 
-import dataclasses
 import time
 from collections.abc import Iterable
-from typing import Protocol
 
 import structlog
 
+from bridge.catalogue.breaker import (
+    FAILURES_IN_A_ROW,
+    NOTE_ANSWER_EVERY_SECONDS,
+    RATE_FAILED_PERCENT,
+    Names,
+    Record,
+    RouteLike,
+    State,
+    Window,
+)
 from bridge.catalogue.channel_events import Note, NoteBook
 from bridge.catalogue.health_shared import SharedHealth, SharedState
 from bridge.db import now_utc
 from bridge.providers.base import AttemptFailed, Blame
 
-FAILURES_IN_A_ROW = 5
-RATE_WINDOW_SECONDS = 60
-RATE_SLOTS = 6
-RATE_ATTEMPTS = 20
-RATE_FAILED_PERCENT = 50
 MAX_COOLDOWN_SECONDS = 300.0
 DEFAULT_RATE_COOLDOWN_SECONDS = 5.0
 PROBE_SECONDS = 60.0  # a probe that nobody hears of again counts for no longer
-PROBED_SECONDS = 1.0  # how far back a channel stands while somebody probes it: before those that are known to be out
-NOTE_ANSWER_EVERY_SECONDS = 60.0
-LATEST_WEIGHT = 0.2  # of the latest answer in the average
+FIRST_CONTENT_SECONDS = 60.0
+WELL = (0.0, False)
+OK = 200
+NOBODY = 0  # no account has this id
 log = structlog.get_logger()
-
-
-class RouteLike(Protocol):
-    """What of a route counts here. `resets` goes up when the channel is to start afresh; channels with the same
-    `credential` share its fate."""
-
-    @property
-    def channel_id(self) -> int: ...
-    @property
-    def channel_name(self) -> str: ...
-    @property
-    def upstream_id(self) -> str: ...
-    @property
-    def resets(self) -> int: ...
-    @property
-    def credential(self) -> str: ...
-
-
-@dataclasses.dataclass(slots=True)
-class _State:
-    """Of whatever is not simply well. With a cooldown and past `until` it is half-open; without, it only fails now and
-    then, or waits for a rate limit to pass. Moments are monotonic."""
-
-    failures: int = 0
-    until: float = 0.0
-    cooldown_seconds: float = 0.0
-    probe_until: float = 0.0
-    tried: bool = False  # an attempt began since: what ends without one was under way before, and proves nothing
-    is_shared: bool = False  # Redis has it: gone there, it is gone here
-
-    def seconds_out(self, now: float) -> float:
-        if self.until > now:
-            return self.until - now
-        return min(PROBED_SECONDS, self.probe_until - now) if self.probe_until > now else 0.0
-
-
-class _Window:
-    """How many attempts of the last minute failed, in slots of ten seconds."""
-
-    __slots__ = ("_attempts", "_failed", "_slot")
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self._attempts, self._failed, self._slot = [0] * RATE_SLOTS, [0] * RATE_SLOTS, 0
-
-    def add(self, now: float, failed: bool) -> None:
-        slot = int(now * RATE_SLOTS / RATE_WINDOW_SECONDS)
-        if slot != self._slot:
-            for old in range(max(self._slot + 1, slot - RATE_SLOTS + 1), slot + 1):
-                self._attempts[old % RATE_SLOTS] = self._failed[old % RATE_SLOTS] = 0
-            self._slot = slot
-        self._attempts[slot % RATE_SLOTS] += 1
-        if failed:
-            self._failed[slot % RATE_SLOTS] += 1
-
-    def is_bad(self) -> bool:
-        attempts = sum(self._attempts)
-        return attempts >= RATE_ATTEMPTS and sum(self._failed) * 100 >= attempts * RATE_FAILED_PERCENT
-
-
-class _Record:
-    """What is counted for one model of one channel, also while all is well."""
-
-    __slots__ = ("latency_seconds", "names", "noted_at", "window")
-
-    def __init__(self, window: _Window, names: "_Names"):
-        self.window = window  # the channel's
-        self.names = names
-        self.latency_seconds: float | None = None
-        self.noted_at = -NOTE_ANSWER_EVERY_SECONDS
-
-
-class _Names:
-    """What the states that concern a route are called. The names of a channel that starts afresh are new, so nothing
-    of before finds it, here or in Redis."""
-
-    __slots__ = ("all", "channel", "key", "model", "rate")
-
-    def __init__(self, route: RouteLike):
-        self.channel = f"{route.channel_id}.{route.resets}"
-        self.rate = f"rate:{self.channel}"
-        self.key = f"key:{route.credential or self.channel}"
-        self.model = f"{self.channel}:{route.upstream_id}"
-        self.all = (self.channel, self.rate, self.key, self.model)
 
 
 class Health:
     """What one process knows of its channels, and, with Redis, what all do. A channel is never out for good: past its
     time it is probed, and the caller tries whoever is out for the shortest time if there is nobody else."""
 
-    def __init__(self, cooldown_seconds: float, redis_url: str = ""):
+    def __init__(
+        self, cooldown_seconds: float, redis_url: str = "", first_content_seconds: float = FIRST_CONTENT_SECONDS
+    ):
         self._first_cooldown_seconds = cooldown_seconds
-        self._states: dict[str, _State] = {}  # empty while all is well
-        self._records: dict[tuple[int, int, str], _Record] = {}
-        self._windows: dict[tuple[int, int], _Window] = {}
-        self._sharing: dict[str, dict[int, RouteLike]] = {}  # credential -> its channels
+        self._first_content_seconds = first_content_seconds
+        self._states: dict[str, State] = {}  # empty while all is well
+        self._silent: set[Record] = set()  # those that seem to have fallen silent; only this process knows
+        self._records: dict[tuple[int, int, str], Record] = {}
+        self._windows: dict[tuple[int, int], Window] = {}
         self._known: set[str] | None = None  # names that a route of the catalogue has; None: not learnt yet
         self._moves = 0  # goes up with each change that this process makes
         self._notes = NoteBook()
@@ -146,10 +68,38 @@ class Health:
                 found = max(found, state.seconds_out(now))
         return found
 
+    def is_silent(self, route: RouteLike, now: float) -> bool:
+        """Whether several attempts have been waiting there for much longer than usual. It is no failure yet, but those
+        who come now do better elsewhere. Once in a cooldown one looks again."""
+        if not self._silent:
+            return False
+        record = self._record(route)
+        return record in self._silent and now - record.begun_at < self._first_cooldown_seconds
+
+    def rank(self, route: RouteLike, now: float) -> tuple[float, bool]:
+        """The lower, the better to ask: for how long it is out, and of those that aren't the silent last."""
+        if not self._states and not self._silent:
+            return WELL
+        return self.seconds_out(route, now), self.is_silent(route, now)
+
+    def is_well(self, route: RouteLike, now: float) -> bool:
+        """Whether nothing at all is known against the channel, not even that its last attempt failed."""
+        if self.all_well:
+            return True
+        return not (self.is_silent(route, now) or any(name in self._states for name in self._record(route).names.all))
+
+    def may_repeat(self, route: RouteLike, now: float) -> bool:
+        """Whether asking the same channel once more makes sense: it is not out, or only fails too often, and there is
+        no better one."""
+        if not self._states:
+            return True
+        found = [self._states.get(name) for name in self._record(route).names.all]
+        return all(state is None or state.unsteady or state.seconds_out(now) == 0 for state in found)
+
     @property
     def all_well(self) -> bool:
         """Whether nothing at all is known against any channel."""
-        return not self._states
+        return not self._states and not self._silent
 
     def begin(self, route: RouteLike) -> bool:
         """An attempt starts now. A half-open channel is taken for this request's probe: False if another one, of
@@ -171,25 +121,42 @@ class Health:
             state.tried = True
         return True
 
-    def succeeded(self, route: RouteLike, first_content_seconds: float | None = None) -> None:
+    def sent(self, route: RouteLike) -> Record:
+        """The attempt that began is under way: from now on the channel is listened for. What `heard` is to be told."""
+        record = self._record(route)
+        if record.begin(time.monotonic(), self._first_content_seconds) and record not in self._silent:
+            self._silent.add(record)
+            log.warning("channel_silent", channel=route.channel_name, model=route.upstream_id, waiting=record.unheard)
+        return record
+
+    def heard(self, record: Record) -> None:
+        """A first content came from there, or a status: it isn't silent."""
+        record.unheard = 0
+        if self._silent:
+            self._silent.discard(record)
+
+    def succeeded(
+        self, route: RouteLike, first_content_seconds: float | None = None, *, account_id: int = NOBODY
+    ) -> None:
         """The channel answered: it is healthy again. A rate limit lasts as long as it said, since the answer may have
         begun before it."""
         record, now = self._record(route), time.monotonic()
-        record.window.add(now, False)
+        self.heard(record)
+        record.window.add(now, False, account_id)
         if first_content_seconds is not None:
-            known = record.latency_seconds
-            record.latency_seconds = (
-                first_content_seconds if known is None else known + LATEST_WEIGHT * (first_content_seconds - known)
-            )
+            record.measure(first_content_seconds)
         if self._states:
             self._clear(route, record, now)
         if now - record.noted_at >= NOTE_ANSWER_EVERY_SECONDS:
             record.noted_at = now
             self._notes.answered(_note(route, "answered"))
 
-    def failed(self, route: RouteLike, failure: AttemptFailed) -> None:
+    def failed(self, route: RouteLike, failure: AttemptFailed, *, account_id: int = NOBODY) -> None:
         """One attempt failed. A request's own fault says nothing about the channel."""
-        names = self._record(route).names
+        record = self._record(route)
+        names = record.names
+        if failure.status and failure.status != OK:  # which says nothing until its content comes
+            self.heard(record)
         if failure.blame is Blame.REQUEST:
             self._give_probes(names.all)
             return
@@ -208,6 +175,7 @@ class Health:
             self._put_out(names.model, route, "misconfigured", failure.reason, now)
         else:
             self._give_probes((names.key, names.model))
+            record.window.add(now, True, account_id)
             self._count(names.channel, route, failure.reason, now)
 
     def dropped(self, route: RouteLike) -> None:
@@ -226,18 +194,18 @@ class Health:
         """Take the routes of a new catalogue: what is known of others is forgotten."""
         known: set[str] = set()
         keys: set[tuple[int, int, str]] = set()
-        self._sharing = {}
+        routes = list(routes)
+        self._notes.learn(routes)
         for route in routes:
-            key, names = (route.channel_id, route.resets, route.upstream_id), _Names(route)
+            key, names = (route.channel_id, route.resets, route.upstream_id), Names(route)
             known.update(names.all)
             keys.add(key)
             if key in self._records:  # the credential may have another name, since others have it too
                 self._records[key].names = names
-            if route.credential:
-                self._sharing.setdefault(route.credential, {})[route.channel_id] = route
         self._known = known
         self._states = {name: state for name, state in self._states.items() if name in known}
         self._records = {key: record for key, record in self._records.items() if key in keys}
+        self._silent.intersection_update(self._records.values())
         self._windows = {key[:2]: record.window for key, record in self._records.items()}
 
     def exchange(self) -> None:
@@ -251,18 +219,16 @@ class Health:
 
     # what moves
 
-    def _record(self, route: RouteLike) -> _Record:
+    def _record(self, route: RouteLike) -> Record:
         key = (route.channel_id, route.resets, route.upstream_id)
         record = self._records.get(key)
         if record is None:
-            record = self._records[key] = _Record(self._windows.setdefault(key[:2], _Window()), _Names(route))
+            record = self._records[key] = Record(self._windows.setdefault(key[:2], Window()), Names(route))
         return record
 
     def _count(self, name: str, route: RouteLike, reason: str, now: float) -> None:
         """A failure that puts the channel out if it is one too many."""
-        window = self._record(route).window
-        window.add(now, True)
-        state = self._states.setdefault(name, _State())
+        state = self._states.setdefault(name, State())
         if state.cooldown_seconds:
             self._put_out(name, route, "out", f"The probe failed: {reason}", now)
             return
@@ -270,9 +236,9 @@ class Health:
         self._moves += 1
         if state.failures >= FAILURES_IN_A_ROW:
             self._put_out(name, route, "out", f"{FAILURES_IN_A_ROW} failures in a row, the last: {reason}", now)
-        elif window.is_bad():
+        elif self._record(route).window.is_bad():
             why = f"At least {RATE_FAILED_PERCENT} % of a minute's attempts failed, the last: {reason}"
-            self._put_out(name, route, "out", why, now)
+            self._put_out(name, route, "out", why, now, unsteady=True)
         elif self._shared is not None:
             self._shared.tell(("fail", name), lambda count: self._hear_count(name, route, reason, count))
 
@@ -289,26 +255,34 @@ class Health:
             self._put_out(name, route, "out", why, time.monotonic())
 
     def _put_out(
-        self, name: str, route: RouteLike, what: str, why: str, now: float, cooldown: float | None = None
+        self,
+        name: str,
+        route: RouteLike,
+        what: str,
+        why: str,
+        now: float,
+        *,
+        cooldown: float | None = None,
+        unsteady: bool = False,
     ) -> None:
         """Put out for `cooldown` seconds, or twice as long as the last time. What is out already stays as it is, and
         what was under way when it went out is no further failure."""
-        state = self._states.setdefault(name, _State())
+        state = self._states.setdefault(name, State())
         before = state.cooldown_seconds
         if before and (state.until > now or not state.tried):
             return
         seconds = min(cooldown or before * 2 or self._first_cooldown_seconds, MAX_COOLDOWN_SECONDS)
         state.until, state.cooldown_seconds = now + seconds, seconds
-        state.failures, state.probe_until, state.tried = 0, 0.0, False
+        state.failures, state.probe_until, state.tried, state.unsteady = 0, 0.0, False, unsteady
         if name == (record := self._record(route)).names.channel:
             record.window.clear()
         note = _note(route, what, why, seconds, is_credential=name.startswith("key:"))
         note.is_event = seconds > before  # a timeline of equal failed probes would hide all else
-        self._tell_open(name, what, seconds, seconds, note)
+        self._tell_open(name, what, seconds, seconds, note, unsteady)
 
     def _limit(self, name: str, route: RouteLike, seconds: float, why: str, now: float) -> None:
         """Cool down for an upstream's rate limit; a later, longer one extends it."""
-        state = self._states.setdefault(name, _State())
+        state = self._states.setdefault(name, State())
         is_news = state.until <= now
         if state.until >= now + seconds:
             return
@@ -317,7 +291,9 @@ class Health:
         note.is_event = is_news
         self._tell_open(name, "cooling", seconds, 0.0, note)
 
-    def _tell_open(self, name: str, what: str, seconds: float, cooldown: float, note: Note) -> None:
+    def _tell_open(
+        self, name: str, what: str, seconds: float, cooldown: float, note: Note, unsteady: bool = False
+    ) -> None:
         self._moves += 1
 
         def hear(is_first: int | None) -> None:
@@ -325,21 +301,22 @@ class Health:
             if is_first is not None and (state := self._states.get(name)) is not None:
                 state.is_shared = True
             if is_first != 0:
-                self._add(note)
+                self._notes.changed(note)
 
         if self._shared is None:
             hear(None)
         else:
-            self._shared.tell(("open", name, what, round(seconds * 1000), round(cooldown * 1000)), hear)
+            times = round(seconds * 1000), round(cooldown * 1000)
+            self._shared.tell(("open", name, what, *times, int(unsteady)), hear)
 
-    def _clear(self, route: RouteLike, record: _Record, now: float) -> None:
+    def _clear(self, route: RouteLike, record: Record, now: float) -> None:
         """An answer came: whatever concerns this route is well again."""
         for name in self._record(route).names.all:
             state = self._states.get(name)
             if state is None:
                 continue
-            if state.until > now and not (state.cooldown_seconds and state.tried):
-                continue  # a rate limit runs on; and an answer that began before it went out proves nothing
+            if not state.is_ended_by_an_answer(now):
+                continue
             del self._states[name]
             self._moves += 1
             note = None
@@ -355,28 +332,16 @@ class Health:
     def _tell_closed(self, name: str, note: Note | None) -> None:
         def hear(was_open: int | None) -> None:
             if note is not None and was_open != 0:
-                self._add(note)
+                self._notes.changed(note)
 
         if self._shared is None:
             hear(None)
         else:
             self._shared.tell(("close", name), hear)
 
-    def _add(self, note: Note) -> None:
-        """Note it for the channel, or for all that have its credential."""
-        sharing = self._sharing.get(note.credential, {}) if note.is_credential else {}
-        for other in sharing.values():
-            if other.channel_id != note.channel_id:
-                copy = dataclasses.replace(note, channel_id=other.channel_id, resets=other.resets)
-                self._notes.changed(copy)
-        self._notes.changed(note)
-        log.warning(
-            "channel_" + note.what, channel=note.channel_name, why=note.why, seconds=note.seconds, shared=len(sharing)
-        )
-
     # probes
 
-    def _take_probe(self, name: str, state: _State, now: float) -> bool:
+    def _take_probe(self, name: str, state: State, now: float) -> bool:
         state.probe_until = now + PROBE_SECONDS
         self._moves += 1
         return self._shared is None or self._shared.take_probe(name, PROBE_SECONDS)
@@ -385,7 +350,7 @@ class Health:
         for name in names:
             self._give_probe(name, self._states.get(name))
 
-    def _give_probe(self, name: str, state: _State | None) -> None:
+    def _give_probe(self, name: str, state: State | None) -> None:
         if state is not None and state.probe_until:
             state.probe_until, state.tried = 0.0, False
             self._moves += 1
@@ -399,8 +364,9 @@ class Health:
         for one in found:
             if self._known is not None and one.name not in self._known:
                 continue  # of a channel that began afresh
-            state = before.get(one.name) or _State()
+            state = before.get(one.name) or State()
             state.failures, state.cooldown_seconds, state.is_shared = one.failures, one.cooldown_seconds, True
+            state.unsteady = one.unsteady
             if one.seconds_left > 0:
                 state.tried = state.tried and state.until > now
                 state.until = now + one.seconds_left

@@ -21,8 +21,9 @@ RETRY_REDIS_SECONDS = 1.0
 WAIT_SECONDS = 0.5
 log = structlog.get_logger()
 
-# Of each state: f failures in a row, u until when it is out, c its cooldown (0: a rate limit, or none), p until when
-# somebody probes it and w who, t when it last changed; all in milliseconds. What nobody speaks of for an hour goes.
+# Of each state: f failures in a row, u until when it is out, c its cooldown (0: a rate limit, or none), r 1 if it is
+# out for its rate of failures, p until when somebody probes it and w who, t when it last changed; all moments in
+# milliseconds. What nobody speaks of for an hour goes.
 _SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -53,7 +54,7 @@ for i, op in ipairs(cjson.decode(ARGV[1])) do
     if s and s.u > now then
       if cooldown == 0 and ends > s.u then s.u = ends; save(name, s) end
     else
-      save(name, {f = 0, u = ends, c = cooldown, p = 0, w = ''})
+      save(name, {f = 0, u = ends, c = cooldown, r = op[6], p = 0, w = ''})
       result = 1
     end
   elseif verb == 'close' then
@@ -75,7 +76,7 @@ for i, op in ipairs(cjson.decode(ARGV[1])) do
 end
 local found = {}
 for name, s in pairs(states) do
-  found[#found + 1] = {name, s.f, math.max(0, s.u - now), s.c, math.max(0, s.p - now)}
+  found[#found + 1] = {name, s.f, math.max(0, s.u - now), s.c, math.max(0, s.p - now), s.r or 0}
 end
 return {results, found}
 """
@@ -90,6 +91,7 @@ class SharedState:
     seconds_left: float
     cooldown_seconds: float
     probe_seconds_left: float
+    unsteady: bool
 
 
 Order = tuple[Any, ...]
@@ -153,8 +155,8 @@ class SharedHealth:
             self._go_without(error)
             return [], None
         return list(results), [
-            SharedState(name.decode(), failures, left / 1000, cooldown / 1000, probe / 1000)
-            for name, failures, left, cooldown, probe in found
+            SharedState(name.decode(), failures, left / 1000, cooldown / 1000, probe / 1000, bool(unsteady))
+            for name, failures, left, cooldown, probe, unsteady in found
         ]
 
     def _go_without(self, error: redis.RedisError) -> None:

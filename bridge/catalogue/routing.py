@@ -168,7 +168,8 @@ def order_routes(
     point: Callable[[Route], float] | None = None,
     now: float | None = None,
 ) -> list[Route]:
-    """The routes in the order to try them: healthy before others, then by priority, within one as `by` says:
+    """The routes in the order to try them: healthy before silent ones, and both before those that are out, then by
+    priority, within one as `by` says:
 
     "weight": as `point` draws them by their weights; "cost": the cheapest first; "latency": the quickest first, those
     that nobody has measured before them, and now and then another, so that its figure doesn't grow old. `point` gives
@@ -178,7 +179,9 @@ def order_routes(
     now = time.monotonic() if now is None else now
     priorities = len({route.priority for route in routes})
     if priorities == len(routes):
-        return sorted(routes, key=lambda route: (health.seconds_out(route, now), route.priority))
+        if health.all_well:
+            return sorted(routes, key=_priority)
+        return sorted(routes, key=lambda route: (health.rank(route, now), route.priority))
     draw = point or _draw
     first: Callable[[Route], float] = _no_difference
     if by == "cost":
@@ -197,12 +200,16 @@ def order_routes(
         return sorted(routes, key=arrive)
     return sorted(
         routes,
-        key=lambda route: (health.seconds_out(route, now), route.priority, first(route), arrive(route)),
+        key=lambda route: (health.rank(route, now), route.priority, first(route), arrive(route)),
     )
 
 
 def _draw(_route: Route) -> float:
     return 1.0 - random.random()
+
+
+def _priority(route: Route) -> int:
+    return route.priority
 
 
 def _cost(route: Route) -> float:

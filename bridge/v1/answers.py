@@ -1,8 +1,10 @@
 """What whole answers and streams have in common: the usage that a client reads, and what an upstream's error means."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import gevent
 import structlog
 
 from bridge.money import format_dollars
@@ -10,15 +12,15 @@ from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Usage
 from bridge.providers.http import Timeouts
 
 MAX_ERROR_BYTES = 64 * 1024
+ERROR_SECONDS = 3.0
 log = structlog.get_logger()
 
 
 def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFailed:
-    """What an answer that isn't 200 means."""
-    try:
+    """What an answer that isn't 200 means. Its words are waited for a little: the next channel can be asked without."""
+    data = b""
+    with contextlib.suppress(AttemptFailed), gevent.Timeout(min(ERROR_SECONDS, timeouts.idle_seconds), False):
         data = answer.read_all(MAX_ERROR_BYTES, timeouts.idle_seconds)
-    except AttemptFailed:
-        data = b""
     failure: AttemptFailed = provider.read_error(answer.status, answer.headers, data)
     return failure
 

@@ -1,11 +1,13 @@
-"""Which channel a request is sent to next, and whether to any: three attempts at the most, within one deadline, the
-worker's budget of retries and the channels' own limits."""
+"""Which channel a request is sent to next, and whether to any: three attempts at the most, within one deadline and the
+channels' own limits. Moving on to a channel that is well is always allowed; anything else has a budget."""
 
 import random
 import time
+from collections.abc import Callable
 
 import gevent
 
+from bridge.catalogue.breaker import Record
 from bridge.catalogue.routing import Route, order_routes
 from bridge.catalogue.rules import SANDBOX
 from bridge.errors import BridgeError, Overloaded, UpstreamError
@@ -40,6 +42,7 @@ class Failover:
         self._services = services
         self._drill = drill
         self._offers = plan.offers
+        self._account_id = account_id
         self._affinity = Affinity(plan.request, account_id)
         self._request_id = request_id
         self._deadline = deadline
@@ -47,6 +50,7 @@ class Failover:
         self._tried: list[Choice] = []
         self._full: dict[int, float] = {}  # routes by their identity, and the seconds until they have room
         self._under_way: Route | None = None
+        self._listened: Record | None = None  # what health knows of it
         self._place: Admission | None = None  # what the attempt under way took of its channel's limits
         self._failure: AttemptFailed | None = None
         self._over_budget = False
@@ -54,19 +58,14 @@ class Failover:
     def choose(self) -> Choice | None:
         """The model and channel to ask next, which is under way then; None when it is time to give up. Waits a moment
         before it asks the only channel again."""
-        now, retries = time.monotonic(), self._services.retries
+        now, health = time.monotonic(), self._services.health
         if not self._tried:
-            retries.note_request(now)
-            return self._find_healthy(now) or self._find_least_bad(now)
+            self._services.retries.note_request(now)
+            heard = None if health.all_well else self._find_healthy(now, lambda route: not health.is_silent(route, now))
+            return heard or self._find_healthy(now) or self._find_least_bad(now)
         if len(self._tried) >= MAX_ATTEMPTS or now >= self._deadline:
             return None
-        if not retries.take(now):
-            self._over_budget = True
-            return None
-        found = self._find_healthy(now) or self._find_same_again(now)
-        if found is None:
-            retries.give_back(now)
-        return found
+        return self._find_healthy(now, lambda route: health.is_well(route, now)) or self._find_within_budget(now)
 
     def list_choices(self) -> list[Choice]:
         """What would be tried if each attempt failed. Nothing is under way then."""
@@ -74,21 +73,29 @@ class Failover:
         found = [(offer, route) for place, offer in enumerate(self._offers) for route in self._order(place)]
         return sorted(found, key=lambda choice: health.seconds_out(choice[1], now) > 0)[:MAX_ATTEMPTS]
 
+    def heard(self) -> None:
+        """The attempt under way has given a first content; it goes on."""
+        if self._listened is not None:
+            self._services.health.heard(self._listened)
+
     def succeeded(self, first_content_seconds: float) -> None:
         """The attempt under way was answered."""
         route, self._under_way = self._under_way, None
         if route is not None:
-            self._services.health.succeeded(route, first_content_seconds=first_content_seconds)
+            self._services.health.succeeded(route, first_content_seconds, account_id=self._account_id)
 
     def failed(self, failure: AttemptFailed) -> None:
         """The attempt under way failed; a request's own fault is no verdict on the channel, nor is the sandbox's."""
         self._failure = failure
         route, self._under_way = self._under_way, None
         if route is not None:
+            health = self._services.health
             if failure.blame is Blame.REQUEST or route.provider == SANDBOX:
-                self._services.health.dropped(route)
+                health.dropped(route)
+                if failure.status:
+                    self.heard()
             else:
-                self._services.health.failed(route, _as_verdict(failure))
+                health.failed(route, _as_verdict(failure), account_id=self._account_id)
         self._give_place_back(0)
 
     def leave(self, used_tokens: int) -> None:
@@ -128,17 +135,29 @@ class Failover:
 
     # the channels
 
-    def _find_healthy(self, now: float) -> Choice | None:
-        """The next channel that is healthy and has room: of the first model, unless its attempts are used up."""
+    def _find_healthy(self, now: float, fits: Callable[[Route], bool] | None = None) -> Choice | None:
+        """The next channel that isn't out, has room and fits: of the first model, unless its attempts are used up."""
         for place, offer in enumerate(self._offers):
             if self._tried and self._is_used_up(place):
                 continue
             for route in self._order(place):
                 if self._was_tried(route) or self._services.health.seconds_out(route, now) > 0:
                     continue
-                if self._begin(offer, route):
+                if (fits is None or fits(route)) and self._begin(offer, route):
                     return offer, route
         return None
+
+    def _find_within_budget(self, now: float) -> Choice | None:
+        """A channel that may fail as well, or the same once more: only as far as the worker's budget of retries goes,
+        for where much fails, retries would only add to it."""
+        retries = self._services.retries
+        if not retries.take(now):
+            self._over_budget = True
+            return None
+        found = self._find_healthy(now) or self._find_same_again(now)
+        if found is None:
+            retries.give_back(now)
+        return found
 
     def _find_least_bad(self, now: float) -> Choice | None:
         """Where no channel is healthy, the one that is back soonest is asked: none is locked out for good."""
@@ -167,9 +186,9 @@ class Failover:
         if now + seconds >= self._deadline:
             return None
         gevent.sleep(seconds)
-        if self._services.health.seconds_out(route, time.monotonic()) > 0 or not self._begin(offer, route):
+        if not self._services.health.may_repeat(route, time.monotonic()):
             return None
-        return offer, route
+        return (offer, route) if self._begin(offer, route) else None
 
     def _order(self, place: int) -> list[Route]:
         found = self._orders.get(place)
@@ -190,7 +209,7 @@ class Failover:
         return len(self._tried) + later >= MAX_ATTEMPTS
 
     def _was_tried(self, route: Route) -> bool:
-        return any(tried is route for _, tried in self._tried)
+        return bool(self._tried) and any(tried is route for _, tried in self._tried)
 
     def _begin(self, offer: Offer, route: Route, *, probed: bool = False) -> bool:
         """Whether the channel had room, and nobody else has just begun to probe it, which is no matter where it is
@@ -202,6 +221,7 @@ class Failover:
             health.dropped(route)
             return False
         self._under_way = route
+        self._listened = None if route.provider == SANDBOX else health.sent(route)
         self._tried.append((offer, route))
         return True
 

@@ -5,8 +5,8 @@ SHARE = 0.2
 
 
 class RetryBudget:
-    """A worker's retries: in any ten seconds at most a fifth as many as requests, but never fewer than `always`. `now`
-    is monotonic, in seconds."""
+    """A worker's retries of what may fail again: in any ten seconds at most a fifth as many as requests, but never
+    fewer than `always`. Moving on to a channel that is well is none of them. `now` is monotonic, in seconds."""
 
     __slots__ = ("_always", "_requests", "_retries", "_second")
 

@@ -40,7 +40,7 @@ class Services:
         self.writer = Writer(settings)
         self.spool = Spool(settings.data_path / "spool", settings.redis_url)
         self.streams: set[Any] = set()  # the open ones, which a job asks for what they have delivered
-        self.health = Health(settings.cooldown_seconds, settings.redis_url)
+        self.health = Health(settings.cooldown_seconds, settings.redis_url, settings.first_content_timeout_seconds)
         self.retries = RetryBudget(settings.retries_always)
         self.departures = Departures(counters)
         self.in_flight = 0

@@ -226,6 +226,7 @@ class Stream:
                     raise
                 if frames and reader.started and relay.first_content_at is None:
                     relay.first_content_at = now
+                    relay.failover.heard()
                     relay.visit.drop_body()
                 kept += frames
                 if reader.started or reader.finished:

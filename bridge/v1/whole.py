@@ -15,6 +15,8 @@ from bridge.v1.answers import find_usage, read_failure, usage_body
 from bridge.v1.choices import call_all, merge_completions
 from bridge.v1.relay import Relay
 
+SLACK_SECONDS = 0.25  # what the limits of single phases, which say more, come earlier by
+
 
 def answer_whole(relay: Relay) -> Response:
     """The whole answer of the first channel that gives one, paid for. Raises what the client is told instead."""
@@ -66,13 +68,16 @@ def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]
 
 
 def _ask(relay: Relay, route: Route) -> Completion:
-    """One attempt: one call, or as many as there are choices. Raises AttemptFailed."""
-    outgoing = relay.write(route)
-    with gevent.Timeout(max(0.001, relay.time_left()), False):
+    """One attempt: one call, or as many as there are choices. An answer that only drips is given up for the next
+    channel while there is time. Raises AttemptFailed."""
+    outgoing, left = relay.write(route), max(0.001, relay.time_left())
+    patience = relay.timeouts().first_byte_seconds
+    with gevent.Timeout(min(left, patience + SLACK_SECONDS), False):
         if relay.calls == 1:
             return _call(relay, route, outgoing)
         return merge_completions(call_all(relay.calls, lambda _: _call(relay, route, outgoing)))
-    raise AttemptFailed(Blame.UPSTREAM, "no whole answer before the deadline")
+    limit = "before the deadline" if left <= patience + SLACK_SECONDS else f"within {patience:g} s"
+    raise AttemptFailed(Blame.UPSTREAM, f"no whole answer {limit}")
 
 
 def _call(relay: Relay, route: Route, outgoing: Outgoing) -> Completion:

@@ -6,8 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.catalogue import editing
+from bridge.catalogue.breaker import FAILURES_IN_A_ROW
 from bridge.catalogue.channel_events import delete_old_events, list_events, record_test
-from bridge.catalogue.health import FAILURES_IN_A_ROW, Health
+from bridge.catalogue.health import Health
 from bridge.catalogue.routing import load_catalogue
 from bridge.catalogue.tables import Channel, ChannelEvent, Version
 from bridge.db import db, now_utc, transaction

@@ -4,16 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bridge.catalogue.breaker import FAILURES_IN_A_ROW, RATE_ATTEMPTS, RATE_WINDOW_SECONDS, SILENT_ATTEMPTS
 from bridge.catalogue.channel_events import Note
-from bridge.catalogue.health import (
-    FAILURES_IN_A_ROW,
-    MAX_COOLDOWN_SECONDS,
-    PROBE_SECONDS,
-    RATE_ATTEMPTS,
-    RATE_WINDOW_SECONDS,
-    Health,
-)
+from bridge.catalogue.health import MAX_COOLDOWN_SECONDS, PROBE_SECONDS, Health
 from bridge.providers.base import AttemptFailed, Blame
 
 FIRST = 30.0
@@ -295,3 +291,230 @@ def test_the_time_to_first_content_is_averaged_and_the_latest_counts_most(health
         health.succeeded(ROUTE, seconds)
     assert health.latency_seconds(ROUTE) == pytest.approx(1.36)
     assert health.latency_seconds(OneRoute(upstream_id="other")) is None
+
+
+# a rate of failures
+
+
+@pytest.mark.parametrize("percent", [20, 25, 35, 45])
+def test_a_share_of_failures_takes_a_channel_out_though_never_many_in_a_row(health: Health, clock: Clock, percent: int):
+    failed = 0
+    for number in range(1, 61):
+        clock.now += 0.1
+        if failed * 100 < number * percent:
+            fail(health)
+            failed += 1
+        else:
+            answer(health)
+        if out(health, clock):
+            break
+    assert out(health, clock) == pytest.approx(FIRST)
+    assert failed >= FAILURES_IN_A_ROW
+    assert "20 % of a minute's attempts" in changes(health)[0].why
+
+
+def test_a_channel_that_seldom_fails_stays(health: Health, clock: Clock):
+    for _ in range(200):
+        for _ in range(9):
+            answer(health)
+        fail(health)
+        clock.now += 1
+        assert out(health, clock) == 0
+
+
+def serve(health: Health, account_id: int, *, well: bool) -> None:
+    health.begin(ROUTE)
+    if well:
+        health.succeeded(ROUTE, account_id=account_id)
+    else:
+        health.failed(ROUTE, AttemptFailed(Blame.UPSTREAM, "500"), account_id=account_id)
+
+
+def test_one_accounts_failures_take_a_channel_out_only_where_nobody_else_can_tell(health: Health, clock: Clock):
+    for _ in range(40):  # all that the first account asks for fails, and the second is always answered
+        serve(health, 1, well=False)
+        serve(health, 2, well=True)
+    assert out(health, clock) == 0
+    for _ in range(20):  # now the second meets it too
+        serve(health, 2, well=False)
+        serve(health, 2, well=True)
+    assert out(health, clock) == FIRST
+    alone = Health(FIRST)
+    for _ in range(RATE_ATTEMPTS):
+        serve(alone, 1, well=False)
+        serve(alone, 1, well=True)
+    assert out(alone, clock) == FIRST
+
+
+def test_that_others_were_served_before_doesnt_protect_a_channel_for_long(health: Health, clock: Clock):
+    for _ in range(100):
+        serve(health, 2, well=True)
+    clock.now += RATE_WINDOW_SECONDS / 6
+    for _ in range(60):
+        serve(health, 1, well=False)
+        serve(health, 1, well=True)
+    assert out(health, clock) == FIRST
+
+
+def test_what_fails_too_often_comes_back_by_a_probe_and_not_by_one_more_answer(health: Health, clock: Clock):
+    for _ in range(RATE_ATTEMPTS):
+        fail(health)
+        answer(health)
+    left = out(health, clock)
+    assert 0 < left <= FIRST
+    assert health.may_repeat(ROUTE, clock.now)  # where there is no other, asking it again is worth it
+    answer(health)  # of a last resort
+    assert out(health, clock) == left
+    clock.now += left
+    assert health.begin(ROUTE)
+    assert not health.begin(ROUTE)
+    health.succeeded(ROUTE)
+    assert health.all_well
+
+
+def test_what_failed_in_a_row_is_not_worth_repeating(health: Health, clock: Clock):
+    assert health.may_repeat(ROUTE, clock.now)
+    fail(health, times=FAILURES_IN_A_ROW - 1)
+    assert health.may_repeat(ROUTE, clock.now)
+    fail(health)
+    assert not health.may_repeat(ROUTE, clock.now)
+
+
+def test_whatever_failed_last_is_no_channel_to_move_on_to_for_free(health: Health, clock: Clock):
+    assert health.is_well(ROUTE, clock.now)
+    fail(health)
+    assert not health.is_well(ROUTE, clock.now)
+    assert health.is_well(OneRoute(channel_id=2), clock.now)
+    answer(health)
+    assert health.is_well(ROUTE, clock.now)
+    fail(health, Blame.RATE, retry_after=1)
+    clock.now += 1
+    assert out(health, clock) == 0
+    assert not health.is_well(ROUTE, clock.now)
+
+
+# silence
+
+
+def send(health: Health, times: int, route: OneRoute = ROUTE) -> None:
+    """Attempts that begin, and of which nothing is heard."""
+    for _ in range(times):
+        health.begin(route)
+        health.sent(route)
+
+
+def test_several_attempts_that_wait_far_longer_than_usual_make_a_channel_the_last_to_be_asked(
+    health: Health, clock: Clock
+):
+    health.succeeded(ROUTE, 1.5)
+    send(health, SILENT_ATTEMPTS)
+    clock.now += 3.0  # twice as long as usual
+    send(health, 1)
+    assert health.all_well
+    clock.now += 0.1
+    send(health, 1)
+    assert health.is_silent(ROUTE, clock.now)
+    assert not health.is_well(ROUTE, clock.now)
+    other = OneRoute(channel_id=2)
+    assert health.rank(other, clock.now) < health.rank(ROUTE, clock.now) < (0.1, False)
+    assert out(health, clock) == 0  # it is no failure
+    assert changes(health) == []
+
+
+@pytest.mark.parametrize("usual", [None, 0.01])
+def test_without_knowing_better_silence_is_measured_by_the_time_that_a_first_content_may_take(
+    clock: Clock, usual: float | None
+):
+    health = Health(FIRST, "", 60.0)
+    if usual:
+        health.succeeded(ROUTE, usual)
+    send(health, SILENT_ATTEMPTS)
+    clock.now += 2.0 if usual else 5.0
+    send(health, 1)
+    assert not health.is_silent(ROUTE, clock.now)
+    clock.now += 0.01
+    send(health, 1)
+    assert health.is_silent(ROUTE, clock.now)
+
+
+@pytest.mark.parametrize("sign", ["content", "answer", "a status"])
+def test_one_sign_of_life_and_it_is_silent_no_more(health: Health, clock: Clock, sign: str):
+    send(health, SILENT_ATTEMPTS)
+    clock.now += 60
+    health.begin(ROUTE)
+    listened = health.sent(ROUTE)
+    assert health.is_silent(ROUTE, clock.now)
+    if sign == "content":
+        health.heard(listened)
+    elif sign == "answer":
+        health.succeeded(ROUTE)
+    else:
+        health.failed(ROUTE, AttemptFailed(Blame.UPSTREAM, "500", status=500))
+    assert not health.is_silent(ROUTE, clock.now)
+
+
+def test_few_attempts_may_take_as_long_as_they_like(health: Health, clock: Clock):
+    for _ in range(SILENT_ATTEMPTS):
+        send(health, 1)
+        clock.now += 100
+    assert health.all_well
+
+
+def test_a_silent_channel_is_looked_at_again_though_all_who_waited_have_left(health: Health, clock: Clock):
+    send(health, SILENT_ATTEMPTS)
+    clock.now += 60
+    send(health, 1)
+    for _ in range(SILENT_ATTEMPTS + 1):
+        health.dropped(ROUTE)
+    assert health.is_silent(ROUTE, clock.now)
+    clock.now += FIRST
+    assert not health.is_silent(ROUTE, clock.now)  # one may look
+    send(health, 1)
+    assert health.is_silent(ROUTE, clock.now)
+
+
+def test_a_model_that_is_silent_says_nothing_of_the_channels_others(health: Health, clock: Clock):
+    send(health, SILENT_ATTEMPTS)
+    clock.now += 60
+    send(health, 1)
+    assert not health.is_silent(OneRoute(upstream_id="other"), clock.now)
+    health.learn([OneRoute(resets=1)])
+    assert health.all_well
+
+
+DEEDS = st.lists(
+    st.tuples(
+        st.sampled_from(["send", "answer", "fail", "limit", "refuse", "unknown", "drop", "wait"]),
+        st.integers(1, 3),  # the account
+        st.integers(1, 20),  # times
+    ),
+    max_size=30,
+)
+
+
+@given(deeds=DEEDS)
+def test_whatever_happened_nobody_is_locked_out_for_good(deeds: list[tuple[str, int, int]]):
+    blames = {"fail": Blame.UPSTREAM, "limit": Blame.RATE, "refuse": Blame.CREDENTIAL, "unknown": Blame.SETUP}
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bridge.catalogue.health.time.monotonic", lambda: clock.now)
+        health = Health(FIRST)
+        for what, account, times in deeds:
+            for _ in range(times):
+                clock.now += 1.0 if what == "wait" else 0.01
+                if what == "wait" or not (health.begin(ROUTE) or what == "send"):
+                    continue
+                health.sent(ROUTE)
+                if what in blames:
+                    health.failed(ROUTE, AttemptFailed(blames[what], "it failed"), account_id=account)
+                elif what == "answer":
+                    health.succeeded(ROUTE, 1.0, account_id=account)
+                elif what == "drop":
+                    health.dropped(ROUTE)
+            assert 0 <= out(health, clock) <= MAX_COOLDOWN_SECONDS
+        clock.now += MAX_COOLDOWN_SECONDS
+        assert health.rank(ROUTE, clock.now) == (0.0, False)
+        assert health.begin(ROUTE)
+        health.sent(ROUTE)
+        health.succeeded(ROUTE, 1.0)
+        assert health.all_well

@@ -8,7 +8,8 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from bridge.catalogue.health import FAILURES_IN_A_ROW, Health
+from bridge.catalogue.breaker import FAILURES_IN_A_ROW, RATE_ATTEMPTS
+from bridge.catalogue.health import Health
 from bridge.catalogue.health_shared import HASH, RETRY_REDIS_SECONDS
 from bridge.counters import SAY_AGAIN_SECONDS
 from bridge.providers.base import Blame
@@ -139,6 +140,21 @@ def test_a_failed_probe_keeps_it_out_for_longer_everywhere(workers: list[Health]
     hear(other, one)
     assert out(one, clock) == pytest.approx(2 * FIRST, abs=1)
     assert out(other, clock) == pytest.approx(2 * FIRST, abs=1)
+
+
+def test_what_fails_too_often_for_one_worker_is_out_for_all_and_an_answer_does_not_end_it(
+    workers: list[Health], clock: Clock
+):
+    one, other = workers
+    for _ in range(RATE_ATTEMPTS // 2):
+        answer(one)
+        fail(one)
+    hear(one, other)
+    assert other.may_repeat(ROUTE, clock.now)
+    answer(other)
+    hear(other, one)
+    for worker in workers:
+        assert out(worker, clock) == pytest.approx(FIRST, abs=1)
 
 
 def test_a_rate_limit_is_everybodys_and_the_longer_counts(workers: list[Health], clock: Clock, shift: Shift):

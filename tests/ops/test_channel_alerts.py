@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from bridge.catalogue import editing
+from bridge.catalogue.breaker import FAILURES_IN_A_ROW
 from bridge.catalogue.channel_events import record_test
-from bridge.catalogue.health import FAILURES_IN_A_ROW, Health
+from bridge.catalogue.health import Health
 from bridge.catalogue.tables import Channel
 from bridge.config import Settings
 from bridge.db import db

@@ -1,19 +1,23 @@
 """Every fault of an upstream before its first content: what it plays, and what the gateway makes of it."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 from gevent.server import StreamServer
 
 from tests.factories import Factories
 from tests.gateway import Gateway
 from tests.upstream import (
+    CUT,
     STALL,
     STREAM_HEAD,
     Received,
     Scenario,
     ScriptedUpstream,
     Step,
+    chunk,
     fails,
     framed,
     free_port,
@@ -73,13 +77,29 @@ ERROR_IN_200 = of_both(
     lambda _request: [STREAM_HEAD, framed(ERROR), framed("[DONE]"), b"0\r\n\r\n"],
 )
 CUT_SHORT = of_both(
-    lambda _request: [b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"choices": [', "cut"], starts(then="cut")
+    lambda _request: [b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"choices": [', CUT], starts(then=CUT)
 )
 RUBBISH = of_both(sends(b"\x00\xffnot json"), lambda _request: [STREAM_HEAD, b"c\r\ndata: rub}\n\n\r\n", b"0\r\n\r\n"])
 WRONG = of_both(
     sends(b'{"choices": "none"}'),
     lambda _request: [STREAM_HEAD, framed({"choices": "none"}), framed("[DONE]"), b"0\r\n\r\n"],
 )
+CHUNKED = "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8b\x08no"
+
+
+def drips(head: bytes, piece: bytes) -> Scenario:
+    """Never ends, and is never silent either."""
+
+    def steps() -> Iterator[Step]:
+        yield head
+        while True:
+            yield piece
+            gevent.sleep(0.05)
+
+    return lambda _request: steps()
+
+
 FAULTS = {
     "refused": Fault("the connection was refused", at="http://127.0.0.1:{free}/v1", again=True),
     "DNS": Fault("the upstream's name was not found", at="http://nowhere.invalid/v1", again=True),
@@ -114,11 +134,56 @@ FAULTS = {
     "no content in time": Fault("silent for|no content in time", plays=SILENT),
     "oversized": Fault("larger than", plays=oversized),
     "cut": Fault("cut", plays=CUT_SHORT),
+    "cut in its headers": Fault("the connection broke", plays=lambda _request: [b"HTTP/1.1 200 OK\r\nConte", CUT]),
+    "no HTTP": Fault("the answer is not HTTP", plays=lambda _request: [b"SSH-2.0-far\r\n", CUT]),
+    "slow headers": Fault("no answer within", plays=drips(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x")),
+    "drips": Fault(
+        "no whole answer within|no content in time",
+        plays=of_both(
+            drips(CHUNKED.format(status=200).encode(), b"1\r\n \r\n"),
+            drips(STREAM_HEAD, framed(chunk(delta={"role": "assistant", "content": ""}))),
+        ),
+    ),
+    "an error that drips": Fault("500", plays=drips(CHUNKED.format(status=500).encode(), b"1\r\n \r\n"), again=True),
+    "rubbish for gzip": Fault(
+        "the answer is not JSON|the stream ended without an end",
+        plays=of_both(
+            lambda _request: [GZIPPED % b"application/json"], lambda _request: [GZIPPED % b"text/event-stream"]
+        ),
+    ),
+    "another type": Fault(
+        "the answer is not JSON|the stream ended without an end",
+        plays=sends(b"far.test is overloaded", content_type="text/plain"),
+    ),
+    "empty": Fault("the answer is not JSON|the stream ended without an end", plays=sends(b"")),
+    "an end alone": Fault(
+        "the answer is not JSON|the stream ended without a finish reason",
+        plays=of_both(sends(b"\n"), lambda _request: [STREAM_HEAD, framed("[DONE]"), b"0\r\n\r\n"]),
+    ),
 }
 
 
 def name_model(fault: str, mode: str, kind: str) -> str:
     return f"{fault}-{mode}-{kind}".replace(" ", "_")
+
+
+class Nobody:
+    """Addresses where nobody speaks, or nobody who is to be trusted."""
+
+    def __init__(self, certificate: Path):
+        self.secure = ScriptedUpstream(certificate)
+        self.plain = StreamServer(("127.0.0.1", 0), lambda sock, _address: sock.sendall(b"HTTP/1.1 400 Bad\r\n\r\n"))
+        self.plain.start()
+
+    def address_of(self, fault: Fault, upstream: ScriptedUpstream) -> str:
+        """Where a channel with this fault goes: to the upstream that plays it, or here."""
+        secure = self.secure.base_url.rpartition(":")[2].removesuffix("/v1")
+        ports = {"free": free_port(), "tls": secure, "plain": self.plain.server_port}
+        return fault.at.format(**ports) if fault.at else upstream.base_url
+
+    def close(self) -> None:
+        self.secure.close()
+        self.plain.stop(timeout=1)
 
 
 class Table:
@@ -127,9 +192,7 @@ class Table:
 
     def __init__(self, gateway: Gateway, certificate: Path):
         self.gateway = gateway
-        self.bad, self.secure, self.good = ScriptedUpstream(), ScriptedUpstream(certificate), ScriptedUpstream()
-        self.plain = StreamServer(("127.0.0.1", 0), lambda sock, _address: sock.sendall(b"HTTP/1.1 400 Bad\r\n\r\n"))
-        self.plain.start()
+        self.bad, self.good, self.nobody = ScriptedUpstream(), ScriptedUpstream(), Nobody(certificate)
         self.bad.plays(self._play)
         self.good.plays(says("Hello", " there", prompt_tokens=10, completion_tokens=5))
         self.channels: dict[str, str] = {}
@@ -142,26 +205,15 @@ class Table:
                 ]
                 good.append(both)
                 self.channels[f"{name}-{mode}"] = make.make_channel(
-                    self._address(fault), priority=0, models={alone: name, both: name}
+                    self.nobody.address_of(fault, self.bad), priority=0, models={alone: name, both: name}
                 )
         make.make_channel(self.good.base_url, *good, priority=1)
         self.key = gateway.make.make_key()
         gateway.make.make_model()  # and this waits
 
     def close(self) -> None:
-        for upstream in (self.bad, self.secure, self.good):
+        for upstream in (self.bad, self.good, self.nobody):
             upstream.close()
-        self.plain.stop(timeout=1)
-
-    def _address(self, fault: Fault) -> str:
-        if not fault.at:
-            return self.bad.base_url
-        ports = {
-            "free": free_port(),
-            "tls": self.secure.base_url.rpartition(":")[2].removesuffix("/v1"),
-            "plain": self.plain.server_port,
-        }
-        return fault.at.format(**ports)
 
     def _play(self, request: Received) -> list[Step]:
         scenario = FAULTS[request.json["model"]].plays

@@ -8,8 +8,8 @@ import pytest
 import redis
 import requests
 
+from bridge.catalogue.breaker import FAILURES_IN_A_ROW
 from bridge.catalogue.editing import find_channel
-from bridge.catalogue.health import FAILURES_IN_A_ROW
 from bridge.catalogue.health_shared import HASH
 from tests.factories import MadeKey
 from tests.gateway import Gateway
