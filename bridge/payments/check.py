@@ -8,7 +8,7 @@ from bridge.db import db, snapshot
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.tables import Entry
 from bridge.money import format_dollars
-from bridge.payments.booking import DISPUTE, PAID, REFUND
+from bridge.payments.rows import DISPUTE, PAID, REFUND
 from bridge.payments.tables import Payment
 
 
