@@ -46,6 +46,11 @@ def lock(session: Session, payment_id: str) -> Payment:
     return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
+def wants_a_look() -> sa.ColumnElement[bool]:
+    """Which payments an operator has to settle, link or close."""
+    return (Payment.state == "review") | ((Payment.state == "paid") & Payment.problem.is_not(None))
+
+
 def describe_money(payment: Payment) -> str:
     """What came for a payment, and if that isn't known what was asked for: "$15.00"."""
     return format_amount(payment.paid_minor or payment.amount_minor, payment.paid_currency or payment.currency)
