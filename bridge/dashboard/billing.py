@@ -17,12 +17,20 @@ from bridge.ledger.alerts import find_alert
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.statement import find_first_month, next_month, read_statement
 from bridge.money import format_dollars
-from bridge.payments.amounts import NANOS_PER_MINOR, check_amount, describe_bounds, format_amount, whole_cents
+from bridge.payments.amounts import (
+    MINOR_PER_UNIT,
+    NANOS_PER_MINOR,
+    check_amount,
+    describe_bounds,
+    format_amount,
+    whole_cents,
+)
 from bridge.payments.auto import find_rule, forget_card, set_rule, switch_rule_off
 from bridge.payments.checkout import StripeAway, StripeRefused
 from bridge.payments.top_up import find_payment, list_payments, name_payments, open_top_up
 
 PRESETS = (10, 25, 50, 100)  # whole units of the currency
+PROPOSED_UNITS = 25  # for the rule of automatic top-ups
 WATCH_SECONDS, WATCH_EVERY_SECONDS = 900, 3
 log = structlog.get_logger()
 
@@ -133,7 +141,10 @@ def _write_rule() -> dict[str, str]:
     """The rule as its form shows it; before there is one in today's currency, a proposal."""
     rule = find_rule(g.account_id)
     if rule is None or not rule.amount_minor or rule.currency != _settings().top_up_currency:
-        return {"threshold": "5.00", "auto_amount": "25.00", "cap": "100.00"}
+        smallest, largest = _settings().top_up_bounds
+        amount = min(max(PROPOSED_UNITS * MINOR_PER_UNIT * NANOS_PER_MINOR, smallest), largest)
+        proposed = {"auto_amount": format_dollars(amount, 2), "cap": format_dollars(4 * amount, 2)}
+        return {"threshold": "5.00", **proposed}
     return {
         "threshold": format_dollars(rule.threshold_nanos, 2),
         "auto_amount": format_dollars(rule.amount_minor * NANOS_PER_MINOR, 2),

@@ -151,7 +151,7 @@ def _give_month_back(session: Session, payment: Payment) -> None:
     left = AutoTopUp.month_minor - payment.amount_minor
     session.execute(
         sa.update(AutoTopUp)
-        .where(AutoTopUp.account_id == payment.account_id)
+        .where(AutoTopUp.account_id == payment.account_id, AutoTopUp.currency == payment.currency)
         .where(AutoTopUp.month == payment.created_at.date().replace(day=1))
         .values(month_minor=sa.case((left > 0, left), else_=0))
         .execution_options(synchronize_session=False)

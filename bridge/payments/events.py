@@ -1,6 +1,7 @@
 """What Stripe's events do to our payments. They come twice, at the same moment and in any order: each of these
 functions may be called again with the same event, or with an older one, and changes nothing then."""
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -46,8 +47,10 @@ def _paid_session(settings: Settings, session: Found) -> str:
         booking.note_pending(payment.id, intent)
         return "pending"
     done = _settle(payment, intent, session, "amount_total")
-    if payment.keeps_card and done in ("credited", "known") and (card := checkout.find_card(settings, intent)):
-        keep_card(settings, payment, card)
+    if payment.keeps_card and done in ("credited", "known"):
+        with contextlib.suppress(StripeMissing):  # then there is no card to keep; the payment is credited all the same
+            if card := checkout.find_card(settings, intent):
+                keep_card(settings, payment, card)
     return done
 
 

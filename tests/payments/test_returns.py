@@ -405,3 +405,12 @@ def test_a_connected_accounts_events_move_nothing(till: Till):
 def test_an_event_without_an_object_of_its_own_is_ignored(till: Till):
     thin = {"id": "evt_1", "object": "v2.core.event", "type": "v1.billing.meter.no_meter_found", "livemode": False}
     assert till.send(thin).text == "ignored"
+
+
+def test_a_payment_whose_card_stripe_does_not_know_is_credited_all_the_same(till: Till, api: responses.RequestsMock):
+    account = till.open_account()
+    payment = till.open_payment(account, 2000, keeps_card=True)
+    session = make_session(payment, 2000)
+    api.get(f"{API}/payment_intents/{session['payment_intent']}", status=404, json=MISSING)
+    answer = till.send(make_event("checkout.session.completed", session))
+    assert (answer.status_code, answer.text, till.balance(account)) == (200, "credited", 2000)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import gevent
 import pytest
 import responses
 import sqlalchemy as sa
@@ -295,3 +296,22 @@ def test_what_went_back_unheard_of_is_listed_though_the_books_are_exact(till: Ti
     refund = make_refund(intent, 500, metadata={"bridge_payment": payment})
     till.send(make_event("refund.created", refund))
     assert (lines(till, account), payment in waiting(till)) == ([], True)
+
+
+def test_operators_who_act_at_the_same_moment_do_it_once(till: Till, api: responses.RequestsMock):
+    account, payment, intent = review(till)
+    know(api, intent, payment, 1500)
+    calls = [gevent.spawn(settle, till, payment) for _ in range(4)]
+    assert sum(call.get() is not None for call in calls) == 1
+    assert till.entries(account) == [("stripe", intent, 1500)]
+    assert len(decisions(till, payment)) == 1
+
+
+def test_of_a_settlement_and_a_close_at_the_same_moment_one_counts(till: Till, api: responses.RequestsMock):
+    account, payment, intent = review(till)
+    know(api, intent, payment, 1500)
+    calls = [gevent.spawn(act, till, payment) for act in (settle, close, close, settle)]
+    gevent.joinall(calls)  # those that came too late are refused
+    state, balance = till.find_payment(payment).state, till.balance(account)
+    assert (state, balance) in [("paid", 1500), ("closed", 0)]
+    assert (len(decisions(till, payment)), lines(till, account)) == (1, [])
