@@ -15,9 +15,10 @@ from flask import Flask
 
 from bridge.config import Settings
 from bridge.dashboard import snippets
-from bridge.db import db
+from bridge.db import db, transaction
 from bridge.ledger.tables import Balance
 from bridge.ops.demo import prepare_demo
+from bridge.payments.tables import Payment
 from tests.gateway import Gateway, as_environment
 from tests.ledger.orders import Ledger, order_charge, order_hold
 from tests.rooms import make_settings
@@ -110,9 +111,22 @@ def test_every_flask_command_works_in_the_order_of_the_readme(
     for command in commands:
         if " account refund " in command:
             serve(app, re.findall(r"req_[0-9a-f]{32}", command)[0])
+        if " payment " in command:
+            prepare_payments(app, re.findall(r"pay_[0-9a-f]{32}", README), re.findall(r"\bpi_\w+", README)[0])
         arguments = shlex.split(command.removeprefix(FLASK).replace(VLLM, upstream.base_url))
         result = app.test_cli_runner().invoke(args=arguments)
         assert (result.exit_code, result.stderr) == (0, ""), (command, result.output)
+
+
+def prepare_payments(app: Flask, payment_ids: list[str], intent: str) -> None:
+    """The payments that the README ends, for which less came than was asked for."""
+    with app.app_context(), transaction() as session:
+        for payment_id in sorted({*payment_ids}):
+            if session.get(Payment, payment_id) is None:
+                values = {"kind": "checkout", "amount_minor": 2000, "currency": "usd", "credit_nanos": 20_000_000_000}
+                values |= {"state": "review", "paid_minor": 1500, "paid_currency": "usd"}
+                linked = intent if payment_id == payment_ids[0] else f"{intent}2"
+                session.add(Payment(id=payment_id, account_id=1, payment_intent=linked, **values))
 
 
 def serve(app: Flask, request_id: str) -> None:

@@ -1,11 +1,12 @@
-"""The operator's pages: channels, models, customers, codes, usage, drills, system. register() gives the app their
-door."""
+"""The operator's pages: channels, models, customers, payments, codes, usage, drills, system. register() gives the app
+their door."""
 
 from flask import Flask
 
-from bridge.admin import channels, codes, customers, door, drill, models, system, usage
+from bridge.admin import channels, codes, customers, door, drill, models, payments, system, usage
 
-ROOMS = (channels, codes, customers, drill, models, system, usage)  # imported so that their pages stand behind the door
+# imported so that their pages stand behind the door
+ROOMS = (channels, codes, customers, drill, models, payments, system, usage)
 
 
 def register(app: Flask) -> None:

@@ -17,12 +17,20 @@ from bridge.ledger.alerts import find_alert
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.statement import find_first_month, next_month, read_statement
 from bridge.money import format_dollars
-from bridge.payments.amounts import NANOS_PER_MINOR, check_amount, format_amount, whole_cents
-from bridge.payments.auto import find_rule, forget_card, set_rule
+from bridge.payments.amounts import (
+    MINOR_PER_UNIT,
+    NANOS_PER_MINOR,
+    check_amount,
+    describe_bounds,
+    format_amount,
+    whole_cents,
+)
+from bridge.payments.auto import find_rule, forget_card, set_rule, switch_rule_off
 from bridge.payments.checkout import StripeAway, StripeRefused
 from bridge.payments.top_up import find_payment, list_payments, name_payments, open_top_up
 
 PRESETS = (10, 25, 50, 100)  # whole units of the currency
+PROPOSED_UNITS = 25  # for the rule of automatic top-ups
 WATCH_SECONDS, WATCH_EVERY_SECONDS = 900, 3
 log = structlog.get_logger()
 
@@ -79,13 +87,7 @@ def change_rule() -> Any:
         forget_card(g.account_id)
         flash("The card is forgotten. Nothing is charged automatically, and Stripe is told to remove it.")
     elif form.text("do") == "off" and rule is not None and rule.amount_minor:
-        set_rule(
-            g.account_id,
-            enabled=False,
-            threshold_nanos=rule.threshold_nanos,
-            amount_minor=rule.amount_minor,
-            monthly_cap_minor=rule.monthly_cap_minor,
-        )
+        switch_rule_off(g.account_id)
         flash("Automatic top-ups are off.")
     else:
         with form.complaints():
@@ -106,8 +108,8 @@ def _save_rule(settings: Settings, form: FormReader) -> None:
     if threshold is None or cap is None or form.errors:
         return
     set_rule(
+        settings,
         g.account_id,
-        enabled=True,
         threshold_nanos=threshold,
         amount_minor=amount,
         monthly_cap_minor=whole_cents(cap, "cap"),
@@ -136,10 +138,13 @@ def show_payment(payment_id: str) -> Response:
 
 
 def _write_rule() -> dict[str, str]:
-    """The rule as its form shows it; before there is one, a proposal."""
+    """The rule as its form shows it; before there is one in today's currency, a proposal."""
     rule = find_rule(g.account_id)
-    if rule is None or not rule.amount_minor:
-        return {"threshold": "5.00", "auto_amount": "25.00", "cap": "100.00"}
+    if rule is None or not rule.amount_minor or rule.currency != _settings().top_up_currency:
+        smallest, largest = _settings().top_up_bounds
+        amount = min(max(PROPOSED_UNITS * MINOR_PER_UNIT * NANOS_PER_MINOR, smallest), largest)
+        proposed = {"auto_amount": format_dollars(amount, 2), "cap": format_dollars(4 * amount, 2)}
+        return {"threshold": "5.00", **proposed}
     return {
         "threshold": format_dollars(rule.threshold_nanos, 2),
         "auto_amount": format_dollars(rule.amount_minor * NANOS_PER_MINOR, 2),
@@ -172,9 +177,7 @@ def _render(form: FormReader, rule_form: FormReader) -> str:
         currency=settings.top_up_currency,
         rate=settings.top_up_rate,
         amount=format_amount,
-        bounds=tuple(
-            format_amount(bound // NANOS_PER_MINOR, settings.top_up_currency) for bound in (smallest, largest)
-        ),
+        bounds=describe_bounds(settings),
         presets=[unit for unit in PRESETS if smallest <= unit * 100 * NANOS_PER_MINOR <= largest],
         values=form.values,
         errors=form.errors,

@@ -23,6 +23,7 @@ from bridge.ops.command_line import Commands, find_member, print_table, read_dol
 from bridge.ops.commands_catalogue import catalogue_commands, channel_commands, model_commands, vault_commands
 from bridge.ops.commands_codes import code_commands, mail_commands
 from bridge.ops.commands_drill import drill
+from bridge.ops.commands_payments import payment_commands
 from bridge.ops.commands_prices import account_markup_command, markup_command, price_commands
 
 account_commands = Commands("account", help="Who pays: accounts and their money.")
@@ -32,7 +33,7 @@ ledger_commands = Commands("ledger", help="The books.")
 
 def register(app: Flask) -> None:
     """Add the commands to `flask`."""
-    for group in (account_commands, key_commands, ledger_commands, code_commands, mail_commands):
+    for group in (account_commands, key_commands, payment_commands, ledger_commands, code_commands, mail_commands):
         app.cli.add_command(group)
     app.cli.add_command(drill)
     for group in (channel_commands, model_commands, price_commands, catalogue_commands, vault_commands):

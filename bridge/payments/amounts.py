@@ -5,6 +5,9 @@ from bridge.errors import InvalidRequest
 
 NANOS_PER_MINOR = 10_000_000
 MINOR_PER_UNIT = 100
+# what Stripe counts otherwise than in hundredths; none of it can be asked for here, but some of it may come
+NO_DECIMALS = "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"
+THREE_DECIMALS = "bhd jod kwd omr tnd"
 
 
 def to_credit(settings: Settings, amount_minor: int) -> int:
@@ -16,11 +19,20 @@ def check_amount(settings: Settings, nanos: int | None, param: str) -> int:
     """Billionths of the currency's unit, as a form reads them, to whole cents. Raises InvalidRequest naming bounds."""
     smallest, largest = settings.top_up_bounds
     if nanos is None or not smallest <= nanos <= largest:
-        bounds = " to ".join(
-            format_amount(bound // NANOS_PER_MINOR, settings.top_up_currency) for bound in (smallest, largest)
-        )
-        raise InvalidRequest(f"Give an amount of {bounds}.", param=param)
+        raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param=param)
     return whole_cents(nanos, param)
+
+
+def is_within_bounds(settings: Settings, amount_minor: int) -> bool:
+    """Whether so much may be paid at once, by the settings of now."""
+    smallest, largest = settings.top_up_bounds
+    return smallest <= amount_minor * NANOS_PER_MINOR <= largest
+
+
+def describe_bounds(settings: Settings) -> str:
+    """`$5.00 to $500.00`."""
+    bounds = (bound // NANOS_PER_MINOR for bound in settings.top_up_bounds)
+    return " to ".join(format_amount(bound, settings.top_up_currency) for bound in bounds)
 
 
 def whole_cents(nanos: int, param: str) -> int:
@@ -31,6 +43,8 @@ def whole_cents(nanos: int, param: str) -> int:
 
 
 def format_amount(amount_minor: int, currency: str) -> str:
-    """`$20.00`; any other currency by its name, `20.00 EUR`."""
-    units, cents = divmod(amount_minor, MINOR_PER_UNIT)
-    return f"${units:,}.{cents:02d}" if currency == "usd" else f"{units:,}.{cents:02d} {currency.upper()}"
+    """`$20.00`; any other currency by its name, `20.00 EUR`, `2,000 JPY`."""
+    decimals = 0 if currency in NO_DECIMALS.split() else 3 if currency in THREE_DECIMALS.split() else 2
+    units, rest = divmod(amount_minor, 10**decimals)
+    amount = f"{units:,}.{rest:0{decimals}d}" if decimals else f"{units:,}"
+    return f"${amount}" if currency == "usd" else f"{amount} {currency.upper()}"

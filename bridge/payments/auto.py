@@ -1,4 +1,7 @@
-"""Automatic top-ups: a kept card is charged when the balance is low, once however many workers look, up to a cap."""
+"""Automatic top-ups: a kept card is charged when the balance is low, once however many workers look, up to a cap.
+
+A rule's amounts are of the currency that they were set in, and charged in no other; what may be paid at once is asked
+again at each charge."""
 
 import datetime
 from typing import Any
@@ -11,8 +14,14 @@ from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
 from bridge.ledger.tables import Balance
-from bridge.payments import booking, checkout
-from bridge.payments.amounts import to_credit
+from bridge.payments import booking, checkout, rows
+from bridge.payments.amounts import (
+    NANOS_PER_MINOR,
+    describe_bounds,
+    format_amount,
+    is_within_bounds,
+    to_credit,
+)
 from bridge.payments.checkout import Card, Order, StripeAway, StripeRefused
 from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
 
@@ -49,19 +58,49 @@ def keep_card(settings: Settings, payment: Payment, card: Card) -> None:
 
 
 def set_rule(
-    account_id: int, *, enabled: bool, threshold_nanos: int, amount_minor: int, monthly_cap_minor: int
+    settings: Settings, account_id: int, *, threshold_nanos: int, amount_minor: int, monthly_cap_minor: int
 ) -> None:
-    """Change the rule. Raises InvalidRequest where there is no card, or the cap lets nothing through."""
-    if threshold_nanos < 0 or amount_minor <= 0:
-        raise InvalidRequest("Give an amount of more than zero.", param="auto_amount")
+    """Switch the rule on, with amounts in today's currency. Raises InvalidRequest where there is no card, the amount is
+    out of bounds, or the cap lets nothing through."""
+    if threshold_nanos < 0:
+        raise InvalidRequest("Give the dollars below which to top up.", param="threshold")
+    if not is_within_bounds(settings, amount_minor):
+        raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param="auto_amount")
     if monthly_cap_minor < amount_minor:
         raise InvalidRequest("The cap must allow one top-up at least.", param="cap")
     with transaction() as session:
         rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
         if rule is None or rule.card is None:
             raise InvalidRequest("There is no card yet: keep one at your next top-up.", param="enabled")
-        rule.enabled, rule.threshold_nanos = enabled, threshold_nanos
+        if rule.currency != settings.top_up_currency:
+            rule.currency, rule.month = settings.top_up_currency, now_utc().date().replace(day=1)
+            rule.month_minor = _sum_charged(account_id, rule.currency, rule.month)
+        rule.enabled, rule.threshold_nanos = True, threshold_nanos
         rule.amount_minor, rule.monthly_cap_minor, rule.problem = amount_minor, monthly_cap_minor, None
+
+
+def switch_rule_off(account_id: int) -> None:
+    """By the customer's own wish. Its amounts stay as they are, in the currency that they were set in."""
+    with transaction() as session:
+        session.execute(
+            sa.update(AutoTopUp)
+            .where(AutoTopUp.account_id == account_id)
+            .values(enabled=False, problem=None)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _sum_charged(account_id: int, currency: str, month: datetime.date) -> int:
+    """What automatic top-ups took in a currency since the month began, or are taking."""
+    start = datetime.datetime(month.year, month.month, 1, tzinfo=datetime.UTC)
+    query = sa.select(sa.func.coalesce(sa.func.sum(Payment.amount_minor), 0)).where(
+        Payment.account_id == account_id,
+        Payment.kind == "auto",
+        Payment.currency == currency,
+        Payment.created_at >= start,
+        Payment.state.not_in(("failed", "expired")),
+    )
+    return int(db.session.scalar(query) or 0)
 
 
 def forget_card(account_id: int) -> None:
@@ -79,13 +118,14 @@ def top_up_due(settings: Settings) -> int:
     """Finish what a worker left undone, and charge where the balance is low. How many charges this call made."""
     if not settings.top_ups_open:
         return 0
+    _switch_unfit_off(settings)
     done = 0
     for account_id in _list_candidates():
-        payment = _resume(account_id) or _claim(settings, account_id)
+        payment = _resume(settings, account_id) or _claim(settings, account_id)
         if payment is not None:
             _charge(settings, payment)
             done += 1
-    booking.release()
+    rows.release()
     return done
 
 
@@ -95,7 +135,7 @@ def detach_forgotten(settings: Settings) -> None:
         return
     forgotten = AutoTopUp.card.is_(None) & AutoTopUp.payment_method.is_not(None)
     found = db.session.execute(sa.select(AutoTopUp.account_id, AutoTopUp.payment_method).where(forgotten)).all()
-    booking.release()
+    rows.release()
     for account_id, payment_method in found:
         if not _detach(settings, account_id, payment_method or ""):
             continue
@@ -118,6 +158,42 @@ def _detach(settings: Settings, account_id: int, payment_method: str) -> bool:
     return True
 
 
+def _fits(settings: Settings) -> sa.ColumnElement[bool]:
+    """Whether the rule may be charged by as things are today: its currency, its amount and its cap."""
+    smallest, largest = settings.top_up_bounds
+    return (
+        (AutoTopUp.currency == settings.top_up_currency)
+        & (AutoTopUp.amount_minor >= -(-smallest // NANOS_PER_MINOR))
+        & (AutoTopUp.amount_minor <= largest // NANOS_PER_MINOR)
+        & (AutoTopUp.monthly_cap_minor >= AutoTopUp.amount_minor)
+    )
+
+
+def _switch_unfit_off(settings: Settings) -> None:
+    """Switch off the rules that today's settings let charge nothing, each with a mail that says why."""
+    query = sa.select(AutoTopUp).where(AutoTopUp.enabled, ~_fits(settings)).order_by(AutoTopUp.account_id)
+    unfit = [(rule.account_id, _say_why_unfit(settings, rule)) for rule in db.session.scalars(query)]
+    rows.release()
+    for account_id, problem in unfit:
+        with transaction() as session:
+            rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
+            if rule is None or _say_why_unfit(settings, rule) != problem:  # set anew since the look
+                continue
+            if rows.switch_off(session, account_id, problem, rows.new_payment_id()):
+                log.warning("auto_top_up_off", account_id=account_id, error=problem)
+
+
+def _say_why_unfit(settings: Settings, rule: AutoTopUp) -> str:
+    amount = format_amount(rule.amount_minor, rule.currency) if rule.currency else "an amount of another currency"
+    if rule.currency != settings.top_up_currency:
+        return f"You are charged in {settings.top_up_currency.upper()} now, and the top-up was set to {amount}."
+    if not is_within_bounds(settings, rule.amount_minor):
+        return f"A top-up is {describe_bounds(settings)} now, and it was set to {amount}."
+    if rule.monthly_cap_minor < rule.amount_minor:
+        return "The cap does not allow one top-up."
+    return ""
+
+
 def _is_low() -> sa.ColumnElement[bool]:
     available = sa.select(Balance.balance_nanos - Balance.held_nanos).where(Balance.account_id == AutoTopUp.account_id)
     return sa.func.coalesce(available.scalar_subquery(), 0) < AutoTopUp.threshold_nanos
@@ -137,19 +213,22 @@ def _list_candidates() -> list[int]:
     undone = _runs().where(Payment.state == "open").exists()
     query = sa.select(AutoTopUp.account_id).where(_is_free(now_utc()), undone | (AutoTopUp.enabled & _is_low()))
     found = list(db.session.scalars(query.order_by(AutoTopUp.account_id)))
-    booking.release()
+    rows.release()
     return found
 
 
-def _resume(account_id: int) -> Payment | None:
-    """Take over a charge that was begun and never ended: asked again with its own key, Stripe says what came of it."""
+def _resume(settings: Settings, account_id: int) -> Payment | None:
+    """Take over a charge that was begun and never ended: asked again with its own key, Stripe says what came of it. It
+    is not asked where it might be charged only now, and may not be any more: too late, or under other settings."""
     now = now_utc()
     with transaction() as session:
         undone = sa.select(Payment).where(Payment.account_id == account_id, Payment.kind == "auto")
         payment = session.scalars(undone.where(Payment.state == "open")).one_or_none()
         if payment is None or not _take(account_id, now, AutoTopUp.account_id == account_id):
             return None
-    if now - payment.created_at < datetime.timedelta(seconds=FORGOTTEN_SECONDS):
+    fresh = now - payment.created_at < datetime.timedelta(seconds=FORGOTTEN_SECONDS)
+    fits = payment.currency == settings.top_up_currency and is_within_bounds(settings, payment.amount_minor)
+    if fresh and fits:
         return payment
     booking.note_failed(payment.id, "failed", "What became of the last charge is not known.")
     return None
@@ -177,6 +256,7 @@ def _claim(settings: Settings, account_id: int) -> Payment | None:
                 now,
                 AutoTopUp.enabled,
                 _is_low(),
+                _fits(settings),
                 spent + AutoTopUp.amount_minor <= AutoTopUp.monthly_cap_minor,
                 active.correlate(AutoTopUp).exists(),
                 ~_runs().exists(),
@@ -186,12 +266,12 @@ def _claim(settings: Settings, account_id: int) -> Payment | None:
                 return None
             rule = session.get_one(AutoTopUp, account_id, populate_existing=True)
             payment = Payment(
-                id=booking.new_payment_id(),
+                id=rows.new_payment_id(),
                 account_id=account_id,
                 kind="auto",
                 state="open",
                 amount_minor=rule.amount_minor,
-                currency=settings.top_up_currency,
+                currency=rule.currency,
                 credit_nanos=to_credit(settings, rule.amount_minor),
                 customer=rule.customer,
                 payment_method=rule.payment_method,
@@ -207,7 +287,7 @@ def _claim(settings: Settings, account_id: int) -> Payment | None:
 def _charge(settings: Settings, payment: Payment) -> None:
     """Charge, and book what came of it. Without an answer the payment stays open: the next look asks again."""
     order = Order(payment.id, payment.amount_minor, payment.currency, payment.customer)
-    booking.release()
+    rows.release()
     try:
         intent = checkout.charge_card(settings, order, payment.payment_method or "")
     except StripeAway as error:
@@ -219,7 +299,7 @@ def _charge(settings: Settings, payment: Payment) -> None:
         return
     status = intent.get("status")
     if status == "succeeded":
-        amount, currency = int(intent.get("amount_received") or 0), str(intent.get("currency")).lower()
+        amount, currency = int(intent.get("amount_received") or 0) or None, str(intent.get("currency")).lower()
         booking.settle(payment.id, payment_intent=str(intent["id"]), amount_minor=amount, currency=currency)
     elif status == "processing":
         booking.note_pending(payment.id, str(intent["id"]))

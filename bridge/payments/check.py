@@ -8,7 +8,7 @@ from bridge.db import db, snapshot
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.tables import Entry
 from bridge.money import format_dollars
-from bridge.payments.booking import DISPUTE, PAID, REFUND
+from bridge.payments.rows import DISPUTE, PAID, REFUND, wants_a_look
 from bridge.payments.tables import Payment
 
 
@@ -17,7 +17,7 @@ def check_payments() -> list[str]:
 
     Runs in one snapshot: a payment and its entry are committed together."""
     with snapshot():
-        return [*_check_credits(), *_check_returns(), *_list_odd()]
+        return [*_check_credits(), *_check_returns(), *_check_each_return(), *_list_odd()]
 
 
 def _check_credits() -> Iterator[str]:
@@ -56,11 +56,18 @@ def _check_returns() -> Iterator[str]:
             )
 
 
-def _list_odd() -> Iterator[str]:
-    query = sa.select(Payment).where(
-        (Payment.state == "review") | ((Payment.state == "paid") & Payment.problem.is_not(None))
-    )
+def _check_each_return() -> Iterator[str]:
+    """Nothing is taken back of what was never credited, nor more than was."""
+    uncredited = (Payment.state != "paid") & (Payment.returned_nanos > 0)
+    query = sa.select(Payment).where(uncredited | (Payment.returned_nanos > Payment.credit_nanos))
     for payment in db.session.scalars(query.order_by(Payment.id)):
+        returned, credit = _dollars(payment.returned_nanos), _dollars(payment.credit_nanos)
+        of_what = f"credited {credit}" if payment.state == "paid" else "never credited: closing it gives that back"
+        yield f"account {payment.account_id}: payment {payment.id} returned {returned}, but was {of_what}"
+
+
+def _list_odd() -> Iterator[str]:
+    for payment in db.session.scalars(sa.select(Payment).where(wants_a_look()).order_by(Payment.id)):
         yield f"account {payment.account_id}: payment {payment.id}: look at it at Stripe: {payment.problem}"
 
 

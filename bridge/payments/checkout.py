@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ TOLERANCE_SECONDS = 300
 TIMEOUT_SECONDS = (5, 25)  # to connect, and between two bytes: a page waits for it
 METADATA_KEY = "bridge_payment"  # carries our payment's id through everything that Stripe makes of it
 MAX_PROBLEM_LENGTH = 300
+NOT_FOUND = 404
+PAYMENT_ID = re.compile(r"[\x21-\x7e]{1,36}")  # others than ours come too, of whatever kind
 IN_USE = 409  # somebody else is asking with the same idempotency key at this moment
 logging.getLogger("stripe").setLevel(logging.WARNING)  # else two lines for every call
 
@@ -37,6 +40,10 @@ class StripeRefused(Exception):
     """Stripe says no, and will say so again; the message may be shown to the account's owner."""
 
 
+class StripeMissing(StripeRefused):
+    """Our key sees no such object: another account's, a connected one's, or test data that was deleted."""
+
+
 class CardDeclined(StripeRefused):
     """The bank says no, or wants the card's owner there."""
 
@@ -49,6 +56,7 @@ class Event:
     type: str
     livemode: bool
     object: dict[str, Any]
+    account: str | None = None  # the connected account that it is about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +114,8 @@ def _translated() -> Iterator[None]:
     except (stripe.InvalidRequestError, stripe.IdempotencyError) as error:
         if error.http_status == IN_USE:
             raise StripeAway(type(error).__name__) from error
+        if error.http_status == NOT_FOUND or error.code == "resource_missing":
+            raise StripeMissing("Stripe refused this payment.") from error
         raise StripeRefused("Stripe refused this payment.") from error
     except stripe.StripeError as error:  # 5xx, and a key that is wrong or may too little: an operator can mend that
         raise StripeAway(type(error).__name__) from error
@@ -121,17 +131,30 @@ def read_event(settings: Settings, body: bytes, signature: str) -> Event:
         if sent_at > time.time() + TOLERANCE_SECONDS:  # the library looks at the past only
             raise BadSignature
         event = json.loads(body)
-        found = event["data"]["object"]
+        # a "thin" event has no object of its own, and none of them is about payments
+        found = {} if event.get("object") == "v2.core.event" else event["data"]["object"]
         if not isinstance(found, dict):
             raise BadSignature
-        return Event(str(event["id"]), str(event["type"]), bool(event["livemode"]), found)
-    except (stripe.SignatureVerificationError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
-        # TypeError: of a body that is no object, and of a signature with letters that no signature has
+        account = event.get("account")
+        connected = str(account) if account else None
+        return Event(str(event["id"]), str(event["type"]), bool(event["livemode"]), found, connected)
+    except (
+        stripe.SignatureVerificationError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        RecursionError,
+    ):  # the TypeError is of a signature with letters that no signature has, the AttributeError of a body without names
         raise BadSignature from None
 
 
 def is_ours_to_hear(settings: Settings, event: Event) -> bool:
-    """A test event never moves the money of a gateway with a live key, nor the other way round."""
+    """A test event never moves the money of a gateway with a live key, nor the other way round. Nor does what happens
+    on a connected account, whose owner writes the metadata there."""
+    if event.account is not None:
+        return False
     live_key = settings.stripe_secret_key.startswith(("sk_live_", "rk_live_"))
     test_key = settings.stripe_secret_key.startswith(("sk_test_", "rk_test_"))
     return not (live_key and not event.livemode) and not (test_key and event.livemode)
@@ -219,6 +242,34 @@ def detach_card(settings: Settings, payment_method: str) -> None:
         _client(settings).v1.payment_methods.detach(payment_method)
 
 
+@dataclasses.dataclass(frozen=True)
+class Intent:
+    """A payment intent as Stripe has it now. `charge` is named where some of it went back."""
+
+    id: str
+    payment_id: str | None
+    status: str
+    amount_minor: int
+    currency: str
+    charge: str | None
+
+
+def find_intent(settings: Settings, payment_intent: str) -> Intent:
+    """What Stripe knows of a payment. Raises StripeMissing, StripeRefused and StripeAway."""
+    with _translated():
+        found = _client(settings).v1.payment_intents.retrieve(payment_intent, {"expand": ["latest_charge"]}).to_dict()
+    charge = found.get("latest_charge")
+    returned = isinstance(charge, dict) and charge.get("amount_refunded")
+    return Intent(
+        str(found["id"]),
+        read_payment_id(found),
+        str(found.get("status")),
+        int(found.get("amount_received") or 0),
+        str(found.get("currency")).lower(),
+        str(charge["id"]) if isinstance(charge, dict) and returned else None,
+    )
+
+
 def find_payment_id(settings: Settings, payment_intent: str) -> str | None:
     """Our payment's id, asked of Stripe; None for a payment that isn't ours."""
     with _translated():
@@ -237,4 +288,4 @@ def read_payment_id(found: dict[str, Any]) -> str | None:
     """Our payment's id in whatever object of Stripe's carries it."""
     metadata = found.get("metadata")
     value = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and PAYMENT_ID.fullmatch(value) else None

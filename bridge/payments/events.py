@@ -1,56 +1,69 @@
 """What Stripe's events do to our payments. They come twice, at the same moment and in any order: each of these
 functions may be called again with the same event, or with an older one, and changes nothing then."""
 
+import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from bridge.config import Settings
-from bridge.payments import booking, checkout
+from bridge.payments import booking, checkout, rows
 from bridge.payments.auto import keep_card
-from bridge.payments.checkout import Event, read_payment_id
-from bridge.payments.tables import Payment
+from bridge.payments.checkout import Event, StripeMissing, read_payment_id
+from bridge.payments.returns import take_back
+from bridge.payments.rows import DISPUTE, REFUND
+from bridge.payments.tables import Payment, Return
 
 Found = dict[str, Any]
 log = structlog.get_logger()
 REFUND_UNDONE = ("failed", "canceled")
+STRIPE_ID = re.compile(r"[A-Za-z0-9_-]{1,120}", re.ASCII)
+CURRENCY = re.compile(r"[a-z]{3}", re.ASCII)
+MOST_MINOR = 10**12  # no amount of Stripe's has more than twelve digits
 NO_MONEY_MOVED = ("warning_needs_response", "warning_under_review", "warning_closed", "prevented")
 
 
 def apply_event(settings: Settings, event: Event) -> str:
-    """Do what the event says, and say in a word what that was; "ignored" is for all that is not ours. Whatever is
-    raised, nothing was done by halves, and the event may come again."""
+    """Do what the event says, and say in a word what that was; "ignored" is for all that is not ours, also where Stripe
+    says that our key sees no such object. Whatever is raised, nothing was done by halves, and the event may come
+    again."""
     handle = HANDLERS.get(event.type)
     if handle is None or not checkout.is_ours_to_hear(settings, event):
         return "ignored"
-    return handle(settings, event.object)
+    try:
+        return handle(settings, event.object)
+    except StripeMissing as error:
+        log.warning("webhook_not_ours", event_id=event.id, event_type=event.type, error=str(error.__cause__)[:200])
+        return "ignored"
 
 
 def _paid_session(settings: Settings, session: Found) -> str:
-    payment = booking.find_by_id(read_payment_id(session))
-    intent = session.get("payment_intent")
-    if payment is None or session.get("mode") != "payment" or not isinstance(intent, str):
+    payment, intent = rows.find_by_id(read_payment_id(session)), _read_id(session, "payment_intent")
+    if payment is None or session.get("mode") != "payment" or intent is None:
         return "ignored"
     if session.get("payment_status") != "paid":
         booking.note_pending(payment.id, intent)
         return "pending"
-    done = _settle(payment, intent, session.get("amount_total"), session.get("currency"))
-    if payment.keeps_card and done != "review" and (card := checkout.find_card(settings, intent)):
-        keep_card(settings, payment, card)
+    done = _settle(payment, intent, session, "amount_total")
+    if payment.keeps_card and done in ("credited", "known"):
+        with contextlib.suppress(StripeMissing):  # then there is no card to keep; the payment is credited all the same
+            if card := checkout.find_card(settings, intent):
+                keep_card(settings, payment, card)
     return done
 
 
 def _paid_intent(settings: Settings, intent: Found) -> str:
-    payment = booking.find_by_id(read_payment_id(intent))
-    if payment is None or intent.get("status") != "succeeded":
+    payment, intent_id = rows.find_by_id(read_payment_id(intent)), _read_id(intent, "id")
+    if payment is None or intent_id is None or intent.get("status") != "succeeded":
         return "ignored"
-    return _settle(payment, str(intent["id"]), intent.get("amount_received"), intent.get("currency"))
+    return _settle(payment, intent_id, intent, "amount_received")
 
 
-def _settle(payment: Payment, intent: str, amount: object, currency: object) -> str:
-    paid = amount if isinstance(amount, int) else -1
-    return booking.settle(payment.id, payment_intent=intent, amount_minor=paid, currency=str(currency).lower())
+def _settle(payment: Payment, intent: str, found: Found, amount: str) -> str:
+    minor, currency = _read_amount(found, amount), _read_currency(found)
+    return booking.settle(payment.id, payment_intent=intent, amount_minor=minor, currency=currency)
 
 
 def _failed_session(settings: Settings, session: Found) -> str:
@@ -63,7 +76,7 @@ def _expired_session(settings: Settings, session: Found) -> str:
 
 def _failed_intent(settings: Settings, intent: Found) -> str:
     """On Stripe's own page the customer may try again, so there it means nothing."""
-    payment = booking.find_by_id(read_payment_id(intent))
+    payment = rows.find_by_id(read_payment_id(intent))
     if payment is None or payment.kind != "auto":
         return "ignored"
     error = intent.get("last_payment_error")
@@ -72,7 +85,7 @@ def _failed_intent(settings: Settings, intent: Found) -> str:
 
 
 def _fail(payment_id: str | None, state: str, problem: str) -> str:
-    payment = booking.find_by_id(payment_id)
+    payment = rows.find_by_id(payment_id)
     if payment is None:
         return "ignored"
     return state if booking.note_failed(payment.id, state, problem) else "known"
@@ -80,11 +93,12 @@ def _fail(payment_id: str | None, state: str, problem: str) -> str:
 
 def _refunded_charge(settings: Settings, charge: Found) -> str:
     """The charge says how much, not which refunds: that is asked of Stripe, as it is now."""
-    payment = _find_paid(settings, charge)
-    if payment is None:
+    payment, charge_id = _find_paid(settings, charge), _read_id(charge, "id")
+    if payment is None or charge_id is None:
         return "ignored"
-    for refund in checkout.list_refunds(settings, str(charge["id"])):
-        _book_refund(payment, refund)
+    rows.release()
+    for refund in checkout.list_refunds(settings, charge_id):
+        note_refund(payment.id, {**refund, "payment_intent": charge["payment_intent"]})
     return "refunded"
 
 
@@ -92,54 +106,63 @@ def _refund(settings: Settings, refund: Found) -> str:
     payment = _find_paid(settings, refund)
     if payment is None:
         return "ignored"
-    _book_refund(payment, refund)
+    note_refund(payment.id, refund)
     return "refunded"
 
 
-def _book_refund(payment: Payment, refund: Found) -> None:
-    if not _is_amount(payment, refund):
-        return
-    booking.take_back(
-        payment.id,
-        source=booking.REFUND,
-        external_id=str(refund["id"]),
-        amount_minor=refund["amount"],
-        reversed_=refund.get("status") in REFUND_UNDONE,
-    )
+def note_refund(payment_id: str, refund: Found) -> None:
+    """A refund as Stripe has it now, of this payment or of another intent that names it."""
+    told = _read_return(refund, REFUND)
+    if told is not None:
+        told.undone = refund.get("status") in REFUND_UNDONE
+        take_back(payment_id, told)
 
 
 def _dispute(settings: Settings, dispute: Found) -> str:
     """An inquiry moves no money. A dispute takes it at once, and gives it back if we win."""
-    payment = _find_paid(settings, dispute)
-    if payment is None or dispute.get("status") in NO_MONEY_MOVED or not _is_amount(payment, dispute):
+    payment, told = _find_paid(settings, dispute), _read_return(dispute, DISPUTE)
+    if payment is None or told is None or dispute.get("status") in NO_MONEY_MOVED:
         return "ignored"
-    booking.take_back(
-        payment.id,
-        source=booking.DISPUTE,
-        external_id=str(dispute["id"]),
-        amount_minor=dispute["amount"],
-        reversed_=dispute.get("status") == "won",
-    )
+    told.undone = dispute.get("status") == "won"
+    take_back(payment.id, told)
     return "disputed"
 
 
-def _is_amount(payment: Payment, found: Found) -> bool:
-    amount, currency = found.get("amount"), str(found.get("currency")).lower()
-    if isinstance(amount, int) and amount > 0 and currency == payment.currency:
-        return True
-    log.error("return_differs", payment_id=payment.id, id=found.get("id"), amount=amount, currency=currency)
-    return False
+def _read_return(found: Found, source: str) -> Return | None:
+    """The return that an object of Stripe's is; None for what makes no sense."""
+    external_id, intent = _read_id(found, "id"), _read_id(found, "payment_intent")
+    amount, currency = _read_amount(found, "amount"), _read_currency(found)
+    if external_id is None or intent is None or amount is None or not currency:
+        log.error("return_makes_no_sense", id=external_id, intent=intent, amount=amount, currency=currency)
+        return None
+    return Return(id=external_id, payment_intent=intent, source=source, amount_minor=amount, currency=currency)
+
+
+def _read_id(found: Found, name: str) -> str | None:
+    """An object's id, also where Stripe put the object itself in its place."""
+    value = found.get(name)
+    value = value.get("id") if isinstance(value, dict) else value
+    return value if isinstance(value, str) and STRIPE_ID.fullmatch(value) else None
+
+
+def _read_amount(found: Found, name: str) -> int | None:
+    value = found.get(name)
+    return value if isinstance(value, int) and 0 < value < MOST_MINOR else None
+
+
+def _read_currency(found: Found) -> str:
+    value = str(found.get("currency")).lower()
+    return value if CURRENCY.fullmatch(value) else ""
 
 
 def _find_paid(settings: Settings, found: Found) -> Payment | None:
     """The payment that a charge, refund or dispute is about, also when it comes before the payment's own event."""
-    intent = found.get("payment_intent")
-    intent = intent.get("id") if isinstance(intent, dict) else intent
-    if not isinstance(intent, str):
+    intent = _read_id(found, "payment_intent")
+    if intent is None:
         return None
-    known = booking.find_by_intent(intent) or booking.find_by_id(read_payment_id(found))
-    booking.release()
-    return known or booking.find_by_id(checkout.find_payment_id(settings, intent))
+    known = rows.find_by_intent(intent) or rows.find_by_id(read_payment_id(found))
+    rows.release()
+    return known or rows.find_by_id(checkout.find_payment_id(settings, intent))
 
 
 HANDLERS: dict[str, Callable[[Settings, Found], str]] = {

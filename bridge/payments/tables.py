@@ -1,11 +1,12 @@
-"""Payments at rest, and the rule and card of automatic top-ups. Only this room writes these tables."""
+"""Payments at rest, what went back of them, what operators did; the rule and card of automatic top-ups. Only this room
+writes these tables."""
 
 import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from bridge.db import Table, UtcDateTime, now_utc
+from bridge.db import BigId, Table, UtcDateTime, now_utc
 
 OPEN_STATES = ("open", "pending")  # nothing final is known yet
 _RUNNING_AUTO = sa.text("kind = 'auto' AND state IN ('open', 'pending')")
@@ -13,17 +14,24 @@ _RUNNING_AUTO = sa.text("kind = 'auto' AND state IN ('open', 'pending')")
 
 class Payment(Table):
     """One top-up, asked for here and paid at the provider. Its id goes with it as metadata and comes back in every
-    event. What is credited is frozen when it is asked for; entries in the journal say what became of it."""
+    event. What is credited is frozen when it is asked for; entries in the journal say what became of it. Each row has
+    one payment intent: money that comes beside it has a row of its own, of the kind "again"."""
 
     __tablename__ = "payments"
     id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)  # pay_ and a UUIDv7
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
-    kind: Mapped[str] = mapped_column(sa.String(10))  # checkout, auto
-    state: Mapped[str] = mapped_column(sa.String(10), default="open")  # review: paid, but not what was asked for
+    kind: Mapped[str] = mapped_column(sa.String(10))  # checkout, auto, again
+    # review: paid, but not what was asked for; refunded: all of it went back, and nothing was credited; closed: by an
+    # operator
+    state: Mapped[str] = mapped_column(sa.String(10), default="open")
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)  # cents, of whatever currency
     currency: Mapped[str] = mapped_column(sa.String(3))
     credit_nanos: Mapped[int] = mapped_column(sa.BigInteger)
-    returned_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # refunded or disputed, of what was credited
+    returned_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # taken back, of what was credited
+    # what of a credited payment is refunded or disputed at the provider, together; it may be more than was paid
+    returned_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    paid_minor: Mapped[int | None] = mapped_column(sa.BigInteger)  # what came, as the provider says; None: not known
+    paid_currency: Mapped[str | None] = mapped_column(sa.String(3))
     payment_intent: Mapped[str | None] = mapped_column(sa.String(120), unique=True)  # the provider's id of the payment
     customer: Mapped[str | None] = mapped_column(sa.String(120))
     payment_method: Mapped[str | None] = mapped_column(sa.String(120))
@@ -42,16 +50,48 @@ class Payment(Table):
         ),
         sa.CheckConstraint("amount_minor > 0 AND credit_nanos > 0", name="amount"),
         sa.CheckConstraint("returned_nanos >= 0", name="returned"),
-        sa.CheckConstraint("kind IN ('checkout', 'auto')", name="kind"),
-        sa.CheckConstraint("state IN ('open', 'pending', 'paid', 'failed', 'expired', 'review')", name="state"),
+        sa.CheckConstraint("kind IN ('checkout', 'auto', 'again')", name="kind"),
+        sa.CheckConstraint(
+            "state IN ('open', 'pending', 'paid', 'failed', 'expired', 'review', 'refunded', 'closed')", name="state"
+        ),
         sa.CheckConstraint("state <> 'paid' OR (payment_intent IS NOT NULL AND paid_at IS NOT NULL)", name="paid"),
     )
 
 
+class Return(Table):
+    """A refund or a dispute of a payment intent, remembered whether or not that was credited: news of the credit may
+    come later."""
+
+    __tablename__ = "payment_returns"
+    id: Mapped[str] = mapped_column(sa.String(120), primary_key=True)  # the provider's, of the refund or dispute
+    payment_intent: Mapped[str] = mapped_column(sa.String(120), index=True)
+    source: Mapped[str] = mapped_column(sa.String(32))  # as its entries say: stripe_refund, stripe_dispute
+    amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
+    currency: Mapped[str] = mapped_column(sa.String(3))
+    undone: Mapped[bool] = mapped_column(default=False)  # the refund failed, or the dispute was won; that is final
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    __table_args__ = (sa.CheckConstraint("amount_minor > 0", name="amount"),)
+
+
+class Decision(Table):
+    """What an operator did with a payment, and why."""
+
+    __tablename__ = "payment_decisions"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    payment_id: Mapped[str] = mapped_column(sa.ForeignKey("payments.id"), index=True)
+    action: Mapped[str] = mapped_column(sa.String(10))  # settle, link, close
+    before: Mapped[str] = mapped_column(sa.String(300))  # the state it had, and its problem
+    reason: Mapped[str] = mapped_column(sa.String(500))
+    made_by: Mapped[str] = mapped_column(sa.String(254))  # the operator's e-mail, or "command"
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    __table_args__ = (sa.CheckConstraint("action IN ('settle', 'link', 'close')", name="action"),)
+
+
 class AutoTopUp(Table):
-    """When an account's card is charged without anybody there. `month_minor` is what was charged, or is being charged,
-    in `month`; `claimed_until` keeps other workers, and the next charge, away until then. A `payment_method` without
-    `card` is forgotten here and still to be detached at the provider."""
+    """When an account's card is charged without anybody there. Its amounts are of `currency`, and charged in no other;
+    "" is one that is not known any more. `month_minor` is what of it was charged, or is being charged, in `month`;
+    `claimed_until` keeps other workers, and the next charge, away until then. A `payment_method` without `card` is
+    forgotten here and still to be detached at the provider."""
 
     __tablename__ = "auto_top_ups"
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
@@ -59,6 +99,7 @@ class AutoTopUp(Table):
     threshold_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     monthly_cap_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    currency: Mapped[str] = mapped_column(sa.String(3), default="", server_default="")
     customer: Mapped[str | None] = mapped_column(sa.String(120))
     payment_method: Mapped[str | None] = mapped_column(sa.String(120))
     card: Mapped[str | None] = mapped_column(sa.String(60))  # "Visa …4242"

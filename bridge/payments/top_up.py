@@ -6,10 +6,10 @@ import sqlalchemy as sa
 
 from bridge.config import Settings
 from bridge.db import db, transaction
-from bridge.errors import NotFound
+from bridge.errors import InvalidRequest, NotFound
 from bridge.ledger.tables import Entry
-from bridge.payments import booking, checkout
-from bridge.payments.amounts import to_credit
+from bridge.payments import booking, checkout, rows
+from bridge.payments.amounts import describe_bounds, is_within_bounds, to_credit
 from bridge.payments.auto import find_rule
 from bridge.payments.checkout import Order, StripeAway, StripeRefused
 from bridge.payments.tables import Payment
@@ -22,10 +22,13 @@ def open_top_up(
 ) -> str:
     """Note a payment and open Stripe's page for it; that page's address. What will be credited is settled here.
 
-    Raises StripeAway and StripeRefused; then the payment is noted as failed."""
+    Raises InvalidRequest for an amount out of bounds; StripeAway and StripeRefused: then the payment is noted as
+    failed."""
+    if not is_within_bounds(settings, amount_minor):
+        raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param="amount")
     rule = find_rule(account_id)
     payment = Payment(
-        id=booking.new_payment_id(),
+        id=rows.new_payment_id(),
         account_id=account_id,
         kind="checkout",
         amount_minor=amount_minor,
@@ -48,7 +51,7 @@ def open_top_up(
 
 def find_payment(account_id: int, payment_id: str) -> Payment:
     """The account's payment. Raises NotFound."""
-    payment = booking.find_by_id(payment_id[:36])
+    payment = rows.find_by_id(payment_id[:36])
     if payment is None or payment.account_id != account_id:
         raise NotFound("This account has no such payment.")
     return payment
@@ -62,6 +65,6 @@ def list_payments(account_id: int, limit: int = SHOWN) -> list[Payment]:
 
 def name_payments(entries: Iterable[Entry]) -> dict[str, str]:
     """Payment intent -> our payment's id, for the entries that credit a payment."""
-    intents = [entry.external_id for entry in entries if entry.source == booking.PAID and entry.external_id]
+    intents = [entry.external_id for entry in entries if entry.source == rows.PAID and entry.external_id]
     query = sa.select(Payment.payment_intent, Payment.id).where(Payment.payment_intent.in_(intents))
     return {str(intent): payment_id for intent, payment_id in db.session.execute(query)}

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from bridge.db import now_utc, transaction
 from bridge.ledger.tables import Hold
-from bridge.payments.booking import new_payment_id
 from bridge.payments.check import check_payments
+from bridge.payments.rows import new_payment_id
 from bridge.payments.tables import Payment
 from tests import services
 from tests.factories import DOLLAR

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 import requests
 
+from bridge.db import transaction
+from bridge.payments.booking import settle
+from bridge.payments.rows import new_payment_id
+from bridge.payments.tables import Payment
 from tests.browser.drive import CHROMIUM
 from tests.gateway import ROOT, Gateway
 
@@ -45,6 +49,17 @@ def test_a_newcomer_signs_up_calls_sees_the_receipt_and_revokes_the_key_on_every
     assert found["complaints"] == []
 
 
+def open_review(gateway: Gateway, account_id: int) -> str:
+    """A payment for which less came than was asked for."""
+    payment_id = new_payment_id()
+    values = {"kind": "checkout", "amount_minor": 2000, "currency": "usd", "credit_nanos": 20_000_000_000}
+    with gateway.make.app.app_context():
+        with transaction() as session:
+            session.add(Payment(id=payment_id, account_id=account_id, **values))
+        settle(payment_id, payment_intent=f"pi_{payment_id[4:]}", amount_minor=1500, currency="usd")
+    return payment_id
+
+
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_complain_about(gateway: Gateway):
     operator = gateway.make.make_account(is_operator=True)
@@ -57,6 +72,9 @@ def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_co
     paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}", "/dashboard/billing"]
     paths += ["/admin/channels", "/admin/channels/new", "/admin/customers", f"/admin/customers/{operator.id}"]
     paths += [
+        "/admin/payments",
+        "/admin/payments?show=all",
+        f"/admin/payments/{open_review(gateway, operator.id)}",
         "/admin/codes",
         "/admin/usage",
         "/admin/usage?period=today",

@@ -31,6 +31,20 @@ GOOD: dict[str, dict[str, Any]] = {
         "created_at": MOMENT,
         "paid_at": MOMENT,
     },
+    "payment_returns": {
+        "source": "stripe_refund",
+        "amount_minor": 1,
+        "currency": "usd",
+        "undone": False,
+        "created_at": MOMENT,
+    },
+    "payment_decisions": {
+        "action": "close",
+        "before": "review",
+        "reason": "x",
+        "made_by": "command",
+        "created_at": MOMENT,
+    },
     "auto_top_ups": {
         "enabled": True,
         "threshold_nanos": 1,
@@ -65,6 +79,8 @@ CHECKS: list[tuple[str, str, dict[str, Any]]] = [
     ("payments", "state", {"state": "lost"}),
     ("payments", "paid", {"payment_intent": None}),
     ("payments", "paid", {"paid_at": None}),
+    ("payment_returns", "amount", {"amount_minor": 0}),
+    ("payment_decisions", "action", {"action": "forget"}),
     ("auto_top_ups", "amounts", {"threshold_nanos": -1}),
     ("auto_top_ups", "amounts", {"amount_minor": -1}),
     ("auto_top_ups", "amounts", {"monthly_cap_minor": -1}),
@@ -85,13 +101,14 @@ UNIQUE: list[tuple[str, str, dict[str, Any]]] = [
     ("payments", "pk_payments", {"id": "pay_1"}),
     ("payments", "uq_payments_payment_intent", {"payment_intent": "pi_1"}),
     ("payments", "uq_payments_running_auto", {"state": "pending", "account_id": 1}),
+    ("payment_returns", "pk_payment_returns", {"id": "re_1"}),
     ("auto_top_ups", "pk_auto_top_ups", {"account_id": 1}),
     ("code_batches", "uq_code_batches_once", {"once": "form"}),
     ("codes", "uq_codes_digest", {"digest": b"d" * 32}),
     ("balance_alerts", "pk_balance_alerts", {"account_id": 1}),
     ("idempotency_keys", "pk_idempotency_keys", {"account_id": 1}),
 ]
-COUNTED_UP = {"pk_entries", "pk_code_batches", "pk_codes"}
+COUNTED_UP = {"pk_payment_decisions", "pk_entries", "pk_code_batches", "pk_codes"}
 
 
 def test_every_constraint_of_the_moneys_tables_is_tried_here():
@@ -117,8 +134,10 @@ class Rows:
         text = new_id()
         fresh = {"account_id": account_id, "key_id": account_id, "digest": text[-32:].encode()}
         fresh |= dict.fromkeys(("request_id", "payment_intent", "once", "external_id"), text)
-        if name == "payments":
+        if name in ("payments", "payment_returns"):
             fresh["id"] = text
+        if name == "payment_decisions":
+            fresh["payment_id"] = self._insert("payments", GOOD["payments"] | fresh | {"id": text})
         if name == "codes":
             fresh["batch_id"] = self._insert("code_batches", GOOD["code_batches"])
         self._insert(name, GOOD[name] | fresh | changes | {"account_id": account_id})

@@ -20,8 +20,8 @@ from bridge.ledger.check import check_ledger
 from bridge.ledger.ledger import credit, find_balance
 from bridge.ledger.tables import Balance, Entry
 from bridge.payments.amounts import to_credit
-from bridge.payments.booking import new_payment_id
 from bridge.payments.check import check_payments
+from bridge.payments.rows import new_payment_id
 from bridge.payments.tables import AutoTopUp, Payment
 from tests.payments.stripe_side import SECRET, send
 from tests.rooms import close_rooms, make_settings, open_rooms
@@ -66,7 +66,7 @@ class Till:
     def keep_card(self, account_id: int, **fields: Any) -> None:
         """A rule for automatic top-ups that is on: $20 when less than $5 is left, $100 a month."""
         values = {"enabled": True, "threshold_nanos": 500 * CENT, "amount_minor": 2000, "monthly_cap_minor": 10_000}
-        card = {"customer": "cus_1", "payment_method": "pm_1", "card": "Visa …4242"}
+        card = {"customer": "cus_1", "payment_method": "pm_1", "card": "Visa …4242", "currency": "usd"}
         with self.app.app_context(), transaction() as session:
             session.add(AutoTopUp(account_id=account_id, **{**values, **card, **fields}))
 

@@ -13,13 +13,18 @@ import pytest
 import responses
 import sqlalchemy as sa
 
-from bridge.db import now_utc, transaction
+from bridge.accounts.tables import Member
+from bridge.db import db, now_utc, transaction
+from bridge.errors import InvalidRequest
 from bridge.ledger.ledger import adjust
+from bridge.mail.tables import Mail
 from bridge.payments import auto
+from bridge.payments.amounts import format_amount
 from bridge.payments.checkout import Card
 from bridge.payments.tables import AutoTopUp, Payment
+from bridge.payments.top_up import open_top_up
 from tests.payments.conftest import CENT, Till
-from tests.payments.stripe_side import make_event, make_intent, new_id
+from tests.payments.stripe_side import make_event, make_intent, make_refund, make_session, new_id
 
 API = "https://api.stripe.com/v1"
 
@@ -381,3 +386,145 @@ def test_a_card_that_another_one_replaces_is_detached_too(till: Till, cards: Fak
     detach(till)
     assert cards.detached == [former]
     assert till.find_rule(account).payment_method == new
+
+
+# an amount keeps its currency, and its bounds are asked when it is used
+
+
+def look_with(till: Till, **changes: Any) -> int:
+    """A look after a restart with other settings."""
+    with till.app.app_context():
+        return auto.top_up_due(dataclasses.replace(till.settings, **changes))
+
+
+def mails_to(till: Till, account: int) -> list[str]:
+    with till.app.app_context():
+        member = db.session.scalar(sa.select(Member.email).where(Member.account_id == account))
+        found = db.session.scalars(sa.select(Mail).where(Mail.recipient == member).order_by(Mail.id))
+        return [f"{mail.subject}: {mail.text}" for mail in found]
+
+
+def add_owner(till: Till, account: int) -> None:
+    with till.app.app_context(), transaction() as session:
+        session.add(Member(account_id=account, email=f"{new_id('owner')}@example.com", password_hash="x"))
+
+
+RUPEES = {"currency": "inr", "amount_minor": 200_000, "monthly_cap_minor": 1_000_000}
+
+
+@pytest.mark.parametrize("cents", [0, 10_000])
+def test_a_rule_of_another_currency_is_switched_off_with_one_mail_and_never_charged(
+    till: Till, cards: FakeCards, cents: int
+):
+    account = till.open_account(cents * CENT)
+    add_owner(till, account)
+    till.keep_card(account, **RUPEES)
+    assert [look(till), look(till)] == [0, 0]
+    assert (cards.asked, till.list_payments(account)) == ([], [])
+    rule = till.find_rule(account)
+    assert (rule.enabled, rule.currency, rule.amount_minor) == (False, "inr", 200_000)
+    problem = "You are charged in USD now, and the top-up was set to 2,000.00 INR."
+    assert rule.problem == problem
+    [mail] = mails_to(till, account)
+    assert problem in mail
+    back = {"top_up_currency": "inr", "top_up_rate": "0.012", "top_up_maximum": "50000"}
+    assert look_with(till, **back) == 0  # it stays off until its owner wants it on
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"top_up_maximum": "19.99"}, "A top-up is $5.00 to $19.99 now, and it was set to $20.00."),
+        ({"top_up_minimum": "20.01"}, "A top-up is $20.01 to $500.00 now, and it was set to $20.00."),
+        ({"top_up_currency": "eur"}, "You are charged in EUR now, and the top-up was set to $20.00."),
+    ],
+)
+def test_todays_bounds_count_when_a_rule_is_used(till: Till, cards: FakeCards, changes: dict[str, str], problem: str):
+    account = till.open_account()
+    add_owner(till, account)
+    till.keep_card(account)
+    assert [look_with(till, **changes) for _ in range(2)] == [0, 0]
+    assert cards.asked == []
+    assert (till.find_rule(account).enabled, till.find_rule(account).problem) == (False, problem)
+    assert len(mails_to(till, account)) == 1
+
+
+def test_a_rule_that_fits_to_the_cent_is_charged(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    assert look_with(till, top_up_minimum="20", top_up_maximum="20") == 1
+    assert till.balance(account) == 2000
+
+
+def test_the_claim_itself_asks_again_whatever_the_look_saw(till: Till, cards: FakeCards):
+    """A worker that still runs with other settings looked first."""
+    account = till.open_account()
+    till.keep_card(account, **RUPEES)
+    with till.app.app_context():
+        assert auto._claim(till.settings, account) is None
+    assert till.list_payments(account) == []
+
+
+@pytest.mark.parametrize("changes", [{"top_up_currency": "eur"}, {"top_up_maximum": "19"}])
+def test_a_charge_that_was_begun_is_not_begun_again_under_other_settings(
+    till: Till, cards: FakeCards, changes: dict[str, str]
+):
+    account = till.open_account()
+    till.keep_card(account)
+    with till.app.app_context():
+        payment = auto._claim(till.settings, account)
+    assert payment is not None
+    lapse(till, account)
+    assert look_with(till, **changes) == 0
+    assert cards.asked == []
+    intent = make_intent(payment.id, 2000)
+    assert till.send(make_event("payment_intent.succeeded", intent)).text == "credited"  # should it have been charged
+    assert till.balance(account) == 2000
+
+
+def test_a_rule_set_anew_in_another_currency_counts_that_currencys_month(till: Till, cards: FakeCards):
+    account = till.open_account()
+    till.keep_card(account)
+    assert look(till) == 1
+    euros = dataclasses.replace(till.settings, top_up_currency="eur")
+    amounts = {"threshold_nanos": 500 * CENT, "amount_minor": 1000, "monthly_cap_minor": 2000}
+    with till.app.app_context():
+        auto.set_rule(euros, account, **amounts)
+    rule = till.find_rule(account)
+    assert (rule.currency, rule.month_minor) == ("eur", 0)
+    with till.app.app_context():
+        auto.set_rule(till.settings, account, **amounts)
+    rule = till.find_rule(account)
+    assert (rule.currency, rule.month_minor) == ("usd", 2000)
+
+
+def test_an_amount_out_of_bounds_is_refused_wherever_it_comes_from(till: Till):
+    account = till.open_account()
+    till.keep_card(account)
+    with till.app.app_context():
+        with pytest.raises(InvalidRequest, match=r"\$5\.00 to \$500\.00"):
+            auto.set_rule(till.settings, account, threshold_nanos=0, amount_minor=499, monthly_cap_minor=9999)
+        with pytest.raises(InvalidRequest, match=r"\$5\.00 to \$500\.00"):
+            open_top_up(till.settings, account, amount_minor=50_001, email="x", keeps_card=False, site_url="https://x")
+    assert till.list_payments(account) == []
+
+
+def test_a_checkout_of_before_is_credited_by_the_terms_that_it_was_opened_with(till: Till):
+    """Rate and currency were changed while the customer was on Stripe's page."""
+    account = till.open_account()
+    payment = till.open_payment(account, 200_000, currency="inr")
+    with till.app.app_context(), transaction() as session:
+        session.execute(sa.update(Payment).where(Payment.id == payment).values(credit_nanos=2400 * CENT))
+    session = make_session(payment, 200_000, currency="inr")
+    till.send(make_event("checkout.session.completed", session))
+    assert till.balance(account) == 2400
+    till.send(make_event("refund.created", make_refund(session["payment_intent"], 100_000, currency="inr")))
+    assert till.balance(account) == 1200
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "shown"),
+    [(2000, "usd", "$20.00"), (5, "eur", "0.05 EUR"), (2000, "jpy", "2,000 JPY"), (1234, "kwd", "1.234 KWD")],
+)
+def test_an_amount_is_shown_in_the_units_of_its_currency(minor: int, currency: str, shown: str):
+    assert format_amount(minor, currency) == shown

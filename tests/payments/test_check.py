@@ -53,6 +53,8 @@ def pay(till: Till) -> tuple[int, str]:
         ("UPDATE payments SET returned_nanos = 0", "were returned by 0.00, its entries by 5.00"),
         ("DELETE FROM entries WHERE source = 'stripe_refund'", "were returned by 5.00, its entries by 0.00"),
         ("DELETE FROM entries WHERE external_id LIKE '%reversed'", "were returned by 5.00, its entries by 8.00"),
+        ("UPDATE payments SET returned_nanos = 20000000001", "returned 20.000000001, but was credited 20.00"),
+        ("UPDATE payments SET state = 'review'", "returned 5.00, but was never credited: closing it gives that back"),
         ("UPDATE payments SET problem = 'Paid again.'", "look at it at Stripe: Paid again."),
     ],
 )

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.ledger import find_balance
 from bridge.payments.amounts import to_credit
-from bridge.payments.booking import new_payment_id
 from bridge.payments.check import check_payments
+from bridge.payments.rows import new_payment_id
 from bridge.payments.tables import AutoTopUp, Payment
 from tests.gateway import Gateway
 from tests.payments.conftest import CENT, KEY
@@ -66,7 +66,7 @@ def open_payment(gateway: Gateway, account: int, amount: int) -> str:
 
 def keep_card(gateway: Gateway, account: int, **fields: Any) -> None:
     values = {"enabled": True, "threshold_nanos": 500 * CENT, "amount_minor": 2000, "monthly_cap_minor": 10_000}
-    card = {"customer": "cus_1", "payment_method": "pm_1", "card": "Visa …4242"}
+    card = {"customer": "cus_1", "payment_method": "pm_1", "card": "Visa …4242", "currency": "usd"}
     with gateway.make.app.app_context(), transaction() as session:
         session.add(AutoTopUp(account_id=account, **{**values, **card, **fields}))
 

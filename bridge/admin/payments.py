@@ -1,0 +1,122 @@
+"""Payments: those to look at, and one with what may be done about it: settle, link, close, each for a reason."""
+
+from typing import Any
+
+from flask import current_app, flash, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from bridge.accounts.customers import name_accounts
+from bridge.admin.door import admin
+from bridge.config import Settings
+from bridge.errors import ServiceUnavailable
+from bridge.forms import FormReader
+from bridge.ledger.journal import is_credit
+from bridge.payments.amounts import format_amount
+from bridge.payments.review import close_payment, link_payment, settle_payment
+from bridge.payments.review_listing import PAGE_SIZE, list_payments_to_review, view_payment
+
+SAY_WHY = "Say why: it is kept with the payment."
+MAX_ID_LENGTH = 120
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.config["BRIDGE"]
+    return settings
+
+
+@admin.get("/payments")
+def show_payments() -> str:
+    """Those to look at, or with `show=all` every one; `q` is an id, `before` the last one of the page before."""
+    everything, search = request.args.get("show") == "all", request.args.get("q", "").strip()[:MAX_ID_LENGTH]
+    before = request.args.get("before", "")[:36]
+    found = list_payments_to_review(everything=everything, search=search, before_id=before, limit=PAGE_SIZE + 1)
+    payments = found[:PAGE_SIZE]
+    return render_template(
+        "admin/payments.html",
+        payments=payments,
+        names=name_accounts(payment.account_id for payment in payments),
+        amount=format_amount,
+        everything=everything,
+        search=search,
+        older=payments[-1].id if len(found) > PAGE_SIZE else "",
+        first_page=not before,
+        top_ups_open=_settings().top_ups_open,
+    )
+
+
+@admin.get("/payments/<payment_id>")
+def show_payment(payment_id: str) -> str:
+    return _render(payment_id, FormReader({}))
+
+
+@admin.post("/payments/<payment_id>/settle")
+def settle(payment_id: str) -> Any:
+    """Credit what came. Sent twice, the form credits once."""
+    form = FormReader(request.form)
+    dollars, reason = form.dollars("dollars"), form.require("settle_reason", SAY_WHY)
+    if not form.errors:
+        with form.complaints(reason="settle_reason"):
+            try:
+                done = settle_payment(
+                    _settings(), payment_id, reason=reason, made_by=g.member.email, dollars_nanos=dollars
+                )
+            except ServiceUnavailable as error:
+                return _refuse(payment_id, form, error)
+            return _back(payment_id, "The payment is credited." if done else "")
+    return _render(payment_id, form), 400
+
+
+@admin.post("/payments/<payment_id>/link")
+def link(payment_id: str) -> Any:
+    """Name the payment intent that paid it; credited if it fits."""
+    form = FormReader(request.form)
+    intent = form.require("payment_intent", "Give the payment intent's id, as Stripe shows it.")[:MAX_ID_LENGTH]
+    reason = form.require("link_reason", SAY_WHY)
+    if not form.errors:
+        with form.complaints(reason="link_reason"):
+            try:
+                payment = link_payment(_settings(), payment_id, intent, reason=reason, made_by=g.member.email)
+            except ServiceUnavailable as error:
+                return _refuse(payment_id, form, error)
+            fits = payment.state == "paid"
+            said = "Linked, and credited." if fits else "Linked. What came is not what was asked for: settle it."
+            return _back(payment_id, said)
+    return _render(payment_id, form), 400
+
+
+@admin.post("/payments/<payment_id>/close")
+def close(payment_id: str) -> Any:
+    """End it without a credit, or end what was wrong with one that is credited."""
+    form = FormReader(request.form)
+    reason = form.require("close_reason", SAY_WHY)
+    if not form.errors:
+        with form.complaints(reason="close_reason"):
+            done = close_payment(payment_id, reason=reason, made_by=g.member.email)
+            return _back(payment_id, "The payment is closed." if done else "")
+    return _render(payment_id, form), 400
+
+
+def _back(payment_id: str, said: str) -> Response:
+    """To the payment; without words it was done before."""
+    flash(said or "This was done before: nothing was changed.", "message" if said else "warn")
+    return redirect(url_for("admin.show_payment", payment_id=payment_id), 303)
+
+
+def _refuse(payment_id: str, form: FormReader, error: ServiceUnavailable) -> tuple[str, int]:
+    form.errors[""] = error.message
+    return _render(payment_id, form), 503
+
+
+def _render(payment_id: str, form: FormReader) -> str:
+    """The payment's page, with what was wrong with a form."""
+    view = view_payment(payment_id)
+    return render_template(
+        "admin/payment.html",
+        view=view,
+        payment=view.payment,
+        name=name_accounts([view.payment.account_id]).get(view.payment.account_id, ""),
+        amount=format_amount,
+        is_credit=is_credit,
+        values=form.values,
+        errors=form.errors,
+    )

@@ -1,0 +1,260 @@
+"""What an operator does with a payment that Stripe's events alone don't end: settle it, link it to the payment intent
+that paid it, or close it. Each is done once, for a reason that is kept, by Stripe's own word where it can be had."""
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session
+
+from bridge.config import Settings
+from bridge.db import transaction
+from bridge.errors import InvalidRequest, NotFound, ServiceUnavailable
+from bridge.ledger.ledger import book
+from bridge.money import MAX_NANOS
+from bridge.payments import checkout
+from bridge.payments.booking import credit, move_money_out, take_money, worth
+from bridge.payments.checkout import Intent, StripeAway, StripeMissing, StripeRefused
+from bridge.payments.events import note_refund
+from bridge.payments.rows import REFUND, describe_money, find_by_id, find_by_intent, lock, release
+from bridge.payments.tables import Decision, Payment
+
+MAX_REASON_LENGTH = 500
+SUCCEEDED = "succeeded"
+log = structlog.get_logger()
+
+
+def find_payment(payment_id: str) -> Payment:
+    """Any account's payment. Raises NotFound."""
+    payment = find_by_id(payment_id.strip()[:36])
+    if payment is None:
+        raise NotFound(f"There is no payment {payment_id.strip()[:36]}.")
+    return payment
+
+
+def settle_payment(
+    settings: Settings, payment_id: str, *, reason: str, made_by: str, dollars_nanos: int | None = None
+) -> Payment | None:
+    """Credit what came for a payment, at the rate that it was asked for with. Money of another currency has no rate:
+    then `dollars_nanos` says what to credit. None if the payment was credited before: nothing was changed.
+
+    Raises NotFound; InvalidRequest without a reason and for what can't be settled; ServiceUnavailable."""
+    reason = _read_reason(reason)
+    payment = find_payment(payment_id)
+    require_open(payment, "settled")
+    if payment.state == "paid":
+        return None
+    if payment.payment_intent is None:
+        raise InvalidRequest("No money is known to have come. Link the payment intent that paid it.", param="payment")
+    facts = _ask_stripe(settings, payment)
+    if facts is not None:
+        _note_refunds(settings, payment, facts)
+    with transaction() as session:
+        payment = lock(session, payment.id)
+        if payment.state == "paid":
+            return None
+        require_open(payment, "settled")
+        _take_facts(payment, facts)
+        before = _describe(payment)
+        payment.credit_nanos = _find_credit(payment, dollars_nanos)
+        payment.amount_minor = payment.paid_minor or 0
+        payment.currency = payment.paid_currency or ""
+        credit(session, payment, made_by=made_by)
+        _keep(session, payment, "settle", before, reason, made_by)
+    return payment
+
+
+def link_payment(settings: Settings, payment_id: str, payment_intent: str, *, reason: str, made_by: str) -> Payment:
+    """Say which payment intent paid a payment. What Stripe knows of that is compared with what was asked for: it is
+    credited if it fits, and left in review, to be settled, if not. A link that is there already changes nothing.
+
+    Raises NotFound; InvalidRequest without a reason and for what can't be linked; ServiceUnavailable."""
+    reason, payment_intent = _read_reason(reason), payment_intent.strip()
+    payment = find_payment(payment_id)
+    if payment.payment_intent == payment_intent and (payment.state == "paid" or payment.paid_minor is not None):
+        return payment
+    require_linkable(payment)
+    facts = _find_intent(settings, payment_intent)
+    with transaction() as session:
+        payment = lock(session, payment.id)
+        require_linkable(payment)
+        before = _describe(payment)
+        _free_intent(session, payment, facts, reason, made_by)
+        if payment.payment_intent != facts.id:
+            move_money_out(session, payment)
+            session.flush()
+        if not take_money(session, payment, facts.id, facts.amount_minor, facts.currency):
+            credit(session, payment, made_by=made_by)
+        _keep(session, payment, "link", before, reason, made_by)
+    _note_refunds(settings, payment, facts)
+    return find_payment(payment_id)
+
+
+def close_payment(payment_id: str, *, reason: str, made_by: str) -> Payment | None:
+    """End a payment that isn't credited, whatever its state: nothing is credited, and what was wrongly taken back of it
+    is given back. Of one that is credited, end what was wrong with it. None if there is nothing to end any more.
+
+    Raises NotFound, and InvalidRequest without a reason and for a payment that is credited as it should be."""
+    reason = _read_reason(reason)
+    payment_id = find_payment(payment_id).id
+    with transaction() as session:
+        payment = lock(session, payment_id)
+        before = _describe(payment)
+        if payment.state == "paid":
+            if payment.problem is None and not _was_looked_at(session, payment):
+                raise InvalidRequest("This payment is credited, and nothing is wrong with it.", param="payment")
+            if payment.problem is None:
+                return None
+            payment.problem = None
+        elif payment.state == "closed" or (payment.state == "refunded" and not payment.returned_nanos):
+            return None
+        else:
+            payment.state = "closed"
+            _give_back(session, payment, made_by)
+        _keep(session, payment, "close", before, reason, made_by)
+    return payment
+
+
+def _read_reason(reason: str) -> str:
+    reason = reason.strip()
+    if not 0 < len(reason) <= MAX_REASON_LENGTH:
+        raise InvalidRequest(f"Give a reason of at most {MAX_REASON_LENGTH} characters.", param="reason")
+    return reason
+
+
+def require_open(payment: Payment, done: str) -> None:
+    """Refuse what was ended by an operator or went back. Raises InvalidRequest."""
+    if payment.state == "closed":
+        raise InvalidRequest(f"This payment was closed: it can't be {done} any more.", param="payment")
+    if payment.state == "refunded":
+        raise InvalidRequest(f"All of this payment went back: there is nothing to be {done}.", param="payment")
+    if payment.state != "paid" and payment.returned_nanos:
+        raise InvalidRequest("Money was taken back that was never credited: close it to give it back.", param="payment")
+
+
+def require_linkable(payment: Payment) -> None:
+    """Refuse what can't be paid by another intent any more. Raises InvalidRequest."""
+    require_open(payment, "linked")
+    if payment.kind == "again":
+        raise InvalidRequest("Money that came beside a payment has no other: settle or close it.", param="payment")
+    if payment.state == "paid":
+        raise InvalidRequest(f"This payment is credited, as {payment.payment_intent}.", param="payment")
+
+
+def _find_intent(settings: Settings, payment_intent: str) -> Intent:
+    """What Stripe knows of an intent that was paid. Raises InvalidRequest and ServiceUnavailable."""
+    if not settings.stripe_secret_key:
+        raise InvalidRequest("STRIPE_SECRET_KEY is missing: Stripe can't be asked about it.", param="payment_intent")
+    release()
+    try:
+        facts = checkout.find_intent(settings, payment_intent)
+    except StripeMissing:
+        raise InvalidRequest(f"Stripe knows no {payment_intent[:60]}.", param="payment_intent") from None
+    except (StripeAway, StripeRefused) as error:
+        log.warning("stripe_not_asked", payment_intent=payment_intent[:120], error=str(error))
+        raise ServiceUnavailable("Stripe does not answer as it should. Nothing was changed; try again.") from None
+    _require_paid(facts)
+    return facts
+
+
+def _require_paid(facts: Intent) -> None:
+    if facts.status != SUCCEEDED or facts.amount_minor <= 0:
+        raise InvalidRequest(f"Stripe says that {facts.id} is not paid: {facts.status[:40]}.", param="payment_intent")
+
+
+def _ask_stripe(settings: Settings, payment: Payment) -> Intent | None:
+    """The same of a payment's own intent. None where Stripe can't be asked, but its event said what came."""
+    heard = payment.paid_minor is not None
+    if heard and not settings.stripe_secret_key:
+        return None
+    release()
+    try:
+        facts = checkout.find_intent(settings, payment.payment_intent or "")
+    except (StripeAway, StripeRefused) as error:
+        log.warning("stripe_not_asked", payment_id=payment.id, error=str(error))
+        if heard:
+            return None
+        raise ServiceUnavailable("Stripe does not answer as it should. Nothing was changed; try again.") from None
+    _require_paid(facts)
+    return facts
+
+
+def _note_refunds(settings: Settings, payment: Payment, facts: Intent) -> None:
+    """Refunds whose events have not come, or never will."""
+    if facts.charge is None:
+        return
+    release()
+    try:
+        refunds = checkout.list_refunds(settings, facts.charge)
+    except (StripeAway, StripeRefused) as error:
+        log.warning("stripe_not_asked", payment_id=payment.id, error=str(error))
+        raise ServiceUnavailable("Stripe does not answer as it should. Try again.") from None
+    for refund in refunds:
+        note_refund(payment.id, {**refund, "payment_intent": facts.id})
+
+
+def _take_facts(payment: Payment, facts: Intent | None) -> None:
+    """Stripe's word of now counts more than its event's."""
+    if facts is None:
+        return
+    if facts.id != payment.payment_intent:
+        raise InvalidRequest("Somebody else linked this payment at the same moment. Look again.", param="payment")
+    payment.paid_minor, payment.paid_currency = facts.amount_minor, facts.currency
+
+
+def _find_credit(payment: Payment, dollars_nanos: int | None) -> int:
+    """What is to be credited for what came."""
+    if payment.paid_currency != payment.currency:
+        if dollars_nanos is None:
+            raise InvalidRequest(f"{describe_money(payment)} came: say how many dollars to credit.", param="dollars")
+        if not 0 < dollars_nanos <= MAX_NANOS:
+            raise InvalidRequest("Give dollars, more than zero and at most a billion.", param="dollars")
+        return dollars_nanos
+    if dollars_nanos is not None:
+        raise InvalidRequest("What is credited follows from what was paid: give no dollars.", param="dollars")
+    nanos = worth(payment, payment.paid_minor, payment.paid_currency)
+    if not nanos:
+        raise InvalidRequest("What came is not known: link the payment intent.", param="payment")
+    return nanos
+
+
+def _free_intent(session: Session, payment: Payment, facts: Intent, reason: str, made_by: str) -> None:
+    """Take the intent from the row that has it, which is closed: it must not be credited, nor another account's."""
+    named = find_by_id(facts.payment_id)
+    if named is not None and named.account_id != payment.account_id:
+        raise InvalidRequest(f"{facts.id} was paid by account {named.account_id}.", param="payment_intent")
+    own = find_by_intent(facts.id)
+    if own is None or own.id == payment.id:
+        return
+    own = lock(session, own.id)
+    if own.account_id != payment.account_id:
+        raise InvalidRequest(f"{facts.id} was paid by account {own.account_id}.", param="payment_intent")
+    if own.state in ("paid", "closed", "refunded"):
+        raise InvalidRequest(f"{facts.id} belongs to {own.id}, which is {own.state}.", param="payment_intent")
+    before = _describe(own)
+    own.state, own.payment_intent, own.paid_minor, own.paid_currency = "closed", None, None, None
+    own.problem = f"Its money was linked to {payment.id}."
+    session.flush()
+    _keep(session, own, "close", before, reason, made_by)
+
+
+def _give_back(session: Session, payment: Payment, made_by: str) -> None:
+    """What an earlier version took back of a payment that was never credited."""
+    if not payment.returned_nanos:
+        return
+    fields = {"source": REFUND, "external_id": f"{payment.id}:given_back", "made_by": made_by}
+    note = "Taken back without a credit, given back"
+    if book(session, payment.account_id, payment.returned_nanos, note=note, **fields):
+        payment.returned_nanos = 0
+
+
+def _was_looked_at(session: Session, payment: Payment) -> bool:
+    query = sa.select(Decision.id).where(Decision.payment_id == payment.id, Decision.action == "close")
+    return session.execute(query).first() is not None
+
+
+def _describe(payment: Payment) -> str:
+    return f"{payment.state}: {payment.problem}" if payment.problem else payment.state
+
+
+def _keep(session: Session, payment: Payment, action: str, before: str, reason: str, made_by: str) -> None:
+    session.add(Decision(payment_id=payment.id, action=action, before=before[:300], reason=reason, made_by=made_by))
+    log.info("payment_decided", payment_id=payment.id, action=action, before=before, state=payment.state, by=made_by)

@@ -1,0 +1,80 @@
+"""Payments' rows, found and locked; what their money comes to; and the end of an account's automatic top-ups."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bridge.db import db
+from bridge.mail.outbox import queue_mail
+from bridge.payments.amounts import format_amount
+from bridge.payments.tables import AutoTopUp, Payment
+from bridge.telemetry import new_request_id
+
+PAID, REFUND, DISPUTE = "stripe", "stripe_refund", "stripe_dispute"
+MADE_BY = "stripe"
+MAX_PROBLEM_LENGTH = 300
+OFF_TEXT = """Your card is no longer charged when the balance is low, for this reason:
+
+{problem}
+
+Requests go on until the balance is used up; then they answer 402. On the billing page you can pay, keep another card,
+and switch automatic top-ups on again.
+"""
+_members = sa.table("members", *map(sa.column, ("id", "account_id", "email", "role")))
+
+
+def new_payment_id() -> str:
+    """`pay_` and a UUIDv7 in hex: ids sort by time."""
+    return "pay_" + new_request_id()[4:]
+
+
+def find_by_id(payment_id: str | None) -> Payment | None:
+    return db.session.get(Payment, payment_id) if payment_id else None
+
+
+def find_by_intent(payment_intent: str) -> Payment | None:
+    return db.session.scalars(sa.select(Payment).where(Payment.payment_intent == payment_intent)).one_or_none()
+
+
+def release() -> None:
+    """Give the database connection back: a call to Stripe follows."""
+    db.session.commit()
+
+
+def lock(session: Session, payment_id: str) -> Payment:
+    """The row as it is now, and nobody else's until the transaction ends."""
+    query = sa.select(Payment).where(Payment.id == payment_id).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one()
+
+
+def wants_a_look() -> sa.ColumnElement[bool]:
+    """Which payments an operator has to settle, link or close."""
+    return (Payment.state == "review") | ((Payment.state == "paid") & Payment.problem.is_not(None))
+
+
+def describe_money(payment: Payment) -> str:
+    """What came for a payment, and if that isn't known what was asked for: "$15.00"."""
+    return format_amount(payment.paid_minor or payment.amount_minor, payment.paid_currency or payment.currency)
+
+
+def switch_off(session: Session, account_id: int, problem: str, once: str) -> bool:
+    """No automatic top-up any more; the account's owners are told by one mail each, if it was on. `once` names the
+    reason among the account's. Whether it was on."""
+    was_on = session.execute(
+        sa.update(AutoTopUp)
+        .where(AutoTopUp.account_id == account_id, AutoTopUp.enabled)
+        .values(enabled=False, problem=problem[:MAX_PROBLEM_LENGTH])
+        .returning(AutoTopUp.account_id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if was_on is None:
+        return False
+    owners = sa.select(_members.c.id, _members.c.email).where(_members.c.account_id == account_id)
+    for member_id, email in session.execute(owners.where(_members.c.role == "owner")):
+        queue_mail(
+            session,
+            once=f"auto-off:{once}:{member_id}",
+            recipient=email,
+            subject="Automatic top-ups are off",
+            text=OFF_TEXT.format(problem=problem),
+        )
+    return True
