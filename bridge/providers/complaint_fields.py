@@ -167,7 +167,8 @@ def _our_tool(index: str, rest: str) -> str:
 
 def param_of_place(place: tuple[Any, ...]) -> str | None:
     """FastAPI's `loc` as a field's path: without what it says of the types that were tried."""
-    steps = list(place[1:] if place and place[0] == "body" else place)
+    known = FIELDS_OF_REQUESTS | PARTS_OF_REQUESTS
+    steps = [step for step in place[1 if place[:1] == ("body",) else 0 :] if type(step) is int or step in known]
     path = ""
     for i, step in enumerate(steps):
         tried = i > 1 and i + 1 < len(steps) and steps[i - 2] in ("messages", "content") and type(steps[i - 1]) is int
@@ -175,6 +176,6 @@ def param_of_place(place: tuple[Any, ...]) -> str | None:
             path += f"[{step}]"
         elif tried and step in _TRIED:
             continue
-        elif isinstance(step, str) and (step in FIELDS_OF_REQUESTS or (path and step in PARTS_OF_REQUESTS)):
+        elif path or step in FIELDS_OF_REQUESTS:
             path += f".{step}" if path else step
     return our_param(path) if path else None

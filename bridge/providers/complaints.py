@@ -79,10 +79,9 @@ def explain_complaint(said: Said) -> Explained | None:
     """What a complaint means to the client, in our words where we know it; None for one that we don't know. `param` is
     the field that the provider names: it counts where it is the more exact, or where we know none."""
     theirs = our_param(said.param) or param_of_place(said.place)
-    for known in KNOWN:
-        if found := known.pattern.search(said.message):
-            explained = _write(known, found, theirs)
-            if explained is not None:
+    for text in dict.fromkeys((unwrap(said.message), said.message)):
+        for known in KNOWN:
+            if (found := known.pattern.search(text)) and (explained := _write(known, found, theirs)) is not None:
                 return explained
     if said.place:
         return _explain_placed(said, theirs)

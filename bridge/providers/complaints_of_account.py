@@ -60,6 +60,10 @@ _ACCOUNT = _begins(
     r"free (?:tier|quota|trial|credits?) (?:of .{1,30} )?(?:has been|have been|is|was) ",
     r".{0,200}can only afford \d{1,2}\b",  # OpenRouter: as good as nothing is left there
     r"[账帐][户号].{0,20}(?:余额|欠费|停用|不足)|余额不足|已?欠费|额度不足",
+    # places
+    r"(?:user )?(?:country|region|location|territory)\b.{0,40} not (?:supported|available|allowed)",
+    r"unsupported (?:country|region|location|territory)",
+    r"access to .{0,60}not allowed from unsupported (?:countr|region|location)",  # Anthropic
     # what has to be agreed to or switched on first
     r"you (?:must|need to) (?:first )?(?:accept|agree|verify|enable|add|complete|be added)\b",
     r"gemini api free tier|[\w ]{1,60} api has not been used in project|api method requires billing",
@@ -112,9 +116,6 @@ _MODEL = _begins(
     r"available (?:channel|provider))",
     r"all providers have been ignored",  # OpenRouter
     r"failed to load model|无可用渠道|模型.{0,20}(?:不存在|未找到|不可用|下线)",
-    r"(?:user |your )?(?:country|region|location|territory)\b.{0,40} not (?:supported|available|allowed)",
-    r"unsupported (?:country|region|location|territory)",
-    r"access to .{0,60}not allowed from unsupported (?:countr|region|location)",  # Anthropic
     r"(?:api|api version|service)\b.{0,40}(?:is not supported|not found|is disabled|is not enabled)",
 )
 # How sentences begin that speak of a limit, an overload or a lack of room there, under a status of the request's.
@@ -131,7 +132,7 @@ _LIMITED_ANYWHERE = re.compile(
     r"rate[ _-]?limit|(?:tokens?|requests?)[ _-]per[ _-]?(?:min|minute|day|hour|second)|per[ -]minute|\b[TR]P[MDS]\b|"
     r"too many (?:\w{1,12} )?requests|throttl|please (?:wait|slow down)|try again (?:in|later|after)|"
     r"retry (?:after|in|later|shortly)|concurren\w{1,3}|quota exceeded|overloaded|(?:at|over) capacity|high demand|"
-    r"out of memory|\bOOM\b|temporarily|timed? ?out|service unavailable|internal (?:server )?error",
+    r"out of memory|\bOOM\b|temporarily (?:unavailable|rate|overloaded|limited|down|out)|timed? ?out|service unavailable|internal (?:server )?error",
     re.I,
 )
 _QUOTED = re.compile(r"(?<!\w)(?:'[^']{0,400}'|\"[^\"]{0,400}\"|`[^`]{0,400}`)(?!\w)")

@@ -115,7 +115,7 @@ def _judge_rest(
 ) -> tuple[Blame, Explained | None]:
     """The same where no words about the account, a limit or the request were found."""
     blame = _judge_code(status, codes)
-    if blame is None and (any(map(speaks_of_model, texts)) or any(map(_is_ours, said))):
+    if blame in (None, Blame.RATE) and (any(map(speaks_of_model, texts)) or any(map(_is_ours, said))):
         blame = Blame.SETUP
     if blame is not None or status not in OF_REQUESTS:
         return blame or Blame.UPSTREAM, None
