@@ -58,7 +58,9 @@ _ACCOUNT = _begins(
     r"(?:monthly|weekly|daily|\d{1,2}-hour|spend\w{0,4}|usage|billing hard) (?:usage |spend\w{0,4} |"
     r"credit )?(?:limit|cap)\b",
     r"free (?:tier|quota|trial|credits?) (?:of .{1,30} )?(?:has been|have been|is|was) ",
-    r".{0,200}can only afford \d{1,2}\b",  # OpenRouter: as good as nothing is left there
+    # OpenRouter, where as good as nothing is left
+    r"request requires more credits, or fewer max_tokens\. you requested up to \d{1,9} tokens, but "
+    r"can only afford \d{1,2}\b",
     r"[账帐][户号].{0,20}(?:余额|欠费|停用|不足)|余额不足|已?欠费|额度不足",
     # places
     r"(?:user )?(?:country|region|location|territory)\b.{0,40} not (?:supported|available|allowed)",
@@ -120,7 +122,7 @@ _MODEL = _begins(
 )
 # How sentences begin that speak of a limit, an overload or a lack of room there, under a status of the request's.
 _LIMITED = _begins(
-    r"rate[ _-]?limit|throttl|overloaded\b|request rate|request would exceed",
+    r"rate[ _-]?limit|throttl|request rate|request would exceed",
     r"request too large (?:for|on) .{0,160}(?:per (?:min|day)|tp[md]\b|rp[md]\b)",  # OpenAI, Groq
     r"too many (?:concurrent )?requests|too many tokens, please wait|number of request tokens has exceeded",
     r"(?:maximum|max|too many) (?:number of )?(?:concurren|parallel|simultaneous)|concurren\w{1,5} ",
@@ -132,7 +134,8 @@ _LIMITED_ANYWHERE = re.compile(
     r"rate[ _-]?limit|(?:tokens?|requests?)[ _-]per[ _-]?(?:min|minute|day|hour|second)|per[ -]minute|\b[TR]P[MDS]\b|"
     r"too many (?:\w{1,12} )?requests|throttl|please (?:wait|slow down)|try again (?:in|later|after)|"
     r"retry (?:after|in|later|shortly)|concurren\w{1,3}|quota exceeded|overloaded|(?:at|over) capacity|high demand|"
-    r"out of memory|\bOOM\b|temporarily (?:unavailable|rate|overloaded|limited|down|out)|timed? ?out|service unavailable|internal (?:server )?error",
+    r"out of memory|\bOOM\b|temporarily (?:unavailable|rate|overloaded|limited|down|out)|timed? ?out|"
+    r"service unavailable|internal (?:server )?error",
     re.I,
 )
 _QUOTED = re.compile(r"(?<!\w)(?:'[^']{0,400}'|\"[^\"]{0,400}\"|`[^`]{0,400}`)(?!\w)")

@@ -119,8 +119,8 @@ def _judge_rest(
         blame = Blame.SETUP
     if blame is not None or status not in OF_REQUESTS:
         return blame or Blame.UPSTREAM, None
-    first = next((one for one in reversed(said) if tell_unknown(one).message), said[0])
-    told = tell_unknown(first)
+    inmost = next((one for one in reversed(said) if tell_unknown(one).message), said[0])
+    told = tell_unknown(said[0] if inmost.message == said[0].message else inmost)
     return Blame.REQUEST, told._replace(code=TOO_LARGE) if status == 413 else told
 
 
