@@ -168,7 +168,11 @@ def _our_tool(index: str, rest: str) -> str:
 def param_of_place(place: tuple[Any, ...]) -> str | None:
     """FastAPI's `loc` as a field's path: without what it says of the types that were tried."""
     known = FIELDS_OF_REQUESTS | PARTS_OF_REQUESTS
-    steps = [step for step in place[1 if place[:1] == ("body",) else 0 :] if type(step) is int or step in known]
+    steps = [
+        step
+        for step in place[1 if place[:1] == ("body",) else 0 :]
+        if type(step) is int or (isinstance(step, str) and step in known)
+    ]
     path = ""
     for i, step in enumerate(steps):
         tried = i > 1 and i + 1 < len(steps) and steps[i - 2] in ("messages", "content") and type(steps[i - 1]) is int

@@ -22,7 +22,7 @@ from bridge.providers.complaints_of_content import CONTENT, REFUSED_CONTENT
 from bridge.providers.complaints_of_fields import FIELDS
 from bridge.providers.complaints_of_length import LARGE, LENGTH
 from bridge.providers.error_bodies import Said, unwrap
-from bridge.providers.scrubbing import keep_plain, keep_sentence, scrub
+from bridge.providers.scrubbing import keep_name, keep_plain, keep_sentence, scrub
 
 
 class Explained(NamedTuple):
@@ -108,16 +108,11 @@ def _write(known: Complaint, found: Any, theirs: str | None) -> Explained | None
     groups = [found.group(0), *(group or "" for group in found.groups())]
     if not found.re.groupindex:  # alternatives leave groups empty: the first that is there is {1}
         groups = [groups[0], *(group for group in groups[1:] if group), *[""] * len(groups)]
-    quoted = [_quote(group) for group in groups]
-    shown = {name: _quote(value) for name, value in names.items()}
+    quoted = [keep_plain(group) for group in groups]
+    shown = {name: keep_name(value) if name == "function" else keep_plain(value) for name, value in names.items()}
     text = known.message.format(*quoted, **{**shown, "param": own or "the field"})
     sure = known.sure and (named is None or own is not None)
     return Explained(scrub(text), _more_exact(own, theirs), known.code, sure)
-
-
-def _quote(text: str) -> str:
-    """A name as it stands, unless it is a secret of known make; a sentence as far as it is plain words."""
-    return keep_plain(text) if " " in text else scrub(text)
 
 
 def _explain_placed(said: Said, param: str | None) -> Explained | None:

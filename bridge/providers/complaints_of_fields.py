@@ -126,8 +126,8 @@ _TOOLS = (
         "tools",
     ),
     complaint(
-        r"invalid schema for function '([\w.-]{1,128})': (.{1,160})",
-        "The parameters of function {1} are no schema that this model takes: {2}",
+        r"invalid schema for function '(?P<function>[\w.-]{1,128})': (?P<why>.{1,160})",
+        "The parameters of function {function} are no schema that this model takes: {why}",
         "tools",
     ),
     complaint(

@@ -136,7 +136,7 @@ def _walk(value: Any, depth: int) -> Iterator[Said]:
         own = _read_fields(fields)
         if own.message or own.code or own.kind:
             yield own
-        for key in _HOLDERS:
+        for key in dict.fromkeys((*_HOLDERS, *_MESSAGES)):
             held = fields.get(key)
             if isinstance(held, dict | list) or (isinstance(held, str) and "{" in held):
                 yield from _walk(held, depth + 1)

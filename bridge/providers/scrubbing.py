@@ -5,7 +5,7 @@ numbers and names of a request's own fields: no list of secrets is complete, but
 
 import re
 
-from bridge.providers.complaint_fields import FIELDS_OF_REQUESTS, PARTS_OF_REQUESTS, keep_known
+from bridge.providers.complaint_fields import FIELDS_OF_REQUESTS, PARTS_OF_REQUESTS, keep_known, list_words
 
 MAX_MESSAGE = 300
 FEWEST_WORDS = 2
@@ -39,13 +39,32 @@ _WORD = re.compile(
     r"|(?:[a-z]{1,18}|[A-Z][a-z]{0,17}|[A-Z]{2,10})?[^\x00-\x7f]{1,80}(?:[A-Za-z]{1,12}[^\x00-\x7f]{1,80}){0,4}"
 )
 _COMPOUND = re.compile(
-    r"(?:non|pre|post|multi|re|sub|self|well|top|built|read|text|image|one|two|zero|system|single|double|end|up|out|in"
-    r"|base|high|low|long|short|full|half|so|to|of|on|must|case|white|tool|user|assistant)-[a-z]{1,14}",
+    r"non-(?:empty|null|negative|zero|positive|string|streaming|whitespace|object|ascii|text|integer|numeric|blank)"
+    r"|(?:read|text|image|user|system)-only|built-in|top-level|so-called|zero-length|multi-?(?:turn|modal)|pre-?filled"
+    r"|one-of|two-letter|tool-use|case-sensitive|lower-case|upper-case|well-formed|up-to-date|re-?send",
     re.I,
 )
 _MIME = re.compile(
     r"(?:image|audio|video|text|application)/(?:png|jpe?g|gif|webp|heic|heif|bmp|tiff|mp3|mpeg|wav|ogg|flac|mp4|"
     r"webm|plain|html|csv|json|pdf|\*)"
+)
+# What providers' codes are made of; one of other words could be a name.
+_CODE_WORDS = list_words(
+    "error errors exception fault failure failed invalid bad incorrect unsupported unknown missing required "
+    "unauthorized forbidden denied permission access authentication auth authorization unauthenticated api key "
+    "token request requests argument arguments parameter parameters param params value values type types format "
+    "input output prompt message messages content filter filtered policy violation moderation blocked safety "
+    "sensitive risk inspection data image images url file media parse context length window size max maximum min "
+    "minimum limit limits limited exceeded exceed exhausted reached rate quota current insufficient balance "
+    "credit credits billing payment hard account inactive deactivated disabled suspended active not no found "
+    "exist exists model models deployment resource endpoint engine overloaded overload unavailable available "
+    "service server internal upstream gateway timeout timed out connection network throttling throttled too many "
+    "large long concurrent concurrency conflict aborted cancelled precondition unprocessable entity validation "
+    "response stream status operation supported country region territory array string above below integer decimal "
+    "range of in for the and is to by json schema function call tool tools tokens per minute user organization "
+    "project verified expired deprecated decommissioned terms client http other new usage unexpected object null "
+    "empty property extra unrecognized stopped retry later busy capacity down default deadline failed general "
+    "base common algo arrearage overdue"
 )
 _READ = re.compile(r"[^\W\d_]{2,}")
 
@@ -69,13 +88,21 @@ def keep_sentence(text: str) -> str:
     return kept if len(words) >= max(FEWEST_WORDS, kept.count("…")) or dense else ""
 
 
+def keep_name(text: str) -> str:
+    """A function's name as its client gave it; … for what looks like anything else."""
+    return text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", text) and scrub(text) == text else "…"
+
+
 def keep_word(text: str) -> str:
-    """A provider's code or type, for the operator's log; "" where it is more than a word, or could be a name."""
-    return text if re.fullmatch(r"[A-Za-z][A-Za-z_]{1,59}", text) and scrub(text) == text else ""
+    """A provider's code or type, for the log and the receipt; "" where it isn't made of words that errors have."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text) if re.fullmatch(r"[A-Za-z][A-Za-z_]{1,79}", text) else []
+    return text if words and all(word.lower() in _CODE_WORDS for word in words) else ""
 
 
 def _keep(found: re.Match[str]) -> str:
     chunk = found.group(0)
+    if "…" in chunk and re.search(r"\w", chunk):  # what is left of a word around a secret
+        return "…" + chunk[len(chunk.rstrip(":;,")) :]
     edges = _EDGES.fullmatch(chunk)
     if edges is None:
         return "…"
