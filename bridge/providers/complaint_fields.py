@@ -180,6 +180,6 @@ def param_of_place(place: tuple[Any, ...]) -> str | None:
             path += f"[{step}]"
         elif tried and step in _TRIED:
             continue
-        elif path or step in FIELDS_OF_REQUESTS:
+        elif isinstance(step, str) and (path or step in FIELDS_OF_REQUESTS):
             path += f".{step}" if path else step
     return our_param(path) if path else None

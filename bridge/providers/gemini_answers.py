@@ -197,7 +197,7 @@ class GeminiReader(TranslatedReader):
             if text and self._fence is None and len(candidates) == 1:
                 self._plain = _find_plain(event, text)
         else:
-            if counts is None and (refusal := find_refusal(event)):
+            if not counts and (refusal := find_refusal(event)):
                 raise refusal
             frames = self.say_end("content_filter") if is_blocked(answer) else b""
         if counts:
