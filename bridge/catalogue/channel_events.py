@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from bridge.catalogue.breaker import RouteLike
 from bridge.catalogue.tables import Channel, ChannelEvent
 from bridge.db import db, now_utc, transaction
-from bridge.providers.errors import scrub
+from bridge.providers.scrubbing import scrub
 from bridge.versions import bump
 
 KEPT_DAYS = 30

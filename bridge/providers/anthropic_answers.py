@@ -8,6 +8,7 @@ from msgspec import Struct
 from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_turns import PROVIDER, THOUGHTS
 from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
+from bridge.providers.errors import find_refusal
 from bridge.providers.fences import strip_fence
 from bridge.providers.openai import clamp_usage
 from bridge.providers.translated import RUBBISH, ToolCall, new_call_id, write_completion
@@ -89,7 +90,7 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:
             raise read_anthropic_error(200, {}, data)
         answer = _decode_answer(data)
     except RUBBISH:
-        raise AttemptFailed(Blame.UPSTREAM, "the answer is no message") from None
+        raise find_refusal(data) or AttemptFailed(Blame.UPSTREAM, "the answer is no message") from None
     texts, thoughts, calls, annotations = [], [], [], []
     answered, length = None, 0
     for block in answer.content:

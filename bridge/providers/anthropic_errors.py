@@ -3,7 +3,9 @@
 import re
 
 from bridge.providers.base import AttemptFailed
-from bridge.providers.errors import explain_error, find_error, text_of
+from bridge.providers.error_bodies import find_error, list_said, text_of
+from bridge.providers.errors import explain_error
+from bridge.providers.scrubbing import keep_word
 
 # Its kinds as statuses: an error inside a stream has none of its own.
 STATUSES = {
@@ -38,7 +40,8 @@ def read_anthropic_error(status: int, headers: dict[str, str], data: bytes) -> A
         kind=kind,
         message=message,
         param=found.group(1) if found else None,
+        inner=list_said(data),
     )
     if inside:
-        failure.status, failure.reason = status, f"an error inside a 200: {kind[:100]}".rstrip(": ")
+        failure.status, failure.reason = status, f"an error inside a 200: {keep_word(kind)}".rstrip(": ")
     return failure

@@ -23,6 +23,7 @@ from bridge.providers.anthropic_answers import (
 from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_turns import THOUGHTS
 from bridge.providers.base import AttemptFailed, StreamOrder
+from bridge.providers.errors import find_refusal
 from bridge.providers.fences import FenceStripper
 from bridge.providers.sse import data_of
 from bridge.providers.translated import TranslatedReader, new_call_id
@@ -143,6 +144,8 @@ class AnthropicReader(TranslatedReader):
         except msgspec.ValidationError:
             if decode_kind(event).type in EVENTS:
                 raise
+            if refusal := find_refusal(event):
+                raise refusal from None
             return b""
         if said.type == "content_block_delta":
             return self._read_delta(said)
@@ -161,6 +164,8 @@ class AnthropicReader(TranslatedReader):
             return self._finish()
         elif said.type == "error":
             raise read_anthropic_error(200, {}, event)
+        elif said.type not in EVENTS and (refusal := find_refusal(event)):
+            raise refusal
         return b""
 
     def _begin_block(self, event: _Event) -> bytes:

@@ -1,57 +1,47 @@
-"""What providers say against the conversation: its length, what it is about, its pictures, the order of its turns."""
+"""What providers say against the conversation: what it is about, its pictures, the order of its turns."""
 
-from bridge.providers.complaint_fields import DATA_URL, IMAGE, POLICY, TOO_LONG, UNSUPPORTED, complaint
+from bridge.providers.complaint_fields import DATA_URL, IMAGE, POLICY, UNSUPPORTED, Complaint, complaint
 
 ORDER = "The messages are in an order that this model does not take: {0}."
 
-_LENGTH = (
-    complaint(
-        r"prompt is too long: (\d+) tokens > (\d+)",
-        "The prompt is too long: {1} tokens, of at most {2}.",
-        "messages",
-        TOO_LONG,
-    ),
-    complaint(
-        r"input length and `?max_tokens`? exceed context limit: (\d+) \+ (\d+) > (\d+)",
-        "The prompt ({1} tokens) and max_tokens ({2}) are more than the {3} tokens that this model takes together.",
-        "max_tokens",
-        TOO_LONG,
-    ),
-    complaint(
-        r"input token count \(?(\d+)\)? exceeds the maximum number of tokens allowed \(?(\d+)",
-        "The prompt is too long: {1} tokens, of at most {2}.",
-        "messages",
-        TOO_LONG,
-    ),
-    complaint(
-        r"maximum context length is (\d+) tokens.{0,40}?(?:requested|resulted in) (?:about )?(\d+) tokens",
-        "The prompt is too long: {2} tokens, of at most {1}.",
-        "messages",
-        TOO_LONG,
-    ),
-    complaint(
-        r"(?:exceeded|exceeds) (?:the )?model token limit: (\d+)",
-        "The prompt is too long: this model takes {1} tokens.",
-        "messages",
-        TOO_LONG,
-    ),
-    complaint(
-        r"maximum context length|prompt is too long|context_length|exceed(s|ed)? .{0,40}context|"
-        r"input token count.{0,40}exceeds",
-        "The prompt is too long for this model.",
-        "messages",
-        TOO_LONG,
-    ),
-)
+REFUSED_CONTENT = "The provider's content policy does not allow this request."
+
+
+def _refused(pattern: str) -> Complaint:
+    return complaint(pattern, REFUSED_CONTENT, "messages", POLICY)
+
+
+# A line for each wording: what is said of an account that was closed for the same reason is found before these.
 _POLICY = (
-    complaint(
-        r"content management policy|content exists risk|considered high risk|flagged as potentially violating|"
-        r"rejected (?:as a result of|by) (?:our|the) safety system|blocked by content filtering policy|"
-        r"requires moderation .{0,80}flagged|violat\w{1,5} (?:our|the) (?:usage|content) polic",
-        "The provider's content policy does not allow this request.",
-        "messages",
-        POLICY,
+    _refused(r"content management policy|content_policy_violation|ContentPolicyViolationError|responsibleaipolicy"),
+    _refused(r"content violates (?:usage|safety|content|community) (?:guidelines|polic)"),  # xAI
+    _refused(r"content exists risk"),  # DeepSeek
+    _refused(r"considered high risk"),  # Moonshot
+    _refused(r"flagged as potentially violating|has been flagged for potentially violating"),  # OpenAI
+    _refused(r"rejected (?:as a result of|by|because of) (?:our|the|a) safety system"),
+    _refused(r"limited access to this content for safety reasons"),  # OpenAI
+    _refused(
+        r"(?:blocked|rejected|filtered|stopped) (?:by|due to|because of) (?:our |the )?content[ "
+        r"-](?:filter|polic|moderation)"
     ),
+    _refused(
+        r"requires moderation .{0,80}flagged|(?:input|prompt|content|message)s? (?:was|were|has "
+        r"been|is) flagged"
+    ),
+    _refused(
+        r"violat\w{1,5} (?:our|the|google's|their) [\w ]{0,40}(?:polic|practices|guidelines)|against "
+        r"our content policy"
+    ),
+    _refused(r"may contain (?:inappropriate|sensitive|unsafe) (?:content|information)"),  # Qwen, Volcengine
+    _refused(r"datainspectionfailed|data_inspection_failed"),  # Qwen
+    _refused(r"(?:unsafe or sensitive|sensitive or unsafe|potentially unsafe) content"),  # z.AI
+    _refused(r"敏感内容|不安全.{0,6}内容|违规内容|内容(?:审核|安全).{0,10}(?:不通过|未通过|拦截)|内容不合规"),
+    _refused(r"(?:input|output) new_sensitive|(?:image|text|content) is sensitive"),  # MiniMax
+    _refused(
+        r"prompt (?:was|is|has been) blocked|prompt contains sensitive words|(?:response|prompt) was filtered"
+    ),  # Gemini
+    _refused(r"blocked by (?:the |our |a )?(?:guardrail|safety (?:filter|system|setting)|moderation)"),  # Bedrock
+    _refused(r"content you provided or machine outputted is blocked"),  # StepFun
 )
 _IMAGES = (
     complaint(
@@ -66,15 +56,23 @@ _IMAGES = (
         "messages",
     ),
     complaint(
-        r"error while downloading|(?:failed|unable) to (?:download|fetch) .{0,20}(?:image|picture|file|content|url)|"
-        r"cannot fetch content from the provided url|url_\w{0,20}(?:robot|error|timeout)\w{0,10}|unable to download",
+        r"error while downloading (?:https?|file|image|the (?:image|file|content))|"
+        r"(?:failed|unable) to (?:download|fetch) .{0,20}(?:image|picture|file|content|url)\b|"
+        r"cannot fetch content from the provided url|url_\w{0,20}(?:robot|error|timeout)\w{0,10}",
         f"The provider can't fetch a picture that the request names. {DATA_URL}",
         "messages",
         IMAGE,
     ),
     complaint(
+        r"error while downloading|unable to download",
+        f"The provider can't fetch a picture that the request names. {DATA_URL}",
+        "messages",
+        IMAGE,
+        sure=False,
+    ),
+    complaint(
         r"(?:unsupported|invalid) (?:image|picture) (?:format|type|url)|unsupported image|"
-        r"one of the following formats|"
+        r"image has (?:of )?one (?:of )?the following formats|"
         r"media type.{0,60}image appears to be|unsupported mime type:? ?'?image/[\w.+-]{1,20}|"
         r"input should be 'image/jpeg'",
         "A picture is of a kind that this model can't read. It takes PNG, JPEG, GIF and WebP.",
@@ -94,7 +92,19 @@ _IMAGES = (
         IMAGE,
     ),
     complaint(
-        r"image input(?: modality)? is not (?:enabled|supported)", "This model reads no pictures.", "messages", IMAGE
+        r"image input(?: modality)? is not (?:enabled|supported)|no endpoints found that support image|"
+        r"(?:does not|doesn't|do not|don't) support (?:image|vision|picture|multi-?modal)|is not a "
+        r"multi-?modal model|"
+        r"image_url is only supported by certain models",
+        "This model reads no pictures.",
+        "messages",
+        IMAGE,
+    ),
+    complaint(
+        r"at most (\d{1,4}) images?\b(?:\(s\))? (?:may|can|per)",
+        "There are too many pictures: this model takes {1}.",
+        "messages",
+        IMAGE,
     ),
     complaint(
         r"could not process (?:input )?image|unable to process (?:input )?image|(?:provided )?image is not valid|"
@@ -107,6 +117,7 @@ _IMAGES = (
         r"\bpdf\b.{0,60}(?:not valid|could not|password|maximum|too (?:large|many))|could not process pdf",
         "A document can't be read: it may be damaged, locked or too long.",
         "messages",
+        sure=False,
     ),
 )
 _TURNS = (
@@ -159,4 +170,4 @@ _TURNS = (
     ),
     complaint(r"stop_sequences.{0,60}non-whitespace", "A stop sequence may not be white space alone.", "stop"),
 )
-CONTENT = (*_LENGTH, *_POLICY, *_IMAGES, *_TURNS)
+CONTENT = (*_POLICY, *_IMAGES, *_TURNS)

@@ -16,8 +16,36 @@ _CAPS = (
         "max_tokens",
     ),
     complaint(
-        r"max_?output_?tokens value of (\d+) but the supported range is from \d+ \(inclusive\) to (\d+) \(exclusive\)",
+        r"max_?output_?tokens value of (\d+) but the supported range is from \d+ \(inclusive\) to "
+        r"(\d+) \(exclusive\)",
         "max_tokens is too large: {1}. It has to be below {2}.",
+        "max_tokens",
+    ),
+    complaint(
+        r"range of max_tokens should be \[\d+, ?(\d+)",
+        "max_tokens is too large: this model writes at most {1} tokens.",
+        "max_tokens",
+    ),
+    complaint(
+        r"max_(?:\w{1,12}_)?tokens[`'\"]? (?:value )?must be (?:less than or equal to|at most|<=|no "
+        r"more than) [`'\"]?(\d+)",
+        "max_tokens is too large: this model writes at most {1} tokens.",
+        "max_tokens",
+    ),
+    complaint(
+        r"(?:maximum tokens you requested exceeds the model limit of|max\w{0,16}tokens\w{0,10}: \d+ "
+        r"is not less or equal to) (\d+)",
+        "max_tokens is too large: this model writes at most {1} tokens.",
+        "max_tokens",
+    ),
+    complaint(
+        r"requires more credits, or fewer max_tokens",
+        "max_tokens is more than the provider takes for this model at the moment. Ask for fewer.",
+        "max_tokens",
+    ),
+    complaint(
+        r"max_(?:\w{1,12}_)?tokens\b.{0,40}(?:exceeds?|is (?:greater|larger|more) than|is too (?:large|high|big))",
+        "max_tokens is too large for this model.",
         "max_tokens",
     ),
     complaint(
@@ -26,7 +54,10 @@ _CAPS = (
         "max_tokens",
     ),
     complaint(
-        r"`?max_tokens`? must be greater than `?thinking", "The thinking budget has to be below max_tokens.", "thinking"
+        r"`?max_tokens`? must be greater than "
+        r"`?thinking",
+        "The thinking budget has to be below max_tokens.",
+        "thinking",
     ),
 )
 _THINKING = (
@@ -95,8 +126,8 @@ _TOOLS = (
         "tools",
     ),
     complaint(
-        r"invalid schema for function '([\w.-]{1,128})': (.{1,160})",
-        "The parameters of function {1} are no schema that this model takes: {2}",
+        r"invalid schema for function '(?P<function>[\w.-]{1,128})': (?P<why>.{1,160})",
+        "The parameters of function {function} are no schema that this model takes: {why}",
         "tools",
     ),
     complaint(
@@ -129,9 +160,18 @@ _TOOLS = (
         "messages",
     ),
     complaint(
-        r"function calling is not (?:enabled|supported)|does not support (?:function calling|tools)",
+        r"function calling is not (?:enabled|supported)|no endpoints found that support tool|"
+        r"(?:does not|doesn't|do not|don't) support (?:function[ -]?call|tool ?(?:use|call)|tools\b|functions\b)|"
+        r"\b(?:tools?|tool use|tool call(?:s|ing)?)['`\"]? (?:is|are) not (?:supported|enabled)|"
+        r"--enable-auto-tool-choice|tools param requires --jinja",
         "This model takes no tools.",
         "tools",
+        UNSUPPORTED,
+    ),
+    complaint(
+        r"no endpoints found that (?:support|can handle)",
+        "No provider of this model takes all that the request asks for. Leave some parameters out.",
+        None,
         UNSUPPORTED,
     ),
     complaint(
@@ -211,6 +251,22 @@ _FIELDS = (
         r"(?P<known>[^.]{1,160})",
         "The value {value} is none of {known}.",
         None,
+        sure=False,
+    ),
+    complaint(
+        r"\n(?P<place>[\w.-]{1,100})\n {1,4}(?:extra inputs|extra fields) (?:are )?not permitted",
+        "This model does not take {param}.",
+        None,
+        UNSUPPORTED,
+    ),
+    complaint(
+        r"(?:property|parameter|field|argument|option)s?:? [`'\"]?(?P<param>[\w.\[\]]{1,100})[`'\"]?:? (?:is|are) "
+        r"(?:unsupported|not supported|not allowed|not permitted|unknown)|"
+        r"[`'\"](?P<other>[\w.\[\]]{1,100})[`'\"]:? (?:is|are) (?:unsupported|not supported|not permitted)",
+        "This model does not take {param}.",
+        None,
+        UNSUPPORTED,
+        sure=False,
     ),
 )
 FIELDS = (*_CAPS, *_THINKING, *_TOOLS, *_FIELDS)

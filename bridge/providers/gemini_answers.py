@@ -7,6 +7,7 @@ from msgspec import Raw, Struct
 
 from bridge.providers.alike import EDGE_BYTES, decode_texts
 from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
+from bridge.providers.errors import find_refusal
 from bridge.providers.fences import FenceStripper, strip_fence
 from bridge.providers.gemini_errors import read_gemini_error
 from bridge.providers.gemini_shapes import (
@@ -44,13 +45,13 @@ def read_gemini_answer(data: bytes, reading: Reading) -> Completion:
         candidates = answer.candidates or []
         if not candidates:
             if not is_blocked(answer):
-                raise AttemptFailed(Blame.UPSTREAM, "the answer has no candidates")
+                raise find_refusal(data) or AttemptFailed(Blame.UPSTREAM, "the answer has no candidates")
             candidates = [Candidate(finish_reason="PROHIBITED_CONTENT")]
         found = [_read_candidate(candidate, reading) for candidate in candidates]
     except RUBBISH:
         if data.lstrip()[:1] == b"[":  # errors come in a list at times
             raise read_gemini_error(200, {}, data) from None
-        raise AttemptFailed(Blame.UPSTREAM, "the answer is none of Gemini's") from None
+        raise find_refusal(data) or AttemptFailed(Blame.UPSTREAM, "the answer is none of Gemini's") from None
     first = found[0]
     choices = [{**one.body["choices"][0], "index": index} for index, one in enumerate(found)]
     kept = {call_id: value for one in found for call_id, value in one.kept.items()}
@@ -196,6 +197,8 @@ class GeminiReader(TranslatedReader):
             if text and self._fence is None and len(candidates) == 1:
                 self._plain = _find_plain(event, text)
         else:
+            if not counts and (refusal := find_refusal(event)):
+                raise refusal
             frames = self.say_end("content_filter") if is_blocked(answer) else b""
         if counts:
             self._counts, self.usage_outdated = counts, False

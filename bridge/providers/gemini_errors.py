@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 from bridge.providers.base import AttemptFailed, Blame
-from bridge.providers.errors import explain_error, find_error, text_of
+from bridge.providers.error_bodies import find_error, list_said, text_of
+from bridge.providers.errors import explain_error
+from bridge.providers.scrubbing import keep_word
 
-_TOO_LONG = re.compile(r"\binput token count\b.{0,80}\bexceeds\b|\bexceeds the maximum number of tokens\b", re.I | re.S)
 # Our balance and our place, which Google reports as a mistake or as a limit.
 _ABOUT_US = re.compile(r"^your (prepayment|prepaid) credits? |^user location is not supported", re.I)
 _PRECONDITION = re.compile(r"\bbilling\b|\blocation\b|\bcountry\b|\bregion\b|\bfree tier\b", re.I)
@@ -23,20 +24,19 @@ def read_gemini_error(status: int, headers: dict[str, str], data: bytes) -> Atte
     kind, message = text_of(error.get("status")), text_of(error.get("message"))
     details = error.get("details")
     reason, wait = _read_details(details if isinstance(details, list) else [])
-    code = reason
     about_us = _ABOUT_US.search(message) or (kind == "FAILED_PRECONDITION" and _PRECONDITION.search(message))
     if reason.startswith("API_KEY") or about_us:
-        return AttemptFailed(Blame.CREDENTIAL, f"{status} {reason or kind}".strip()[:300], status=status)
+        return AttemptFailed(Blame.CREDENTIAL, f"{status} {keep_word(reason or kind)}".strip(), status=status)
     if status == 400 and _ABOUT_MODEL.search(message):
         return AttemptFailed(Blame.SETUP, "400 the model gives no text", status=status)
     if status == 403 and _ABOUT_FILE.search(message):
-        status, message, code = 400, "The provider can't read a file that the request names.", "invalid_image"
-    elif _TOO_LONG.search(message):
-        code = "context_length_exceeded"
-    failure = explain_error(status, headers, code=code, kind=kind, message=message, retry_after_seconds=wait)
-    if failure.blame is Blame.REQUEST and code == "invalid_image":
-        failure.code = code
-    return failure
+        message = "The provider can't read a file that the request names."
+        return AttemptFailed(
+            Blame.REQUEST, "403", status=status, message=message, param="messages", code="invalid_image"
+        )
+    return explain_error(
+        status, headers, code=reason, kind=kind, message=message, retry_after_seconds=wait, inner=list_said(data)
+    )
 
 
 def _read_details(details: list[Any]) -> tuple[str, float | None]:

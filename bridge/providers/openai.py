@@ -15,7 +15,7 @@ from bridge.providers.base import (
     Usage,
 )
 from bridge.providers.draft import Draft
-from bridge.providers.errors import read_openai_error
+from bridge.providers.errors import find_refusal, read_openai_error
 from bridge.providers.openai_answer import read_body, read_completion
 from bridge.providers.openai_models import fit_openai, wants_newer_cap
 from bridge.providers.openai_shapes import UsageStruct
@@ -101,10 +101,10 @@ class OpenAICompatible:
     def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
         """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
         body = read_body(data)
-        if not isinstance(body, dict):
-            raise AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
-        if body.get("error"):
+        if isinstance(body, dict) and body.get("error"):
             raise self.read_error(200, {}, data)
+        if not isinstance(body, dict) or not body.get("choices"):
+            raise find_refusal(data) or AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
         return read_completion(body, self, legacy=outgoing.reading is True)
 
     def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> OpenAIReader:

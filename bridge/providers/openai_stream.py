@@ -8,6 +8,7 @@ import msgspec
 
 from bridge.providers.alike import split_alike
 from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, StreamOrder, Usage
+from bridge.providers.errors import find_refusal
 from bridge.providers.openai_shapes import (
     RUBBISH,
     Choice,
@@ -132,7 +133,7 @@ class OpenAIReader:
         try:
             chunk = decode_chunk(event)
         except RUBBISH:
-            raise _no_chunk() from None
+            raise find_refusal(event) or _no_chunk() from None
         self._template = None
         if self._thoughts is not None:
             self._thoughts.catch_up(self.text)
@@ -152,6 +153,8 @@ class OpenAIReader:
                 self.finish_reason = self._reason(choice.finish_reason)
         self._count(chunk)
         if not chunk.choices:
+            if chunk.usage is None and (refusal := find_refusal(event)):
+                raise refusal
             return b""  # the usage chunk, which the relay writes itself, or a prologue without choices
         ours = self._rewrite(event, chunk) if sound else self._write_anew(event)
         self._ended.update(ends)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
+from bridge.providers.errors import find_refusal
 from bridge.providers.sse import EventSplitter, data_of
 
 RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -133,7 +134,7 @@ class TranslatedReader:
         try:
             return self.read(event)
         except RUBBISH:
-            raise AttemptFailed(Blame.UPSTREAM, "the stream holds what is no event") from None
+            raise find_refusal(event) or AttemptFailed(Blame.UPSTREAM, "the stream holds what is no event") from None
 
     def read(self, event: bytes) -> bytes:
         """The frames for one event's data: the subclass's own. May raise AttemptFailed, and what msgspec raises."""

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from bridge.providers.base import Blame
 from bridge.providers.complaint_fields import our_param
 from bridge.providers.complaints import KNOWN
-from bridge.providers.errors import MAX_MESSAGE, REFUSED, explain_error
+from bridge.providers.errors import REFUSED, explain_error
+from bridge.providers.scrubbing import MAX_MESSAGE
 
 TOO_LONG, POLICY, IMAGE = "context_length_exceeded", "content_policy_violation", "invalid_image"
 UNSUPPORTED = "unsupported_parameter"
 
 LINES = (Path(__file__).parent / "complaints.txt").read_text().splitlines()[1:]
-COMPLAINTS = [tuple(line.split(" | ", 3)) for line in LINES]
+COMPLAINTS = [tuple(line.replace("¶", "\n").split(" | ", 3)) for line in LINES]
 
 
 def explain(message: str, **more: Any) -> Any:
