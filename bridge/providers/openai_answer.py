@@ -7,7 +7,7 @@ import msgspec
 
 from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
 from bridge.providers.finish_words import read_finish
-from bridge.providers.odd_json import decode_whole
+from bridge.providers.odd_json import decode_any, mend_texts
 from bridge.providers.openai_choice import Choice, Json, Reading, said_of, says
 from bridge.providers.openai_shapes import RUBBISH, UsageStruct, pick_top
 from bridge.providers.openai_stream import Dialect
@@ -21,7 +21,7 @@ def read_body(data: bytes, mended: set[str] | None = None) -> Any:
     it, to keep the line open."""
     start = _COMMENTS.match(data)
     try:
-        value, odd = decode_whole(memoryview(data)[start.end() if start else 0 :])
+        value, odd = decode_any(memoryview(data)[start.end() if start else 0 :])
     except RUBBISH:
         raise AttemptFailed(Blame.UPSTREAM, "the answer is not JSON") from None
     if odd and mended is not None:
@@ -51,6 +51,8 @@ def read_completion(body: Json, dialect: Dialect, reading: Reading, mended: set[
         logprobs = choice.get("logprobs")
         written.append({"index": state.index, "message": message, "logprobs": logprobs, "finish_reason": reason})
     found = {**pick_top(body), "choices": written}
+    if "JSON" in mended:
+        found = mend_texts(found)
     return Completion(found, _read_usage(body, choices, dialect), written[0]["finish_reason"], text, kept, mended)
 
 

@@ -57,7 +57,7 @@ class Arguments:
 class Call:
     """One call. `key` is the server's own index of it, None where it gave none."""
 
-    __slots__ = ("arguments", "begun", "extra", "held", "id", "index", "key", "kind", "name")
+    __slots__ = ("again", "arguments", "begun", "empty", "extra", "held", "id", "index", "key", "kind", "name")
 
     def __init__(self, index: int, key: int | None, call_id: str = "", name: str = "", kind: str = "function"):
         self.index = index
@@ -67,6 +67,8 @@ class Call:
         self.kind = kind
         self.begun = False  # its beginning went out
         self.held: list[str] = []  # arguments that wait for it
+        self.again = False  # its name came again once it was whole: perhaps the next one's
+        self.empty = False  # an object without anything was said to be them
         self.extra: Any = None
         self.arguments = Arguments()
 
@@ -162,7 +164,7 @@ class Calls:
         if self.list and not self.list[-1].begun:
             self._begin(self.list[-1], out)
         for call in self.list:
-            if call.kind == "function" and call.arguments.are_missing() and not cut:
+            if call.kind == "function" and call.arguments.are_missing() and (call.empty or not cut):
                 self._mended.add("arguments")
                 self._say(call, "{}", out)
         return out
@@ -172,10 +174,14 @@ class Calls:
         inner = piece.get(kind)
         inner = inner if isinstance(inner, dict) else piece  # some leave the level out
         call_id, name = (mend_text(one) if isinstance(one, str) else "" for one in (piece.get("id"), inner.get("name")))
-        text = self._text_of(inner.get("input" if kind == "custom" else "arguments"))
+        arguments = inner.get("input" if kind == "custom" else "arguments")
+        text = self._text_of(arguments)
         key = self._key_of(piece.get("index"))
         call = self._find(key, call_id, name, text)
         if call is None:
+            again = self.list[-1] if self.list and self.list[-1].again else None
+            if again is not None:
+                name, again.again = name or again.name, False
             call = self._new(key, call_id, kind, out)
         elif text and call_id and call.id == call_id and call.arguments.are_whole() and name:
             self.steady = False
@@ -187,6 +193,7 @@ class Calls:
         if call_id and not (call.id or call.begun):
             call.id = self._own(call_id, call)
         call.extra = piece.get("extra_content") or call.extra
+        call.empty = call.empty or arguments == {}
         self._touched.add(call.index)
         self._add(call, text, out)
         if call.begun and call.extra:  # it came after the beginning
@@ -269,22 +276,25 @@ class Calls:
             return named if self._is_repeated(named, key, name, text) else None
         known = last if key is None else next((call for call in reversed(self.list) if call.key == key), None)
         if not name:
-            return self._find_nameless(known, last, key, call_id)
+            return self._find_nameless(known, last, call_id, text)
+        if known is not None and call_id and known.id and known.is_nothing():
+            return None
         if known is None or known.index in self._touched or not known.takes_name(name, self._offered()):
             return None
         if known.name and known.arguments.are_whole():
+            known.again = known.again or not (text or call_id)
             return None if text or call_id else known
-        if call_id and known.id and known.name and known.arguments.are_missing():
-            whole = Arguments()
-            whole.pieces.append(text)
-            return None if not text or whole.are_whole() else known
-        return known
+        # with an id of its own but nothing to go on with, it is another call without arguments
+        another = call_id and known.id and known.name and not text and known.arguments.are_missing()
+        return None if another else known
 
-    def _find_nameless(self, known: Call | None, last: Call, key: int | None, call_id: str) -> Call | None:
+    def _find_nameless(self, known: Call | None, last: Call, call_id: str, text: str) -> Call | None:
         if known is None:  # an index that nobody announced
             return None if call_id or last.arguments.are_whole() else last
         if call_id:
             return None if known.id and known.arguments.are_whole() else known
+        if text and known.again and known.arguments.are_whole():
+            return None
         if known is not last and known.arguments.are_whole() and not last.arguments.are_whole():
             self.steady = False
             return last

@@ -66,7 +66,7 @@ class SoundDelta(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
 class SoundChoice(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     index: int
     delta: SoundDelta
-    finish_reason: Literal["stop", "length", "tool_calls", "content_filter", "function_call"] | None = None
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter", "function_call"] | None
     logprobs: Raw = ABSENT
 
 

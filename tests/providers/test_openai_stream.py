@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Usage
+from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, StreamOrder, Usage
 from bridge.providers.openai import OpenAI
 from tests.providers.openai_streams import (
     COUNTS,
     DONE,
     HEAD,
     HELLO,
+    OURS,
+    PUBLIC,
     SENT,
     USAGE,
     accept,
@@ -375,3 +377,12 @@ def test_any_json_is_an_answer_or_a_failed_attempt(value: Any):
             take(data)
         except AttemptFailed as failed:
             assert failed.blame is not Blame.REQUEST  # noqa: PT017 - either way is fine
+
+
+def test_streams_that_a_client_reads_as_one_have_one_time():
+    found = set()
+    for index in range(2):
+        order = StreamOrder(OURS, PUBLIC, 7, False, 10**6, index, parallel=True)
+        frames = OpenAI().open_reader(SENT, order).feed(stream(*({**one, "created": index} for one in HELLO)))
+        found |= {json.loads(frame[6:])["created"] for frame in frames.split(b"\n\n")[:-1]}
+    assert found == {7}
