@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -66,7 +66,8 @@ class Outgoing:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StreamOrder:
-    """How the client's stream is to look: the same id, model, time and choice index in each of its chunks."""
+    """How the client's stream is to look: the same id, model, time and choice index in each of its chunks. `parallel`:
+    it is one of several that the client reads as one, so the time has to be this one."""
 
     answer_id: str
     model: str
@@ -74,6 +75,7 @@ class StreamOrder:
     include_usage: bool
     max_event_bytes: int
     index: int = 0
+    parallel: bool = False
 
 
 class Blame(enum.Enum):
@@ -132,6 +134,7 @@ class Completion:
     finish_reason: str | None
     text: list[str]  # what the model said, for our own count when `usage` is missing
     kept: Mapping[str, Any] = dataclasses.field(default_factory=lambda: NOTHING_KEPT)
+    mended: Set[str] = frozenset()  # what was odd about it, and was put right: a word or two each
 
 
 class StreamReader(Protocol):
@@ -166,6 +169,16 @@ class StreamReader(Protocol):
     @property
     def kept(self) -> Mapping[str, Any]:
         """As in Completion; complete when the stream is."""
+        ...
+
+    @property
+    def created(self) -> int:
+        """The time in every chunk, since the first one was given."""
+        ...
+
+    @property
+    def mended(self) -> Set[str]:
+        """As in Completion, so far."""
         ...
 
     def end(self) -> bytes:

@@ -14,9 +14,11 @@ from bridge.providers.base import (
     StreamOrder,
     Usage,
 )
+from bridge.providers.conversation import is_legacy
 from bridge.providers.draft import Draft
 from bridge.providers.errors import find_refusal, read_openai_error
 from bridge.providers.openai_answer import read_body, read_completion
+from bridge.providers.openai_choice import read_for, reading_of
 from bridge.providers.openai_models import fit_openai, wants_newer_cap
 from bridge.providers.openai_shapes import UsageStruct
 from bridge.providers.openai_stream import OpenAIReader
@@ -73,7 +75,8 @@ class OpenAICompatible:
             out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}
         self.fit(draft)
         body, dropped = msgspec.json.encode(out), tuple(draft.dropped)
-        return Outgoing(self.chat_path, body, dropped=dropped, clamped=tuple(draft.clamped), reading=draft.legacy)
+        reading = read_for(out, draft.legacy or is_legacy(order.body))
+        return Outgoing(self.chat_path, body, dropped=dropped, clamped=tuple(draft.clamped), reading=reading)
 
     def read_usage(self, usage: UsageStruct | None) -> Usage | None:
         """The upstream's counts, or None when a count is missing: zero is a value."""
@@ -100,15 +103,16 @@ class OpenAICompatible:
 
     def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
         """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
-        body = read_body(data)
+        mended = set[str]()
+        body = read_body(data, mended)
         if isinstance(body, dict) and body.get("error"):
             raise self.read_error(200, {}, data)
         if not isinstance(body, dict) or not body.get("choices"):
             raise find_refusal(data) or AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
-        return read_completion(body, self, legacy=outgoing.reading is True)
+        return read_completion(body, self, reading_of(outgoing.reading), mended)
 
     def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> OpenAIReader:
-        return OpenAIReader(self, order, legacy=outgoing.reading is True)
+        return OpenAIReader(self, order, reading_of(outgoing.reading))
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         return read_openai_error(status, headers, data)

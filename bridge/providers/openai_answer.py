@@ -6,54 +6,101 @@ from typing import Any
 import msgspec
 
 from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
-from bridge.providers.openai_shapes import RUBBISH, UsageStruct, our_reason, pick_message, pick_top
+from bridge.providers.finish_words import read_finish
+from bridge.providers.odd_json import decode_any, mend_texts
+from bridge.providers.openai_choice import Choice, Json, Reading, said_of, says
+from bridge.providers.openai_shapes import RUBBISH, UsageStruct, pick_top
 from bridge.providers.openai_stream import Dialect
-from bridge.providers.translated import new_call_id
 
 COUNTS = UsageStruct | None
 _COMMENTS = re.compile(rb"(?:\s++|:[^\n]*+(?:\n|\Z))*+")
-OTHER_FIELDS = ("annotations", "audio", "function_call", "extra_content")
 
 
-def read_body(data: bytes) -> Any:
-    """The answer's JSON. Under load some providers send blank lines or comments before it, to keep the line open."""
+def read_body(data: bytes, mended: set[str] | None = None) -> Any:
+    """The answer's JSON; `mended` learns if it was odd. Under load some providers send blank lines or comments before
+    it, to keep the line open."""
     start = _COMMENTS.match(data)
     try:
-        return msgspec.json.decode(memoryview(data)[start.end() if start else 0 :])
+        value, odd = decode_any(memoryview(data)[start.end() if start else 0 :])
     except RUBBISH:
         raise AttemptFailed(Blame.UPSTREAM, "the answer is not JSON") from None
+    if odd and mended is not None:
+        mended.add("JSON")
+    return value
 
 
-def read_completion(body: dict[str, Any], dialect: Dialect, legacy: bool) -> Completion:
-    """The answer in a decoded body. Raises AttemptFailed for what is none. `legacy`: see OpenAIReader."""
+def read_completion(body: Json, dialect: Dialect, reading: Reading, mended: set[str]) -> Completion:
+    """The answer in a decoded body. Raises AttemptFailed for what is none, and for what says that it failed."""
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
-    written: list[dict[str, Any]] = []
+    if [choice.get("index") for choice in choices] != list(range(len(choices))):
+        mended.add("index of a choice")
+    written: list[Json] = []
     text: list[str] = []
     kept: dict[str, Any] = {}
     for place, choice in enumerate(choices):
-        theirs = choice.get("message", {})  # a filtered choice of Azure's has none
-        if not isinstance(theirs, dict):
-            raise AttemptFailed(Blame.UPSTREAM, "the answer has a choice without a message")
-        message = _write_message(theirs)
+        if choice.get("error"):
+            raise dialect.read_error(200, {}, msgspec.json.encode({"error": choice["error"]}))
+        state = Choice(_index_of(choices, place), reading, mended)
+        message, reason = _read_message(choice, state)
         calls = message.get("tool_calls")
         if dialect.keeps_reasoning and calls and message.get("reasoning_content"):
             kept[calls[0]["id"]] = {"provider": dialect.name, "reasoning": message["reasoning_content"]}
-        reason = our_reason(choice.get("finish_reason"), bool(calls))
-        if legacy and calls:
-            message, reason = pick_message(message, legacy=True), reason.replace("tool_calls", "function_call")
-        text += _said(message)
-        written.append(
-            {
-                "index": choice["index"] if type(choice.get("index")) is int else place,
-                "message": message,
-                "logprobs": choice.get("logprobs"),
-                "finish_reason": reason,
-            }
-        )
+        text += said_of(message)
+        logprobs = choice.get("logprobs")
+        written.append({"index": state.index, "message": message, "logprobs": logprobs, "finish_reason": reason})
     found = {**pick_top(body), "choices": written}
-    return Completion(found, _read_usage(body, choices, dialect), written[0]["finish_reason"], text, kept)
+    if "JSON" in mended:
+        found = mend_texts(found)
+    return Completion(found, _read_usage(body, choices, dialect), written[0]["finish_reason"], text, kept, mended)
+
+
+def _index_of(choices: list[Json], place: int) -> int:
+    """A choice's own index, if all of them have a different one within their number; else its place."""
+    found = [choice["index"] for choice in choices if type(choice.get("index")) is int]
+    return int(found[place]) if sorted(found) == list(range(len(choices))) else place
+
+
+def _read_message(choice: Json, state: Choice) -> tuple[Json, str]:
+    """A choice's message, complete as OpenAI's own are, and why it ended."""
+    theirs, word = choice.get("message"), choice.get("finish_reason")
+    reason = read_finish(word) or "stop"
+    if theirs is None and reason == "content_filter":  # Azure's have none then
+        theirs = {}
+    if not isinstance(theirs, dict):
+        raise AttemptFailed(Blame.UPSTREAM, "the answer has a choice without a message")
+    if choice.get("text") and not says(theirs):
+        raise AttemptFailed(Blame.UPSTREAM, "the answer is one of a text completion")
+    if theirs and theirs.get("role", "absent") != "assistant":
+        state.mended.add("role")
+    state.told = True
+    if reason != word:
+        state.mended.add("finish reason")
+    said = state.read({name: value for name, value in theirs.items() if name != "role"}, reason)
+    calls = _join_calls(said.pop("tool_calls", []))
+    message: Json = {"role": "assistant", "content": None, "refusal": None}
+    message |= {field: value for field, value in said.items() if value not in (None, "") or field == "content"}
+    if calls:
+        message["tool_calls"] = calls
+        message["content"] = message["content"] or None  # some say "" beside calls
+    return message, state.agree(reason, word)
+
+
+def _join_calls(pieces: list[Json]) -> list[Json]:
+    """Each call whole, without the place that only a stream needs."""
+    calls: dict[int, Json] = {}
+    for piece in pieces:
+        index = piece.pop("index")
+        call = calls.setdefault(index, piece)
+        if call is piece:
+            continue
+        for kind, field in (("function", "arguments"), ("custom", "input")):
+            if kind in piece:
+                call[kind][field] += piece[kind][field]
+        if "extra_content" in piece:
+            call["extra_content"] = piece["extra_content"]
+    return list(calls.values())
 
 
 def _read_usage(body: dict[str, Any], choices: list[dict[str, Any]], dialect: Dialect) -> Usage | None:
@@ -62,57 +109,3 @@ def _read_usage(body: dict[str, Any], choices: list[dict[str, Any]], dialect: Di
         return dialect.read_usage(msgspec.convert(body.get("usage") or choices[0].get("usage"), COUNTS))
     except msgspec.ValidationError:
         return UNBELIEVABLE
-
-
-def _write_message(theirs: dict[str, Any]) -> dict[str, Any]:
-    content, refusal, calls = theirs.get("content"), theirs.get("refusal"), theirs.get("tool_calls")
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": content if isinstance(content, str) else _text_of(content),
-        "refusal": refusal if isinstance(refusal, str) else None,
-    }
-    thoughts = theirs.get("reasoning_content") or theirs.get("reasoning")
-    if thoughts and isinstance(thoughts, str):
-        message["reasoning_content"] = thoughts
-    if isinstance(calls, list) and (found := [_write_call(call) for call in calls if isinstance(call, dict)]):
-        message["tool_calls"] = found
-        message["content"] = message["content"] or None  # some say "" beside calls
-    for field in OTHER_FIELDS:
-        if field in theirs and isinstance(theirs[field], dict | list):
-            message[field] = theirs[field]
-    return message
-
-
-def _text_of(content: Any) -> str | None:
-    """The texts of a server that answers in parts."""
-    if not isinstance(content, list):
-        return None
-    parts = [part.get("text") for part in content if isinstance(part, dict)]
-    return "".join(text for text in parts if isinstance(text, str))
-
-
-def _write_call(call: dict[str, Any]) -> dict[str, Any]:
-    call_id, function = call.get("id"), call.get("function")
-    written: dict[str, Any] = {"id": call_id if isinstance(call_id, str) and call_id else new_call_id()}
-    if isinstance(function, dict):
-        name, arguments = function.get("name"), function.get("arguments")
-        if not isinstance(arguments, str):  # some send the object itself
-            arguments = "" if arguments is None else msgspec.json.encode(arguments).decode()
-        function = {"name": name if isinstance(name, str) else "", "arguments": arguments}
-        written |= {"type": "function", "function": function}
-    else:
-        written |= {field: call[field] for field in ("type", "custom") if field in call}
-    if call.get("extra_content"):
-        written["extra_content"] = call["extra_content"]
-    return written
-
-
-def _said(message: dict[str, Any]) -> list[str]:
-    """Everything the model wrote in a message, for our own count."""
-    said = [message["content"], message["refusal"], message.get("reasoning_content")]
-    if "tool_calls" in message or "function_call" in message:
-        functions = [call.get("function") for call in message.get("tool_calls") or ()]
-        for function in [*functions, message.get("function_call")]:
-            if isinstance(function, dict):
-                said += [function.get("name"), function.get("arguments")]
-    return [text for text in said if isinstance(text, str) and text]

@@ -1,7 +1,7 @@
-"""A stream of OpenAI's dialect: its own bytes go on, once each event was decoded and found sound."""
+"""A stream of OpenAI's dialect: its own bytes go on, once each event was decoded and found sound. What isn't is mended
+(see openai_choice.py) and written anew."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -9,26 +9,23 @@ import msgspec
 from bridge.providers.alike import split_alike
 from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, StreamOrder, Usage
 from bridge.providers.errors import find_refusal
+from bridge.providers.odd_json import decode_any, mend_texts
+from bridge.providers.openai_choice import Choice, Json, Reading, has_pictures_or_sound, said_of
 from bridge.providers.openai_shapes import (
+    ABSENT,
     RUBBISH,
-    Choice,
-    Chunk,
-    Delta,
     SoundChoice,
     SoundChunk,
-    SoundDelta,
     UsageStruct,
-    decode_chunk,
-    our_reason,
-    pick_message,
+    decode_sound,
     pick_top,
+    read_counts,
 )
 from bridge.providers.openai_template import Template, find_template
 from bridge.providers.openai_thoughts import Thoughts
 from bridge.providers.sse import EventSplitter, data_of
 
 CHUNK = "chat.completion.chunk"
-SAYS = ("content", "refusal", "reasoning_content", "tool_calls", "function_call", "annotations", "audio")
 
 
 class Dialect(Protocol):
@@ -43,54 +40,62 @@ class Dialect(Protocol):
 
 
 class OpenAIReader:
-    """Passes a stream's own bytes on, each event decoded and found sound, with our id and the public model name.
-
-    `legacy`: the client speaks the dialect of `functions`, and the provider doesn't."""
+    """Passes a stream's own bytes on, each event decoded and found sound, with our id and the public model name."""
 
     __slots__ = (
         "_answer_id",
-        "_called",
-        "_ended",
+        "_choices",
+        "_created",
         "_include_usage",
         "_index",
-        "_legacy",
         "_model",
+        "_parallel",
         "_provider",
+        "_reading",
         "_replacements",
+        "_sink",
+        "_sink_from",
         "_splitter",
         "_template",
         "_their_id",
         "_their_model",
         "_thoughts",
+        "created",
         "finish_reason",
         "finished",
+        "mended",
         "started",
         "text",
         "usage",
         "usage_outdated",
     )
 
-    def __init__(self, provider: Dialect, order: StreamOrder, legacy: bool = False):
+    def __init__(self, provider: Dialect, order: StreamOrder, reading: Reading | None = None):
         self._provider = provider
         self._answer_id = order.answer_id
         self._model = order.model
         self._include_usage = order.include_usage
         self._index = order.index
-        self._legacy = legacy
+        self._reading = reading or Reading()
+        self._parallel = order.parallel or order.index > 0
         self._splitter = EventSplitter(order.max_event_bytes)
         self._their_id: str | None = None
         self._their_model: str | None = None
         self._replacements: tuple[tuple[bytes, bytes], ...] | None = None
         self._template: Template | None = None
+        self._sink: list[str] | None = None  # where the short way's texts are noted beside `text`, and from which on
+        self._sink_from = 0
         self._thoughts = Thoughts() if provider.keeps_reasoning else None
-        self._ended: set[int] = set()  # the choices that have had their finish reason
-        self._called = False
+        self._choices: dict[int, Choice] = {}  # by the server's index
+        self.created = order.created  # the one time of all chunks: the first one's, where streams don't share it
+        self._created: int | None = order.created if self._parallel else None
         self.started = False
         self.finished = False
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
         self.usage_outdated = False
         self.text: list[str] = []
+        self.mended: set[str] = set()
 
     @property
     def kept(self) -> Mapping[str, Any]:
@@ -130,91 +135,98 @@ class OpenAIReader:
         return b""
 
     def _read(self, event: bytes) -> bytes:
-        try:
-            chunk = decode_chunk(event)
-        except RUBBISH:
-            raise find_refusal(event) or _no_chunk() from None
         self._template = None
+        if self._sink is not None:
+            self._sink += self.text[self._sink_from :]
+            self._sink = None
         if self._thoughts is not None:
             self._thoughts.catch_up(self.text)
-        if chunk.error:
-            raise self._provider.read_error(200, {}, event)
-        sound, ends, index = type(chunk) is SoundChunk and not self._index, [], 0
-        choices: Sequence[SoundChoice | Choice] = chunk.choices or ()
-        for place, choice in enumerate(choices):
-            index = choice.index if type(choice.index) is int else place
-            delta = choice.delta
-            if delta is not None:
-                self._note(index, delta)
-                sound = sound and not (self._legacy and delta.tool_calls)
-            if choice.finish_reason:
-                sound = sound and not self._legacy and index not in self._ended and index not in ends
-                ends.append(index)
-                self.finish_reason = self._reason(choice.finish_reason)
-        self._count(chunk)
+        chunk = decode_sound(event)
+        if chunk is None:
+            return self._mend(event)
         if not chunk.choices:
-            if chunk.usage is None and (refusal := find_refusal(event)):
-                raise refusal
+            self._count(chunk.usage)
             return b""  # the usage chunk, which the relay writes itself, or a prologue without choices
-        ours = self._rewrite(event, chunk) if sound else self._write_anew(event)
-        self._ended.update(ends)
-        if not ours:
-            return b""
-        frame = b"data: " + ours + b"\n\n"
-        self._template = template = find_template(event, frame, chunk)
-        if self._thoughts is not None:
-            self._thoughts.follow(index, len(self.text) if template and template.thought else None)
+        choice = chunk.choices[0]
+        if len(chunk.choices) > 1 or not self._takes(chunk, choice):
+            return self._mend(event)
+        state = self._choices[choice.index]
+        calls = choice.delta.tool_calls
+        call = state.calls.take(calls[0]) if calls else None
+        if call is not None and self._thoughts is not None:
+            self._thoughts.note(choice.index, None, call.id)
+        self._note(state, choice)
+        self._count(chunk.usage)
+        if choice.finish_reason:
+            state.ended, self.finish_reason = True, choice.finish_reason
+        frame = b"data: " + self._rewrite(event, chunk) + b"\n\n"
+        if chunk.usage is None and chunk.obfuscation is ABSENT and (said := _only_text(choice)):
+            self._learn(event, frame, state, *said, None if call is None else call.index)
         return frame
 
-    def _note(self, index: int, delta: Delta | SoundDelta) -> None:
-        thought = delta.reasoning_content or (delta.reasoning if type(delta) is Delta else None)
-        said = [delta.content, thought, delta.refusal]
-        calls = delta.tool_calls or ()
-        if calls or delta.function_call:
-            self._called = True
-            for function in (*(call.function for call in calls), delta.function_call):
-                if function is not None:
-                    said += [function.name, function.arguments]
-        if self._thoughts is not None:
-            self._thoughts.note(index, thought, calls[0].id if calls else None)
+    # what OpenAI itself would send
+
+    def _takes(self, chunk: SoundChunk, choice: SoundChoice) -> bool:
+        """Whether a sound chunk may come next, as it is."""
+        if chunk.created != self._created:
+            if self._created is not None:
+                return False
+            self._created = self.created = chunk.created
+        if self._parallel:
+            return False
+        state = self._choices.get(choice.index)
+        if state is not None:
+            return state.index == choice.index and state.takes(choice)
+        delta, most = choice.delta, self._reading.choices
+        if type(delta.role) is not str or choice.index < 0 or (most and choice.index >= most):
+            return False
+        if delta.tool_calls or delta.function_call is not None or choice.finish_reason is not None:
+            return False
+        self._open(choice.index, choice.index).told = True
+        return True
+
+    def _note(self, state: Choice, choice: SoundChoice) -> None:
+        delta = choice.delta
+        said = [delta.content, delta.reasoning_content, delta.refusal]
+        for call in delta.tool_calls or ():
+            function = call.function
+            if not isinstance(function, msgspec.UnsetType):
+                said += [function.name or None, function.arguments or None]
+        if self._thoughts is not None and delta.reasoning_content:
+            self._thoughts.note(choice.index, delta.reasoning_content, None)
         for text in said:
             if text:
-                self.text.append(text)
-                self.started = self.usage_outdated = True
+                self.text.append(str(text))
+                self.started = self.usage_outdated = state.said = True
+        if delta.audio is not ABSENT and bytes(delta.audio) != b"null":
+            self.started = self.usage_outdated = state.said = True
 
-    def _count(self, chunk: SoundChunk | Chunk) -> None:
+    def _count(self, found: UsageStruct | None) -> None:
         """The counts so far, wherever they stand. The last ones win; what is said after them outdates them."""
-        found = chunk.usage
-        if found is None and type(chunk) is Chunk:
-            found = next((choice.usage for choice in chunk.choices or () if choice.usage is not None), None)
         if found is not None and (usage := self._provider.read_usage(found)) is not None:
             self.usage, self.usage_outdated = usage, False
 
-    def _reason(self, reason: str) -> str:
-        known = our_reason(reason, self._called)
-        return "function_call" if self._legacy and known == "tool_calls" else known
-
-    def _rewrite(self, event: bytes, chunk: SoundChunk | Chunk) -> bytes:
+    def _rewrite(self, event: bytes, chunk: SoundChunk) -> bytes:
         """Our id and model name in place of the upstream's. They are the same in every chunk, so the bytes to replace
         are found once; a chunk in which they aren't where they were, or with anything else unusual, is written anew."""
         if self._replacements is None:
             self._their_id, self._their_model = chunk.id, chunk.model
             self._replacements = self._find_replacements(event, chunk)
         if chunk.id != self._their_id or chunk.model != self._their_model or not self._replacements:
-            return self._write_anew(event)
+            return self._copy(event)
         no_usage = b'"usage":null' in event
         # some send the counts beside the last delta; a line break would break the frame
         if chunk.usage is not None or b"\n" in event or (not no_usage and b'"usage"' in event):
-            return self._write_anew(event)
+            return self._copy(event)
         for old, new in self._replacements:
             if old not in event:
-                return self._write_anew(event)
+                return self._copy(event)
             event = event.replace(old, new, 1)
         if self._include_usage:
             return event if no_usage else event[:-1] + b',"usage":null}'
         return event.replace(b',"usage":null', b"", 1) if no_usage else event
 
-    def _find_replacements(self, event: bytes, chunk: SoundChunk | Chunk) -> tuple[tuple[bytes, bytes], ...]:
+    def _find_replacements(self, event: bytes, chunk: SoundChunk) -> tuple[tuple[bytes, bytes], ...]:
         """What to replace by what; nothing where the names can't be told from the rest by their bytes."""
         found = []
         for field, old, new in (("id", chunk.id, self._answer_id), ("model", chunk.model, self._model)):
@@ -227,50 +239,155 @@ class OpenAIReader:
                 return ()
         return tuple(found)
 
-    def _write_anew(self, event: bytes) -> bytes:
-        """The chunk with what a client may see of it, in our words; nothing where that is nothing."""
+    def _copy(self, event: bytes) -> bytes:
+        """A sound chunk in our writing, where its bytes can't go on as they are."""
+        body = msgspec.json.decode(event)
+        return self._write(body, body["choices"])
+
+    def _learn(self, event: bytes, frame: bytes, state: Choice, field: str, text: str, call: int | None = None) -> None:
+        """Whether the next chunks may take the short way. `call` is the place of the call whose arguments they are."""
+        self._template = template = find_template(event, frame, field, text)
+        if template is not None and call is not None:
+            self._sink, self._sink_from = state.calls.list[call].arguments.pieces, len(self.text)
+        if self._thoughts is not None:
+            self._thoughts.follow(state.index, len(self.text) if template and template.thought else None)
+
+    # whatever else a server sends
+
+    def _mend(self, event: bytes) -> bytes:
+        """The same for a chunk of any other kind, written anew as OpenAI would have written it. Raises AttemptFailed
+        for what is no chunk, an error, and what says that the answer failed."""
         try:
-            body = msgspec.json.decode(event)
+            body, odd = decode_any(event)
         except RUBBISH:
-            raise _no_chunk() from None
-        choices = [self._pick_choice(place, choice) for place, choice in enumerate(body["choices"])]
-        picked = [choice for choice in choices if choice is not None]
+            raise find_refusal(event) or _no_chunk() from None
+        if odd:
+            self.mended.add("JSON")
+        if not isinstance(body, dict) or not _may_be_named(body):
+            raise find_refusal(event) or _no_chunk()
+        if body.get("error"):
+            raise self._provider.read_error(200, {}, event)
+        choices = [] if body.get("choices") is None else body["choices"]
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+            raise _no_chunk()
+        if not choices and not body.get("usage") and (refusal := find_refusal(event)):
+            raise refusal
+        said_before = len(self.text)
+        written = [self._mend_choice(place, choice) for place, choice in enumerate(choices)]
+        found = [read_counts(place.get("usage")) for place in (body, *choices)]
+        self._count(next((counts for counts in found if counts is not None), None))
+        picked = [choice for choice in written if choice is not None]
         if not picked:
             return b""
+        if self._created is None:
+            created = body.get("created")
+            self._created = self.created = created if type(created) is int else self.created
+        if body.get("created") != self._created and not self._parallel:
+            self.mended.add("created")
+        frame = b"data: " + self._write(body, picked) + b"\n\n"
+        if len(choices) == 1 and len(self.text) == said_before + 1:
+            self._learn_mended(event, frame, self._state(0, choices[0]), choices[0], picked[0]["delta"])
+        return frame
+
+    def _learn_mended(self, event: bytes, frame: bytes, state: Choice, theirs: Json, delta: Json) -> None:
+        """The short way for what comes odd again and again, in the same way."""
+        word = theirs.get("finish_reason")
+        if not state.steady or state.ended or has_pictures_or_sound(delta) or not (word is None or type(word) is str):
+            return
+        text = self.text[-1]
+        field = next((name for name in ("content", "reasoning_content") if delta.get(name) == text), "arguments")
+        self._learn(event, frame, state, field, text, (delta.get("tool_calls") or [{}])[0].get("index"))
+
+    def _mend_choice(self, place: int, choice: Json) -> Json | None:
+        """One of a chunk's choices; None where it only ends a second time, or says what nobody needs."""
+        state = self._state(place, choice)
+        if choice.get("error"):
+            raise self._provider.read_error(200, {}, msgspec.json.encode({"error": mend_texts(choice["error"])}))
+        theirs = state.find_delta(choice)
+        reason = state.read_end(choice.get("finish_reason"), theirs)
+        ends = None if state.ended else reason
+        if reason is None and not isinstance(choice.get("delta"), dict) and not theirs and "logprobs" not in choice:
+            return None
+        delta = state.read(theirs, ends)
+        said = said_of(delta)
+        if reason and not ends and not said:
+            return None
+        for text in said:
+            self.text.append(text)
+        if said or has_pictures_or_sound(delta):
+            self.started = self.usage_outdated = True
+        picked: Json = {"index": state.index + self._index, "delta": delta}
+        if "logprobs" in choice:
+            picked["logprobs"] = choice["logprobs"]
+        picked["finish_reason"] = state.agree(ends, choice.get("finish_reason")) if ends else None
+        self.finish_reason = picked["finish_reason"] or self.finish_reason
+        self._note_thought(state, delta)
+        return picked
+
+    def _note_thought(self, state: Choice, delta: Json) -> None:
+        if self._thoughts is None:
+            return
+        begun = [call["id"] for call in delta.get("tool_calls") or () if "id" in call]
+        self._thoughts.note(state.index, delta.get("reasoning_content"), begun[0] if begun else None)
+
+    def _state(self, place: int, choice: Json) -> Choice:
+        """What is known of this choice. Without an index it is the one of its place; of an index that nobody asked for
+        it is the first that hasn't spoken."""
+        index = choice.get("index")
+        key = index if type(index) is int else place
+        state = self._choices.get(key)
+        if state is not None:
+            return state
+        ours, most = key, self._reading.choices
+        if key < 0 or key > 10**6 or (most and key >= most):
+            taken = {known.index for known in self._choices.values()}
+            ours = next(free for free in range(len(taken) + 1) if free not in taken)
+        if ours != index:
+            self.mended.add("index of a choice")
+        return self._open(key, ours)
+
+    def _open(self, key: int, index: int) -> Choice:
+        state = self._choices[key] = Choice(index, self._reading, self.mended)
+        return state
+
+    def _write(self, body: Json, choices: list[Json]) -> bytes:
+        """A chunk with these choices, and what a client may see of the rest."""
         top = pick_top(body)
-        created = top.pop("created", None)
-        chunk: dict[str, Any] = {
+        top.pop("created", None)
+        chunk: Json = {
             "id": self._answer_id,
             "object": CHUNK,
-            "created": int(time.time()) if created is None else created,
+            "created": self.created,
             "model": self._model,
             **top,
-            "choices": picked,
+            "choices": choices,
         }
         if self._include_usage:
             chunk["usage"] = None
-        return msgspec.json.encode(chunk)
+        try:
+            return msgspec.json.encode(chunk)
+        except UnicodeError:
+            return msgspec.json.encode(mend_texts(chunk))
 
-    def _pick_choice(self, place: int, choice: dict[str, Any]) -> dict[str, Any] | None:
-        """One of a chunk's choices; None where it only ends a second time, or has a second call for a client that
-        knows one."""
-        index = choice["index"] if type(choice.get("index")) is int else place
-        theirs = choice.get("delta") or {}
-        delta, reason = pick_message(theirs, self._legacy), choice.get("finish_reason")
-        silent = not any(delta.get(field) for field in SAYS)
-        if silent and not reason and self._legacy and theirs.get("tool_calls"):
+
+def _only_text(choice: SoundChoice) -> tuple[str, str] | None:
+    """The one text of a delta that has nothing else, and where it stands."""
+    delta, calls = choice.delta, choice.delta.tool_calls
+    if choice.finish_reason is not None or type(delta.role) is str or delta.refusal or delta.audio is not ABSENT:
+        return None
+    if calls:
+        function = calls[0].function
+        if type(calls[0].id) is str or delta.content or delta.reasoning_content or function is msgspec.UNSET:
             return None
-        if reason and index in self._ended:
-            if silent:
-                return None
-            reason = None
-        if reason:
-            self._ended.add(index)
-        picked = {"index": index + self._index, "delta": delta}
-        if "logprobs" in choice:
-            picked["logprobs"] = choice["logprobs"]
-        picked["finish_reason"] = self._reason(reason) if reason else None
-        return picked
+        return ("arguments", function.arguments) if isinstance(function.arguments, str) else None
+    if delta.content:
+        return None if delta.reasoning_content else ("content", delta.content)
+    return ("reasoning_content", delta.reasoning_content) if delta.reasoning_content else None
+
+
+def _may_be_named(body: Json) -> bool:
+    """Whether its names are texts, as far as it has any."""
+    return all(body.get(field) is None or isinstance(body[field], str) for field in ("id", "model"))
 
 
 def _no_chunk() -> AttemptFailed:

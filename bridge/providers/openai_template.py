@@ -2,7 +2,12 @@
 
 import msgspec
 
-from bridge.providers.openai_shapes import ABSENT, Chunk, SoundChunk
+# Where a text stands in a server's chunk, by where it stands in ours.
+NAMES: dict[str, tuple[bytes, ...]] = {
+    "content": (b'"content":', b'"text":'),
+    "reasoning_content": (b'"reasoning_content":', b'"reasoning":', b'"thinking":', b'"text":', b'"summary":'),
+    "arguments": (b'"arguments":',),
+}
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -17,40 +22,32 @@ class Template(msgspec.Struct, frozen=True):
     thought: bool  # whether the text is what the model thinks aloud
 
 
-def find_template(event: bytes, frame: bytes, chunk: SoundChunk | Chunk) -> Template | None:
-    """What the next chunks may have in common with this one; None if it isn't of the plain kind."""
-    choices = chunk.choices
-    if not choices or len(choices) != 1 or chunk.usage is not None or choices[0].finish_reason:
-        return None
-    if type(chunk) is SoundChunk and chunk.obfuscation is not ABSENT:
-        return None  # of another length each time
-    delta = choices[0].delta
-    if delta is None or delta.refusal or delta.function_call:
-        return None
-    calls = delta.tool_calls or ()
-    thought, thought_name = delta.reasoning_content, b'"reasoning_content":'
-    if not thought:
-        thought, thought_name = getattr(delta, "reasoning", None), b'"reasoning":'
-    elif getattr(delta, "reasoning", None) or getattr(choices[0], "usage", None) is not None:
-        return None
-    said = [(b'"content":', b'"content":', delta.content), (thought_name, b'"reasoning_content":', thought)]
-    said += [(b'"arguments":', b'"arguments":', call.function.arguments) for call in calls if call.function]
-    texts = [(theirs, ours, text) for theirs, ours, text in said if text]
-    if len(texts) != 1 or len(calls) > 1 or any(call.id or (call.function and call.function.name) for call in calls):
-        return None
-    theirs, ours, text = texts[0]
+def find_template(event: bytes, frame: bytes, field: str, text: str) -> Template | None:
+    """What the next chunks may have in common with this one, whose one text is `field`; None where that can't be told
+    from the rest by its bytes, or where there are counts, which change."""
     value = msgspec.json.encode(text)
-    if event.count(theirs + value) != 1:
-        theirs += b" "
-    if (
-        event.count(theirs + value) != 1
-        or frame.count(ours + value) != 1
-        or b'"usage"' in event.replace(b'"usage":null', b"").replace(b'"usage": null', b"")
-    ):
+    theirs = _find_name(event, NAMES[field], value)
+    ours = _find_name(frame, NAMES[field][:1], value)
+    if not theirs or not ours or b'"usage"' in event.replace(b'"usage":null', b"").replace(b'"usage": null', b""):
         return None
     before, _, after = (b"data: " + event).partition(theirs + value)
     our_before, _, our_after = frame.partition(ours + value)
     our_before, our_after = our_before + ours + b'"', b'"' + our_after
     return Template(
-        before + theirs + b'"', b'"' + after, our_before, our_after, our_after + our_before, text is thought
+        before + theirs + b'"',
+        b'"' + after,
+        our_before,
+        our_after,
+        our_after + our_before,
+        field == "reasoning_content",
     )
+
+
+def _find_name(data: bytes, names: tuple[bytes, ...], value: bytes) -> bytes:
+    """The name that this value has, once, and what stands between the two."""
+    for name in names:
+        for written in (name, name + b" "):
+            count = data.count(written + value)
+            if count:
+                return written if count == 1 else b""
+    return b""

@@ -90,6 +90,8 @@ class TranslatedReader:
         self._text_before, self._text_after = before + b'{"content":', b"}" + self._after
         self._role_sent = False
         self._calls = 0
+        self.created = order.created
+        self.mended: set[str] = set()
         self.started = False
         self.finished = False
         self.finish_reason: str | None = None

@@ -1,7 +1,7 @@
 """What whole answers and streams have in common: the usage that a client reads, and what an upstream's error means."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import gevent
@@ -32,6 +32,13 @@ def find_usage(relay: Any, theirs: Usage | None, text: Sequence[str], ended: boo
     if theirs is not None:
         log.warning("usage_not_believed", request_id=relay.visit.request_id, channel=relay.attempts[-1].channel)
     return relay.check_counts(relay.count_delivered(text, ended)), "estimate"
+
+
+def note_mended(relay: Any, mended: Set[str]) -> None:
+    """What was odd about an answer and was put right: once for each, so that an operator knows their server."""
+    if mended:
+        channel = relay.attempts[-1].channel
+        log.info("answer_mended", request_id=relay.visit.request_id, channel=channel, oddities=sorted(mended))
 
 
 def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Each is a call of its own upstream, so each prompt is held and charged."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import gevent
@@ -88,6 +88,7 @@ def merge_completions(completions: Sequence[Completion]) -> Completion:
         first.finish_reason,
         [piece for completion in completions for piece in completion.text],
         {call_id: kept for completion in completions for call_id, kept in completion.kept.items()},
+        {oddity for completion in completions for oddity in completion.mended},
     )
 
 
@@ -213,6 +214,14 @@ class ParallelReader:
     @property
     def text(self) -> Sequence[str]:
         return self._texts
+
+    @property
+    def created(self) -> int:
+        return self._readers[0].created
+
+    @property
+    def mended(self) -> Set[str]:
+        return {oddity for reader in self._readers for oddity in reader.mended}
 
     @property
     def kept(self) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ from bridge.providers.base import (
     StreamReader,
     Usage,
 )
-from bridge.v1.answers import find_usage, read_failure, usage_body
+from bridge.v1.answers import find_usage, note_mended, read_failure, usage_body
 from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
 from bridge.v1.relay import Relay
 from bridge.v1.visit import ReadyResponse
@@ -196,6 +196,7 @@ class Stream:
                 yield self._break_off(UpstreamError(failure.message or "The provider broke off its answer."))
                 return
             relay.answered()
+            note_mended(relay, self._reader.mended)
             yield self._finish()
             return
         raise relay.failover.explain()
@@ -263,7 +264,7 @@ class Stream:
         )
         if relay.calls == 1:
             return provider.open_reader(outgoing, order)
-        orders = [dataclasses.replace(order, index=index) for index in range(relay.calls)]
+        orders = [dataclasses.replace(order, index=index, parallel=True) for index in range(relay.calls)]
         readers = [provider.open_reader(outgoing, one) for one in orders]
         self._answer.read_by(readers, TICK_SECONDS)
         return ParallelReader(readers, self._answer.said)
@@ -346,7 +347,7 @@ class Stream:
             chunk = {
                 "id": relay.answer_id,
                 "object": "chat.completion.chunk",
-                "created": int(relay.created_at.timestamp()),
+                "created": self._reader.created,
                 "model": relay.offer.name,
                 "choices": [],
                 "usage": usage_body(usage, relay.charge_nanos),

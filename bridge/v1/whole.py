@@ -11,7 +11,7 @@ from bridge.errors import BridgeError, ServiceUnavailable
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Completion, Outgoing, Usage
-from bridge.v1.answers import find_usage, read_failure, usage_body
+from bridge.v1.answers import find_usage, note_mended, read_failure, usage_body
 from bridge.v1.choices import call_all, merge_completions
 from bridge.v1.relay import Relay
 
@@ -54,6 +54,7 @@ def _ask_channels(relay: Relay) -> tuple[Usage, dict[str, Any], str | None, str]
             continue
         relay.keep_reasoning(completion.kept)
         relay.answered()
+        note_mended(relay, completion.mended)
         created = completion.body.get("created")
         ours = {
             "id": relay.answer_id,

@@ -282,7 +282,7 @@ def test_legacy_functions_are_tools():
     call = body["messages"][1]["tool_calls"][0]
     assert call["function"] == {"name": "f", "arguments": "{}"}
     assert body["messages"][2] == {"role": "tool", "tool_call_id": call["id"], "content": "1"}
-    assert (out.dropped, out.reading) == ((), True)
+    assert (out.dropped, out.reading.legacy) == ((), True)
 
 
 def test_a_call_is_a_function_call_to_a_client_that_asked_so():

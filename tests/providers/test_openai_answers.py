@@ -49,9 +49,9 @@ def test_everything_the_model_wrote_is_there_for_our_own_count():
         "refusal": "b",
         "reasoning_content": "c",
         "tool_calls": [call],
-        "function_call": {"name": "g"},
+        "function_call": {"name": "g", "arguments": "[]"},
     }
-    assert OpenAI().read_answer(answer(message), SENT).text == ["a", "b", "c", "f", "{}", "g"]
+    assert OpenAI().read_answer(answer(message), SENT).text == ["a", "b", "c", "f", "{}", "g", "[]"]
     assert OpenAI().read_answer(answer({"content": None, "reasoning": "d"}), SENT).text == ["d"]
 
 
@@ -71,7 +71,6 @@ def test_everything_the_model_wrote_is_there_for_our_own_count():
         b'{"error":{"message":"no"}}',
         b'{"error":"no"}',
         b'{"choices":[{"message":{"content":"\xff"}}]}',
-        b'{"choices":[{"message":{"content":"\\ud800"}}]}',
         b"[" * 100_000,
         answer({"content": "cut"})[:-20],
     ],

@@ -14,9 +14,10 @@ pytestmark = needs_recordings
 LINES = (Path(__file__).parent / "recorded_errors.txt").read_text().splitlines()[1:]
 MEANINGS = {tuple(line.split(" | ")[:2]): line.split(" | ", 5)[2:] for line in LINES}
 ERRORS = [each for each in list_all() if each["response"]["status"] != 200]
-# What may be somebody's in an error: addresses, keys, whatever is masked, and the names of a project or a model there.
+# What may be somebody's in an error: addresses, keys, whatever is masked (but for the id of an answer, which the client
+# itself sent), and the names of a project or a model there.
 THEIRS = re.compile(
-    r"https?://\S+|\b[\w-]+\.(?:com|ai|dev)\b|\bsk-[\w*-]*|\S*\*{3,}\S*|REDACTED|PROJECT|\breq_\w+|\buser_\w+|"
+    r"https?://\S+|\b[\w-]+\.(?:com|ai|dev)\b|\bsk-[\w*-]*|\S*\*{3,}\S*|(?<!resp_)REDACTED|PROJECT|\breq_\w+|\buser_\w+|"
     r"\b(?:gpt|claude|gemini|deepseek)-[\w.-]*\d[\w.-]*",
     re.I,
 )
