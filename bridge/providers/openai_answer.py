@@ -5,12 +5,11 @@ from typing import Any
 
 import msgspec
 
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
-from bridge.providers.openai_shapes import RUBBISH, UsageStruct, our_reason, pick_message, pick_top
+from bridge.providers.base import AttemptFailed, Blame, Completion
+from bridge.providers.openai_shapes import RUBBISH, our_reason, pick_message, pick_top
 from bridge.providers.openai_stream import Dialect
 from bridge.providers.translated import new_call_id
 
-COUNTS = UsageStruct | None
 _COMMENTS = re.compile(rb"(?:\s++|:[^\n]*+(?:\n|\Z))*+")
 OTHER_FIELDS = ("annotations", "audio", "function_call", "extra_content")
 
@@ -53,15 +52,8 @@ def read_completion(body: dict[str, Any], dialect: Dialect, legacy: bool) -> Com
             }
         )
     found = {**pick_top(body), "choices": written}
-    return Completion(found, _read_usage(body, choices, dialect), written[0]["finish_reason"], text, kept)
-
-
-def _read_usage(body: dict[str, Any], choices: list[dict[str, Any]], dialect: Dialect) -> Usage | None:
-    """The counts at the top, or in the first choice; what is no count is not believed."""
-    try:
-        return dialect.read_usage(msgspec.convert(body.get("usage") or choices[0].get("usage"), COUNTS))
-    except msgspec.ValidationError:
-        return UNBELIEVABLE
+    usage = dialect.read_usage(body.get("usage") or choices[0].get("usage"))
+    return Completion(found, usage, written[0]["finish_reason"], text, kept)
 
 
 def _write_message(theirs: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from bridge.providers.alike import split_alike
-from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, StreamOrder, Usage
+from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, Counts, StreamOrder
 from bridge.providers.openai_shapes import (
     RUBBISH,
     Choice,
@@ -16,7 +16,6 @@ from bridge.providers.openai_shapes import (
     SoundChoice,
     SoundChunk,
     SoundDelta,
-    UsageStruct,
     decode_chunk,
     our_reason,
     pick_message,
@@ -36,7 +35,7 @@ class Dialect(Protocol):
     name: str
     keeps_reasoning: bool
 
-    def read_usage(self, usage: UsageStruct | None) -> Usage | None: ...
+    def read_usage(self, usage: Any) -> Counts | None: ...
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed: ...
 
@@ -49,6 +48,8 @@ class OpenAIReader:
     __slots__ = (
         "_answer_id",
         "_called",
+        "_counted",
+        "_counts",
         "_ended",
         "_include_usage",
         "_index",
@@ -65,8 +66,6 @@ class OpenAIReader:
         "finished",
         "started",
         "text",
-        "usage",
-        "usage_outdated",
     )
 
     def __init__(self, provider: Dialect, order: StreamOrder, legacy: bool = False):
@@ -87,8 +86,8 @@ class OpenAIReader:
         self.started = False
         self.finished = False
         self.finish_reason: str | None = None
-        self.usage: Usage | None = None
-        self.usage_outdated = False
+        self._counts: Any = None  # what was said of them so far, decoded when it is wanted
+        self._counted = 0  # pieces of the text by then
         self.text: list[str] = []
 
     @property
@@ -98,6 +97,16 @@ class OpenAIReader:
             return NOTHING_KEPT
         self._thoughts.catch_up(self.text)
         return self._thoughts.kept(self._provider.name)
+
+    @property
+    def usage(self) -> Counts | None:
+        """The last counts: some send them with each chunk, and they are wanted once."""
+        return self._provider.read_usage(self._counts)
+
+    @property
+    def uncounted(self) -> Sequence[str]:
+        """As in StreamReader."""
+        return self.text[self._counted :]
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
@@ -177,15 +186,18 @@ class OpenAIReader:
         for text in said:
             if text:
                 self.text.append(text)
-                self.started = self.usage_outdated = True
+                self.started = True
 
     def _count(self, chunk: SoundChunk | Chunk) -> None:
-        """The counts so far, wherever they stand. The last ones win; what is said after them outdates them."""
+        """The counts so far, wherever they stand: field by field the last ones win."""
         found = chunk.usage
-        if found is None and type(chunk) is Chunk:
-            found = next((choice.usage for choice in chunk.choices or () if choice.usage is not None), None)
-        if found is not None and (usage := self._provider.read_usage(found)) is not None:
-            self.usage, self.usage_outdated = usage, False
+        if not found and type(chunk) is Chunk:
+            found = next((choice.usage for choice in chunk.choices or () if choice.usage), None)
+        if not found:
+            return
+        if isinstance(found, dict) and isinstance(self._counts, dict):
+            found = self._counts | {name: value for name, value in found.items() if value is not None}
+        self._counts, self._counted = found, len(self.text)
 
     def _reason(self, reason: str) -> str:
         known = our_reason(reason, self._called)

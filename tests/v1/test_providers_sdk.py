@@ -309,5 +309,6 @@ def test_an_error_inside_anthropic_s_stream_breaks_ours_off_and_charges_what_had
     assert "".join(said) == SPOKEN.text
     assert broken.value.code == "upstream_error"
     booked = caller.last_booked()
-    assert (booked.outcome, booked.tokens_source) == ("cut", "estimate")
+    assert (booked.outcome, booked.tokens_source) == ("cut", "mixed")
+    assert (booked.prompt_tokens, booked.cached_tokens) == (SPOKEN.prompt_tokens, SPOKEN.cached_tokens)  # as it said
     assert booked.charge_nanos > 0
