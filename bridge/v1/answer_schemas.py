@@ -3,6 +3,7 @@
 from typing import Any
 
 from bridge.ledger.charge_rules import RULES
+from bridge.providers.tally import PARTS
 
 Schema = dict[str, Any]
 
@@ -147,6 +148,18 @@ ANSWERS: Schema = {
         },
         additionalProperties=False,
     ),
+    "ProviderCounts": obj(
+        {
+            "prompt_tokens": nullable(whole("null where it gave no number.")),
+            "completion_tokens": nullable(whole("null where it gave no number.")),
+            **{name: whole() for name in PARTS},
+            "not_charged_tokens": whole("Of them, how many were not charged. In receipts."),
+            "not_charged": dollars("What those would have cost. In receipts."),
+        },
+        optional=(*PARTS, "not_charged_tokens", "not_charged"),
+        description="How the provider counted, where that differs from what was charged: it gave no count of a part, "
+        "or one that can be none, or more than the request can hold.",
+    ),
     "Usage": obj(
         {
             "prompt_tokens": whole("Those read from a cache and written to one included."),
@@ -161,8 +174,10 @@ ANSWERS: Schema = {
                 optional=("audio_tokens",),
             ),
             "completion_tokens_details": obj({"reasoning_tokens": whole()}),
+            "provider_counts": ref("ProviderCounts"),
             "cost": dollars("What was charged, in dollars."),
-        }
+        },
+        optional=("provider_counts",),
     ),
     "AnswerMessage": ANSWER_MESSAGE,
     "ChatCompletion": obj(
@@ -347,9 +362,10 @@ ANSWERS: Schema = {
                     "cache_write_hour": whole("Of the written: to be kept for an hour."),
                     "completion": whole(),
                     "reasoning": whole(),
-                    "source": {"enum": ["provider", "estimate", "none"], "description": "Who counted."},
+                    "source": {"enum": ["provider", "estimate", "mixed", "none"], "description": "Who counted."},
                 }
             ),
+            "provider_counts": nullable(ref("ProviderCounts")),
             "prices_per_million": obj(
                 {
                     "prompt": dollars(),
