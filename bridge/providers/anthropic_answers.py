@@ -174,4 +174,5 @@ def read_counts(usage: Any) -> Counts | None:
         prompt = min(prompt, cached, written) if min(prompt, cached, written) < 0 else prompt + cached + written
     if prompt is None and output is None and not tally.odd:
         return None
-    return Counts(prompt, output, cached, thought, written, hour, odd=tally.odd)
+    # of a stream's later counts the split may be an earlier one's
+    return Counts(prompt, output, cached, thought, written, min(hour, max(0, written)), odd=tally.odd)

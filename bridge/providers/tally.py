@@ -37,12 +37,18 @@ class Tally:
         return None
 
     def part(self, places: Any, *names: str) -> int:
-        """The same of a part of something: 0 where there is none, and the first that is more, if one is."""
+        """The same of a part of something: the first that is more than 0, and 0 where there is none."""
         if not isinstance(places, dict):
             self.odd = self.odd or bool(places)
             return 0
-        found = [number for name in names if (number := self.read(places.get(name)))]
-        return next((number for number in found if number > 0), found[0] if found else 0)
+        below = 0
+        for name in names:
+            value = places.get(name)
+            if value and (number := self.read(value)):
+                if number > 0:
+                    return number
+                below = below or number
+        return below
 
 
 def usage_of(counts: Counts | None) -> Usage | None:

@@ -150,15 +150,14 @@ ANSWERS: Schema = {
     ),
     "ProviderCounts": obj(
         {
-            "prompt_tokens": nullable(whole("null where it gave no number.")),
-            "completion_tokens": nullable(whole("null where it gave no number.")),
-            **{name: whole() for name in PARTS},
+            **dict.fromkeys(("prompt_tokens", "completion_tokens"), nullable({"type": "integer"})),
+            **dict.fromkeys(PARTS, {"type": "integer"}),
             "not_charged_tokens": whole("Of them, how many were not charged. In receipts."),
             "not_charged": dollars("What those would have cost. In receipts."),
         },
         optional=(*PARTS, "not_charged_tokens", "not_charged"),
-        description="How the provider counted, where that differs from what was charged: it gave no count of a part, "
-        "or one that can be none, or more than the request can hold.",
+        description="How the provider counted, where that differs from what was charged: it gave no count of a part "
+        "(null), or one that can be none, or more than the request can hold.",
     ),
     "Usage": obj(
         {
@@ -175,7 +174,7 @@ ANSWERS: Schema = {
             ),
             "completion_tokens_details": obj({"reasoning_tokens": whole()}),
             "provider_counts": ref("ProviderCounts"),
-            "cost": dollars("What was charged, in dollars."),
+            "cost": {"type": "number", "minimum": 0, "description": "What was charged, in dollars, with exact digits."},
         },
         optional=("provider_counts",),
     ),

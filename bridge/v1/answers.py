@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from bridge.money import format_dollars
 from bridge.providers.base import AttemptFailed, Usage
 from bridge.providers.http import Timeouts
@@ -34,5 +36,5 @@ def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         **({"provider_counts": describe_counts(usage.altered.said)} if usage.altered else {}),
-        "cost": format_dollars(charge_nanos),
+        "cost": msgspec.Raw(format_dollars(charge_nanos).encode()),  # a number, with its exact digits
     }

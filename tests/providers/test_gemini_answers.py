@@ -169,10 +169,10 @@ def test_a_blocked_prompt_is_one_choice(reason):
         found = Gemini().read_answer(json.dumps(body).encode(), sent())
         assert found.body["choices"][0]["message"]["content"] == ""
         assert found.finish_reason == "content_filter"
-        assert found.usage == Counts(7, 0)
+        assert found.usage == Counts(7)
         choices, reader = read_stream(body)
         assert finishes(choices) == ["content_filter"]
-        assert reader.usage == Counts(7, 0)
+        assert reader.usage == Counts(7)
 
 
 def test_several_candidates_are_several_choices():
@@ -262,6 +262,13 @@ def test_json_that_was_asked_for_in_words_comes_without_its_fence():
             Counts(9, audio_tokens=99),
         ),
         ({"trafficType": "ON_DEMAND"}, None),
+        ({"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 115}, Counts(10, 105)),
+        ({"promptTokenCount": 10.0, "candidatesTokenCount": 5.0, "totalTokenCount": 15.0}, Counts(10, 5)),
+        ({"promptTokenCount": 10, "candidatesTokenCount": 5.5}, Counts(10, odd=True)),
+        ({"promptTokenCount": 10}, Counts(10)),  # nobody says that nothing was written
+        ({"candidatesTokenCount": 5}, Counts(None, 5)),
+        ({"candidatesTokenCount": 5, "totalTokenCount": 15}, Counts(10, 5)),
+        ({"promptTokenCount": 10, "totalTokenCount": 2**60, "candidatesTokenCount": 5}, Counts(10, 5, odd=True)),
         ({"promptTokenCount": "ten"}, Counts(odd=True)),
         ({"promptTokenCount": 3, "candidatesTokenCount": 2**60}, Counts(3, odd=True)),
         ({"promptTokenCount": -3, "candidatesTokenCount": 2}, Counts(-3, 2)),

@@ -117,7 +117,8 @@ def test_counts_beside_the_last_delta_are_read_and_kept_back(include_usage: bool
 
 
 def test_of_several_counts_the_last_one_wins():
-    running = [{**one, "usage": {**COUNTS, "completion_tokens": place}} for place, one in enumerate(HELLO)]
+    counts = [{**COUNTS, "completion_tokens": place, "total_tokens": 10 + place} for place in range(len(HELLO))]
+    running = [{**one, "usage": usage} for one, usage in zip(HELLO, counts, strict=True)]
     _, reader = read(stream(*running, USAGE))
     assert reader.usage == Counts(10, 5)
     _, reader = read(stream(*running, {**USAGE, "usage": None}))

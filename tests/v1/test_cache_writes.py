@@ -66,7 +66,7 @@ def test_a_write_is_charged_at_its_price_and_shown_in_usage_and_receipt(gateway:
         usage = sdk.chat.completions.create(model=model, messages=HELLO).usage  # type: ignore[arg-type]
     details = usage.prompt_tokens_details
     assert (usage.prompt_tokens, details.cached_tokens, details.cache_write_tokens) == (100, 30, 50)
-    assert usage.cost == "0.0001055"
+    assert usage.cost == 0.0001055
     (row,) = gateway.make.list_usage(key.account_id)
     assert row.charge_nanos == CHARGED_NANOS
     receipt = requests.get(f"{gateway.base_url}/requests/{row.request_id}", headers=key.headers, timeout=30).json()
