@@ -38,6 +38,7 @@ def find_usage(
         )
     if completion is None:
         completion = max(ours.completion_tokens, theirs.reasoning_tokens if theirs.completion_tokens is None else 0)
+        completion = min(completion, relay.most_output_tokens())  # what is beyond it nobody counted but we
     elif uncounted:  # the lower of two ways to count what it didn't
         rest = count_pieces(uncounted)
         completion = min(completion + rest, max(completion, ours.completion_tokens))

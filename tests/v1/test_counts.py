@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -267,8 +268,9 @@ def test_leaving_never_costs_more_than_staying(words: list[str], data: st.DataOb
     prompt = data.draw(st.integers(10, 400))
     told_early = provider in ("anthropic", "gemini") or running
     cached = data.draw(st.integers(0, prompt)) if told_early else 0  # otherwise nobody knows of it until the end
-    pieces = sum(count_text(piece) for piece in cut(text))
-    reply = Reply(text=text, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=max(pieces, len(cut(text))))
+    pieces = cut(text)
+    written = max(sum(map(count_text, pieces)), *(count_text("".join(pieces[:end])) for end in range(len(pieces) + 1)))
+    reply = Reply(text=text, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=max(written, len(pieces)))
     stream = write_stream(provider, reply)
     if running and provider in ("openai", "deepseek"):
         stream = count_on(stream, prompt, cached)
@@ -308,3 +310,36 @@ def test_what_came_after_a_running_count_is_added_to_it():
     assert (found, source) == (Usage(3, 500, 0, 480), "mixed")  # ours of all is less than it said so far
     found, _ = find_usage(relay, Counts(3, 1), ["One", " two", " three"], False, [" three"])
     assert found.completion_tokens == 2
+
+
+def test_a_mark_charges_the_prompt_as_the_provider_said_it_and_nothing_for_one_that_can_be_none():
+    relay = relay_of("why " * 9000, "anthropic")
+    told = find_delivered(relay, Counts(9100, 1, 9000, cache_write_tokens=50), 3)
+    assert told == Usage(9100, 3, 9000, cache_write_tokens=50)
+    for said in (None, Counts(None, 5), Counts(-5, 5), Counts(2**31, 5, 9000)):
+        assert find_delivered(relay, said, 3) == Usage(0, 3)
+
+
+def test_our_own_count_of_a_class_is_within_the_cap_and_gives_nothing_away():
+    relay = relay_of("Hi", "openai")
+    relay.most_output_tokens = lambda: 5
+    for ended in (True, False):
+        found, source = find_usage(relay, Counts(3), ["One two three four five six seven"], ended)
+        assert (found, source) == (Usage(3, 5), "mixed")
+        assert found.altered is not None
+        assert found.altered.counted == found
+
+
+@ON_SQLITE
+@BOTH_WAYS
+def test_what_the_provider_counted_is_given_again_with_the_answer(gateway, upstream, stream):
+    served = Served(gateway, upstream.base_url)
+    upstream.plays(says_with(BLOATED, "Hello"))
+    body = {"model": served.model, "messages": HELLO, "stream": stream, **(WITH_USAGE if stream else {})}
+    headers = {**served.key.headers, "Idempotency-Key": "once"}
+    url = f"{gateway.base_url}/chat/completions"
+    first, again = (requests.post(url, json=body, headers=headers, timeout=30) for _ in range(2))
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert usage_of(first, stream) == usage_of(again, stream)
+    assert usage_of(again, stream)["provider_counts"]["prompt_tokens"] == 1000
+    assert len(gateway.make.list_usage(served.key.account_id)) == 1
