@@ -51,7 +51,12 @@ def answer_id(request_id: str) -> str:
 
 
 def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int, attempts: int) -> None:
-    """The one line of a request that reached the ledger. Names of what concerns the model are OpenTelemetry's."""
+    """The one line of a request that reached the ledger. Names of what concerns the model are OpenTelemetry's. Where
+    the provider counted otherwise, it says how, and what of it was given away."""
+    altered: dict[str, Any] = {}
+    if settlement.provider_counts:
+        altered = {"provider_counts": msgspec.Raw(settlement.provider_counts.encode())}
+        altered |= {name: getattr(settlement, name) for name in ("uncharged_tokens", "uncharged_nanos")}
     write_line(
         msgspec.json.encode(
             {
@@ -71,6 +76,7 @@ def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int
                 "gen_ai.usage.input_tokens": settlement.prompt_tokens,
                 "gen_ai.usage.output_tokens": settlement.completion_tokens,
                 "tokens_source": settlement.tokens_source,
+                **altered,
                 "charge_nanos": charge_nanos,
                 "channel": settlement.channel_name,
                 "attempts": attempts,

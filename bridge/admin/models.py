@@ -15,6 +15,7 @@ from bridge.catalogue.editing import (
     remove_alias,
     restore_model,
     retire_model,
+    set_added_tokens,
     set_markup,
     set_route_order,
 )
@@ -138,6 +139,22 @@ def change_route_order() -> Any:
     return _render_model(model, form), 400
 
 
+@admin.post("/models/added")
+def change_added_tokens() -> Any:
+    """How many tokens the upstream adds to a prompt, from the next request on."""
+    model = _find_listed(request.form.get("id", ""))
+    form = FormReader({**_write_fields(model), **request.form})
+    tokens = form.number("added_tokens")
+    if tokens is None:
+        form.errors.setdefault("added_tokens", "Give a whole number of tokens; 0 is none.")
+    if tokens is not None and not form.errors:
+        with form.complaints():
+            set_added_tokens(model.id, tokens)
+            flash(f"Prompts of {model.id} are held and charged with up to {tokens} tokens that its upstream adds.")
+            return redirect(url_for("admin.show_model", id=model.id), 303)
+    return _render_model(model, form), 400
+
+
 @admin.post("/models/aliases")
 def create_alias() -> Any:
     model = _find_listed(request.form.get("id", ""))
@@ -190,7 +207,8 @@ def _searchable(model: ListedModel) -> str:
 def _write_fields(model: ListedModel) -> dict[str, str]:
     """The forms' fields as they stand: the price in effect, the markup, and the order of channels."""
     prices = write_price(newest_prices()[model.id])
-    return {**prices, "markup": format_percent(model.markup_bps), "route_order": model.route_order}
+    fields = {"markup": format_percent(model.markup_bps), "route_order": model.route_order}
+    return {**prices, **fields, "added_tokens": str(model.added_tokens)}
 
 
 def _render_model(model: ListedModel, form: FormReader) -> str:

@@ -29,6 +29,7 @@ CSV_COLUMNS = (
     *("day", "account_id", "account", "model", "channel", "requests", "failed"),
     *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"),
     *("revenue_dollars", "provider_cost_dollars", "margin_dollars", "unpaid_dollars"),
+    *("uncharged_tokens", "uncharged_dollars"),  # counted by providers beyond what was charged: given away
 )
 ONE_DAY = datetime.timedelta(days=1)
 
@@ -208,4 +209,6 @@ def _csv_rows(wanted: MarginFilter) -> Iterator[tuple[object, ...]]:
             format_dollars(margin.cost_nanos),
             format_dollars(margin.nanos),
             format_dollars(margin.loss_nanos),
+            margin.uncharged_tokens,
+            format_dollars(margin.uncharged_nanos),
         )

@@ -45,6 +45,7 @@ class ListedModel:
     price: PriceVersion
     markup_bps: int  # the model's, which an account's own replaces
     route_order: str
+    added_tokens: int  # at most, that its upstream adds to a prompt
 
 
 def list_models(account_markup_bps: int | None = None, group: str | None = None) -> list[ListedModel]:
@@ -144,4 +145,5 @@ def _list_model(
         price=version,
         markup_bps=model.markup_bps,
         route_order=model.route_order,
+        added_tokens=model.added_tokens,
     )

@@ -146,6 +146,18 @@ def set_route_order(model_id: str, order: str) -> None:
         bump("catalogue")
 
 
+def set_added_tokens(model_id: str, tokens: int) -> None:
+    """Say how many tokens the model's upstream adds to a prompt at the most, by its template or a system prompt: holds
+    cover them, and its counts are believed so far, from the next request on. Raises NotFound or InvalidRequest."""
+    with transaction():
+        model = find_model(model_id)
+        if type(tokens) is not int or not 0 <= tokens < model.context_tokens:
+            most = model.context_tokens - 1
+            raise InvalidRequest(f"Give a whole number of tokens from 0 to {most}.", param="added_tokens")
+        model.added_tokens = tokens
+        bump("catalogue")
+
+
 def check_rates(prices: Mapping[str, int | None], above_tokens: int = 0, param: str = "{}_price") -> Rates:
     """The rates of these prices by class. Raises InvalidRequest that names the field; `param` is its pattern."""
     for name in (*PRICE_CLASSES, *FURTHER_CLASSES):

@@ -64,6 +64,7 @@ class ServedModel:
     price: PriceVersion | None
     routes: tuple[Route, ...]
     route_order: str = "weight"
+    added_tokens: int = 0  # at most, that its upstream adds to a prompt: its template, a system prompt
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel], crede
         price=version_of(price, model.markup_bps) if price else None,
         routes=routes,
         route_order=model.route_order,
+        added_tokens=model.added_tokens,
     )
 
 

@@ -20,6 +20,7 @@ class Model(Table):
     max_output_tokens: Mapped[int] = mapped_column(sa.BigInteger)
     default_output_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=4096)
     image_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # the dearest picture; 0: takes none
+    added_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # at most, that its upstream adds to a prompt
     input_modalities: Mapped[list[str]] = mapped_column(sa.JSON, default=lambda: ["text"])
     thinks: Mapped[bool] = mapped_column(default=False)
     markup_bps: Mapped[int] = mapped_column(default=0)  # on its prices, in hundredths of a percent

@@ -22,9 +22,10 @@ from bridge.db import db
 from bridge.errors import BridgeError, InvalidRequest
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, ChatOrder, StreamOrder, Usage
+from bridge.providers.base import AttemptFailed, Blame, ChatOrder, StreamOrder, Usage
 from bridge.providers.http import Timeouts
 from bridge.providers.sse import EventSplitter
+from bridge.providers.tally import usage_of
 
 PROMPT = "Say hello."
 TEST_OUTPUT_TOKENS = 16
@@ -123,8 +124,6 @@ def _probe(name: str, model: str | None, stream: bool) -> ChannelTest:
         detail = f"{upstream_id} answered, its first words after {course.first_ms} ms."
     if not course.text and course.all_text:
         detail += " It thought until its output was at its end, and said nothing."
-    if course.usage == UNBELIEVABLE:
-        course.usage = None
     usage = course.usage or _estimate(course.all_text)
     text = course.text[:SHOWN_CHARACTERS]
     return ChannelTest(True, detail, took_ms, text, usage, course.usage is None, served.price)
@@ -183,7 +182,7 @@ def _ask(
                 completion = provider.read_answer(answer.read_all(TEST_ANSWER_BYTES, TEST_TIMEOUT_SECONDS), outgoing)
                 content = completion.body["choices"][0]["message"].get("content")
                 course.text = content if isinstance(content, str) else ""
-                course.all_text, course.usage = "".join(completion.text), completion.usage
+                course.all_text, course.usage = "".join(completion.text), usage_of(completion.usage)
         finally:
             answer.close()
     finally:
@@ -206,7 +205,8 @@ def _read_stream(reader: Any, answer: Any, course: _Course) -> None:
             raise AttemptFailed(Blame.UPSTREAM, "the stream found no end")
     if not reader.finish_reason:
         raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
-    course.text, course.all_text, course.usage = "".join(_list_content(frames)), "".join(reader.text), reader.usage
+    course.text, course.all_text = "".join(_list_content(frames)), "".join(reader.text)
+    course.usage = usage_of(reader.usage)
 
 
 def _list_content(frames: bytes) -> Iterator[str]:

@@ -76,6 +76,7 @@ class Receipt:
     markup_rule: str
     charge_rule: ChargeRule
     refund: Entry | None
+    provider_counts: str  # as the provider counted, where that isn't what was charged
 
     @property
     def reasoning_apart(self) -> bool:
@@ -114,7 +115,26 @@ def make_receipt(record: UsageRecord, refund: Entry | None = None) -> Receipt:
         markup_rule=frozen.markup_rule,
         charge_rule=find_rule(record),
         refund=refund,
+        provider_counts=_write_counts(record),
     )
+
+
+COUNTED = {
+    "prompt_tokens": "prompt",
+    "cached_tokens": "of it from cache",
+    "cache_write_tokens": "of it to cache",
+    "completion_tokens": "answer",
+    "reasoning_tokens": "of it reasoning",
+}
+
+
+def _write_counts(record: UsageRecord) -> str:
+    """What the provider counted, in words; "" where it is what was charged."""
+    if not record.provider_counts:
+        return ""
+    counts: dict[str, int | None] = json.loads(record.provider_counts)
+    said = [(word, counts[name]) for name, word in COUNTED.items() if name in counts]
+    return ", ".join(f"{word} {'not counted' if count is None else f'{count:,}'}" for word, count in said)
 
 
 def _line(name: str, count: int, unit_nanos: int) -> Line:

@@ -61,6 +61,9 @@ class Settlement(msgspec.Struct):
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     tokens_source: str = "none"
+    provider_counts: str | None = None
+    uncharged_tokens: int = 0
+    uncharged_nanos: int = 0
     price_id: int = 0
     input_nanos_per_mtok: int = 0
     cached_nanos_per_mtok: int = 0

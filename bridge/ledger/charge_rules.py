@@ -26,6 +26,16 @@ COMPLETE_ESTIMATE = ChargeRule(
     "The answer was complete, but its provider gave no counts.",
     "You paid for its tokens as we counted them.",
 )
+COMPLETE_MIXED = ChargeRule(
+    "complete_mixed",
+    "The answer was complete, but its provider gave no count of a part of it.",
+    "You paid as it counted the other part, and as we counted this one.",
+)
+COMPLETE_CLAMPED = ChargeRule(
+    "complete_clamped",
+    "The answer was complete, but its provider counted more than this request can hold.",
+    "You paid for what it can hold, and not for the rest.",
+)
 CUT = ChargeRule("cut", "The answer broke off.", SO_FAR)
 LEFT = ChargeRule("client_left", "The client left before the end.", SO_FAR)
 LEFT_EARLY = ChargeRule("client_left_early", "The client left before a provider had answered.", FREE)
@@ -35,7 +45,10 @@ NO_ANSWER = ChargeRule("no_answer", "No provider delivered any of an answer.", F
 REFUSED = ChargeRule("refused", "The request was refused.", FREE)
 LOST = ChargeRule("interrupted", "Our process ended while this ran.", "You paid at most for what had been delivered.")
 LOST_FREE = ChargeRule("interrupted_free", LOST.happened, FREE)
-RULES = (COMPLETE, COMPLETE_ESTIMATE, CUT, LEFT, LEFT_EARLY, SLOW, SLOW_FREE, NO_ANSWER, REFUSED, LOST, LOST_FREE)
+RULES = (
+    *(COMPLETE, COMPLETE_ESTIMATE, COMPLETE_MIXED, COMPLETE_CLAMPED, CUT, LEFT, LEFT_EARLY, SLOW, SLOW_FREE),
+    *(NO_ANSWER, REFUSED, LOST, LOST_FREE),
+)
 
 
 def find_rule(record: UsageRecord) -> ChargeRule:
@@ -51,4 +64,6 @@ def find_rule(record: UsageRecord) -> ChargeRule:
         return REFUSED if 400 <= record.status < 500 else NO_ANSWER
     if record.outcome == "cut":
         return CUT
-    return COMPLETE_ESTIMATE if record.tokens_source == "estimate" else COMPLETE
+    if record.tokens_source == "provider":
+        return COMPLETE_CLAMPED if record.provider_counts else COMPLETE
+    return COMPLETE_MIXED if record.tokens_source == "mixed" else COMPLETE_ESTIMATE

@@ -29,6 +29,8 @@ class UsageRollup(Table):
     cached_tokens: Mapped[int] = mapped_column(sa.BigInteger)
     completion_tokens: Mapped[int] = mapped_column(sa.BigInteger)
     reasoning_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    uncharged_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    uncharged_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     __table_args__ = (
         sa.Index("ix_usage_rollups_span", "span", "start"),
         sa.CheckConstraint("span IN ('hour', 'day')", name="span"),

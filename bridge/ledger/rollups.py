@@ -25,6 +25,7 @@ DIMENSIONS = ("start", "account_id", "key_id", "model_id", "channel_name", "outc
 SUMS = (
     *("requests", "charge_nanos", "cost_nanos", "loss_nanos"),
     *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"),
+    *("uncharged_tokens", "uncharged_nanos"),
 )
 MOST_AT_ONCE = 50_000  # rows of one transaction
 WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
@@ -45,7 +46,8 @@ ENDING: sa.ColumnElement[str] = sa.case(
 class Sums:
     """Of some settled requests. `prompt_tokens` include the cached ones, `completion_tokens` the reasoning;
     `failed` requests delivered nothing, were not left by their client, and cost nothing. `cost_nanos` is what providers
-    take, `loss_nanos` what answers cost beyond hold and balance, which nobody paid."""
+    take, `loss_nanos` what answers cost beyond hold and balance, which nobody paid. `uncharged_*` is what providers
+    counted, and no request could hold."""
 
     requests: int = 0
     charge_nanos: int = 0
@@ -55,6 +57,8 @@ class Sums:
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
+    uncharged_tokens: int = 0
+    uncharged_nanos: int = 0
     failed: int = 0
 
 

@@ -98,7 +98,14 @@ class UsageRecord(Table):
     cache_write_hour_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # of the written: kept for an hour
     completion_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # reasoning included
     reasoning_tokens: Mapped[int] = mapped_column(sa.BigInteger)
-    tokens_source: Mapped[str] = mapped_column(sa.String(10))  # provider, estimate, none
+    tokens_source: Mapped[str] = mapped_column(sa.String(10))  # provider, estimate, mixed (by class), none
+    provider_counts: Mapped[str | None] = mapped_column(sa.Text)  # JSON: what it said, where it isn't what is charged
+    uncharged_tokens: Mapped[int] = mapped_column(
+        sa.BigInteger, default=0
+    )  # that the provider counted and nobody pays for
+    uncharged_nanos: Mapped[int] = mapped_column(
+        sa.BigInteger, default=0
+    )  # what the provider's counts would have cost more
     price_id: Mapped[int] = mapped_column(sa.BigInteger)
     input_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     cached_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)

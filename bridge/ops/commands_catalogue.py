@@ -299,6 +299,15 @@ def order(id_: str, order: str) -> None:
     click.echo(f"Channels of {id_} are chosen by {order}.")
 
 
+@model_commands.command("added")
+@click.argument("id_", metavar="ID")
+@click.argument("tokens", type=int)
+def added(id_: str, tokens: int) -> None:
+    """Say how many tokens a model's upstream adds to a prompt at the most: its template, a system prompt of its own."""
+    editing.set_added_tokens(id_, tokens)
+    click.echo(f"Prompts of {id_} are held and charged with up to {tokens} tokens that its upstream adds.")
+
+
 @model_commands.command("list")
 def list_all_models() -> None:
     """List the models with their prices, in dollars per million tokens."""

@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_turns import PROVIDER, THOUGHTS
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
+from bridge.providers.base import AttemptFailed, Blame, Completion, Counts
 from bridge.providers.errors import find_refusal
 from bridge.providers.fences import strip_fence
-from bridge.providers.openai import clamp_usage
+from bridge.providers.tally import Tally
 from bridge.providers.translated import RUBBISH, ToolCall, new_call_id, write_completion
 
 FINISH_REASONS = {
@@ -33,26 +33,6 @@ class Reading(Struct, frozen=True):
     fenced: bool = False
     answer_tool: str = ""
     names: dict[str, str] = {}
-
-
-class _CacheCreation(Struct):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
-
-
-class _OutputDetails(Struct):
-    thinking_tokens: int | None = None
-
-
-class Counts(Struct):
-    """Counts so far. In a stream each that is there replaces the one before."""
-
-    input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_creation: _CacheCreation | None = None
-    output_tokens: int | None = None
-    output_tokens_details: _OutputDetails | None = None
 
 
 class Block(Struct):
@@ -112,12 +92,11 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:
     extra: dict[str, Any] = {"thinking_blocks": blocks} if blocks else {}
     if annotations and not (answered or reading.fenced):
         extra["annotations"] = annotations
-    counts = read_counts(answer.usage)
     return write_completion(
         text,
         calls,
         finish_reason=say_why(answer.stop_reason, bool(calls)),
-        usage=usage_of(counts) if counts else None,
+        usage=read_counts(answer.usage),
         reasoning="".join(block.thinking or "" for block in thoughts),
         legacy=reading.legacy,
         kept=keep(reading, calls[0].id, blocks) if blocks else {},
@@ -178,25 +157,23 @@ def cite(citations: Any, start: int, end: int) -> list[dict[str, Any]]:
 
 
 def read_counts(usage: Any) -> Counts | None:
-    """The counts as they are written; for what are none, such as nobody believes."""
-    try:
-        return msgspec.convert(usage, Counts | None)
-    except msgspec.ValidationError:
-        return Counts(input_tokens=-1, output_tokens=-1)
-
-
-def usage_of(counts: Counts) -> Usage | None:
-    """In OpenAI's meaning: a prompt includes what was read from the cache and written to it."""
-    if counts.input_tokens is None or counts.output_tokens is None:
+    """The counts in OpenAI's meaning: a prompt includes what was read from the cache and written to it. None where
+    nothing is said."""
+    if not usage:
         return None
-    cached, created = counts.cache_read_input_tokens or 0, counts.cache_creation
-    hour = (created.ephemeral_1h_input_tokens or 0) if created else 0
-    written = counts.cache_creation_input_tokens
+    if not isinstance(usage, dict):
+        return Counts(odd=True)
+    tally = Tally()
+    cached, created = tally.part(usage, "cache_read_input_tokens"), usage.get("cache_creation")
+    hour = tally.part(created, "ephemeral_1h_input_tokens")
+    written = tally.first(usage, "cache_creation_input_tokens")
     if written is None:
-        written = hour + ((created.ephemeral_5m_input_tokens or 0) if created else 0)
-    details = counts.output_tokens_details
-    thought = (details.thinking_tokens or 0) if details else 0
-    if min(counts.input_tokens, cached, written) < 0:  # the prompt is the sum of these
-        return UNBELIEVABLE
-    prompt = counts.input_tokens + cached + written
-    return clamp_usage(prompt, counts.output_tokens, cached, thought, written, hour)
+        written = hour + tally.part(created, "ephemeral_5m_input_tokens")
+    prompt, output = tally.first(usage, "input_tokens"), tally.first(usage, "output_tokens")
+    thought = tally.part(usage.get("output_tokens_details"), "thinking_tokens")
+    if prompt is not None:  # a part below zero makes a sum that is none
+        prompt = min(prompt, cached, written) if min(prompt, cached, written) < 0 else prompt + cached + written
+    if prompt is None and output is None and not tally.odd:
+        return None
+    # of a stream's later counts the split may be an earlier one's
+    return Counts(prompt, output, cached, thought, written, min(hour, max(0, written)), odd=tally.odd)

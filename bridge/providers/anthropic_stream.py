@@ -9,7 +9,6 @@ from bridge.providers.alike import split_alike
 from bridge.providers.anthropic_answers import (
     MAX_CITATIONS,
     Block,
-    Counts,
     Reading,
     cite,
     decode_kind,
@@ -17,7 +16,6 @@ from bridge.providers.anthropic_answers import (
     keep_thoughts,
     read_counts,
     say_why,
-    usage_of,
     write_input,
 )
 from bridge.providers.anthropic_errors import read_anthropic_error
@@ -103,7 +101,7 @@ class AnthropicReader(TranslatedReader):
         self._first_call = ""
         self._answered = False
         self._length = 0  # characters of the text blocks that have ended
-        self._counts = Counts()
+        self._usage: Any = None  # field by field what was said last
         self._stop_reason: str | None = None
         self._plain: _Plain | None = None
 
@@ -185,7 +183,7 @@ class AnthropicReader(TranslatedReader):
             opened.kind = "ignored" if self._answered else "answer"
             self._answered = True
             return b""
-        held, call_id = self._say_held(), block.id or new_call_id()
+        held, call_id = self._say_fenced(), block.id or new_call_id()
         self._first_call = self._first_call or call_id
         return held + self.say_call(call_id, reading.names.get(name, name))
 
@@ -225,8 +223,8 @@ class AnthropicReader(TranslatedReader):
             return b""
         return self.say_text(self._fence.feed(text) if self._fence else text)
 
-    def _say_held(self) -> bytes:
-        return self.say_text(self._fence.finish()) if self._fence else b""
+    def _say_fenced(self) -> bytes:
+        return self._say_held(self._fence.finish()) if self._fence else b""
 
     def _end_block(self, opened: _OpenBlock | None) -> bytes:
         """A block is complete."""
@@ -247,17 +245,15 @@ class AnthropicReader(TranslatedReader):
         return b""
 
     def _count(self, usage: Any) -> None:
-        counts = read_counts(usage)
-        if counts is None:
+        if not usage:
             return
-        for name in Counts.__struct_fields__:
-            if (value := getattr(counts, name)) is not None:
-                setattr(self._counts, name, value)
-        if found := usage_of(self._counts):
-            self.count(found)
+        if isinstance(usage, dict) and isinstance(self._usage, dict):
+            usage = self._usage | {name: value for name, value in usage.items() if value is not None}
+        self._usage = usage
+        self.count(read_counts(usage))
 
     def _finish(self) -> bytes:
-        frames = self._say_held()
+        frames = self._say_fenced()
         blocks = keep_thoughts(self._thoughts) if self._first_call else []
         if blocks:
             self.kept = keep(self._reading, self._first_call, blocks)

@@ -30,9 +30,39 @@ class Usage:
     cached_audio_tokens: int = 0
     audio_output_tokens: int = 0  # of the completion
     image_tokens: int = 0
+    altered: "Altered | None" = dataclasses.field(default=None, compare=False)  # None: the provider said the same
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
 
 
-UNBELIEVABLE = Usage(-1, -1)  # stands for counts that are none, such as -5: ours replace them, and the log says so
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """What a provider said of an answer's tokens, by Usage's names and in its meaning, however impossible.
+
+    None: it said nothing of that class, or nothing that is a number. `odd`: something there was no number."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_hour_tokens: int = 0
+    audio_tokens: int = 0
+    cached_audio_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_tokens: int = 0
+    odd: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Altered:
+    """What is charged differs from what the provider said. `counted` is what it said as far as that is possible, with
+    ours where it isn't: what of it is above the charged usage is given away."""
+
+    said: Counts
+    counted: Usage
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,9 +160,9 @@ class Completion:
     JSON, sealed and kept for a day, so that a client which returns only what OpenAI's API knows can go on."""
 
     body: dict[str, Any]
-    usage: Usage | None
+    usage: Counts | None
     finish_reason: str | None
-    text: list[str]  # what the model said, for our own count when `usage` is missing
+    text: list[str]  # what the model said, for our own count of what `usage` lacks
     kept: Mapping[str, Any] = dataclasses.field(default_factory=lambda: NOTHING_KEPT)
     mended: Set[str] = frozenset()  # what was odd about it, and was put right: a word or two each
 
@@ -151,11 +181,11 @@ class StreamReader(Protocol):
         ...
 
     @property
-    def usage(self) -> Usage | None: ...
+    def usage(self) -> Counts | None: ...
 
     @property
-    def usage_outdated(self) -> bool:
-        """Something was said since: the counts are good only if the stream came to its end."""
+    def uncounted(self) -> Sequence[str]:
+        """What was said after the provider counted last: of the answer's tokens, its count is outdated by so much."""
         ...
 
     @property

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bridge.providers.alike import EDGE_BYTES, decode_texts
-from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
+from bridge.providers.base import AttemptFailed, Blame, Completion, Counts, StreamOrder
 from bridge.providers.errors import find_refusal
 from bridge.providers.fences import FenceStripper, strip_fence
 from bridge.providers.gemini_errors import read_gemini_error
@@ -169,15 +169,16 @@ class GeminiReader(TranslatedReader):
         except RUBBISH:
             return None
         self.text += alike[1]
+        self._counted = len(self.text)
         return self.write_texts(alike[0])
 
     @property
-    def usage(self) -> Usage | None:
+    def usage(self) -> Counts | None:
         """The last counts: each event brings some, and they are wanted once."""
         return read_counts(self._counts)
 
     @usage.setter
-    def usage(self, usage: Usage | None) -> None:
+    def usage(self, usage: Counts | None) -> None:
         pass  # the base class begins with none, and so does this one
 
     def read(self, event: bytes) -> bytes:
@@ -201,7 +202,7 @@ class GeminiReader(TranslatedReader):
                 raise refusal
             frames = self.say_end("content_filter") if is_blocked(answer) else b""
         if counts:
-            self._counts, self.usage_outdated = counts, False
+            self._counts, self._counted = counts, len(self.text)
         return frames
 
     def say_text(self, text: str) -> bytes:
@@ -210,7 +211,7 @@ class GeminiReader(TranslatedReader):
         if not self._role_sent:
             return super().say_text(text)
         self.text.append(text)
-        self.started = self.usage_outdated = True
+        self.started = True
         return self._text_before + _encode(text) + self._text_after
 
     def _read_candidate(self, candidate: Candidate) -> bytes:
@@ -243,5 +244,5 @@ class GeminiReader(TranslatedReader):
         """The one finish: until the body's end, a call may still come after a stop."""
         if self._reason is None:
             return b""
-        held = b"" if self._fence is None else super().say_text(self._fence.finish())
+        held = b"" if self._fence is None else self._say_held(self._fence.finish())
         return held + self.say_end(read_finish_reason(self._reason, called=self._calls > 0))

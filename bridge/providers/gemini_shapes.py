@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.providers.base import UNBELIEVABLE, Usage
-from bridge.providers.openai import clamp_usage
+from bridge.providers.base import Counts
+from bridge.providers.openai_usage import MOST_BELIEVED
+from bridge.providers.tally import Tally
 from bridge.providers.translated import RUBBISH
 
 # By the names of Google's enum, and by its numbers: behind some proxies those arrive.
@@ -62,25 +63,6 @@ class Answer(Struct, rename="camel", gc=False):
     error: Raw = Raw()
 
 
-class Modality(Struct, rename="camel"):
-    """How many of the tokens are of a kind: TEXT, IMAGE, VIDEO, AUDIO, DOCUMENT."""
-
-    modality: str | None = None
-    token_count: int | None = None
-
-
-class Counts(Struct, rename="camel"):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    total_token_count: int | None = None
-    prompt_tokens_details: list[Modality] | None = None
-    cache_tokens_details: list[Modality] | None = None
-    candidates_tokens_details: list[Modality] | None = None
-
-
 class Token(Struct, rename="camel"):
     token: str = ""
     log_probability: float = 0.0
@@ -96,7 +78,6 @@ class Logprobs(Struct, rename="camel"):
 
 
 decode_answer = msgspec.json.Decoder(Answer).decode
-_decode_counts = msgspec.json.Decoder(Counts).decode
 _decode_logprobs = msgspec.json.Decoder(Logprobs).decode
 
 
@@ -126,42 +107,63 @@ def read_finish_reason(reason: Enum, *, called: bool) -> str:
     return "tool_calls" if called and found == "stop" else found
 
 
-def read_counts(raw: Raw) -> Usage | None:
-    """The counts, None where the prompt's is missing. Thoughts stand beside the candidates' own
-    tokens, and what tools of Google's put into the prompt beside the prompt's."""
+def read_counts(raw: Raw) -> Counts | None:
+    """The counts, None where nothing is said. Thoughts stand beside the candidates' own tokens, and what tools of
+    Google's put into the prompt beside the prompt's. What the total has more than its parts is output."""
     try:
-        counts = _decode_counts(raw) if says(raw) else Counts()
+        usage = msgspec.json.decode(raw) if says(raw) else None
     except RUBBISH:
-        return UNBELIEVABLE
-    if counts.prompt_token_count is None:
+        return Counts(odd=True)
+    if usage is None:
         return None
-    prompt = counts.prompt_token_count + (counts.tool_use_prompt_token_count or 0)
-    thoughts, said = counts.thoughts_token_count or 0, counts.candidates_token_count
-    if said is None:  # left out when every token was a thought
-        said = max(0, (counts.total_token_count or 0) - prompt - thoughts)
-    if min(counts.prompt_token_count, prompt, thoughts, said) < 0:
-        return UNBELIEVABLE
-    heard, heard_before = (
-        _count(found, "AUDIO") for found in (counts.prompt_tokens_details, counts.cache_tokens_details)
-    )
-    seen, seen_before = (
-        _count(found, "IMAGE") for found in (counts.prompt_tokens_details, counts.cache_tokens_details)
-    )
-    return clamp_usage(
+    if not isinstance(usage, dict):
+        return Counts(odd=True)
+    tally = Tally()
+    prompt, completion = _read_wholes(usage, tally)
+    if prompt is None and completion is None and not tally.odd:
+        return None
+    of_prompt, of_cache = usage.get("promptTokensDetails"), usage.get("cacheTokensDetails")
+    heard_before, seen_before = _count(of_cache, "AUDIO"), _count(of_cache, "IMAGE")
+    return Counts(
         prompt,
-        said + thoughts,
-        counts.cached_content_token_count or 0,
-        thoughts,
-        audio=heard - heard_before,
-        cached_audio=heard_before,
-        audio_output=_count(counts.candidates_tokens_details, "AUDIO"),
-        image=seen - seen_before,
+        completion,
+        tally.part(usage, "cachedContentTokenCount"),
+        tally.part(usage, "thoughtsTokenCount"),
+        audio_tokens=max(0, _count(of_prompt, "AUDIO") - heard_before),
+        cached_audio_tokens=heard_before,
+        audio_output_tokens=_count(usage.get("candidatesTokensDetails"), "AUDIO"),
+        image_tokens=max(0, _count(of_prompt, "IMAGE") - seen_before),
+        odd=tally.odd,
     )
 
 
-def _count(details: list[Modality] | None, modality: str) -> int:
-    """The tokens of one kind."""
-    return sum(max(0, one.token_count or 0) for one in details or () if one.modality == modality)
+def _read_wholes(usage: dict[str, Any], tally: Tally) -> tuple[int | None, int | None]:
+    """All of the prompt, and all that was written. A part below zero makes a sum that is none."""
+    prompt, added = tally.first(usage, "promptTokenCount"), tally.part(usage, "toolUsePromptTokenCount")
+    said, thoughts = tally.first(usage, "candidatesTokenCount"), tally.part(usage, "thoughtsTokenCount")
+    total = tally.read(usage.get("totalTokenCount"))
+    if total is not None and not 0 < total <= MOST_BELIEVED:
+        total = None
+    if prompt is not None:
+        prompt = min(prompt, added) if min(prompt, added) < 0 else prompt + added
+    least = min(said or 0, thoughts)
+    if least < 0:
+        return prompt, least
+    written = None if said is None else said + thoughts
+    if total is not None and prompt is not None and prompt >= 0:  # it is left out when every token was a thought
+        written = max(total - prompt, (said or 0) + thoughts)
+    elif total is not None and prompt is None and written is not None and written < total:
+        prompt = total - written
+    return prompt, written
+
+
+def _count(details: Any, modality: str) -> int:
+    """The tokens of one kind: TEXT, IMAGE, VIDEO, AUDIO, DOCUMENT."""
+    tally, found = Tally(), 0
+    for one in details if isinstance(details, list) else ():
+        if isinstance(one, dict) and one.get("modality") == modality:
+            found += max(0, tally.part(one, "tokenCount"))
+    return found
 
 
 def read_logprobs(raw: Raw) -> dict[str, Any] | None:

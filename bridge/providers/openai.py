@@ -5,14 +5,13 @@ from typing import Any
 import msgspec
 
 from bridge.providers.base import (
-    UNBELIEVABLE,
     AttemptFailed,
     Blame,
     ChatOrder,
     Completion,
+    Counts,
     Outgoing,
     StreamOrder,
-    Usage,
 )
 from bridge.providers.conversation import is_legacy
 from bridge.providers.draft import Draft
@@ -20,11 +19,10 @@ from bridge.providers.errors import find_refusal, read_openai_error
 from bridge.providers.openai_answer import read_body, read_completion
 from bridge.providers.openai_choice import read_for, reading_of
 from bridge.providers.openai_models import fit_openai, wants_newer_cap
-from bridge.providers.openai_shapes import UsageStruct
 from bridge.providers.openai_stream import OpenAIReader
+from bridge.providers.openai_usage import read_openai_usage
 from bridge.providers.token_scale import OPEN_WEIGHTS, OPENAI, TokenScales
 
-MAX_TOKENS_COUNTED = 2**31
 CAPS = ("max_completion_tokens", "max_tokens")
 # What would choose a model, a host, a price or stored state at an upstream that knows these fields.
 NEVER_FORWARDED: tuple[str, ...] = ("models", "provider", "route", "plugins", "transforms", "background")
@@ -78,28 +76,9 @@ class OpenAICompatible:
         reading = read_for(out, draft.legacy or is_legacy(order.body))
         return Outgoing(self.chat_path, body, dropped=dropped, clamped=tuple(draft.clamped), reading=reading)
 
-    def read_usage(self, usage: UsageStruct | None) -> Usage | None:
-        """The upstream's counts, or None when a count is missing: zero is a value."""
-        if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
-            return None
-        prompt, written, audio, image, spoken = usage.prompt_tokens_details, 0, 0, 0, 0
-        cached = usage.cached_tokens or usage.prompt_cache_hit_tokens or 0
-        if prompt:
-            cached, written = prompt.cached_tokens or cached, prompt.cache_write_tokens or 0
-            audio, image = prompt.audio_tokens or 0, prompt.image_tokens or 0
-        completion, reasoning = usage.completion_tokens_details, 0
-        if completion:
-            reasoning, spoken = completion.reasoning_tokens or 0, completion.audio_tokens or 0
-        return clamp_usage(
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            cached,
-            reasoning,
-            written,
-            audio=audio,
-            audio_output=spoken,
-            image=image,
-        )
+    def read_usage(self, usage: Any) -> Counts | None:
+        """The upstream's counts, class by class; None where it says nothing."""
+        return read_openai_usage(usage)
 
     def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
         """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
@@ -116,45 +95,6 @@ class OpenAICompatible:
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         return read_openai_error(status, headers, data)
-
-
-def clamp_usage(
-    prompt: int,
-    completion: int,
-    cached: int,
-    reasoning: int,
-    written: int = 0,
-    written_for_an_hour: int = 0,
-    *,
-    audio: int = 0,
-    cached_audio: int = 0,
-    audio_output: int = 0,
-    image: int = 0,
-) -> Usage:
-    """Counts within sane bounds: none absurd, parts no larger than their whole; a negative part is none, and a negative
-    whole makes them UNBELIEVABLE. What was read from a cache, what was written to one, sound and pictures are different
-    parts of the prompt; reasoning and speech of the answer."""
-    if prompt < 0 or completion < 0:
-        return UNBELIEVABLE
-    prompt = min(prompt, MAX_TOKENS_COUNTED)
-    completion = min(completion, MAX_TOKENS_COUNTED)
-    cached = min(max(0, cached), prompt)
-    written = min(max(0, written), prompt - cached)
-    reasoning = min(max(0, reasoning), completion)
-    fresh = prompt - cached - written
-    audio = min(max(0, audio), fresh)
-    return Usage(
-        prompt,
-        completion,
-        cached,
-        reasoning,
-        written,
-        min(max(0, written_for_an_hour), written),
-        audio,
-        min(max(0, cached_audio), cached),
-        min(max(0, audio_output), completion - reasoning),
-        min(max(0, image), fresh - audio),
-    )
 
 
 class OpenAI(OpenAICompatible):

@@ -5,14 +5,13 @@ from typing import Any
 
 import msgspec
 
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
+from bridge.providers.base import AttemptFailed, Blame, Completion
 from bridge.providers.finish_words import read_finish
 from bridge.providers.odd_json import decode_any, mend_texts
 from bridge.providers.openai_choice import Choice, Json, Reading, said_of, says
-from bridge.providers.openai_shapes import RUBBISH, UsageStruct, pick_top
+from bridge.providers.openai_shapes import RUBBISH, pick_top
 from bridge.providers.openai_stream import Dialect
 
-COUNTS = UsageStruct | None
 _COMMENTS = re.compile(rb"(?:\s++|:[^\n]*+(?:\n|\Z))*+")
 
 
@@ -53,7 +52,8 @@ def read_completion(body: Json, dialect: Dialect, reading: Reading, mended: set[
     found = {**pick_top(body), "choices": written}
     if "JSON" in mended:
         found = mend_texts(found)
-    return Completion(found, _read_usage(body, choices, dialect), written[0]["finish_reason"], text, kept, mended)
+    usage = dialect.read_usage(body.get("usage") or choices[0].get("usage"))
+    return Completion(found, usage, written[0]["finish_reason"], text, kept, mended)
 
 
 def _index_of(choices: list[Json], place: int) -> int:
@@ -102,10 +102,3 @@ def _join_calls(pieces: list[Json]) -> list[Json]:
             call["extra_content"] = piece["extra_content"]
     return list(calls.values())
 
-
-def _read_usage(body: dict[str, Any], choices: list[dict[str, Any]], dialect: Dialect) -> Usage | None:
-    """The counts at the top, or in the first choice; what is no count is not believed."""
-    try:
-        return dialect.read_usage(msgspec.convert(body.get("usage") or choices[0].get("usage"), COUNTS))
-    except msgspec.ValidationError:
-        return UNBELIEVABLE

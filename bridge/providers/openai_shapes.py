@@ -11,30 +11,6 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
 SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority")
 ABSENT = Raw(b"")
-NO_COUNTS = {"prompt_tokens": -1, "completion_tokens": -1}
-
-
-class _PromptDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
-
-
-class _CompletionDetails(Struct):
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
-
-
-class UsageStruct(Struct):
-    """Counts. What was read from a cache stands in the details, or where DeepSeek and Moonshot put it."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
-    cached_tokens: int | None = None
 
 
 class SoundFunction(Struct, gc=False):
@@ -79,7 +55,7 @@ class SoundChunk(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     created: int
     model: str
     choices: list[SoundChoice]
-    usage: UsageStruct | None = None
+    usage: dict[str, Any] | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     system_fingerprint: Raw = ABSENT
     obfuscation: Raw = ABSENT
@@ -95,16 +71,6 @@ def decode_sound(event: bytes) -> SoundChunk | None:
         return _decode_sound_chunk(event)
     except RUBBISH:
         return None
-
-
-def read_counts(found: Any) -> UsageStruct | None:
-    """Counts as they are written; what are none are such as nobody believes, as in a whole answer."""
-    if not found:
-        return None
-    try:
-        return msgspec.convert(found, UsageStruct)
-    except msgspec.ValidationError:
-        return msgspec.convert(NO_COUNTS, UsageStruct)
 
 
 def pick_top(body: dict[str, Any]) -> dict[str, Any]:

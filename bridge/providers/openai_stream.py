@@ -1,13 +1,13 @@
 """A stream of OpenAI's dialect: its own bytes go on, once each event was decoded and found sound. What isn't is mended
 (see openai_choice.py) and written anew."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from bridge.providers.alike import split_alike
-from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, StreamOrder, Usage
+from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, Counts, StreamOrder
 from bridge.providers.errors import find_refusal
 from bridge.providers.odd_json import decode_any, mend_texts
 from bridge.providers.openai_choice import Choice, Json, Reading, has_pictures_or_sound, said_of
@@ -16,10 +16,8 @@ from bridge.providers.openai_shapes import (
     RUBBISH,
     SoundChoice,
     SoundChunk,
-    UsageStruct,
     decode_sound,
     pick_top,
-    read_counts,
 )
 from bridge.providers.openai_template import Template, find_template
 from bridge.providers.openai_thoughts import Thoughts
@@ -34,7 +32,7 @@ class Dialect(Protocol):
     name: str
     keeps_reasoning: bool
 
-    def read_usage(self, usage: UsageStruct | None) -> Usage | None: ...
+    def read_usage(self, usage: Any) -> Counts | None: ...
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed: ...
 
@@ -45,6 +43,8 @@ class OpenAIReader:
     __slots__ = (
         "_answer_id",
         "_choices",
+        "_counted",
+        "_counts",
         "_created",
         "_include_usage",
         "_index",
@@ -66,8 +66,6 @@ class OpenAIReader:
         "mended",
         "started",
         "text",
-        "usage",
-        "usage_outdated",
     )
 
     def __init__(self, provider: Dialect, order: StreamOrder, reading: Reading | None = None):
@@ -92,8 +90,8 @@ class OpenAIReader:
         self.started = False
         self.finished = False
         self.finish_reason: str | None = None
-        self.usage: Usage | None = None
-        self.usage_outdated = False
+        self._counts: Any = None  # what was said of them so far, decoded when it is wanted
+        self._counted = 0  # pieces of the text by then
         self.text: list[str] = []
         self.mended: set[str] = set()
 
@@ -104,6 +102,16 @@ class OpenAIReader:
             return NOTHING_KEPT
         self._thoughts.catch_up(self.text)
         return self._thoughts.kept(self._provider.name)
+
+    @property
+    def usage(self) -> Counts | None:
+        """The last counts: some send them with each chunk, and they are wanted once."""
+        return self._provider.read_usage(self._counts)
+
+    @property
+    def uncounted(self) -> Sequence[str]:
+        """As in StreamReader."""
+        return self.text[self._counted :]
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
@@ -197,14 +205,17 @@ class OpenAIReader:
         for text in said:
             if text:
                 self.text.append(str(text))
-                self.started = self.usage_outdated = state.said = True
+                self.started = state.said = True
         if delta.audio is not ABSENT and bytes(delta.audio) != b"null":
-            self.started = self.usage_outdated = state.said = True
+            self.started = state.said = True
 
-    def _count(self, found: UsageStruct | None) -> None:
-        """The counts so far, wherever they stand. The last ones win; what is said after them outdates them."""
-        if found is not None and (usage := self._provider.read_usage(found)) is not None:
-            self.usage, self.usage_outdated = usage, False
+    def _count(self, found: Any) -> None:
+        """The counts so far, wherever they stand: field by field the last ones win."""
+        if not found:
+            return
+        if isinstance(found, dict) and isinstance(self._counts, dict):
+            found = self._counts | {name: value for name, value in found.items() if value is not None}
+        self._counts, self._counted = found, len(self.text)
 
     def _rewrite(self, event: bytes, chunk: SoundChunk) -> bytes:
         """Our id and model name in place of the upstream's. They are the same in every chunk, so the bytes to replace
@@ -274,8 +285,7 @@ class OpenAIReader:
             raise refusal
         said_before = len(self.text)
         written = [self._mend_choice(place, choice) for place, choice in enumerate(choices)]
-        found = [read_counts(place.get("usage")) for place in (body, *choices)]
-        self._count(next((counts for counts in found if counts is not None), None))
+        self._count(next((place["usage"] for place in (body, *choices) if place.get("usage")), None))
         picked = [choice for choice in written if choice is not None]
         if not picked:
             return b""
@@ -315,7 +325,7 @@ class OpenAIReader:
         for text in said:
             self.text.append(text)
         if said or has_pictures_or_sound(delta):
-            self.started = self.usage_outdated = True
+            self.started = True
         picked: Json = {"index": state.index + self._index, "delta": delta}
         if "logprobs" in choice:
             picked["logprobs"] = choice["logprobs"]

@@ -28,11 +28,9 @@ class TokenScale:
             around += self.tools + self.per_tool * tools
         return self._scale(ours) + around + (self.schema if schema else 0)
 
-    def answer(self, ours: int, *, calls: int, ended: bool = True) -> int:
-        """An answer whose texts, names and arguments of its calls among them, are so many of our tokens. One that did
-        not come to its end has none of the marks around it."""
-        around = self.per_call * calls + (self.per_answer if ended else 0)
-        return self._scale(ours) + around if ours else 0
+    def answer(self, ours: int, *, calls: int) -> int:
+        """A whole answer whose texts, names and arguments of its calls among them, are so many of our tokens."""
+        return self._scale(ours) + self.per_call * calls + self.per_answer if ours else 0
 
     def _scale(self, ours: int) -> int:
         return -(-ours * self.percent // 100)

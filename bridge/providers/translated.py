@@ -1,11 +1,12 @@
 """OpenAI's answers, written for what a provider said in a dialect of its own: chunks from byte templates, messages."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from bridge.providers.base import AttemptFailed, Blame, Completion, StreamOrder, Usage
+from bridge.providers.base import AttemptFailed, Blame, Completion, Counts, StreamOrder
 from bridge.providers.errors import find_refusal
 from bridge.providers.sse import EventSplitter, data_of
 
@@ -32,7 +33,7 @@ def write_completion(
     calls: list[ToolCall],
     *,
     finish_reason: str,
-    usage: Usage | None,
+    usage: Counts | None,
     reasoning: str = "",
     refusal: str | None = None,
     legacy: bool = False,
@@ -95,10 +96,15 @@ class TranslatedReader:
         self.started = False
         self.finished = False
         self.finish_reason: str | None = None
-        self.usage: Usage | None = None
-        self.usage_outdated = False
+        self.usage: Counts | None = None
+        self._counted = 0  # pieces of the text when the provider counted last
         self.text: list[str] = []
         self.kept: dict[str, Any] = {}
+
+    @property
+    def uncounted(self) -> Sequence[str]:
+        """As in StreamReader."""
+        return self.text[self._counted :]
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for usage and [DONE]. Raises AttemptFailed (see StreamReader)."""
@@ -141,6 +147,14 @@ class TranslatedReader:
     def read(self, event: bytes) -> bytes:
         """The frames for one event's data: the subclass's own. May raise AttemptFailed, and what msgspec raises."""
         raise NotImplementedError
+
+    def _say_held(self, text: str) -> bytes:
+        """A piece that was kept back until now: the provider has counted it already."""
+        counts_all = self._counted == len(self.text)
+        frame = TranslatedReader.say_text(self, text)
+        if counts_all:
+            self._counted = len(self.text)
+        return frame
 
     # what a subclass says
 
@@ -206,8 +220,8 @@ class TranslatedReader:
     def _note(self, text: str) -> None:
         if text:
             self.text.append(text)
-            self.started = self.usage_outdated = True
+            self.started = True
 
-    def count(self, usage: Usage) -> None:
+    def count(self, usage: Counts | None) -> None:
         """The provider's counts so far; the last ones win."""
-        self.usage, self.usage_outdated = usage, False
+        self.usage, self._counted = usage, len(self.text)

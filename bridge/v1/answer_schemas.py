@@ -3,6 +3,7 @@
 from typing import Any
 
 from bridge.ledger.charge_rules import RULES
+from bridge.providers.tally import PARTS
 
 Schema = dict[str, Any]
 
@@ -147,6 +148,17 @@ ANSWERS: Schema = {
         },
         additionalProperties=False,
     ),
+    "ProviderCounts": obj(
+        {
+            **dict.fromkeys(("prompt_tokens", "completion_tokens"), nullable({"type": "integer"})),
+            **dict.fromkeys(PARTS, {"type": "integer"}),
+            "not_charged_tokens": whole("Of them, how many were not charged. In receipts."),
+            "not_charged": dollars("What those would have cost. In receipts."),
+        },
+        optional=(*PARTS, "not_charged_tokens", "not_charged"),
+        description="How the provider counted, where that differs from what was charged: it gave no count of a part "
+        "(null), or one that can be none, or more than the request can hold.",
+    ),
     "Usage": obj(
         {
             "prompt_tokens": whole("Those read from a cache and written to one included."),
@@ -161,8 +173,10 @@ ANSWERS: Schema = {
                 optional=("audio_tokens",),
             ),
             "completion_tokens_details": obj({"reasoning_tokens": whole()}),
-            "cost": dollars("What was charged, in dollars."),
-        }
+            "provider_counts": ref("ProviderCounts"),
+            "cost": {"type": "number", "minimum": 0, "description": "What was charged, in dollars, with exact digits."},
+        },
+        optional=("provider_counts",),
     ),
     "AnswerMessage": ANSWER_MESSAGE,
     "ChatCompletion": obj(
@@ -347,9 +361,10 @@ ANSWERS: Schema = {
                     "cache_write_hour": whole("Of the written: to be kept for an hour."),
                     "completion": whole(),
                     "reasoning": whole(),
-                    "source": {"enum": ["provider", "estimate", "none"], "description": "Who counted."},
+                    "source": {"enum": ["provider", "estimate", "mixed", "none"], "description": "Who counted."},
                 }
             ),
+            "provider_counts": nullable(ref("ProviderCounts")),
             "prices_per_million": obj(
                 {
                     "prompt": dollars(),

@@ -1,15 +1,17 @@
 """What whole answers and streams have in common: the usage that a client reads, and what an upstream's error means."""
 
 import contextlib
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from typing import Any
 
 import gevent
+import msgspec
 import structlog
 
 from bridge.money import format_dollars
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Usage
+from bridge.providers.base import AttemptFailed, Usage
 from bridge.providers.http import Timeouts
+from bridge.v1.counts import describe_counts
 
 MAX_ERROR_BYTES = 64 * 1024
 ERROR_SECONDS = 3.0
@@ -25,15 +27,6 @@ def read_failure(provider: Any, answer: Any, timeouts: Timeouts) -> AttemptFaile
     return failure
 
 
-def find_usage(relay: Any, theirs: Usage | None, text: Sequence[str], ended: bool = True) -> tuple[Usage, str]:
-    """The provider's counts, or our own of the prompt and this text where it gave none that can be; and whose."""
-    if theirs is not None and theirs != UNBELIEVABLE:
-        return relay.check_counts(theirs), "provider"
-    if theirs is not None:
-        log.warning("usage_not_believed", request_id=relay.visit.request_id, channel=relay.attempts[-1].channel)
-    return relay.check_counts(relay.count_delivered(text, ended)), "estimate"
-
-
 def note_mended(relay: Any, mended: Set[str]) -> None:
     """What was odd about an answer and was put right: once for each, so that an operator knows their server."""
     if mended:
@@ -42,7 +35,7 @@ def note_mended(relay: Any, mended: Set[str]) -> None:
 
 
 def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
-    """Usage as the client reads it, with what was charged in dollars."""
+    """Usage as the client reads it, with what was charged in dollars, and what the provider said where it differs."""
     heard = usage.audio_tokens + usage.cached_audio_tokens
     return {
         "prompt_tokens": usage.prompt_tokens,
@@ -54,5 +47,6 @@ def usage_body(usage: Usage, charge_nanos: int) -> dict[str, Any]:
             **({"audio_tokens": heard} if heard else {}),
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-        "cost": format_dollars(charge_nanos),
+        **({"provider_counts": describe_counts(usage.altered.said)} if usage.altered else {}),
+        "cost": msgspec.Raw(format_dollars(charge_nanos).encode()),  # a number, with its exact digits
     }

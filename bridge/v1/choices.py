@@ -2,6 +2,7 @@
 
 Each is a call of its own upstream, so each prompt is held and charged."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from gevent.queue import Empty, Queue
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
 from bridge.providers import PROVIDERS
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, StreamReader, Usage
+from bridge.providers.base import AttemptFailed, Blame, Completion, Counts, StreamReader
 
 MAX_PARALLEL_CHOICES = 16
 QUEUED_PIECES = 64  # what is read ahead of a slow client
@@ -76,7 +77,7 @@ def _run(call: Callable[[int], T], place: int, done: "Queue[int]") -> T | Except
 
 
 def merge_completions(completions: Sequence[Completion]) -> Completion:
-    """One answer with the choices of all. Its counts are missing if any one's are."""
+    """One answer with the choices of all, and the sum of their counts."""
     first = completions[0]
     choices = [completion.body["choices"][0] for completion in completions]
     for index, choice in enumerate(choices):
@@ -92,14 +93,30 @@ def merge_completions(completions: Sequence[Completion]) -> Completion:
     )
 
 
-def sum_usages(usages: Sequence[Usage | None]) -> Usage | None:
-    """The counts of all, or None if any is missing; not to be believed where one isn't."""
-    if UNBELIEVABLE in usages:
-        return UNBELIEVABLE
+def sum_usages(usages: Sequence[Counts | None]) -> Counts | None:
+    """The counts of all calls, class by class: what one said nothing of is missing in the sum. But all read the same
+    prompt: who said nothing of it has read what another did."""
     found = [usage for usage in usages if usage is not None]
-    if len(found) < len(usages):
+    if not found:
         return None
-    return Usage(*(sum(getattr(usage, name) for usage in found) for name in Usage.__dataclass_fields__))
+    told = next((usage for usage in found if usage.prompt_tokens is not None), None)
+    if told is not None:
+        found = [_with_prompt(Counts() if usage is None else usage, told) for usage in usages]
+    names = [name for name in Counts.__slots__ if name != "odd"]
+    sums: dict[str, int | None] = {name: sum(getattr(usage, name) or 0 for usage in found) for name in names}
+    if told is None:
+        sums["prompt_tokens"] = None
+    if any(usage is None or usage.completion_tokens is None for usage in usages):
+        sums["completion_tokens"] = None
+    return Counts(**sums, odd=any(usage.odd for usage in found))  # type: ignore[arg-type] # only those two may be None
+
+
+def _with_prompt(usage: Counts, told: Counts) -> Counts:
+    """The counts with another call's of the prompt, if it has none."""
+    if usage.prompt_tokens is not None:
+        return usage
+    answered = {name: getattr(usage, name) for name in ("completion_tokens", "reasoning_tokens", "audio_output_tokens")}
+    return dataclasses.replace(told, **answered, odd=usage.odd)
 
 
 class ParallelAnswer:
@@ -198,12 +215,13 @@ class ParallelReader:
         return any(reader.started for reader in self._readers)
 
     @property
-    def usage(self) -> Usage | None:
+    def usage(self) -> Counts | None:
         return sum_usages([reader.usage for reader in self._readers])
 
     @property
-    def usage_outdated(self) -> bool:
-        return any(reader.usage_outdated for reader in self._readers)
+    def uncounted(self) -> Sequence[str]:
+        """Of each reader what it said after its last counts, as far as that has gone out."""
+        return self._texts.uncounted()
 
     @property
     def finish_reason(self) -> str | None:
@@ -243,3 +261,11 @@ class _Texts(Sequence[str]):
 
     def __getitem__(self, place: Any) -> Any:
         return list(self)[place]
+
+    def uncounted(self) -> list[str]:
+        """What the readers said after their last counts, without what is still queued."""
+        found: list[str] = []
+        for reader, said in zip(self._readers, self._said, strict=True):
+            counted = len(reader.text) - len(reader.uncounted)
+            found += reader.text[counted:said]
+        return found

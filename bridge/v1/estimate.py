@@ -41,11 +41,26 @@ def count_answer(
     ended: bool = True,
 ) -> Usage:
     """The usage of an answer of which this text was delivered, on the scale of the provider that gave it, the prompt
-    as often as it was sent. On the high side, but for the prompt never above what it can be at the most."""
-    prompt = read_prompt(request)
-    in_tokens, out_tokens = _counting_pool().apply(_count_both, (prompt.texts, "".join(text)))
-    in_tokens = min(scale_prompt(prompt, in_tokens, scale), most_prompt_tokens) * sent
-    return Usage(in_tokens, scale.answer(out_tokens, calls=count_calls(text, request), ended=ended))
+    as often as it was sent.
+
+    On the high side, if the answer came to its end; otherwise its texts alone and no scale, so that leaving costs no
+    more than staying. Never more than prompt and text can be: a token is at least a byte."""
+    prompt, said = read_prompt(request), "".join(text)
+    in_tokens, out_tokens = _counting_pool().apply(_count_both, (prompt.texts, said))
+    if ended:
+        in_tokens = scale_prompt(prompt, in_tokens, scale)
+        out_tokens = scale.answer(out_tokens, calls=count_calls(text, request))
+    return Usage(min(in_tokens, most_prompt_tokens) * sent, min(out_tokens, _count_bytes(said)))
+
+
+def count_pieces(pieces: Sequence[str]) -> int:
+    """Our own count of some of an answer, without any scale."""
+    said = "".join(pieces)
+    return min(_counting_pool().apply(count_text, (said,)), _count_bytes(said)) if said else 0
+
+
+def _count_bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def scale_prompt(prompt: Prompt, ours: int, scale: TokenScale) -> int:

@@ -9,7 +9,6 @@ import msgspec
 
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
-from bridge.providers.base import Usage
 from bridge.providers.json_schema import Room, inline_references
 from bridge.v1.chat_request import AudioPart, ChatRequest, FilePart, ImagePart, Message, ToolMessage
 
@@ -65,39 +64,19 @@ def measure(
             code="invalid_value",
         )
     window = model.context_tokens
+    added = model.added_tokens  # which are no bytes of the body: the limits count them in full
     bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if _speaks_of_tools(request) else 0)
     bound += _format_bound(request) + _references_bound(request)
     sound = False
     for place, part in _media(request.messages):
         bound += _media_bound(place, part, model)
         sound = sound or not isinstance(part, ImagePart)
-    reserved = min(bound // BYTES_PER_TOKEN, window) * calls + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
+    reserved = (
+        min(bound // BYTES_PER_TOKEN + added, window) * calls + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
+    )
+    bound += added
     predicted = 0 if request.prediction is None else len(msgspec.json.encode(request.prediction))
     return Measure(min(bound, window), reserved, cap, min(predicted, window), bound, hour_writes, sound)
-
-
-def fit_counts(usage: Usage, measure: Measure, most_output_tokens: int, calls: int) -> Usage:
-    """An upstream's counts within what the hold knows to be possible, parts never larger than their whole."""
-    prompt = min(usage.prompt_tokens, measure.most_prompt_tokens * calls)
-    completion = min(usage.completion_tokens, most_output_tokens)
-    cached = min(usage.cached_tokens, prompt)
-    written = min(usage.cache_write_tokens, prompt - cached)
-    # the hold knows the hour's price only where the request could ask for one
-    for_an_hour = min(usage.cache_write_hour_tokens, written) if measure.hour_writes else 0
-    fresh, heard = prompt - cached - written, measure.sound
-    audio = min(usage.audio_tokens, fresh) if heard else 0  # nor does it know sound's where there is none
-    return Usage(
-        prompt,
-        completion,
-        cached,
-        min(usage.reasoning_tokens, completion),
-        written,
-        for_an_hour,
-        audio,
-        min(usage.cached_audio_tokens, cached) if heard else 0,
-        0,  # nobody may ask for speech
-        min(usage.image_tokens, fresh - audio),
-    )
 
 
 def _speaks_of_tools(request: ChatRequest) -> bool:

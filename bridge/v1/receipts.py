@@ -57,6 +57,7 @@ def describe(usage: UsageRecord, refund: Entry | None = None) -> dict[str, Any]:
             "reasoning": usage.reasoning_tokens,
             "source": usage.tokens_source,
         },
+        "provider_counts": _describe_counts(usage),
         "prices_per_million": {
             "prompt": format_dollars(usage.input_nanos_per_mtok),
             "cached": format_dollars(usage.cached_nanos_per_mtok),
@@ -88,6 +89,18 @@ def describe(usage: UsageRecord, refund: Entry | None = None) -> dict[str, Any]:
         "clamped": adapted["clamped"],
         "first_content_ms": usage.first_content_ms,
         "total_ms": usage.total_ms,
+    }
+
+
+def _describe_counts(usage: UsageRecord) -> dict[str, Any] | None:
+    """What the provider counted, and what of it was not charged; None where it is what was charged."""
+    if not usage.provider_counts:
+        return None
+    counts: dict[str, Any] = msgspec.json.decode(usage.provider_counts)
+    return {
+        **counts,
+        "not_charged_tokens": usage.uncharged_tokens,
+        "not_charged": format_dollars(usage.uncharged_nanos),
     }
 
 

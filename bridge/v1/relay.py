@@ -28,16 +28,17 @@ from bridge.ledger.budgets import period_start
 from bridge.ledger.idempotency import Claim, free_key, keep_answer, seal_answer
 from bridge.money import format_dollars, take_share
 from bridge.providers import PROVIDERS
-from bridge.providers.base import NOTHING_KEPT, UNBELIEVABLE, AttemptFailed, Blame, ChatOrder, Outgoing, Usage
+from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, ChatOrder, Counts, Outgoing, Usage
 from bridge.providers.http import Timeouts
 from bridge.providers.token_scale import find_scale
 from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from bridge.telemetry import answer_id, created_at_of, log_request
 from bridge.v1.choices import calls_of, keeps_reasoning
+from bridge.v1.counts import describe_counts, find_delivered
 from bridge.v1.drill import find_drill
 from bridge.v1.estimate import count_answer
 from bridge.v1.failover import Failover
-from bridge.v1.meter import count_mentions, fit_counts
+from bridge.v1.meter import count_mentions
 from bridge.v1.plan import Offer, Plan
 from bridge.v1.visit import Visit
 
@@ -167,7 +168,7 @@ class Relay:
             self._fill_in(settlement, usage, source)
         used = self.visit.reserved_tokens
         if usage is not None:
-            used = usage.prompt_tokens + usage.completion_tokens
+            used = usage.total_tokens
         elif outcome not in LEFT_BY_CLIENT:
             used = 0
         try:
@@ -202,14 +203,19 @@ class Relay:
         for name, value in freeze(price, usage, self.calls).items():
             setattr(settlement, name, value)
         settlement.price_nanos = price.charge(usage, self.calls)
-        if route is not None and route.provider != SANDBOX:
-            settlement.cost_nanos = take_share(price.cost(usage, self.calls), route.cost_bps)
+        counted = usage
+        if usage.altered is not None:
+            counted = usage.altered.counted
+            settlement.provider_counts = msgspec.json.encode(describe_counts(usage.altered.said)).decode()
+            settlement.uncharged_tokens = max(0, counted.total_tokens - usage.total_tokens)
+            settlement.uncharged_nanos = max(0, price.charge(counted, self.calls) - settlement.price_nanos)
+        if route is not None and route.provider != SANDBOX:  # it takes what it counted
+            settlement.cost_nanos = take_share(price.cost(counted, self.calls), route.cost_bps)
 
-    def mark(self, counted: Usage | None, completion_tokens: int) -> Mark:
+    def mark(self, counted: Counts | None, completion_tokens: int) -> Mark:
         """What the sweeper is to charge if this process dies now, after so many tokens were delivered. It settles
         nothing. `counted`: of the prompt, with what of it came from a cache, and so is cheaper."""
-        known = NOTHING_USED if counted is None or counted == UNBELIEVABLE else counted
-        delivered = self.check_counts(dataclasses.replace(known, completion_tokens=completion_tokens))
+        delivered = find_delivered(self, counted, completion_tokens)
         settlement = copy.copy(self._describe_course())
         settlement.outcome, settlement.status = "worker_lost", 200
         self._fill_in(settlement, delivered, "estimate")
@@ -232,23 +238,6 @@ class Relay:
     def most_output_tokens(self) -> int:
         """What all choices together may write."""
         return (self.offer.cap_tokens or 0) * self.offer.choices + self.offer.measure.predicted_tokens
-
-    def check_counts(self, usage: Usage) -> Usage:
-        """An upstream's counts, brought within what is possible: a prompt has no more tokens than bytes, an answer no
-        more than its cap. What was delivered beyond the cap is our loss; that it happened is said in the log."""
-        checked = fit_counts(usage, self.offer.measure, self.most_output_tokens(), self.calls)
-        if checked != usage:
-            log.warning(
-                "usage_clamped",
-                request_id=self.visit.request_id,
-                prompt_tokens=usage.prompt_tokens,
-                cached_tokens=usage.cached_tokens,
-                cache_write_tokens=usage.cache_write_tokens,
-                cache_write_hour_tokens=usage.cache_write_hour_tokens,
-                completion_tokens=usage.completion_tokens,
-                output_cap_tokens=self.offer.cap_tokens,
-            )
-        return checked
 
     def count_delivered(self, text: Sequence[str], ended: bool = True) -> Usage:
         """Our own count of the prompt and of what was said, on the scale of the model that said it."""

@@ -25,8 +25,9 @@ from bridge.providers.base import (
     StreamReader,
     Usage,
 )
-from bridge.v1.answers import find_usage, note_mended, read_failure, usage_body
+from bridge.v1.answers import note_mended, read_failure, usage_body
 from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
+from bridge.v1.counts import find_usage
 from bridge.v1.relay import Relay
 from bridge.v1.visit import ReadyResponse
 
@@ -380,10 +381,9 @@ class Stream:
         relay.settle(outcome, usage, source=source, status=499, answer=lambda: self._written(last))
 
     def _usage(self, ended: bool = False) -> tuple[Usage, str]:
-        """The provider's counts, or our own where it gave none, or none of what it said last before it was cut."""
+        """The provider's counts, and our own of what it gave none for, as of what it said last before it was cut."""
         reader = self._reader
-        theirs = reader.usage if ended or not reader.usage_outdated else None
-        return find_usage(self._relay, theirs, reader.text, ended)
+        return find_usage(self._relay, reader.usage, reader.text, ended, reader.uncounted)
 
     def _close_answer(self) -> None:
         if self._answer is not None:

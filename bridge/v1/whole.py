@@ -11,8 +11,9 @@ from bridge.errors import BridgeError, ServiceUnavailable
 from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Completion, Outgoing, Usage
-from bridge.v1.answers import find_usage, note_mended, read_failure, usage_body
+from bridge.v1.answers import note_mended, read_failure, usage_body
 from bridge.v1.choices import call_all, merge_completions
+from bridge.v1.counts import find_usage
 from bridge.v1.relay import Relay
 
 SLACK_SECONDS = 0.25  # what the limits of single phases, which say more, come earlier by

@@ -171,3 +171,13 @@ def test_an_order_of_channels_is_chosen(app: Flask, client: FlaskClient):
         assert next(model for model in list_models() if model.id == "gpt-4o").route_order == "latency"
     assert '<option value="latency" selected>' in client.get(page).text
     assert post(client, "/admin/models/order", page, id="gpt-4o", route_order="luck").status_code == 400
+
+
+def test_an_operator_says_what_an_upstream_adds_to_a_prompt(app: Flask, client: FlaskClient):
+    page = "/admin/models/one?id=gpt-4o"
+    assert post(client, "/admin/models/added", page, id="gpt-4o", added_tokens="1,000").status_code == 303
+    with app.app_context():
+        assert next(model for model in list_models() if model.id == "gpt-4o").added_tokens == 1000
+    assert 'value="1000"' in client.get(page).text
+    for wrong in ("", "-1", "128000", "many"):
+        assert post(client, "/admin/models/added", page, id="gpt-4o", added_tokens=wrong).status_code == 400

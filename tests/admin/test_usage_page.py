@@ -96,6 +96,21 @@ def test_a_day_that_lost_money_says_so_and_each_row_leads_to_its_part(client: Fl
 
 
 @pytest.mark.usefixtures("operator", "traffic")
+def test_what_providers_counted_and_nobody_was_charged_for_is_said(app: Flask, client: FlaskClient, make: Factories):
+    assert "all counts were charged" in read(client)
+    account = make.make_account()
+    with app.app_context():
+        add_record(account.id, provider_counts='{"prompt_tokens":1900}', uncharged_tokens=900, uncharged_nanos=9 * CENT)
+        roll_up()
+        add_record(account.id, provider_counts='{"prompt_tokens":1100}', uncharged_tokens=100, uncharged_nanos=CENT)
+    page = read(client, f"?account={account.id}")
+    assert figure(page, "Given away") == "$0.10"
+    assert "1,000 of 3,200 counted tokens not charged" in page
+    (row,) = csv.DictReader(client.get(f"{PAGE}.csv?account={account.id}").text.splitlines())
+    assert (row["prompt_tokens"], row["uncharged_tokens"], row["uncharged_dollars"]) == ("2000", "1000", "0.1")
+
+
+@pytest.mark.usefixtures("operator", "traffic")
 def test_the_csv_adds_up_to_the_page(client: FlaskClient):
     rows = list(csv.DictReader(client.get(f"{PAGE}.csv?period=7").text.splitlines()))
     assert [(row["day"], row["model"], row["channel"], row["requests"], row["failed"]) for row in rows] == [

@@ -142,14 +142,14 @@ def _leave(connection: http.client.HTTPConnection, by_reset: bool) -> None:
 
 def _read_whole(answer: http.client.HTTPResponse, got: Got) -> None:
     got.body = answer.read()
-    value = json.loads(got.body)
+    value = json.loads(got.body, parse_float=str)
     if "error" in value:
         got.ended = "error"
         return
     for choice in value["choices"]:
         _hear(got, {}, 0, choice["message"]["content"])
     got.finished, got.ended = True, "done"
-    got.cost = value["usage"]["cost"]
+    got.cost = str(value["usage"]["cost"])
 
 
 def _read_stream(answer: http.client.HTTPResponse, got: Got) -> None:
@@ -163,12 +163,12 @@ def _read_stream(answer: http.client.HTTPResponse, got: Got) -> None:
             got.ended, got.body = "done", bytes(body)
             answer.read()
             return
-        event = json.loads(line[6:])
+        event = json.loads(line[6:], parse_float=str)
         if "error" in event:
             got.ended, got.body = "error", bytes(body)
             return
         if event.get("usage"):
-            got.cost = event["usage"]["cost"]
+            got.cost = str(event["usage"]["cost"])
         for choice in event["choices"]:
             _hear(got, last, choice["index"], choice["delta"].get("content") or "")
             got.finished = got.finished or bool(choice["finish_reason"])

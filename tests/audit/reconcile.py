@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from bridge.ledger.tables import UsageRecord
 from bridge.money import parse_dollars
 from tests.audit.clients import Got
-from tests.audit.said import WINDOW_TOKENS, price
+from tests.audit.said import AROUND_A_PROMPT, WINDOW_TOKENS, price
 from tests.audit.upstream import Served
 
 Pair = tuple[Got, UsageRecord | None]
@@ -95,8 +95,10 @@ def _judge(got: Got, row: UsageRecord | None, served: list[Served], kills: int) 
     elif odd:
         if due > price(WINDOW_TOKENS, cap):
             yield "above every bound"
-    elif not _least(got, served, cap) <= due <= _most(served, cap):
-        yield f"due is not within {_least(got, served, cap)} and {_most(served, cap)}"
+    else:  # what stands around a prompt is counted where its upstream told of it, and it tells at the end
+        least = max(0, _least(got, served, cap) - price(AROUND_A_PROMPT, 0))
+        if not least <= due <= _most(served, cap):
+            yield f"due is not within {least} and {_most(served, cap)}"
 
 
 def _judge_lost(got: Got, row: UsageRecord, served: list[Served], kills: int, cap: int) -> Iterator[str]:

@@ -194,6 +194,23 @@ def test_what_was_written_to_a_cache_has_lines_of_its_own(app: Flask, client: Fl
     assert "to cache" not in client.get(f"{USAGE}/{plain.request_id}").text
 
 
+def test_a_receipt_shows_what_the_provider_counted_where_that_was_not_charged(
+    app: Flask, client: FlaskClient, account: MadeAccount
+):
+    said = '{"prompt_tokens":25000,"completion_tokens":null,"cached_tokens":9000}'
+    with app.app_context():
+        record = add_record(
+            account.id, provider_counts=said, uncharged_tokens=24_000, uncharged_nanos=60_000_000, tokens_source="mixed"
+        )
+        plain = add_record(account.id)
+    page = client.get(f"{USAGE}/{record.request_id}").text
+    assert "The provider counted: prompt 25,000, of it from cache 9,000, answer not counted" in page
+    assert "24,000" in page
+    assert "0.06" in page
+    assert "our own where it reported none" in page
+    assert "provider counted:" not in client.get(f"{USAGE}/{plain.request_id}").text
+
+
 def test_five_lines_that_are_each_rounded_down_are_rounded_up_once(app: Flask, account: MadeAccount):
     counts = {"prompt_tokens": 4, "cached_tokens": 1, "cache_write_tokens": 2, "cache_write_hour_tokens": 1}
     names = ("input", "cached", "cache_write", "cache_write_hour", "output")

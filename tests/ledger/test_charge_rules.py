@@ -12,6 +12,8 @@ from tests.ledger.records import record_fields
     [
         ({}, "complete"),
         ({"tokens_source": "estimate"}, "complete_estimate"),
+        ({"tokens_source": "mixed", "provider_counts": '{"prompt_tokens":5}'}, "complete_mixed"),
+        ({"provider_counts": '{"prompt_tokens":5}'}, "complete_clamped"),
         ({"outcome": "cut"}, "cut"),
         ({"outcome": "client_gone"}, "client_left"),
         ({"outcome": "client_gone", "state": "released"}, "client_left_early"),

@@ -462,6 +462,9 @@ def test_a_channel_is_set_and_a_model_and_an_account_find_their_order_and_group(
     run("model", "order", "gpt-4o", "cost")
     assert db.session.get_one(Model, "gpt-4o").route_order == "cost"
     assert "weight, cost, latency" in fail("model", "order", "gpt-4o", "luck")
+    run("model", "added", "gpt-4o", "500")
+    assert db.session.get_one(Model, "gpt-4o").added_tokens == 500
+    assert "from 0 to 999" in fail("model", "added", "gpt-4o", "1000")
     run("account", "create", EMAIL, "--password", "correct horse battery")
     run("account", "group", EMAIL, "partners")
     assert any(line.split() == ["Group:", "partners"] for line in run("account", "show", EMAIL))

@@ -65,7 +65,7 @@ def read(name: str, begun: bytes, events: list[bytes], *, one_by_one: bool) -> t
             frames += reader.feed(b"".join(events))
     except AttemptFailed as failure:
         return ("refused", frames + failure.frames, "".join(reader.text))
-    return (frames, "".join(reader.text), reader.usage, reader.usage_outdated, reader.started)
+    return (frames, "".join(reader.text), reader.usage, "".join(reader.uncounted), reader.started)
 
 
 @pytest.mark.parametrize("name", DIALECTS)

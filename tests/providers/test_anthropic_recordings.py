@@ -230,7 +230,7 @@ def test_a_stream_says_what_was_recorded_wherever_the_reads_fall(exchange: dict[
         assert chunks == whole
         assert (reader.finished, reader.finish_reason) == (True, said.finish_reason)
         check_counts(reader.usage, said)
-        assert not reader.usage_outdated
+        assert not reader.uncounted
     check_chunks(whole, said)
     given = [chunk["choices"][0]["delta"].get("thinking_blocks") for chunk in whole]
     check_kept(reader, said, next((blocks for blocks in given if blocks), None))

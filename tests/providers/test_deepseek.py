@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, Usage
+from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Counts, Outgoing
 from bridge.providers.deepseek import DeepSeek
 from tests.providers.openai_streams import COUNTS, HEAD, SENT, USAGE, accept, chunk, read, stream
 
@@ -240,7 +240,7 @@ def test_what_was_thought_before_a_call_is_kept_and_usage_beside_the_end_is_read
     accept(chunks)
     assert [one["choices"] for one in chunks] == [one["choices"] for one in (*THOUGHT, *CALLING)]
     assert reader.kept == {"call_1": {"provider": "deepseek", "reasoning": "I should call f."}}
-    assert (reader.usage, reader.finish_reason) == (Usage(10, 5, 4), "tool_calls")
+    assert (reader.usage, reader.finish_reason) == (Counts(10, 5, 4), "tool_calls")
 
 
 def test_counts_among_the_thoughts_lose_none_of_them():

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Outgoing, StreamOrder, Usage
+from bridge.providers.base import AttemptFailed, Blame, Counts, Outgoing, StreamOrder
 from bridge.providers.gemini import Gemini
 from bridge.providers.gemini_answers import Reading
 
@@ -68,7 +68,7 @@ def test_texts_are_joined_and_thoughts_are_apart():
     message = found.body["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"], found.finish_reason) == ("ab", "hm", "stop")
     assert found.text == ["ab", "hm"]
-    assert found.usage == Usage(10, 5)
+    assert found.usage == Counts(10, 5)
     assert not found.kept
 
 
@@ -169,10 +169,10 @@ def test_a_blocked_prompt_is_one_choice(reason):
         found = Gemini().read_answer(json.dumps(body).encode(), sent())
         assert found.body["choices"][0]["message"]["content"] == ""
         assert found.finish_reason == "content_filter"
-        assert found.usage == Usage(7, 0)
+        assert found.usage == Counts(7)
         choices, reader = read_stream(body)
         assert finishes(choices) == ["content_filter"]
-        assert reader.usage == Usage(7, 0)
+        assert reader.usage == Counts(7)
 
 
 def test_several_candidates_are_several_choices():
@@ -233,15 +233,15 @@ def test_json_that_was_asked_for_in_words_comes_without_its_fence():
 @pytest.mark.parametrize(
     ("counts", "expected"),
     [
-        ({"promptTokenCount": 10, "candidatesTokenCount": 5}, Usage(10, 5)),
+        ({"promptTokenCount": 10, "candidatesTokenCount": 5}, Counts(10, 5)),
         (
             {"promptTokenCount": 10, "toolUsePromptTokenCount": 3, "candidatesTokenCount": 5, "thoughtsTokenCount": 7},
-            Usage(13, 12, 0, 7),
+            Counts(13, 12, 0, 7),
         ),
-        ({"promptTokenCount": 10, "cachedContentTokenCount": 4, "candidatesTokenCount": 5}, Usage(10, 5, 4)),
-        ({"promptTokenCount": 10, "thoughtsTokenCount": 7, "totalTokenCount": 17}, Usage(10, 7, 0, 7)),
-        ({"promptTokenCount": 10, "totalTokenCount": 14}, Usage(10, 4)),
-        ({"promptTokenCount": 0, "candidatesTokenCount": 0}, Usage(0, 0)),
+        ({"promptTokenCount": 10, "cachedContentTokenCount": 4, "candidatesTokenCount": 5}, Counts(10, 5, 4)),
+        ({"promptTokenCount": 10, "thoughtsTokenCount": 7, "totalTokenCount": 17}, Counts(10, 7, 0, 7)),
+        ({"promptTokenCount": 10, "totalTokenCount": 14}, Counts(10, 4)),
+        ({"promptTokenCount": 0, "candidatesTokenCount": 0}, Counts(0, 0)),
         (
             {
                 "promptTokenCount": 100,
@@ -255,19 +255,29 @@ def test_json_that_was_asked_for_in_words_comes_without_its_fence():
                 "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 30}],
                 "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 4}, {"modality": "TEXT"}],
             },
-            Usage(100, 5, 30, 0, 0, 0, 30, 30, 4, 20),
+            Counts(100, 5, 30, 0, 0, 0, 30, 30, 4, 20),
         ),
         (
             {"promptTokenCount": 9, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 99}, {}]},
-            Usage(9, 0, audio_tokens=9),
+            Counts(9, audio_tokens=99),
         ),
         ({"trafficType": "ON_DEMAND"}, None),
-        ({"promptTokenCount": "ten"}, UNBELIEVABLE),
-        ({"promptTokenCount": 3, "candidatesTokenCount": 2**60}, Usage(3, 2**31)),
-        ({"promptTokenCount": -3, "candidatesTokenCount": 2}, UNBELIEVABLE),
-        ({"promptTokenCount": 3, "candidatesTokenCount": -2}, UNBELIEVABLE),
-        ({"promptTokenCount": 3, "candidatesTokenCount": 7, "thoughtsTokenCount": -5}, UNBELIEVABLE),
-        ([], UNBELIEVABLE),
+        ({"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 115}, Counts(10, 105)),
+        ({"promptTokenCount": 10.0, "candidatesTokenCount": 5.0, "totalTokenCount": 15.0}, Counts(10, 5)),
+        ({"promptTokenCount": 10, "candidatesTokenCount": 5.5}, Counts(10, odd=True)),
+        ({"promptTokenCount": 10}, Counts(10)),  # nobody says that nothing was written
+        ({"candidatesTokenCount": 5}, Counts(None, 5)),
+        ({"candidatesTokenCount": 5, "totalTokenCount": 15}, Counts(10, 5)),
+        ({"promptTokenCount": 10, "totalTokenCount": 2**60, "candidatesTokenCount": 5}, Counts(10, 5, odd=True)),
+        ({"promptTokenCount": "ten"}, Counts(odd=True)),
+        ({"promptTokenCount": 3, "candidatesTokenCount": 2**60}, Counts(3, odd=True)),
+        ({"promptTokenCount": -3, "candidatesTokenCount": 2}, Counts(-3, 2)),
+        ({"promptTokenCount": 3, "candidatesTokenCount": -2}, Counts(3, -2)),
+        (
+            {"promptTokenCount": 3, "candidatesTokenCount": 7, "thoughtsTokenCount": -5},
+            Counts(3, -5, reasoning_tokens=-5),
+        ),
+        ([], Counts(odd=True)),
         (None, None),
     ],
 )
@@ -279,12 +289,12 @@ def test_counts(counts, expected):
 def test_a_streams_counts_grow_and_the_last_ones_win():
     early, late = {"promptTokenCount": 10, "totalTokenCount": 10}, {**COUNTS, "candidatesTokenCount": 6}
     pieces = [answer(candidate({"text": "a"}), usageMetadata=early), answer(candidate({"text": "b"}, finish="STOP"))]
-    assert read_stream(*pieces)[1].usage == Usage(10, 5)
+    assert read_stream(*pieces)[1].usage == Counts(10, 5)
     _, reader = read_stream(*pieces, {"usageMetadata": late})
-    assert reader.usage == Usage(10, 6)
-    assert not reader.usage_outdated
+    assert reader.usage == Counts(10, 6)
+    assert not bool(reader.uncounted)
     _, reader = read_stream(pieces[0], {"candidates": [candidate({"text": "b"})]})
-    assert reader.usage_outdated
+    assert bool(reader.uncounted)
     assert reader.text == ["a", "b"]
 
 

@@ -277,7 +277,7 @@ def test_a_stream_says_what_was_recorded_wherever_it_is_cut(exchange: dict[str, 
     assert [choice.finish_reason for choice in choices if choice.finish_reason] == [said.finish_reason]
     assert choices[-1].finish_reason == reader.finish_reason == said.finish_reason
     assert counts_of(reader.usage) == said.counts
-    assert not reader.usage_outdated
+    assert not reader.uncounted
 
 
 FAULTS: dict[str, tuple[Blame, str | None]] = {

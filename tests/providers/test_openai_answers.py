@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion
 
-from bridge.providers.base import AttemptFailed, Blame, Usage
+from bridge.providers.base import AttemptFailed, Blame, Counts
 from bridge.providers.openai import OpenAI
 from tests.providers.openai_streams import COUNTS, HEAD, SENT
 
@@ -25,7 +25,7 @@ def test_a_whole_answer_is_read():
     completion = OpenAI().read_answer(
         answer({"role": "assistant", "content": "Hi"}, usage=counts, system_fingerprint="f"), SENT
     )
-    assert completion.usage == Usage(10, 5, 4, 3)
+    assert completion.usage == Counts(10, 5, 4, 3)
     assert (completion.finish_reason, completion.text) == ("stop", ["Hi"])
     assert completion.body["system_fingerprint"] == "f"
     assert set(completion.body) == {"created", "system_fingerprint", "choices"}
@@ -129,6 +129,6 @@ def test_a_filtered_choice_may_have_no_message():
     "counts", [{"cached_tokens": 4}, {"prompt_cache_hit_tokens": 4, "prompt_cache_miss_tokens": 6}]
 )
 def test_what_came_from_a_cache_is_counted_wherever_it_stands(counts: dict[str, int]):
-    assert OpenAI().read_answer(answer({"content": "Hi"}, usage={**COUNTS, **counts}), SENT).usage == Usage(10, 5, 4)
+    assert OpenAI().read_answer(answer({"content": "Hi"}, usage={**COUNTS, **counts}), SENT).usage == Counts(10, 5, 4)
     both = {**COUNTS, **counts, "prompt_tokens_details": {"cached_tokens": 4}}
-    assert OpenAI().read_answer(answer({"content": "Hi"}, usage=both), SENT).usage == Usage(10, 5, 4)
+    assert OpenAI().read_answer(answer({"content": "Hi"}, usage=both), SENT).usage == Counts(10, 5, 4)

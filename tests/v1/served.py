@@ -50,8 +50,8 @@ class Served:
 
 
 def estimate_of(words: int, ended: bool = False) -> int:
-    """Our own count of an answer of so many tokens by a model that nobody knows."""
-    return find_scale(OPENAI, "model").answer(words, calls=0, ended=ended)
+    """Our own count of an answer of so many tokens by a model that nobody knows: one that was cut has no scale."""
+    return find_scale(OPENAI, "model").answer(words, calls=0) if ended else words
 
 
 def await_request(upstream: ScriptedUpstream, count: int = 1) -> None:

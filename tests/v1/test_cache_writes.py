@@ -1,7 +1,6 @@
 """What is written to a provider's cache: held for, counted, charged and shown at its own price."""
 
-import time
-from types import SimpleNamespace
+import dataclasses
 from typing import Any
 
 import openai
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 from bridge.catalogue.prices import PriceVersion
 from bridge.providers.base import Usage
 from bridge.v1.body import read_object
+from bridge.v1.counts import fit_counts
 from bridge.v1.meter import CACHE_FOR_AN_HOUR, Measure
-from bridge.v1.relay import Relay
 from tests.factories import DOLLAR
 from tests.gateway import Gateway
 from tests.prices import make_version
@@ -67,7 +66,7 @@ def test_a_write_is_charged_at_its_price_and_shown_in_usage_and_receipt(gateway:
         usage = sdk.chat.completions.create(model=model, messages=HELLO).usage  # type: ignore[arg-type]
     details = usage.prompt_tokens_details
     assert (usage.prompt_tokens, details.cached_tokens, details.cache_write_tokens) == (100, 30, 50)
-    assert usage.cost == "0.0001055"
+    assert usage.cost == 0.0001055
     (row,) = gateway.make.list_usage(key.account_id)
     assert row.charge_nanos == CHARGED_NANOS
     receipt = requests.get(f"{gateway.base_url}/requests/{row.request_id}", headers=key.headers, timeout=30).json()
@@ -125,26 +124,17 @@ MEASURES = st.builds(
 )
 
 
-def relay_of(measure: Measure) -> Any:
-    """As much of a relay as its check of counts looks at; the bound of the prompt is the window."""
-    whole_measure = Measure(
-        measure.prompt_bound_tokens,
-        0,
-        measure.cap_tokens,
-        measure.predicted_tokens,
-        measure.prompt_bound_tokens,
-        measure.hour_writes,
+def fit(measure: Measure, usage: Usage) -> Usage:
+    """As a relay does it whose prompt's bound is the window."""
+    most_output = (measure.cap_tokens or 0) + measure.predicted_tokens
+    return fit_counts(
+        usage, dataclasses.replace(measure, most_prompt_tokens=measure.prompt_bound_tokens), most_output, 1
     )
-    offer = SimpleNamespace(measure=whole_measure, cap_tokens=measure.cap_tokens, choices=1)
-    visit = SimpleNamespace(request_id="req_0", started=time.monotonic())
-    relay: Any = SimpleNamespace(offer=offer, calls=1, visit=visit)
-    relay.most_output_tokens = lambda: Relay.most_output_tokens(relay)
-    return relay
 
 
 @given(PRICES, MEASURES, st.tuples(*[TOKENS] * 6))
 def test_no_counts_of_an_upstream_cost_more_than_the_hold(price: PriceVersion, measure: Measure, counts: Any):
-    usage = Relay.check_counts(relay_of(measure), Usage(*counts))
+    usage = fit(measure, Usage(*counts))
     assert usage.cached_tokens + usage.cache_write_tokens <= usage.prompt_tokens
     assert usage.cache_write_hour_tokens <= usage.cache_write_tokens
     most_output = (measure.cap_tokens or 0) + measure.predicted_tokens
@@ -155,4 +145,4 @@ def test_no_counts_of_an_upstream_cost_more_than_the_hold(price: PriceVersion, m
 def test_possible_counts_are_left_as_they_are():
     measure = Measure(100, 0, 10, hour_writes=True)
     usage = Usage(100, 10, 30, 5, 70, 60)
-    assert Relay.check_counts(relay_of(measure), usage) == usage
+    assert fit(measure, usage) == usage

@@ -5,7 +5,7 @@ import pytest
 import requests
 from openai import OpenAI
 
-from bridge.providers.base import AttemptFailed, Blame, Usage
+from bridge.providers.base import AttemptFailed, Blame, Counts
 from bridge.v1.choices import MAX_PARALLEL_CHOICES, ParallelAnswer, ParallelReader, call_all, sum_usages
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream, fails, hangs_up, says, starts
@@ -204,5 +204,13 @@ def test_what_is_read_ahead_of_the_client_is_not_yet_said():
 
 
 def test_a_missing_count_is_missing_from_the_sum():
-    assert sum_usages([Usage(1, 2, 1, 1, 1, 1), Usage(3, 4)]) == Usage(4, 6, 1, 1, 1, 1)
-    assert sum_usages([Usage(1, 2), None]) is None
+    assert sum_usages([Counts(1, 2, 1, 1, 1, 1), Counts(3, 4)]) == Counts(4, 6, 1, 1, 1, 1)
+    assert sum_usages([Counts(1), Counts(1, 2)]) == Counts(2)
+    assert sum_usages([None, None]) is None
+
+
+def test_who_said_nothing_of_the_prompt_has_read_what_the_others_did():
+    assert sum_usages([Counts(100, 2, 90, 1, audio_output_tokens=1), None]) == Counts(
+        200, None, 180, 1, audio_output_tokens=1
+    )
+    assert sum_usages([Counts(None, 3, 0, 2), Counts(100, 2, 90, 1)]) == Counts(200, 5, 180, 3)

@@ -45,7 +45,7 @@ def test_create_gives_the_answer_with_our_id_the_public_name_and_the_cost(sdk, m
     assert answer.id != "chatcmpl-upstream"
     assert answer.model == model
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (10, 8, 18)
-    assert answer.usage.cost == "0.000026"
+    assert answer.usage.cost == 0.000026
 
 
 def test_stream_reads_as_the_published_example_reads_it(sdk, model, upstream):
@@ -64,7 +64,7 @@ def test_stream_with_usage_ends_in_one_chunk_of_usage_and_cost(sdk, model, upstr
     assert {piece.model for piece in chunks} == {model}
     assert chunks[-1].choices == []
     assert chunks[-1].usage.prompt_tokens == 5
-    assert chunks[-1].usage.cost == "0.000009"
+    assert chunks[-1].usage.cost == 0.000009
     assert all(piece.usage is None for piece in chunks[:-1])
     assert [piece.choices[0].finish_reason for piece in chunks[:-1] if piece.choices[0].finish_reason] == ["stop"]
 
