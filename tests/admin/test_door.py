@@ -11,7 +11,7 @@ from bridge.ledger.ledger import find_balance
 from tests.dashboard.pages import post
 from tests.factories import DOLLAR, Factories, MadeAccount
 
-PLACES = {"account_id": "1", "batch_id": "1", "name": "sandbox"}
+PLACES = {"payment_id": "pay_1", "account_id": "1", "batch_id": "1", "name": "sandbox"}
 
 
 def routes(app: Flask) -> list[tuple[str, str]]:
