@@ -12,7 +12,7 @@ from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Usage
 from bridge.providers.http import Timeouts
 
 MAX_ERROR_BYTES = 64 * 1024
-ERROR_SECONDS = 3.0
+ERROR_SECONDS = 2.0  # within which a client that leaves is to be noticed
 log = structlog.get_logger()
 
 
