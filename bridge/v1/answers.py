@@ -14,7 +14,7 @@ from bridge.providers.http import Timeouts
 from bridge.v1.counts import describe_counts
 
 MAX_ERROR_BYTES = 64 * 1024
-ERROR_SECONDS = 3.0
+ERROR_SECONDS = 2.0  # within which a client that leaves is to be noticed
 log = structlog.get_logger()
 
 
