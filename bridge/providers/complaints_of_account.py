@@ -62,6 +62,8 @@ _ACCOUNT = _begins(
     r"request requires more credits, or fewer max_tokens\. you requested up to \d{1,9} tokens, but "
     r"can only afford \d{1,2}\b",
     r"[账帐][户号].{0,20}(?:余额|欠费|停用|不足)|余额不足|已?欠费|额度不足",
+    r"payment (?:is )?required|(?:credit|usage|spend\w{0,4}) limit (?:exceeded|reached)|(?:zero|negative) balance",
+    r"to \w{1,10} (?:this|the) .{0,40}\b(?:organi[sz]ation|account|team|project)\b.{0,20} must be",
     # places
     r"(?:user )?(?:country|region|location|territory)\b.{0,40} not (?:supported|available|allowed)",
     r"unsupported (?:country|region|location|territory)",

@@ -15,6 +15,7 @@ import msgspec
 MAX_TEXT = 2000
 MAX_NESTED = 16_000  # of a text that holds another body
 MOST_SAID = 12
+MOST_CHARACTERS = 2500  # of all complaints: a hostile body is not to hold the event loop
 MOST_DEPTH = 8
 # Where one body holds another, or its list of complaints.
 _HOLDERS: tuple[str, ...] = (
@@ -99,10 +100,12 @@ def find_error(data: bytes) -> dict[str, Any]:
 def list_said_in(body: Any) -> list[Said]:
     """The same of a decoded body."""
     found: list[Said] = []
+    left = MOST_CHARACTERS
     for said in _walk(body, 0):
-        if said not in found:
-            found.append(said)
-        if len(found) >= MOST_SAID:
+        if said not in found and len(found) < MOST_SAID:
+            found.append(said._replace(message=said.message[:left]))
+            left -= len(said.message)
+        if left <= 0:
             break
     return found
 

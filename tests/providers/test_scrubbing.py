@@ -37,7 +37,7 @@ SECRETS = st.one_of(
     st.tuples(WORD, st.sampled_from(["-", "_"]), WORD, st.sampled_from(["-", "_"]), WORD).map("".join),
     st.tuples(WORD, st.just("-gpt4o-"), WORD).map("".join),
     st.tuples(st.just("projects/"), WORD, st.just("/locations/"), WORD).map("".join),
-    st.tuples(st.sampled_from(["/opt/", "/home/", "C:\\", "\\\\", "./"]), WORD, st.just("/"), WORD).map("".join),
+    st.tuples(st.sampled_from(["/data/", "/models/", "C:\\", "\\\\", "./"]), WORD, st.just("/"), WORD).map("".join),
     st.tuples(WORD, st.just("@"), HOST).map("".join),
     st.uuids().map(str),
     st.tuples(st.sampled_from(["sk-", "sk-ant-", "gsk_", "xai-", "AIza", "hf_", "Bearer:", "key-"]), RANDOM).map(

@@ -302,7 +302,7 @@ def test_of_an_unknown_complaint_only_plain_words_reach_the_client(find_place, s
         "arn:aws:x",
         "tier=gold",
         "sk-operator-1234",
-        "/opt/llama",
+        "/data/llama",
     )
     place.bad.plays(fails(400, f"The frobnication of {', '.join(secrets)} is too wild for this model"))
     error = check_refused(place, stream, "invalid_request_error", None)
