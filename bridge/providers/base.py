@@ -74,6 +74,7 @@ class StreamOrder:
     include_usage: bool
     max_event_bytes: int
     index: int = 0
+    choices: int = 1  # how many the stream is to give
 
 
 class Blame(enum.Enum):
@@ -143,8 +144,13 @@ class StreamReader(Protocol):
         ...
 
     @property
+    def ended(self) -> bool:
+        """The upstream said how each choice ended, or that it is done: nothing that anybody has to wait for follows."""
+        ...
+
+    @property
     def finished(self) -> bool:
-        """The upstream said that it is done."""
+        """The upstream said that it is done: nothing at all follows."""
         ...
 
     @property
@@ -168,8 +174,13 @@ class StreamReader(Protocol):
         """As in Completion; complete when the stream is."""
         ...
 
+    def pause(self) -> bytes:
+        """Nothing has come for a moment: the frames of an event that lacks but its end. Raises as `feed` does."""
+        ...
+
     def end(self) -> bytes:
-        """The body has come to its end: the frames that waited for it. The finish reason is known by now, or never."""
+        """Nothing more will come: the frames that waited for that. How it ended is known by now, or never. May be
+        called again. Raises as `feed` does."""
         ...
 
     def feed(self, data: bytes) -> bytes:

@@ -196,7 +196,7 @@ class GeminiReader(TranslatedReader):
             if text and self._fence is None and len(candidates) == 1:
                 self._plain = _find_plain(event, text)
         else:
-            frames = self.say_end("content_filter") if is_blocked(answer) else b""
+            frames = self._say_blocked() if is_blocked(answer) else b""
         if counts:
             self._counts, self.usage_outdated = counts, False
         return frames
@@ -217,7 +217,7 @@ class GeminiReader(TranslatedReader):
         if logprobs:
             frames.append(self._say_logprobs(logprobs))
         if candidate.finish_reason not in UNFINISHED:
-            self._reason = candidate.finish_reason
+            self._reason, self.ended = candidate.finish_reason, True
         return b"".join(frames)
 
     def _read_part(self, part: Part, candidate: Candidate) -> bytes:
@@ -232,13 +232,18 @@ class GeminiReader(TranslatedReader):
             return b""
         return self.say_reasoning(part.text) if part.thought else self.say_text(part.text)
 
+    def _say_blocked(self) -> bytes:
+        self.ended = True
+        return self.say_end("content_filter")
+
     def _say_logprobs(self, logprobs: dict[str, Any]) -> bytes:
         written = b'{},"logprobs":' + msgspec.json.encode(logprobs) + b',"finish_reason":null'
         return self.say_role() + self._before + written + self._end
 
     def end(self) -> bytes:
         """The one finish: until the body's end, a call may still come after a stop."""
+        frames = super().end()
         if self._reason is None:
-            return b""
+            return frames
         held = b"" if self._fence is None else super().say_text(self._fence.finish())
-        return held + self.say_end(read_finish_reason(self._reason, called=self._calls > 0))
+        return frames + held + self.say_end(read_finish_reason(self._reason, called=self._calls > 0))

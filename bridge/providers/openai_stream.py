@@ -24,7 +24,7 @@ from bridge.providers.openai_shapes import (
 )
 from bridge.providers.openai_template import Template, find_template
 from bridge.providers.openai_thoughts import Thoughts
-from bridge.providers.sse import EventSplitter, data_of
+from bridge.providers.sse import DONE, EventSplitter, data_of, split_joined
 
 CHUNK = "chat.completion.chunk"
 SAYS = ("content", "refusal", "reasoning_content", "tool_calls", "function_call", "annotations", "audio")
@@ -49,6 +49,7 @@ class OpenAIReader:
     __slots__ = (
         "_answer_id",
         "_called",
+        "_choices",
         "_ended",
         "_include_usage",
         "_index",
@@ -61,6 +62,7 @@ class OpenAIReader:
         "_their_id",
         "_their_model",
         "_thoughts",
+        "ended",
         "finish_reason",
         "finished",
         "started",
@@ -75,6 +77,7 @@ class OpenAIReader:
         self._model = order.model
         self._include_usage = order.include_usage
         self._index = order.index
+        self._choices = order.choices
         self._legacy = legacy
         self._splitter = EventSplitter(order.max_event_bytes)
         self._their_id: str | None = None
@@ -85,6 +88,7 @@ class OpenAIReader:
         self._ended: set[int] = set()  # the choices that have had their finish reason
         self._called = False
         self.started = False
+        self.ended = False
         self.finished = False
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
@@ -113,8 +117,8 @@ class OpenAIReader:
         frames: list[bytes] = []
         for block in whole.split(separator) if separator else ():
             event = data_of(block)
-            if event == b"[DONE]":
-                self.finished = True
+            if event == DONE:
+                self.ended = self.finished = True
                 break
             if event:
                 try:
@@ -124,14 +128,33 @@ class OpenAIReader:
                     raise
         return b"".join(frames)
 
+    def pause(self) -> bytes:
+        """The frames of an event that lacks but its end."""
+        event = b"" if self.finished else self._splitter.flush()
+        return self._read_odd(event) if event else b""
+
     def end(self) -> bytes:
-        """Nothing waits for the body's end."""
-        return b""
+        """The same: nothing else waits for the body's end."""
+        return self.pause()
+
+    def _read_odd(self, event: bytes) -> bytes:
+        """The frames for what is no chunk by itself: several without a blank line between them, or an end mark among
+        those; after the answer's end, whatever it is. Raises AttemptFailed."""
+        if event == DONE:
+            self.ended = self.finished = True
+            return b""
+        if events := split_joined(event):
+            return b"".join([self._read_odd(one) for one in events])
+        return self._read(event)
 
     def _read(self, event: bytes) -> bytes:
         try:
             chunk = decode_chunk(event)
         except RUBBISH:
+            if split_joined(event):
+                return self._read_odd(event)
+            if self.ended:
+                return b""
             raise _no_chunk() from None
         self._template = None
         if self._thoughts is not None:
@@ -154,7 +177,9 @@ class OpenAIReader:
         if not chunk.choices:
             return b""  # the usage chunk, which the relay writes itself, or a prologue without choices
         ours = self._rewrite(event, chunk) if sound else self._write_anew(event)
-        self._ended.update(ends)
+        if ends:
+            self._ended.update(ends)
+            self.ended = len(self._ended) >= self._choices
         if not ours:
             return b""
         frame = b"data: " + ours + b"\n\n"
