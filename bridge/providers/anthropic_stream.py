@@ -156,6 +156,7 @@ class AnthropicReader(TranslatedReader):
         if said.type == "message_delta":
             if said.delta and said.delta.stop_reason:
                 self._stop_reason, self.ended = said.delta.stop_reason, True
+                say_why(self._stop_reason, called=False)  # which a failure doesn't survive
             self._count(said.usage)
         elif said.type == "message_stop":
             return self._finish()
@@ -262,6 +263,6 @@ class AnthropicReader(TranslatedReader):
         if blocks:
             self.kept = keep(self._reading, self._first_call, blocks)
             frames += self.say_delta({"thinking_blocks": blocks})
-        frames += self.say_end(say_why(self._stop_reason, bool(self._first_call)))
+        frames += self.say_end(say_why(self._stop_reason, bool(self._first_call), self.started))
         self.ended = self.finished = True
         return frames

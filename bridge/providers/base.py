@@ -116,6 +116,14 @@ class AttemptFailed(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+def failed_finish(word: object) -> AttemptFailed:
+    """An answer whose provider says that it ended in failure, or in a way that nobody knows: it is none, whatever it
+    holds. `word` is the provider's; only what looks like one of an enum's is repeated."""
+    shown = str(word) if isinstance(word, int | str) else ""
+    known = shown if shown.replace("_", "").isalnum() and shown.isascii() and len(shown) <= 40 else "an unknown word"
+    return AttemptFailed(Blame.UPSTREAM, f"the answer ended in failure: {known}")
+
+
 def refuse(param: str, message: str, code: str = "invalid_value") -> AttemptFailed:
     """What the chosen provider can't take at all, as the client's 400. `message` is ours and names the remedy."""
     return AttemptFailed(Blame.REQUEST, f"refused before it was sent: {param}", message=message, param=param, code=code)

@@ -118,7 +118,7 @@ class TranslatedReader:
             try:
                 frames.append(self._read_checked(event))
             except AttemptFailed as failure:
-                failure.frames = b"".join(frames)
+                failure.frames = b"".join(frames) + failure.frames
                 raise
         return b"".join(frames)
 
