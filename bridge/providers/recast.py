@@ -29,14 +29,17 @@ def begins_json(data: bytes) -> bool:
     return data[:_TAIL_BYTES].lstrip(BLANKS)[:1] in (b"{", b"[") if data[:1] != b"d" else False
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether nothing can be missing from this body of an answer: it is one JSON text, or ends in an end mark."""
+def is_whole(provider: Provider, data: bytes, outgoing: Outgoing, choices: int = 1) -> bool:
+    """Whether nothing can be missing from this body of an answer: it is one JSON text, or events that say an end."""
+    if not data[-_TAIL_BYTES:].rstrip().endswith((b"}", b"]")):
+        return False
     body = _strip(data)
-    if body[:1] not in (b"{", b"["):
-        return bool(_END_MARK.search(data[-_TAIL_BYTES:]))
     try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except RUBBISH:
+        if body.startswith(EVENT_FIELDS):
+            _gather(provider, body, outgoing, choices)
+        else:
+            msgspec.json.decode(body, type=msgspec.Raw)
+    except (AttemptFailed, *RUBBISH):
         return False
     return True
 
@@ -72,7 +75,9 @@ class JsonReader:
 
     def pause(self) -> bytes:
         """All of it, if it is whole already."""
-        return self.end() if not self.ended and is_whole(b"".join(self._pieces)) else b""
+        if self.ended or not is_whole(self._provider, b"".join(self._pieces), self._outgoing):
+            return b""
+        return self.end()
 
     def end(self) -> bytes:
         """All of it. Raises AttemptFailed."""

@@ -52,6 +52,8 @@ class Intake:
                 frames = reader.pause()
             else:
                 frames = self._end_reading(cut)
+            if frames and not data:
+                overrun.look_at = 0  # they may have been kept back since long
             if self.received > overrun.look_at:
                 yield from overrun.look(reader.text, frames, self.received)
             else:

@@ -46,7 +46,8 @@ class Overrun:
                 raise AttemptFailed(Blame.UPSTREAM, "the answer is longer than its cap")
             self._counted, possible = counted, 0
             self._waiting.clear()
-        self.look_at = received + self._limit - self._counted - possible
+        # without frames, what has come is a piece of something that is still to be read
+        self.look_at = received + (self._limit - self._counted - possible if frames else 0)
         yield frames
 
 

@@ -291,6 +291,7 @@ class Stream:
             source=source,
             status=200,
             finish_reason=reader.finish_reason,
+            empty=not reader.started and not usage.completion_tokens,
             answer=lambda: self._written(self._write_tail(usage)),
         )
         return self._write_tail(usage)

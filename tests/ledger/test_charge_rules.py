@@ -12,6 +12,7 @@ from tests.ledger.records import record_fields
     [
         ({}, "complete"),
         ({"tokens_source": "estimate"}, "complete_estimate"),
+        ({"state": "released"}, "empty"),
         ({"outcome": "cut"}, "cut"),
         ({"outcome": "client_gone"}, "client_left"),
         ({"outcome": "client_gone", "state": "released"}, "client_left_early"),
