@@ -7,7 +7,7 @@ import msgspec
 
 from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
 from bridge.providers.openai_shapes import RUBBISH, UsageStruct, our_reason, pick_message, pick_top
-from bridge.providers.openai_stream import Dialect
+from bridge.providers.openai_stream import SAYS, Dialect
 from bridge.providers.translated import new_call_id
 
 COUNTS = UsageStruct | None
@@ -40,6 +40,8 @@ def read_completion(body: dict[str, Any], dialect: Dialect, legacy: bool) -> Com
         calls = message.get("tool_calls")
         if dialect.keeps_reasoning and calls and message.get("reasoning_content"):
             kept[calls[0]["id"]] = {"provider": dialect.name, "reasoning": message["reasoning_content"]}
+        if not choice.get("finish_reason") and not any(message.get(field) for field in SAYS):
+            raise AttemptFailed(Blame.UPSTREAM, "the answer has no content and no end")
         reason = our_reason(choice.get("finish_reason"), bool(calls))
         if legacy and calls:
             message, reason = pick_message(message, legacy=True), reason.replace("tool_calls", "function_call")

@@ -17,7 +17,7 @@ class Overrun:
     """Looks at what a stream has said, as seldom as a stream can pass its cap: each token takes a byte at least, so
     nothing has to be counted before as many bytes have come. `look_at` is the next of them."""
 
-    __slots__ = ("_counted", "_limit", "_most", "_seen", "_waiting", "look_at")
+    __slots__ = ("_counted", "_limit", "_most", "_possible", "_seen", "_waiting", "look_at")
 
     def __init__(self, most_tokens: int | None):
         self._most = NEVER if most_tokens is None else most_tokens
@@ -25,6 +25,7 @@ class Overrun:
         self._limit = self._most + self._most // 2 + SPARE_TOKENS
         self._counted = 0  # tokens of the text before `_waiting`
         self._waiting: list[str] = []  # what was said since, and can't be beyond the limit
+        self._possible = 0  # tokens that `_waiting` can be at the most: its bytes
         self._seen = 0
         self.look_at = self._limit
 
@@ -34,20 +35,20 @@ class Overrun:
         if received <= self.look_at:
             yield frames
             return
-        before = len(self._waiting)
-        self._waiting += text[self._seen :]
-        self._seen = len(text)
-        possible = sum(len(piece.encode(errors="replace")) for piece in self._waiting)
-        if self._counted + possible > self._limit:
+        before, new = len(self._waiting), text[self._seen :]
+        self._waiting += new
+        self._seen += len(new)
+        self._possible += len("".join(new).encode(errors="replace"))
+        if self._counted + self._possible > self._limit:
             delivered = self._counted + count_tokens("".join(self._waiting[:before]))
             counted = delivered + count_tokens("".join(self._waiting[before:]))
             if counted > self._limit:
                 yield cut_frames(frames, max(0, self._most - delivered))
                 raise AttemptFailed(Blame.UPSTREAM, "the answer is longer than its cap")
-            self._counted, possible = counted, 0
+            self._counted, self._possible = counted, 0
             self._waiting.clear()
         # without frames, what has come is a piece of something that is still to be read
-        self.look_at = received + (self._limit - self._counted - possible if frames else 0)
+        self.look_at = received + (self._limit - self._counted - self._possible if frames else 0)
         yield frames
 
 
