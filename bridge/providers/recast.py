@@ -29,6 +29,14 @@ def begins_json(data: bytes) -> bool:
     return data[:_TAIL_BYTES].lstrip(BLANKS)[:1] in (b"{", b"[") if data[:1] != b"d" else False
 
 
+def skip_prologue(data: bytes) -> bytes:
+    """The rest after a byte order mark, blanks and comments, which may stand before JSON and before events. Part of a
+    comment is one."""
+    body = data.removeprefix(BYTE_ORDER_MARK)
+    start = _COMMENTS.match(body)
+    return body[start.end() if start else 0 :]
+
+
 def is_whole(provider: Provider, data: bytes, outgoing: Outgoing, choices: int = 1) -> bool:
     """Whether nothing can be missing from this body of an answer: it is one JSON text, or events that say an end."""
     if not data[-_TAIL_BYTES:].rstrip().endswith((b"}", b"]")):
@@ -101,9 +109,7 @@ def says_something(message: Mapping[str, Any]) -> bool:
 
 def _strip(data: bytes) -> bytes:
     """The body without what stands around it: blanks, comments, a byte order mark, an end mark after JSON."""
-    body = data.removeprefix(BYTE_ORDER_MARK)
-    start = _COMMENTS.match(body)
-    body = body[start.end() if start else 0 :].removeprefix(BYTE_ORDER_MARK)
+    body = skip_prologue(data).removeprefix(BYTE_ORDER_MARK)
     if body[:1] in (b"{", b"[") and (mark := _END_MARK.search(body, max(1, len(body) - _TAIL_BYTES))):
         body = body[: mark.start()]
     return body

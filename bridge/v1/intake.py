@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bridge.providers.base import AttemptFailed, Blame, StreamReader
-from bridge.providers.recast import begins_json
+from bridge.providers.recast import begins_json, skip_prologue
 from bridge.v1.overrun import Overrun
 
 TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, the clock and the drain
@@ -18,7 +18,7 @@ class Intake:
     """One stream of an upstream. `reader` is another one once the answer shows to be JSON: `open_json` makes it.
     `received` are the bytes that have come."""
 
-    __slots__ = ("_end_seconds", "_open_json", "_overrun", "reader", "received")
+    __slots__ = ("_comment", "_end_seconds", "_open_json", "_overrun", "reader", "received")
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class Intake:
         self.reader: Any = reader
         self.received = 0
         self._open_json = open_json
+        self._comment = b""  # of one before the answer: what has come of its last line
         self._end_seconds = end_seconds
         self._overrun = Overrun(most_tokens)
 
@@ -62,13 +63,15 @@ class Intake:
             yield from overrun.look(reader.text, frames, self.received)
 
     def _choose_reader(self, data: bytes) -> tuple[Any, bytes]:
-        """The reader for an answer that begins like this, and that beginning: without blanks that may precede JSON."""
-        if self._open_json is not None:
-            if data.isspace():
-                data = b""
-            elif begins_json(data):
-                self.reader = self._open_json()
-        return self.reader, data
+        """The reader for an answer that begins like this, and that beginning, of which blanks and comments are none."""
+        if self._open_json is None:
+            return self.reader, data
+        data = self._comment + data
+        rest = skip_prologue(data)
+        self._comment = b"" if rest else data[data.rfind(b"\n") + 1 :]
+        if begins_json(rest):
+            self.reader = self._open_json()
+        return self.reader, rest
 
     def _end_reading(self, cut: AttemptFailed | None) -> bytes:
         """The body has ended, or was cut: the last frames, if the answer was whole. Raises AttemptFailed."""

@@ -55,6 +55,7 @@ JSON_WAYS: dict[str, Any] = {
     "with an end mark glued to it": lambda body: [whole(body + b"\n\ndata: [DONE]\n\n")],
     "with a byte order mark": lambda body: [whole(b"\xef\xbb\xbf" + body)],
     "after blank lines": lambda body: [CHUNKED_HEAD, piece(b"\n\n"), piece(b"\r\n" + body), b"0\r\n\r\n"],
+    "after comments": lambda body: [CHUNKED_HEAD, piece(b": keep-"), piece(b"alive\n\n"), piece(body), b"0\r\n\r\n"],
     "pretty": lambda body: [whole(json.dumps(json.loads(body), indent=2).encode())],
     "in pieces": lambda body: [
         CHUNKED_HEAD,
