@@ -72,6 +72,7 @@ class Settings:
     first_content_timeout_seconds: float = 60
     answer_timeout_seconds: float = 300
     idle_timeout_seconds: float = 60
+    end_mark_seconds: float = 3
     total_timeout_seconds: float = 590
     hold_grace_seconds: float = 60
     sweep_seconds: float = 30

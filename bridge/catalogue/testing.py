@@ -24,6 +24,7 @@ from bridge.money import format_dollars
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, ChatOrder, StreamOrder, Usage
 from bridge.providers.http import Timeouts
+from bridge.providers.recast import read_any_answer
 from bridge.providers.sse import EventSplitter
 from bridge.providers.tally import usage_of
 
@@ -179,7 +180,8 @@ def _ask(
                 order = StreamOrder("chatcmpl-test", model.id, 0, False, TEST_ANSWER_BYTES)
                 _read_stream(provider.open_reader(outgoing, order), answer, course)
             else:
-                completion = provider.read_answer(answer.read_all(TEST_ANSWER_BYTES, TEST_TIMEOUT_SECONDS), outgoing)
+                data = answer.read_all(TEST_ANSWER_BYTES, TEST_TIMEOUT_SECONDS)
+                completion = read_any_answer(provider, data, outgoing)
                 content = completion.body["choices"][0]["message"].get("content")
                 course.text = content if isinstance(content, str) else ""
                 course.all_text, course.usage = "".join(completion.text), usage_of(completion.usage)
@@ -194,10 +196,10 @@ def _read_stream(reader: Any, answer: Any, course: _Course) -> None:
     frames, received = b"", 0
     while not reader.finished:
         data = answer.read_some(1.0)
-        if data == b"":
+        if not data and (data == b"" or reader.ended):  # whose end mark some never send
             frames += reader.end()
             break
-        frames += reader.feed(data or b"")
+        frames += reader.feed(data) if data else reader.pause()
         received += len(data or b"")
         if reader.started and course.first_ms is None:
             course.first_ms = course.passed_ms()

@@ -36,6 +36,7 @@ COMPLETE_CLAMPED = ChargeRule(
     "The answer was complete, but its provider counted more than this request can hold.",
     "You paid for what it can hold, and not for the rest.",
 )
+EMPTY = ChargeRule("empty", "The answer was complete, but held nothing: no text and no call.", FREE)
 CUT = ChargeRule("cut", "The answer broke off.", SO_FAR)
 LEFT = ChargeRule("client_left", "The client left before the end.", SO_FAR)
 LEFT_EARLY = ChargeRule("client_left_early", "The client left before a provider had answered.", FREE)
@@ -46,7 +47,7 @@ REFUSED = ChargeRule("refused", "The request was refused.", FREE)
 LOST = ChargeRule("interrupted", "Our process ended while this ran.", "You paid at most for what had been delivered.")
 LOST_FREE = ChargeRule("interrupted_free", LOST.happened, FREE)
 RULES = (
-    *(COMPLETE, COMPLETE_ESTIMATE, COMPLETE_MIXED, COMPLETE_CLAMPED, CUT, LEFT, LEFT_EARLY, SLOW, SLOW_FREE),
+    *(COMPLETE, COMPLETE_ESTIMATE, COMPLETE_MIXED, COMPLETE_CLAMPED, EMPTY, CUT, LEFT, LEFT_EARLY, SLOW, SLOW_FREE),
     *(NO_ANSWER, REFUSED, LOST, LOST_FREE),
 )
 
@@ -60,6 +61,8 @@ def find_rule(record: UsageRecord) -> ChargeRule:
         return LEFT if captured else LEFT_EARLY
     if record.outcome == "client_slow":
         return SLOW if captured else SLOW_FREE
+    if not captured and record.outcome == "complete":
+        return EMPTY
     if not captured:
         return REFUSED if 400 <= record.status < 500 else NO_ANSWER
     if record.outcome == "cut":

@@ -36,8 +36,8 @@ log = structlog.get_logger()
 # nothing.
 ENDING: sa.ColumnElement[str] = sa.case(
     (UsageRecord.outcome.in_(LEFT_BY_CLIENT), "client_gone"),
+    (UsageRecord.outcome == "complete", "complete"),  # an empty one too, which is released
     (UsageRecord.state == "released", "failed"),
-    (UsageRecord.outcome == "complete", "complete"),
     else_="cut",
 )
 

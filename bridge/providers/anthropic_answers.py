@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_turns import PROVIDER, THOUGHTS
-from bridge.providers.base import AttemptFailed, Blame, Completion, Counts
+from bridge.providers.base import AttemptFailed, Blame, Completion, Counts, failed_finish
 from bridge.providers.errors import find_refusal
 from bridge.providers.fences import strip_fence
 from bridge.providers.tally import Tally
@@ -16,6 +16,7 @@ from bridge.providers.translated import RUBBISH, ToolCall, new_call_id, write_co
 FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
+    "pause_turn": "stop",
     "tool_use": "tool_calls",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -95,7 +96,7 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:
     return write_completion(
         text,
         calls,
-        finish_reason=say_why(answer.stop_reason, bool(calls)),
+        finish_reason=say_why(answer.stop_reason, bool(calls), bool(text or calls or thoughts)),
         usage=read_counts(answer.usage),
         reasoning="".join(block.thinking or "" for block in thoughts),
         legacy=reading.legacy,
@@ -133,9 +134,13 @@ def keep(reading: Reading, call_id: str, blocks: list[dict[str, Any]]) -> dict[s
     return {call_id: {"provider": PROVIDER, "model": reading.model, "blocks": blocks}}
 
 
-def say_why(stop_reason: str | None, called: bool) -> str:
-    """OpenAI's word; for what we don't know, the plain end of an answer."""
-    found = FINISH_REASONS.get(stop_reason or "", "stop")
+def say_why(stop_reason: str | None, called: bool, said: bool = True) -> str:
+    """OpenAI's word. Raises AttemptFailed for one that we don't know, and for none where nothing was `said` either."""
+    if not stop_reason and not said:
+        raise AttemptFailed(Blame.UPSTREAM, "the answer has no content and no end")
+    found = FINISH_REASONS.get(stop_reason or ("tool_use" if called else "end_turn"))
+    if found is None:
+        raise failed_finish(stop_reason)
     return "stop" if found == "tool_calls" and not called else found
 
 

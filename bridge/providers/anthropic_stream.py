@@ -130,7 +130,7 @@ class AnthropicReader(TranslatedReader):
                     raise
                 if self.finished:
                     break
-                if self._plain is not None and not self._plain.find(block):
+                if self._plain is not None and (b"\n" in event or not self._plain.find(block)):
                     self._plain = None
         return b"".join(frames)
 
@@ -156,7 +156,8 @@ class AnthropicReader(TranslatedReader):
             return self.say_role()
         if said.type == "message_delta":
             if said.delta and said.delta.stop_reason:
-                self._stop_reason = said.delta.stop_reason
+                self._stop_reason, self.ended = said.delta.stop_reason, True
+                say_why(self._stop_reason, called=False)  # which a failure doesn't survive
             self._count(said.usage)
         elif said.type == "message_stop":
             return self._finish()
@@ -252,12 +253,17 @@ class AnthropicReader(TranslatedReader):
         self._usage = usage
         self.count(read_counts(usage))
 
+    def end(self) -> bytes:
+        """Without its last event an answer is as whole as with it, once it has said why it stopped."""
+        frames = super().end()
+        return frames + self._finish() if self.ended and not self.finished else frames
+
     def _finish(self) -> bytes:
         frames = self._say_fenced()
         blocks = keep_thoughts(self._thoughts) if self._first_call else []
         if blocks:
             self.kept = keep(self._reading, self._first_call, blocks)
             frames += self.say_delta({"thinking_blocks": blocks})
-        frames += self.say_end(say_why(self._stop_reason, bool(self._first_call)))
-        self.finished = True
+        frames += self.say_end(say_why(self._stop_reason, bool(self._first_call), self.started))
+        self.ended = self.finished = True
         return frames

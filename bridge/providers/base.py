@@ -106,6 +106,7 @@ class StreamOrder:
     max_event_bytes: int
     index: int = 0
     parallel: bool = False
+    choices: int = 1  # how many the stream is to give
 
 
 class Blame(enum.Enum):
@@ -147,6 +148,14 @@ class AttemptFailed(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+def failed_finish(word: object) -> AttemptFailed:
+    """An answer whose provider says that it ended in failure, or in a way that nobody knows: it is none, whatever it
+    holds. `word` is the provider's; only what looks like one of an enum's is repeated."""
+    shown = str(word) if isinstance(word, int | str) else ""
+    known = shown if shown.replace("_", "").isalnum() and shown.isascii() and len(shown) <= 40 else "an unknown word"
+    return AttemptFailed(Blame.UPSTREAM, f"the answer ended in failure: {known}")
+
+
 def refuse(param: str, message: str, code: str = "invalid_value") -> AttemptFailed:
     """What the chosen provider can't take at all, as the client's 400. `message` is ours and names the remedy."""
     return AttemptFailed(Blame.REQUEST, f"refused before it was sent: {param}", message=message, param=param, code=code)
@@ -176,8 +185,13 @@ class StreamReader(Protocol):
         ...
 
     @property
+    def ended(self) -> bool:
+        """The upstream said how each choice ended, or that it is done: nothing that anybody has to wait for follows."""
+        ...
+
+    @property
     def finished(self) -> bool:
-        """The upstream said that it is done."""
+        """The upstream said that it is done: nothing at all follows."""
         ...
 
     @property
@@ -209,10 +223,14 @@ class StreamReader(Protocol):
     @property
     def mended(self) -> Set[str]:
         """As in Completion, so far."""
+
+    def pause(self) -> bytes:
+        """Nothing has come for a moment: the frames of an event that lacks but its end. Raises as `feed` does."""
         ...
 
     def end(self) -> bytes:
-        """The body has come to its end: the frames that waited for it. The finish reason is known by now, or never."""
+        """Nothing more will come: the frames that waited for that. How it ended is known by now, or never. May be
+        called again. Raises as `feed` does."""
         ...
 
     def feed(self, data: bytes) -> bytes:

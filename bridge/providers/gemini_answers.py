@@ -11,7 +11,6 @@ from bridge.providers.errors import find_refusal
 from bridge.providers.fences import FenceStripper, strip_fence
 from bridge.providers.gemini_errors import read_gemini_error
 from bridge.providers.gemini_shapes import (
-    UNEXPECTED_CALL,
     UNFINISHED,
     Call,
     Candidate,
@@ -22,6 +21,7 @@ from bridge.providers.gemini_shapes import (
     read_counts,
     read_finish_reason,
     read_logprobs,
+    read_picture,
     says,
 )
 from bridge.providers.translated import RUBBISH, ToolCall, TranslatedReader, new_call_id, write_completion
@@ -63,16 +63,24 @@ def _read_candidate(candidate: Candidate, reading: Reading) -> Completion:
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[ToolCall] = []
+    pictures: list[dict[str, Any]] = []
     kept: dict[str, Any] = {}
+    unwanted = False
     for part in _list_parts(candidate):
         if part.function_call is not None:
-            if _is_wanted(part.function_call, candidate, reading) and not (calls and reading.one_call):
+            wanted = _is_wanted(part.function_call, reading)
+            unwanted = unwanted or not wanted
+            if wanted and not (calls and reading.one_call):
                 call = _read_call(part.function_call, part.thought_signature)
                 calls.append(call)
                 kept |= _keep(call, part)
+        elif picture := read_picture(part, len(pictures)):
+            pictures.append(picture)
         elif part.text:
             (thoughts if part.thought else texts).append(part.text)
     text = "".join(texts)
+    if not (text or thoughts or calls or pictures):
+        _refuse_nothing(candidate.finish_reason, unwanted)
     return write_completion(
         strip_fence(text) if reading.fenced else text,
         calls,
@@ -81,6 +89,7 @@ def _read_candidate(candidate: Candidate, reading: Reading) -> Completion:
         reasoning="".join(thoughts),
         legacy=reading.legacy,
         kept={} if reading.legacy else kept,
+        message_extra={"images": pictures} if pictures else None,
         logprobs=read_logprobs(candidate.logprobs_result),
     )
 
@@ -89,11 +98,18 @@ def _list_parts(candidate: Candidate) -> list[Part]:
     return (candidate.content.parts or []) if candidate.content is not None else []
 
 
-def _is_wanted(call: Call, candidate: Candidate, reading: Reading) -> bool:
+def _refuse_nothing(reason: Any, unwanted: bool) -> None:
+    """An answer without content may be one, if it says why it ended, and not where all of it was a call of something
+    that was never offered. Raises AttemptFailed."""
+    if unwanted:
+        raise AttemptFailed(Blame.UPSTREAM, "the answer calls what was never offered")
+    if reason in UNFINISHED:
+        raise AttemptFailed(Blame.UPSTREAM, "the answer has no content and no end")
+
+
+def _is_wanted(call: Call, reading: Reading) -> bool:
     """Whether the client can do anything with a call: Gemini calls at times what it was never offered."""
-    if not call.name or candidate.finish_reason in UNEXPECTED_CALL:
-        return False
-    return reading.offered is None or call.name in reading.offered
+    return bool(call.name) and (reading.offered is None or call.name in reading.offered)
 
 
 def _read_call(call: Call, signature: str | None) -> ToolCall:
@@ -155,6 +171,8 @@ class GeminiReader(TranslatedReader):
         super().__init__(order, reading.legacy)
         self._reading = reading
         self._reason: Any = None
+        self._unwanted = False  # it called what was never offered
+        self._pictures = 0
         self._fence = FenceStripper() if reading.fenced else None
         self._plain: _Plain | None = None
 
@@ -198,9 +216,9 @@ class GeminiReader(TranslatedReader):
             if text and self._fence is None and len(candidates) == 1:
                 self._plain = _find_plain(event, text)
         else:
-            if not counts and (refusal := find_refusal(event)):
+            if not counts and not is_blocked(answer) and (refusal := find_refusal(event)):
                 raise refusal
-            frames = self.say_end("content_filter") if is_blocked(answer) else b""
+            frames = self._say_blocked() if is_blocked(answer) else b""
         if counts:
             self._counts, self._counted = counts, len(self.text)
         return frames
@@ -216,25 +234,41 @@ class GeminiReader(TranslatedReader):
 
     def _read_candidate(self, candidate: Candidate) -> bytes:
         parts = candidate.content.parts if candidate.content is not None else None
-        frames = [self._read_part(part, candidate) for part in parts or ()]
+        frames = [self._read_part(part) for part in parts or ()]
         logprobs = read_logprobs(candidate.logprobs_result)
         if logprobs:
             frames.append(self._say_logprobs(logprobs))
         if candidate.finish_reason not in UNFINISHED:
-            self._reason = candidate.finish_reason
+            self._reason, self.ended = candidate.finish_reason, True
+            try:
+                read_finish_reason(self._reason, called=False)
+            except AttemptFailed as failure:
+                failure.frames = b"".join(frames)
+                raise
         return b"".join(frames)
 
-    def _read_part(self, part: Part, candidate: Candidate) -> bytes:
+    def _read_part(self, part: Part) -> bytes:
         if part.function_call is not None:
-            if not _is_wanted(part.function_call, candidate, self._reading) or (self._calls and self._reading.one_call):
+            if not _is_wanted(part.function_call, self._reading):
+                self._unwanted = True
+                return b""
+            if self._calls and self._reading.one_call:
                 return b""
             call = _read_call(part.function_call, part.thought_signature)
             if not self._legacy:
                 self.kept |= _keep(call, part)
             return self.say_call(call.id, call.name, call.arguments, call.extra)
+        if picture := read_picture(part, self._pictures):
+            self._pictures += 1
+            self.started = True
+            return self.say_delta({"images": [picture]})
         if not part.text:
             return b""
         return self.say_reasoning(part.text) if part.thought else self.say_text(part.text)
+
+    def _say_blocked(self) -> bytes:
+        self.ended = True
+        return self.say_end("content_filter")
 
     def _say_logprobs(self, logprobs: dict[str, Any]) -> bytes:
         written = b'{},"logprobs":' + msgspec.json.encode(logprobs) + b',"finish_reason":null'
@@ -242,7 +276,10 @@ class GeminiReader(TranslatedReader):
 
     def end(self) -> bytes:
         """The one finish: until the body's end, a call may still come after a stop."""
+        frames = super().end()
         if self._reason is None:
-            return b""
+            return frames
         held = b"" if self._fence is None else self._say_held(self._fence.finish())
-        return held + self.say_end(read_finish_reason(self._reason, called=self._calls > 0))
+        if not self.started:
+            _refuse_nothing(self._reason, self._unwanted)
+        return frames + held + self.say_end(read_finish_reason(self._reason, called=self._calls > 0))

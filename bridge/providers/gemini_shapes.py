@@ -5,20 +5,21 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.providers.base import Counts
+from bridge.providers.base import Counts, failed_finish
 from bridge.providers.openai_usage import MOST_BELIEVED
 from bridge.providers.tally import Tally
 from bridge.providers.translated import RUBBISH
 
-# By the names of Google's enum, and by its numbers: behind some proxies those arrive.
+# By the names of Google's enum, and by its numbers: behind some proxies those arrive. What isn't here is a failure,
+# such as OTHER, MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, and whatever comes to be.
 FINISH_REASONS: dict[str | int, str] = {
+    **dict.fromkeys(("STOP", 1, "NO_IMAGE"), "stop"),
     "MAX_TOKENS": "length",
     2: "length",
     **dict.fromkeys(("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"), "content_filter"),
-    **dict.fromkeys((3, 4, 7, 8, 9), "content_filter"),
+    **dict.fromkeys(("LANGUAGE", 3, 4, 6, 7, 8, 9), "content_filter"),
     **dict.fromkeys(("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR"), "content_filter"),
 }
-UNEXPECTED_CALL = ("UNEXPECTED_TOOL_CALL", 12)
 UNFINISHED = (None, "", 0, "FINISH_REASON_UNSPECIFIED")
 UNBLOCKED = (None, "", 0, "BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED")
 Enum = str | int | None
@@ -33,10 +34,18 @@ class Call(Struct, gc=False):
     id: str | None = None
 
 
+class Inline(Struct, rename="camel", gc=False):
+    """A picture, or something else that is no text, in base64."""
+
+    mime_type: str = ""
+    data: str = ""
+
+
 class Part(Struct, rename="camel", gc=False):
     text: str | None = None
     thought: bool | None = None
     function_call: Call | None = None
+    inline_data: Inline | None = None
     thought_signature: str | None = None
 
 
@@ -102,9 +111,21 @@ def is_blocked(answer: Answer) -> bool:
 
 
 def read_finish_reason(reason: Enum, *, called: bool) -> str:
-    """OpenAI's word for it; what has none, and what is unknown, is a stop."""
-    found = FINISH_REASONS.get(reason or "", "stop")
+    """OpenAI's word for it. Raises AttemptFailed for what speaks of a failure, and for what is unknown."""
+    found = FINISH_REASONS.get("STOP" if reason in UNFINISHED else reason or "")
+    if found is None:
+        raise failed_finish(reason)
     return "tool_calls" if called and found == "stop" else found
+
+
+def read_picture(part: Part, index: int) -> dict[str, Any] | None:
+    """A picture of the answer, as clients know those of OpenAI's dialect; None for anything else, and for one that the
+    model only thought of."""
+    found = part.inline_data
+    if found is None or part.thought or not found.data or not found.mime_type.startswith("image/"):
+        return None
+    url = f"data:{found.mime_type};base64,{found.data}"
+    return {"type": "image_url", "image_url": {"url": url}, "index": index}
 
 
 def read_counts(raw: Raw) -> Counts | None:

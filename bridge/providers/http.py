@@ -11,6 +11,7 @@ from bridge.providers.base import AttemptFailed, Blame, Outgoing
 from bridge.providers.connections import READ_BYTES
 from bridge.providers.dial import Dialer
 from bridge.providers.transport import GeventAdapter, PreparedUpstreamRequest, Reply
+from bridge.providers.unpack import Unpacked
 
 TEMPLATES = 64
 
@@ -38,6 +39,8 @@ class Answer:
         else:  # played by the `responses` library
             self.headers = {name.lower(): value for name, value in response.headers.items()}
             self._read = self._read_played
+        if (coding := self.headers.get("content-encoding", "")) and coding.strip().lower() != "identity":
+            self._read = Unpacked(self._read, coding).read_some
 
     def read_some(self, timeout_seconds: float) -> bytes | None:
         """All of the body that has arrived, as soon as any has; b"" at its end.

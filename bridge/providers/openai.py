@@ -71,6 +71,8 @@ class OpenAICompatible:
             out[self.cap_field(order.upstream_id)] = cap
         if out.get("stream"):
             out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}
+        else:
+            draft.drop("stream_options")  # which OpenAI refuses beside a whole answer
         self.fit(draft)
         body, dropped = msgspec.json.encode(out), tuple(draft.dropped)
         reading = read_for(out, draft.legacy or is_legacy(order.body))

@@ -46,6 +46,8 @@ def read_completion(body: Json, dialect: Dialect, reading: Reading, mended: set[
         calls = message.get("tool_calls")
         if dialect.keeps_reasoning and calls and message.get("reasoning_content"):
             kept[calls[0]["id"]] = {"provider": dialect.name, "reasoning": message["reasoning_content"]}
+        if not choice.get("finish_reason") and not says(message):
+            raise AttemptFailed(Blame.UPSTREAM, "the answer has no content and no end")
         text += said_of(message)
         logprobs = choice.get("logprobs")
         written.append({"index": state.index, "message": message, "logprobs": logprobs, "finish_reason": reason})
@@ -101,4 +103,3 @@ def _join_calls(pieces: list[Json]) -> list[Json]:
         if "extra_content" in piece:
             call["extra_content"] = piece["extra_content"]
     return list(calls.values())
-

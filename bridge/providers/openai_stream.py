@@ -21,7 +21,7 @@ from bridge.providers.openai_shapes import (
 )
 from bridge.providers.openai_template import Template, find_template
 from bridge.providers.openai_thoughts import Thoughts
-from bridge.providers.sse import EventSplitter, data_of
+from bridge.providers.sse import DONE, EventSplitter, data_of, split_joined
 
 CHUNK = "chat.completion.chunk"
 
@@ -60,7 +60,9 @@ class OpenAIReader:
         "_their_id",
         "_their_model",
         "_thoughts",
+        "_wanted",
         "created",
+        "ended",
         "finish_reason",
         "finished",
         "mended",
@@ -76,6 +78,7 @@ class OpenAIReader:
         self._index = order.index
         self._reading = reading or Reading()
         self._parallel = order.parallel or order.index > 0
+        self._wanted = order.choices
         self._splitter = EventSplitter(order.max_event_bytes)
         self._their_id: str | None = None
         self._their_model: str | None = None
@@ -88,6 +91,7 @@ class OpenAIReader:
         self.created = order.created  # the one time of all chunks: the first one's, where streams don't share it
         self._created: int | None = order.created if self._parallel else None
         self.started = False
+        self.ended = False
         self.finished = False
         self.finish_reason: str | None = None
         self._counts: Any = None  # what was said of them so far, decoded when it is wanted
@@ -127,8 +131,8 @@ class OpenAIReader:
         frames: list[bytes] = []
         for block in whole.split(separator) if separator else ():
             event = data_of(block)
-            if event == b"[DONE]":
-                self.finished = True
+            if event == DONE:
+                self.ended = self.finished = True
                 break
             if event:
                 try:
@@ -138,9 +142,24 @@ class OpenAIReader:
                     raise
         return b"".join(frames)
 
+    def pause(self) -> bytes:
+        """The frames of an event that lacks but its end."""
+        event = b"" if self.finished else self._splitter.flush()
+        return self._read_odd(event) if event else b""
+
     def end(self) -> bytes:
-        """Nothing waits for the body's end."""
-        return b""
+        """The same: nothing else waits for the body's end."""
+        return self.pause()
+
+    def _read_odd(self, event: bytes) -> bytes:
+        """The frames for what is no chunk by itself: several without a blank line between them, or an end mark among
+        those; after the answer's end, whatever it is. Raises AttemptFailed."""
+        if event == DONE:
+            self.ended = self.finished = True
+            return b""
+        if events := split_joined(event):
+            return b"".join([self._read_odd(one) for one in events])
+        return self._read(event)
 
     def _read(self, event: bytes) -> bytes:
         self._template = None
@@ -167,6 +186,7 @@ class OpenAIReader:
         self._count(chunk.usage)
         if choice.finish_reason:
             state.ended, self.finish_reason = True, choice.finish_reason
+            self._note_end()
         frame = b"data: " + self._rewrite(event, chunk) + b"\n\n"
         if chunk.usage is None and chunk.obfuscation is ABSENT and (said := _only_text(choice)):
             self._learn(event, frame, state, *said, None if call is None else call.index)
@@ -208,6 +228,9 @@ class OpenAIReader:
                 self.started = state.said = True
         if delta.audio is not ABSENT and bytes(delta.audio) != b"null":
             self.started = state.said = True
+
+    def _note_end(self) -> None:
+        self.ended = sum(state.ended for state in self._choices.values()) >= self._wanted
 
     def _count(self, found: Any) -> None:
         """The counts so far, wherever they stand: field by field the last ones win."""
@@ -271,6 +294,10 @@ class OpenAIReader:
         try:
             body, odd = decode_any(event)
         except RUBBISH:
+            if split_joined(event):
+                return self._read_odd(event)
+            if self.ended:
+                return b""
             raise find_refusal(event) or _no_chunk() from None
         if odd:
             self.mended.add("JSON")
@@ -330,7 +357,9 @@ class OpenAIReader:
         if "logprobs" in choice:
             picked["logprobs"] = choice["logprobs"]
         picked["finish_reason"] = state.agree(ends, choice.get("finish_reason")) if ends else None
-        self.finish_reason = picked["finish_reason"] or self.finish_reason
+        if ends:
+            self.finish_reason = picked["finish_reason"]
+            self._note_end()
         self._note_thought(state, delta)
         return picked
 

@@ -1,17 +1,27 @@
-"""Bytes to events: the framing of server-sent events, by the bytes alone. Lines end in LF, CRLF or CR."""
+"""Bytes to events: the framing of server-sent events, by the bytes alone. Lines end in LF, CRLF or CR.
+
+Two things are read that the standard has otherwise, since some servers send them: events with one line end between
+them instead of two, and a last event that nothing follows. Either counts only where the data is a whole JSON object,
+to which nothing could be added."""
+
+import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame
+
+DONE = b"[DONE]"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventSplitter:
     """Cuts a stream of bytes into the `data` of its events, wherever the reads fall. Comments and other fields are
     dropped; several data lines of an event are joined by LF. See the HTML standard, section 9.2."""
 
-    __slots__ = ("_ends_in_cr", "_max_bytes", "_rest")
+    __slots__ = ("_ends_in_cr", "_line_by_line", "_max_bytes", "_rest")
 
     def __init__(self, max_event_bytes: int):
         self._rest = b""
         self._ends_in_cr = False
+        self._line_by_line = False  # each line of data is an event, and no blank line ends it
         self._max_bytes = max_event_bytes
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -40,9 +50,30 @@ class EventSplitter:
         if self._rest:
             data = self._rest + data
         whole, separator, self._rest = data.rpartition(b"\n\n")
+        if self._rest and (self._line_by_line or b"\ndata:" in self._rest) and (lines := self._take_lines()):
+            whole, separator = whole + separator + lines, b"\n\n"
         if len(self._rest) > self._max_bytes:
             raise AttemptFailed(Blame.UPSTREAM, "an event is larger than the limit")
         return whole, separator
+
+    def flush(self) -> bytes:
+        """The data of an event that only lacks its end, when nothing more has come; b"" where there is none."""
+        event = data_of(self._rest)
+        if not (event == DONE or _is_whole(event) or split_joined(event)):
+            return b""
+        self._rest = b""
+        return event
+
+    def _take_lines(self) -> bytes:
+        """The complete lines of what is left, if they are events with one line end between them."""
+        lines, _, rest = self._rest.rpartition(b"\n")
+        found = [line[5:].strip() for line in lines.split(b"\n") if line.startswith(b"data:")]
+        if not found or not (found[-1] == DONE or _is_whole(found[-1])):
+            return b""
+        if not self._line_by_line and (b"\ndata:" not in self._rest or not _is_whole(found[0])):
+            return b""
+        self._line_by_line, self._rest = True, rest
+        return lines
 
     def _take_crlf(self, data: bytes) -> bytes:
         """The blocks of a stream whose events are one line each, ended by CRLF: without rewriting its line ends. None
@@ -70,6 +101,26 @@ def data_of(block: bytes) -> bytes:
     """The data of one event, or b"" for a comment and the like."""
     if block.startswith(b"data:") and b"\n" not in block:  # nearly always
         return block[5:].strip()
+    block = block.removeprefix(BYTE_ORDER_MARK)  # before a stream's first event
     # one LF may lead: of three in a row, the first two ended the event before
     lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:") or line == b"data"]
     return b"\n".join(lines).strip()
+
+
+def split_joined(event: bytes) -> list[bytes]:
+    """The events that one stands for whose lines are each a whole one: of a server that puts no blank line between
+    them. Nothing where it isn't that."""
+    lines = [line.strip() for line in event.split(b"\n")]
+    found = [line for line in lines if line]
+    return found if len(found) > 1 and all(line == DONE or _is_whole(line) for line in found) else []
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether this is a JSON object that holds something."""
+    if not data.startswith(b"{") or not data.endswith(b"}") or data == b"{}":
+        return False
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except msgspec.MsgspecError:
+        return False
+    return True

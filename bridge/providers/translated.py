@@ -8,7 +8,7 @@ import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame, Completion, Counts, StreamOrder
 from bridge.providers.errors import find_refusal
-from bridge.providers.sse import EventSplitter, data_of
+from bridge.providers.sse import DONE, EventSplitter, data_of, split_joined
 
 RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _encode = msgspec.json.encode
@@ -94,6 +94,7 @@ class TranslatedReader:
         self.created = order.created
         self.mended: set[str] = set()
         self.started = False
+        self.ended = False
         self.finished = False
         self.finish_reason: str | None = None
         self.usage: Counts | None = None
@@ -126,7 +127,7 @@ class TranslatedReader:
             try:
                 frames.append(self._read_checked(event))
             except AttemptFailed as failure:
-                failure.frames = b"".join(frames)
+                failure.frames = b"".join(frames) + failure.frames
                 raise
         return b"".join(frames)
 
@@ -134,14 +135,23 @@ class TranslatedReader:
         """The frames of these events, if all of them are as the one before but for their text; a subclass knows."""
         return None
 
+    def pause(self) -> bytes:
+        """The frames of an event that lacks but its end."""
+        event = b"" if self.finished else self._splitter.flush()
+        return self._read_checked(event) if event else b""
+
     def end(self) -> bytes:
-        """Nothing waits for the body's end, unless a subclass says so."""
-        return b""
+        """The same; a subclass says what else waits for the body's end."""
+        return self.pause()
 
     def _read_checked(self, event: bytes) -> bytes:
         try:
             return self.read(event)
         except RUBBISH:
+            if self.ended or event == DONE:  # what is said after the end, and the end mark of another dialect
+                return b""
+            if events := split_joined(event):
+                return b"".join([self._read_checked(one) for one in events])
             raise find_refusal(event) or AttemptFailed(Blame.UPSTREAM, "the stream holds what is no event") from None
 
     def read(self, event: bytes) -> bytes:

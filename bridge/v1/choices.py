@@ -14,6 +14,7 @@ from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Completion, Counts, StreamReader
+from bridge.v1.intake import Intake
 
 MAX_PARALLEL_CHOICES = 16
 QUEUED_PIECES = 64  # what is read ahead of a slow client
@@ -139,10 +140,10 @@ class ParallelAnswer:
         data: bytes = (self._failed or self._answers[0]).read_all(max_bytes, timeout_seconds)
         return data
 
-    def read_by(self, readers: Sequence[StreamReader], tick_seconds: float) -> None:
-        """Start reading, each body by its own reader."""
-        for place, (answer, reader) in enumerate(zip(self._answers, readers, strict=True)):
-            self._greenlets.append(gevent.spawn(_read_on, place, answer, reader, self._pieces, tick_seconds))
+    def read_by(self, intakes: Sequence[Intake]) -> None:
+        """Start reading, each body by its own intake."""
+        for place, (answer, intake) in enumerate(zip(self._answers, intakes, strict=True)):
+            self._greenlets.append(gevent.spawn(_read_on, place, answer, intake, self._pieces))
 
     def read_some(self, timeout_seconds: float) -> bytes | None:
         """Frames of one of them; None when none came for that long, b"" when all have ended. Raises AttemptFailed."""
@@ -168,24 +169,18 @@ class ParallelAnswer:
             answer.close()
 
 
-def _read_on(place: int, answer: Any, reader: StreamReader, pieces: "Queue[Any]", tick_seconds: float) -> None:
+def _read_on(place: int, answer: Any, intake: Intake, pieces: "Queue[Any]") -> None:
     """One stream to its end: its frames, then b"", each with how much its reader has of the text by then."""
     try:
-        while not reader.finished:
-            data = answer.read_some(tick_seconds)
-            if data:
-                if frames := reader.feed(data):
-                    pieces.put((place, len(reader.text), frames))
-            elif data is not None:
-                if frames := reader.end():
-                    pieces.put((place, len(reader.text), frames))
-                break
-        if not reader.finish_reason:
-            raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
-        pieces.put((place, len(reader.text), b""))
+        for frames in intake.frames(answer):
+            if frames:
+                pieces.put((place, len(intake.reader.text), frames))
+        if not intake.reader.finish_reason:
+            raise AttemptFailed(Blame.UPSTREAM, "the stream ended without a finish reason")
+        pieces.put((place, len(intake.reader.text), b""))
     except AttemptFailed as failure:
         if failure.frames:
-            pieces.put((place, len(reader.text), failure.frames))
+            pieces.put((place, len(intake.reader.text), failure.frames))
             failure.frames = b""
         pieces.put(failure)
     except Exception:  # a mistake of ours: whoever waits must hear of it, or waits until the deadline
@@ -197,18 +192,27 @@ class ParallelReader:
     """What several readers have read, as if it were one's. The frames are theirs: they pass. `said` is the
     ParallelAnswer's: of the text, what is still queued counts as unsaid."""
 
-    def __init__(self, readers: Sequence[StreamReader], said: list[int]):
-        self._readers = readers
-        self._texts = _Texts(readers, said)
-        self.finished = False  # the ParallelAnswer says so, by its end
+    def __init__(self, intakes: Sequence[Intake], said: list[int]):
+        self._intakes = intakes
+        self._texts = _Texts(intakes, said)
+        self.ended = self.finished = False  # the ParallelAnswer says so, by its end
 
     def feed(self, data: bytes) -> bytes:
         """The same frames."""
         return data
 
+    def pause(self) -> bytes:
+        """Each sees to its own."""
+        return b""
+
     def end(self) -> bytes:
         """Each has said its own end already."""
+        self.ended = self.finished = self.finish_reason is not None
         return b""
+
+    @property
+    def _readers(self) -> list[StreamReader]:
+        return [intake.reader for intake in self._intakes]
 
     @property
     def started(self) -> bool:
@@ -249,15 +253,15 @@ class ParallelReader:
 class _Texts(Sequence[str]):
     """What all have said, choice by choice. Its length is asked for with each frame, so nothing is put together."""
 
-    def __init__(self, readers: Sequence[StreamReader], said: list[int]):
-        self._readers, self._said = readers, said
+    def __init__(self, intakes: Sequence[Intake], said: list[int]):
+        self._intakes, self._said = intakes, said
 
     def __len__(self) -> int:
         return sum(self._said)
 
     def __iter__(self) -> Iterator[str]:
-        for reader, said in zip(self._readers, self._said, strict=True):
-            yield from reader.text[:said]
+        for intake, said in zip(self._intakes, self._said, strict=True):
+            yield from intake.reader.text[:said]
 
     def __getitem__(self, place: Any) -> Any:
         return list(self)[place]
@@ -265,7 +269,8 @@ class _Texts(Sequence[str]):
     def uncounted(self) -> list[str]:
         """What the readers said after their last counts, without what is still queued."""
         found: list[str] = []
-        for reader, said in zip(self._readers, self._said, strict=True):
+        for intake, said in zip(self._intakes, self._said, strict=True):
+            reader = intake.reader
             counted = len(reader.text) - len(reader.uncounted)
             found += reader.text[counted:said]
         return found

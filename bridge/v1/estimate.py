@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 VOCABULARY = Path(__file__).parent.parent / "data"
 PIECE_CHARACTERS = 20_000  # the tokenizer takes long, or breaks, over very long runs of one character
+QUICK_CHARACTERS = 2_000  # which take less than a millisecond
+MOST_CHARACTERS_PER_TOKEN = 128  # of the vocabulary's longest
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,3 +143,15 @@ def count_text(text: str) -> int:
     encoding = load_vocabulary()
     pieces = (text[start : start + PIECE_CHARACTERS] for start in range(0, len(text), PIECE_CHARACTERS))
     return sum(len(encoding.encode_ordinary(piece)) for piece in pieces)
+
+
+def count_tokens(text: str) -> int:
+    """The same, beside the event loop where it would take long."""
+    return count_text(text) if len(text) < QUICK_CHARACTERS else _counting_pool().apply(count_text, (text,))
+
+
+def cut_text(text: str, most_tokens: int) -> str:
+    """The beginning of a text, of at most so many tokens."""
+    encoding = load_vocabulary()
+    tokens = encoding.encode_ordinary(text[: most_tokens * MOST_CHARACTERS_PER_TOKEN])[:most_tokens]
+    return encoding.decode(tokens).rstrip("\ufffd")  # of a character that was cut in two

@@ -152,8 +152,10 @@ class Relay:
         finish_reason: str | None = None,
         error_code: str | None = None,
         answer: Callable[[], bytes] | None = None,
+        empty: bool = False,
     ) -> None:
-        """End the hold, durably: a charge for this usage, or nothing for None. Only the first call counts.
+        """End the hold, durably: a charge for this usage, or nothing for None, nor for an answer that says nothing and
+        so is `empty`. Only the first call counts.
 
         Where the database is away, the settlement is spooled, to be applied later, and the answer goes out. `answer` is
         what is given again under the same Idempotency-Key. It is kept first: a process that is killed in between leaves
@@ -166,6 +168,8 @@ class Relay:
         settlement.finish_reason, settlement.error_code = finish_reason, error_code
         if usage is not None:
             self._fill_in(settlement, usage, source)
+        if empty:
+            settlement.state, settlement.price_nanos = "released", 0
         used = self.visit.reserved_tokens
         if usage is not None:
             used = usage.total_tokens
@@ -256,6 +260,7 @@ class Relay:
                 self._take_offer(offer)
             started_ms = round((time.monotonic() - self.visit.started) * 1000)
             self.attempts.append(Attempt(self.route.channel_name, self.route.upstream_id, started_ms))
+            self.visit.attempts = len(self.attempts)
             yield self.route
 
     def time_left(self) -> float:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import socket
 import time
 from collections.abc import Generator, Iterator
@@ -16,25 +17,17 @@ from bridge.catalogue.routing import Route
 from bridge.errors import BridgeError, UpstreamError
 from bridge.ledger.batch import Mark
 from bridge.providers import PROVIDERS
-from bridge.providers.base import (
-    AttemptFailed,
-    Blame,
-    Outgoing,
-    Provider,
-    StreamOrder,
-    StreamReader,
-    Usage,
-)
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, Usage
+from bridge.providers.recast import JsonReader
 from bridge.v1.answers import note_mended, read_failure, usage_body
 from bridge.v1.choices import ParallelAnswer, ParallelReader, call_all
 from bridge.v1.counts import find_usage
+from bridge.v1.intake import TICK_SECONDS, Intake
 from bridge.v1.relay import Relay
 from bridge.v1.visit import ReadyResponse
+from bridge.v1.watch import Watch, has_left, watch_drain
 
-TICK_SECONDS = 1.0  # how often a silent upstream lets us look at the client, the clock and the drain
 CHARACTERS_PER_TOKEN = 4  # rather too many, so that a mark says too little
-MOST_BYTES_PER_TOKEN = 1024  # as a stream writes them: with fewer, nobody has gone far beyond a cap
-SPARE_TOKENS = 64  # what our own count may be wrong by where a cap is small
 CLIENT_SLOW = "bridge.client_slow"  # the server says so in the environ, and closes us
 KEEPALIVE = b": keep-alive\n\n"
 log = structlog.get_logger()
@@ -72,9 +65,6 @@ class Stream:
         self._handed = 0  # pieces of the answer that the server has got from us
         self._sent = 0  # and those that it has sent: it has come back for more
         self._marked = 0
-        self._asked_at = self._sent_at  # when the attempt under way began, and how long its client kept it waiting
-        self._client_seconds = 0.0
-        self._count_at = 0  # bytes of an attempt's answer, beyond which its length is looked at
         relay.services.streams.add(self)
         self._recorded: list[bytes] | None = None if relay.claim is None else []  # what goes out, to be given again
         self._socket: socket.socket | None = relay.visit.environ.get("gunicorn.socket")
@@ -206,55 +196,44 @@ class Stream:
         """One channel's frames. Until content has come they are kept back, so that the next channel may be tried."""
         relay = self._relay
         provider, outgoing, timeouts = PROVIDERS[route.provider], relay.write(route), relay.timeouts()
-        moved_at = self._asked_at = time.monotonic()
-        self._client_seconds = 0.0
+        watch = Watch(relay, timeouts)
         yield from self._connect(route, outgoing)
         answer = self._answer
         if answer.status != 200:
             raise read_failure(provider, answer, timeouts)
-        reader = self._reader = self._open_reader(provider, outgoing)
-        kept, received = b"", 0
-        self._count_at = MOST_BYTES_PER_TOKEN * (relay.most_output_tokens() + SPARE_TOKENS)
-        while not reader.finished:
-            data = answer.read_some(TICK_SECONDS)
-            now = time.monotonic()
-            if data:
-                received += len(data)
-                try:
-                    frames = reader.feed(data)
-                except AttemptFailed as failure:
-                    if self._delivered and failure.frames:  # they are charged, so they are delivered
-                        yield failure.frames
-                    raise
-                if frames and reader.started and relay.first_content_at is None:
-                    relay.first_content_at = now
-                    relay.failover.heard()
-                    relay.visit.drop_body()
+        intake = self._open_intake(provider, outgoing)
+        reader, kept = intake.reader, b""
+        self._reader = reader
+        try:
+            for frames in intake.frames(answer):
+                now = time.monotonic()
+                if relay.first_content_at is None:
+                    reader = self._reader = intake.reader  # another one, where it was JSON that came
+                    if frames and reader.started:
+                        relay.first_content_at = now
+                        relay.failover.heard()
+                        relay.visit.drop_body()
                 kept += frames
-                if reader.started or reader.finished:
+                if reader.started:
                     frames, kept = kept, b""
                     yield frames
                     if frames:  # what the client took to read it is no silence of the upstream's
-                        moved_at = time.monotonic()
-                        self._client_seconds += moved_at - now
+                        watch.moved(now)
                 else:
                     yield b""  # however busy the upstream is: until there is content, the client may leave
-            elif data is None:
-                yield b""
-            else:
-                kept += reader.end()
-                if not reader.finish_reason:
-                    raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
-                break  # some never say [DONE]; they did say why they stopped, and the body ended as it should
-            if not reader.finished:
-                self._watch(now, moved_at, received, timeouts)
+                if not reader.ended:
+                    watch.check(now, intake.received, reader.started, self._delivered)
+        except AttemptFailed as failure:
+            if self._delivered and failure.frames:  # they are charged, so they are delivered
+                yield failure.frames
+            raise
         if not reader.finish_reason:
             raise AttemptFailed(Blame.UPSTREAM, "the stream ended without a finish reason")
         if kept:
             yield kept
 
-    def _open_reader(self, provider: Provider, outgoing: Outgoing) -> StreamReader:
-        """The reader of the answer, or of all of them where each gives one choice."""
+    def _open_intake(self, provider: Provider, outgoing: Outgoing) -> Intake:
+        """What reads the answer, or all of them where each gives one choice."""
         relay = self._relay
         order = StreamOrder(
             relay.answer_id,
@@ -262,13 +241,23 @@ class Stream:
             int(relay.created_at.timestamp()),
             relay.plan.request.wants_usage,
             self._settings.max_event_bytes,
+            choices=relay.offer.choices,
         )
         if relay.calls == 1:
-            return provider.open_reader(outgoing, order)
-        orders = [dataclasses.replace(order, index=index, parallel=True) for index in range(relay.calls)]
-        readers = [provider.open_reader(outgoing, one) for one in orders]
-        self._answer.read_by(readers, TICK_SECONDS)
-        return ParallelReader(readers, self._answer.said)
+            return self._open_one(provider, outgoing, order, relay.most_output_tokens())
+        most = relay.most_output_tokens() // relay.calls
+        orders = [dataclasses.replace(order, index=index, parallel=True, choices=1) for index in range(relay.calls)]
+        intakes = [self._open_one(provider, outgoing, one, most) for one in orders]
+        self._answer.read_by(intakes)
+        return Intake(ParallelReader(intakes, self._answer.said))
+
+    def _open_one(self, provider: Provider, outgoing: Outgoing, order: StreamOrder, most_tokens: int) -> Intake:
+        return Intake(
+            provider.open_reader(outgoing, order),
+            functools.partial(JsonReader, provider, outgoing, order),
+            end_seconds=self._settings.end_mark_seconds,
+            most_tokens=most_tokens,
+        )
 
     def _connect(self, route: Route, outgoing: Outgoing) -> Iterator[bytes]:
         """Send the request in a greenlet of its own: this one looks at the client while the upstream thinks."""
@@ -280,7 +269,7 @@ class Stream:
             while not call.ready():
                 call.join(TICK_SECONDS)
                 if not call.ready():
-                    self._watch_drain()
+                    watch_drain(self._relay, self._delivered)
                     yield b""
         except BaseException:
             call.kill()
@@ -291,39 +280,6 @@ class Stream:
         if isinstance(result, BridgeError | AttemptFailed):
             raise result
         self._answer = result
-
-    def _watch(self, now: float, moved_at: float, received: int, timeouts: Any) -> None:
-        """The stream's limits. Raises AttemptFailed for the upstream's, ServiceUnavailable for our own."""
-        started = self._reader.started
-        patience = timeouts.idle_seconds if started else timeouts.first_byte_seconds
-        if now - moved_at > patience:
-            raise AttemptFailed(Blame.UPSTREAM, "silence in mid-stream" if started else "no content in time")
-        if now > self._relay.deadline:
-            if 2 * self._client_seconds > now - self._asked_at:  # no channel's fault: else a client could put it out
-                raise AttemptFailed(Blame.REQUEST, "read too slowly", message="The answer was read too slowly.")
-            raise AttemptFailed(Blame.UPSTREAM, "no end before the deadline")
-        if received > self._settings.max_answer_bytes:
-            raise AttemptFailed(Blame.UPSTREAM, "the answer is larger than the limit")
-        if received > self._count_at:
-            self._refuse_excess(received)
-        if now > self._relay.services.stop_streams_at:
-            self._watch_drain()
-
-    def _refuse_excess(self, received: int) -> None:
-        """End what goes on far beyond the cap that it was given: nobody pays for that. Looked at again when it has
-        doubled. Raises AttemptFailed."""
-        most = self._relay.most_output_tokens()
-        if self._relay.count_delivered(self._reader.text, ended=False).completion_tokens > 2 * most + SPARE_TOKENS:
-            raise AttemptFailed(Blame.UPSTREAM, "the answer is far longer than its cap")
-        self._count_at = 2 * received
-
-    def _watch_drain(self) -> None:
-        if time.monotonic() <= self._relay.services.stop_streams_at:
-            return
-        error = self._relay.services.restarts()
-        if not self._delivered:
-            raise error
-        raise AttemptFailed(Blame.REQUEST, "our restart", message=error.message)
 
     # the ends
 
@@ -338,6 +294,7 @@ class Stream:
             source=source,
             status=200,
             finish_reason=reader.finish_reason,
+            empty=not reader.started and not usage.completion_tokens,
             answer=lambda: self._written(self._write_tail(usage)),
         )
         return self._write_tail(usage)
@@ -391,18 +348,7 @@ class Stream:
         self._answer = self._reader = None
 
     def _client_gone(self) -> bool:
-        """Whether the client has closed its side, by a look at its socket that takes nothing from it.
-
-        The look goes to the plain socket beneath gevent's, which would wait for something to read."""
-        if self._socket is None:
-            return False
-        try:
-            plain = getattr(self._socket, "_sock", self._socket)
-            return plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        return has_left(self._socket)
 
 
 def _send(upstream: Any, outgoing: Outgoing, timeouts: Any, calls: int) -> Any:

@@ -62,6 +62,7 @@ class Visit:
     reserved_tokens: int = 0
     body_bytes: int = 0
     left: bool = False
+    attempts: int = 0  # calls of an upstream
 
     @classmethod
     def open(cls, services: Services, environ: dict[str, Any]) -> "Visit":
@@ -107,7 +108,8 @@ class Visit:
 
     def refuse(self, error: BridgeError) -> Response:
         """The error as an answer."""
-        return self.answer(error.body(), error.status, error.headers())
+        attempts = ("x-bridge-attempts", str(self.attempts))
+        return self.answer(error.body(), error.status, [*error.headers(), attempts])
 
 
 def format_duration(seconds: float) -> str:

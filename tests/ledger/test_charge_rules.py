@@ -14,6 +14,7 @@ from tests.ledger.records import record_fields
         ({"tokens_source": "estimate"}, "complete_estimate"),
         ({"tokens_source": "mixed", "provider_counts": '{"prompt_tokens":5}'}, "complete_mixed"),
         ({"provider_counts": '{"prompt_tokens":5}'}, "complete_clamped"),
+        ({"state": "released"}, "empty"),
         ({"outcome": "cut"}, "cut"),
         ({"outcome": "client_gone"}, "client_left"),
         ({"outcome": "client_gone", "state": "released"}, "client_left_early"),

@@ -51,7 +51,6 @@ REASONS = [
     ("model_context_window_exceeded", "length"),
     ("refusal", "content_filter"),
     ("pause_turn", "stop"),
-    ("something_new", "stop"),
 ]
 
 
@@ -108,6 +107,26 @@ def test_citations_of_pages_are_annotations():
             "url_citation": {"url": "https://example.com", "title": "T", "start_index": 6, "end_index": 10},
         }
     ]
+
+
+@pytest.mark.parametrize("content", [[], text("Hi")])
+def test_an_answer_that_stopped_for_no_known_reason_is_none(content: list[dict[str, Any]]):
+    with pytest.raises(AttemptFailed) as caught:
+        answer(*content, stop_reason="something_new")
+    assert (caught.value.blame, caught.value.reason) == (Blame.UPSTREAM, "the answer ended in failure: something_new")
+    with pytest.raises(AttemptFailed):
+        read(START, *([text_block(0, "Hi")] if content else []), ending("something_new"))
+
+
+def test_an_answer_without_content_has_to_say_its_end():
+    with pytest.raises(AttemptFailed):
+        answer(stop_reason=None)
+    with pytest.raises(AttemptFailed):
+        Anthropic().read_answer(b'{"content":[]}', write())
+    with pytest.raises(AttemptFailed):
+        read(START, STOP)
+    assert answer(*text("Hi"), stop_reason=None).finish_reason == "stop"
+    assert answer(USED, stop_reason=None).finish_reason == "tool_calls"
 
 
 @pytest.mark.parametrize(("theirs", "ours"), REASONS)

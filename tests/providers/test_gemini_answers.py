@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.providers.base import AttemptFailed, Blame, Counts, Outgoing, StreamOrder
+from bridge.providers.base import AttemptFailed, Blame, Counts, Outgoing, StreamOrder, failed_finish
 from bridge.providers.gemini import Gemini
 from bridge.providers.gemini_answers import Reading
 
@@ -115,17 +115,65 @@ def test_the_legacy_dialect_gets_its_function_call():
 
 @pytest.mark.parametrize("finish", ["UNEXPECTED_TOOL_CALL", 12])
 def test_a_call_of_what_was_never_offered_is_not_forwarded(finish):
-    found = read_whole(candidate(CALL, finish=finish))
-    assert found.body["choices"][0]["message"]["content"] == ""
-    assert found.finish_reason == "stop"
-    choices, _ = read_stream(answer(candidate(CALL, finish=finish)))
-    assert not calls_of(choices)
-    assert finishes(choices) == ["stop"]
-    # in a stream the reason may come too late
     offered = sent(offered=frozenset({"clock"}))
-    choices, _ = read_stream(answer(candidate(CALL)), answer(candidate(finish=finish)), outgoing=offered)
-    assert not calls_of(choices)
-    assert finishes(choices) == ["stop"]
+    for reason in (finish, "STOP"):
+        with pytest.raises(AttemptFailed):
+            read_whole(candidate(CALL, finish=reason), outgoing=offered)
+        with pytest.raises(AttemptFailed):
+            read_stream(answer(candidate(CALL, finish=reason)), outgoing=offered)
+        with pytest.raises(AttemptFailed):  # in a stream the reason may come too late
+            read_stream(answer(candidate(CALL)), answer(candidate(finish=reason)), outgoing=offered)
+    # beside a text it is merely left out
+    both = candidate({"text": "Hi"}, CALL, finish="STOP")
+    assert read_whole(both, outgoing=offered).body["choices"][0]["message"].get("tool_calls") is None
+    choices, _ = read_stream(answer(both), outgoing=offered)
+    assert (calls_of(choices), text_of(choices), finishes(choices)) == ([], "Hi", ["stop"])
+
+
+FAILURES = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS")
+FAILURES += ("OTHER", "IMAGE_OTHER", "MALFORMED_RESPONSE", "NEVER_HEARD_OF")
+
+
+@pytest.mark.parametrize("finish", [*FAILURES, 5, 10, 12, 4711])
+@pytest.mark.parametrize("parts", [[], [{"text": "Hi"}], [{"text": "hm", "thought": True}]])
+def test_an_answer_that_ended_in_failure_is_none(finish, parts):
+    with pytest.raises(AttemptFailed) as caught:
+        read_whole(candidate(*parts, finish=finish))
+    assert (caught.value.blame, caught.value.reason) == (Blame.UPSTREAM, f"the answer ended in failure: {finish}")
+    reader = Gemini().open_reader(sent(), StreamOrder(OURS, PUBLIC, 0, False, 10**6))
+    with pytest.raises(AttemptFailed) as caught:
+        reader.feed(b"data: " + json.dumps(answer(candidate(*parts, finish=finish))).encode() + b"\n\n")
+    assert reader.finish_reason is None
+    assert all(part["text"].encode() in caught.value.frames for part in parts)
+
+
+@pytest.mark.parametrize("word", ["at far.test: key=1", "x" * 50, "", "é"])
+def test_only_a_plain_finish_word_is_repeated(word):
+    failure = failed_finish(word)
+    assert failure.reason == "the answer ended in failure: an unknown word"
+
+
+PICTURE = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+
+
+def test_pictures_are_passed_on_as_clients_know_them():
+    wanted = [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}, "index": index}
+        for index in (0, 1)
+    ]
+    parts = [{"text": "Look:"}, PICTURE, {**PICTURE, "thought": True}, PICTURE]
+    message = read_whole(candidate(*parts, finish="STOP")).body["choices"][0]["message"]
+    assert (message["images"], message["content"]) == (wanted, "Look:")
+    choices, reader = read_stream(*(answer(candidate(part)) for part in parts), answer(candidate(finish="STOP")))
+    assert [one for choice in choices for one in (choice.delta.model_extra or {}).get("images", ())] == wanted
+    assert reader.started
+    choices, reader = read_stream(answer(candidate(PICTURE)), answer(candidate(finish="STOP")))
+    assert reader.started
+
+
+def test_what_is_no_picture_is_none():
+    sound = {"inlineData": {"mimeType": "audio/L16", "data": "AAAA"}}
+    assert "images" not in read_whole(candidate({"text": "a"}, sound, finish="STOP")).body["choices"][0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -138,8 +186,8 @@ def test_a_call_of_what_was_never_offered_is_not_forwarded(finish):
         (3, "content_filter"),
         *((name, "content_filter") for name in ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII")),
         *((name, "content_filter") for name in ("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "MODEL_ARMOR")),
-        *((name, "stop") for name in ("MALFORMED_FUNCTION_CALL", "MISSING_THOUGHT_SIGNATURE", "TOO_MANY_TOOL_CALLS")),
-        *((name, "stop") for name in ("LANGUAGE", "OTHER", "NO_IMAGE", "NEVER_HEARD_OF", 4711)),
+        ("LANGUAGE", "content_filter"),
+        ("NO_IMAGE", "stop"),
     ],
 )
 def test_finish_reasons(finish, expected):
@@ -188,7 +236,7 @@ def test_what_google_does_by_itself_is_ignored():
     parts = [
         {"executableCode": {"language": "PYTHON", "code": "1"}},
         {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
-        {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+        {"inlineData": {"mimeType": "audio/L16", "data": "AAAA"}},
         {"toolCall": {"toolType": "GOOGLE_SEARCH"}},
         {"text": "", "thoughtSignature": "sig"},
         {"text": "one"},

@@ -1,11 +1,13 @@
 """The framing of server-sent events: the same events wherever the reads fall and whatever ends the lines."""
 
+import json
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.providers.base import AttemptFailed, Blame
-from bridge.providers.sse import EventSplitter
+from bridge.providers.sse import EventSplitter, split_joined
 
 STREAMS = st.lists(
     st.sampled_from(
@@ -98,3 +100,45 @@ def test_an_event_beyond_the_limit_ends_the_attempt():
 
 def test_many_small_events_are_within_the_limit():
     assert len(split(b"data: 0123456789\n\n" * 500, *range(0, 9000, 97), max_bytes=120)) == 500
+
+
+OBJECTS = st.dictionaries(st.text(max_size=4), st.text(max_size=9) | st.none() | st.integers(), min_size=1, max_size=3)
+ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@given(
+    st.lists(st.tuples(OBJECTS, st.integers(1, 3), st.booleans()), min_size=1, max_size=8),
+    ENDS,
+    st.booleans(),
+    st.lists(st.integers(0, 900), max_size=12),
+)
+def test_whole_objects_are_events_with_one_line_end_between_them_or_several_and_none_at_the_end(
+    said: list[tuple[dict, int, bool]], end: str, last: bool, cuts: list[int]
+):
+    texts = [json.dumps(one, ensure_ascii=False) for one, _, _ in said]
+    lines = [
+        f"event: x{end}data: {text}{end * breaks}" if named else f"data: {text}{end * breaks}"
+        for text, (_, breaks, named) in zip(texts, said, strict=True)
+    ]
+    stream = ("".join(lines) if last else "".join(lines).rstrip(end)).encode()
+    splitter, found = EventSplitter(10_000), []
+    places = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    for i, j in zip(places, places[1:], strict=False):
+        found += splitter.feed(stream[i:j])
+    found += [splitter.flush()]
+    assert [one for event in found if event for one in split_joined(event) or [event]] == [
+        text.encode() for text in texts
+    ]
+    assert splitter.flush() == b""
+
+
+def test_an_event_over_several_lines_stays_one():
+    stream = b'data: {"a":\ndata: {"b": 1},\ndata: "c": 2}\n\n'
+    whole = b'{"a":\n{"b": 1},\n"c": 2}'
+    assert split(stream) == split(stream, *range(len(stream))) == [whole]
+    assert split_joined(whole) == []
+
+
+def test_a_byte_order_mark_before_the_first_event_is_no_part_of_it():
+    stream = b"\xef\xbb\xbfdata: one\n\ndata: two\n\n"
+    assert split(stream) == split(stream, *range(len(stream))) == [b"one", b"two"]

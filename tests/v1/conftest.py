@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -12,6 +13,7 @@ from tests.factories import MadeKey
 from tests.gateway import Gateway
 from tests.replay import PATHS, Replay
 from tests.rooms import make_settings
+from tests.v1.each_provider import Door
 
 
 @dataclasses.dataclass
@@ -65,3 +67,15 @@ def providers(_played_providers: Providers) -> Providers:
 @pytest.fixture
 def caller(providers: Providers) -> Caller:
     return providers.make_caller()
+
+
+@pytest.fixture(scope="module")
+def door(databases: services.Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("ends")
+    # an upstream's silence would be noticed only after the test's own patience
+    changes: dict[str, Any] = {"end_mark_seconds": 0.2, "idle_timeout_seconds": 60, "total_timeout_seconds": 60}
+    gateway = Gateway(make_settings(folder, database_url=databases.open("sqlite"), **changes), folder / "log")
+    door = Door(gateway)
+    yield door
+    gateway.stop()
+    door.upstream.close()

@@ -7,6 +7,7 @@ from openai import OpenAI
 
 from bridge.providers.base import AttemptFailed, Blame, Counts
 from bridge.v1.choices import MAX_PARALLEL_CHOICES, ParallelAnswer, ParallelReader, call_all, sum_usages
+from bridge.v1.intake import Intake
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream, fails, hangs_up, says, starts
 
@@ -164,7 +165,7 @@ class Body:
 class Mistaken:
     """A reader that has a mistake in it."""
 
-    finished, finish_reason = False, None
+    ended, finished, finish_reason = False, False, None
 
     def feed(self, data: bytes) -> bytes:
         raise KeyError(data)
@@ -172,7 +173,7 @@ class Mistaken:
 
 def test_a_reader_s_own_mistake_is_a_failed_attempt_and_no_endless_silence():
     answer = ParallelAnswer([Body(), Body()])
-    answer.read_by([Mistaken(), Mistaken()], 1)
+    answer.read_by([Intake(Mistaken()), Intake(Mistaken())])
     with pytest.raises(AttemptFailed):
         answer.read_some(5)
     answer.close()
@@ -181,7 +182,7 @@ def test_a_reader_s_own_mistake_is_a_failed_attempt_and_no_endless_silence():
 class Talker:
     """A reader whose every read is one piece of text."""
 
-    finished, finish_reason = False, None
+    ended, finished, finish_reason = False, False, None
 
     def __init__(self, word: str):
         self.word, self.text = word, list[str]()
@@ -193,8 +194,9 @@ class Talker:
 
 def test_what_is_read_ahead_of_the_client_is_not_yet_said():
     answer, readers = ParallelAnswer([Body(), Body()]), [Talker("a"), Talker("b")]
-    reader = ParallelReader(readers, answer.said)
-    answer.read_by(readers, 1)
+    intakes = [Intake(reader) for reader in readers]
+    reader = ParallelReader(intakes, answer.said)
+    answer.read_by(intakes)
     for given in range(1, 6):
         assert answer.read_some(5) == b"more"
         assert (len(reader.text), len(list(reader.text)), len(reader.text[:3])) == (given, given, min(3, given))

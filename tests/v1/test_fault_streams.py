@@ -120,7 +120,7 @@ def test_a_whole_answer_that_drips_ends_at_the_deadline_and_is_free(gateway, ups
 
 def test_an_oversized_stream_ends_at_the_byte_limit(gateway, upstream):
     served = Served(gateway, upstream.base_url)
-    upstream.plays(endless(framed(chunk(delta={"content": "!" * 5000})), 0))
+    upstream.plays(endless(framed(chunk(delta={"content": "!"}) | {"obfuscation": "x" * 5000}), 0))
     answer = served.post(stream=True)
     check_cut(served, answer.text, "larger than the limit")
     assert len(answer.content) < 3_000_000

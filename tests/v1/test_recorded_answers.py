@@ -64,6 +64,8 @@ def test_every_recorded_answer_reads_the_same_and_is_booked_as_its_provider_coun
         body = recording["response"]["body_text"]
         if exchange.provider != provider or recording["api"] == "gemini-openai-compat-chat" or body.lstrip()[:1] == "[":
             continue
+        if "UNEXPECTED_TOOL_CALL" in body:  # of what nobody offered, which is no answer
+            continue
         providers[provider].plays(replays(recording))
         try:
             text, arguments, finishes = ask(caller, MODELS[provider], exchange, is_stream(body))
@@ -76,7 +78,6 @@ def test_every_recorded_answer_reads_the_same_and_is_booked_as_its_provider_coun
         if found != ("provider", exchange.prompt_tokens, exchange.completion_tokens):
             wrong[exchange.name] = f"{found}, not {exchange.prompt_tokens}, {exchange.completion_tokens}"
         calls = arguments or exchange.body.get("functions") or exchange.apart == "provider's tools"
-        calls = calls or "UNEXPECTED_TOOL_CALL" in body  # of what nobody offered
         if not calls and sorted(text) != sorted("".join(exchange.said)):  # thoughts may stand before or behind
             wrong[exchange.name] = f"{text[:200]!r}, not {''.join(exchange.said)[:200]!r}"
         if not finishes or not finishes <= FINISHES:
