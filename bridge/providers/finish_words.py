@@ -44,6 +44,8 @@ HARMLESS: dict[str, tuple[str, ...]] = {
         *("content_policy_violation", "guardrail", "guardrails", "guardrail_intervened", "error_toxic", "unsafe"),
     ),
 }
+FAILURES: tuple[str, ...] = ("abort", "aborted", "cancelled", "canceled", "failed", "failure", "timeout", "timed_out")
+FAILURES += ("interrupted", "overloaded", "unavailable", "disconnected", "engine_dead")
 UNFINISHED = ("null", "none", "unspecified", "not_finished", "unfinished", "undefined", "false", "nil")
 _PREFIXES = ("finishreason", "stopreason", "reason")
 
@@ -54,6 +56,7 @@ def _letters(word: str) -> str:
 
 _OURS = {_letters(word): ours for ours, words in HARMLESS.items() for word in (ours, *words)}
 _OURS |= {_letters(word): word for word in FINISH_REASONS}
+_FAILURES = frozenset(_letters(word) for word in FAILURES)
 _UNFINISHED = frozenset(_letters(word) for word in UNFINISHED)
 
 
@@ -79,6 +82,15 @@ def read_finish(word: Any) -> str | None:
     if letters not in _OURS:
         raise AttemptFailed(Blame.UPSTREAM, f"the answer ended with {_show(text)}")
     return _OURS[letters]
+
+
+def read_foreign_finish(word: Any) -> str:
+    """The same for the dialects that are not OpenAI's, and say a new word now and then: only one that means a failure
+    is one. Raises AttemptFailed for that."""
+    letters = _letters(word) if isinstance(word, str) else ""
+    if letters in _FAILURES or letters.endswith("error"):
+        raise AttemptFailed(Blame.UPSTREAM, f"the answer ended with {_show(str(word))}")
+    return _OURS.get(letters, "stop")
 
 
 def _show(word: str) -> str:
