@@ -7,11 +7,13 @@ from msgspec import Struct
 
 from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_turns import PROVIDER, THOUGHTS
-from bridge.providers.base import AttemptFailed, Blame, Completion, Counts, failed_finish
+from bridge.providers.base import AttemptFailed, Blame, Completion, Counts
 from bridge.providers.errors import find_refusal
 from bridge.providers.fences import strip_fence
+from bridge.providers.finish_words import read_foreign_finish
+from bridge.providers.odd_json import RUBBISH, mend_texts
 from bridge.providers.tally import Tally
-from bridge.providers.translated import RUBBISH, ToolCall, new_call_id, write_completion
+from bridge.providers.translated import ToolCall, decode_or_mend, own_id, write_arguments, write_completion
 
 FINISH_REASONS = {
     "end_turn": "stop",
@@ -52,7 +54,7 @@ class Block(Struct):
 
 class _Answer(Struct):
     content: list[Block]
-    stop_reason: str | None = None
+    stop_reason: Any = None
     usage: Any = None
 
 
@@ -66,14 +68,17 @@ decode_kind = msgspec.json.Decoder(_Kind).decode
 
 def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:
     """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
+    mended: set[str] = set()
     try:
-        if decode_kind(data).type == "error":
+        if decode_or_mend(data, decode_kind, _Kind, set()).type == "error":
             raise read_anthropic_error(200, {}, data)
-        answer = _decode_answer(data)
+        answer = decode_or_mend(data, _decode_answer, _Answer, mended)
+        if mended:
+            answer = msgspec.convert(mend_texts(msgspec.to_builtins(answer)), _Answer)
     except RUBBISH:
         raise find_refusal(data) or AttemptFailed(Blame.UPSTREAM, "the answer is no message") from None
     texts, thoughts, calls, annotations = [], [], [], []
-    answered, length = None, 0
+    answered, length, ids = None, 0, set[str]()
     for block in answer.content:
         if block.type == "text" and block.text:
             annotations += cite(block.citations, length, length + len(block.text))
@@ -82,10 +87,10 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:
         elif block.type in THOUGHTS:
             thoughts.append(block)
         elif block.type == "tool_use" and reading.answer_tool and block.name == reading.answer_tool:
-            answered = answered or write_input(block.input)
+            answered = answered or write_arguments(block.input, mended)
         elif block.type == "tool_use":
-            name = block.name or ""
-            calls.append(ToolCall(block.id or new_call_id(), reading.names.get(name, name), write_input(block.input)))
+            name, arguments = block.name or "", write_arguments(block.input, mended)
+            calls.append(ToolCall(own_id(block.id, ids), reading.names.get(name, name), arguments))
     text = answered or "".join(texts)
     if reading.fenced:
         text = _unwrap(text)
@@ -102,6 +107,7 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:
         legacy=reading.legacy,
         kept=keep(reading, calls[0].id, blocks) if blocks else {},
         message_extra=extra,
+        mended=mended,
     )
 
 
@@ -113,10 +119,6 @@ def _unwrap(text: str) -> str:
     except RUBBISH:
         return text
     return stripped
-
-
-def write_input(value: Any) -> str:
-    return msgspec.json.encode(value).decode() if isinstance(value, dict) else "{}"
 
 
 def keep_thoughts(blocks: list[Block]) -> list[dict[str, Any]]:
@@ -134,13 +136,11 @@ def keep(reading: Reading, call_id: str, blocks: list[dict[str, Any]]) -> dict[s
     return {call_id: {"provider": PROVIDER, "model": reading.model, "blocks": blocks}}
 
 
-def say_why(stop_reason: str | None, called: bool, said: bool = True) -> str:
+def say_why(stop_reason: Any, called: bool, said: bool = True) -> str:
     """OpenAI's word. Raises AttemptFailed for one that we don't know, and for none where nothing was `said` either."""
     if not stop_reason and not said:
         raise AttemptFailed(Blame.UPSTREAM, "the answer has no content and no end")
-    found = FINISH_REASONS.get(stop_reason or ("tool_use" if called else "end_turn"))
-    if found is None:
-        raise failed_finish(stop_reason)
+    found = read_foreign_finish(stop_reason or ("tool_use" if called else "end_turn"), FINISH_REASONS)
     return "stop" if found == "tool_calls" and not called else found
 
 

@@ -16,15 +16,15 @@ from bridge.providers.anthropic_answers import (
     keep_thoughts,
     read_counts,
     say_why,
-    write_input,
 )
 from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_turns import THOUGHTS
 from bridge.providers.base import AttemptFailed, StreamOrder
 from bridge.providers.errors import find_refusal
 from bridge.providers.fences import FenceStripper
+from bridge.providers.odd_json import mend_text
 from bridge.providers.sse import data_of
-from bridge.providers.translated import TranslatedReader, new_call_id
+from bridge.providers.translated import TranslatedReader, decode_or_mend, own_id, write_arguments
 
 EVENTS = frozenset(
     {"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta"}
@@ -35,10 +35,10 @@ EVENTS = frozenset(
 class _Delta(Struct):
     type: str | None = None
     text: str | None = None
-    partial_json: str | None = None
+    partial_json: Any = None
     thinking: str | None = None
     signature: str | None = None
-    stop_reason: str | None = None
+    stop_reason: Any = None
     citation: Any = None
 
 
@@ -102,7 +102,7 @@ class AnthropicReader(TranslatedReader):
         self._answered = False
         self._length = 0  # characters of the text blocks that have ended
         self._usage: Any = None  # field by field what was said last
-        self._stop_reason: str | None = None
+        self._stop_reason: Any = None
         self._plain: _Plain | None = None
 
     def feed(self, data: bytes) -> bytes:
@@ -130,7 +130,7 @@ class AnthropicReader(TranslatedReader):
                     raise
                 if self.finished:
                     break
-                if self._plain is not None and (b"\n" in event or not self._plain.find(block)):
+                if self._plain is not None and (b"\n" in event or self._halves or not self._plain.find(block)):
                     self._plain = None
         return b"".join(frames)
 
@@ -138,7 +138,7 @@ class AnthropicReader(TranslatedReader):
         """The frames for one event. Kinds of events that we don't know are none of our business."""
         self._plain = None
         try:
-            said = _decode_event(event)
+            said = decode_or_mend(event, _decode_event, _Event, self.mended)
         except msgspec.ValidationError:
             if decode_kind(event).type in EVENTS:
                 raise
@@ -184,7 +184,7 @@ class AnthropicReader(TranslatedReader):
             opened.kind = "ignored" if self._answered else "answer"
             self._answered = True
             return b""
-        held, call_id = self._say_fenced(), block.id or new_call_id()
+        held, call_id = self._say_fenced(), own_id(block.id, self._ids)
         self._first_call = self._first_call or call_id
         return held + self.say_call(call_id, reading.names.get(name, name))
 
@@ -197,6 +197,8 @@ class AnthropicReader(TranslatedReader):
                 self._plain = _Plain(b"text", self._text_before, self._text_after)
             return self._say_answer(delta.text or "")
         if delta.type == "input_json_delta" and delta.partial_json:
+            if not isinstance(delta.partial_json, str):  # the object itself
+                delta.partial_json = write_arguments(delta.partial_json, self.mended)
             if opened.kind == "tool_use":
                 opened.said = True
                 if not self._legacy:
@@ -232,11 +234,11 @@ class AnthropicReader(TranslatedReader):
         if opened is None:
             return b""
         if opened.kind == "tool_use":
-            return b"" if opened.said else self.say_arguments(write_input(opened.input))
+            return b"" if opened.said else self.say_arguments(write_arguments(opened.input, self.mended))
         if opened.kind == "answer":
-            return b"" if opened.said else self.say_text(write_input(opened.input))
+            return b"" if opened.said else self.say_text(write_arguments(opened.input, self.mended))
         if opened.kind in THOUGHTS:
-            thinking, signature = "".join(opened.thinking), "".join(opened.signature)
+            thinking, signature = mend_text("".join(opened.thinking)), "".join(opened.signature)
             self._thoughts.append(Block(opened.kind, thinking=thinking, signature=signature, data=opened.data))
         elif opened.kind == "text":
             start = self._length
@@ -259,7 +261,8 @@ class AnthropicReader(TranslatedReader):
         return frames + self._finish() if self.ended and not self.finished else frames
 
     def _finish(self) -> bytes:
-        frames = self._say_fenced()
+        frames = b"".join(self._end_block(opened) for opened in self._open.values()) + self._say_fenced()
+        self._open = {}
         blocks = keep_thoughts(self._thoughts) if self._first_call else []
         if blocks:
             self.kept = keep(self._reading, self._first_call, blocks)

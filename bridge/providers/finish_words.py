@@ -2,9 +2,10 @@
 broken answer must never be sold as a complete one."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from bridge.providers.base import AttemptFailed, Blame
+from bridge.providers.base import AttemptFailed, Blame, failed_finish
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 # Letters count, not their case nor what stands between them.
@@ -79,6 +80,20 @@ def read_finish(word: Any) -> str | None:
     if letters not in _OURS:
         raise AttemptFailed(Blame.UPSTREAM, f"the answer ended with {_show(text)}")
     return _OURS[letters]
+
+
+def read_foreign_finish(word: Any, table: Mapping[Any, str]) -> str:
+    """OpenAI's word for one of another dialect, by that dialect's table; some of its servers use OpenAI's own words.
+    Raises AttemptFailed for a failure, and for what nobody knows."""
+    found = table.get(word) if isinstance(word, str | int) else None
+    if found is not None:
+        return found
+    if not isinstance(word, str):  # a number means what the table says, or nothing
+        raise failed_finish(word)
+    try:
+        return read_finish(word) or "stop"
+    except AttemptFailed:
+        raise failed_finish(word) from None
 
 
 def _show(word: str) -> str:

@@ -24,7 +24,8 @@ from bridge.providers.gemini_shapes import (
     read_picture,
     says,
 )
-from bridge.providers.translated import RUBBISH, ToolCall, TranslatedReader, new_call_id, write_completion
+from bridge.providers.odd_json import RUBBISH, mend_text
+from bridge.providers.translated import ToolCall, TranslatedReader, own_id, write_arguments, write_completion
 
 
 class Reading(Struct, frozen=True):
@@ -47,7 +48,9 @@ def read_gemini_answer(data: bytes, reading: Reading) -> Completion:
             if not is_blocked(answer):
                 raise find_refusal(data) or AttemptFailed(Blame.UPSTREAM, "the answer has no candidates")
             candidates = [Candidate(finish_reason="PROHIBITED_CONTENT")]
-        found = [_read_candidate(candidate, reading) for candidate in candidates]
+        mended = {"JSON"} if answer.odd else set[str]()
+        ids = set[str]()
+        found = [_read_candidate(candidate, reading, mended, ids) for candidate in candidates]
     except RUBBISH:
         if data.lstrip()[:1] == b"[":  # errors come in a list at times
             raise read_gemini_error(200, {}, data) from None
@@ -56,10 +59,10 @@ def read_gemini_answer(data: bytes, reading: Reading) -> Completion:
     choices = [{**one.body["choices"][0], "index": index} for index, one in enumerate(found)]
     kept = {call_id: value for one in found for call_id, value in one.kept.items()}
     text = [piece for one in found for piece in one.text]
-    return Completion({"choices": choices}, read_counts(answer.usage_metadata), first.finish_reason, text, kept)
+    return Completion({"choices": choices}, read_counts(answer.usage_metadata), first.finish_reason, text, kept, mended)
 
 
-def _read_candidate(candidate: Candidate, reading: Reading) -> Completion:
+def _read_candidate(candidate: Candidate, reading: Reading, mended: set[str], ids: set[str]) -> Completion:
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[ToolCall] = []
@@ -71,14 +74,14 @@ def _read_candidate(candidate: Candidate, reading: Reading) -> Completion:
             wanted = _is_wanted(part.function_call, reading)
             unwanted = unwanted or not wanted
             if wanted and not (calls and reading.one_call):
-                call = _read_call(part.function_call, part.thought_signature)
+                call = _read_call(part.function_call, part.thought_signature, ids, mended)
                 calls.append(call)
                 kept |= _keep(call, part)
         elif picture := read_picture(part, len(pictures)):
             pictures.append(picture)
         elif part.text:
             (thoughts if part.thought else texts).append(part.text)
-    text = "".join(texts)
+    text = mend_text("".join(texts))
     if not (text or thoughts or calls or pictures):
         _refuse_nothing(candidate.finish_reason, unwanted)
     return write_completion(
@@ -86,7 +89,7 @@ def _read_candidate(candidate: Candidate, reading: Reading) -> Completion:
         calls,
         finish_reason=read_finish_reason(candidate.finish_reason, called=bool(calls)),
         usage=None,
-        reasoning="".join(thoughts),
+        reasoning=mend_text("".join(thoughts)),
         legacy=reading.legacy,
         kept={} if reading.legacy else kept,
         message_extra={"images": pictures} if pictures else None,
@@ -112,10 +115,10 @@ def _is_wanted(call: Call, reading: Reading) -> bool:
     return bool(call.name) and (reading.offered is None or call.name in reading.offered)
 
 
-def _read_call(call: Call, signature: str | None) -> ToolCall:
-    arguments = msgspec.json.encode(call.args if isinstance(call.args, dict) else {}).decode()
+def _read_call(call: Call, signature: str | None, ids: set[str], mended: set[str]) -> ToolCall:
+    arguments = write_arguments(call.args, mended)
     extra = {"google": {"thought_signature": signature}} if signature else None
-    return ToolCall(call.id or new_call_id(), call.name or "", arguments, extra)
+    return ToolCall(own_id(call.id, ids), call.name or "", arguments, extra)
 
 
 def _keep(call: ToolCall, part: Part) -> dict[str, Any]:
@@ -208,12 +211,14 @@ class GeminiReader(TranslatedReader):
             raise
         candidates, counts = answer.candidates, answer.usage_metadata
         self._plain = None
+        if answer.odd:
+            self.mended.add("JSON")
         if answer.error and says(answer.error):
             raise read_gemini_error(200, {}, event)
         if candidates:
             text = find_plain_text(candidates[0])  # nearly always it is nothing else
             frames = self.say_text(text) if text else self._read_candidate(candidates[0])
-            if text and self._fence is None and len(candidates) == 1:
+            if text and self._fence is None and not (answer.odd or self._halves) and len(candidates) == 1:
                 self._plain = _find_plain(event, text)
         else:
             if not counts and not is_blocked(answer) and (refusal := find_refusal(event)):
@@ -226,7 +231,7 @@ class GeminiReader(TranslatedReader):
     def say_text(self, text: str) -> bytes:
         if self._fence is not None:
             return super().say_text(self._fence.feed(text))
-        if not self._role_sent:
+        if not self._role_sent or self.mended:
             return super().say_text(text)
         self.text.append(text)
         self.started = True
@@ -254,7 +259,7 @@ class GeminiReader(TranslatedReader):
                 return b""
             if self._calls and self._reading.one_call:
                 return b""
-            call = _read_call(part.function_call, part.thought_signature)
+            call = _read_call(part.function_call, part.thought_signature, self._ids, self.mended)
             if not self._legacy:
                 self.kept |= _keep(call, part)
             return self.say_call(call.id, call.name, call.arguments, call.extra)

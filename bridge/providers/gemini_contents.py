@@ -12,7 +12,7 @@ import msgspec
 from bridge.providers.base import refuse
 from bridge.providers.conversation import Call, Media, Result, Text, Tool, read_turns
 from bridge.providers.gemini_models import Version, fetches_urls, wants_signatures
-from bridge.providers.translated import RUBBISH
+from bridge.providers.odd_json import RUBBISH
 
 # Google documents it for calls that another model made: without any signature they are refused.
 NO_SIGNATURE = "skip_thought_signature_validator"

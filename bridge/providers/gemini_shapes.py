@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.providers.base import Counts, failed_finish
+from bridge.providers.base import Counts
+from bridge.providers.finish_words import read_foreign_finish
+from bridge.providers.odd_json import RUBBISH, decode_odd, may_be_odd, mend_texts
 from bridge.providers.openai_usage import MOST_BELIEVED
 from bridge.providers.tally import Tally
-from bridge.providers.translated import RUBBISH
 
 # By the names of Google's enum, and by its numbers: behind some proxies those arrive. What isn't here is a failure,
 # such as OTHER, MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, and whatever comes to be.
@@ -70,6 +71,7 @@ class Answer(Struct, rename="camel", gc=False):
     usage_metadata: Raw = Raw()
     prompt_feedback: Feedback | None = None
     error: Raw = Raw()
+    odd: Any = False  # ours: its texts may end in half a character
 
 
 class Token(Struct, rename="camel"):
@@ -86,8 +88,34 @@ class Logprobs(Struct, rename="camel"):
     top_candidates: list[TopTokens] | None = None
 
 
-decode_answer = msgspec.json.Decoder(Answer).decode
+_decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_logprobs = msgspec.json.Decoder(Logprobs).decode
+
+
+def decode_answer(data: bytes) -> Answer:
+    """An answer, or a chunk of one. Raises what RUBBISH names."""
+    try:
+        return _decode_answer(data)
+    except msgspec.DecodeError as error:
+        if not may_be_odd(error):
+            raise
+        value = decode_odd(data)
+    if not isinstance(value, dict):
+        raise msgspec.ValidationError("no object")
+    _keep_raw(value, "usageMetadata", "error")
+    candidates = value.get("candidates")
+    for candidate in candidates if isinstance(candidates, list) else ():
+        _keep_raw(candidate, "logprobsResult")
+    answer = msgspec.convert(value, Answer)
+    answer.odd = True
+    return answer
+
+
+def _keep_raw(value: Any, *fields: str) -> None:
+    """What is decoded only when it is wanted, as the JSON that it should have been."""
+    for field in fields:
+        if isinstance(value, dict) and field in value:
+            value[field] = Raw(msgspec.json.encode(mend_texts(value[field])))
 
 
 def says(raw: Raw) -> bool:
@@ -112,9 +140,7 @@ def is_blocked(answer: Answer) -> bool:
 
 def read_finish_reason(reason: Enum, *, called: bool) -> str:
     """OpenAI's word for it. Raises AttemptFailed for what speaks of a failure, and for what is unknown."""
-    found = FINISH_REASONS.get("STOP" if reason in UNFINISHED else reason or "")
-    if found is None:
-        raise failed_finish(reason)
+    found = read_foreign_finish("STOP" if reason in UNFINISHED else reason, FINISH_REASONS)
     return "tool_calls" if called and found == "stop" else found
 
 

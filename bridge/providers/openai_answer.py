@@ -7,11 +7,12 @@ import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame, Completion
 from bridge.providers.finish_words import read_finish
-from bridge.providers.odd_json import decode_any, mend_texts
+from bridge.providers.odd_json import decode_any, mend_text, mend_texts
 from bridge.providers.openai_choice import Choice, Json, Reading, said_of, says
 from bridge.providers.openai_shapes import RUBBISH, pick_top
 from bridge.providers.openai_stream import Dialect
 
+PLAIN = frozenset({"role", "content", "refusal", "annotations"})
 _COMMENTS = re.compile(rb"(?:\s++|:[^\n]*+(?:\n|\Z))*+")
 
 
@@ -41,8 +42,8 @@ def read_completion(body: Json, dialect: Dialect, reading: Reading, mended: set[
     for place, choice in enumerate(choices):
         if choice.get("error"):
             raise dialect.read_error(200, {}, msgspec.json.encode({"error": choice["error"]}))
-        state = Choice(_index_of(choices, place), reading, mended)
-        message, reason = _read_message(choice, state)
+        index = _index_of(choices, place)
+        message, reason = _read_plain(choice) or _read_message(choice, Choice(index, reading, mended))
         calls = message.get("tool_calls")
         if dialect.keeps_reasoning and calls and message.get("reasoning_content"):
             kept[calls[0]["id"]] = {"provider": dialect.name, "reasoning": message["reasoning_content"]}
@@ -50,7 +51,7 @@ def read_completion(body: Json, dialect: Dialect, reading: Reading, mended: set[
             raise AttemptFailed(Blame.UPSTREAM, "the answer has no content and no end")
         text += said_of(message)
         logprobs = choice.get("logprobs")
-        written.append({"index": state.index, "message": message, "logprobs": logprobs, "finish_reason": reason})
+        written.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": reason})
     found = {**pick_top(body), "choices": written}
     if "JSON" in mended:
         found = mend_texts(found)
@@ -62,6 +63,22 @@ def _index_of(choices: list[Json], place: int) -> int:
     """A choice's own index, if all of them have a different one within their number; else its place."""
     found = [choice["index"] for choice in choices if type(choice.get("index")) is int]
     return int(found[place]) if sorted(found) == list(range(len(choices))) else place
+
+
+def _read_plain(choice: Json) -> tuple[Json, str] | None:
+    """The message of a choice that is a text and no more, as nearly all are: there is nothing to mend."""
+    theirs, reason = choice.get("message"), choice.get("finish_reason")
+    if not isinstance(theirs, dict) or not theirs.keys() <= PLAIN or reason not in ("stop", "length"):
+        return None
+    content = theirs.get("content")
+    if not isinstance(content, str) or not content or theirs.get("role") != "assistant" or theirs.get("refusal"):
+        return None
+    message: Json = {"role": "assistant", "content": mend_text(content), "refusal": None}
+    if "annotations" in theirs:
+        if theirs["annotations"] != []:
+            return None
+        message["annotations"] = []
+    return message, str(reason)
 
 
 def _read_message(choice: Json, state: Choice) -> tuple[Json, str]:

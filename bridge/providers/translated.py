@@ -1,22 +1,53 @@
 """OpenAI's answers, written for what a provider said in a dialect of its own: chunks from byte templates, messages."""
 
 import secrets
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame, Completion, Counts, StreamOrder
 from bridge.providers.errors import find_refusal
+from bridge.providers.odd_json import RUBBISH, Halves, decode_odd, may_be_odd, mend_texts
 from bridge.providers.sse import DONE, EventSplitter, data_of, split_joined
 
-RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _encode = msgspec.json.encode
+T = TypeVar("T")
 
 
 def new_call_id() -> str:
     """An id for a tool call whose provider gave none."""
     return f"call_{secrets.token_hex(12)}"
+
+
+def own_id(call_id: str | None, taken: set[str]) -> str:
+    """A call's id, or one of ours where it has none or another call of the answer has the same."""
+    found = call_id if call_id and call_id not in taken else new_call_id()
+    taken.add(found)
+    return found
+
+
+def decode_or_mend(data: bytes, decode: Callable[[bytes], T], kind: type[T], mended: set[str]) -> T:
+    """What `decode` makes of it, or of what is nearly JSON: then its texts may end in half a character. Raises what
+    RUBBISH names."""
+    try:
+        return decode(data)
+    except msgspec.DecodeError as error:
+        if not may_be_odd(error):
+            raise
+        mended.add("JSON")
+        return msgspec.convert(decode_odd(data), kind)
+
+
+def write_arguments(value: Any, mended: set[str]) -> str:
+    """A call's input as the text of a JSON object; some send the text itself."""
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value)
+        except RUBBISH:
+            value = None
+        mended.add("arguments")
+    return _encode(mend_texts(value)).decode() if isinstance(value, dict) else "{}"
 
 
 class ToolCall(msgspec.Struct):
@@ -41,6 +72,7 @@ def write_completion(
     kept: dict[str, Any] | None = None,
     message_extra: dict[str, Any] | None = None,
     logprobs: Any = None,
+    mended: set[str] | None = None,
 ) -> Completion:
     """One choice as OpenAI writes it: `content` is null beside calls where nothing was said; `legacy` turns the first
     call into a `function_call`. `message_extra` is added to the message."""
@@ -63,7 +95,7 @@ def write_completion(
         body["created"] = created
     said = [text or "", reasoning, refusal or ""]
     said += [piece for call in calls for piece in (call.name, call.arguments)]
-    return Completion(body, usage, finish_reason, [piece for piece in said if piece], kept or {})
+    return Completion(body, usage, finish_reason, [piece for piece in said if piece], kept or {}, mended or set())
 
 
 def _write_call(call: ToolCall) -> dict[str, Any]:
@@ -93,6 +125,8 @@ class TranslatedReader:
         self._calls = 0
         self.created = order.created
         self.mended: set[str] = set()
+        self._halves = Halves()
+        self._ids: set[str] = set()
         self.started = False
         self.ended = False
         self.finished = False
@@ -182,6 +216,7 @@ class TranslatedReader:
 
     def say_text(self, text: str) -> bytes:
         """A piece of the answer."""
+        text = self._join("content", text)
         if not text:
             return b""
         self._note(text)
@@ -190,6 +225,7 @@ class TranslatedReader:
 
     def say_reasoning(self, text: str) -> bytes:
         """A piece of what the model thinks aloud."""
+        text = self._join("reasoning_content", text)
         return self.say_delta({"reasoning_content": text}, text) if text else b""
 
     def say_call(self, call_id: str, name: str, arguments: str = "", extra: dict[str, Any] | None = None) -> bytes:
@@ -205,6 +241,7 @@ class TranslatedReader:
 
     def say_arguments(self, text: str) -> bytes:
         """A piece of the last call's arguments."""
+        text = self._join(self._calls, text)
         if not text:
             return b""
         if self._legacy:
@@ -221,11 +258,24 @@ class TranslatedReader:
         """The one chunk with the finish reason; later ones are nothing."""
         if self.finish_reason:
             return b""
+        held = self._say_halves() if self._halves else b""
         if self._legacy and finish_reason == "tool_calls":
             finish_reason = "function_call"
         self.finish_reason = finish_reason
         reason = b'{},"logprobs":null,"finish_reason":' + _encode(finish_reason)
-        return self.say_role() + self._before + reason + self._end
+        return held + self.say_role() + self._before + reason + self._end
+
+    def _join(self, channel: Any, text: str) -> str:
+        """A text whose characters are whole: only of what was nearly JSON some may not be."""
+        return self._halves.join(channel, text) if self.mended or self._halves else text
+
+    def _say_halves(self) -> bytes:
+        """What stands for halves of characters that nothing followed."""
+        says = {"content": self.say_text, "reasoning_content": self.say_reasoning}
+        return b"".join(
+            says[channel](text) if channel in says else self.say_arguments(text)
+            for channel, text in self._halves.end().items()
+        )
 
     def _note(self, text: str) -> None:
         if text:
