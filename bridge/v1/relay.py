@@ -154,8 +154,7 @@ class Relay:
         answer: Callable[[], bytes] | None = None,
         empty: bool = False,
     ) -> None:
-        """End the hold, durably: a charge for this usage, or nothing for None, nor for an answer that says nothing and
-        so is `empty`. Only the first call counts.
+        """End the hold, durably: a charge for this usage; none for None or an `empty` answer. The first call counts.
 
         Where the database is away, the settlement is spooled, to be applied later, and the answer goes out. `answer` is
         what is given again under the same Idempotency-Key. It is kept first: a process that is killed in between leaves
@@ -166,15 +165,14 @@ class Relay:
         settlement = self._describe_course()
         settlement.outcome, settlement.status = outcome, status
         settlement.finish_reason, settlement.error_code = finish_reason, error_code
-        if usage is not None:
-            self._fill_in(settlement, usage, source)
-        if empty:
-            settlement.state, settlement.price_nanos = "released", 0
         used = self.visit.reserved_tokens
         if usage is not None:
+            self._fill_in(settlement, usage, source)
             used = usage.total_tokens
         elif outcome not in LEFT_BY_CLIENT:
             used = 0
+        if empty:
+            settlement.state, settlement.price_nanos = "released", 0
         try:
             self._charge(settlement, answer)
         finally:  # also where this greenlet is ended meanwhile: then the sweeper settles
