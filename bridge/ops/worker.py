@@ -43,7 +43,6 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
         except sa.exc.SQLAlchemyError as error:  # gunicorn would end all of us for a worker that doesn't start
             log.warning("started_without_database", error=type(error).__name__)
     every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
-    every(app, settings.version_poll_seconds, services.departures.read_shared)
     every(app, settings.sweep_seconds, lambda: resolve(services), at_once=True)
     if settings.redis_url:
         every(app, settings.version_poll_seconds, services.health.exchange, at_once=True)
