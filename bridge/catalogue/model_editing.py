@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from bridge.catalogue.connect import LOCAL_PROVIDER, MODEL_ID
 from bridge.catalogue.price_rows import make_price
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
-from bridge.catalogue.seed import DEFAULT_OUTPUT_TOKENS, load_seed
+from bridge.catalogue.seed import load_seed
 from bridge.catalogue.tables import Alias, Model, Price
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
@@ -20,7 +20,6 @@ from bridge.versions import bump, wait_until_seen
 MAX_PRICE_NANOS = 10**15  # a million dollars per million tokens: above it is a slip of the pen
 MAX_TOKENS = 10**9
 ROUTE_ORDERS = ("weight", "cost", "latency")
-DEFAULT_MAX_OUTPUT_TOKENS = 16_384
 
 
 def find_model(id_: str) -> Model:
@@ -53,7 +52,7 @@ def add_model(
         raise InvalidRequest(f"There is no provider named {provider!r}.", param="provider")
     _check_tokens("context_tokens", context_tokens, MAX_TOKENS)
     if max_output_tokens is None:
-        max_output_tokens = min(context_tokens, DEFAULT_MAX_OUTPUT_TOKENS)
+        max_output_tokens = context_tokens  # nothing less is known: the window is what a prompt leaves of it
     _check_tokens("max_output_tokens", max_output_tokens, context_tokens)
     with transaction() as session:
         _require_free(session, id_, "id")
@@ -64,7 +63,6 @@ def add_model(
             upstream_id=id_,
             context_tokens=context_tokens,
             max_output_tokens=max_output_tokens,
-            default_output_tokens=min(DEFAULT_OUTPUT_TOKENS, max_output_tokens),
         )
         session.add(model)
         session.flush()  # the price refers to it

@@ -245,7 +245,7 @@ def remove(name: str) -> None:
 @click.option("--cache-write-price", help="Of input that is written to a cache; without it, the input's price.")
 @click.option("--cache-write-hour-price", help="The same, to be kept for an hour; without it, as for minutes.")
 @click.option("--context", required=True, type=int, help="Tokens.")
-@click.option("--max-output", type=int, help="Tokens; without it, 16384 or the context.")
+@click.option("--max-output", type=int, help="Tokens; without it, what a prompt leaves of the context.")
 @click.option("--provider", default="openai", show_default=True, help="Its channels without a list serve it.")
 @click.option("--name", help="For people; without it, the id.")
 def add_model(
