@@ -8,8 +8,8 @@ import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import gevent
 import msgspec
@@ -24,8 +24,6 @@ WINDOW_MS = WINDOW_SECONDS * 1000
 RETRY_REDIS_SECONDS = 1.0
 SAY_AGAIN_SECONDS = 60
 MOST_OWED = 10_000
-MARKS, MARKS_SECONDS = "marks", 3600  # longer than any mark lasts
-T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -110,14 +108,6 @@ class Counters(Protocol):
 
     def give_all(self, gives: Sequence[Give]) -> None: ...
 
-    def mark(self, name: str, seconds: float) -> None:
-        """Let everyone who counts here know this name for so long."""
-        ...
-
-    def list_marks(self) -> dict[str, float]:
-        """The names that others marked too, and for how many seconds more."""
-        ...
-
 
 def clock_ms() -> int:
     """The clock of this process's own counters, in milliseconds: it never jumps."""
@@ -142,7 +132,7 @@ class MemoryCounters(MemoryStorage):
         end_timer(self)
         self._windows: dict[str, list[int]] = {}  # name -> [minute, current, previous]
         self._leases: dict[str, dict[str, float]] = {}  # name -> lease id -> when it ends
-        self._sweep_at = 1024
+        self._sweep_at = self._sweep_leases_at = 1024
 
     def take_all(self, asks: Sequence[Ask]) -> list[Count]:
         now_ms = clock_ms()
@@ -150,7 +140,7 @@ class MemoryCounters(MemoryStorage):
         if all(count.admitted for count in counts):
             for ask in asks:
                 if ask.is_lease:
-                    self._leases.setdefault(ask.name, {})[ask.lease_id] = now_ms / 1000 + ask.lease_seconds
+                    self._leases_of(ask.name, now_ms)[ask.lease_id] = now_ms / 1000 + ask.lease_seconds
                 elif ask.cost:
                     self._window(ask.name, now_ms)[1] += ask.cost
         return counts
@@ -170,12 +160,6 @@ class MemoryCounters(MemoryStorage):
             elif give.minute == window[0] - 1:
                 window[2] = max(0, window[2] + give.cost)
 
-    def mark(self, name: str, seconds: float) -> None:
-        """Nobody else counts here."""
-
-    def list_marks(self) -> dict[str, float]:
-        return {}
-
     def _look(self, ask: Ask, now_ms: int) -> Count:
         if ask.is_lease:
             leases = self._leases.get(ask.name, {})
@@ -185,6 +169,15 @@ class MemoryCounters(MemoryStorage):
         minute, current, previous = self._window(ask.name, now_ms)
         count = Count(True, previous, current, now_ms % WINDOW_MS, minute)
         return count if fits(ask, count) else msgspec.structs.replace(count, admitted=False)
+
+    def _leases_of(self, name: str, now_ms: int) -> dict[str, float]:
+        """The leases of this name, to add one to. Some are never given back: they end by themselves."""
+        if name not in self._leases and len(self._leases) >= self._sweep_leases_at:
+            now = now_ms / 1000
+            running = {key: {id_: end for id_, end in kept.items() if end > now} for key, kept in self._leases.items()}
+            self._leases = {key: kept for key, kept in running.items() if kept}
+            self._sweep_leases_at = 2 * len(self._leases) + 1024
+        return self._leases.setdefault(name, {})
 
     def _window(self, name: str, now_ms: int) -> list[int]:
         minute = now_ms // WINDOW_MS
@@ -295,43 +288,6 @@ class RedisCounters(RedisStorage):
         else:
             self._memory.give_all(gives)
             self._owe(gives)
-
-    def mark(self, name: str, seconds: float) -> None:
-        def add() -> None:
-            now = self._read_clock(self._client.time())
-            with self._client.pipeline() as pipeline:
-                pipeline.zremrangebyscore(MARKS, "-inf", now)
-                pipeline.zadd(MARKS, {name: now + seconds})
-                pipeline.expire(MARKS, MARKS_SECONDS)
-                pipeline.execute()
-
-        self._attempt(add)
-
-    def list_marks(self) -> dict[str, float]:
-        def read() -> dict[str, float]:
-            with self._client.pipeline() as pipeline:
-                pipeline.time()
-                pipeline.zrange(MARKS, 0, -1, withscores=True)
-                moment, marks = pipeline.execute()
-            now = self._read_clock(moment)
-            return {name.decode(): until - now for name, until in marks if until > now}
-
-        return self._attempt(read) or {}
-
-    @staticmethod
-    def _read_clock(moment: Any) -> float:
-        """Redis's own, in seconds since 1970."""
-        return moment[0] + moment[1] / 1_000_000
-
-    def _attempt(self, task: Callable[[], T]) -> T | None:
-        """What the task gives, or None where Redis is away: it is for the requests to find out that it is back."""
-        if self._away_until:
-            return None
-        try:
-            return task()
-        except redis.RedisError as error:
-            self._go_without(error)
-            return None
 
     def _may_ask(self) -> bool:
         """Whether to ask Redis. While it is away one request a second tries, and no other waits for what becomes of

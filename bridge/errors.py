@@ -3,7 +3,7 @@
 BridgeError
 ├── InvalidRequest 400 ── ContextLengthExceeded
 ├── InvalidApiKey 401
-├── InsufficientBalance 402 ── KeyBudgetExceeded
+├── InsufficientBalance 402 ── KeyBudgetExceeded, MaxCostExceeded
 ├── PermissionDenied 403 ── ModelNotAllowed, AddressNotAllowed, AccountSuspended
 ├── NotFound 404 ── ModelNotFound
 ├── MethodNotAllowed 405, RequestTooLarge 413, UnsupportedMediaType 415
@@ -88,6 +88,10 @@ class InsufficientBalance(BridgeError):
 
 class KeyBudgetExceeded(InsufficientBalance):
     code = "key_budget_exceeded"
+
+
+class MaxCostExceeded(InsufficientBalance):
+    code = "max_cost_exceeded"
 
 
 class PermissionDenied(BridgeError):

@@ -392,12 +392,3 @@ def test_redis_is_asked_again_once_it_is_back(away: RedisCounters, shared: Redis
     away._away_until = 0.0
     take(away, "w", 5)
     assert client.hget("w", "c") == b"1"
-
-
-def test_what_one_worker_marks_the_others_read_until_its_time_is_over(shared: RedisCounters, redis_url: str):
-    other = RedisCounters(storage_uri(redis_url))
-    shared.mark("left:7", 60)
-    shared.mark("left:8", 0.0)
-    found = other.list_marks()
-    assert list(found) == ["left:7"]
-    assert 50 < found["left:7"] <= 60

@@ -5,6 +5,7 @@ from typing import Any
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from bridge.admin.below_cost import find_losing
 from bridge.admin.door import admin
 from bridge.catalogue.channel_events import list_events
 from bridge.catalogue.editing import (
@@ -58,6 +59,7 @@ def show_channels() -> str:
         kinds=[kind for kind, _ in states.values()],
         statuses=statuses,
         traffic=count_last_hour(),
+        losing=find_losing(),
     )
 
 

@@ -16,7 +16,9 @@ from bridge.accounts.customers import (
     suspend_account,
 )
 from bridge.accounts.keys import list_all_keys
+from bridge.admin.below_cost import asks_again, is_confirmed
 from bridge.admin.door import admin
+from bridge.catalogue.below_cost import list_live_models, require_margin_at
 from bridge.db import DEFAULT_GROUP, now_utc
 from bridge.errors import NotFound
 from bridge.forms import FormReader
@@ -104,7 +106,9 @@ def change_account_markup(account_id: int) -> Any:
     form = FormReader(request.form)
     basis_points = form.percent("markup")
     if not form.errors:
-        with form.complaints():
+        with form.complaints(), asks_again(form):
+            if basis_points is not None and not is_confirmed(form):
+                require_margin_at(basis_points, list_live_models(), "this customer")
             set_account_markup(account_id, basis_points)
             what = "the models' own markups" if basis_points is None else "a markup of their own"
             flash(f"{customer.email or customer.name} pays {what} from now on.")

@@ -6,6 +6,7 @@ from typing import Any
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from bridge.admin.below_cost import asks_again, find_losing, is_confirmed
 from bridge.admin.door import admin
 from bridge.admin.price_form import count_tiers, read_price, write_price
 from bridge.catalogue.editing import (
@@ -42,6 +43,7 @@ def show_models() -> str:
         models=found,
         total=len(everything),
         search=search,
+        losing=find_losing(),
         margins=margins.sum_by_model(),
         nothing=margins.NOTHING,
         days=margins.DAYS,
@@ -66,7 +68,7 @@ def create_model() -> Any:
         form.errors.setdefault("context_tokens", "Give the window in tokens, such as 128000.")
     if prices["input"] is None or prices["output"] is None or context is None or form.errors:
         return _render_new(form), 400
-    with form.complaints():
+    with form.complaints(), asks_again(form):
         add_model(
             id_,
             provider=form.text("provider"),
@@ -78,6 +80,7 @@ def create_model() -> Any:
             context_tokens=context,
             max_output_tokens=most,
             name=form.text("name") or None,
+            below_cost=is_confirmed(form),
         )
         flash(f"{id_} is offered from now on, as far as a channel serves it.")
         return redirect(url_for("admin.show_model", id=id_), 303)
@@ -97,13 +100,14 @@ def change_price() -> Any:
     form = FormReader(request.form)
     entered = read_price(form)
     if entered is not None:
-        with form.complaints():
+        with form.complaints(), asks_again(form):
             enter_price(
                 model.id,
                 entered.tiers,
                 costs=entered.costs,
                 effective_at=entered.effective_at,
                 source=entered.source,
+                below_cost=is_confirmed(form),
             )
             since = "from then on" if entered.effective_at else "from now on"
             flash(f"{model.id} has a new price {since}. Running requests keep theirs.")
@@ -120,8 +124,8 @@ def change_markup() -> Any:
     if basis_points is None:
         form.errors.setdefault("markup", "Give a percentage; 0 is none.")
     if basis_points is not None and not form.errors:
-        with form.complaints():
-            set_markup(model.id, basis_points)
+        with form.complaints(), asks_again(form, "markup_below_cost"):
+            set_markup(model.id, basis_points, below_cost=is_confirmed(form))
             flash(f"{model.id} has another markup from now on. Running requests keep their price.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
@@ -220,6 +224,7 @@ def _render_model(model: ListedModel, form: FormReader) -> str:
         prices=prices,
         versions={price.id: version_of(price) for price in prices},
         upcoming={price.id for price in prices if price.effective_at and price.effective_at > moment},
+        losing=find_losing().get(model.id, []),
         margin=margins.sum_of_model(model.id),
         days=margins.DAYS,
         further=FURTHER_CLASSES,

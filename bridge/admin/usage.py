@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from flask import Response, render_template, request, stream_with_context, url_for
 
 from bridge.accounts.customers import find_account_id, name_accounts
+from bridge.admin.below_cost import find_losing
 from bridge.admin.door import admin
 from bridge.chart import DAY, HOUR, MONTH, SpanSum, draw
 from bridge.db import now_utc
@@ -67,6 +68,7 @@ def show_usage() -> str:
         accounts=accounts,
         account_names=name_accounts(account_id for account_id, _ in accounts if account_id is not None),
         no_channel=CHANNEL_NONE,
+        losing=find_losing(),
     )
 
 

@@ -23,7 +23,6 @@ ENVIRONMENT_SUFFIX = "-env"
 LOCAL_SERVERS = {"ollama": "http://127.0.0.1:11434/v1", "llama-cpp": "http://127.0.0.1:8080/v1"}
 LOCAL_PROVIDER = "local"  # of models that only a channel's own list connects
 LOCAL_CONTEXT_TOKENS = 32_768
-LOCAL_OUTPUT_TOKENS = 8_192
 PROBE_SECONDS = 0.3
 MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 
@@ -140,5 +139,5 @@ def _local_model(id_: str) -> Model:
         provider=LOCAL_PROVIDER,
         upstream_id=id_,
         context_tokens=LOCAL_CONTEXT_TOKENS,
-        max_output_tokens=LOCAL_OUTPUT_TOKENS,
+        max_output_tokens=LOCAL_CONTEXT_TOKENS,
     )

@@ -1,6 +1,7 @@
 """What a usage row keeps of its price, so that its charge can be worked out again from the row alone."""
 
 import dataclasses
+import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -39,8 +40,11 @@ class Frozen:
         return [line for line in self.rates.lines(self.usage, self.calls) if line[1]]
 
 
-def freeze(version: PriceVersion, usage: Usage, calls: int) -> dict[str, Any]:
-    """The columns of a usage row that say what its tokens cost each, by name."""
+def freeze(
+    version: PriceVersion, usage: Usage, calls: int, budget_start: datetime.date | None = None
+) -> dict[str, Any]:
+    """The columns of a usage row that say what its tokens cost each, by name. `budget_start`: the period of its key's
+    budget that paid for it, for a refund to give it back there."""
     rates = version.tier(usage.prompt_tokens, calls)
     found: dict[str, Any] = {}
     if rates.above_tokens:
@@ -49,6 +53,8 @@ def freeze(version: PriceVersion, usage: Usage, calls: int) -> dict[str, Any]:
         found["markup_rule"], found["markup_bps"] = version.markup_rule, version.markup_bps
     if calls > 1:
         found["calls"] = calls
+    if budget_start is not None:
+        found["budget_start"] = budget_start.isoformat()
     if further := {name: nanos for name, nanos in name_rates_of(version, rates).items() if name not in PRICE_CLASSES}:
         found["rates"] = further
     for name in FURTHER_COUNTS:

@@ -28,7 +28,6 @@ class ListedModel:
     provider_label: str
     context_tokens: int
     max_output_tokens: int
-    default_output_tokens: int
     input_modalities: tuple[str, ...]
     aliases: tuple[str, ...]
     status: str
@@ -128,7 +127,6 @@ def _list_model(
         provider_label=find_label(model.provider),
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
-        default_output_tokens=model.default_output_tokens,
         input_modalities=tuple(model.input_modalities),
         aliases=aliases,
         status=status,

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from flask import current_app
 from sqlalchemy.orm import Session
 
+from bridge.catalogue.below_cost import BelowCost, find_costs, require_margin, require_margin_at
 from bridge.catalogue.connect import LOCAL_PROVIDER, MODEL_ID
 from bridge.catalogue.price_rows import make_price
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
-from bridge.catalogue.seed import DEFAULT_OUTPUT_TOKENS, load_seed
+from bridge.catalogue.seed import load_seed
 from bridge.catalogue.tables import Alias, Model, Price
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
@@ -20,7 +21,6 @@ from bridge.versions import bump, wait_until_seen
 MAX_PRICE_NANOS = 10**15  # a million dollars per million tokens: above it is a slip of the pen
 MAX_TOKENS = 10**9
 ROUTE_ORDERS = ("weight", "cost", "latency")
-DEFAULT_MAX_OUTPUT_TOKENS = 16_384
 
 
 def find_model(id_: str) -> Model:
@@ -43,17 +43,18 @@ def add_model(
     context_tokens: int,
     max_output_tokens: int | None = None,
     name: str | None = None,
+    below_cost: bool | None = None,
 ) -> Model:
     """Offer a model under a new public name; prices are nano-dollars per million tokens. Unless said otherwise, what
     is cached or written to a cache costs the input's price, and for an hour what it costs for minutes. Raises
-    InvalidRequest naming the field."""
+    InvalidRequest naming the field, and BelowCost where `below_cost` says that this is not meant: None asks nobody."""
     if not MODEL_ID.fullmatch(id_):
         raise InvalidRequest("Use letters, digits and . _ : / @ + -, up to 128, no space.", param="id")
     if provider not in {*PROVIDERS, *load_seed(), LOCAL_PROVIDER}:
         raise InvalidRequest(f"There is no provider named {provider!r}.", param="provider")
     _check_tokens("context_tokens", context_tokens, MAX_TOKENS)
     if max_output_tokens is None:
-        max_output_tokens = min(context_tokens, DEFAULT_MAX_OUTPUT_TOKENS)
+        max_output_tokens = context_tokens  # nothing less is known: the window is what a prompt leaves of it
     _check_tokens("max_output_tokens", max_output_tokens, context_tokens)
     with transaction() as session:
         _require_free(session, id_, "id")
@@ -64,7 +65,6 @@ def add_model(
             upstream_id=id_,
             context_tokens=context_tokens,
             max_output_tokens=max_output_tokens,
-            default_output_tokens=min(DEFAULT_OUTPUT_TOKENS, max_output_tokens),
         )
         session.add(model)
         session.flush()  # the price refers to it
@@ -75,7 +75,9 @@ def add_model(
             "cache_write_hour": cache_write_hour_price_nanos,
             "output": output_price_nanos,
         }
-        session.add(make_price(id_, [check_rates(prices)], source="operator"))
+        tiers = [check_rates(prices)]
+        costs = _confirm(model, tiers, None, below_cost)
+        session.add(make_price(id_, tiers, costs, source="operator"))
         bump("catalogue")
     return model
 
@@ -89,6 +91,7 @@ def set_price(
     cache_write_nanos: int | None = None,
     cache_write_hour_nanos: int | None = None,
     source: str = "operator",
+    below_cost: bool | None = None,
 ) -> Price:
     """A new price from now on, in nano-dollars per million tokens; running requests keep theirs. Without a price of
     its own, what is written to a cache costs what input does, and for an hour what it costs for minutes. Raises
@@ -100,7 +103,7 @@ def set_price(
         "cache_write_hour": cache_write_hour_nanos,
         "output": output_nanos,
     }
-    return enter_price(model_id, [check_rates(prices)], source=source)
+    return enter_price(model_id, [check_rates(prices)], source=source, below_cost=below_cost)
 
 
 def enter_price(
@@ -110,9 +113,11 @@ def enter_price(
     costs: Sequence[Rates] | None = None,
     effective_at: datetime.datetime | None = None,
     source: str = "operator",
+    below_cost: bool | None = None,
 ) -> Price:
     """A new price, by tiers, the one of ordinary prompts first, and what the provider takes, where that is something
-    else; from now on, or from a moment on. Raises NotFound or InvalidRequest."""
+    else; from now on, or from a moment on. Raises NotFound or InvalidRequest, and BelowCost where `below_cost` says
+    that this is not meant: None asks nobody."""
     for several in (tiers, costs or ()):
         thresholds = [rates.above_tokens for rates in several]
         if thresholds and (thresholds[0] != 0 or sorted(set(thresholds)) != thresholds):
@@ -120,19 +125,39 @@ def enter_price(
     if effective_at is not None and effective_at <= now_utc():
         raise InvalidRequest("That moment has passed. Leave it empty for a price from now on.", param="effective_at")
     with transaction() as session:
-        find_model(model_id)
+        costs = _confirm(find_model(model_id), tiers, costs, below_cost)
         price = make_price(model_id, tiers, costs, effective_at=effective_at, source=source[:200])
         session.add(price)
         bump("catalogue")
     return price
 
 
-def set_markup(model_id: str, basis_points: int) -> None:
+def _confirm(
+    model: Model, tiers: Sequence[Rates], costs: Sequence[Rates] | None, below_cost: bool | None
+) -> Sequence[Rates] | None:
+    """The costs to keep with a price. Raises BelowCost for one below them, unless that is meant: then what is lost is
+    kept with it, so that margins tell it."""
+    if below_cost is None:
+        return costs
+    known = find_costs(model, costs, now_utc().date())
+    try:
+        require_margin(model, tiers, known)
+    except BelowCost:
+        if not below_cost:
+            raise
+        return known
+    return costs
+
+
+def set_markup(model_id: str, basis_points: int, *, below_cost: bool | None = None) -> None:
     """Sell a model for so many hundredths of a percent more than its price says, from the next request on. Raises
-    NotFound or InvalidRequest."""
+    NotFound or InvalidRequest, and BelowCost where `below_cost` says that this is not meant: None asks nobody."""
     check_markup(basis_points)
     with transaction():
-        find_model(model_id).markup_bps = basis_points
+        model = find_model(model_id)
+        if below_cost is False:
+            require_margin_at(basis_points, [model])
+        model.markup_bps = basis_points
         bump("catalogue")
 
 

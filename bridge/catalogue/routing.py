@@ -55,7 +55,6 @@ class ServedModel:
     provider: str
     context_tokens: int
     max_output_tokens: int
-    default_output_tokens: int
     image_tokens: int
     input_modalities: frozenset[str]
     thinks: bool
@@ -149,7 +148,6 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel], crede
         provider=model.provider,
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
-        default_output_tokens=min(model.default_output_tokens, model.max_output_tokens),
         image_tokens=model.image_tokens,
         input_modalities=frozenset(model.input_modalities),
         thinks=model.thinks,

@@ -11,8 +11,6 @@ from bridge.money import parse_dollars
 
 SEED_FILE = Path(__file__).parent.parent / "data" / "models.toml"
 STATED_CLASSES = ("input", "cached", "output", "cache_write", "cache_write_hour")  # in the order of the file
-DEFAULT_OUTPUT_TOKENS = 4_096
-DEFAULT_THINKING_OUTPUT_TOKENS = 16_384  # thoughts count as output: a small cap would cut the answer itself
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,7 +36,6 @@ class SeedModel:
     upstream_id: str
     context_tokens: int
     max_output_tokens: int
-    default_output_tokens: int
     image_tokens: int
     input_modalities: tuple[str, ...]
     thinks: bool
@@ -78,8 +75,6 @@ def find_label(provider: str) -> str:
 
 
 def _read_model(provider: str, id_: str, fields: dict[str, Any]) -> SeedModel:
-    thinks = fields.get("thinks", False)
-    default_output = DEFAULT_THINKING_OUTPUT_TOKENS if thinks else DEFAULT_OUTPUT_TOKENS
     successor = fields.get("served_by")
     return SeedModel(
         id=id_,
@@ -88,10 +83,9 @@ def _read_model(provider: str, id_: str, fields: dict[str, Any]) -> SeedModel:
         upstream_id=successor or id_,
         context_tokens=fields["context"],
         max_output_tokens=fields["output"],
-        default_output_tokens=min(default_output, fields["output"]),
         image_tokens=fields.get("image", 0),
         input_modalities=tuple(fields["takes"]),
-        thinks=thinks,
+        thinks=fields.get("thinks", False),
         note=f"Retired by its maker; served by {successor}" if successor else None,
         aliases=tuple(fields.get("aliases", ())),
         price=_read_price(fields),

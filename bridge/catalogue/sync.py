@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from bridge.catalogue.below_cost import BelowCost, require_margin
 from bridge.catalogue.connect import connect_environment
 from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.price_list import find_listed_price
@@ -47,14 +48,15 @@ def figures(rates: Rates) -> tuple[int, ...]:
     return tuple(getattr(rates, name) for name in PRICE_CLASSES)
 
 
-def sync_catalogue(settings: Settings) -> list[str]:
+def sync_catalogue(settings: Settings, below_cost: bool = False) -> list[str]:
     """Add the seed's models that are missing, with price and aliases, and connect the environment's channels.
 
-    Never changes a row. Says what it did, a line each; a second run has nothing to say."""
+    Never changes a row. Says what it did, a line each; a second run has nothing to say. A model whose price is below
+    cost (its channel pays more than the list says) is left out unless `below_cost` says that it is meant."""
     try:
-        done = _add_missing(settings)
+        done = _add_missing(settings, below_cost)
     except IntegrityError:  # another process has just done the same
-        done = _add_missing(settings)
+        done = _add_missing(settings, below_cost)
     return done + connect_environment(settings)
 
 
@@ -71,7 +73,7 @@ def list_differences(on: datetime.date | None = None) -> list[Difference]:
     return found
 
 
-def _add_missing(settings: Settings) -> list[str]:
+def _add_missing(settings: Settings, below_cost: bool) -> list[str]:
     today = now_utc().date()
     done = []
     with transaction() as session:
@@ -80,7 +82,14 @@ def _add_missing(settings: Settings) -> list[str]:
             if price is None:
                 done.append(f"Model {seed.id} is left out: no price is known for it.")
                 continue
-            _add_model(session, seed, price, today)
+            model = _make_model(seed)
+            try:
+                if not below_cost:
+                    require_margin(model, price.tiers, price.tiers)
+            except BelowCost as refused:
+                done.append(f"Model {seed.id} is left out. {refused.message} If that is meant, add --below-cost.")
+                continue
+            _add_model(session, seed, model, price, today)
             done.append(f"Model {seed.id} is added.")
         if done:
             bump("catalogue")
@@ -99,11 +108,15 @@ def _list_missing(session: Session, settings: Settings) -> list[SeedModel]:
     ]
 
 
-def _add_model(session: Session, seed: SeedModel, price: SourcedPrice, today: datetime.date) -> None:
-    """Its aliases come with a model, once: an alias that an operator removed later stays removed."""
+def _make_model(seed: SeedModel) -> Model:
     fields = {field.name: getattr(seed, field.name) for field in dataclasses.fields(seed)}
     del fields["price"], fields["aliases"]
-    session.add(Model(**{**fields, "input_modalities": list(seed.input_modalities)}))
+    return Model(**{**fields, "input_modalities": list(seed.input_modalities)})
+
+
+def _add_model(session: Session, seed: SeedModel, model: Model, price: SourcedPrice, today: datetime.date) -> None:
+    """Its aliases come with a model, once: an alias that an operator removed later stays removed."""
+    session.add(model)
     session.flush()  # the rows below refer to it
     session.add(make_price(seed.id, price.tiers, source=price.source, checked_on=today))
     for name in seed.aliases:

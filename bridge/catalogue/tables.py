@@ -17,8 +17,7 @@ class Model(Table):
     provider: Mapped[str] = mapped_column(sa.String(32))
     upstream_id: Mapped[str] = mapped_column(sa.String(128))
     context_tokens: Mapped[int] = mapped_column(sa.BigInteger)
-    max_output_tokens: Mapped[int] = mapped_column(sa.BigInteger)
-    default_output_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=4096)
+    max_output_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # the window's, where nothing less is known
     image_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # the dearest picture; 0: takes none
     added_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # at most, that its upstream adds to a prompt
     input_modalities: Mapped[list[str]] = mapped_column(sa.JSON, default=lambda: ["text"])
@@ -30,6 +29,8 @@ class Model(Table):
     note: Mapped[str | None] = mapped_column(
         sa.String(300)
     )  # shown under the name: "Retired by its maker; served by …"
+    # since when operators know that its price is below what it costs; None: it is not, or nobody was told
+    told_below_cost_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (
         sa.CheckConstraint("status IN ('live', 'retired')", name="status"),

@@ -88,6 +88,24 @@ class Mark(msgspec.Struct, frozen=True):
     details: str
 
 
+class Look(msgspec.Struct, frozen=True):
+    """How an account stands, and its key's period of a budget: asked once a hold was refused, to say why."""
+
+    request_id: str
+    account_id: int
+    key_id: int
+    budget_start: datetime.date | None
+
+
+class Funds(msgspec.Struct, frozen=True):
+    """What a look has found."""
+
+    balance_nanos: int
+    held_nanos: int
+    budget_held_nanos: int = 0
+    budget_spent_nanos: int = 0
+
+
 class HoldResult(msgspec.Struct, frozen=True):
     """`held_nanos` was set aside; or `refused` says what did not have it ("balance", "budget"), and how much it had."""
 
@@ -108,8 +126,8 @@ class SettleResult(msgspec.Struct, frozen=True):
     settled_before: bool = False
 
 
-Order = HoldOrder | Settlement | Mark
-Outcome = HoldResult | SettleResult | Noted
+Order = HoldOrder | Settlement | Mark | Look
+Outcome = HoldResult | SettleResult | Noted | Funds
 
 # Columns of `usage` that a settlement fills by name; the rest comes from the hold.
 USAGE_COLUMNS = tuple(

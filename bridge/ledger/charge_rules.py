@@ -39,7 +39,17 @@ COMPLETE_CLAMPED = ChargeRule(
 EMPTY = ChargeRule("empty", "The answer was complete, but held nothing: no text and no call.", FREE)
 CUT = ChargeRule("cut", "The answer broke off.", SO_FAR)
 LEFT = ChargeRule("client_left", "The client left before the end.", SO_FAR)
-LEFT_EARLY = ChargeRule("client_left_early", "The client left before a provider had answered.", FREE)
+LEFT_EARLY = ChargeRule(
+    "client_left_early",
+    "The client left before a provider had answered.",
+    f"An account has three such streams a minute free. {FREE}",
+)
+LEFT_EARLY_PAID = ChargeRule(
+    "client_left_early_paid",
+    LEFT_EARLY.happened,
+    "The account's three free ones of a minute were used up. You paid for the prompt, as we counted it: its provider "
+    "had it to read.",
+)
 SLOW = ChargeRule("client_slow", "The client took nothing of the answer for too long.", SO_FAR)
 SLOW_FREE = ChargeRule("client_slow_free", SLOW.happened, FREE)
 NO_ANSWER = ChargeRule("no_answer", "No provider delivered any of an answer.", FREE)
@@ -47,8 +57,8 @@ REFUSED = ChargeRule("refused", "The request was refused.", FREE)
 LOST = ChargeRule("interrupted", "Our process ended while this ran.", "You paid at most for what had been delivered.")
 LOST_FREE = ChargeRule("interrupted_free", LOST.happened, FREE)
 RULES = (
-    *(COMPLETE, COMPLETE_ESTIMATE, COMPLETE_MIXED, COMPLETE_CLAMPED, EMPTY, CUT, LEFT, LEFT_EARLY, SLOW, SLOW_FREE),
-    *(NO_ANSWER, REFUSED, LOST, LOST_FREE),
+    *(COMPLETE, COMPLETE_ESTIMATE, COMPLETE_MIXED, COMPLETE_CLAMPED, EMPTY, CUT, LEFT, LEFT_EARLY, LEFT_EARLY_PAID),
+    *(SLOW, SLOW_FREE, NO_ANSWER, REFUSED, LOST, LOST_FREE),
 )
 
 
@@ -57,8 +67,10 @@ def find_rule(record: UsageRecord) -> ChargeRule:
     captured = record.state == "captured"
     if record.outcome == "worker_lost":
         return LOST if captured else LOST_FREE
+    if record.outcome == "client_gone" and captured:
+        return LEFT_EARLY_PAID if record.error_code == LEFT_EARLY_PAID.name else LEFT
     if record.outcome == "client_gone":
-        return LEFT if captured else LEFT_EARLY
+        return LEFT_EARLY
     if record.outcome == "client_slow":
         return SLOW if captured else SLOW_FREE
     if not captured and record.outcome == "complete":

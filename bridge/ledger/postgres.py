@@ -7,12 +7,30 @@ import msgspec
 import psycopg
 
 from bridge.db import BoundedConnection
-from bridge.ledger.batch import HoldOrder, HoldResult, Mark, Noted, Order, Outcome, Settlement, SettleResult
+from bridge.ledger.batch import (
+    Funds,
+    HoldOrder,
+    HoldResult,
+    Look,
+    Mark,
+    Noted,
+    Order,
+    Outcome,
+    Settlement,
+    SettleResult,
+)
 
 PATIENCE_SECONDS = 4  # beyond the statement's own
 _MARK = """
 UPDATE holds h SET details = m.details
   FROM jsonb_to_recordset(%s::jsonb) AS m (request_id text, details text) WHERE h.request_id = m.request_id
+"""
+_LOOK = """
+SELECT l.request_id, coalesce(b.balance_nanos, 0), coalesce(b.held_nanos, 0),
+       coalesce(p.held_nanos, 0), coalesce(p.spent_nanos, 0)
+  FROM jsonb_to_recordset(%s::jsonb) AS l (request_id text, account_id bigint, key_id bigint, budget_start date)
+  LEFT JOIN balances b ON b.account_id = l.account_id
+  LEFT JOIN budgets p ON p.key_id = l.key_id AND p.period_start = l.budget_start
 """
 _CALL = "SELECT * FROM ledger_commit(%s::jsonb, %s::jsonb)"
 
@@ -49,10 +67,17 @@ def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -
     marks = [order for order in orders if isinstance(order, Mark)]
     if marks:
         connection.execute(_MARK, (msgspec.json.encode(marks).decode(),))
+    found: dict[str, Funds] = {}
+    looks = [order for order in orders if isinstance(order, Look)]
+    if looks:
+        for row in connection.execute(_LOOK, (msgspec.json.encode(looks).decode(),)):
+            found[row[0]] = Funds(*row[1:])
     settled = {row[0]: row for row in rows if row[1] == "settled"}
     answered = {row[0]: row for row in rows if row[1] != "settled"}
     return [
-        _outcome(
+        found[order.request_id]
+        if isinstance(order, Look)
+        else _outcome(
             order,
             settled.pop(order.request_id, None) if isinstance(order, Settlement) else answered.get(order.request_id),
         )
@@ -60,7 +85,7 @@ def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -
     ]
 
 
-def _outcome(order: Order, row: tuple[str, str, int, int] | None) -> Outcome:
+def _outcome(order: HoldOrder | Settlement | Mark, row: tuple[str, str, int, int] | None) -> Outcome:
     if isinstance(order, Mark):
         return Noted()
     if isinstance(order, Settlement):

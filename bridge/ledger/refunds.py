@@ -1,11 +1,15 @@
 """Refunds of requests: an operator gives a charge back, all of it and once. The usage row stays as it was."""
 
-import sqlalchemy as sa
+import datetime
 
-from bridge.db import db
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bridge.db import db, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.ledger.ledger import credit
-from bridge.ledger.tables import Entry, UsageRecord
+from bridge.ledger.ledger import book
+from bridge.ledger.tables import Budget, Entry, UsageRecord
 from bridge.ledger.usage import normalise_id
 from bridge.money import format_dollars
 
@@ -15,7 +19,7 @@ MAX_REASON_LENGTH = 500
 
 def refund_request(request_id: str, *, reason: str, made_by: str, account_id: int | None = None) -> UsageRecord:
     """Give the whole charge of a request back, by its id or its answer's; only of this account, if one is named.
-    Returns the request. What its key has spent of a budget stays spent.
+    Returns the request. Its key's budget gets it back too, in the period in which it was spent.
 
     Raises InvalidRequest without a reason, for one that cost nothing and for one that was refunded before, NotFound for
     one that is unknown, still runs, or is another account's."""
@@ -34,7 +38,13 @@ def refund_request(request_id: str, *, reason: str, made_by: str, account_id: in
     if not record.charge_nanos:
         raise InvalidRequest("This request cost nothing: there is nothing to refund.", param="request")
     request_id, charge = record.request_id, record.charge_nanos
-    if not credit(record.account_id, charge, source=REFUND, external_id=request_id, note=reason, made_by=made_by):
+    with transaction() as session:
+        booked = book(
+            session, record.account_id, charge, source=REFUND, external_id=request_id, note=reason, made_by=made_by
+        )
+        if booked:
+            _give_budget_back(session, record)
+    if not booked:
         before = find_refund(record.account_id, request_id)
         assert before is not None
         raise InvalidRequest(
@@ -43,6 +53,21 @@ def refund_request(request_id: str, *, reason: str, made_by: str, account_id: in
             param="request",
         )
     return record
+
+
+def _give_budget_back(session: Session, record: UsageRecord) -> None:
+    """What the row says of a budget that paid; where the key had none at that time, nothing is given back."""
+    start = msgspec.json.decode(record.pricing).get("budget_start") if record.pricing else None
+    if start is None:
+        return
+    spent = Budget.spent_nanos
+    left = sa.case((spent > record.charge_nanos, spent - record.charge_nanos), else_=0)
+    session.execute(
+        sa.update(Budget)
+        .where(Budget.key_id == record.key_id, Budget.period_start == datetime.date.fromisoformat(start))
+        .values(spent_nanos=left)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def find_refund(account_id: int, request_id: str) -> Entry | None:

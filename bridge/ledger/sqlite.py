@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from bridge.db import set_sqlite_pragmas
 from bridge.ledger.batch import (
     USAGE_COLUMNS,
+    Funds,
     HoldOrder,
     HoldResult,
+    Look,
     Mark,
     Noted,
     Order,
@@ -57,6 +59,8 @@ def commit_batch(connection: sqlite3.Connection, orders: Iterable[Order]) -> lis
                     "UPDATE holds SET details = ? WHERE request_id = ?", (order.details, order.request_id)
                 )
                 outcomes[place] = Noted()
+            elif isinstance(order, Look):
+                outcomes[place] = _look(connection, order)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
@@ -102,6 +106,17 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
         ),
     )
     return HoldResult(amount)
+
+
+def _look(connection: sqlite3.Connection, look: Look) -> Funds:
+    balance = connection.execute(
+        "SELECT balance_nanos, held_nanos FROM balances WHERE account_id = ?", (look.account_id,)
+    ).fetchone()
+    budget = connection.execute(
+        "SELECT held_nanos, spent_nanos FROM budgets WHERE key_id = ? AND period_start = ?",
+        (look.key_id, look.budget_start and look.budget_start.isoformat()),
+    ).fetchone()
+    return Funds(*(balance or (0, 0)), *(budget or (0, 0)))
 
 
 def _available(connection: sqlite3.Connection, account_id: int) -> int:

@@ -16,8 +16,10 @@ from bridge.config import Settings
 from bridge.errors import ServiceUnavailable
 from bridge.ledger import postgres, sqlite
 from bridge.ledger.batch import (
+    Funds,
     HoldOrder,
     HoldResult,
+    Look,
     Mark,
     Order,
     Outcome,
@@ -74,6 +76,20 @@ class Writer:
             log.error("settle_failed", request_id=settlement.request_id, error=type(error).__name__)
             raise ServiceUnavailable("The ledger can't be reached.") from None
         assert isinstance(outcome, SettleResult)
+        return outcome
+
+    def look(self, order: HoldOrder) -> Funds:
+        """How the account and the budget of a hold stand that was refused. Raises ServiceUnavailable when the database
+        is away."""
+        look = Look(order.request_id, order.account_id, order.key_id, order.budget_start)
+        try:
+            outcome = self._batcher.ask(look, HOLD_WAIT_SECONDS, withdraw=True)
+        except (*FAILURES, gevent.Timeout) as error:
+            log.error("look_failed", request_id=order.request_id, error=type(error).__name__)
+            raise ServiceUnavailable(
+                "The ledger can't be reached, so nothing was started. You were not charged."
+            ) from None
+        assert isinstance(outcome, Funds)
         return outcome
 
     def note(self, marks: list[Mark]) -> None:

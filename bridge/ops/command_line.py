@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from bridge.accounts.tables import Member
+from bridge.catalogue.below_cost import BelowCost
 from bridge.db import db
 from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError, NotFound
 from bridge.money import parse_dollars, parse_percent
@@ -95,6 +96,20 @@ def read_moment(text: str, param: str = "expires") -> datetime.datetime:
 def read_list(text: str | None) -> list[str] | None:
     """`A,B` as a list; None stays None."""
     return [item.strip() for item in text.split(",") if item.strip()] if text is not None else None
+
+
+def below_cost_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--below-cost`: the second confirmation of whoever sells below cost."""
+    return click.option("--below-cost", is_flag=True, help="Sell below cost, if you mean it.")(command)
+
+
+@contextlib.contextmanager
+def asks_below_cost() -> Iterator[None]:
+    """Names the option by which a price below cost is confirmed."""
+    try:
+        yield
+    except BelowCost as error:
+        raise InvalidRequest(f"{error.message} If you mean it, add --below-cost.") from None
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -22,7 +22,15 @@ from bridge.db import transaction
 from bridge.errors import InvalidRequest
 from bridge.ledger.tables import IdempotencyKey
 from bridge.money import format_dollars, format_percent
-from bridge.ops.command_line import Commands, print_table, read_dollars, read_list, read_percent
+from bridge.ops.command_line import (
+    Commands,
+    asks_below_cost,
+    below_cost_option,
+    print_table,
+    read_dollars,
+    read_list,
+    read_percent,
+)
 from bridge.reasoning.tables import KeptReasoning
 
 PRICE_HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT")  # of PRICE_CLASSES
@@ -245,9 +253,10 @@ def remove(name: str) -> None:
 @click.option("--cache-write-price", help="Of input that is written to a cache; without it, the input's price.")
 @click.option("--cache-write-hour-price", help="The same, to be kept for an hour; without it, as for minutes.")
 @click.option("--context", required=True, type=int, help="Tokens.")
-@click.option("--max-output", type=int, help="Tokens; without it, 16384 or the context.")
+@click.option("--max-output", type=int, help="Tokens; without it, what a prompt leaves of the context.")
 @click.option("--provider", default="openai", show_default=True, help="Its channels without a list serve it.")
 @click.option("--name", help="For people; without it, the id.")
+@below_cost_option
 def add_model(
     id_: str,
     input_price: str,
@@ -259,20 +268,23 @@ def add_model(
     max_output: int | None,
     provider: str,
     name: str | None,
+    below_cost: bool,
 ) -> None:
     """Offer a model. The last line is its id."""
-    model = editing.add_model(
-        id_,
-        provider=provider,
-        input_price_nanos=read_dollars(input_price, "input_price"),
-        output_price_nanos=read_dollars(output_price, "output_price"),
-        cached_price_nanos=_read_price(cached_price, "cached_price"),
-        cache_write_price_nanos=_read_price(cache_write_price, "cache_write_price"),
-        cache_write_hour_price_nanos=_read_price(cache_write_hour_price, "cache_write_hour_price"),
-        context_tokens=context,
-        max_output_tokens=max_output,
-        name=name,
-    )
+    with asks_below_cost():
+        model = editing.add_model(
+            id_,
+            provider=provider,
+            input_price_nanos=read_dollars(input_price, "input_price"),
+            output_price_nanos=read_dollars(output_price, "output_price"),
+            cached_price_nanos=_read_price(cached_price, "cached_price"),
+            cache_write_price_nanos=_read_price(cache_write_price, "cache_write_price"),
+            cache_write_hour_price_nanos=_read_price(cache_write_hour_price, "cache_write_hour_price"),
+            context_tokens=context,
+            max_output_tokens=max_output,
+            name=name,
+            below_cost=below_cost,
+        )
     click.echo(f"Added model {model.id} with {context} tokens of context.")
     click.echo(model.id)
 
@@ -328,9 +340,10 @@ def list_all_models() -> None:
 
 
 @catalogue_commands.command("sync")
-def sync() -> None:
+@below_cost_option
+def sync(below_cost: bool) -> None:
     """Add what is missing and connect the environment's keys. Never changes a model or a price."""
-    for line in sync_catalogue(current_app.config["BRIDGE"]) or ["Nothing is missing."]:
+    for line in sync_catalogue(current_app.config["BRIDGE"], below_cost) or ["Nothing is missing."]:
         click.echo(line)
 
 

@@ -9,6 +9,7 @@ import click
 from flask.cli import with_appcontext
 
 from bridge.accounts.customers import find_terms, set_account_markup
+from bridge.catalogue.below_cost import list_live_models, require_margin_at
 from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.model_editing import check_rates, enter_price, find_model, set_markup
 from bridge.catalogue.price_rows import list_prices, tiers_of, version_of
@@ -18,7 +19,16 @@ from bridge.db import now_utc
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
 from bridge.money import format_dollars, format_percent
-from bridge.ops.command_line import Command, Commands, find_member, print_table, read_dollars, read_moment
+from bridge.ops.command_line import (
+    Command,
+    Commands,
+    asks_below_cost,
+    below_cost_option,
+    find_member,
+    print_table,
+    read_dollars,
+    read_moment,
+)
 
 HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT", "FURTHER")
 # what options and tiers call a class, and what it is for
@@ -58,7 +68,8 @@ def _price_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_price_options
 @click.option("--from", "since", help="ISO 8601 date or time to come, UTC unless it says otherwise; without it, now.")
 @click.option("--source", default="operator", show_default=True, help="Where the price is from.")
-def set_price(model: str, since: str | None, source: str, **options: Any) -> None:
+@below_cost_option
+def set_price(model: str, since: str | None, source: str, below_cost: bool, **options: Any) -> None:
     """Give a model a new price, as a version of its own. What is left out costs what its option says, not what it cost
     before. Running requests keep theirs. The last line is the version's id."""
     id_ = find_model(model).id
@@ -68,7 +79,8 @@ def set_price(model: str, since: str | None, source: str, **options: Any) -> Non
     moment = None if since is None else read_moment(since, "--from")
     if moment is not None and moment <= now_utc():
         raise InvalidRequest(PASSED, param="--from")
-    price = enter_price(id_, tiers, costs=costs, effective_at=moment, source=source)
+    with asks_below_cost():
+        price = enter_price(id_, tiers, costs=costs, effective_at=moment, source=source, below_cost=below_cost)
     rows: list[tuple[str, ...]] = [("PRICE", "ABOVE", *HEADINGS, "SOURCE")]
     if before:
         rows += _describe(before, f"{before.id}, before")
@@ -166,12 +178,14 @@ def _show(nanos: int) -> str:
 @click.command("markup", cls=Command, context_settings={"ignore_unknown_options": True})
 @click.argument("model")
 @click.argument("percent")
+@below_cost_option
 @with_appcontext
-def markup_command(model: str, percent: str) -> None:
+def markup_command(model: str, percent: str, below_cost: bool) -> None:
     """Put a markup on a model's price, from the next request on. In percent: 0 is none, -10 a discount."""
     found = find_model(model)
     before, basis_points = found.markup_bps, _read_percent(percent)
-    set_markup(found.id, basis_points)
+    with asks_below_cost():
+        set_markup(found.id, basis_points, below_cost=below_cost)
     click.echo(f"{found.id} has a markup of {format_percent(basis_points)}%; before it was {format_percent(before)}%.")
 
 
@@ -186,12 +200,16 @@ def _read_percent(text: str) -> int:
 @click.command("markup", context_settings={"ignore_unknown_options": True})
 @click.argument("email")
 @click.argument("percent")
+@below_cost_option
 @with_appcontext
-def account_markup_command(email: str, percent: str) -> None:
+def account_markup_command(email: str, percent: str, below_cost: bool) -> None:
     """Give an account a markup instead of its models'. In percent: -10 is a discount, "none" ends it."""
     member = find_member(email)
     before, _ = find_terms(member.account_id)
     basis_points = None if percent.strip().lower() == "none" else _read_percent(percent)
+    if basis_points is not None and not below_cost:
+        with asks_below_cost():
+            require_margin_at(basis_points, list_live_models(), "this account")
     set_account_markup(member.account_id, basis_points)
     click.echo(f"{member.email} pays {_name_markup(basis_points)}; before it was {_name_markup(before)}.")
 

@@ -18,6 +18,7 @@ from bridge.ledger.rollups import roll_up
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.mail.outbox import send_due
 from bridge.ops.channel_alerts import tell_of_channels
+from bridge.ops.margin_alerts import tell_of_losses
 from bridge.ops.nightly import check_nightly
 from bridge.payments.auto import detach_forgotten, top_up_due
 from bridge.payments.checkout import load_library
@@ -29,6 +30,7 @@ MARK_EVERY_SECONDS = 2.0
 FORGET_EVERY_SECONDS = 600.0
 ROLL_UP_EVERY_SECONDS = 15.0
 NIGHTLY_LOOK_SECONDS = 60.0
+MARGIN_LOOK_SECONDS = 30.0
 DRAIN_LOOK_SECONDS = 0.25
 log = structlog.get_logger()
 
@@ -43,7 +45,6 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
         except sa.exc.SQLAlchemyError as error:  # gunicorn would end all of us for a worker that doesn't start
             log.warning("started_without_database", error=type(error).__name__)
     every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
-    every(app, settings.version_poll_seconds, services.departures.read_shared)
     every(app, settings.sweep_seconds, lambda: resolve(services), at_once=True)
     if settings.redis_url:
         every(app, settings.version_poll_seconds, services.health.exchange, at_once=True)
@@ -56,6 +57,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
     every(app, settings.mail_seconds, lambda: tell_low_balances(settings))
     every(app, settings.mail_seconds, lambda: tell_of_channels(settings))
     every(app, settings.mail_seconds, lambda: send_due(settings))
+    every(app, MARGIN_LOOK_SECONDS, lambda: tell_of_losses(settings), at_once=True)
     every(app, NIGHTLY_LOOK_SECONDS, lambda: check_nightly(settings), at_once=True)
     if settings.top_ups_open:
         load_library()

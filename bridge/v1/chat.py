@@ -72,6 +72,8 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
     body.pop("models", None)  # ours alone
     offers = _list_offers(visit.services.catalogue, visit.caller, request, body, len(data), speaks_of_an_hour)
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
+    if strict:
+        _refuse_lowered_cap(offers[0])
     return Plan(request, body, find_messages(data), offers, max_cost_nanos, strict)
 
 
@@ -94,11 +96,23 @@ def _list_offers(
             calls = count_calls(body, request.choices, model)
             bound = measure(request, model, body_bytes, calls, hour_writes=hour_writes)
             price = model.price.for_account(caller.markup_bps)
-            found[model.id] = Offer(name, model, price, bound, request.choices, calls)
+            found[model.id] = Offer(name, model, price, bound, request, calls)
     offers = tuple(offer for offer in found.values() if offer is not None)
     if not offers:
         raise ServiceUnavailable(f"{request.model} has no price yet, so it can't be sold.", retry_after_seconds=60)
     return offers
+
+
+def _refuse_lowered_cap(offer: Offer) -> None:
+    """A cap above the model's own, where the client wants all taken as sent or nothing."""
+    field, cap = offer.request.sent_cap or ("", 0)
+    if field and cap > offer.most_cap_tokens:
+        raise InvalidRequest(
+            f"{field} is too large: {cap}. {offer.model.id} writes at most {offer.most_cap_tokens} tokens here. Lower "
+            "it, or drop x-bridge-strict.",
+            param=field,
+            code="unsupported_parameter",
+        )
 
 
 def _refuse_unpriced(request: ChatRequest) -> None:

@@ -160,5 +160,13 @@ class ChatRequest(Struct, kw_only=True):
         return max(self.max_completion_tokens or 0, self.max_tokens or 0) or None
 
     @property
+    def sent_cap(self) -> tuple[str, int] | None:
+        """The cap that a provider is told where the client gave one, and the client's name of it: of two the newer."""
+        for field in ("max_completion_tokens", "max_tokens"):
+            if cap := getattr(self, field):
+                return field, cap
+        return None
+
+    @property
     def wants_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)

@@ -143,8 +143,6 @@ def _receive(visit: Visit, most_bytes: int) -> bytes:
 def count(visit: Visit, *, requests: int, tokens: int = 0, lease_seconds: float = 0) -> None:
     """Put the request to the limits of its key and account. Raises RateLimitExceeded."""
     assert visit.caller is not None
-    if requests and visit.services.departures.blocked:
-        visit.services.departures.check(visit.caller.key_id)
     try:
         visit.admission = admit(
             visit.services.counters,

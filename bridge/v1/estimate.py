@@ -65,6 +65,14 @@ def _count_bytes(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
 
 
+def count_prompt(request: ChatRequest, scale: TokenScale) -> int:
+    """Our own count of a prompt's text on a provider's scale, on the high side. It takes some 15 ms for 128 KiB, in a
+    thread: ask only where the bound doesn't do."""
+    prompt = read_prompt(request)
+    ours, _ = _counting_pool().apply(_count_both, (prompt.texts, ""))
+    return scale_prompt(prompt, ours, scale)
+
+
 def scale_prompt(prompt: Prompt, ours: int, scale: TokenScale) -> int:
     """The provider's count, where its texts are so many of our tokens."""
     return scale.prompt(ours, messages=prompt.messages, tools=prompt.tools, calls=prompt.calls, schema=prompt.schema)

@@ -26,8 +26,9 @@ KINDS: dict[Any, str] = {ImagePart: "image", AudioPart: "audio", FilePart: "file
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Measure:
-    """What a request can cost at the most, in tokens. `cap_tokens` is per choice; None where the client gave none.
-    `predicted_tokens` are billed as output beside it: what of a prediction the model rejects."""
+    """What a request can cost at the most, in tokens. `cap_tokens` is per choice, within the model's maximum, and None
+    where the client gave none. `predicted_tokens` are billed as output beside it: what of a prediction the model
+    rejects."""
 
     prompt_bound_tokens: int
     reserved_tokens: int
@@ -36,6 +37,8 @@ class Measure:
     most_prompt_tokens: int = 0  # no true count of the prompt is above it, whatever window the catalogue believes in
     hour_writes: bool = True  # the provider can be made to write to its cache for an hour
     sound: bool = True  # the prompt has some, or files that may have
+    media_tokens: int = 0  # of the prompt: pictures, sound and files, which no text of it says
+    kept_bytes: int = 0  # of the prompt: what we keep of the conversation, and the client didn't send
 
     @property
     def reach(self) -> dict[str, Any]:
@@ -46,7 +49,8 @@ class Measure:
         """The same with so many bytes more to read: what we keep of the conversation and the client didn't send."""
         bound = min(self.prompt_bound_tokens + more_bytes, max(context_tokens, self.prompt_bound_tokens))
         most = self.most_prompt_tokens + more_bytes
-        return dataclasses.replace(self, prompt_bound_tokens=bound, most_prompt_tokens=most)
+        kept = self.kept_bytes + more_bytes
+        return dataclasses.replace(self, prompt_bound_tokens=bound, most_prompt_tokens=most, kept_bytes=kept)
 
 
 def measure(
@@ -54,29 +58,26 @@ def measure(
 ) -> Measure:
     """Bounds without counting a token: each token of a text is at least one byte of it, and JSON only adds bytes.
 
-    Raises InvalidRequest for a cap beyond the model's, and for content that the model can't take."""
+    A cap beyond the model's own is brought down to it. Raises InvalidRequest for content that the model can't take."""
     cap = request.output_cap_tokens
-    if cap is not None and cap > model.max_output_tokens:
-        param = "max_completion_tokens" if request.max_completion_tokens == cap else "max_tokens"
-        raise InvalidRequest(
-            f"{param} is too large: {cap}. {model.id} writes at most {model.max_output_tokens} tokens.",
-            param=param,
-            code="invalid_value",
-        )
+    if cap is not None:
+        cap = min(cap, model.max_output_tokens)
     window = model.context_tokens
     added = model.added_tokens  # which are no bytes of the body: the limits count them in full
     bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if _speaks_of_tools(request) else 0)
     bound += _format_bound(request) + _references_bound(request)
-    sound = False
+    sound, media = False, 0
     for place, part in _media(request.messages):
-        bound += _media_bound(place, part, model)
+        tokens, unread_bytes = _media_bound(place, part, model)
+        bound += tokens - unread_bytes
+        media += tokens
         sound = sound or not isinstance(part, ImagePart)
     reserved = (
         min(bound // BYTES_PER_TOKEN + added, window) * calls + (cap or DEFAULT_RESERVED_TOKENS) * request.choices
     )
     bound += added
     predicted = 0 if request.prediction is None else len(msgspec.json.encode(request.prediction))
-    return Measure(min(bound, window), reserved, cap, min(predicted, window), bound, hour_writes, sound)
+    return Measure(min(bound, window), reserved, cap, min(predicted, window), bound, hour_writes, sound, media)
 
 
 def _speaks_of_tools(request: ChatRequest) -> bool:
@@ -126,8 +127,8 @@ def _media(messages: list[Message]) -> Iterator[tuple[str, Any]]:
                     yield f"messages[{i}].content[{j}]", part
 
 
-def _media_bound(place: str, part: Any, model: ServedModel) -> int:
-    """What a picture, sound or file adds to the bound, beside its bytes: those of a data URL are no text."""
+def _media_bound(place: str, part: Any, model: ServedModel) -> tuple[int, int]:
+    """The most tokens that a picture, sound or file is, and how many of its bytes are no text: those of a data URL."""
     kind = KINDS[type(part)]
     if kind not in model.input_modalities:
         raise InvalidRequest(f"{model.id} takes no {kind} input.", param=place, code="invalid_value")
@@ -137,6 +138,6 @@ def _media_bound(place: str, part: Any, model: ServedModel) -> int:
     if kind == "image":
         url = part.image_url.url
         if not url.startswith("data:") and any(route.provider == "gemini" for route in model.routes):
-            return model.context_tokens  # it reads whatever is there, as what it is: a book too
-        return (model.image_tokens or model.context_tokens) - (len(url) if url.startswith("data:") else 0)
-    return model.context_tokens
+            return model.context_tokens, 0  # it reads whatever is there, as what it is: a book too
+        return model.image_tokens or model.context_tokens, len(url) if url.startswith("data:") else 0
+    return model.context_tokens, 0

@@ -64,7 +64,9 @@ FIELDS = {
     "hold covers the dearest, and the answer's `model` is the one that served.",
     "messages": "The conversation so far.",
     "stream": "Send the answer as it is written. Default: false.",
-    "max_tokens": "Most tokens of each answer, thinking included. Without it, a cap that the balance affords.",
+    "max_tokens": "Most tokens of each answer, thinking included. Above the model's own maximum it is brought down to "
+    "it. Without it, the model's own maximum, or as much of it as a quarter of what is available pays for, at least "
+    "256 tokens. What is less than was asked for, or than the model's maximum, is named in `x-bridge-clamped`.",
     "max_completion_tokens": "The same. Of two the larger counts.",
     "n": "How many answers; each is paid for. Where a provider gives one a call, they are parallel calls, at most 16.",
     "reasoning_effort": "How much to think, whoever makes the model: none, minimal, low, medium, high, xhigh, max.",
@@ -94,11 +96,14 @@ REFUSALS: dict[str, tuple[str, tuple[str, str, str, str | None]]] = {
         ("authentication_error", "invalid_api_key", "This API key is not valid.", None),
     ),
     "402": (
-        "The balance, or the key's budget (`key_budget_exceeded`), does not cover the most that this can cost.",
+        "The balance, or the key's budget (`key_budget_exceeded`), does not cover the most that this can cost, or it "
+        "is more than `x-bridge-max-cost` allows (`max_cost_exceeded`). Where running requests hold what is missing, "
+        "the message says so, with `Retry-After` and `x-should-retry: true`; otherwise asking again is in vain.",
         (
             "billing_error",
             "insufficient_balance",
-            "This answer can cost $0.03, and $0.01 is available. Add credit, or lower max_tokens.",
+            "Insufficient credits: this answer can cost $0.03, and $0.01 is available. Add credit, or ask with "
+            "max_tokens of at most 812.",
             None,
         ),
     ),
@@ -252,7 +257,10 @@ def _quote() -> Schema:
 
 
 def _terms() -> list[Schema]:
-    most = text("Dollars. What could cost more is 402.", pattern=r"^\$?\d{1,9}(\.\d{0,9})?$")
+    most = text(
+        "Dollars. What could cost more is 402; without `max_tokens`, the cap is what so much pays for.",
+        pattern=r"^\$?\d{1,9}(\.\d{0,9})?$",
+    )
     return [
         _header("x-bridge-strict", text("With `true`, a field that would be dropped or clamped is 400."), "true"),
         _header("x-bridge-max-cost", most, "0.05"),

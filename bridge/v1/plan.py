@@ -7,27 +7,48 @@ import msgspec
 
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import ServedModel
+from bridge.providers import PROVIDERS
+from bridge.providers.token_scale import find_scale
 from bridge.v1.chat_request import ChatRequest
-from bridge.v1.meter import LEAST_OUTPUT_TOKENS, Measure
+from bridge.v1.estimate import count_prompt
+from bridge.v1.meter import BYTES_PER_TOKEN, LEAST_OUTPUT_TOKENS, TEMPLATE_TOKENS, Measure
+
+MOST_TOKENS_OF_FOUR_BYTES = 3  # of a long text, be it digits; a short one may have a token for each byte
+MOST_COUNTED_BYTES = 1024 * 1024
 
 
 @dataclasses.dataclass(slots=True)
 class Offer:
     """A model that may serve the request, under the name it was asked for by, at the price that this account pays: one
-    function for hold and charge. `cap_tokens` is what each choice may write at the most: the client's own cap, or what
-    `fit_cap` finds; `calls` how many it takes at the most, where the choices are made by parallel calls."""
+    function for hold and charge. `calls`: how many it takes at the most, where the choices are made by parallel calls.
+    `cap_tokens` is what each choice may write at the most, once `fit_cap` has found it; `clamped` names it then where
+    it is below what was asked for."""
 
     name: str
     model: ServedModel
     price: PriceVersion
     measure: Measure
-    choices: int = 1
+    request: ChatRequest
     calls: int = 1
-    cap_tokens: int | None = dataclasses.field(init=False)
+    cap_tokens: int | None = None
     clamped: tuple[str, ...] = ()
+    _counted: int | None = None
 
-    def __post_init__(self) -> None:
-        self.cap_tokens = self.measure.cap_tokens
+    @property
+    def choices(self) -> int:
+        """How many answers the client wants."""
+        return self.request.choices
+
+    @property
+    def most_cap_tokens(self) -> int:
+        """The largest cap that may be asked for, whatever it costs."""
+        return self._caps()[0]
+
+    @property
+    def cap_to_send(self) -> int | None:
+        """The cap that goes upstream in place of the client's; None where its own goes, as it is."""
+        sent = self.request.sent_cap
+        return None if sent is not None and sent[1] <= (self.cap_tokens or 0) else self.cap_tokens
 
     def worst_case(self) -> tuple[int, int]:
         """The most that this model can cost, in nano-dollars, and the least that has to be set aside for it: less
@@ -36,21 +57,55 @@ class Offer:
         return self._price(cap), self._price(least)
 
     def fit_cap(self, held_nanos: int) -> None:
-        """Where the client gave no cap, the model's own, or what of it the hold pays for: named then."""
-        if self.cap_tokens is not None:
-            return
+        """The client's cap or, where it gave none, the most that the model may write, as far as the hold pays for it.
+        Named where that is less than the client's, or than the model's own maximum."""
         cap, least = self._caps()
-        self.cap_tokens = cap
         if held_nanos < self._price(cap):
-            prompt, predicted, reach = self._reach()
-            affordable = self.price.affordable_output_tokens(held_nanos, prompt, **reach)
-            self.cap_tokens = max(least, min(cap, (affordable - predicted) // self.choices))
-            self.clamped = (f"max_tokens={self.cap_tokens}",)
+            cap = max(least, self.largest_cap(held_nanos))
+        self.cap_tokens = cap
+        field, asked = self.request.sent_cap or ("max_tokens", self.model.max_output_tokens)
+        self.clamped = (f"{field}={cap}",) if cap < asked else ()
+
+    def largest_cap(self, amount_nanos: int) -> int:
+        """The largest cap that so much pays for, within the model's own; 0 or less where there is none."""
+        prompt, predicted, reach = self._reach()
+        affordable = self.price.affordable_output_tokens(amount_nanos, prompt, **reach)
+        return min((affordable - predicted) // self.choices, self._most_tokens())
 
     def _caps(self) -> tuple[int, int]:
         """What each choice may write at the most, and the least that is worth asking for."""
-        cap = self.cap_tokens or self.model.default_output_tokens
-        return cap, self.cap_tokens or min(LEAST_OUTPUT_TOKENS, cap)
+        if self.cap_tokens is not None:
+            return self.cap_tokens, self.cap_tokens
+        own, most = self.measure.cap_tokens, self.model.max_output_tokens
+        if own is None:
+            most = self._most_tokens()
+            return most, min(LEAST_OUTPUT_TOKENS, most)
+        if most >= self.model.context_tokens:  # all that is known of it is its window
+            own = min(own, self._most_tokens())
+        return own, own
+
+    def _most_tokens(self) -> int:
+        """The model's own maximum, or less where the window leaves less beside the prompt: providers refuse what is
+        longer together. The prompt is counted only where its bytes don't tell enough: that takes time."""
+        most, window, bound = self.model.max_output_tokens, self.model.context_tokens, self.measure.most_prompt_tokens
+        left = window - bound
+        if left >= min(most, window // 2):
+            return min(most, left)
+        if window - bound * MOST_TOKENS_OF_FOUR_BYTES // 4 >= most:
+            return most
+        room = window - self._count_prompt()
+        return max(min(LEAST_OUTPUT_TOKENS, most), min(most, max(left, room)))
+
+    def _count_prompt(self) -> int:
+        """How long the prompt is, rather too long than too short; counted once."""
+        if self._counted is None:
+            measure, routes = self.measure, self.model.routes
+            if not routes or measure.most_prompt_tokens > MOST_COUNTED_BYTES:
+                return measure.most_prompt_tokens // BYTES_PER_TOKEN
+            scale = find_scale(PROVIDERS[routes[0].provider].token_scales, routes[0].upstream_id)
+            counted = count_prompt(self.request, scale)
+            self._counted = counted + counted // 16 + TEMPLATE_TOKENS + measure.media_tokens + measure.kept_bytes
+        return self._counted
 
     def _price(self, cap: int) -> int:
         prompt, predicted, reach = self._reach()

@@ -7,7 +7,7 @@ from flask import Response
 
 from bridge.counters import Window
 from bridge.db import db, now_utc
-from bridge.errors import InvalidRequest
+from bridge.errors import InvalidRequest, MaxCostExceeded
 from bridge.ledger.budgets import period_start
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.tables import Budget
@@ -28,6 +28,8 @@ def create_quote(visit: Visit) -> Response:
     relay = Relay(visit, plan)
     relay.recall_reasoning()
     amount, least = relay.worst_case()
+    if plan.max_cost_nanos is not None:
+        amount = max(least, min(amount, plan.max_cost_nanos))
     available, budget = _find_money(relay)
     allowance = available if budget is None else min(available, budget)
     held = min(amount, max(least, allowance // 4))
@@ -82,7 +84,7 @@ def _find_refusal(
 ) -> str | None:
     """The code that the request would be refused with now, or None."""
     if most is not None and amount > most:
-        return "insufficient_balance"
+        return MaxCostExceeded.code
     if budget is not None and held > budget:
         return "key_budget_exceeded"
     if held > available:

@@ -16,17 +16,11 @@ import structlog
 from bridge.catalogue.frozen import freeze
 from bridge.catalogue.routing import Route
 from bridge.catalogue.rules import SANDBOX
-from bridge.errors import (
-    BridgeError,
-    InsufficientBalance,
-    InvalidRequest,
-    KeyBudgetExceeded,
-    ServiceUnavailable,
-)
+from bridge.errors import BridgeError, InvalidRequest, ServiceUnavailable
 from bridge.ledger.batch import LEFT_BY_CLIENT, HoldOrder, Mark, Settlement
 from bridge.ledger.budgets import period_start
 from bridge.ledger.idempotency import Claim, free_key, keep_answer, seal_answer
-from bridge.money import format_dollars, take_share
+from bridge.money import take_share
 from bridge.providers import PROVIDERS
 from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, ChatOrder, Counts, Outgoing, Usage
 from bridge.providers.http import Timeouts
@@ -40,6 +34,7 @@ from bridge.v1.estimate import count_answer
 from bridge.v1.failover import Failover
 from bridge.v1.meter import count_mentions
 from bridge.v1.plan import Offer, Plan
+from bridge.v1.refusals import refuse_cost, refuse_unpaid
 from bridge.v1.visit import Visit
 
 log = structlog.get_logger()
@@ -79,6 +74,8 @@ class Relay:
             self.services, plan, self.caller.account_id, visit.request_id, self.deadline, find_drill(visit)
         )
         self.calls = 1  # of the attempt under way: several where each gives one choice
+        budget = self.caller.budget_nanos
+        self._budget_start = None if budget is None else period_start(self.caller.budget_period, self.created_at)
         self._recalled: Mapping[str, Any] = NOTHING_KEPT
         self.dropped: list[str] = []
         self.clamped: list[str] = []
@@ -97,15 +94,15 @@ class Relay:
     # the money
 
     def place_hold(self) -> None:
-        """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, ServiceUnavailable."""
-        plan, caller, settings = self.plan, self.caller, self.services.settings
+        """Set aside the most that this can cost. Raises InsufficientBalance, KeyBudgetExceeded, MaxCostExceeded,
+        ServiceUnavailable."""
+        caller, settings = self.caller, self.services.settings
         self.recall_reasoning()
         amount, least_amount = self.worst_case()
-        if plan.max_cost_nanos is not None and amount > plan.max_cost_nanos:
-            raise InsufficientBalance(
-                f"This answer can cost ${format_dollars(amount, 2)}, and x-bridge-max-cost allows "
-                f"${format_dollars(plan.max_cost_nanos, 2)}. Lower max_tokens, or allow more.",
-            )
+        if (most := self.plan.max_cost_nanos) is not None:
+            if least_amount > most:
+                raise refuse_cost(self.plan.offers, least_amount, most)
+            amount = min(amount, most)
         order = HoldOrder(
             request_id=self.visit.request_id,
             account_id=caller.account_id,
@@ -115,12 +112,12 @@ class Relay:
             created_at=self.created_at,
             deadline_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds,
             budget_nanos=caller.budget_nanos,
-            budget_start=None if caller.budget_nanos is None else period_start(caller.budget_period, self.created_at),
+            budget_start=self._budget_start,
             details=msgspec.json.encode(self._record).decode(),
         )
         result = self.services.writer.place_hold(order)
         if result.refused:
-            raise _refusal(result.refused, order.least_nanos, result.available_nanos)
+            raise refuse_unpaid(self.plan.offers, order, result, self.services.writer.look(order))
         self.fit_caps(result.held_nanos)
 
     def worst_case(self) -> tuple[int, int]:
@@ -130,7 +127,7 @@ class Relay:
         return max(most for most, _ in cases), max(least for _, least in cases)
 
     def fit_caps(self, held_nanos: int) -> None:
-        """Where the client gave no cap, each model's own, or what of it the hold pays for."""
+        """Find each model's cap: the client's, or what the hold pays for."""
         self.held_nanos = held_nanos
         for offer in self.plan.offers:
             offer.fit_cap(held_nanos)
@@ -202,7 +199,7 @@ class Relay:
         settlement.completion_tokens = usage.completion_tokens
         settlement.reasoning_tokens = usage.reasoning_tokens
         price, route = self.offer.price, self.route
-        for name, value in freeze(price, usage, self.calls).items():
+        for name, value in freeze(price, usage, self.calls, self._budget_start).items():
             setattr(settlement, name, value)
         settlement.price_nanos = price.charge(usage, self.calls)
         counted = usage
@@ -266,8 +263,7 @@ class Relay:
 
     def write(self, route: Route) -> Outgoing:
         """The request in the provider's words. Raises InvalidRequest in strict mode where it isn't taken whole."""
-        # our cap goes out where the client gave none; the client's own is within the model's already
-        cap = self.offer.cap_tokens if self.offer.measure.cap_tokens is None else None
+        cap = self.offer.cap_to_send
         body, provider = self.plan.body, PROVIDERS[route.provider]
         self.calls = calls_of(route.provider, body, self.offer.choices, route.upstream_id)
         if self.calls > 1:
@@ -375,15 +371,3 @@ class Relay:
             found.append(("x-bridge-clamped", _NO_HEADER_TEXT.sub("?", ", ".join(self.clamped))))
         found.append(("x-bridge-attempts", str(len(self.attempts))))
         return found
-
-
-def _refusal(refused: str, needed_nanos: int, available_nanos: int) -> BridgeError:
-    needed, available = format_dollars(needed_nanos, 2), format_dollars(max(0, available_nanos), 2)
-    if refused == "budget":
-        return KeyBudgetExceeded(
-            f"This answer can cost ${needed}, and ${available} is left of this key's budget. "
-            "Raise the budget, or lower max_tokens."
-        )
-    return InsufficientBalance(
-        f"This answer can cost ${needed}, and ${available} is available. Add credit, or lower max_tokens."
-    )

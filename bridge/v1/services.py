@@ -22,7 +22,6 @@ from bridge.db import db, now_utc
 from bridge.errors import ServiceUnavailable
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
-from bridge.limits.departures import Departures
 from bridge.v1.retries import RetryBudget
 
 TOPIC = "catalogue"
@@ -42,7 +41,6 @@ class Services:
         self.streams: set[Any] = set()  # the open ones, which a job asks for what they have delivered
         self.health = Health(settings.cooldown_seconds, settings.redis_url, settings.first_content_timeout_seconds)
         self.retries = RetryBudget(settings.retries_always)
-        self.departures = Departures(counters)
         self.in_flight = 0
         self.body_bytes = 0
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains

@@ -16,6 +16,8 @@ from flask import Response
 from bridge.catalogue.routing import Route
 from bridge.errors import BridgeError, UpstreamError
 from bridge.ledger.batch import Mark
+from bridge.ledger.charge_rules import LEFT_EARLY_PAID
+from bridge.limits.abandoned_streams import take_free_one
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, Usage
 from bridge.providers.recast import JsonReader
@@ -323,19 +325,24 @@ class Stream:
         return last
 
     def _settle_client_gone(self) -> None:
-        """Before the upstream's headers nothing is charged; later the prompt, and what was received until then."""
+        """From the upstream's headers on the prompt is charged, and what was received until then. Before them it is the
+        prompt too, for the provider has it to read, unless the stream is one of the account's free ones. Between two
+        attempts is before: the next one was to come. Once the last has failed nothing is charged."""
         relay = self._relay
+        answered = self._answer is not None and self._answer.status == 200 and self._reader is not None
         waited = bool(relay.attempts) and not relay.attempts[-1].outcome
         if waited:
             relay.end_attempt("client gone")
-        usage, source = None, "none"
-        if self._answer is not None and self._answer.status == 200 and self._reader is not None:
+        usage: Usage | None = None
+        source, code = "none", None
+        if answered:
             usage, source = self._usage()
-        elif waited:
-            relay.services.departures.note(relay.caller.account_id, relay.caller.key_id)
+        elif waited and not take_free_one(relay.services.counters, relay.caller.account_id, relay.visit.request_id):
+            usage, source = find_usage(relay, None, (), ended=False)
+            code = LEFT_EARLY_PAID.name
         last = error_frame(UpstreamError("The client of this request left before its end."))
         outcome = "client_slow" if CLIENT_SLOW in relay.visit.environ else "client_gone"
-        relay.settle(outcome, usage, source=source, status=499, answer=lambda: self._written(last))
+        relay.settle(outcome, usage, source=source, status=499, error_code=code, answer=lambda: self._written(last))
 
     def _usage(self, ended: bool = False) -> tuple[Usage, str]:
         """The provider's counts, and our own of what it gave none for, as of what it said last before it was cut."""

@@ -76,15 +76,14 @@ def test_an_error_stands_beside_its_field_and_values_stay(app: Flask, client: Fl
 
 def test_what_cache_writes_cost_is_set_seen_and_else_follows(app: Flask, client: FlaskClient):
     prices = {"input_price": "3", "cached_price": "0.3", "output_price": "15"}
-    written = {"cache_write_price": "3.75", "cache_write_hour_price": "6"}
+    written = {"cache_write_price": "3.75", "cache_write_hour_price": "6", "below_cost": "yes"}
     post(client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices, **written)
     page = client.get(ONE + "gpt-4o").text
     assert re.findall(r'name="cache_write(?:_hour)?_price" type="text" value="([^"]*)"', page) == ["3.75", "6.00"]
     assert "1 hour: $6.00" in page
     assert "1 hour: $6.00" in client.get(f"{LIST}?q=gpt-4o").text
-    post(
-        client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices, cache_write_price="", cache_write_hour_price=""
-    )
+    written = {"cache_write_price": "", "cache_write_hour_price": "", "below_cost": "yes"}
+    post(client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices, **written)
     model = find(app, "gpt-4o")
     assert model
     assert (model.cache_write_nanos_per_mtok, model.cache_write_hour_nanos_per_mtok) == (3 * DOLLAR, 3 * DOLLAR)
@@ -102,7 +101,7 @@ def test_an_added_model_may_say_what_cache_writes_cost(app: Flask, client: Flask
 def test_a_new_price_is_a_new_version(app: Flask, client: FlaskClient):
     with app.app_context():
         (before,) = list_prices("gpt-4o")
-    prices = {"input_price": "3", "cached_price": "0.075", "output_price": "12.000000001"}
+    prices = {"input_price": "3", "cached_price": "0.075", "output_price": "12.000000001", "below_cost": "yes"}
     assert post(client, f"{LIST}/price", ONE + "gpt-4o", id="gpt-4o", **prices).status_code == 303
     with app.app_context():
         now, old = list_prices("gpt-4o")

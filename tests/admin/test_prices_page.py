@@ -12,7 +12,8 @@ from bridge.accounts.keys import read_caller
 from bridge.catalogue.listing import list_models, newest_prices
 from bridge.catalogue.price_rows import list_prices, version_of
 from bridge.catalogue.prices import PriceVersion
-from bridge.db import now_utc
+from bridge.catalogue.tables import Model
+from bridge.db import now_utc, transaction
 from tests.dashboard.pages import post
 from tests.factories import DOLLAR, Factories, MadeAccount
 from tests.ledger.records import add_record
@@ -33,7 +34,8 @@ def version(app: Flask, id_: str = "gpt-4o") -> PriceVersion:
 
 
 def enter(client: FlaskClient, **fields: str):
-    return post(client, f"{LIST}/price", ONE, **{**PRICES, **fields})
+    """A new price, whatever it costs us."""
+    return post(client, f"{LIST}/price", ONE, **{**PRICES, "below_cost": "yes", **fields})
 
 
 def test_long_prompts_and_further_classes_get_prices_of_their_own(app: Flask, client: FlaskClient):
@@ -67,7 +69,7 @@ def test_the_form_holds_what_is_in_effect_so_that_sending_it_changes_nothing(app
     page = client.get(ONE).text
     fields = dict(re.findall(r'<input class="form-control" id="\w+" name="(\w+)" type="[a-z-]+" value="([^"]*)"', page))
     del fields["alias"], fields["markup"]
-    assert post(client, f"{LIST}/price", ONE, id="gpt-4o", **fields).status_code == 303
+    assert post(client, f"{LIST}/price", ONE, id="gpt-4o", **fields, below_cost="yes").status_code == 303
     after = version(app)
     assert after.id != before.id
     assert (after.listed, after.costs) == (before.listed, before.costs)
@@ -142,7 +144,7 @@ def test_no_markup_is_no_markup(app: Flask, client: FlaskClient, text: str):
 def test_an_account_s_markup_reaches_its_keys_and_goes_again(app: Flask, client: FlaskClient, customer: MadeAccount):
     key, page = Factories(app).make_key(customer), f"/admin/customers/{customer.id}"
     for text, bps in (("-5", -500), ("0", 0), ("", None)):
-        assert post(client, f"{page}/markup", page, markup=text).status_code == 303
+        assert post(client, f"{page}/markup", page, markup=text, below_cost="yes").status_code == 303
         with app.app_context():
             caller = read_caller(key.secret)
             assert caller
@@ -160,3 +162,37 @@ def test_margins_are_what_customers_paid_less_what_providers_take(
     shown = r'title="paid \$5\.00, provider \$4\.50">\$0\.50</span> <span class="ink3">10\.0%'
     for page in (LIST, ONE, "/admin/customers", f"/admin/customers/{customer.id}"):
         assert re.search(shown, client.get(page).text), page
+
+
+def test_a_price_below_cost_asks_again_with_both_figures_before_it_is_taken(app: Flask, client: FlaskClient):
+    low = {"input_price": "0.25", "output_price": "12", "cached_price": "0.20"}
+    asked = enter(client, below_cost="", **low)
+    assert asked.status_code == 400
+    assert "gpt-4o, input: customers pay $0.25, it costs $2.50" in asked.text
+    assert 'name="below_cost" value="yes"' in asked.text
+    assert 'value="0.25"' in asked.text  # what was typed is still there
+    with app.app_context():
+        assert len(list_prices("gpt-4o")) == 1
+    for page in ("/admin/channels", LIST, "/admin/usage"):
+        assert "sold below cost" not in client.get(page).text
+    assert enter(client, below_cost="yes", **low).status_code == 303
+    for page in ("/admin/channels", LIST, "/admin/usage", ONE):
+        assert "gpt-4o, input: customers pay $0.25, it costs $2.50" in client.get(page).text
+
+
+def test_markups_and_new_models_below_cost_ask_again_too(app: Flask, client: FlaskClient, customer: MadeAccount):
+    page = f"/admin/customers/{customer.id}"
+    for path, back, fields, said in (
+        (f"{LIST}/markup", ONE, {"id": "gpt-4o", "markup": "-10"}, "customers pay $2.25, it costs $2.50"),
+        (f"{page}/markup", page, {"markup": "-10"}, "this customer pays $"),
+    ):
+        asked = post(client, path, back, **fields)
+        assert asked.status_code == 400
+        assert said in asked.text
+        assert post(client, path, back, **fields, below_cost="yes").status_code == 303
+    with app.app_context(), transaction() as session:
+        session.delete(session.get_one(Model, "o3"))
+    new = {"id": "o3", "provider": "openai", "input_price": "0", "output_price": "0", "context_tokens": "9000"}
+    asked = post(client, LIST, f"{LIST}/new", **new)
+    assert (asked.status_code, "it costs $" in asked.text) == (400, True)
+    assert post(client, LIST, f"{LIST}/new", **new, below_cost="yes").status_code == 303

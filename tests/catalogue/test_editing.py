@@ -151,13 +151,13 @@ def test_the_environment_s_channel_is_only_the_environment_s_to_change(settings:
 
 def test_a_model_is_added_with_a_price_and_sensible_sizes(model: Model):
     (listed,) = list_models()
-    assert (listed.max_output_tokens, listed.default_output_tokens, listed.name) == (16_384, 4_096, "gpt-4o")
+    assert (listed.max_output_tokens, listed.name) == (listed.context_tokens, "gpt-4o")
     assert (listed.input_nanos_per_mtok, listed.cached_nanos_per_mtok) == (2 * DOLLAR, 2 * DOLLAR)
     assert (listed.output_nanos_per_mtok, listed.source) == (8 * DOLLAR, "operator")
     small = editing.add_model(
         "tiny", provider="local", input_price_nanos=0, output_price_nanos=0, context_tokens=2_000, name="Tiny"
     )
-    assert (small.max_output_tokens, small.default_output_tokens, small.name) == (2_000, 2_000, "Tiny")
+    assert (small.max_output_tokens, small.name) == (2_000, "Tiny")
 
 
 @pytest.mark.parametrize(

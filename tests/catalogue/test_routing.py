@@ -147,10 +147,6 @@ def test_a_model_knows_its_enabled_channels_in_order(catalogue: Catalogue):
     assert catalogue.resolve("local").routes == ()
 
 
-def test_a_default_is_never_above_the_model_s_own_limit(catalogue: Catalogue):
-    assert catalogue.resolve("gpt-4o").default_output_tokens == 1000
-
-
 @pytest.mark.parametrize("name", ["gpt-5000", "", "GPT-4O", "old", "gone", "x" * 100_000, "\U0001f600"])
 def test_an_unknown_or_retired_name_is_404(catalogue: Catalogue, name: str):
     with pytest.raises(ModelNotFound) as refused:

@@ -18,6 +18,7 @@ from tests.ledger.records import record_fields
         ({"outcome": "cut"}, "cut"),
         ({"outcome": "client_gone"}, "client_left"),
         ({"outcome": "client_gone", "state": "released"}, "client_left_early"),
+        ({"outcome": "client_gone", "error_code": "client_left_early_paid"}, "client_left_early_paid"),
         ({"outcome": "client_slow"}, "client_slow"),
         ({"outcome": "client_slow", "state": "released"}, "client_slow_free"),
         ({"outcome": "failed", "state": "released", "status": 503}, "no_answer"),

@@ -140,7 +140,7 @@ def test_show_tells_balance_holds_and_keys(run: Run, account: int):
 
 
 def test_a_key_is_issued_with_its_limits_alone_on_the_last_line(run: Run, account: int):
-    run("model", "add", "gpt-4o", "--input-price", "1", "--output-price", "1", "--context", "1000")
+    run("model", "add", "gpt-4o", *("--input-price", "3", "--output-price", "12", "--context", "1000"))
     lines = run(
         *("key", "issue", EMAIL, "--name", "ci", "--rpm", "10", "--tpm", "20000", "--concurrency", "3"),
         *("--budget", "5", "--models", "gpt-4o", "--expires", "2999-01-01"),
@@ -183,7 +183,7 @@ def test_an_unknown_key_is_said_to_be_unknown(account: int, fail: Fail, name: st
 
 def test_a_channel_is_added_listed_disabled_enabled_and_removed(run: Run, fail: Fail, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MY_KEY", "sk-provider-4321")
-    run("model", "add", "gpt-4o", "--input-price", "1", "--output-price", "1", "--context", "1000")
+    run("model", "add", "gpt-4o", *("--input-price", "3", "--output-price", "12", "--context", "1000"))
     lines = run(
         *("channel", "add", "main", "--provider", "openai", "--base-url", "https://x.example/v1"),
         *("--api-key-env", "MY_KEY", "--models", "gpt-4o=x/gpt", "--priority", "2", "--weight", "3"),
@@ -266,6 +266,7 @@ def test_a_price_is_a_new_version_that_says_what_it_replaces(run: Run):
         *("price", "set", "new", "--input", "2.5", "--output", "10", "--cached", "0.000000001"),
         *("--cache-write-hour", "6", "--audio-in", "40", "--per-request", "0.01", "--source", "invoice"),
         *("--tier", "200000:input=5,output=15,audio-in=50", "--cost-input", "2", "--cost-output", "8"),
+        "--below-cost",
     )
     price = newest_prices()["new"]
     assert (price.id, price.source) == (int(last), "invoice")
@@ -335,7 +336,9 @@ def test_markups_of_models_and_accounts_are_changed_and_say_what_they_were(run: 
     assert run("markup", "new", "12.5") == ["new has a markup of 12.5%; before it was 0%."]
     assert run("markup", "new", "-3") == ["new has a markup of -3%; before it was 12.5%."]
     own = "the models' own markups"
-    assert run("account", "markup", EMAIL, "-5") == [f"{EMAIL} pays a markup of -5%; before it was {own}."]
+    assert run("account", "markup", EMAIL, "-5", "--below-cost") == [
+        f"{EMAIL} pays a markup of -5%; before it was {own}."
+    ]
     assert find_terms(account)[0] == -500
     assert run("account", "markup", EMAIL, "none") == [f"{EMAIL} pays {own}; before it was a markup of -5%."]
     assert find_terms(account)[0] is None
@@ -446,7 +449,7 @@ def test_a_missing_argument_is_one_line_with_the_usage(fail: Fail):
 
 
 def test_a_channel_is_set_and_a_model_and_an_account_find_their_order_and_group(run: Run, fail: Fail):
-    run("model", "add", "gpt-4o", "--input-price", "1", "--output-price", "1", "--context", "1000")
+    run("model", "add", "gpt-4o", *("--input-price", "3", "--output-price", "12", "--context", "1000"))
     run("channel", "add", "main", "--provider", "openai", "--api-key", "sk-k", "--groups", "a,b", "--cost", "80")
     run("channel", "set", "main", "--rpm", "60", "--concurrency", "4", "--priority", "7")
     channel = find_channel("main")
@@ -468,3 +471,24 @@ def test_a_channel_is_set_and_a_model_and_an_account_find_their_order_and_group(
     run("account", "create", EMAIL, "--password", "correct horse battery")
     run("account", "group", EMAIL, "partners")
     assert any(line.split() == ["Group:", "partners"] for line in run("account", "show", EMAIL))
+
+
+def test_what_sells_below_cost_is_asked_for_once_more_by_every_command(run: Run, fail: Fail):
+    run(*OFFER)
+    low, costs = ("--input", "1", "--output", "9"), ("--cost-input", "2", "--cost-output", "8")
+    asked = fail("price", "set", "new", *low, *costs)
+    assert "new, input: customers pay $1.00, it costs $2.00" in asked
+    assert "--below-cost" in asked
+    assert "below cost" in fail("price", "set", "new", *low, *costs, "--from", "2999-01-01")
+    assert len(list_prices("new")) == 1
+    run("price", "set", "new", *low, *costs, "--below-cost")
+    run("price", "set", "new", "--input", "2.1", "--output", "9", *costs)
+    assert "$1.89, it costs $2.00" in fail("markup", "new", "-10")
+    run("markup", "new", "-10", "--below-cost")
+    run("account", "create", "low@example.com")
+    assert "this account pays" in fail("account", "markup", "low@example.com", "-5")
+    run("account", "markup", "low@example.com", "5")
+    run("account", "markup", "low@example.com", "none")
+    listed = ("model", "add", "gpt-4o", "--input-price", "0.25", "--output-price", "1", "--context", "128000")
+    assert "gpt-4o, input: customers pay $0.25, it costs $2.50" in fail(*listed)
+    assert run(*listed, "--below-cost")[-1] == "gpt-4o"

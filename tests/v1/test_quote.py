@@ -61,9 +61,7 @@ def test_it_says_why_the_request_would_be_refused_and_is_not_refused_itself(gate
     assert short.quote(max_tokens=1000)["refusal"] == "key_budget_exceeded"
     assert short.quote()["budget_remaining"] == "0.000001"
     careful = Served(gateway, upstream)
-    assert (
-        careful.quote(max_tokens=1000, headers={"x-bridge-max-cost": "0.000001"})["refusal"] == "insufficient_balance"
-    )
+    assert careful.quote(max_tokens=1000, headers={"x-bridge-max-cost": "0.000001"})["refusal"] == "max_cost_exceeded"
 
 
 def test_it_names_what_the_provider_would_not_get_as_it_was_sent(gateway, upstream):

@@ -2,8 +2,6 @@
 
 import collections
 import contextlib
-import json
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +11,6 @@ import requests
 
 from bridge.accounts.customers import set_account_group
 from bridge.catalogue.editing import set_route_order, update_channel
-from bridge.limits.departures import MOST_A_MINUTE
 from tests import services
 from tests.failover import FAULTS, MOST_ATTEMPTS, TIMES, Course, drive
 from tests.gateway import Gateway
@@ -350,41 +347,3 @@ def test_when_all_fail_there_are_three_attempts_at_most_and_nothing_is_charged(g
     course = drive(gateway, "500", requests_count=10, broken=3)
     assert (course.answered, course.complaints) == (0, [])
     assert course.most_attempts <= 3
-
-
-# clients that leave
-
-
-def leave_early(gateway: Gateway, served: Served, model: str, upstream: ScriptedUpstream) -> None:
-    """Ask for a stream and be gone before there was a word."""
-    asked = len(upstream.requests)
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
-    with socket.create_connection(("127.0.0.1", gateway.settings.port)) as client:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        client.sendall(head.encode() + body)
-        with gevent.Timeout(20):
-            while len(upstream.requests) <= asked:
-                gevent.sleep(0.02)
-
-
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-def test_who_always_leaves_early_has_to_wait_on_every_worker(gateway, upstream):
-    served, model = Served(gateway), gateway.make.make_model()
-    gateway.make.make_channel(upstream.base_url, model)
-    upstream.plays(stalls())
-    for _ in range(MOST_A_MINUTE + 1):
-        leave_early(gateway, served, model, upstream)
-    with gevent.Timeout(30):
-        while len(gateway.make.list_usage(served.key.account_id)) <= MOST_A_MINUTE:
-            gevent.sleep(0.05)
-    assert served.spent() == 0
-    upstream.plays(says("Hi"))
-    refused = 0
-    with gevent.Timeout(30):
-        while refused < 12:  # in a row, each over a connection of its own: both workers know
-            answer = served.post(model)
-            refused = refused + 1 if answer.status_code == 429 else 0
-    assert answer.json()["error"]["code"] == "rate_limit_exceeded"
-    assert 1 <= int(answer.headers["retry-after"]) <= 60
-    assert Served(gateway).post(model).status_code == 200

@@ -1,0 +1,29 @@
+"""Selling below cost, on the operators' pages: the second confirmation, and which models lose money now."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bridge.accounts.customers import count_markups
+from bridge.catalogue.below_cost import BelowCost, Shortfall, list_losing
+from bridge.forms import FormReader
+
+FIELD = "below_cost"
+
+
+def is_confirmed(form: FormReader) -> bool:
+    """Whether the operator has said of these very figures that they are meant."""
+    return form.text(FIELD) == "yes"
+
+
+@contextmanager
+def asks_again(form: FormReader, field: str = FIELD) -> Iterator[None]:
+    """What sells below cost becomes the form's question: a line for each pair of figures."""
+    try:
+        yield
+    except BelowCost as error:
+        form.errors[field] = "\n".join(error.lines)
+
+
+def find_losing() -> dict[str, list[Shortfall]]:
+    """The models that lose money, and where."""
+    return list_losing(count_markups())

@@ -1,0 +1,160 @@
+"""Prices below what the provider takes: found when they are entered, and among those in effect.
+
+All classes and tiers are compared, with markup, and with what the dearest channel pays of the provider's price."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from gevent import get_hub
+from sqlalchemy import select
+
+from bridge.catalogue.price_list import find_listed_price
+from bridge.catalogue.price_rows import list_prices, list_prices_in_effect, tiers_of, version_of
+from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates
+from bridge.catalogue.rules import SANDBOX, channels_of
+from bridge.catalogue.tables import Channel, Model, Price
+from bridge.db import db, now_utc
+from bridge.errors import InvalidRequest
+from bridge.money import format_dollars
+
+FULL_SHARE_BPS = 10_000
+MOST_SAID = 6  # lines of a complaint; a page and `flask price list` have the rest
+WORDS = {
+    "cached": "cached input",
+    "cache_write": "cache write",
+    "cache_write_hour": "cache write for an hour",
+    "audio_input": "sound",
+    "cached_audio": "cached sound",
+    "audio_output": "speech",
+    "image": "pictures",
+    "request": "a request",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A class of tokens that is sold for less than it costs; `who` pays so little, where that is not everybody. Nano-
+    dollars per million tokens, or of a request."""
+
+    model_id: str
+    class_: str
+    above_tokens: int
+    price_nanos: int
+    cost_nanos: int
+    who: str = ""
+
+    @property
+    def text(self) -> str:
+        """Both figures, in words."""
+        above = f" above {self.above_tokens} tokens" if self.above_tokens else ""
+        price, cost = format_dollars(self.price_nanos, 2), format_dollars(self.cost_nanos, 2)
+        pays = f"{self.who} pays" if self.who else "customers pay"
+        return f"{self.model_id}, {WORDS.get(self.class_, self.class_)}{above}: {pays} ${price}, it costs ${cost}"
+
+
+class BelowCost(InvalidRequest):
+    """What was entered sells below cost, and nobody has confirmed that it is meant."""
+
+    code = "below_cost"
+
+    def __init__(self, shortfalls: Sequence[Shortfall]):
+        self.lines = [shortfall.text for shortfall in shortfalls]
+        more = f"; and {len(self.lines) - MOST_SAID} more" if len(self.lines) > MOST_SAID else ""
+        super().__init__(f"This sells below cost. {'; '.join(self.lines[:MOST_SAID])}{more}.", param="below_cost")
+
+
+def compare(
+    model_id: str, prices: Sequence[Rates], costs: Sequence[Rates], share_bps: int = FULL_SHARE_BPS, who: str = ""
+) -> Iterator[Shortfall]:
+    """Where these tiers of prices are below those of costs. A class that follows another is said with that one."""
+    for above in sorted({rates.above_tokens for rates in (*prices, *costs)}):
+        price, cost = _tier_above(prices, above), _tier_above(costs, above)
+        said: dict[str, tuple[int, int]] = {}
+        for name in (*PRICE_CLASSES, *FURTHER_CLASSES):
+            paid, taken = getattr(price, name), -(-getattr(cost, name) * share_bps // FULL_SHARE_BPS)
+            if paid < taken and said.get(_leader(name)) != (paid, taken):
+                yield Shortfall(model_id, name, above, paid, taken, who)
+            said[name] = (paid, taken)
+
+
+def _tier_above(tiers: Sequence[Rates], above_tokens: int) -> Rates:
+    return max((rates for rates in tiers if rates.above_tokens <= above_tokens), key=lambda rates: rates.above_tokens)
+
+
+def _leader(name: str) -> str:
+    """The class whose price this one has where it has none of its own."""
+    follows = {"cached": "input", "cache_write": "input", "cache_write_hour": "cache_write", "cached_audio": "cached"}
+    return follows.get(name) or FURTHER_CLASSES.get(name, "")
+
+
+def find_costs(model: Model, costs: Sequence[Rates] | None, on: datetime.date) -> Sequence[Rates] | None:
+    """What the provider takes: what was entered, otherwise what the price list says. None: nobody knows."""
+    if costs:
+        return costs
+    # in a thread: the list's import takes half a second
+    listed = get_hub().threadpool.apply(find_listed_price, (model.provider, model.upstream_id, on))
+    return listed.tiers if listed else None
+
+
+def dearest_share(model: Model, channels: Sequence[Channel]) -> int:
+    """What the dearest channel that serves a model pays, in hundredths of a percent of the provider's price."""
+    shares = [channel.cost_bps for channel, _ in channels_of(model, channels) if channel.provider != SANDBOX]
+    return max(shares, default=FULL_SHARE_BPS)
+
+
+def list_channels() -> list[Channel]:
+    """All channels there are, as `dearest_share` wants them."""
+    return list(db.session.scalars(select(Channel)))
+
+
+def require_margin(model: Model, prices: Sequence[Rates], costs: Sequence[Rates] | None) -> None:
+    """Raises BelowCost for a price that, with the model's markup, is below cost. Where nobody knows the cost, none
+    is."""
+    if costs:
+        marked_up = [rates.marked_up(model.markup_bps or 0) for rates in prices]
+        if found := list(compare(model.id, marked_up, costs, dearest_share(model, list_channels()))):
+            raise BelowCost(found)
+
+
+def require_margin_at(markup_bps: int, models: Iterable[Model], who: str = "") -> None:
+    """Raises BelowCost where this markup sells one of the models below cost, now or at a price to come. Whose cost
+    nobody has entered, and whose price is not the list's, is not known to be."""
+    channels, moment = list_channels(), now_utc()
+    current, _ = list_prices_in_effect()
+    found: list[Shortfall] = []
+    for model in models:
+        coming = [price for price in list_prices(model.id) if price.effective_at and price.effective_at > moment]
+        for price in (current.get(model.id), *coming):
+            if price is not None and _is_known(price):
+                tiers = [rates.marked_up(markup_bps) for rates in tiers_of(price)]
+                found += compare(model.id, tiers, version_of(price).costs, dearest_share(model, channels), who)
+    if found:
+        raise BelowCost(list(dict.fromkeys(found)))
+
+
+def _is_known(price: Price) -> bool:
+    return bool(price.costs) or price.checked_on is not None
+
+
+def list_live_models() -> list[Model]:
+    """All models that are offered."""
+    return list(db.session.scalars(select(Model).where(Model.status == "live").order_by(Model.id)))
+
+
+def list_losing(account_markups: Mapping[int, int]) -> dict[str, list[Shortfall]]:
+    """The models on offer that lose money at the price in effect, and where: for everybody, and for the accounts that
+    have a markup of their own, which is given with how many have it."""
+    channels, (prices, _) = list_channels(), list_prices_in_effect()
+    found: dict[str, list[Shortfall]] = {}
+    for model in list_live_models():
+        if model.id not in prices:
+            continue
+        version, share = version_of(prices[model.id], model.markup_bps), dearest_share(model, channels)
+        losses = list(compare(model.id, version.tiers, version.costs, share))
+        for markup_bps, accounts in sorted(account_markups.items()):
+            who = f"{'an account' if accounts == 1 else f'each of {accounts} accounts'} with its own markup"
+            losses += compare(model.id, version.for_account(markup_bps).tiers, version.costs, share, who)
+        if losses:
+            found[model.id] = losses
+    return found
