@@ -10,6 +10,7 @@ from bridge.providers.anthropic_turns import PROVIDER, THOUGHTS
 from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
 from bridge.providers.fences import strip_fence
 from bridge.providers.openai import clamp_usage
+from bridge.providers.tool_schemas import restore_keys
 from bridge.providers.translated import RUBBISH, ToolCall, new_call_id, write_completion
 
 FINISH_REASONS = {
@@ -25,13 +26,19 @@ MAX_CITATIONS = 1000
 
 class Reading(Struct, frozen=True):
     """What of the request the answer's reader has to know: whether functions are asked for in the old way, whether
-    JSON may come in a fence, the tool whose input is the answer, and the client's names of renamed tools."""
+    JSON may come in a fence, the tool whose input is the answer, and the client's names of renamed tools, and of the
+    properties of each, by the tool's name there."""
 
     model: str = ""
     legacy: bool = False
     fenced: bool = False
     answer_tool: str = ""
     names: dict[str, str] = {}
+    keys: dict[str, dict[str, str]] = {}
+
+    def write_arguments(self, tool: str, arguments: str) -> str:
+        """A call's arguments, as JSON text, with the client's own keys."""
+        return restore_keys(arguments, self.keys[tool]) if tool in self.keys else arguments
 
 
 class _CacheCreation(Struct):
@@ -100,10 +107,11 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:
         elif block.type in THOUGHTS:
             thoughts.append(block)
         elif block.type == "tool_use" and reading.answer_tool and block.name == reading.answer_tool:
-            answered = answered or write_input(block.input)
+            answered = answered or reading.write_arguments(block.name, write_input(block.input))
         elif block.type == "tool_use":
             name = block.name or ""
-            calls.append(ToolCall(block.id or new_call_id(), reading.names.get(name, name), write_input(block.input)))
+            arguments = reading.write_arguments(name, write_input(block.input))
+            calls.append(ToolCall(block.id or new_call_id(), reading.names.get(name, name), arguments))
     text = answered or "".join(texts)
     if reading.fenced:
         text = _unwrap(text)

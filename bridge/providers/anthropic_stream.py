@@ -65,6 +65,8 @@ class _OpenBlock(Struct):
     kind: str
     first: int  # the place in the reader's `text` where it begins
     said: bool = False  # a call with arguments
+    tool: str = ""
+    held: list[str] | None = None  # the arguments so far, of a tool whose keys have to be restored in all of them
     input: Any = None
     thinking: list[str] = field(default_factory=list)
     signature: list[str] = field(default_factory=list)
@@ -176,6 +178,7 @@ class AnthropicReader(TranslatedReader):
         if block.type != "tool_use":
             return b""
         name, reading = block.name or "", self._reading
+        opened.tool, opened.held = name, [] if name in reading.keys else None
         if reading.answer_tool and name == reading.answer_tool:
             opened.kind = "ignored" if self._answered else "answer"
             self._answered = True
@@ -193,6 +196,9 @@ class AnthropicReader(TranslatedReader):
                 self._plain = _Plain(b"text", self._text_before, self._text_after)
             return self._say_answer(delta.text or "")
         if delta.type == "input_json_delta" and delta.partial_json:
+            if opened.held is not None:
+                opened.held.append(delta.partial_json)
+                return b""
             if opened.kind == "tool_use":
                 opened.said = True
                 if not self._legacy:
@@ -227,10 +233,10 @@ class AnthropicReader(TranslatedReader):
         """A block is complete."""
         if opened is None:
             return b""
-        if opened.kind == "tool_use":
-            return b"" if opened.said else self.say_arguments(write_input(opened.input))
-        if opened.kind == "answer":
-            return b"" if opened.said else self.say_text(write_input(opened.input))
+        if opened.kind in ("tool_use", "answer"):
+            say = self.say_text if opened.kind == "answer" else self.say_arguments
+            arguments = "".join(opened.held or ()) or write_input(opened.input)
+            return b"" if opened.said else say(self._reading.write_arguments(opened.tool, arguments))
         if opened.kind in THOUGHTS:
             thinking, signature = "".join(opened.thinking), "".join(opened.signature)
             self._thoughts.append(Block(opened.kind, thinking=thinking, signature=signature, data=opened.data))
@@ -253,6 +259,7 @@ class AnthropicReader(TranslatedReader):
 
     def _finish(self) -> bytes:
         frames = self._say_held()
+        frames += b"".join(self._end_block(opened) for opened in self._open.values() if opened.held)
         blocks = keep_thoughts(self._thoughts) if self._first_call else []
         if blocks:
             self.kept = keep(self._reading, self._first_call, blocks)

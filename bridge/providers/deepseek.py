@@ -5,7 +5,7 @@ from typing import Any
 from bridge.providers.base import refuse
 from bridge.providers.conversation import read_thinking
 from bridge.providers.draft import Draft
-from bridge.providers.openai_siblings import SAMPLING, UNKNOWN, Sibling
+from bridge.providers.openai_siblings import SAMPLING, THOUGHTS, UNKNOWN, Sibling
 from bridge.providers.token_scale import DEEPSEEK
 
 # The two old names are one model today, which thinks or not as it is told.
@@ -19,6 +19,7 @@ class DeepSeek(Sibling):
     base_url = "https://api.deepseek.com"
     token_scales = DEEPSEEK
     most_stops = 16
+    message_fields = THOUGHTS | {"prefix"}  # of an assistant's message that it goes on with
 
     def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
         return 1

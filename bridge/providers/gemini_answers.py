@@ -27,12 +27,14 @@ from bridge.providers.translated import RUBBISH, ToolCall, TranslatedReader, new
 
 
 class Reading(Struct, frozen=True):
-    """What the reader has to know of the request: `offered` are the functions' names, None where that isn't known."""
+    """What the reader has to know of the request: `offered` are the functions' names, None where that isn't known, and
+    `names` the client's names of renamed ones."""
 
     legacy: bool = False
     one_call: bool = False  # the client wants no parallel ones
     fenced: bool = False  # JSON was asked for in words, and may come in a Markdown fence
     offered: frozenset[str] | None = None
+    names: dict[str, str] = {}
 
 
 def read_gemini_answer(data: bytes, reading: Reading) -> Completion:
@@ -66,7 +68,7 @@ def _read_candidate(candidate: Candidate, reading: Reading) -> Completion:
     for part in _list_parts(candidate):
         if part.function_call is not None:
             if _is_wanted(part.function_call, candidate, reading) and not (calls and reading.one_call):
-                call = _read_call(part.function_call, part.thought_signature)
+                call = _read_call(part.function_call, part.thought_signature, reading.names)
                 calls.append(call)
                 kept |= _keep(call, part)
         elif part.text:
@@ -95,10 +97,11 @@ def _is_wanted(call: Call, candidate: Candidate, reading: Reading) -> bool:
     return reading.offered is None or call.name in reading.offered
 
 
-def _read_call(call: Call, signature: str | None) -> ToolCall:
+def _read_call(call: Call, signature: str | None, names: dict[str, str]) -> ToolCall:
     arguments = msgspec.json.encode(call.args if isinstance(call.args, dict) else {}).decode()
     extra = {"google": {"thought_signature": signature}} if signature else None
-    return ToolCall(call.id or new_call_id(), call.name or "", arguments, extra)
+    name = call.name or ""
+    return ToolCall(call.id or new_call_id(), names.get(name, name), arguments, extra)
 
 
 def _keep(call: ToolCall, part: Part) -> dict[str, Any]:
@@ -224,7 +227,7 @@ class GeminiReader(TranslatedReader):
         if part.function_call is not None:
             if not _is_wanted(part.function_call, candidate, self._reading) or (self._calls and self._reading.one_call):
                 return b""
-            call = _read_call(part.function_call, part.thought_signature)
+            call = _read_call(part.function_call, part.thought_signature, self._reading.names)
             if not self._legacy:
                 self.kept |= _keep(call, part)
             return self.say_call(call.id, call.name, call.arguments, call.extra)

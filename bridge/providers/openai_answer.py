@@ -1,13 +1,15 @@
 """A whole answer of OpenAI's dialect: what a client may see of it, as OpenAI's own types have it."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from bridge.providers.base import UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
+from bridge.providers.base import NOTHING_KEPT, UNBELIEVABLE, AttemptFailed, Blame, Completion, Usage
 from bridge.providers.openai_shapes import RUBBISH, UsageStruct, our_reason, pick_message, pick_top
 from bridge.providers.openai_stream import Dialect
+from bridge.providers.tool_names import restore_names
 from bridge.providers.translated import new_call_id
 
 COUNTS = UsageStruct | None
@@ -24,8 +26,10 @@ def read_body(data: bytes) -> Any:
         raise AttemptFailed(Blame.UPSTREAM, "the answer is not JSON") from None
 
 
-def read_completion(body: dict[str, Any], dialect: Dialect, legacy: bool) -> Completion:
-    """The answer in a decoded body. Raises AttemptFailed for what is none. `legacy`: see OpenAIReader."""
+def read_completion(
+    body: dict[str, Any], dialect: Dialect, legacy: bool, names: Mapping[str, str] = NOTHING_KEPT
+) -> Completion:
+    """The answer in a decoded body. Raises AttemptFailed for what is none. `legacy` and `names`: see OpenAIReader."""
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
@@ -41,6 +45,8 @@ def read_completion(body: dict[str, Any], dialect: Dialect, legacy: bool) -> Com
         if dialect.keeps_reasoning and calls and message.get("reasoning_content"):
             kept[calls[0]["id"]] = {"provider": dialect.name, "reasoning": message["reasoning_content"]}
         reason = our_reason(choice.get("finish_reason"), bool(calls))
+        if names:
+            restore_names(message, names)
         if legacy and calls:
             message, reason = pick_message(message, legacy=True), reason.replace("tool_calls", "function_call")
         text += _said(message)

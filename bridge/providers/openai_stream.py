@@ -25,6 +25,7 @@ from bridge.providers.openai_shapes import (
 from bridge.providers.openai_template import Template, find_template
 from bridge.providers.openai_thoughts import Thoughts
 from bridge.providers.sse import EventSplitter, data_of
+from bridge.providers.tool_names import restore_names
 
 CHUNK = "chat.completion.chunk"
 SAYS = ("content", "refusal", "reasoning_content", "tool_calls", "function_call", "annotations", "audio")
@@ -44,7 +45,8 @@ class Dialect(Protocol):
 class OpenAIReader:
     """Passes a stream's own bytes on, each event decoded and found sound, with our id and the public model name.
 
-    `legacy`: the client speaks the dialect of `functions`, and the provider doesn't."""
+    `legacy`: the client speaks the dialect of `functions`, and the provider doesn't. `names`: the client's names of
+    renamed functions."""
 
     __slots__ = (
         "_answer_id",
@@ -54,6 +56,7 @@ class OpenAIReader:
         "_index",
         "_legacy",
         "_model",
+        "_names",
         "_provider",
         "_replacements",
         "_splitter",
@@ -69,8 +72,11 @@ class OpenAIReader:
         "usage_outdated",
     )
 
-    def __init__(self, provider: Dialect, order: StreamOrder, legacy: bool = False):
+    def __init__(
+        self, provider: Dialect, order: StreamOrder, legacy: bool = False, names: Mapping[str, str] = NOTHING_KEPT
+    ):
         self._provider = provider
+        self._names = names
         self._answer_id = order.answer_id
         self._model = order.model
         self._include_usage = order.include_usage
@@ -146,6 +152,7 @@ class OpenAIReader:
             if delta is not None:
                 self._note(index, delta)
                 sound = sound and not (self._legacy and delta.tool_calls)
+                sound = sound and not (self._names and (delta.tool_calls or delta.function_call))
             if choice.finish_reason:
                 sound = sound and not self._legacy and index not in self._ended and index not in ends
                 ends.append(index)
@@ -253,6 +260,8 @@ class OpenAIReader:
         knows one."""
         index = choice["index"] if type(choice.get("index")) is int else place
         theirs = choice.get("delta") or {}
+        if self._names:
+            restore_names(theirs, self._names)
         delta, reason = pick_message(theirs, self._legacy), choice.get("finish_reason")
         silent = not any(delta.get(field) for field in SAYS)
         if silent and not reason and self._legacy and theirs.get("tool_calls"):
