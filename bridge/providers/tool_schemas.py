@@ -37,11 +37,13 @@ class ToolRule(Struct, frozen=True):
 
 
 class _Shape(Struct):
-    """What an object may be: `rest` is what holds for properties that are not named (True: anything)."""
+    """What an object may be: `rest` is what holds for properties that are not named (True: anything); those of
+    `partial` are named by some branches alone."""
 
     properties: dict[str, Any]
     required: list[str]
     rest: Any
+    partial: frozenset[str] = frozenset()
 
 
 def fit_parameters(schema: dict[str, Any], rule: ToolRule, room: Room) -> dict[str, Any]:
@@ -129,18 +131,27 @@ def _any_of(shapes: list[_Shape]) -> _Shape:
     required = [name for name in shapes[0].required if all(name in shape.required for shape in shapes[1:])]
     rests = [shape.rest for shape in shapes if shape.rest is not False]
     rest = False if not rests else rests[0] if all(one == rests[0] for one in rests) else True
-    return _Shape(properties, required, rest)
+    partial = {name for name in properties if not all(name in shape.properties for shape in shapes)}
+    return _Shape(properties, required, rest, frozenset(partial.union(*(shape.partial for shape in shapes))))
 
 
 def _both(one: _Shape, other: _Shape) -> _Shape:
-    """What is both."""
+    """What is both. Of a property that one names in some branches alone, what the other says of it holds."""
     properties = dict(one.properties)
     for name, schema in other.properties.items():
-        properties[name] = _merge(properties[name], schema) if name in properties else schema
+        if name not in properties:
+            properties[name] = schema
+        elif name in one.partial and name in other.partial:
+            properties[name] = {"anyOf": [properties[name], schema]}
+        elif name in one.partial or name in other.partial:
+            properties[name] = schema if name in one.partial else properties[name]
+        else:
+            properties[name] = _merge(properties[name], schema)
     required = [*one.required, *(name for name in other.required if name not in one.required)]
-    if one.rest is False or other.rest is False:
-        return _Shape(properties, required, False)
-    return _Shape(properties, required, other.rest if one.rest is True else one.rest)
+    rest = other.rest if one.rest is True or other.rest is False else one.rest
+    named = {name for name in one.partial if name not in other.properties} | (one.partial & other.partial)
+    named |= {name for name in other.partial if name not in one.properties}
+    return _Shape(properties, required, rest, frozenset(named))
 
 
 def _merge(one: Any, other: Any) -> Any:

@@ -121,13 +121,14 @@ def _branches_of(schema: Any) -> list[dict[str, Any]]:
 
 
 def _means(schema: Any, value: dict[str, Any]) -> bool:
-    """Whether each word of the value is meant by what speaks of its key: what is named anywhere is what it is said to
-    be there."""
-    for key, one in value.items():
-        said = [part["properties"][key] for part in _branches_of(schema) if key in part.get("properties", {})]
-        if said and not any(accepts(each, one) for each in said):
-            return False
-    return True
+    """Whether each word is what all branches that name its key say of it: where only some name it, the others would
+    take anything, which nobody means."""
+    return all(
+        accepts(part["properties"][key], one)
+        for key, one in value.items()
+        for part in _branches_of(schema)
+        if key in part.get("properties", {})
+    )
 
 
 @given(roots, values)
@@ -138,6 +139,16 @@ def test_a_folded_schema_is_one_object_and_accepts_what_was_accepted(schema: dic
     assert folded["type"] == "object"
     assert not {*UNIONS} & {*folded}
     if accepts(schema, value) and _means(schema, value):
+        assert accepts(folded, value)
+
+
+@given(st.lists(objects, min_size=1, max_size=4), st.sampled_from(["anyOf", "oneOf"]), st.data())
+def test_what_one_branch_means_is_accepted_by_the_fold(found: list[dict[str, Any]], keyword: str, data: st.DataObject):
+    folded = fold_root({"type": "object", keyword: found}, (), Room())
+    branch = data.draw(st.sampled_from(found))
+    words = st.sampled_from(["x", "long", 1])
+    value = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(branch["properties"], words)))
+    if accepts(branch, value):
         assert accepts(folded, value)
 
 
