@@ -14,6 +14,7 @@ from bridge.providers.anthropic_tools import Offer, fit_schemas, write_offer
 from bridge.providers.anthropic_turns import Dialogue, write_dialogue, write_text
 from bridge.providers.base import AttemptFailed, ChatOrder, Completion, Outgoing, StreamOrder, refuse
 from bridge.providers.conversation import Text, is_legacy, list_dropped, read_cap, read_stop, read_tools
+from bridge.providers.openai import list_unknown_inside
 from bridge.providers.token_scale import ANTHROPIC
 from bridge.providers.tool_names import ANTHROPIC_NAMES, SafeNames, list_called
 
@@ -48,7 +49,7 @@ class Anthropic:
         body, claude = order.body, read_model(order.upstream_id)
         if body.get("web_search_options") is not None:
             raise refuse("web_search_options", "This model is not offered with web search.", "unsupported_parameter")
-        dropped, clamped = list_dropped(body, TAKEN | order.passes), []
+        dropped, clamped = [*list_dropped(body, TAKEN | order.passes), *list_unknown_inside(order)], []
         tools, keys = fit_schemas(read_tools(body), dropped)
         called = [*list_called(body["messages"])]
         names = SafeNames([*(tool.name for tool in tools), *called], ANTHROPIC_NAMES)

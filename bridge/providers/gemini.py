@@ -23,6 +23,7 @@ from bridge.providers.gemini_answers import GeminiReader, Reading, read_gemini_a
 from bridge.providers.gemini_contents import write_contents
 from bridge.providers.gemini_errors import read_gemini_error
 from bridge.providers.json_schema import Room, inline_references
+from bridge.providers.openai import list_unknown_inside
 from bridge.providers.token_scale import GEMINI
 from bridge.providers.tool_names import GEMINI_NAMES, SafeNames, list_called
 from bridge.providers.tool_schemas import ToolRule, fit_parameters
@@ -63,6 +64,7 @@ class Gemini:
             raise refuse("web_search_options", "This model is not offered with web search.", "unsupported_parameter")
         clamped: list[str] = []
         tools, dropped = read_tools(body), list_dropped(body, _taken(version) | order.passes)
+        dropped += list_unknown_inside(order)
         names = SafeNames([*(tool.name for tool in tools), *list_called(body["messages"])], RULE.names)
         system, contents = write_contents(body, order.kept, tools, version, names)
         out: dict[str, Any] = {"contents": contents}

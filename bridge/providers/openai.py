@@ -149,6 +149,17 @@ def _pick_stream_options(draft: Draft) -> dict[str, Any]:
     return {option: value for option, value in given.items() if option in STREAM_OPTIONS}
 
 
+def list_unknown_inside(order: ChatOrder) -> list[str]:
+    """What stands within a request's fields and is none of OpenAI's, for the dialects that pick what they know."""
+    body, fields = order.body, ("tools", "functions", "tool_choice", "function_call", "stream_options")
+    draft = Draft(order, {field: body[field] for field in fields if body.get(field)}, [], body["messages"])
+    clean_messages(draft, NOTHING_MORE)
+    draft.sound = True  # names are not looked at here
+    _pick_stream_options(draft)
+    fit_tools(draft, AS_OPENAI_NAMES_THEM, NOTHING_MORE)
+    return [name for name in draft.dropped if name not in fields]
+
+
 def clamp_usage(
     prompt: int,
     completion: int,

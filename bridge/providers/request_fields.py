@@ -119,11 +119,12 @@ def check_pass_fields(fields: list[str]) -> list[str]:
 
 
 def take_fields(body: dict[str, Any], more: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
-    """The body with what may go out, `more` besides, and the names of all else that said something."""
+    """The body with what may go out, `more` besides, and the names of all else. Null says nothing, and some servers
+    refuse it."""
     allowed = ACCEPTED | more if more else ACCEPTED
-    if body.keys() <= allowed:
+    if body.keys() <= allowed and None not in body.values():
         return dict(body), []
-    out = {field: value for field, value in body.items() if field in allowed}
+    out = {field: value for field, value in body.items() if field in allowed and value is not None}
     dropped = [show_field(field) for field, value in body.items() if field not in allowed and value is not None]
     return out, dropped[:MAX_DROPPED]
 

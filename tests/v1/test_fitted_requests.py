@@ -381,3 +381,14 @@ def test_a_conversation_that_ends_with_the_model_goes_on_where_that_is_refused(
     messages = [*HELLO, {"role": "assistant", "content": "Once upon "}]
     sent, _ = send(providers, caller, "anthropic", model=model, messages=messages)
     assert [message["role"] for message in sent["messages"]] == ["user", "assistant", *([] if kept else ["user"])]
+
+
+@pytest.mark.parametrize(
+    ("more", "goes_on"), [({"reasoning_effort": "high"}, True), ({"reasoning_effort": "none"}, False)]
+)
+def test_deepseek_thinks_about_what_a_user_said_last(
+    more: dict[str, Any], goes_on: bool, providers: Providers, caller: Caller
+):
+    messages = [*HELLO, {"role": "assistant", "content": "Once upon "}]
+    sent, _ = send(providers, caller, "deepseek", messages=messages, **more)
+    assert texts_of(sent)[2:] == ([("user", "Continue.")] if goes_on else [])
