@@ -6,8 +6,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-Words = Annotated[str, Meta(pattern=r"\S")]
-Name = Annotated[str, Meta(pattern=r"\A[a-zA-Z_][a-zA-Z0-9_-]{0,63}\Z")]
+from bridge.providers.tool_names import MOONSHOT_NAMES
+
+_fits = MOONSHOT_NAMES.fits  # what fits here fits everywhere
+# No patterns here: after msgspec 0.22 has read values by one, the interpreter now and then crashes as it ends.
+Words = Annotated[str, Meta(min_length=1)]
 
 
 class _Text(Struct, forbid_unknown_fields=True, tag_field="type", tag="text"):
@@ -37,7 +40,7 @@ class _User(Struct, forbid_unknown_fields=True, tag_field="role", tag="user"):
 
 
 class _Function(Struct, forbid_unknown_fields=True):
-    name: Name
+    name: str
     arguments: str
 
 
@@ -64,11 +67,11 @@ class _Thinker(Struct, forbid_unknown_fields=True, tag_field="role", tag="assist
 class _Result(Struct, forbid_unknown_fields=True, tag_field="role", tag="tool"):
     content: str | list[_PlainText]
     tool_call_id: str
-    name: Name = ""
+    name: str = ""
 
 
 class _Definition(Struct, forbid_unknown_fields=True):
-    name: Name
+    name: str
     description: str = ""
     parameters: dict[str, Any] = {}
     strict: bool = False
@@ -91,18 +94,31 @@ def are_sound(messages: list[dict[str, Any]], thinks: bool) -> bool:
         read = msgspec.convert(messages, _THINKERS if thinks else _MESSAGES)
     except msgspec.ValidationError:
         return False
-    # a call that is null goes nowhere, nor does a turn without words and calls
-    return not any(
-        message.tool_calls is None and (message.content is None or "tool_calls" in messages[place])
-        for place, message in enumerate(read)
-        if isinstance(message, _Assistant | _Thinker)
-    )
+    return all(map(_says_something, read, messages))
+
+
+def _says_something(message: Any, source: dict[str, Any]) -> bool:
+    """Whether a message has words or calls, no list of calls that is null, and names that are taken."""
+    content = message.content
+    if type(content) is str:
+        if content.isspace():
+            return False
+    elif content is not None and any(type(part) is not _Image and part.text.isspace() for part in content):
+        return False
+    kind = type(message)
+    if kind is _Result:
+        return not message.name or _fits(message.name) is not None
+    if kind is not _Assistant and kind is not _Thinker:
+        return True
+    if message.tool_calls is None:
+        return content is not None and "tool_calls" not in source
+    return all(_fits(call.function.name) for call in message.tool_calls)
 
 
 def are_sound_tools(tools: list[dict[str, Any]]) -> bool:
     """Whether these tools may go on as they are, but for their schemas."""
     try:
-        msgspec.convert(tools, _TOOLS)
+        read = msgspec.convert(tools, _TOOLS)
     except msgspec.ValidationError:
         return False
-    return True
+    return all(_fits(tool.function.name) for tool in read)
