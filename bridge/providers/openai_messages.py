@@ -29,7 +29,7 @@ _PART_FIELDS: Mapping[str, frozenset[str]] = {
 _MEDIA_FIELDS: Mapping[str, frozenset[str]] = {
     "image_url": frozenset({"url", "detail"}),
     "input_audio": frozenset({"data", "format"}),
-    "file": frozenset({"file_data", "filename"}),
+    "file": frozenset({"file_data", "filename", "file_id"}),  # the last one is refused at the door
 }
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments", "input"})

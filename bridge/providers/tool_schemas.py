@@ -65,14 +65,14 @@ def is_plain(schema: dict[str, Any], refused: tuple[str, ...]) -> bool:
     """Whether its root is that of one object, and no more."""
     if schema.get("type") != "object" or "anyOf" in schema or "oneOf" in schema or "allOf" in schema:
         return False
-    return "$ref" not in schema and not any(keyword in schema for keyword in refused)
+    return not refused or ("$ref" not in schema and not any(keyword in schema for keyword in refused))
 
 
 def fold_root(schema: dict[str, Any], refused: tuple[str, ...], room: Room) -> dict[str, Any]:
     """One plain object for what is a union at its root, or only points to an object."""
     if is_plain(schema, refused):
         return schema
-    if "$ref" not in schema and not any(keyword in schema for keyword in UNIONS):
+    if not any(keyword in schema for keyword in UNIONS) and not (refused and "$ref" in schema):
         return {**{keyword: value for keyword, value in schema.items() if keyword not in refused}, "type": "object"}
     if refers(schema):
         schema = inline_references(schema, room)
