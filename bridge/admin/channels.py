@@ -186,6 +186,7 @@ def _read_fields(form: FormReader) -> dict[str, Any]:
         "priority": 1 if priority is None else priority,
         "weight": 1 if weight is None else weight,
         "groups": form.names("groups") or None,
+        "pass_fields": form.names("pass_fields") or None,
         "cost_bps": FULL_COST_BPS if cost is None else cost,
         **{limit: form.number(limit) or None for limit in LIMITS},
     }
@@ -212,6 +213,7 @@ def _write_fields(channel: Channel) -> dict[str, str]:
         "priority": str(channel.priority),
         "weight": str(channel.weight),
         "groups": ", ".join(channel.groups or ()),
+        "pass_fields": ", ".join(channel.pass_fields or ()),
         "cost": format_percent(channel.cost_bps),
         **{limit: str(value) for limit in LIMITS if (value := getattr(channel, limit)) is not None},
     }

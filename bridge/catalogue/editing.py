@@ -31,6 +31,7 @@ from bridge.config import Settings
 from bridge.db import GROUP_NAME, db, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.providers import PROVIDERS
+from bridge.providers.request_fields import check_pass_fields
 from bridge.versions import bump, wait_until_seen
 
 __all__ = [
@@ -118,9 +119,9 @@ def add_channel(
 
 def update_channel(name: str, **fields: Any) -> Channel:
     """Change any of `base_url`, `api_key`, `models`, `priority`, `weight`, `groups` (of accounts; None: everyone's),
-    `cost_bps` (hundredths of a percent of what the price says that providers take), `rpm`, `tpm` and `concurrency`
-    (the operator's own limits); what isn't given stays, None takes it away. Raises NotFound, or InvalidRequest naming
-    the field."""
+    `cost_bps` (hundredths of a percent of what the price says that providers take), `pass_fields` (of requests, beside
+    those that the provider takes), `rpm`, `tpm` and `concurrency` (the operator's own limits); what isn't given stays,
+    None takes it away. Raises NotFound, or InvalidRequest naming the field."""
     with transaction() as session:
         channel = find_channel(name)
         if channel.from_environment and (own := {"base_url", "api_key"} & fields.keys()):
@@ -173,6 +174,8 @@ def _set_fields(session: Session, channel: Channel, fields: dict[str, Any]) -> N
             channel.models = _check_models(session, value) if value else None
         elif field == "groups":
             channel.groups = _check_groups(value) if value else None
+        elif field == "pass_fields":
+            channel.pass_fields = check_pass_fields(value) if value else None
         elif field in NUMBERS:
             least, most, optional = NUMBERS[field]
             if not (optional and value is None) and (type(value) is not int or not least <= value <= most):

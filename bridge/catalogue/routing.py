@@ -36,6 +36,7 @@ class Route:
     upstream_id: str
     cost_bps: int = FULL_COST_BPS  # of what the model's price says that providers take
     groups: frozenset[str] | None = None  # of accounts; None: everyone's
+    pass_fields: frozenset[str] = frozenset()  # which the operator lets through beside those that the provider takes
     rpm: int = 0  # the operator's own limits of the channel; 0 is none
     tpm: int = 0
     concurrency: int = 0
@@ -135,6 +136,7 @@ def _serve(model: Model, price: Price | None, channels: Sequence[Channel], crede
             upstream_id=upstream_id,
             cost_bps=channel.cost_bps,
             groups=None if channel.groups is None else frozenset(channel.groups),
+            pass_fields=frozenset(channel.pass_fields or ()),
             rpm=channel.rpm or 0,
             tpm=channel.tpm or 0,
             concurrency=channel.concurrency or 0,

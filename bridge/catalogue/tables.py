@@ -92,6 +92,7 @@ class Channel(Table):
     weight: Mapped[int] = mapped_column(default=1)
     cost_bps: Mapped[int] = mapped_column(default=10_000)  # of what the model's price says that providers take
     groups: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # of accounts; None: everyone's
+    pass_fields: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # which clients may also send
     rpm: Mapped[int | None] = mapped_column(sa.BigInteger)  # the operator's own limits; None is none
     tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)

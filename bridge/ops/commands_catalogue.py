@@ -51,6 +51,7 @@ def further_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--rpm", type=click.IntRange(0), help="Your own limit of requests per minute; 0 is none."),
         click.option("--cost", help="Percent of what the prices say that providers take: 80; else 100."),
         click.option("--groups", help="The only groups of accounts that it serves: A,B."),
+        click.option("--pass-fields", help="Request fields that it takes beside those that we know: A,B."),
     ):
         command = option(command)
     return command
@@ -146,11 +147,14 @@ def _read_key(variable: str) -> str:
 
 
 def _read_further(given: Mapping[str, str | int | None]) -> dict[str, Any]:
-    """The fields of `further_options` that were given; 0 takes a limit away, an empty list serves everyone."""
+    """The fields of `further_options` that were given; 0 takes a limit away, an empty list serves everyone, or lets
+    nothing more through."""
     fields: dict[str, Any] = {limit: given[limit] or None for limit in LIMITS if given[limit] is not None}
     groups, cost = given["groups"], given["cost"]
     if groups is not None:
         fields["groups"] = read_list(str(groups)) or None
+    if (passed := given["pass_fields"]) is not None:
+        fields["pass_fields"] = read_list(str(passed)) or None
     if cost is not None:
         fields["cost_bps"] = read_percent(str(cost), "cost")
     return fields
@@ -166,7 +170,7 @@ def list_channels() -> None:
     """List the channels in the order in which they are tried."""
     rows: list[tuple[str, ...]] = [
         ("CHANNEL", "PROVIDER", "STATE", "HEALTH", "PRIORITY", "WEIGHT", "COST")
-        + ("RPM/TPM/AT ONCE", "GROUPS", "KEY", "BASE URL", "MODELS")
+        + ("RPM/TPM/AT ONCE", "GROUPS", "ALSO PASSES", "KEY", "BASE URL", "MODELS")
     ]
     for channel in editing.list_channels():
         rows.append(
@@ -180,6 +184,7 @@ def list_channels() -> None:
                 f"{format_percent(channel.cost_bps)}%",
                 _describe_limits(channel),
                 ", ".join(channel.groups) if channel.groups else "all",
+                ", ".join(channel.pass_fields or ()) or "-",
                 f"…{channel.key_last_four}" if channel.key_last_four else "-",
                 channel.base_url or "-",
                 _describe_models(channel),

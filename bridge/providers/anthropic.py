@@ -10,17 +10,18 @@ from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_models import Claude, read_model
 from bridge.providers.anthropic_stream import AnthropicReader
 from bridge.providers.anthropic_thinking import Decision, decide
-from bridge.providers.anthropic_tools import Offer, write_offer
-from bridge.providers.anthropic_turns import Dialogue, SafeNames, write_dialogue, write_text
+from bridge.providers.anthropic_tools import Offer, fit_schemas, write_offer
+from bridge.providers.anthropic_turns import Dialogue, write_dialogue, write_text
 from bridge.providers.base import AttemptFailed, ChatOrder, Completion, Outgoing, StreamOrder, refuse
 from bridge.providers.conversation import Text, is_legacy, list_dropped, read_cap, read_stop, read_tools
+from bridge.providers.openai import list_unknown_inside
 from bridge.providers.token_scale import ANTHROPIC
+from bridge.providers.tool_names import ANTHROPIC_NAMES, SafeNames, list_called
 
 PATH = "/v1/messages"
 VERSION = ("anthropic-version", "2023-06-01")
 DEFAULT_CAP = 4096  # Anthropic insists on one
 LEAST_TOP_P = 0.95  # while it thinks with a budget
-MAX_TOOL_NAME = 128
 # What a chat body may hold that goes out, or that is our own business.
 TAKEN = frozenset(
     {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "temperature"}
@@ -48,10 +49,11 @@ class Anthropic:
         body, claude = order.body, read_model(order.upstream_id)
         if body.get("web_search_options") is not None:
             raise refuse("web_search_options", "This model is not offered with web search.", "unsupported_parameter")
-        dropped, clamped = list_dropped(body, TAKEN), []
-        tools, called = read_tools(body), _list_called(body)
-        names = SafeNames([*(tool.name for tool in tools), *called], MAX_TOOL_NAME)
-        dialogue = write_dialogue(body, order.kept, claude, names)
+        dropped, clamped = [*list_dropped(body, TAKEN | order.passes), *list_unknown_inside(order)], []
+        tools, keys = fit_schemas(read_tools(body), dropped)
+        called = [*list_called(body["messages"])]
+        names = SafeNames([*(tool.name for tool in tools), *called], ANTHROPIC_NAMES)
+        dialogue = write_dialogue(body, order.kept, claude, names, keys)
         offer = write_offer(body, claude, names, tools, called)
         cap = read_cap(body, order.output_cap) or DEFAULT_CAP
         thinking = decide(body, claude, cap, dialogue.may_think() and not offer.forced)
@@ -70,12 +72,14 @@ class Anthropic:
         out.update(_write_sampling(body, claude, thinking, dropped, clamped))
         out.update(_write_stop(body, dropped, clamped))
         out.update(_write_rest(body))
+        out |= {field: body[field] for field in order.passes if field not in out and body.get(field) is not None}
         reading = Reading(
             model=claude.name,
             legacy=is_legacy(body),
             fenced=bool(offer.instruction),
             answer_tool=offer.answer_tool,
             names=names.originals,
+            keys={names.write(tool): found.originals for tool, found in keys.items()} | offer.answer_keys,
         )
         return Outgoing(PATH, msgspec.json.encode(out), (VERSION,), tuple(dropped), tuple(clamped), reading)
 
@@ -88,16 +92,6 @@ class Anthropic:
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         return read_anthropic_error(status, headers, data)
-
-
-def _list_called(body: dict[str, Any]) -> list[str]:
-    """The names of the functions that were called in the conversation."""
-    functions = []
-    for message in body["messages"]:
-        if message["role"] == "assistant":
-            functions += [call.get("function") for call in message.get("tool_calls") or ()]
-            functions.append(message.get("function_call"))
-    return [function["name"] for function in functions if function]
 
 
 def _write_system(dialogue: Dialogue, instruction: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bridge.providers.fences import strip_fence
 from bridge.providers.finish_words import read_foreign_finish
 from bridge.providers.odd_json import RUBBISH, mend_texts
 from bridge.providers.tally import Tally
+from bridge.providers.tool_schemas import restore_keys
 from bridge.providers.translated import ToolCall, decode_or_mend, own_id, write_arguments, write_completion
 
 FINISH_REASONS = {
@@ -29,13 +30,19 @@ MAX_CITATIONS = 1000
 
 class Reading(Struct, frozen=True):
     """What of the request the answer's reader has to know: whether functions are asked for in the old way, whether
-    JSON may come in a fence, the tool whose input is the answer, and the client's names of renamed tools."""
+    JSON may come in a fence, the tool whose input is the answer, and the client's names of renamed tools, and of the
+    properties of each, by the tool's name there."""
 
     model: str = ""
     legacy: bool = False
     fenced: bool = False
     answer_tool: str = ""
     names: dict[str, str] = {}
+    keys: dict[str, dict[str, str]] = {}
+
+    def write_arguments(self, tool: str, arguments: str) -> str:
+        """A call's arguments, as JSON text, with the client's own keys."""
+        return restore_keys(arguments, self.keys[tool]) if tool in self.keys else arguments
 
 
 class Block(Struct):
@@ -87,9 +94,10 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:
         elif block.type in THOUGHTS:
             thoughts.append(block)
         elif block.type == "tool_use" and reading.answer_tool and block.name == reading.answer_tool:
-            answered = answered or write_arguments(block.input, mended)
+            answered = answered or reading.write_arguments(block.name, write_arguments(block.input, mended))
         elif block.type == "tool_use":
-            name, arguments = block.name or "", write_arguments(block.input, mended)
+            name = block.name or ""
+            arguments = reading.write_arguments(name, write_arguments(block.input, mended))
             calls.append(ToolCall(own_id(block.id, ids), reading.names.get(name, name), arguments))
     text = answered or "".join(texts)
     if reading.fenced:

@@ -77,6 +77,11 @@ class Claude(Struct, frozen=True):
         return self.version >= (4, 1)
 
     @property
+    def takes_prefill(self) -> bool:
+        """A conversation that ends with the model's own words, which it goes on with."""
+        return self.version < (4, 6)
+
+    @property
     def takes_system_turns(self) -> bool:
         """Messages of role system after a user's turn."""
         first = {"opus": (4, 8), "fable": (5, 0), "mythos": (5, 0)}

@@ -64,6 +64,8 @@ class _OpenBlock(Struct):
     kind: str
     first: int  # the place in the reader's `text` where it begins
     said: bool = False  # a call with arguments
+    tool: str = ""
+    held: list[str] | None = None  # the arguments so far, of a tool whose keys have to be restored in all of them
     input: Any = None
     thinking: list[str] = field(default_factory=list)
     signature: list[str] = field(default_factory=list)
@@ -180,6 +182,7 @@ class AnthropicReader(TranslatedReader):
         if block.type != "tool_use":
             return b""
         name, reading = block.name or "", self._reading
+        opened.tool, opened.held = name, [] if name in reading.keys else None
         if reading.answer_tool and name == reading.answer_tool:
             opened.kind = "ignored" if self._answered else "answer"
             self._answered = True
@@ -199,6 +202,9 @@ class AnthropicReader(TranslatedReader):
         if delta.type == "input_json_delta" and delta.partial_json:
             if not isinstance(delta.partial_json, str):  # the object itself
                 delta.partial_json = write_arguments(delta.partial_json, self.mended)
+            if opened.held is not None:
+                opened.held.append(delta.partial_json)
+                return b""
             if opened.kind == "tool_use":
                 opened.said = True
                 if not self._legacy:
@@ -233,10 +239,10 @@ class AnthropicReader(TranslatedReader):
         """A block is complete."""
         if opened is None:
             return b""
-        if opened.kind == "tool_use":
-            return b"" if opened.said else self.say_arguments(write_arguments(opened.input, self.mended))
-        if opened.kind == "answer":
-            return b"" if opened.said else self.say_text(write_arguments(opened.input, self.mended))
+        if opened.kind in ("tool_use", "answer"):
+            say = self.say_text if opened.kind == "answer" else self.say_arguments
+            arguments = "".join(opened.held or ()) or write_arguments(opened.input, self.mended)
+            return b"" if opened.said else say(self._reading.write_arguments(opened.tool, arguments))
         if opened.kind in THOUGHTS:
             thinking, signature = mend_text("".join(opened.thinking)), "".join(opened.signature)
             self._thoughts.append(Block(opened.kind, thinking=thinking, signature=signature, data=opened.data))

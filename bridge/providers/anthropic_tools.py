@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bridge.providers.anthropic_models import Claude
 from bridge.providers.anthropic_schema import MAX_OPTIONAL, MAX_STRICT_TOOLS, MAX_UNIONS, Fitted, fit_schema
-from bridge.providers.anthropic_turns import SafeNames
 from bridge.providers.base import refuse
 from bridge.providers.conversation import (
     Tool,
@@ -17,7 +17,11 @@ from bridge.providers.conversation import (
     read_tool_choice,
     wants_json,
 )
+from bridge.providers.json_schema import Room
+from bridge.providers.tool_names import ANTHROPIC_KEYS, ANTHROPIC_NAMES, SafeNames
+from bridge.providers.tool_schemas import UNIONS, ToolRule, fit_parameters, rename_keys
 
+RULE = ToolRule(ANTHROPIC_NAMES, plain_root=True, keys=ANTHROPIC_KEYS)
 JSON_ONLY = "Answer with one JSON object and nothing else: no words around it, and no Markdown."
 BY_SCHEMA = "It must follow this JSON schema: "
 ANSWER_TOOL = "answer"
@@ -26,15 +30,38 @@ OPEN_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
 
 class Offer(Struct):
     """`fields` go out; `schema` is for `output_config.format`; `answer_tool` names the tool whose input is the answer
-    where the model takes no schema, and `instruction` is for the system prompt where it takes neither."""
+    where the model takes no schema (`answer_keys`: its renamed keys), and `instruction` is for the system prompt where
+    it takes neither."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     forced: bool = False
     schema: dict[str, Any] | None = None
     answer_tool: str = ""
+    answer_keys: dict[str, dict[str, str]] = field(default_factory=dict)
     instruction: str = ""
     dropped: list[str] = field(default_factory=list)
     clamped: list[str] = field(default_factory=list)
+
+
+def fit_schemas(tools: list[Tool], dropped: list[str]) -> tuple[list[Tool], dict[str, SafeNames]]:
+    """The tools with schemas as Anthropic takes them, and the keys of those whose properties got other names, by tool.
+    A schema that is no longer the client's is not strict: that is added to `dropped`."""
+    room, fitted, keys = Room(), list[Tool](), dict[str, SafeNames]()
+    for tool in tools:
+        parameters, renamed = _fit_parameters(tool.parameters or OPEN_SCHEMA, room)
+        if renamed is not None:
+            keys[tool.name] = renamed
+        changed = any(keyword in (tool.parameters or {}) for keyword in UNIONS)
+        if tool.strict and changed:
+            dropped.append(f"{tool.place}.strict")
+        if changed or parameters is not tool.parameters:
+            tool = replace(tool, parameters=parameters, strict=tool.strict and not changed)
+        fitted.append(tool)
+    return fitted, keys
+
+
+def _fit_parameters(schema: dict[str, Any], room: Room) -> tuple[dict[str, Any], SafeNames | None]:
+    return rename_keys(fit_parameters(schema, RULE, room), ANTHROPIC_KEYS, room)
 
 
 def write_offer(body: dict[str, Any], claude: Claude, names: SafeNames, tools: list[Tool], called: list[str]) -> Offer:
@@ -85,7 +112,7 @@ def _write_tools(
         out: dict[str, Any] = {"name": names.write(tool.name)}
         if tool.description is not None:
             out["description"] = tool.description
-        out["input_schema"] = {**(tool.parameters or OPEN_SCHEMA), "type": "object"}
+        out["input_schema"] = tool.parameters or OPEN_SCHEMA
         if tool.strict:
             found = fit_schema(out["input_schema"]) if claude.takes_schema and strict < MAX_STRICT_TOOLS else None
             if found and found.schema.get("type") != "object":
@@ -149,12 +176,15 @@ def _add_answer_tool(
         return choice
     schema = read_schema(body) or {}
     described = (body["response_format"].get("json_schema") or {}).get("description")
-    offer.answer_tool = names.draw(ANSWER_TOOL)
+    offer.answer_tool = names.add(ANSWER_TOOL)
+    parameters, keys = _fit_parameters(schema, Room())
+    if keys is not None:
+        offer.answer_keys = {offer.answer_tool: keys.originals}
     alone = not written or (choice is not None and choice.mode == "none")
     tool = {
         "name": offer.answer_tool,
         "description": described if isinstance(described, str) and described else "Give the answer.",
-        "input_schema": {**schema, "type": "object"},
+        "input_schema": parameters,
     }
     written.append(tool)
     return ToolChoice("required", (offer.answer_tool,)) if alone else ToolChoice("required")

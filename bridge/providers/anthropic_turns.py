@@ -2,8 +2,7 @@
 
 import base64
 import binascii
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,12 +11,13 @@ from msgspec import Struct
 from bridge.providers.anthropic_models import Claude
 from bridge.providers.base import refuse
 from bridge.providers.conversation import Call, Media, Result, Text, Thoughts, Turn, read_turns
+from bridge.providers.tool_names import ANTHROPIC_IDS, SafeNames
+from bridge.providers.tool_schemas import map_keys
 
 OPENING = "Continue."  # the user's turn where the client has none and Anthropic insists on one
 PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 THOUGHTS = ("thinking", "redacted_thinking")
 PROVIDER = "anthropic"
-_UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class Dialogue(Struct):
@@ -43,49 +43,18 @@ class Dialogue(Struct):
             message["content"] = [block for block in message["content"] if block["type"] not in THOUGHTS]
 
 
-class SafeNames:
-    """Names in the letters that Anthropic takes, each for one of ours only: what is fit stays as it is."""
+def write_dialogue(
+    body: dict[str, Any], kept: Mapping[str, Any], claude: Claude, names: SafeNames, keys: Mapping[str, SafeNames]
+) -> Dialogue:
+    """The conversation. `keys` are those of the tools whose properties have other names there.
 
-    def __init__(self, originals: Iterable[str], limit: int):
-        self._taken = {name for name in originals if self._fits(name, limit)}
-        self._next: dict[str, int] = {}
-        self._written: dict[str, str] = {}
-        self._limit = limit
-
-    @staticmethod
-    def _fits(name: str, limit: int) -> bool:
-        return 0 < len(name) <= limit and not _UNSAFE.search(name)
-
-    def write(self, name: str) -> str:
-        """The same for the same name."""
-        if name not in self._written:
-            self._written[name] = name if name in self._taken else self.draw(name)
-        return self._written[name]
-
-    def draw(self, name: str) -> str:
-        """One that nobody else has."""
-        base = _UNSAFE.sub("_", name)[: self._limit - 8] or "call"
-        found, number = base, self._next.get(base, 2)
-        while found in self._taken:
-            found, number = f"{base}_{number}", number + 1
-        self._next[base] = number
-        self._taken.add(found)
-        return found
-
-    @property
-    def originals(self) -> dict[str, str]:
-        """Ours by theirs, where they differ."""
-        return {safe: name for name, safe in self._written.items() if safe != name}
-
-
-def write_dialogue(body: dict[str, Any], kept: Mapping[str, Any], claude: Claude, names: SafeNames) -> Dialogue:
-    """The conversation. Raises AttemptFailed (the client's 400) for media that Anthropic can't take, and for calls and
-    results without each other."""
+    Raises AttemptFailed (the client's 400) for media that Anthropic can't take, and for calls and results without each
+    other."""
     turns = [turn for turn in read_turns(body) if _clean(turn)]
     system: list[Text] = []
     while turns and turns[0].role == "system":
         system += turns.pop(0).parts
-    return Dialogue(system, _Writer(_merge(_place_system(turns, claude)), kept, claude, names).write())
+    return Dialogue(system, _Writer(_merge(_place_system(turns, claude)), kept, claude, names, keys).write())
 
 
 def _clean(turn: Turn) -> bool:
@@ -121,13 +90,21 @@ def _merge(turns: list[Turn]) -> list[Turn]:
 
 
 class _Writer:
-    def __init__(self, turns: list[Turn], kept: Mapping[str, Any], claude: Claude, names: SafeNames):
+    def __init__(
+        self,
+        turns: list[Turn],
+        kept: Mapping[str, Any],
+        claude: Claude,
+        names: SafeNames,
+        keys: Mapping[str, SafeNames],
+    ):
         self._turns = turns
+        self._keys = keys
         self._kept = kept
         self._claude = claude
         self._names = names
         calls = [part for turn in turns for part in turn.parts if isinstance(part, Call)]
-        self._ids = SafeNames((call.id for call in calls), 256)
+        self._ids = SafeNames((call.id for call in calls), ANTHROPIC_IDS)
         self._seen: set[str] = set()
         self._open: dict[str, str] = {}  # the calls of the model's last turn: ours to theirs
 
@@ -145,7 +122,9 @@ class _Writer:
         if not messages or messages[0]["role"] == "assistant":
             messages.insert(0, {"role": "user", "content": [{"type": "text", "text": OPENING}]})
         last = messages[-1]
-        if last["role"] == "assistant" and last["content"][-1]["type"] == "text":
+        if last["role"] == "assistant" and not self._claude.takes_prefill:
+            messages.append({"role": "user", "content": [{"type": "text", "text": OPENING}]})
+        elif last["role"] == "assistant" and last["content"][-1]["type"] == "text":
             last["content"][-1]["text"] = last["content"][-1]["text"].rstrip()
         return messages
 
@@ -172,7 +151,10 @@ class _Writer:
         safe = self._ids.draw(call.id) if call.id in self._seen else self._ids.write(call.id)
         self._seen.add(call.id)
         self._open[call.id] = safe
-        return {"type": "tool_use", "id": safe, "name": self._names.write(call.name), "input": call.arguments}
+        keys, arguments = self._keys.get(call.name), call.arguments
+        if keys is not None:
+            arguments = map_keys(arguments, keys.find)
+        return {"type": "tool_use", "id": safe, "name": self._names.write(call.name), "input": arguments}
 
     def _find_thoughts(self, turn: Turn) -> list[dict[str, Any]]:
         """What the client gave back, else what was kept with the calls; of this model only, since no other takes it."""

@@ -71,13 +71,15 @@ class ChatOrder:
 
     `output_cap` is set where the client gave none, or more than it may. `encoded_messages` is `body["messages"]` as
     the client's own JSON, for dialects in which they go out as they are. `kept` is what this provider had us keep with
-    earlier tool calls, by call id (see `Completion.kept`)."""
+    earlier tool calls, by call id (see `Completion.kept`). `passes` are fields that the operator lets through the
+    channel, beside those that the provider is known to take."""
 
     body: dict[str, Any]
     upstream_id: str
     output_cap: int | None = None
     encoded_messages: msgspec.Raw | None = None
     kept: Mapping[str, Any] = dataclasses.field(default_factory=lambda: NOTHING_KEPT)
+    passes: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from bridge.providers.base import refuse
+from bridge.providers.request_fields import MAX_DROPPED, show_field
 
 # What means the same as leaving it out: not worth a word when a provider has no equal for it.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -32,9 +33,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "top_p": (1,),
     "verbosity": ("medium",),
 }
-MAX_DROPPED, MAX_FIELD_NAME = 64, 64
 MAX_URL_HEAD = 1024  # characters of a data URL before its data: looking for them in all of it would take seconds
-_NO_NAME = re.compile(r"[^\w.-]", re.ASCII)
 _DATA_URL = re.compile(r"data:([\w.+/-]*)((?:;[^;,]*)*),", re.I)
 _SAME_TYPE = {
     "image/jpg": "image/jpeg",
@@ -383,11 +382,10 @@ def read_thinking(body: dict[str, Any]) -> Thinking:
 
 
 def list_dropped(body: dict[str, Any], taken: frozenset[str]) -> list[str]:
-    """The fields of the body that say something and that the provider has no equal for, in the body's order.
-
-    They go out in a header, so that names of the client's own making are cut to what a header may hold."""
+    """The fields of the body that say something and that the provider has no equal for, in the body's order: as many
+    as a header may hold."""
     dropped = [
-        _NO_NAME.sub("?", field[:MAX_FIELD_NAME])
+        show_field(field)
         for field, value in body.items()
         if field not in taken and value is not None and value not in NEUTRAL.get(field, ())
     ]

@@ -5,7 +5,8 @@ from typing import Any
 from bridge.providers.base import refuse
 from bridge.providers.conversation import read_thinking
 from bridge.providers.draft import Draft
-from bridge.providers.openai_siblings import SAMPLING, UNKNOWN, Sibling
+from bridge.providers.openai_messages import OPENING
+from bridge.providers.openai_siblings import SAMPLING, THOUGHTS, UNKNOWN, Sibling
 from bridge.providers.token_scale import DEEPSEEK
 
 # The two old names are one model today, which thinks or not as it is told.
@@ -19,6 +20,7 @@ class DeepSeek(Sibling):
     base_url = "https://api.deepseek.com"
     token_scales = DEEPSEEK
     most_stops = 16
+    message_fields = THOUGHTS | {"prefix"}  # of an assistant's message that it goes on with
 
     def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
         return 1
@@ -36,6 +38,9 @@ class DeepSeek(Sibling):
         if thinks:
             draft.drop(*SAMPLING)  # which it would take and not heed
         self.write_messages(draft, thinks)
+        last = draft.messages[-1]
+        if thinks and last["role"] == "assistant" and not last.get("prefix") and not last.get("tool_calls"):
+            draft.write_messages([*draft.messages, {"role": "user", "content": OPENING}])  # which it insists on
         self.write_format(draft, native_schema=False, names_json=True)
         self.write_stop(draft)
 

@@ -5,27 +5,41 @@ from typing import Any
 
 from bridge.providers.base import ChatOrder
 from bridge.providers.conversation import NEUTRAL
+from bridge.providers.request_fields import MAX_DROPPED
 
 
 @dataclasses.dataclass(slots=True)
 class Draft:
-    """`out` is the body that goes out. `dropped` and `clamped` name what isn't taken as the client wrote it. `legacy`:
-    the client speaks the dialect of `functions`, and the provider doesn't."""
+    """`out` is the body that goes out, `messages` its conversation: in `out` they may still stand as the client's own
+    JSON. `sound`: no field of the messages had to go, none is empty, and every function has a name that is taken.
+    `dropped` and `clamped` name what isn't taken as the client wrote it. `legacy`: the client speaks the dialect of
+    `functions`, and the provider doesn't. `names` are the client's names of renamed functions."""
 
     order: ChatOrder
     out: dict[str, Any]
     dropped: list[str]
+    messages: list[dict[str, Any]]
     clamped: list[str] = dataclasses.field(default_factory=list)
     legacy: bool = False
+    sound: bool = False
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def drop(self, *fields: str) -> None:
         """Take these out, and name those that said something."""
         for field in fields:
             value = self.out.pop(field, None)
-            if value is not None and value not in NEUTRAL.get(field, ()) and field not in self.dropped:
-                self.dropped.append(field)
+            if value is not None and value not in NEUTRAL.get(field, ()):
+                self.name_dropped(field)
+
+    def name_dropped(self, field: str) -> None:
+        if field not in self.dropped and len(self.dropped) < MAX_DROPPED:
+            self.dropped.append(field)
 
     def clamp(self, field: str, value: Any, shown: str = "") -> None:
         """Send this value instead of the client's, and say so. `shown` is for values that are no plain text."""
         self.out[field] = value
         self.clamped.append(f"{field}={shown or value}")
+
+    def write_messages(self, messages: list[dict[str, Any]]) -> None:
+        """This conversation instead of the client's own."""
+        self.messages = self.out["messages"] = messages

@@ -23,8 +23,12 @@ from bridge.providers.gemini_answers import GeminiReader, Reading, read_gemini_a
 from bridge.providers.gemini_contents import write_contents
 from bridge.providers.gemini_errors import read_gemini_error
 from bridge.providers.json_schema import Room, inline_references
+from bridge.providers.openai import list_unknown_inside
 from bridge.providers.token_scale import GEMINI
+from bridge.providers.tool_names import GEMINI_NAMES, SafeNames, list_called
+from bridge.providers.tool_schemas import ToolRule, fit_parameters
 
+RULE = ToolRule(GEMINI_NAMES, plain_root=True)
 MAX_CANDIDATES = 8
 MAX_STOPS = 5
 MAX_SEED = 2**31 - 1
@@ -59,12 +63,14 @@ class Gemini:
         if body.get("web_search_options") is not None:
             raise refuse("web_search_options", "This model is not offered with web search.", "unsupported_parameter")
         clamped: list[str] = []
-        tools, dropped = read_tools(body), list_dropped(body, _taken(version))
-        system, contents = write_contents(body, order.kept, tools, version)
+        tools, dropped = read_tools(body), list_dropped(body, _taken(version) | order.passes)
+        dropped += list_unknown_inside(order)
+        names = SafeNames([*(tool.name for tool in tools), *list_called(body["messages"])], RULE.names)
+        system, contents = write_contents(body, order.kept, tools, version, names)
         out: dict[str, Any] = {"contents": contents}
         config = self._write_config(order, version, dropped, clamped)
         room = Room()
-        out |= _write_tools(body, tools, room)
+        out |= _write_tools(body, tools, room, names)
         instructed = False
         if (schema := read_schema(body)) is not None or wants_json(body):
             if tools and not models.takes_json_beside_tools(version):
@@ -79,11 +85,13 @@ class Gemini:
             out["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
         if config:
             out["generationConfig"] = config
+        out |= {field: body[field] for field in order.passes if field not in out and body.get(field) is not None}
         reading = Reading(
             legacy=is_legacy(body),
             one_call=body.get("parallel_tool_calls") is False,
             fenced=instructed,
-            offered=frozenset(tool.name for tool in tools),
+            offered=frozenset(names.write(tool.name) for tool in tools),
+            names=names.originals,
         )
         return Outgoing(path, msgspec.json.encode(out), (), tuple(dropped), tuple(clamped), reading)
 
@@ -158,29 +166,29 @@ def _write_sampling(body: dict[str, Any], dropped: list[str], clamped: list[str]
     return config
 
 
-def _write_tools(body: dict[str, Any], tools: list[Tool], room: Room) -> dict[str, Any]:
+def _write_tools(body: dict[str, Any], tools: list[Tool], room: Room, names: SafeNames) -> dict[str, Any]:
     """`tools` and `toolConfig`. Raises AttemptFailed for a choice among no tools."""
     choice = read_tool_choice(body)
     if not tools:
         if choice and (choice.mode == "required" or choice.names):
             raise refuse("tool_choice", "tool_choice needs tools to choose from.")
         return {}
-    out: dict[str, Any] = {"tools": [{"functionDeclarations": [_write_tool(tool, room) for tool in tools]}]}
+    out: dict[str, Any] = {"tools": [{"functionDeclarations": [_write_tool(tool, room, names) for tool in tools]}]}
     if choice:
         mode = {"auto": "VALIDATED" if choice.names else "AUTO", "none": "NONE", "required": "ANY"}[choice.mode]
-        names = {"allowedFunctionNames": list(choice.names)} if choice.names else {}
-        out["toolConfig"] = {"functionCallingConfig": {"mode": mode, **names}}
+        allowed = {"allowedFunctionNames": [names.write(name) for name in choice.names]} if choice.names else {}
+        out["toolConfig"] = {"functionCallingConfig": {"mode": mode, **allowed}}
     return out
 
 
-def _write_tool(tool: Tool, room: Room) -> dict[str, Any]:
+def _write_tool(tool: Tool, room: Room, names: SafeNames) -> dict[str, Any]:
     """A declaration. Its schema has to be an object's; one that says nothing is left out."""
-    written: dict[str, Any] = {"name": tool.name}
+    written: dict[str, Any] = {"name": names.write(tool.name)}
     if tool.description is not None:
         written["description"] = tool.description
     schema = inline_references(tool.parameters or {}, room)
     if any(value and name not in ("type", "title", "description", "required") for name, value in schema.items()):
-        written["parametersJsonSchema"] = {**schema, "type": "object"}
+        written["parametersJsonSchema"] = fit_parameters(schema, RULE, room)
     return written
 
 

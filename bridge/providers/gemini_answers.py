@@ -29,12 +29,14 @@ from bridge.providers.translated import ToolCall, TranslatedReader, own_id, writ
 
 
 class Reading(Struct, frozen=True):
-    """What the reader has to know of the request: `offered` are the functions' names, None where that isn't known."""
+    """What the reader has to know of the request: `offered` are the functions' names, None where that isn't known, and
+    `names` the client's names of renamed ones."""
 
     legacy: bool = False
     one_call: bool = False  # the client wants no parallel ones
     fenced: bool = False  # JSON was asked for in words, and may come in a Markdown fence
     offered: frozenset[str] | None = None
+    names: dict[str, str] = {}
 
 
 def read_gemini_answer(data: bytes, reading: Reading) -> Completion:
@@ -74,7 +76,7 @@ def _read_candidate(candidate: Candidate, reading: Reading, mended: set[str], id
             wanted = _is_wanted(part.function_call, reading)
             unwanted = unwanted or not wanted
             if wanted and not (calls and reading.one_call):
-                call = _read_call(part.function_call, part.thought_signature, ids, mended)
+                call = _read_call(part.function_call, part.thought_signature, reading.names, ids, mended)
                 calls.append(call)
                 kept |= _keep(call, part)
         elif picture := read_picture(part, len(pictures)):
@@ -115,10 +117,10 @@ def _is_wanted(call: Call, reading: Reading) -> bool:
     return bool(call.name) and (reading.offered is None or call.name in reading.offered)
 
 
-def _read_call(call: Call, signature: str | None, ids: set[str], mended: set[str]) -> ToolCall:
-    arguments = write_arguments(call.args, mended)
+def _read_call(call: Call, signature: str | None, names: dict[str, str], ids: set[str], mended: set[str]) -> ToolCall:
+    arguments, name = write_arguments(call.args, mended), call.name or ""
     extra = {"google": {"thought_signature": signature}} if signature else None
-    return ToolCall(own_id(call.id, ids), call.name or "", arguments, extra)
+    return ToolCall(own_id(call.id, ids), names.get(name, name), arguments, extra)
 
 
 def _keep(call: ToolCall, part: Part) -> dict[str, Any]:
@@ -259,7 +261,8 @@ class GeminiReader(TranslatedReader):
                 return b""
             if self._calls and self._reading.one_call:
                 return b""
-            call = _read_call(part.function_call, part.thought_signature, self._ids, self.mended)
+            names = self._reading.names
+            call = _read_call(part.function_call, part.thought_signature, names, self._ids, self.mended)
             if not self._legacy:
                 self.kept |= _keep(call, part)
             return self.say_call(call.id, call.name, call.arguments, call.extra)

@@ -13,10 +13,10 @@ from bridge.providers.base import refuse
 from bridge.providers.conversation import Call, Media, Result, Text, Tool, read_turns
 from bridge.providers.gemini_models import Version, fetches_urls, wants_signatures
 from bridge.providers.odd_json import RUBBISH
+from bridge.providers.tool_names import SafeNames
 
 # Google documents it for calls that another model made: without any signature they are refused.
 NO_SIGNATURE = "skip_thought_signature_validator"
-MAX_NAME = 128  # of a function; a longer one is refused, and not to be written again and again
 OPENING = "Begin."  # for a conversation in which the user has said nothing
 NO_RESULT = {"error": "There is no result of this call."}
 _EXTENSIONS = {"png": "image/png", "webp": "image/webp", "gif": "image/gif", "heic": "image/heic", "heif": "image/heif"}
@@ -37,6 +37,7 @@ class _Writing:
     version: Version
     kept: Mapping[str, Any]
     tools: list[Tool]
+    names: SafeNames
     system: list[str] = dataclasses.field(default_factory=list)
     contents: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     open_slots: dict[str, deque[dict[str, Any]]] = dataclasses.field(default_factory=dict)
@@ -46,12 +47,12 @@ class _Writing:
 
 
 def write_contents(
-    body: dict[str, Any], kept: Mapping[str, Any], tools: list[Tool], version: Version
+    body: dict[str, Any], kept: Mapping[str, Any], tools: list[Tool], version: Version, names: SafeNames
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """The system's texts and the contents, never empty. Instructions in mid-conversation become the user's words.
 
     Raises AttemptFailed for what this model can't read."""
-    out = _Writing(version, kept, tools)
+    out = _Writing(version, kept, tools, names)
     for turn in read_turns(body):
         if turn.role == "assistant":
             _add_model_turn(out, turn.parts)
@@ -107,7 +108,8 @@ def _add(out: _Writing, role: str, parts: list[dict[str, Any]]) -> None:
 
 
 def _write_call(out: _Writing, call: Call, *, first: bool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": call.name, "args": call.arguments, **_write_id(out, call.id)}
+    function: dict[str, Any] = {"name": out.names.write(call.name), "args": call.arguments}
+    function |= _write_id(out, call.id)
     kept = _find_kept(out, call.id)
     google = call.extra.get("google") if isinstance(call.extra, dict) else None
     signature = google.get("thought_signature") if isinstance(google, dict) else None
@@ -130,7 +132,7 @@ def _write_id(out: _Writing, call_id: str) -> dict[str, str]:
 
 
 def _open_slot(out: _Writing, call_id: str, name: str) -> dict[str, Any]:
-    return {"functionResponse": {"name": name, "response": NO_RESULT, **_write_id(out, call_id)}}
+    return {"functionResponse": {"name": out.names.write(name), "response": NO_RESULT, **_write_id(out, call_id)}}
 
 
 def _add_result(out: _Writing, result: Result) -> list[dict[str, Any]]:
@@ -144,7 +146,7 @@ def _add_result(out: _Writing, result: Result) -> list[dict[str, Any]]:
         if content and content is out.contents[-1]:
             given.append(_write_response(text))
             return media
-        name = (result.name or _guess_name(out, result.call_id))[:MAX_NAME]
+        name = result.name or _guess_name(out, result.call_id)
         _add_model_turn(out, [Call(result.call_id, name, {}, result.place)])
         slots = out.open_slots[result.call_id]
     given = [_write_response(text)]

@@ -1,5 +1,6 @@
 """JSON schemas for providers that know no references: each is replaced by what it points to."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,7 +16,7 @@ _ONE = frozenset(
 )
 _MANY = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _NAMED = ("properties", "patternProperties", "dependentSchemas")
-_DEFINITIONS = ("$defs", "definitions")  # which nobody refers to any more
+_DEFINITIONS = ("$defs", "definitions")  # to which nobody refers once they are inlined
 
 
 class Room:
@@ -38,16 +39,32 @@ def inline_references(schema: dict[str, Any], room: Room | None = None) -> dict[
     What refers to itself, and what would become too large, ends in a schema that only says its type; what can't be
     found is left out. The given schema stays as it is."""
     schema = {name: value for name, value in schema.items() if name != "$schema"}
-    if not _refers(schema):
+    if not refers(schema):
         return schema
     inlined: dict[str, Any] = _Inliner(schema, room or Room()).inline(schema, (), 0)
     return inlined
 
 
-def _refers(value: Any) -> bool:
+def map_schemas(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """The schema with `change` made to it and to all schemas within, the inner ones first."""
+    if not isinstance(schema, dict):
+        return schema
+    out: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in (*_NAMED, *_DEFINITIONS) and isinstance(value, dict):
+            out[name] = {key: map_schemas(one, change) for key, one in value.items()}
+        elif name in _MANY and isinstance(value, list):
+            out[name] = [map_schemas(one, change) for one in value]
+        else:
+            out[name] = map_schemas(value, change) if name in _ONE else value
+    return change(out)
+
+
+def refers(value: Any) -> bool:
+    """Whether a reference stands anywhere in it."""
     if isinstance(value, dict):
-        return isinstance(value.get("$ref"), str) or any(_refers(one) for one in value.values())
-    return isinstance(value, list) and any(_refers(one) for one in value)
+        return isinstance(value.get("$ref"), str) or any(refers(one) for one in value.values())
+    return isinstance(value, list) and any(refers(one) for one in value)
 
 
 class _Inliner:

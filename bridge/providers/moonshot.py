@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 from bridge.providers.base import refuse
 from bridge.providers.conversation import Thinking, ToolChoice, read_thinking
 from bridge.providers.draft import Draft
-from bridge.providers.openai_siblings import SAMPLING, UNKNOWN, Sibling
+from bridge.providers.openai_siblings import SAMPLING, THOUGHTS, UNKNOWN, Sibling
 from bridge.providers.token_scale import MOONSHOT
+from bridge.providers.tool_names import MOONSHOT_NAMES
+from bridge.providers.tool_schemas import ToolRule
 
 MOST_STOP_BYTES = 32
 MOST_CHOICES = 5
+TOOLS = ToolRule(MOONSHOT_NAMES, typed_branches=True)
 EFFORTS = {"none": "low", "minimal": "low", "low": "low", "medium": "high", "high": "high", "xhigh": "max"}
 EFFORTS["max"] = "max"
 
@@ -48,6 +51,8 @@ class Moonshot(Sibling):
     base_url = "https://api.moonshot.ai/v1"
     token_scales = MOONSHOT
     most_stops = 5
+    refuses_blanks = True
+    message_fields = THOUGHTS | {"partial"}  # of an assistant's message that it goes on with
 
     def cap_field(self, upstream_id: str) -> str:
         return "max_completion_tokens"
@@ -55,6 +60,9 @@ class Moonshot(Sibling):
     def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
         """Several choices only of the older models, and not of nearly the same ones."""
         return 1 if find_generation(upstream_id).newer or not (body.get("temperature") or 0) > 0.3 else MOST_CHOICES
+
+    def tool_rule(self, upstream_id: str) -> ToolRule:
+        return TOOLS
 
     def takes_parts(self, upstream_id: str) -> bool:
         return find_generation(upstream_id).sees
@@ -65,7 +73,7 @@ class Moonshot(Sibling):
         if not find_generation(upstream_id).sees:
             raise refuse(place, f"{place}: this model reads text only, no pictures.", "invalid_image")
         url = part["image_url"]["url"]
-        if url[:5].lower() != "data:" and not url.startswith("ms://"):
+        if url[:5].lower() != "data:":
             where = f"{place}.image_url.url"
             message = f"{where}: this model fetches no pictures. Send it as data:image/png;base64,…."
             raise refuse(where, message, "invalid_image")

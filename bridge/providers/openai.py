@@ -18,19 +18,22 @@ from bridge.providers.draft import Draft
 from bridge.providers.errors import find_refusal, read_openai_error
 from bridge.providers.openai_answer import read_body, read_completion
 from bridge.providers.openai_choice import read_for, reading_of
-from bridge.providers.openai_models import fit_openai, wants_newer_cap
+from bridge.providers.openai_messages import arrange_messages, clean_messages
+from bridge.providers.openai_models import find_family, fit_openai, wants_newer_cap
 from bridge.providers.openai_stream import OpenAIReader
+from bridge.providers.openai_tools import fit_tools
 from bridge.providers.openai_usage import read_openai_usage
+from bridge.providers.request_fields import STREAM_OPTIONS, show_field, take_fields
 from bridge.providers.token_scale import OPEN_WEIGHTS, OPENAI, TokenScales
+from bridge.providers.tool_names import OPENAI_NAMES
+from bridge.providers.tool_schemas import ToolRule
 
 CAPS = ("max_completion_tokens", "max_tokens")
-# What would choose a model, a host, a price or stored state at an upstream that knows these fields.
-NEVER_FORWARDED: tuple[str, ...] = ("models", "provider", "route", "plugins", "transforms", "background")
-NEVER_FORWARDED += ("preset", "fallbacks", "api_base", "base_url", "api_key")
-NEVER_FORWARDED += ("search_parameters", "enable_search")  # searches that some hosts bill apart
-# What would make it write or read more than the hold pays for: some servers put these before the cap that we send.
-NEVER_FORWARDED += ("n_predict", "num_predict", "max_new_tokens", "max_output_tokens", "max_gen_tokens", "max_length")
-NEVER_FORWARDED += ("best_of", "chat_template")
+NOTHING_MORE: frozenset[str] = frozenset()
+CACHE_CONTROL = frozenset({"cache_control"})
+AS_OPENAI_NAMES_THEM = ToolRule(OPENAI_NAMES)
+# OpenAI's own models insist on an object at a schema's root, and on none of these keywords there.
+AS_OPENAI_CHECKS_THEM = ToolRule(OPENAI_NAMES, plain_root=True, refused=("enum", "not", "const"))
 
 
 class OpenAICompatible:
@@ -41,6 +44,7 @@ class OpenAICompatible:
     base_url: str
     chat_path: str = "/chat/completions"
     keeps_reasoning: bool = False
+    refuses_blanks: bool = False  # takes no message without words, whoever's it is
     token_scales: TokenScales = OPEN_WEIGHTS
 
     def auth_headers(self, key: str) -> dict[str, str]:
@@ -54,29 +58,48 @@ class OpenAICompatible:
         """As many as OpenAI itself takes."""
         return 128
 
+    def known_fields(self, upstream_id: str) -> frozenset[str]:
+        """What this provider knows in messages, parts, calls and tools beside OpenAI's own fields."""
+        return NOTHING_MORE
+
+    def tool_rule(self, upstream_id: str) -> ToolRule:
+        """What it asks of tools' names and schemas."""
+        return AS_OPENAI_NAMES_THEM
+
     def fit(self, draft: Draft) -> None:
         """Bring the request into what this provider takes. May raise AttemptFailed (see `refuse`)."""
 
     def write_chat(self, order: ChatOrder) -> Outgoing:
         """The client's body with the upstream's model name, one cap in the name that it knows, and usage asked for."""
-        out = dict(order.body)
+        upstream_id, passes = order.upstream_id, order.passes
+        known = self.known_fields(upstream_id)
+        known = known | passes if passes else known
+        out, dropped = take_fields(order.body, passes | (CACHE_CONTROL & known))
+        draft = Draft(order, out, dropped, order.body["messages"])
         if order.encoded_messages is not None:
             out["messages"] = order.encoded_messages
-        draft = Draft(order, out, [field for field in NEVER_FORWARDED if out.pop(field, None) is not None])
+        clean_messages(draft, known)
         if out.get("store"):
             draft.drop("store", "metadata")
-        out["model"] = order.upstream_id
+        out["model"] = upstream_id
         caps = [out.pop(field, None) for field in CAPS]
         if cap := order.output_cap or caps[0] or caps[1]:
-            out[self.cap_field(order.upstream_id)] = cap
+            out[self.cap_field(upstream_id)] = cap
         if out.get("stream"):
-            out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}
+            out["stream_options"] = _pick_stream_options(draft) | {"include_usage": True}
         else:
             draft.drop("stream_options")  # which OpenAI refuses beside a whole answer
         self.fit(draft)
-        body, dropped = msgspec.json.encode(out), tuple(draft.dropped)
-        reading = read_for(out, draft.legacy or is_legacy(order.body))
-        return Outgoing(self.chat_path, body, dropped=dropped, clamped=tuple(draft.clamped), reading=reading)
+        arrange_messages(draft, strict=self.refuses_blanks)
+        fit_tools(draft, self.tool_rule(upstream_id), known)
+        reading = read_for(out, draft.legacy or is_legacy(order.body), draft.names)
+        return Outgoing(
+            self.chat_path,
+            msgspec.json.encode(out),
+            dropped=tuple(draft.dropped),
+            clamped=tuple(draft.clamped),
+            reading=reading,
+        )
 
     def read_usage(self, usage: Any) -> Counts | None:
         """The upstream's counts, class by class; None where it says nothing."""
@@ -99,6 +122,26 @@ class OpenAICompatible:
         return read_openai_error(status, headers, data)
 
 
+def _pick_stream_options(draft: Draft) -> dict[str, Any]:
+    """OpenAI's own ones, for they decide what comes back; the others are named."""
+    given = draft.out.get("stream_options") or {}
+    for option, value in given.items():
+        if option not in STREAM_OPTIONS and value is not None:
+            draft.name_dropped(f"stream_options.{show_field(option)}")
+    return {option: value for option, value in given.items() if option in STREAM_OPTIONS}
+
+
+def list_unknown_inside(order: ChatOrder) -> list[str]:
+    """What stands within a request's fields and is none of OpenAI's, for the dialects that pick what they know."""
+    body, fields = order.body, ("tools", "functions", "tool_choice", "function_call", "stream_options")
+    draft = Draft(order, {field: body[field] for field in fields if body.get(field)}, [], body["messages"])
+    clean_messages(draft, NOTHING_MORE)
+    draft.sound = True  # names are not looked at here
+    _pick_stream_options(draft)
+    fit_tools(draft, AS_OPENAI_NAMES_THEM, NOTHING_MORE)
+    return [name for name in draft.dropped if name not in fields]
+
+
 class OpenAI(OpenAICompatible):
     """OpenAI itself, and whatever an operator reaches by its dialect: Ollama, llama.cpp, vLLM, OpenRouter."""
 
@@ -110,6 +153,15 @@ class OpenAI(OpenAICompatible):
     def cap_field(self, upstream_id: str) -> str:
         """The thinking models refuse `max_tokens`; servers of the same dialect may know no other name."""
         return "max_completion_tokens" if wants_newer_cap(upstream_id) else "max_tokens"
+
+    def known_fields(self, upstream_id: str) -> frozenset[str]:
+        """OpenAI itself refuses what it doesn't know. Others may know marks of the cache, and Google its signatures."""
+        if find_family(upstream_id) is not None:
+            return NOTHING_MORE
+        return CACHE_CONTROL | {"extra_content"} if "gemini" in upstream_id.lower() else CACHE_CONTROL
+
+    def tool_rule(self, upstream_id: str) -> ToolRule:
+        return AS_OPENAI_NAMES_THEM if find_family(upstream_id) is None else AS_OPENAI_CHECKS_THEM
 
     def fit(self, draft: Draft) -> None:
         fit_openai(draft)

@@ -5,10 +5,12 @@ What a piece belongs to is told by its id, else by its index, else by its name, 
 Where these contradict each other, arguments that are whole decide: nothing can follow them."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from bridge.providers.base import NOTHING_KEPT
 from bridge.providers.odd_json import Halves, mend_text, mend_texts
 from bridge.providers.openai_shapes import SoundCall
 from bridge.providers.translated import new_call_id
@@ -91,13 +93,14 @@ class Call:
 
 class Calls:
     """All calls of a choice. `tools` are those that were offered, None where nobody knows them: a name that is one of
-    them is complete, another may still go on."""
+    them is complete, another may still go on. `originals` are the client's names of those that were renamed."""
 
-    def __init__(self, mended: set[str], tools: Any):
+    def __init__(self, mended: set[str], tools: Any, originals: Mapping[str, str] = NOTHING_KEPT):
         self.list: list[Call] = []
         self.steady = True  # another piece like the last would be taken in the same way
         self._mended = mended
         self._tools = tools
+        self._originals = originals
         self._names: frozenset[str] | None = None
         self._by_id: dict[str, Call] = {}
         self._halves = Halves()
@@ -121,7 +124,8 @@ class Calls:
             return last.key == piece.index == last.index
         if not piece.id or piece.id in self._by_id or piece.index != len(self.list) or type(piece.type) is not str:
             return False
-        return type(function.name) is str and self._is_complete(function.name)
+        name = function.name
+        return type(name) is str and name not in self._originals and self._is_complete(name)
 
     def take(self, piece: SoundCall) -> Call:
         """Note such a piece."""
@@ -238,7 +242,7 @@ class Calls:
             self._mended.add("name")
         call.begun, held, call.held = True, "".join(call.held), []
         piece: Piece = {"index": call.index, "id": call.id, "type": call.kind}
-        piece[call.kind] = {"name": call.name, _field(call): held}
+        piece[call.kind] = {"name": self._originals.get(call.name, call.name), _field(call): held}
         if call.extra:
             piece["extra_content"], call.extra = mend_texts(call.extra), None
         out.append(piece)

@@ -1,5 +1,6 @@
 """One choice of an answer in OpenAI's dialect, whole or in pieces, as OpenAI itself would have written it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -21,19 +22,20 @@ Json = dict[str, Any]
 class Reading(msgspec.Struct, frozen=True):
     """What the reader of an answer has to know of its request. `legacy`: the client speaks the dialect of `functions`,
     and expects `function_call`. `tools` are those that were sent, and `free` says that the model was free to choose
-    among them; `choices` is how many were asked for, if one knows."""
+    among them; `choices` is how many were asked for, if one knows. `names`: the client's names of renamed functions."""
 
     legacy: bool = False
     tools: Any = None
     free: bool = False
     choices: int = 0
+    names: Mapping[str, str] = {}
 
 
-def read_for(body: Json, legacy: bool) -> Reading:
-    """For a body that goes out. `legacy`: its client speaks the dialect of `functions`."""
+def read_for(body: Json, legacy: bool, names: Mapping[str, str]) -> Reading:
+    """For a body that goes out. `legacy`: its client speaks the dialect of `functions`. `names`: see Reading."""
     tools, choice = body.get("tools"), body.get("tool_choice") or body.get("function_call")
     named = isinstance(choice, dict) and choice.get("type") != "allowed_tools"
-    return Reading(legacy, tools, bool(tools or body.get("functions")) and not named, body.get("n") or 1)
+    return Reading(legacy, tools, bool(tools or body.get("functions")) and not named, body.get("n") or 1, names)
 
 
 def reading_of(reading: Any) -> Reading:
@@ -64,7 +66,7 @@ class Choice:
         self.said = False
         self.ended = False
         self.steady = False  # another delta like the last would be read in the same way, but for its text
-        self.calls = Calls(mended, reading.tools)
+        self.calls = Calls(mended, reading.tools, reading.names)
         self._function: Calls | None = None
         self._halves = Halves()
         self._reading = reading
@@ -235,7 +237,7 @@ class Choice:
         """The one call of the old dialect, name once; nothing where it is told as a tool call too."""
         if function and "function_call" not in picked and not (self._reading.legacy and self.calls):
             if self._function is None:
-                self._function = Calls(set(), None)
+                self._function = Calls(set(), None, self._reading.names)
             pieces = self._function.read([{"index": 0, "id": "function", "function": function}])
             self.steady = self.steady and self._function.steady
         else:

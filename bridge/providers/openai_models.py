@@ -3,15 +3,12 @@
 import functools
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bridge.providers.draft import Draft
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-# What other providers' answers and clients add to a conversation. OpenAI refuses what it doesn't know in a message.
-FOREIGN_FIELDS = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks", "extra_content"})
 SAMPLING = ("top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias")
-PLAIN = ("user", "system", "assistant")  # roles of messages which may have nothing but their text
 DEAF_TO_SYSTEM = ("o1-mini", "o1-preview")  # which refuse `system` and `developer` alike
 _GPT = re.compile(r"gpt-(?!35)(\d+)(?:\.(\d+))?")
 
@@ -45,13 +42,11 @@ def fit_openai(draft: Draft) -> None:
     """Bring the request into what the model takes; of servers other than OpenAI's only their roles are known."""
     upstream_id, out = draft.order.upstream_id, draft.out
     family = find_family(upstream_id)
-    fit_messages(draft, upstream_id, family is not None)
+    fit_roles(draft, upstream_id, family is not None)
     if family is None:
         return
     if "thinking" in out:
         draft.drop("thinking")
-    if out.get("tools"):
-        out["tools"] = [_without_cache(tool) for tool in out["tools"]]
     if not family.thinks:
         if out.get("reasoning_effort") == "none":
             del out["reasoning_effort"]
@@ -101,41 +96,13 @@ def _fit_sampling(draft: Draft, family: Family, upstream_id: str) -> None:
         draft.drop("parallel_tool_calls")
 
 
-def fit_messages(draft: Draft, upstream_id: str, openais: bool) -> None:
-    """The conversation in this model's words. Nearly always it is so already, and goes out as it was written once."""
-    messages = draft.order.body["messages"]
-    if not upstream_id.startswith(DEAF_TO_SYSTEM):
-        for message in messages:
-            if len(message) != 2 or message["role"] not in PLAIN or type(message.get("content")) is not str:
-                break
-        else:
-            return
-    fitted = [_fit_message(message, upstream_id, openais) for message in messages]
-    if any(new is not old for new, old in zip(fitted, messages, strict=True)):
-        draft.out["messages"] = fitted
-
-
-def _fit_message(message: dict[str, Any], upstream_id: str, openais: bool) -> dict[str, Any]:
-    role = message.get("role")
-    if role in ("system", "developer"):
-        if openais and upstream_id.startswith(DEAF_TO_SYSTEM):
-            message = {**message, "role": "user", "content": message["content"] or ""}
-        elif role == "developer" and not openais:
-            message = {**message, "role": "system"}  # which every server knows
-    if not openais:
-        return message
-    if not FOREIGN_FIELDS.isdisjoint(message):
-        message = {field: value for field, value in message.items() if field not in FOREIGN_FIELDS}
-    content, calls = message.get("content"), message.get("tool_calls") if role == "assistant" else None
-    if isinstance(content, list) and any("cache_control" in part for part in content):
-        message = {**message, "content": [_without_cache(part) for part in content]}
-    if calls and any("index" in call or "extra_content" in call for call in calls):
-        bare = [{field: call[field] for field in call if field not in ("index", "extra_content")} for call in calls]
-        message = {**message, "tool_calls": bare}
-    return _without_cache(message)
-
-
-def _without_cache(thing: dict[str, Any]) -> dict[str, Any]:
-    if "cache_control" not in thing:
-        return thing
-    return {field: value for field, value in thing.items() if field != "cache_control"}
+def fit_roles(draft: Draft, upstream_id: str, openais: bool) -> None:
+    """Instructions in a role that the model knows."""
+    deaf = openais and upstream_id.startswith(DEAF_TO_SYSTEM)
+    if not deaf and (openais or all(message["role"] != "developer" for message in draft.messages)):
+        return
+    wanted = ("system", "developer") if deaf else ("developer",)
+    role = "user" if deaf else "system"  # which every other server knows
+    draft.write_messages(
+        [{**message, "role": role} if message["role"] in wanted else message for message in draft.messages]
+    )

@@ -38,11 +38,20 @@ JSON_WANTED = "Answer with one JSON object and nothing else."
 SCHEMA_WANTED = "Answer with one JSON object that follows this JSON schema, and with nothing else:\n"
 
 
+# What a message may tell of thoughts, and the fields in which neither provider is told them.
+THOUGHTS = frozenset({"reasoning_content", "reasoning", "reasoning_details"})
+_ELSEWHERE = frozenset({"function_call", "reasoning", "reasoning_details"})
+
+
 class Sibling(OpenAICompatible):
     """A provider of OpenAI's dialect that thinks aloud, and knows less than OpenAI."""
 
     keeps_reasoning = True
     most_stops: int
+    message_fields: frozenset[str]
+
+    def known_fields(self, upstream_id: str) -> frozenset[str]:
+        return self.message_fields
 
     def check_part(self, part: dict[str, Any], place: str, upstream_id: str) -> None:
         """Raises AttemptFailed (see `refuse`) for a part of a message that the model can't take."""
@@ -56,10 +65,9 @@ class Sibling(OpenAICompatible):
         """The conversation as this provider takes it; where it is so already, it goes out as it was written once."""
         order = draft.order
         writer = _Writer(self, order, thinks)
-        messages = order.body["messages"]
-        written = [writer.write(message, f"messages[{i}]") for i, message in enumerate(messages)]
-        if any(new is not old for new, old in zip(written, messages, strict=True)):
-            draft.out["messages"] = written
+        written = [writer.write(message, f"messages[{i}]") for i, message in enumerate(draft.messages)]
+        if any(new is not old for new, old in zip(written, draft.messages, strict=True)):
+            draft.write_messages(written)
 
     def write_tools(self, draft: Draft) -> ToolChoice | None:
         """Tools and their choice in today's words. Returns the choice, None where there is none to be made."""
@@ -141,13 +149,10 @@ class _Writer:
             return {"role": "tool", "tool_call_id": call_id, "content": message.get("content") or ""}
         if role == "assistant":
             changed |= self._write_assistant(message, place)
-        if "cache_control" in message:
-            changed["cache_control"] = None
         written = {**message, **changed} if changed else message
-        for field in ("function_call", "thinking_blocks", "cache_control"):
-            if field in written:
-                written = {name: value for name, value in written.items() if name != field}
-        return written
+        if _ELSEWHERE.isdisjoint(written):
+            return written
+        return {field: value for field, value in written.items() if field not in _ELSEWHERE}
 
     def _write_parts(self, parts: list[dict[str, Any]], place: str) -> list[dict[str, Any]] | str:
         written = []
@@ -156,8 +161,6 @@ class _Writer:
                 part = {"type": "text", "text": part["refusal"]}
             elif part["type"] != "text":
                 self._provider.check_part(part, f"{place}.content[{j}]", self._upstream_id)
-            if "cache_control" in part:
-                part = {field: value for field, value in part.items() if field != "cache_control"}
             written.append(part)
         if not self._takes_parts:
             return "\n".join(part["text"] for part in written)
@@ -175,10 +178,6 @@ class _Writer:
             call_id = f"call_{len(self._legacy_ids)}_{place[9:-1]}"
             self._legacy_ids[legacy["name"]] = call_id
             changed["tool_calls"] = calls = [{"id": call_id, "type": "function", "function": legacy}]
-        elif calls and any("extra_content" in call for call in calls):
-            changed["tool_calls"] = [
-                {field: value for field, value in call.items() if field != "extra_content"} for call in calls
-            ]
         if calls and message.get("content") is None:
             changed["content"] = ""  # the field has to be there
         if calls and self._thinks and not message.get("reasoning_content"):
@@ -208,13 +207,10 @@ def find_kept(kept: Mapping[str, Any], provider: str, calls: list[dict[str, Any]
 
 def _instruct(draft: Draft, text: str) -> None:
     """Add to the system's message, or make one: the client's own messages stay as they are."""
-    messages = draft.out["messages"]
-    if isinstance(messages, msgspec.Raw):
-        messages = draft.order.body["messages"]
-    first = messages[0]
+    messages, first = draft.messages, draft.messages[0]
     if first["role"] != "system":
-        draft.out["messages"] = [{"role": "system", "content": text}, *messages]
+        draft.write_messages([{"role": "system", "content": text}, *messages])
         return
     content = first["content"]
     content = f"{content}\n\n{text}" if isinstance(content, str) else [*content, {"type": "text", "text": text}]
-    draft.out["messages"] = [{**first, "content": content}, *messages[1:]]
+    draft.write_messages([{**first, "content": content}, *messages[1:]])

@@ -18,6 +18,7 @@ from bridge.v1.chat_request import ChatRequest
 from bridge.v1.choices import count_calls
 from bridge.v1.door import count, read_body
 from bridge.v1.idempotency import find_answer, read_claim
+from bridge.v1.media import check_media
 from bridge.v1.meter import CACHE_FOR_AN_HOUR, measure
 from bridge.v1.plan import Offer, Plan
 from bridge.v1.relay import Relay
@@ -67,6 +68,7 @@ def plan_chat(visit: Visit, data: bytes) -> Plan:
     body, speaks_of_an_hour = read_object(data, CACHE_FOR_AN_HOUR)
     request = convert(body, ChatRequest)
     _refuse_unpriced(request)
+    check_media(request.messages)
     max_cost_nanos = _read_max_cost(visit.environ.get("HTTP_X_BRIDGE_MAX_COST"))
     assert visit.caller is not None
     body.pop("models", None)  # ours alone

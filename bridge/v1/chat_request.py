@@ -1,4 +1,5 @@
-"""The body of a chat completion: what is checked before it goes anywhere. Unknown fields pass untouched."""
+"""The body of a chat completion: what is checked before it goes anywhere. What the
+provider gets of its fields is decided by `providers/request_fields.py`."""
 
 from typing import Annotated, Any, Literal
 

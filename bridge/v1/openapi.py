@@ -156,7 +156,11 @@ HEADERS: Schema = {
     "x-request-id": {"required": True, "schema": text("Our id of the request: GET /requests/{id}.", pattern="^req_")},
     "x-bridge-cost": {"required": True, "schema": dollars("What was charged, in dollars. A stream's usage has it.")},
     "x-bridge-attempts": {"required": True, "schema": whole("How many channels were tried.")},
-    "x-bridge-dropped": {"schema": text("Fields that the provider has no equal for.", examples=["logit_bias, seed"])},
+    "x-bridge-dropped": {
+        "schema": text(
+            "Fields that the provider has no equal for, or that may not go to one.", examples=["logit_bias, seed"]
+        )
+    },
     "x-bridge-clamped": {"schema": text("Values that were brought into range.", examples=["temperature=1"])},
     "retry-after": {"required": True, "schema": whole("Seconds until a request can succeed.")},
     "retry-after-ms": {"required": True, "schema": whole("The same in milliseconds.")},
@@ -180,7 +184,7 @@ def build(base_url: str) -> Schema:
             "title": "AI Bridge",
             "version": VERSION,
             "description": "One OpenAI-compatible base URL for every model, paid from one prepaid balance. Dollars are "
-            "decimal strings. Unknown fields of a request go to upstreams of OpenAI's dialect as they are.",
+            "decimal strings. Of unknown fields only what servers share for sampling goes on.",
         },
         "servers": [{"url": base_url}],
         "security": [{"key": []}],

@@ -269,7 +269,7 @@ class Relay:
         if self.calls > 1:
             body = {field: value for field, value in body.items() if field != "n"}
         kept = self._recalled if provider.keeps_reasoning else NOTHING_KEPT
-        order = ChatOrder(body, route.upstream_id, cap, self.plan.encoded_messages, kept)
+        order = ChatOrder(body, route.upstream_id, cap, self.plan.encoded_messages, kept, route.pass_fields)
         outgoing = provider.write_chat(order)
         # of this attempt alone: what another provider didn't take is no matter any more
         self.dropped = [*outgoing.dropped[:MOST_NAMED]]

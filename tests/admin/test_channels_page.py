@@ -193,6 +193,24 @@ def test_an_unknown_channel_is_not_found(client: FlaskClient):
         assert post(client, f"{LIST}/nothing{action}", LIST, confirm="nothing").status_code == 404
 
 
+def test_a_channel_says_which_fields_it_lets_through(app: Flask, client: FlaskClient):
+    assert add(client, pass_fields="chat_template_kwargs, their.own").status_code == 303
+    page = "/admin/channels/openai-main"
+    assert 'value="chat_template_kwargs, their.own"' in client.get(page).text
+    assert "lets through chat_template_kwargs, their.own" in row(client, "openai-main")
+    same = {"priority": "1", "weight": "1", "base_url": "", "models": "", "api_key": ""}
+    for field in ("web_search_options", "max_new_tokens", "lora_path"):
+        answer = post(client, page, page, **same, pass_fields=field)
+        assert answer.status_code == 400
+        assert 'id="pass_fields-error"' in answer.text
+        assert f"{field} can&#39;t be let through" in answer.text
+    with app.app_context():
+        assert find_channel("openai-main").pass_fields == ["chat_template_kwargs", "their.own"]
+    post(client, page, page, **same, pass_fields="")
+    with app.app_context():
+        assert find_channel("openai-main").pass_fields is None
+
+
 def test_a_channel_has_groups_a_cost_and_limits_of_the_operators_own(app: Flask, client: FlaskClient):
     fields = {"groups": "partners, default", "cost": "82.5", "rpm": "600", "tpm": "", "concurrency": "32"}
     assert add(client, **fields).status_code == 303

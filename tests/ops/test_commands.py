@@ -460,6 +460,13 @@ def test_a_channel_is_set_and_a_model_and_an_account_find_their_order_and_group(
     assert "a, b" in listed
     run("channel", "set", "main", "--rpm", "0", "--groups", "")
     assert (find_channel("main").rpm, find_channel("main").groups, find_channel("main").concurrency) == (None, None, 4)
+    run("channel", "set", "main", "--pass-fields", "chat_template_kwargs, their.own")
+    assert find_channel("main").pass_fields == ["chat_template_kwargs", "their.own"]
+    assert "chat_template_kwargs, their.own" in run("channel", "list")[1]
+    for field in ("service_tier", "n_predict", "api_base", "kv_transfer_params", "model"):
+        assert f"{field} can't be let through" in fail("channel", "set", "main", "--pass-fields", f"own,{field}")
+    run("channel", "set", "main", "--pass-fields", "")
+    assert find_channel("main").pass_fields is None
     assert "Nothing was given" in fail("channel", "set", "main")
     assert "two decimal" in fail("channel", "set", "main", "--cost", "1.234")
     run("model", "order", "gpt-4o", "cost")

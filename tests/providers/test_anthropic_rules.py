@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.providers.anthropic import Anthropic
-from bridge.providers.anthropic_turns import SafeNames
 from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, StreamOrder
+from bridge.providers.tool_names import ANTHROPIC_IDS, ANTHROPIC_NAMES, SafeNames
 from tests.providers.anthropic_requests import (
     HAIKU_35,
     OPUS_5,
@@ -155,7 +155,7 @@ def check_fields(written: dict[str, Any], model: str) -> None:
 
 @given(st.lists(st.text(max_size=6), max_size=8, unique=True))
 def test_no_two_names_become_one(originals: list[str]):
-    names = SafeNames(originals, 128)
+    names = SafeNames(originals, ANTHROPIC_NAMES)
     written = [names.write(name) for name in originals]
     assert len({*written}) == len(written)
     assert [names.write(name) for name in originals] == written
@@ -164,7 +164,7 @@ def test_no_two_names_become_one(originals: list[str]):
 
 
 def test_an_id_used_again_and_again_takes_no_time():
-    names = SafeNames(["a"], 256)
+    names = SafeNames(["a"], ANTHROPIC_IDS)
     drawn = {names.draw("a") for _ in range(50_000)}
     assert len(drawn) == 50_000
 

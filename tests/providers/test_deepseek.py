@@ -8,6 +8,7 @@ import pytest
 
 from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Counts, Outgoing
 from bridge.providers.deepseek import DeepSeek
+from bridge.providers.openai_choice import Reading
 from tests.providers.openai_streams import COUNTS, HEAD, SENT, USAGE, accept, chunk, read, stream
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -16,7 +17,7 @@ TOOL = {"type": "function", "function": FUNCTION}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 CALLED = [*HI, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
 CALLED += [{"role": "tool", "tool_call_id": "call_1", "content": "1"}]
-LEGACY = Outgoing("/chat/completions", b"{}", reading=True)
+LEGACY = Outgoing("/chat/completions", b"{}", reading=Reading(legacy=True))
 
 
 def write(kept: dict[str, Any] | None = None, upstream_id: str = "deepseek-v4-flash", **fields: Any) -> Outgoing:

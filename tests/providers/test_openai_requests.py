@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from bridge.providers.base import ChatOrder, Outgoing
-from bridge.providers.openai import NEVER_FORWARDED, OpenAI
+from bridge.providers.openai import OpenAI
+from bridge.providers.request_fields import NEVER
 
 
 def write(body: dict[str, Any], upstream_id: str = "theirs", cap: int | None = None) -> tuple[dict[str, Any], tuple]:
@@ -22,7 +23,7 @@ def write_out(body: dict[str, Any], upstream_id: str, cap: int | None = None) ->
     return outgoing
 
 
-BODY: dict[str, Any] = {"model": "public", "messages": [{"role": "user", "content": "Hi", "unknown": 1}], "top_k": 4}
+BODY: dict[str, Any] = {"model": "public", "messages": [{"role": "user", "content": "Hi", "name": "Ada"}], "top_k": 4}
 
 
 def test_a_request_passes_untouched_but_for_the_model_name():
@@ -31,7 +32,7 @@ def test_a_request_passes_untouched_but_for_the_model_name():
     assert BODY["model"] == "public"
 
 
-@pytest.mark.parametrize("field", NEVER_FORWARDED)
+@pytest.mark.parametrize("field", NEVER)
 def test_what_would_choose_a_model_a_host_or_a_price_is_dropped_and_named(field: str):
     out, dropped = write({**BODY, field: ["x"]})
     assert (field in out, dropped) == (False, (field,))
@@ -200,14 +201,17 @@ def test_what_other_dialects_clients_carry_along_stays_away_from_openai_alone():
     }
     out, dropped = write(body, "gpt-4o")
     assert (out["messages"], out["tools"], dropped) == (OWN, [TOOL], ("thinking",))
-    assert write(body, "their-model") == ({**body, "model": "their-model"}, ())
+    out, dropped = write(body, "their-model")
+    assert (out["messages"], out["tools"], dropped) == ([FOREIGN[0], OWN[1], FOREIGN[2]], body["tools"], ())
     assert write({**body, "messages": OWN}, "gpt-4o")[0]["messages"] == OWN
 
 
 @pytest.mark.parametrize("role", ["user", "system", "developer"])
-def test_what_only_looks_like_calls_passes_untouched(role: str):
+def test_what_only_looks_like_calls_is_dropped_and_named(role: str):
     odd = [{"role": role, "content": "Hi", "tool_calls": 5}, {"role": role, "content": "Hi", "tool_calls": [5]}]
-    assert write({"model": "m", "messages": odd}, "gpt-4o")[0]["messages"] == odd
+    out, dropped = write({"model": "m", "messages": odd}, "gpt-4o")
+    assert out["messages"] == [{"role": role, "content": "Hi"}] * 2
+    assert dropped == ("messages[0].tool_calls", "messages[1].tool_calls")
 
 
 @pytest.mark.parametrize(

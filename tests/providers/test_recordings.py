@@ -73,7 +73,19 @@ def expected_request(exchange: dict[str, Any]) -> Changes:
         named += names
         for path, value in fields.items():
             put(sent, path, value)
-    return sent, named
+    return by_allow_list(sent, named)
+
+
+def by_allow_list(sent: dict[str, Any], named: tuple[str, ...]) -> Changes:
+    """Without nulls, and what isn't OpenAI's: `usage` asks a host for its own, and is named."""
+    if sent.pop("usage", None):
+        named = ("usage", *named)
+    for message in sent["messages"]:
+        message.pop("reasoning", None)
+        message.pop("reasoning_details", None)
+        for call in message.get("tool_calls") or ():
+            call.pop("index", None)
+    return {field: value for field, value in sent.items() if value is not None}, named
 
 
 def give_back(message: dict[str, Any], model: str) -> None:
