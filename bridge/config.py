@@ -119,6 +119,11 @@ class Settings:
         return read_database_url(self.database_url)[0] or f"sqlite:///{self.data_path / 'bridge.db'}"
 
     @property
+    def is_pooled(self) -> bool:
+        """Whether DATABASE_URL says that a pooler stands there; one that it doesn't name is noticed."""
+        return read_database_url(self.database_url)[1]
+
+    @property
     def on_sqlite(self) -> bool:
         return self.sqlalchemy_url.startswith("sqlite")
 

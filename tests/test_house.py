@@ -30,6 +30,7 @@ GROUND = {
     "forms",
     "headers",
     "money",
+    "postgres_connection",
     "settings_rules",
     "spreadsheet",
     "telemetry",
