@@ -18,6 +18,7 @@ from tests.services import Databases
 
 ROOT = Path(__file__).parents[1]
 GROUND = {
+    "addresses",
     "batcher",
     "chart",
     "config",

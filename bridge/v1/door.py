@@ -1,7 +1,6 @@
 """The door of /v1: a key is required, and how errors read. What needs no body is refused before it is read."""
 
 import functools
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
+from bridge.addresses import is_within
 from bridge.errors import (
     AccountSuspended,
     AddressNotAllowed,
@@ -85,16 +85,8 @@ def _find_caller(visit: Visit) -> None:
     visit.caller = caller
     if caller.account_status != "active":
         raise AccountSuspended("This account is suspended. Write to the operator of this gateway.")
-    if caller.addresses is not None and not _is_within(visit.header("REMOTE_ADDR"), caller.addresses):
+    if caller.addresses is not None and not is_within(visit.header("REMOTE_ADDR"), caller.addresses):
         raise AddressNotAllowed("This API key may not be used from this address.")
-
-
-def _is_within(address: str, networks: tuple[Any, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed.version == network.version and parsed in network for network in networks)
 
 
 def read_body(visit: Visit) -> bytes:
