@@ -178,7 +178,7 @@ RULES: dict[str, Rule] = {
     "max_bodies_in_memory_bytes": whole(1, 1024 * MOST_BYTES),
     "max_answer_bytes": whole(1, MOST_BYTES),
     "max_event_bytes": whole(1, MOST_BYTES),
-    "max_in_flight": whole(1, 10**6),
+    "max_in_flight": whole(0, 10**6),
     # what may be none at all
     "hold_grace_seconds": seconds(0),
     "open_stream_after_seconds": seconds(0),

@@ -84,7 +84,7 @@ WRONG = {
     "SMTP_PORT": ["0", "66000"],
     "NIGHTLY_HOUR": ["24", "-1"],
     "MAX_BODY_BYTES": ["0", "-1", "32MB"],
-    "MAX_IN_FLIGHT": ["0"],
+    "MAX_IN_FLIGHT": ["-1"],
     "STRIPE_API_BASE": ["localhost:12111"],
     "DATABASE_CONNECTIONS": ["2"],
     "BRIDGE_ENV": ["staging"],
