@@ -1,9 +1,11 @@
 """The database: one Flask-SQLAlchemy object, the column types that both engines need, and how SQLite is opened."""
 
 import datetime
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -102,6 +104,7 @@ def prepare_engine(engine: sa.Engine) -> None:
         event.listen(engine, "begin", _begin_behind_a_pooler)
         event.listen(engine, "handle_error", _leave_what_is_read_only)
         return
+    event.listen(engine, "do_connect", _make_private)
     event.listen(engine, "connect", set_sqlite_pragmas)
 
     @event.listens_for(engine, "begin")
@@ -115,6 +118,14 @@ def _connect_bounded(_dialect: Any, _record: Any, positional: Any, named: Any) -
     connection = BoundedConnection.connect(*positional, **named)
     prepare_session(connection, WORKS_BY, is_pooled=is_pooled)
     return connection
+
+
+def _make_private(_dialect: Any, _record: Any, positional: Any, named: Any) -> None:
+    """SQLite's file is its owner's alone, before anything is in it; the two beside it are made like it."""
+    path = str(positional[0] if positional else named.get("database", ""))
+    if path and not path.startswith((":", "file:")) and Path(path).parent.is_dir():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.chmod(path, 0o600)
 
 
 def _begin_behind_a_pooler(connection: sa.Connection) -> None:

@@ -19,6 +19,7 @@ from tests.services import Databases
 ROOT = Path(__file__).parents[1]
 GROUND = {
     "addresses",
+    "api_paths",
     "batcher",
     "chart",
     "config",

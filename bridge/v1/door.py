@@ -79,7 +79,9 @@ def _refuse_size(visit: Visit) -> None:
 
 def _find_caller(visit: Visit) -> None:
     scheme, _, secret = visit.header("HTTP_AUTHORIZATION").partition(" ")
-    if not secret or scheme.lower() != "bearer":
+    if not secret or scheme.lower() != "bearer":  # other vendors' clients have a header of their own for it
+        secret = visit.header("HTTP_X_API_KEY") or visit.header("HTTP_API_KEY")
+    if not secret:
         raise InvalidApiKey("No API key was given. Send it as: Authorization: Bearer sk-…")
     caller = visit.services.find_caller(secret.strip())
     visit.caller = caller
