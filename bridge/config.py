@@ -23,6 +23,7 @@ from bridge.settings_rules import (
 )
 
 PROVIDER_VARIABLES = ("OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "MOONSHOT")
+DEVELOPMENT_CREDIT = "5"  # dollars: a newcomer of `make run` can make the call that the page shows
 UNLIMITED = -1  # what other gateways take for no limit; here that is 0
 MAIL_SERVER = re.compile(r"smtps?://([^@/\s]+@)?[^@:/\s]+(:\d{1,5})?/?", re.ASCII)
 TOP_UP_CURRENCIES = ("usd", "eur", "gbp", "chf", "cad", "aud", "nzd", "sgd", "sek", "nok", "dkk", "pln", "czk", "inr")
@@ -48,7 +49,7 @@ class Settings:
     allow_private_upstreams: bool = False
     upstream_proxy: str = ""
     signup: str = ""
-    signup_credit: str = "0"
+    signup_credit: str = ""
     signup_code: str = ""
     log_level: str = "info"
 
@@ -138,7 +139,7 @@ class Settings:
 
     @property
     def signup_credit_nanos(self) -> int:
-        return parse_dollars(self.signup_credit)
+        return parse_dollars(self.signup_credit or (DEVELOPMENT_CREDIT if self.development else "0"))
 
     @property
     def top_ups_open(self) -> bool:

@@ -49,7 +49,7 @@ def test_signing_up_makes_an_account_with_its_owner_and_credit(app, client):
 
 
 def test_an_account_without_starting_credit_has_an_empty_balance(tmp_path):
-    with make_pages(tmp_path) as app:
+    with make_pages(tmp_path, signup_credit="0") as app:
         assert sign_up(app.test_client()).status_code == 303
         with app.app_context():
             assert db.session.scalar(select(Balance.balance_nanos)) == 0
