@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 # packages are installed without bytecode, which the first import writes: without it every start would take twice as long
 unexport PYTHONDONTWRITEBYTECODE
+# another Python's modules would be imported instead of ours
+unexport PYTHONPATH PYTHONHOME
 PYTHON := .venv/bin/python
 DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081

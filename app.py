@@ -42,6 +42,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
+def list_commands_alone() -> Flask:
+    """The commands without the product behind them, for their help. Needs no setting."""
+    app = Flask(__name__)
+    migrate.init_app(app, db)
+    commands.register(app)
+    return app
+
+
 def configure(app: Flask, settings: Settings) -> None:
     """What both Flask apps share: settings and database."""
     app.config.update(

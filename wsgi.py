@@ -4,8 +4,17 @@ from gevent import monkey
 
 monkey.patch_all()
 
-from app import create_app
+import sys
+
+from app import create_app, list_commands_alone
+from bridge.errors import MisconfiguredError
 from bridge.telemetry import configure_logging
 
-app = create_app()
-configure_logging(app.config["BRIDGE"].log_level)
+try:
+    app = create_app()
+except MisconfiguredError as error:
+    if "--help" not in sys.argv:
+        raise SystemExit("\n".join(error.complaints)) from None
+    app = list_commands_alone()  # whoever asks what there is may have set nothing yet
+else:
+    configure_logging(app.config["BRIDGE"].log_level)

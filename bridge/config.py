@@ -1,6 +1,5 @@
 """Settings, read from the environment once. At boot it names everything that is missing or wrong, all at once."""
 
-import base64
 import dataclasses
 import os
 import re
@@ -10,12 +9,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from bridge.database_url import read_database_url
 from bridge.errors import MisconfiguredError
 from bridge.money import parse_dollars
+from bridge.settings_rules import (
+    MIN_SECRET_LENGTH,
+    complain,
+    is_fernet_key,
+    is_quoted,
+    is_sample,
+    is_web_address,
+    read_flag,
+)
 
 PROVIDER_VARIABLES = ("OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "MOONSHOT")
-SAMPLE_SECRETS = ("change-me", "changeme", "secret", "dev", "development")
-MIN_SECRET_LENGTH = 32
+DEVELOPMENT_CREDIT = "5"  # dollars: a newcomer of `make run` can make the call that the page shows
+UNLIMITED = -1  # what other gateways take for no limit; here that is 0
 MAIL_SERVER = re.compile(r"smtps?://([^@/\s]+@)?[^@:/\s]+(:\d{1,5})?/?", re.ASCII)
 TOP_UP_CURRENCIES = ("usd", "eur", "gbp", "chf", "cad", "aud", "nzd", "sgd", "sek", "nok", "dkk", "pln", "czk", "inr")
 
@@ -40,7 +49,7 @@ class Settings:
     allow_private_upstreams: bool = False
     upstream_proxy: str = ""
     signup: str = ""
-    signup_credit: str = "0"
+    signup_credit: str = ""
     signup_code: str = ""
     log_level: str = "info"
 
@@ -107,12 +116,14 @@ class Settings:
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The database as SQLAlchemy wants it named: psycopg 3 for PostgreSQL, a file in DATA_DIR when none is set."""
-        url = self.database_url or f"sqlite:///{self.data_path / 'bridge.db'}"
-        for scheme in ("postgres://", "postgresql://"):
-            if url.startswith(scheme):
-                return "postgresql+psycopg://" + url.removeprefix(scheme)
-        return url
+        """The database as SQLAlchemy wants it named: psycopg 3 for PostgreSQL, a file in DATA_DIR when none is set.
+        Raises ValueError for an address that the checks refuse."""
+        return read_database_url(self.database_url)[0] or f"sqlite:///{self.data_path / 'bridge.db'}"
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether DATABASE_URL says that a pooler stands there; one that it doesn't name is noticed."""
+        return read_database_url(self.database_url)[1]
 
     @property
     def on_sqlite(self) -> bool:
@@ -129,7 +140,7 @@ class Settings:
 
     @property
     def signup_credit_nanos(self) -> int:
-        return parse_dollars(self.signup_credit)
+        return parse_dollars(self.signup_credit or (DEVELOPMENT_CREDIT if self.development else "0"))
 
     @property
     def top_ups_open(self) -> bool:
@@ -161,37 +172,41 @@ class Settings:
 
     def complaints(self) -> list[str]:
         """What keeps this configuration from starting, a sentence each."""
-        found = []
-        if self.bridge_env not in ("production", "development"):
-            found.append("BRIDGE_ENV must be production or development.")
-        if len(self.secret_key) < MIN_SECRET_LENGTH or self.secret_key.lower() in SAMPLE_SECRETS:
-            found.append(f"SECRET_KEY is missing or too short: set at least {MIN_SECRET_LENGTH} random characters.")
-        if not self.fernet_key_list:
-            found.append("FERNET_KEYS is missing: set one Fernet key, 32 random bytes in URL-safe base64.")
-        for key in self.fernet_key_list:
-            try:
-                usable = len(base64.urlsafe_b64decode(key)) == 32
-            except ValueError:
-                usable = False
-            if not usable:
-                found.append("FERNET_KEYS holds something that is not a Fernet key (32 bytes in URL-safe base64).")
-        if not self.development and self.on_sqlite:
-            found.append("DATABASE_URL is missing: production needs PostgreSQL (postgresql://…).")
-        if self.database_connections < 3:
-            found.append("DATABASE_CONNECTIONS must be 3 or more: ledger, API and pages of a worker need one each.")
+        found = self._complaints_of_secrets() + self._complaints_of_database()
         if not self.development and not self.public_base_url:
             found.append("PUBLIC_BASE_URL is missing: set the site's own address, such as https://gateway.example.")
-        if self.signup_mode not in ("open", "invite", "closed"):
-            found.append("SIGNUP must be open, invite or closed.")
         if self.signup_mode == "invite" and not self.signup_code:
             found.append("SIGNUP=invite needs SIGNUP_CODE, the code that a newcomer has to know.")
+        found += [complaint for name, value in dataclasses.asdict(self).items() if (complaint := complain(name, value))]
         found += self._complaints_of_top_ups()
         found += self._complaints_of_mail()
         try:
-            self.signup_credit_nanos  # noqa: B018 - parsed for its complaint
+            if self.signup_credit_nanos < 0:
+                raise ValueError
         except ValueError:
             found.append("SIGNUP_CREDIT must be an amount of dollars, such as 5.00.")
         return found
+
+    def _complaints_of_secrets(self) -> list[str]:
+        found = []
+        if len(self.secret_key) < MIN_SECRET_LENGTH:
+            found.append(f"SECRET_KEY is missing or too short: set at least {MIN_SECRET_LENGTH} random characters.")
+        elif is_sample(self.secret_key):
+            found.append("SECRET_KEY is a sample that others know: draw one, as the README says.")
+        if not self.fernet_key_list:
+            found.append("FERNET_KEYS is missing: set one Fernet key, 32 random bytes in URL-safe base64.")
+        if not all(map(is_fernet_key, self.fernet_key_list)):
+            found.append("FERNET_KEYS holds something that is not a Fernet key (32 random bytes in URL-safe base64).")
+        return found
+
+    def _complaints_of_database(self) -> list[str]:
+        try:
+            on_sqlite = self.on_sqlite
+        except ValueError as error:
+            return [str(error)]
+        if on_sqlite and not self.development:
+            return ["DATABASE_URL is missing: production needs PostgreSQL (postgresql://…)."]
+        return []
 
     def _complaints_of_top_ups(self) -> list[str]:
         found = []
@@ -215,34 +230,61 @@ class Settings:
             found.append("SMTP_FROM is missing: the address that mails come from, such as AI Bridge <no-reply@…>.")
         if not (unquote(self.smtp_url) + self.smtp_user + self.smtp_password).isascii():
             found.append("The mail server's user and password must be ASCII: others can't be sent to it.")
-        if not 0 <= self.nightly_hour <= 23:
-            found.append("NIGHTLY_HOUR must be an hour of the day, 0 to 23.")
         return found
-
-
-def _convert(name: str, text: str, kind: Any) -> object:
-    if kind is bool:
-        return text.strip().lower() in ("1", "true", "yes", "on")
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            raise MisconfiguredError([f"{name} must be a number, not {text!r}."]) from None
-    return text.strip()
 
 
 def read_settings(environ: Mapping[str, str] | None = None, check: bool = True) -> Settings:
     """Read every setting from the environment. Raises MisconfiguredError with all complaints at once."""
     environ = os.environ if environ is None else environ
-    values = {}
+    values: dict[str, Any] = {}
+    complaints = []
     for field in dataclasses.fields(Settings):
-        text = environ.get(field.name.upper(), "")
-        if text != "":
-            values[field.name] = _convert(field.name.upper(), text, field.type)
-    settings = Settings(**values)  # type: ignore[arg-type]
-    if check and (found := settings.complaints()):
+        text = environ.get(field.name.upper(), "").strip()
+        try:
+            if text:
+                values[field.name] = _convert(field.name.upper(), text, field.type)
+        except ValueError as error:
+            complaints.append(str(error))
+    settings = Settings(**values)
+    if check and (found := complaints + _list_complaints(settings, complaints) + _complaints_of_providers(environ)):
         raise MisconfiguredError(found)
     return settings
+
+
+def _complaints_of_providers(environ: Mapping[str, str]) -> list[str]:
+    """What is wrong with the keys and addresses of providers that the environment connects."""
+    found = []
+    for name, (key, base_url) in provider_credentials(environ).items():
+        if is_quoted(key) or not (key.isascii() and key.isprintable()) or " " in key:
+            found.append(f"{name.upper()}_API_KEY must be the key alone, without quotes or spaces.")
+        if base_url and not is_web_address(base_url):
+            found.append(f"{name.upper()}_BASE_URL must be an https:// or http:// address.")
+    return found
+
+
+def _list_complaints(settings: Settings, unreadable: list[str]) -> list[str]:
+    """The settings' own complaints, but for those of which the text was none: they have theirs."""
+    names = {complaint.partition(" ")[0] for complaint in unreadable}
+    return [found for found in settings.complaints() if found.partition(" ")[0].rstrip(":,") not in names]
+
+
+def _convert(name: str, text: str, kind: Any) -> object:
+    """The value of a setting's text. Raises ValueError with a sentence, which doesn't repeat the text."""
+    if is_quoted(text):
+        raise ValueError(f"{name} is in quotes: leave them out, they are not taken off here.")
+    if kind is bool:
+        try:
+            return read_flag(text)
+        except ValueError:
+            raise ValueError(f"{name} must be true or false.") from None
+    if kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            what = "whole number" if kind is int else "number"
+            raise ValueError(f"{name} must be a {what}.") from None
+        return 0 if name.startswith("DEFAULT_") and value == UNLIMITED else value
+    return text.lower() if name in ("BRIDGE_ENV", "LOG_LEVEL", "SIGNUP", "TOP_UP_CURRENCY") else text
 
 
 def provider_credentials(environ: Mapping[str, str] | None = None) -> dict[str, tuple[str, str]]:

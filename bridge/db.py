@@ -1,9 +1,11 @@
 """The database: one Flask-SQLAlchemy object, the column types that both engines need, and how SQLite is opened."""
 
 import datetime
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -14,10 +16,12 @@ from sqlalchemy import event
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from bridge.config import Settings
+from bridge.postgres_connection import BoundedConnection, prepare_session, set_in_transaction
 
 Result = TypeVar("Result")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of accounts, which some channels serve alone
 DEFAULT_GROUP = "default"
+WORKS_BY = {"statement_timeout": "10s"}  # each session of PostgreSQL; behind a pooler each transaction
 NAMING = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -39,23 +43,6 @@ else:
     Table = db.Model
 
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only an INTEGER primary key
-
-
-class BoundedConnection(psycopg.Connection[Any]):
-    """A connection to PostgreSQL that gives up on a server that says nothing, as one does whose machine or network is
-    gone: a statement's own timeout is the server's to keep."""
-
-    patience_seconds: float | None = 12  # beyond the statement's timeout; None waits for as long as it takes
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Raises OperationalError, with the connection closed, when its patience ends."""
-        if timeout is not None or self.patience_seconds is None:
-            return super().wait(gen, interval, timeout)
-        try:
-            return super().wait(gen, interval, self.patience_seconds)
-        except psycopg.errors._WaitTimeout:
-            self.pgconn.finish()  # without the farewell, for which it would wait again
-            raise psycopg.OperationalError("the server does not answer") from None
 
 
 def now_utc() -> datetime.datetime:
@@ -94,7 +81,8 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "max_overflow": most - kept,
         "pool_timeout": 3,
         "pool_pre_ping": True,
-        "connect_args": {"connect_timeout": 3, "options": "-c statement_timeout=10000"},
+        "isolation_level": "READ COMMITTED",  # whatever the role's default is
+        "connect_args": {"connect_timeout": 3, "is_pooled": settings.is_pooled},
     }
 
 
@@ -113,8 +101,10 @@ def prepare_engine(engine: sa.Engine) -> None:
     A transaction that will write says so at once: SQLite refuses to make a writer of a reader while another writes."""
     if engine.dialect.name != "sqlite":
         event.listen(engine, "do_connect", _connect_bounded)
+        event.listen(engine, "begin", _begin_behind_a_pooler)
         event.listen(engine, "handle_error", _leave_what_is_read_only)
         return
+    event.listen(engine, "do_connect", _make_private)
     event.listen(engine, "connect", set_sqlite_pragmas)
 
     @event.listens_for(engine, "begin")
@@ -124,7 +114,24 @@ def prepare_engine(engine: sa.Engine) -> None:
 
 
 def _connect_bounded(_dialect: Any, _record: Any, positional: Any, named: Any) -> BoundedConnection:
-    return BoundedConnection.connect(*positional, **named)
+    is_pooled = named.pop("is_pooled", False)
+    connection = BoundedConnection.connect(*positional, **named)
+    prepare_session(connection, WORKS_BY, is_pooled=is_pooled)
+    return connection
+
+
+def _make_private(_dialect: Any, _record: Any, positional: Any, named: Any) -> None:
+    """SQLite's file is its owner's alone, before anything is in it; the two beside it are made like it."""
+    path = str(positional[0] if positional else named.get("database", ""))
+    if path and not path.startswith((":", "file:")) and Path(path).parent.is_dir():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.chmod(path, 0o600)
+
+
+def _begin_behind_a_pooler(connection: sa.Connection) -> None:
+    driver = connection.connection.driver_connection
+    if isinstance(driver, BoundedConnection) and driver.is_pooled:
+        set_in_transaction(driver, WORKS_BY)
 
 
 def _leave_what_is_read_only(context: sa.engine.ExceptionContext) -> None:

@@ -4,17 +4,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flask import request
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_login import LoginManager
 from flask_migrate import Migrate
 from flask_wtf import CSRFProtect
+
+from bridge.addresses import name_network
+
+
+def _name_caller() -> str:
+    """Whom the page limits count: all addresses that one subscriber has."""
+    return name_network(request.remote_addr or "")
+
 
 csrf = CSRFProtect()
 login_manager = LoginManager()
 migrate = Migrate(directory=str(Path(__file__).parents[1] / "migrations"), compare_type=True)
 limiter = Limiter(
-    key_func=get_remote_address,
+    key_func=_name_caller,
     strategy="sliding-window-counter",
     headers_enabled=False,
     in_memory_fallback_enabled=True,

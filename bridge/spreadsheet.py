@@ -2,9 +2,11 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 PIECE_CHARACTERS = 2**15
+FORMULA_SIGNS = "=+-@\u2212"
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -22,5 +24,7 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
 
 
 def defuse(text: str) -> str:
-    """A text that a spreadsheet would take for a formula, marked as text."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """A text that a spreadsheet would take for a formula, marked as text: also in full width, which some read as the
+    same, and behind what they leave out."""
+    first = unicodedata.normalize("NFKC", text).lstrip(" \t\r\n\v\f\u200b\ufeff")[:1]
+    return f"'{text}" if first in FORMULA_SIGNS and first or text.startswith(("\t", "\r", "\n")) else text

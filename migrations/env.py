@@ -1,5 +1,7 @@
 """How migrations run: on the app's own database, one process at a time, all scripts of a run in one transaction."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import context
 from flask import current_app
@@ -11,9 +13,11 @@ def run() -> None:
     engine = current_app.extensions["migrate"].db.engine
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(sa.text("SET statement_timeout = 0"))
-            connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
-            connection.commit()
+            # in the transaction, and no longer: behind a pooler the next one may be on another connection
+            driver: Any = connection.connection.driver_connection
+            driver.patience_seconds = None
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.configure(
             connection=connection,
             target_metadata=current_app.extensions["migrate"].db.metadata,
@@ -23,7 +27,7 @@ def run() -> None:
         with context.begin_transaction():
             context.run_migrations()
         connection.commit()
-        connection.invalidate()  # closes it, and with it the lock and the time-out of none
+        connection.invalidate()  # closes it: it would wait for ever
 
 
 run()

@@ -30,7 +30,14 @@ make_venv() {
   fi
 }
 
-stamp() { sha256sum "$1" | cut -d' ' -f1; }
+# macOS before 15 has no sha256sum
+stamp() { { sha256sum "$1" 2>/dev/null || shasum -a 256 "$1"; } | cut -d' ' -f1; }
+
+# what is set for another Python, or says where pip is to put things, is not meant for .venv
+unset PYTHONPATH PYTHONHOME
+for name in USER TARGET PREFIX ROOT REQUIREMENT CONSTRAINT NO_BINARY ONLY_BINARY NO_DEPS DRY_RUN EDITABLE PYTHON; do
+  unset "PIP_$name"
+done
 
 .venv/bin/python -c '' 2>/dev/null || make_venv
 kept=.venv/.installed-$1

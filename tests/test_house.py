@@ -18,17 +18,22 @@ from tests.services import Databases
 
 ROOT = Path(__file__).parents[1]
 GROUND = {
+    "addresses",
+    "api_paths",
     "batcher",
     "chart",
     "config",
     "counters",
     "daily",
+    "database_url",
     "db",
     "errors",
     "extensions",
     "forms",
     "headers",
     "money",
+    "postgres_connection",
+    "settings_rules",
     "spreadsheet",
     "telemetry",
     "vault",

@@ -203,11 +203,11 @@ def put_python(checkout: Path, *, venv: bool = True) -> None:
     python.chmod(0o755)
 
 
-def install(checkout: Path) -> "subprocess.CompletedProcess[str]":
+def install(checkout: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["scripts/install.sh", "lock.txt"],
         cwd=checkout,
-        env={"PATH": str(checkout / "bin")},
+        env={"PATH": str(checkout / "bin"), **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -226,6 +226,29 @@ def test_packages_are_installed_only_when_the_lock_has_changed(checkout: Path):
     (checkout / "lock.txt").write_text("two\n")
     assert install(checkout).returncode == 0
     assert count_installs(checkout) == 2
+
+
+def test_what_is_set_for_another_python_or_pip_is_not_minded(checkout: Path):
+    put_python(checkout)
+    python = checkout / "bin" / "python3.11"
+    python.write_text(python.read_text().replace('echo "$@"', 'echo "$@" $(env | grep -E "^(PIP|PYTHON)" | sort)'))
+    (checkout / "bin" / "grep").symlink_to(str(shutil.which("grep")))
+    (checkout / "bin" / "sort").symlink_to(str(shutil.which("sort")))
+    other = {"PYTHONPATH": "/elsewhere", "PYTHONHOME": "/nowhere", "PIP_USER": "1", "PIP_TARGET": "/there"}
+    assert install(checkout, **other, PIP_INDEX_URL="https://mirror.example/simple").returncode == 0
+    calls = (checkout / "calls").read_text()
+    assert "PIP_INDEX_URL=https://mirror.example/simple" in calls
+    assert not any(name in calls for name in other)
+
+
+def test_a_mac_has_shasum_instead(checkout: Path):
+    (checkout / "bin" / "sha256sum").unlink()
+    shasum = checkout / "bin" / "shasum"
+    shasum.write_text(f'#!/usr/bin/env bash\nexec {shutil.which("sha256sum")} "$3"\n')
+    shasum.chmod(0o755)
+    put_python(checkout)
+    assert install(checkout).returncode == install(checkout).returncode == 0
+    assert count_installs(checkout) == 1
 
 
 def test_a_missing_python_is_one_line_that_names_its_package(checkout: Path):

@@ -10,6 +10,7 @@ from flask import current_app
 from sqlalchemy.orm import aliased
 
 from bridge import versions
+from bridge.accounts.emails import find_by_email
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import GROUP_NAME, db, now_utc, transaction
@@ -115,7 +116,8 @@ def find_account_id(text: str) -> int | None:
     """The account of that id, or to which that address signs in."""
     if text.isascii() and text.isdigit() and len(text) < MAX_ID_DIGITS:
         return db.session.scalar(sa.select(Account.id).where(Account.id == int(text)))
-    return db.session.scalar(sa.select(Member.account_id).where(Member.email == text.strip().lower()))
+    member = find_by_email(text)
+    return member.account_id if member else None
 
 
 def count_markups() -> dict[int, int]:

@@ -1,12 +1,12 @@
 """What a key may be set to: each field is checked here, whether it comes from a page or a command."""
 
 import datetime
-import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from bridge.addresses import read_network
 from bridge.db import db, now_utc
 from bridge.errors import InvalidRequest
 from bridge.money import MAX_NANOS
@@ -94,7 +94,7 @@ def _check_addresses(addresses: Sequence[str] | None) -> list[str] | None:
     if len(addresses) > MAX_LIST_LENGTH:
         raise InvalidRequest(f"Give at most {MAX_LIST_LENGTH} addresses or networks.", param="addresses")
     try:
-        return list(dict.fromkeys(str(ipaddress.ip_network(text)) for text in addresses))
+        return list(dict.fromkeys(str(read_network(text)) for text in addresses))
     except ValueError as error:
         message = f"Give an address or a network such as 203.0.113.0/24: {error}."
         raise InvalidRequest(message, param="addresses") from None

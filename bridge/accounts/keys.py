@@ -3,7 +3,6 @@
 
 import dataclasses
 import datetime
-import ipaddress
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from bridge import versions
 from bridge.accounts.key_format import digest, looks_like_key, make_secret
 from bridge.accounts.key_rules import check_key
 from bridge.accounts.tables import Account, Key
+from bridge.addresses import Network, read_network
 from bridge.config import Settings
 from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
 from bridge.errors import InvalidApiKey, NotFound
@@ -22,7 +22,6 @@ from bridge.errors import InvalidApiKey, NotFound
 CACHE_SECONDS = 60.0  # every change of ours is announced; this is for those made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
 TOPIC = "keys"
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,7 +187,7 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
         budget_nanos=row.budget_nanos,
         budget_period=row.budget_period,
         models=None if row.models is None else frozenset(row.models),
-        addresses=None if row.addresses is None else tuple(ipaddress.ip_network(text) for text in row.addresses),
+        addresses=None if row.addresses is None else tuple(read_network(text) for text in row.addresses),
         expires_at=row.expires_at,
         markup_bps=row.markup_bps,
         group=row.group_name,

@@ -6,15 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from email_validator import EmailNotValidError, validate_email
 from gevent.threadpool import ThreadPool
 
+from bridge.accounts.emails import check_email, find_by_email
 from bridge.accounts.tables import Account, Member
 from bridge.db import Table, db, now_utc, transaction
 
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 128
-MAX_EMAIL_LENGTH = 254
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _hash_of_nobody = _hasher.hash("the password of an address that has no account")
@@ -35,16 +34,6 @@ def _pool() -> ThreadPool:
 
 def _in_pool(function: Any, *arguments: Any) -> Any:
     return _pool().apply(function, arguments)
-
-
-def check_email(text: str) -> str:
-    """The address in the form we keep, lower case. Raises ValueError, with a sentence, when it is not one."""
-    if len(text) > MAX_EMAIL_LENGTH:
-        raise ValueError(f"An e-mail address has at most {MAX_EMAIL_LENGTH} characters.")
-    try:
-        return validate_email(text.strip(), check_deliverability=False, test_environment=True).normalized.lower()
-    except EmailNotValidError as error:
-        raise ValueError(str(error)) from None
 
 
 def check_new_password(password: str) -> str:
@@ -72,7 +61,7 @@ def sign_in(email: str, password: str) -> Member:
     """The member whose address and password these are; notes the time. Raises SignInRefused.
 
     An unknown address costs as much time as a wrong password."""
-    member = _find_by_email(email.strip().lower()[:MAX_EMAIL_LENGTH])
+    member = find_by_email(email)
     if len(password) > MAX_PASSWORD_LENGTH:  # never the right one, and hashing it would be work for whoever sent it
         password = ""
     matches = _in_pool(_matches, member.password_hash if member else _hash_of_nobody, password)
@@ -98,7 +87,7 @@ def create_account(email: str, password: str, is_operator: bool = False) -> Memb
     Raises AddressTaken, or ValueError with a sentence when address or password can't be used."""
     email = check_email(email)
     password_hash = hash_password(password)  # also for an address that is taken, which then takes as long
-    if _find_by_email(email):
+    if find_by_email(email):
         raise AddressTaken(f"{email} already has an account.")
     db.session.rollback()
     try:
@@ -115,7 +104,3 @@ def create_account(email: str, password: str, is_operator: bool = False) -> Memb
     except sa.exc.IntegrityError:  # somebody was faster with the same address
         raise AddressTaken(f"{email} already has an account.") from None
     return member
-
-
-def _find_by_email(email: str) -> Member | None:
-    return db.session.scalar(sa.select(Member).where(Member.email == email))

@@ -24,6 +24,7 @@ from bridge.dashboard import (  # noqa: F401 - billing, keys, overview and usage
     extras,
     filters,
     keys,
+    origin,
     overview,
     public,
     usage,
@@ -62,6 +63,7 @@ def register(app: Flask) -> None:
         app.register_blueprint(blueprint)
     filters.register(app)
     error_pages.register(app)
+    origin.register(app)
     app.context_processor(page_context)
     app.add_template_global(csrf_field, "csrf_field")
     app.add_template_global(asset, "asset")

@@ -4,14 +4,16 @@ import math
 import time
 
 import structlog
-from flask import Flask, g, make_response, render_template, request
+from flask import Flask, current_app, g, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError, DBAPIError, TimeoutError
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable, TooManyRequests
 from werkzeug.wrappers import Response
 
+from bridge.api_paths import comes_from_program
+from bridge.config import Settings
 from bridge.db import db
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, NotFound
 from bridge.extensions import limiter
 from bridge.telemetry import new_request_id
 
@@ -59,8 +61,21 @@ def show_http_error(error: HTTPException) -> Response:
     if isinstance(error, InternalServerError):
         log.error("page_failed", request_id=g.get("request_id"), path=request.path)
         g.plain = True  # whatever broke, the error page leans on none of it
+    if status in (404, 405) and comes_from_program(request.environ):
+        return tell_base_url(status)
     title, text = WORDS.get(status, (error.name, error.description or ""))
     return show_error(status, title, text, _headers(error))
+
+
+def tell_base_url(status: int) -> Response:
+    """Whoever asks a page's address with a key, or for JSON, has another base URL than ours."""
+    settings: Settings = current_app.config["BRIDGE"]
+    error = NotFound(
+        f"There is nothing here for programs. The base URL of this API is {settings.site_url}/v1, "
+        f"and its description is at {settings.site_url}/openapi.json.",
+        code="not_found",
+    )
+    return Response(error.body(), status, content_type="application/json")
 
 
 def _headers(error: HTTPException) -> dict[str, str]:

@@ -6,10 +6,10 @@ from flask import Blueprint, current_app, flash, g, redirect, render_template, r
 from flask_login import UserMixin, current_user, login_user, logout_user
 from werkzeug.wrappers import Response
 
+from bridge.accounts.emails import as_kept, check_email
 from bridge.accounts.sign_in import (
     AddressTaken,
     SignInRefused,
-    check_email,
     check_new_password,
     create_account,
     find_member,
@@ -18,6 +18,15 @@ from bridge.accounts.sign_in import (
 from bridge.accounts.tables import Member
 from bridge.config import Settings
 from bridge.dashboard.filters import balance
+from bridge.dashboard.guesses import (
+    BY_STRANGERS,
+    BY_TRIER,
+    count_by_account,
+    count_by_trier,
+    forget_guesses,
+    is_known_browser,
+    remember_browser,
+)
 from bridge.extensions import anyone_may_enter, limiter
 from bridge.ledger import ledger
 
@@ -62,11 +71,7 @@ def theme_after(theme: str) -> str:
 
 
 def _email_asked() -> str:
-    return "email:" + request.form.get("email", "").strip().lower()[:254]
-
-
-def _was_refused(answer: Response) -> bool:
-    return answer.status_code == 401
+    return "email:" + as_kept(request.form.get("email", ""))
 
 
 def _settings() -> Settings:
@@ -85,7 +90,8 @@ def show_sign_in() -> Response | str:
 @welcome.post("/sign-in")
 @anyone_may_enter
 @limiter.limit("30 per minute; 200 per hour")
-@limiter.limit("10 per 15 minutes", key_func=_email_asked, deduct_when=_was_refused)
+@limiter.limit(BY_STRANGERS, key_func=count_by_account, exempt_when=is_known_browser)
+@limiter.limit(BY_TRIER, key_func=count_by_trier)
 def enter() -> Response | tuple[str, int]:
     target = local_path(request.form.get("next"))
     try:
@@ -94,8 +100,11 @@ def enter() -> Response | tuple[str, int]:
         refusal = "Address and password do not go together. Check both, and try again."
         page = render_template("public/sign_in.html", next=target, email=request.form.get("email", ""), error=refusal)
         return page, 401
+    forget_guesses()
     _begin_session(member)
-    return redirect(target, 303)
+    answer = redirect(target, 303)
+    remember_browser(answer, member.email)
+    return answer
 
 
 @welcome.get("/sign-up")
@@ -126,7 +135,9 @@ def sign_up() -> Response | tuple[str, int]:
         return render_template("public/sign_up.html", errors=errors, email=email, credit_nanos=credit), 400
     _begin_session(member)
     _give_starting_credit(member.account_id)
-    return redirect("/dashboard/", 303)
+    answer = redirect("/dashboard/", 303)
+    remember_browser(answer, member.email)
+    return answer
 
 
 def _complaints(email: str, password: str, code: str) -> dict[str, str]:

@@ -1,12 +1,11 @@
 """The batch on PostgreSQL: one call of the function `ledger_commit` (migrations 0005, 0008, 0011), one transaction."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 import psycopg
 
-from bridge.db import BoundedConnection
 from bridge.ledger.batch import (
     Funds,
     HoldOrder,
@@ -19,8 +18,13 @@ from bridge.ledger.batch import (
     Settlement,
     SettleResult,
 )
+from bridge.postgres_connection import BoundedConnection, prepare_session, set_in_transaction
 
 PATIENCE_SECONDS = 4  # beyond the statement's own
+# A plan that was made while `holds` was empty would read all of it in each batch: also the dead rows, of which there
+# are a hundred thousand before a vacuum comes. Every row here is found by an index.
+WORKS_BY = {"statement_timeout": "3s", "lock_timeout": "2500ms", "enable_seqscan": "off"}
+ISOLATION = {"default_transaction_isolation": "read committed"}  # a session's, whatever the role's default is
 _MARK = """
 UPDATE holds h SET details = m.details
   FROM jsonb_to_recordset(%s::jsonb) AS m (request_id text, details text) WHERE h.request_id = m.request_id
@@ -35,22 +39,18 @@ SELECT l.request_id, coalesce(b.balance_nanos, 0), coalesce(b.held_nanos, 0),
 _CALL = "SELECT * FROM ledger_commit(%s::jsonb, %s::jsonb)"
 
 
-def connect(url: str) -> psycopg.Connection[Any]:
+def connect(url: str, *, is_pooled: bool = False) -> BoundedConnection:
     """A connection for the batch alone. It gives up within three seconds, so that nobody waits longer to be refused."""
-    connection = BoundedConnection.connect(
-        url.replace("postgresql+psycopg://", "postgresql://", 1),
-        autocommit=True,
-        connect_timeout=3,
-        prepare_threshold=0,
-        # A plan that was made while `holds` was empty would read all of it in each batch: also the dead rows, of which
-        # there are a hundred thousand before a vacuum comes. Every row here is found by an index.
-        options="-c statement_timeout=3000 -c lock_timeout=2500 -c enable_seqscan=off",
+    connection: BoundedConnection = BoundedConnection.connect(
+        url.replace("postgresql+psycopg://", "postgresql://", 1), autocommit=True, connect_timeout=3
     )
     connection.patience_seconds = PATIENCE_SECONDS
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # of a batch behind a pooler
+    prepare_session(connection, WORKS_BY | ISOLATION, is_pooled=is_pooled, prepare_after=0)
     return connection
 
 
-def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> list[Outcome]:
+def commit_batch(connection: BoundedConnection, orders: Sequence[Order]) -> list[Outcome]:
     """Carry out the orders in one transaction. Raises psycopg.Error; after a lost connection the outcome is unknown,
     and `already_held` and `already_settled` tell what came through."""
     # a request that its sweeper ends in the same moment is settled once: by the first of the two
@@ -60,17 +60,16 @@ def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -
     holds = [order for order in orders if isinstance(order, HoldOrder)]
     rows: list[Any] = []
     if settlements or holds:
-        rows = connection.execute(
-            _CALL, (msgspec.json.encode(settlements).decode(), msgspec.json.encode(holds).decode())
-        ).fetchall()
+        sent = (msgspec.json.encode(settlements).decode(), msgspec.json.encode(holds).decode())
+        rows = _execute(connection, _CALL, sent).fetchall()
     # by themselves, afterwards: nothing waits for them, and they lock holds in an order of their own
     marks = [order for order in orders if isinstance(order, Mark)]
     if marks:
-        connection.execute(_MARK, (msgspec.json.encode(marks).decode(),))
+        _execute(connection, _MARK, (msgspec.json.encode(marks).decode(),))
     found: dict[str, Funds] = {}
     looks = [order for order in orders if isinstance(order, Look)]
     if looks:
-        for row in connection.execute(_LOOK, (msgspec.json.encode(looks).decode(),)):
+        for row in _execute(connection, _LOOK, (msgspec.json.encode(looks).decode(),)).fetchall():
             found[row[0]] = Funds(*row[1:])
     settled = {row[0]: row for row in rows if row[1] == "settled"}
     answered = {row[0]: row for row in rows if row[1] != "settled"}
@@ -85,6 +84,15 @@ def commit_batch(connection: psycopg.Connection[Any], orders: Sequence[Order]) -
     ]
 
 
+def _execute(connection: BoundedConnection, statement: LiteralString, parameters: tuple[str, ...]) -> Any:
+    """One statement, one transaction. Behind a pooler it is told how to work, which costs a trip or two more."""
+    if not connection.is_pooled:
+        return connection.execute(statement, parameters)
+    with connection.transaction():
+        set_in_transaction(connection, WORKS_BY)
+        return connection.execute(statement, parameters)
+
+
 def _outcome(order: HoldOrder | Settlement | Mark, row: tuple[str, str, int, int] | None) -> Outcome:
     if isinstance(order, Mark):
         return Noted()
@@ -95,7 +103,7 @@ def _outcome(order: HoldOrder | Settlement | Mark, row: tuple[str, str, int, int
     return HoldResult(row[2]) if row[1] == "held" else HoldResult(0, row[1], row[2])
 
 
-def already_held(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> dict[str, HoldResult]:
+def already_held(connection: BoundedConnection, orders: Sequence[Order]) -> dict[str, HoldResult]:
     """Which holds of a batch whose commit was in doubt are in fact there."""
     ids = [order.request_id for order in orders if isinstance(order, HoldOrder)]
     rows = connection.execute(
@@ -104,7 +112,7 @@ def already_held(connection: psycopg.Connection[Any], orders: Sequence[Order]) -
     return {row[0]: HoldResult(row[1]) for row in rows}
 
 
-def already_settled(connection: psycopg.Connection[Any], orders: Sequence[Order]) -> dict[str, SettleResult]:
+def already_settled(connection: BoundedConnection, orders: Sequence[Order]) -> dict[str, SettleResult]:
     """Which settlements of such a batch came through, and what they charged."""
     ids = [order.request_id for order in orders if isinstance(order, Settlement)]
     rows = connection.execute(

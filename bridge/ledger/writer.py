@@ -44,6 +44,7 @@ class Writer:
     def __init__(self, settings: Settings):
         self._url = settings.sqlalchemy_url
         self._on_sqlite = settings.on_sqlite
+        self._is_pooled = settings.is_pooled
         self._connection: Any = None
         self._failed_at = -math.inf
         self._batcher: Batcher[Order, Outcome] = Batcher(self._commit)
@@ -141,7 +142,7 @@ class Writer:
         for attempt in range(DEADLOCK_TRIES):
             try:
                 if self._connection is None:
-                    self._connection = postgres.connect(self._url)
+                    self._connection = postgres.connect(self._url, is_pooled=self._is_pooled)
                 return postgres.commit_batch(self._connection, orders)
             except psycopg.errors.DeadlockDetected:
                 if attempt == DEADLOCK_TRIES - 1:
@@ -158,7 +159,7 @@ class Writer:
         raise AssertionError("unreachable")
 
     def _commit_after_loss(self, orders: list[Order]) -> list[Outcome]:
-        self._connection = postgres.connect(self._url)
+        self._connection = postgres.connect(self._url, is_pooled=self._is_pooled)
         held = postgres.already_held(self._connection, orders)
         settled = postgres.already_settled(self._connection, orders)
         done: list[Outcome | None] = [

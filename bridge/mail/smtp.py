@@ -71,7 +71,7 @@ def write_message(server: MailServer, recipient: str, subject: str, text: str, n
     Raises MailRefused for what no header can hold, such as a line's end."""
     message = EmailMessage(policy=POLICY)
     try:
-        message["From"], message["To"], message["Subject"] = server.sender, recipient, subject
+        message["From"], message["To"], message["Subject"] = server.sender, _as_sent(recipient), subject
     except ValueError as error:
         raise MailRefused(str(error)) from None
     message["Date"] = formatdate()
@@ -79,6 +79,15 @@ def write_message(server: MailServer, recipient: str, subject: str, text: str, n
     message["Auto-Submitted"] = "auto-generated"  # nobody's absence note shall answer
     message.set_content(text)
     return message
+
+
+def _as_sent(address: str) -> str:
+    """The address with its domain in ASCII: few servers take letters."""
+    name, _, domain = address.rpartition("@")
+    try:
+        return f"{name}@{domain.encode('idna').decode()}" if not domain.isascii() else address
+    except UnicodeError:
+        return address
 
 
 def send(server: MailServer, message: EmailMessage) -> None:

@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from bridge.accounts.emails import find_by_email
 from bridge.accounts.tables import Member
 from bridge.catalogue.below_cost import BelowCost
-from bridge.db import db
 from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError, NotFound
 from bridge.money import parse_dollars, parse_percent
 
@@ -61,8 +60,8 @@ def one_line(message: str) -> click.ClickException:
 
 
 def find_member(email: str) -> Member:
-    """By e-mail, in any case. Raises NotFound."""
-    member = db.session.scalar(select(Member).where(Member.email == email.strip().lower()))
+    """By e-mail, however it is written. Raises NotFound."""
+    member = find_by_email(email)
     if member is None:
         raise NotFound(f"Nobody signs in as {email}.")
     return member

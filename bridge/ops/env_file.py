@@ -7,19 +7,23 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 from dotenv import load_dotenv
 
+from bridge.errors import MisconfiguredError
+
 ENV_FILE = Path(__file__).parents[2] / ".env"
 
 
 def write_env_file(path: Path = ENV_FILE) -> bool:
     """Make the file, for a development gateway, readable by its owner only. One that is there stays as it is.
 
-    Returns whether it was made."""
+    Returns whether it was made. Raises MisconfiguredError where the checkout can't be written."""
     if _is_unwanted():
         return False
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return False
+    except OSError as error:
+        raise MisconfiguredError([f"{path} can't be written: {error.strerror}. Set its settings yourself."]) from None
     with os.fdopen(descriptor, "w") as file:
         file.write(
             "# Made by `make run`. What the environment sets counts more than what stands here; see .env.example.\n"

@@ -9,18 +9,15 @@ import os
 import sys
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 from flask import Flask
 
-from bridge import vault
-from bridge.catalogue.connect import connect_environment
-from bridge.catalogue.tables import Channel
 from bridge.config import Settings, read_settings
 from bridge.db import db
 from bridge.errors import MisconfiguredError
 from bridge.ops import worker as background
 from bridge.ops.address import listen_address
+from bridge.ops.connect import PREPARED, prepare_channels
 from bridge.ops.demo import greet, load_demo
 from bridge.ops.env_file import load_env_file
 from bridge.ops.gunicorn_worker import GRACE_BEYOND_DRAIN_SECONDS, Response
@@ -79,26 +76,13 @@ def on_starting(server: Any) -> None:
     if not gateway.mails_go_out and not gateway.development:
         log.warning("Without SMTP_URL no mail is sent: neither low-balance alerts nor the ledger's differences.")
     try:
-        prepare_channels(server.app.wsgi())
+        app: Flask = server.app.wsgi()
+        app.extensions[PREPARED] = prepare_channels(app, gateway)
+        with app.app_context():
+            db.engine.dispose()
     except MisconfiguredError as error:
         print("\n".join(error.complaints), file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def prepare_channels(app: Flask) -> None:
-    """Open every sealed key once, and bring the channels in line with the environment. Raises MisconfiguredError. A
-    database that is away has no say: /readyz tells."""
-    with app.app_context():
-        try:
-            for sealed in db.session.scalars(sa.select(Channel.sealed_key)):
-                if sealed:
-                    vault.unseal(sealed)
-            for line in connect_environment(gateway):
-                log.info(line)
-        except sa.exc.SQLAlchemyError as error:
-            log.error("The database can't be read yet.", error=type(error).__name__)
-        db.session.remove()
-        db.engine.dispose()
 
 
 def when_ready(_server: Any) -> None:

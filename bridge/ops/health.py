@@ -1,4 +1,5 @@
-"""GET /livez: this process answers; it asks nothing. GET /readyz: the database is there, and as new as the code."""
+"""GET /livez and /health: this process answers; they ask nothing. GET /readyz: the database is there, and as new as
+the code."""
 
 import functools
 
@@ -24,6 +25,7 @@ def register(app: Flask) -> None:
 
 
 @health.get("/livez")
+@health.get("/health")
 @anyone_may_enter
 def show_livez() -> Response:
     """200 as long as the process serves."""

@@ -7,6 +7,7 @@ monkey.patch_all()
 import logging
 import os
 import sys
+import tempfile
 
 import flask_migrate
 from flask import Flask
@@ -29,15 +30,19 @@ def main() -> None:
     """Set up what is missing, then serve, unless --only-prepare. What can't be helped is said, a line each, with status
     1."""
     serves = "--only-prepare" not in sys.argv
-    write_env_file()
-    load_env_file()
     try:
+        write_env_file()
+        load_env_file()
         settings = read_settings()
     except MisconfiguredError as error:
         raise SystemExit("\n".join(error.complaints)) from None
     if serves and is_taken(settings):
         raise SystemExit(f"{listen_address(settings)} is taken. Choose another port: PORT={settings.port + 1} make run")
-    settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=settings.data_path).close()
+    except OSError as error:
+        raise SystemExit(f"DATA_DIR {settings.data_path} can't be written: {error.strerror}.") from None
     from wsgi import app  # reads the environment, which is complete only now
 
     # in a child: the server has to start from a process that has never opened a connection or a thread
@@ -49,6 +54,8 @@ def main() -> None:
         raise SystemExit(1)
     if not serves:
         return
+    if is_taken(settings):  # by whoever came while the packages and the database were made ready
+        raise SystemExit(f"{listen_address(settings)} is taken. Choose another port: PORT={settings.port + 1} make run")
     sys.argv = ["gunicorn", "-c", "python:bridge.ops.gunicorn", "wsgi:app"]
     wsgiapp.run()
 

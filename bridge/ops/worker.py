@@ -18,6 +18,7 @@ from bridge.ledger.rollups import roll_up
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.mail.outbox import send_due
 from bridge.ops.channel_alerts import tell_of_channels
+from bridge.ops.connect import PREPARED, keep_trying
 from bridge.ops.margin_alerts import tell_of_losses
 from bridge.ops.nightly import check_nightly
 from bridge.payments.auto import detach_forgotten, top_up_due
@@ -44,6 +45,8 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
             versions.poll(db.engine)
         except sa.exc.SQLAlchemyError as error:  # gunicorn would end all of us for a worker that doesn't start
             log.warning("started_without_database", error=type(error).__name__)
+    if not app.extensions.get(PREPARED, True):
+        gevent.spawn(keep_trying, app, settings)
     every(app, settings.version_poll_seconds, lambda: versions.poll(db.engine))
     every(app, settings.sweep_seconds, lambda: resolve(services), at_once=True)
     if settings.redis_url:

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Flask, Response, request
 from flask.sessions import NullSession, SessionInterface
 
+from bridge.api_paths import find_api_path
 from bridge.config import Settings
 from bridge.counters import Counters
 from bridge.v1 import account, chat, list_models, openapi, quote, receipts
@@ -73,7 +74,11 @@ def dispatch(site: Wsgi, api: Flask, services: Services) -> Wsgi:
         path = environ["PATH_INFO"]
         if path == CHAT and environ["REQUEST_METHOD"] == "POST":
             return answer_chat(environ)(environ, start_response)
-        if path.startswith("/v1/") or path in ("/v1", "/openapi.json"):
+        found = find_api_path(environ)
+        if found == CHAT and environ["REQUEST_METHOD"] == "POST":
+            return answer_chat(environ)(environ, start_response)
+        if found is not None:
+            environ["PATH_INFO"] = found
             if environ["REQUEST_METHOD"] == "OPTIONS":
                 start_response("204 No Content", PREFLIGHT)
                 return [b""]

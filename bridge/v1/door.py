@@ -1,7 +1,6 @@
 """The door of /v1: a key is required, and how errors read. What needs no body is refused before it is read."""
 
 import functools
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
+from bridge.addresses import is_within
 from bridge.errors import (
     AccountSuspended,
     AddressNotAllowed,
@@ -79,22 +79,16 @@ def _refuse_size(visit: Visit) -> None:
 
 def _find_caller(visit: Visit) -> None:
     scheme, _, secret = visit.header("HTTP_AUTHORIZATION").partition(" ")
-    if not secret or scheme.lower() != "bearer":
+    if not secret or scheme.lower() != "bearer":  # other vendors' clients have a header of their own for it
+        secret = visit.header("HTTP_X_API_KEY") or visit.header("HTTP_API_KEY")
+    if not secret:
         raise InvalidApiKey("No API key was given. Send it as: Authorization: Bearer sk-…")
     caller = visit.services.find_caller(secret.strip())
     visit.caller = caller
     if caller.account_status != "active":
         raise AccountSuspended("This account is suspended. Write to the operator of this gateway.")
-    if caller.addresses is not None and not _is_within(visit.header("REMOTE_ADDR"), caller.addresses):
+    if caller.addresses is not None and not is_within(visit.header("REMOTE_ADDR"), caller.addresses):
         raise AddressNotAllowed("This API key may not be used from this address.")
-
-
-def _is_within(address: str, networks: tuple[Any, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed.version == network.version and parsed in network for network in networks)
 
 
 def read_body(visit: Visit) -> bytes:

@@ -6,6 +6,7 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import select, update
 
+from bridge.accounts import emails
 from bridge.accounts import sign_in as room
 from bridge.accounts.tables import Account, Member
 from bridge.dashboard.welcome import local_path
@@ -48,7 +49,7 @@ def test_signing_up_makes_an_account_with_its_owner_and_credit(app, client):
 
 
 def test_an_account_without_starting_credit_has_an_empty_balance(tmp_path):
-    with make_pages(tmp_path) as app:
+    with make_pages(tmp_path, signup_credit="0") as app:
         assert sign_up(app.test_client()).status_code == 303
         with app.app_context():
             assert db.session.scalar(select(Balance.balance_nanos)) == 0
@@ -85,7 +86,7 @@ def test_an_address_is_taken_once(app, client):
 def test_of_two_who_take_an_address_at_once_one_gets_it(app, monkeypatch):
     with app.app_context():
         room.create_account(EMAIL, PASSWORD)
-        monkeypatch.setattr(room, "_find_by_email", lambda _email: None)  # as each of the two saw it
+        monkeypatch.setattr(room, "find_by_email", lambda _email: None)  # as each of the two saw it
         with pytest.raises(room.AddressTaken):
             room.create_account(EMAIL, PASSWORD)
         assert len(db.session.scalars(select(Account)).all()) == 1
@@ -254,7 +255,7 @@ def test_wrong_passwords_for_one_address_are_limited_right_ones_are_not(app, cli
 
 
 def test_sign_up_is_limited_by_address(client, monkeypatch):
-    monkeypatch.setattr(room, "MAX_EMAIL_LENGTH", 1)  # refused before the hash: this test is about the limit
+    monkeypatch.setattr(emails, "MAX_EMAIL_LENGTH", 1)  # refused before the hash: this test is about the limit
     codes = [sign_up(client, email=f"m{number}@example.com").status_code for number in range(11)]
     assert codes == [400] * 10 + [429]
 

@@ -11,6 +11,7 @@ import requests
 from tests import services
 from tests.certificate import write_certificate
 from tests.gateway import Gateway
+from tests.pgbouncer import PgBouncer
 from tests.rooms import make_settings
 from tests.v1.fault_upstreams import FAULTS, MODES, SECRETS, Table, name_model
 from tests.v1.served import HELLO
@@ -19,17 +20,23 @@ ROWS = pytest.mark.parametrize("name", FAULTS)
 IN_BOTH_MODES = pytest.mark.parametrize("mode", MODES)
 
 
-@pytest.fixture(scope="module")
-def table(databases: services.Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
+@pytest.fixture(scope="module", params=["direct", "pooled"])
+def table(
+    request: pytest.FixtureRequest, databases: services.Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Table]:
     folder = tmp_path_factory.mktemp("faults")
+    url = databases.open("postgresql")
+    pooler = PgBouncer(url) if request.param == "pooled" else None
     short = {"first_content_timeout_seconds": 0.5, "answer_timeout_seconds": 0.5, "idle_timeout_seconds": 0.5}
     bounds = {"max_answer_bytes": 100_000, "max_event_bytes": 50_000}
-    settings = make_settings(folder, database_url=databases.open("postgresql"), **short, **bounds)
+    settings = make_settings(folder, database_url=pooler.url if pooler else url, **short, **bounds)
     gateway = Gateway(settings, folder / "log")
     table = Table(gateway, write_certificate(folder))
     yield table
     table.close()
     gateway.stop()
+    if pooler:
+        pooler.close()
 
 
 class Asked:

@@ -1,0 +1,43 @@
+"""Whose forms are taken: this site's own, by its PUBLIC_BASE_URL. What a proxy makes of the Host header decides
+nothing, and a browser that tells no Origin or Referer is believed by its form's token alone."""
+
+from urllib.parse import urlsplit
+
+from flask import Flask, current_app, request
+from werkzeug.wrappers import Response
+
+from bridge.config import Settings
+from bridge.dashboard.error_pages import show_error
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+PORTS = {"http": 80, "https": 443}
+
+
+def register(app: Flask) -> None:
+    """Look before any form is."""
+    app.config["WTF_CSRF_SSL_STRICT"] = False  # which would compare Referer with Host
+    app.before_request(refuse_other_origins)
+
+
+def refuse_other_origins() -> Response | None:
+    """A page that says where a form came from, if that is another site than ours."""
+    settings: Settings = current_app.config["BRIDGE"]
+    origin = request.headers.get("Origin", "null")
+    if request.method in SAFE or request.blueprint == "webhooks" or origin == "null" or not settings.public_base_url:
+        return None
+    if _read_origin(origin) == _read_origin(settings.public_base_url):
+        return None
+    text = (
+        f"This form was opened at another address than this gateway's own, {settings.site_url}. Nothing was changed. "
+        "Open the page there. If it is the address that you used, its PUBLIC_BASE_URL is set to another one."
+    )
+    return show_error(400, "This form comes from another address", text)
+
+
+def _read_origin(text: str) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port; None for what is no address."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme)
+    except ValueError:
+        return None
