@@ -80,7 +80,9 @@ def _read_plain(choice: Json, reading: Reading) -> tuple[Json, str] | None:
     if theirs.get("refusal") or theirs.get("annotations", []) != [] or not isinstance(thoughts, str | None):
         return None
     if calls is not None:
-        calls = _read_plain_calls(calls, reading) if reason == "tool_calls" and isinstance(content, str | None) else None
+        calls = (
+            _read_plain_calls(calls, reading) if reason == "tool_calls" and isinstance(content, str | None) else None
+        )
         if not calls:
             return None
         content = content or None  # some say "" beside calls

@@ -50,11 +50,11 @@ def read_openai_usage(usage: Any) -> Counts | None:
 
 
 def _details(places: Any, names: tuple[str, ...]) -> Any:
-    """The first of these objects that is there."""
+    """The first of these objects that is there; None for one of zeros, which says no more."""
     if isinstance(places, dict):
         for name in names:
             if found := places.get(name):
-                return found
+                return found if not isinstance(found, dict) or any(found.values()) else None
     return None
 
 
