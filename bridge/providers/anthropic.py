@@ -15,6 +15,7 @@ from bridge.providers.anthropic_turns import Dialogue, write_dialogue, write_tex
 from bridge.providers.base import AttemptFailed, ChatOrder, Completion, Outgoing, StreamOrder, refuse
 from bridge.providers.conversation import Text, is_legacy, list_dropped, read_cap, read_stop, read_tools
 from bridge.providers.openai import list_unknown_inside
+from bridge.providers.request_fields import take_passed
 from bridge.providers.token_scale import ANTHROPIC
 from bridge.providers.tool_names import ANTHROPIC_NAMES, SafeNames, list_called
 
@@ -49,7 +50,8 @@ class Anthropic:
         body, claude = order.body, read_model(order.upstream_id)
         if body.get("web_search_options") is not None:
             raise refuse("web_search_options", "This model is not offered with web search.", "unsupported_parameter")
-        dropped, clamped = [*list_dropped(body, TAKEN | order.passes), *list_unknown_inside(order)], []
+        taken = TAKEN | order.passes if order.passes else TAKEN
+        dropped, clamped = [*list_dropped(body, taken), *list_unknown_inside(order)], []
         tools, keys = fit_schemas(read_tools(body), dropped)
         called = [*list_called(body["messages"])]
         names = SafeNames([*(tool.name for tool in tools), *called], ANTHROPIC_NAMES)
@@ -72,7 +74,8 @@ class Anthropic:
         out.update(_write_sampling(body, claude, thinking, dropped, clamped))
         out.update(_write_stop(body, dropped, clamped))
         out.update(_write_rest(body))
-        out |= {field: body[field] for field in order.passes if field not in out and body.get(field) is not None}
+        if order.passes:
+            out |= take_passed(body, order.passes, out)
         reading = Reading(
             model=claude.name,
             legacy=is_legacy(body),

@@ -30,6 +30,7 @@ EVENTS = frozenset(
     {"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta"}
     | {"message_stop", "error"}
 )
+PING = "ping"  # which says nothing, now and then
 
 
 class _Delta(Struct):
@@ -165,7 +166,7 @@ class AnthropicReader(TranslatedReader):
             return self._finish()
         elif said.type == "error":
             raise read_anthropic_error(200, {}, event)
-        elif said.type not in EVENTS and (refusal := find_refusal(event)):
+        elif said.type != PING and said.type not in EVENTS and (refusal := find_refusal(event)):
             raise refusal
         return b""
 

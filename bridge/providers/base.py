@@ -37,8 +37,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """What a provider said of an answer's tokens, by Usage's names and in its meaning, however impossible.
 
     None: it said nothing of that class, or nothing that is a number. `odd`: something there was no number."""

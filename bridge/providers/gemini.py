@@ -1,5 +1,6 @@
 """Google's Gemini: requests in its own dialect (`generateContent`), and the provider itself."""
 
+import functools
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from bridge.providers.gemini_contents import write_contents
 from bridge.providers.gemini_errors import read_gemini_error
 from bridge.providers.json_schema import Room, inline_references
 from bridge.providers.openai import list_unknown_inside
+from bridge.providers.request_fields import take_passed
 from bridge.providers.token_scale import GEMINI
 from bridge.providers.tool_names import GEMINI_NAMES, SafeNames, list_called
 from bridge.providers.tool_schemas import ToolRule, fit_parameters
@@ -63,7 +65,8 @@ class Gemini:
         if body.get("web_search_options") is not None:
             raise refuse("web_search_options", "This model is not offered with web search.", "unsupported_parameter")
         clamped: list[str] = []
-        tools, dropped = read_tools(body), list_dropped(body, _taken(version) | order.passes)
+        taken = _taken(version) | order.passes if order.passes else _taken(version)
+        tools, dropped = read_tools(body), list_dropped(body, taken)
         dropped += list_unknown_inside(order)
         names = SafeNames([*(tool.name for tool in tools), *list_called(body["messages"])], RULE.names)
         system, contents = write_contents(body, order.kept, tools, version, names)
@@ -85,7 +88,8 @@ class Gemini:
             out["systemInstruction"] = {"parts": [{"text": "\n\n".join(system)}]}
         if config:
             out["generationConfig"] = config
-        out |= {field: body[field] for field in order.passes if field not in out and body.get(field) is not None}
+        if order.passes:
+            out |= take_passed(body, order.passes, out)
         reading = Reading(
             legacy=is_legacy(body),
             one_call=body.get("parallel_tool_calls") is False,
@@ -140,6 +144,7 @@ def write_path(upstream_id: str, *, stream: bool) -> str:
     return f"/v1beta/models/{quote(model, safe='')}:{method}"
 
 
+@functools.lru_cache(64)
 def _taken(version: models.Version) -> frozenset[str]:
     taken = TAKEN | PENALTIES.keys() if models.takes_penalties(version) else TAKEN
     return taken | {"logprobs", "top_logprobs"} if models.takes_logprobs(version) else taken

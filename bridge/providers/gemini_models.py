@@ -1,5 +1,6 @@
 """What the generations of Gemini take, told by the model's id. A name that says no version counts as the newest."""
 
+import functools
 import re
 from typing import Any
 
@@ -16,6 +17,7 @@ BUDGET = "thinking.budget_tokens"  # as what is fitted is named, whatever asked 
 DYNAMIC = -1  # the model decides how much it thinks
 
 
+@functools.lru_cache(256)
 def read_version(upstream_id: str) -> Version:
     """The generation, as (2, 5)."""
     found = _VERSION.search(upstream_id)

@@ -61,10 +61,14 @@ def map_schemas(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]])
 
 
 def refers(value: Any) -> bool:
-    """Whether a reference stands anywhere in it."""
+    """Whether a reference stands anywhere in it: what is written is searched first, for that takes least."""
+    return b'"$ref"' in msgspec.json.encode(value) and _finds_reference(value)
+
+
+def _finds_reference(value: Any) -> bool:
     if isinstance(value, dict):
-        return isinstance(value.get("$ref"), str) or any(refers(one) for one in value.values())
-    return isinstance(value, list) and any(refers(one) for one in value)
+        return isinstance(value.get("$ref"), str) or any(_finds_reference(one) for one in value.values())
+    return isinstance(value, list) and any(_finds_reference(one) for one in value)
 
 
 class _Inliner:

@@ -18,7 +18,7 @@ from bridge.providers.draft import Draft
 from bridge.providers.errors import find_refusal, read_openai_error
 from bridge.providers.openai_answer import read_body, read_completion
 from bridge.providers.openai_choice import read_for, reading_of
-from bridge.providers.openai_messages import arrange_messages, clean_messages
+from bridge.providers.openai_messages import are_plain, arrange_messages, clean_messages
 from bridge.providers.openai_models import find_family, fit_openai, wants_newer_cap
 from bridge.providers.openai_stream import OpenAIReader
 from bridge.providers.openai_tools import fit_tools
@@ -29,6 +29,7 @@ from bridge.providers.tool_names import OPENAI_NAMES
 from bridge.providers.tool_schemas import ToolRule
 
 CAPS = ("max_completion_tokens", "max_tokens")
+WITH_FIELDS_INSIDE = ("tools", "functions", "tool_choice", "function_call", "stream_options")
 NOTHING_MORE: frozenset[str] = frozenset()
 CACHE_CONTROL = frozenset({"cache_control"})
 AS_OPENAI_NAMES_THEM = ToolRule(OPENAI_NAMES)
@@ -133,13 +134,16 @@ def _pick_stream_options(draft: Draft) -> dict[str, Any]:
 
 def list_unknown_inside(order: ChatOrder) -> list[str]:
     """What stands within a request's fields and is none of OpenAI's, for the dialects that pick what they know."""
-    body, fields = order.body, ("tools", "functions", "tool_choice", "function_call", "stream_options")
-    draft = Draft(order, {field: body[field] for field in fields if body.get(field)}, [], body["messages"])
+    body = order.body
+    found = {field: body[field] for field in WITH_FIELDS_INSIDE if body.get(field)}
+    if not found and are_plain(body["messages"]):
+        return []
+    draft = Draft(order, found, [], body["messages"])
     clean_messages(draft, NOTHING_MORE)
     draft.sound = True  # names are not looked at here
     _pick_stream_options(draft)
     fit_tools(draft, AS_OPENAI_NAMES_THEM, NOTHING_MORE)
-    return [name for name in draft.dropped if name not in fields]
+    return [name for name in draft.dropped if name not in WITH_FIELDS_INSIDE]
 
 
 class OpenAI(OpenAICompatible):

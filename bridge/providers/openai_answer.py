@@ -7,12 +7,13 @@ import msgspec
 
 from bridge.providers.base import AttemptFailed, Blame, Completion
 from bridge.providers.finish_words import read_finish
-from bridge.providers.odd_json import decode_any, mend_text, mend_texts
+from bridge.providers.odd_json import decode_any, mend_texts
 from bridge.providers.openai_choice import Choice, Json, Reading, said_of, says
 from bridge.providers.openai_shapes import RUBBISH, pick_top
 from bridge.providers.openai_stream import Dialect
 
-PLAIN = frozenset({"role", "content", "refusal", "annotations"})
+PLAIN = frozenset({"role", "content", "refusal", "annotations", "reasoning_content", "tool_calls"})
+_CALL, _FUNCTION = {"id", "type", "function"}, {"name", "arguments"}
 _COMMENTS = re.compile(rb"(?:\s++|:[^\n]*+(?:\n|\Z))*+")
 
 
@@ -34,16 +35,15 @@ def read_completion(body: Json, dialect: Dialect, reading: Reading, mended: set[
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
-    if [choice.get("index") for choice in choices] != list(range(len(choices))):
-        mended.add("index of a choice")
+    indices = _read_indices(choices, mended)
     written: list[Json] = []
     text: list[str] = []
     kept: dict[str, Any] = {}
-    for place, choice in enumerate(choices):
+    for index, choice in zip(indices, choices, strict=True):
         if choice.get("error"):
             raise dialect.read_error(200, {}, msgspec.json.encode({"error": choice["error"]}))
-        index = _index_of(choices, place)
-        message, reason = _read_plain(choice) or _read_message(choice, Choice(index, reading, mended))
+        plain = _read_plain(choice, reading) if "JSON" not in mended else None
+        message, reason = plain or _read_message(choice, Choice(index, reading, mended))
         calls = message.get("tool_calls")
         if dialect.keeps_reasoning and calls and message.get("reasoning_content"):
             kept[calls[0]["id"]] = {"provider": dialect.name, "reasoning": message["reasoning_content"]}
@@ -59,26 +59,63 @@ def read_completion(body: Json, dialect: Dialect, reading: Reading, mended: set[
     return Completion(found, usage, written[0]["finish_reason"], text, kept, mended)
 
 
-def _index_of(choices: list[Json], place: int) -> int:
-    """A choice's own index, if all of them have a different one within their number; else its place."""
-    found = [choice["index"] for choice in choices if type(choice.get("index")) is int]
-    return int(found[place]) if sorted(found) == list(range(len(choices))) else place
+def _read_indices(choices: list[Json], mended: set[str]) -> list[int]:
+    """The choices' own indices, if each has a different one within their number; else their places."""
+    places = list(range(len(choices)))
+    found = [choice.get("index") for choice in choices]
+    if found == places:
+        return places
+    mended.add("index of a choice")
+    whole = [index for index in found if type(index) is int]
+    return whole if sorted(whole) == places else places
 
 
-def _read_plain(choice: Json) -> tuple[Json, str] | None:
-    """The message of a choice that is a text and no more, as nearly all are: there is nothing to mend."""
+def _read_plain(choice: Json, reading: Reading) -> tuple[Json, str] | None:
+    """The message of a choice with text, thoughts and calls as OpenAI itself writes them, as nearly all are: there is
+    nothing to mend. None for any other."""
     theirs, reason = choice.get("message"), choice.get("finish_reason")
-    if not isinstance(theirs, dict) or not theirs.keys() <= PLAIN or reason not in ("stop", "length"):
+    if not isinstance(theirs, dict) or not theirs.keys() <= PLAIN or theirs.get("role") != "assistant":
         return None
-    content = theirs.get("content")
-    if not isinstance(content, str) or not content or theirs.get("role") != "assistant" or theirs.get("refusal"):
+    content, thoughts, calls = theirs.get("content"), theirs.get("reasoning_content"), theirs.get("tool_calls")
+    if theirs.get("refusal") or theirs.get("annotations", []) != [] or not isinstance(thoughts, str | None):
         return None
-    message: Json = {"role": "assistant", "content": mend_text(content), "refusal": None}
-    if "annotations" in theirs:
-        if theirs["annotations"] != []:
+    if calls is not None:
+        calls = (
+            _read_plain_calls(calls, reading) if reason == "tool_calls" and isinstance(content, str | None) else None
+        )
+        if not calls:
             return None
+        content = content or None  # some say "" beside calls
+    elif reason not in ("stop", "length") or not isinstance(content, str) or not content:
+        return None
+    message: Json = {"role": "assistant", "content": content, "refusal": None}
+    if thoughts:
+        message["reasoning_content"] = thoughts
+    if "annotations" in theirs:
         message["annotations"] = []
+    if calls:
+        message["tool_calls"] = calls
     return message, str(reason)
+
+
+def _read_plain_calls(pieces: Any, reading: Reading) -> list[Json] | None:
+    """Calls of functions, each with an id of its own, a name and arguments; None where anything else is among them."""
+    calls, ids = [], set()
+    for piece in pieces if isinstance(pieces, list) and not reading.legacy else ():
+        if not isinstance(piece, dict) or piece.keys() != _CALL or piece["type"] != "function":
+            return None
+        call_id, function = piece["id"], piece["function"]
+        if not isinstance(function, dict) or function.keys() != _FUNCTION or not isinstance(call_id, str):
+            return None
+        name, arguments = function["name"], function["arguments"]
+        if not isinstance(name, str) or not isinstance(arguments, str):
+            return None
+        if not (call_id and name and arguments) or arguments.isspace() or call_id in ids:
+            return None
+        ids.add(call_id)
+        named = {"name": reading.names.get(name, name), "arguments": arguments}
+        calls.append({"id": call_id, "type": "function", "function": named})
+    return calls
 
 
 def _read_message(choice: Json, state: Choice) -> tuple[Json, str]:
@@ -93,7 +130,7 @@ def _read_message(choice: Json, state: Choice) -> tuple[Json, str]:
         raise AttemptFailed(Blame.UPSTREAM, "the answer is one of a text completion")
     if theirs and theirs.get("role", "absent") != "assistant":
         state.mended.add("role")
-    state.told = True
+    state.told, state.calls.numbered = True, False
     if reason != word:
         state.mended.add("finish reason")
     said = state.read({name: value for name, value in theirs.items() if name != "role"}, reason)

@@ -97,6 +97,7 @@ class Calls:
 
     def __init__(self, mended: set[str], tools: Any, originals: Mapping[str, str] = NOTHING_KEPT):
         self.list: list[Call] = []
+        self.numbered = True  # each piece is to say its place, as in a stream
         self.steady = True  # another piece like the last would be taken in the same way
         self._mended = mended
         self._tools = tools
@@ -316,7 +317,7 @@ class Calls:
         return not (whole and text and "".join(named.arguments.pieces) != text)
 
     def _note_oddities(self, piece: Piece, call: Call, call_id: str, name: str, key: int | None) -> None:
-        if key != call.index or type(piece.get("index")) is not int:
+        if (self.numbered or "index" in piece) and (key != call.index or type(piece.get("index")) is not int):
             self._mended.add("index of a call")
         if call.begun and call_id:
             self._mended.add("id")

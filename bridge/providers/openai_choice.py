@@ -306,11 +306,12 @@ def says(delta: Json) -> bool:
 
 def said_of(picked: Json) -> list[str]:
     """Everything the model wrote in what goes out, for our own count."""
-    said = [picked.get(field) for field in TEXTS]
-    functions = [call.get("function") or call.get("custom") for call in picked.get("tool_calls") or ()]
-    for function in (*functions, picked.get("function_call")):
-        if isinstance(function, dict):
-            said += [function.get("name"), function.get("arguments"), function.get("input")]
+    said = [picked.get("content"), picked.get("refusal"), picked.get("reasoning_content")]
+    if "tool_calls" in picked or "function_call" in picked:
+        functions = [call.get("function") or call.get("custom") for call in picked.get("tool_calls") or ()]
+        for function in (*functions, picked.get("function_call")):
+            if isinstance(function, dict):
+                said += [function.get("name"), function.get("arguments"), function.get("input")]
     return [text for text in said if isinstance(text, str) and text]
 
 

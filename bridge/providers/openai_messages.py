@@ -41,17 +41,19 @@ _GIVEN_BACK = frozenset(
 )
 
 
+def are_plain(messages: list[dict[str, Any]]) -> bool:
+    """Whether each of them is a role and its words, and no more."""
+    for message in messages:
+        content = message.get("content")
+        if len(message) != 2 or message["role"] not in PLAIN or type(content) is not str or not content[:64].strip():
+            return False
+    return True
+
+
 def clean_messages(draft: Draft, known: frozenset[str]) -> None:
     """Take out what doesn't belong into a message, its parts and its calls, and name it; `known` are fields that this
     provider knows beside OpenAI's. Each message keeps its place."""
-    for message in draft.messages:
-        content = message.get("content")
-        if len(message) != 2 or message["role"] not in PLAIN or type(content) is not str or not content[:64].strip():
-            break
-    else:
-        draft.sound = True
-        return
-    draft.sound = are_sound(draft.messages, "reasoning_content" in known)
+    draft.sound = are_plain(draft.messages) or are_sound(draft.messages, "reasoning_content" in known)
     if draft.sound:
         return
     cleaner = _Cleaner(draft, known)

@@ -1,6 +1,7 @@
 """Requests of OpenAI's dialect in which nothing has to change, found out without looking at each field in Python: only
 fields of OpenAI's own, words in every message, names that every provider takes."""
 
+from itertools import repeat
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -94,25 +95,29 @@ def are_sound(messages: list[dict[str, Any]], thinks: bool) -> bool:
         read = msgspec.convert(messages, _THINKERS if thinks else _MESSAGES)
     except msgspec.ValidationError:
         return False
-    return all(map(_says_something, read, messages))
+    names: set[str] = set()
+    return all(map(_says_something, read, messages, repeat(names))) and all(map(_fits, names))
 
 
-def _says_something(message: Any, source: dict[str, Any]) -> bool:
-    """Whether a message has words or calls, no list of calls that is null, and names that are taken."""
-    content = message.content
+def _says_something(message: Any, source: dict[str, Any], names: set[str]) -> bool:
+    """Whether a message has words or calls, and no list of calls that is null. The names in it are added to `names`."""
+    content, kind = message.content, type(message)
     if type(content) is str:
         if content.isspace():
             return False
     elif content is not None and any(type(part) is not _Image and part.text.isspace() for part in content):
         return False
-    kind = type(message)
     if kind is _Result:
-        return not message.name or _fits(message.name) is not None
+        if message.name:
+            names.add(message.name)
+        return True
     if kind is not _Assistant and kind is not _Thinker:
         return True
     if message.tool_calls is None:
         return content is not None and "tool_calls" not in source
-    return all(_fits(call.function.name) for call in message.tool_calls)
+    for call in message.tool_calls:
+        names.add(call.function.name)
+    return True
 
 
 def are_sound_tools(tools: list[dict[str, Any]]) -> bool:
@@ -121,4 +126,4 @@ def are_sound_tools(tools: list[dict[str, Any]]) -> bool:
         read = msgspec.convert(tools, _TOOLS)
     except msgspec.ValidationError:
         return False
-    return all(_fits(tool.function.name) for tool in read)
+    return all(map(_fits, [tool.function.name for tool in read]))

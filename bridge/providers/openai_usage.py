@@ -12,6 +12,8 @@ COMPLETION_DETAILS = ("completion_tokens_details", "output_tokens_details")
 CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens", "cache_read_tokens")
 CACHED_IN_DETAILS = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens")
 WRITTEN = ("cache_creation_input_tokens", "cache_write_tokens", "cache_creation_tokens")
+# Where all stands in its usual place, nothing has to be looked for in others.
+USUAL = {PROMPT[0], COMPLETION[0], PROMPT_DETAILS[0], COMPLETION_DETAILS[0], "total_tokens"}
 MOST_BELIEVED = 2**31  # of a total
 
 
@@ -25,9 +27,10 @@ def read_openai_usage(usage: Any) -> Counts | None:
         return Counts(odd=True)
     tally = Tally()
     of_prompt, of_completion = _details(usage, PROMPT_DETAILS), _details(usage, COMPLETION_DETAILS)
-    cached = tally.part(of_prompt, *CACHED_IN_DETAILS) or tally.part(usage, *CACHED)
-    written = tally.part(of_prompt, *WRITTEN) or tally.part(usage, *WRITTEN)
-    reasoning = tally.part(of_completion, "reasoning_tokens") or tally.part(usage, "reasoning_tokens")
+    elsewhere = None if usage.keys() <= USUAL else usage
+    cached = tally.part(of_prompt, *CACHED_IN_DETAILS) or tally.part(elsewhere, *CACHED)
+    written = tally.part(of_prompt, *WRITTEN) or tally.part(elsewhere, *WRITTEN)
+    reasoning = tally.part(of_completion, "reasoning_tokens") or tally.part(elsewhere, "reasoning_tokens")
     cached_audio = tally.part(_details(of_prompt, ("cached_tokens_details",)), "audio_tokens")
     prompt, completion = _find_wholes(usage, tally, max(0, cached) + max(0, written), reasoning)
     if prompt is None and completion is None and not tally.odd:
@@ -47,8 +50,12 @@ def read_openai_usage(usage: Any) -> Counts | None:
 
 
 def _details(places: Any, names: tuple[str, ...]) -> Any:
-    """The first of these objects that is there."""
-    return next((places[name] for name in names if places.get(name)), None) if isinstance(places, dict) else None
+    """The first of these objects that is there; None for one of zeros, which says no more."""
+    if isinstance(places, dict):
+        for name in names:
+            if found := places.get(name):
+                return found if not isinstance(found, dict) or any(found.values()) else None
+    return None
 
 
 def _find_wholes(usage: dict[str, Any], tally: Tally, cache: int, reasoning: int) -> tuple[int | None, int | None]:

@@ -121,12 +121,18 @@ def check_pass_fields(fields: list[str]) -> list[str]:
 def take_fields(body: dict[str, Any], more: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
     """The body with what may go out, `more` besides, and the names of all else. Null says nothing, and some servers
     refuse it."""
-    allowed = ACCEPTED | more if more else ACCEPTED
-    if body.keys() <= allowed and None not in body.values():
+    if body.keys() <= ACCEPTED and None not in body.values():
         return dict(body), []
+    allowed = ACCEPTED | more
     out = {field: value for field, value in body.items() if field in allowed and value is not None}
     dropped = [show_field(field) for field, value in body.items() if field not in allowed and value is not None]
     return out, dropped[:MAX_DROPPED]
+
+
+def take_passed(body: dict[str, Any], passes: frozenset[str], out: dict[str, Any]) -> dict[str, Any]:
+    """What the operator lets through, for a dialect that writes its own fields: as far as `out` has none of that
+    name."""
+    return {field: body[field] for field in passes if field not in out and body.get(field) is not None}
 
 
 def show_field(field: str) -> str:

@@ -17,12 +17,12 @@ class Tally:
 
     def read(self, value: Any) -> int | None:
         """The number, below zero too; 10.0 is 10. None where there is none."""
+        if type(value) is int and -MOST_READ <= value <= MOST_READ:
+            return value
         if value is None:
             return None
-        if type(value) is float and value.is_integer():
-            value = int(value)
-        if type(value) is int and abs(value) <= MOST_READ:
-            return value
+        if type(value) is float and value.is_integer() and abs(value) <= MOST_READ:
+            return int(value)
         self.odd = True
         return None
 
@@ -38,8 +38,10 @@ class Tally:
 
     def part(self, places: Any, *names: str) -> int:
         """The same of a part of something: the first that is more than 0, and 0 where there is none."""
+        if not places:
+            return 0
         if not isinstance(places, dict):
-            self.odd = self.odd or bool(places)
+            self.odd = True
             return 0
         below = 0
         for name in names:

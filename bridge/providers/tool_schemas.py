@@ -1,6 +1,7 @@
 """A tool's schema as a provider takes it: unions at its root folded into one object, types within the branches of a
 union, keys of properties by a rule. What comes out accepts all that a call could hold before."""
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from bridge.providers.tool_names import NameRule, SafeNames
 
 UNIONS = ("anyOf", "oneOf", "allOf")
 MOST_ALTERNATIVES_BYTES = 1000  # told in the description; beyond, the model has to find out by itself
+MOST_REMEMBERED_BYTES = 4096  # of a schema: a thousand of them are 4 MiB
 # Keywords that mean something in pairs: of two schemas that have some, the later one stands for both.
 _PAIRED = frozenset({"if", "then", "else", "contains", "minContains", "maxContains"})
 _SAID = frozenset({"title", "description", "default", "examples", "$comment"})  # what asks nothing of a value
@@ -215,6 +217,9 @@ def _tell_kind(schema: dict[str, Any]) -> Any:
 
 def rename_keys(schema: dict[str, Any], rule: NameRule, room: Room) -> tuple[dict[str, Any], SafeNames | None]:
     """The schema with properties called by the rule, and their names; the same schema and None where all are."""
+    written = msgspec.json.encode(schema)
+    if len(written) <= MOST_REMEMBERED_BYTES and _do_keys_fit(written, rule):
+        return schema, None
     keys: list[str] = []
     _note_keys(schema, keys)
     if all(map(rule.fits, keys)):
@@ -222,6 +227,14 @@ def rename_keys(schema: dict[str, Any], rule: NameRule, room: Room) -> tuple[dic
     names = SafeNames(keys, rule)
     renamed: dict[str, Any] = map_schemas(inline_references(schema, room), lambda node: _rename_node(node, names))
     return renamed, names
+
+
+@functools.lru_cache(maxsize=1024)
+def _do_keys_fit(written: bytes, rule: NameRule) -> bool:
+    """Whether all properties of this schema are called by the rule. An agent sends the same tools again and again."""
+    keys: list[str] = []
+    _note_keys(msgspec.json.decode(written), keys)
+    return all(map(rule.fits, keys))
 
 
 def _note_keys(value: Any, keys: list[str]) -> None:

@@ -106,6 +106,13 @@ def _write_call(call: ToolCall) -> dict[str, Any]:
 class TranslatedReader:
     """A stream of another dialect as OpenAI's chunks. A subclass reads one event at a time and says what it heard."""
 
+    # With a subclass's own there are more than the thirty that instances of a class can share the names of.
+    __slots__ = (
+        *("_after", "_before", "_calls", "_counted", "_end", "_halves", "_ids", "_legacy", "_role_sent", "_splitter"),
+        *("_text_after", "_text_before", "created", "ended", "finish_reason", "finished", "kept", "mended", "started"),
+        *("text", "usage", "__dict__", "__weakref__"),
+    )
+
     def __init__(self, order: StreamOrder, legacy: bool = False):
         self._splitter = EventSplitter(order.max_event_bytes)
         self._legacy = legacy

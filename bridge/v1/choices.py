@@ -2,13 +2,13 @@
 
 Each is a call of its own upstream, so each prompt is held and charged."""
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import gevent
 import structlog
 from gevent.queue import Empty, Queue
+from msgspec.structs import replace
 
 from bridge.catalogue.routing import ServedModel
 from bridge.errors import InvalidRequest
@@ -103,7 +103,7 @@ def sum_usages(usages: Sequence[Counts | None]) -> Counts | None:
     told = next((usage for usage in found if usage.prompt_tokens is not None), None)
     if told is not None:
         found = [_with_prompt(Counts() if usage is None else usage, told) for usage in usages]
-    names = [name for name in Counts.__slots__ if name != "odd"]
+    names = [name for name in Counts.__struct_fields__ if name != "odd"]
     sums: dict[str, int | None] = {name: sum(getattr(usage, name) or 0 for usage in found) for name in names}
     if told is None:
         sums["prompt_tokens"] = None
@@ -117,7 +117,7 @@ def _with_prompt(usage: Counts, told: Counts) -> Counts:
     if usage.prompt_tokens is not None:
         return usage
     answered = {name: getattr(usage, name) for name in ("completion_tokens", "reasoning_tokens", "audio_output_tokens")}
-    return dataclasses.replace(told, **answered, odd=usage.odd)
+    return replace(told, **answered, odd=usage.odd)
 
 
 class ParallelAnswer:

@@ -67,6 +67,8 @@ def _believe(relay: Any, theirs: Counts) -> tuple[int | None, int | None]:
 
 def _settle_on(relay: Any, theirs: Counts, prompt: int, completion: int, quiet: bool = False) -> Usage:
     """The usage of these wholes with the provider's parts of them; it says where that isn't what the provider said."""
+    if _are_ordinary(relay, theirs, prompt, completion):
+        return Usage(prompt, completion, theirs.cached_tokens, theirs.reasoning_tokens, theirs.cache_write_tokens)
     parts = {name: getattr(theirs, name) for name in PARTS}
     if theirs.prompt_tokens is not None and theirs.prompt_tokens != prompt:  # parts of a count that is none
         parts |= dict.fromkeys(("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"), 0)
@@ -77,6 +79,21 @@ def _settle_on(relay: Any, theirs: Counts, prompt: int, completion: int, quiet: 
     if not quiet:
         _tell(relay, theirs, counted, usage)
     return dataclasses.replace(usage, altered=Altered(theirs, counted))
+
+
+def _are_ordinary(relay: Any, theirs: Counts, prompt: int, completion: int) -> bool:
+    """Whether these are the provider's own counts, all as they can be, and of text alone, as nearly all are."""
+    if prompt != theirs.prompt_tokens or completion != theirs.completion_tokens:
+        return False
+    if theirs.cache_write_hour_tokens or theirs.audio_tokens or theirs.cached_audio_tokens or theirs.image_tokens:
+        return False
+    cached, written, reasoning = theirs.cached_tokens, theirs.cache_write_tokens, theirs.reasoning_tokens
+    if theirs.audio_output_tokens or cached < 0 or written < 0 or reasoning < 0:
+        return False
+    return (
+        cached + written <= prompt <= relay.offer.measure.most_prompt_tokens * relay.calls
+        and reasoning <= completion <= relay.most_output_tokens()
+    )
 
 
 def fit_counts(usage: Usage, measure: Measure, most_output_tokens: int, calls: int) -> Usage:

@@ -54,13 +54,14 @@ class Offer:
         """The most that this model can cost, in nano-dollars, and the least that has to be set aside for it: less
         where the client gave no cap."""
         cap, least = self._caps()
-        return self._price(cap), self._price(least)
+        most = self._price(cap)
+        return most, most if least == cap else self._price(least)
 
     def fit_cap(self, held_nanos: int) -> None:
         """The client's cap or, where it gave none, the most that the model may write, as far as the hold pays for it.
         Named where that is less than the client's, or than the model's own maximum."""
         cap, least = self._caps()
-        if held_nanos < self._price(cap):
+        if least < cap and held_nanos < self._price(cap):
             cap = max(least, self.largest_cap(held_nanos))
         self.cap_tokens = cap
         field, asked = self.request.sent_cap or ("max_tokens", self.model.max_output_tokens)

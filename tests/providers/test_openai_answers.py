@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion
 
-from bridge.providers.base import AttemptFailed, Blame, Counts
+from bridge.providers.base import AttemptFailed, Blame, Counts, Outgoing
 from bridge.providers.openai import OpenAI
+from bridge.providers.openai_choice import Reading
 from tests.providers.openai_streams import COUNTS, HEAD, SENT
 
 
@@ -132,3 +133,54 @@ def test_what_came_from_a_cache_is_counted_wherever_it_stands(counts: dict[str, 
     assert OpenAI().read_answer(answer({"content": "Hi"}, usage={**COUNTS, **counts}), SENT).usage == Counts(10, 5, 4)
     both = {**COUNTS, **counts, "prompt_tokens_details": {"cached_tokens": 4}}
     assert OpenAI().read_answer(answer({"content": "Hi"}, usage=both), SENT).usage == Counts(10, 5, 4)
+
+
+def _whole_with(message: dict[str, Any], finish_reason: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish_reason}
+    return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}).encode()
+
+
+def _call_of(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+ORDINARY_CALLS = [_call_of("a", "get_weather", '{"city":"Oslo"}'), _call_of("b", "get_weather", "{}")]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    ("message", "finish_reason"),
+    [
+        ({"content": "Hello", "refusal": None, "annotations": []}, "stop"),
+        ({"content": "Hel", "reasoning_content": "Hm."}, "length"),
+        ({"content": None, "tool_calls": ORDINARY_CALLS}, "tool_calls"),
+        ({"content": "", "reasoning_content": "", "tool_calls": ORDINARY_CALLS[:1]}, "tool_calls"),
+        ({"content": "I look.", "reasoning_content": "Hm.", "tool_calls": ORDINARY_CALLS}, "tool_calls"),
+    ],
+)
+def test_nothing_is_called_mended_about_an_ordinary_whole_answer(message, finish_reason, legacy, monkeypatch):
+    """And the short way to read one leads where the long one does."""
+    outgoing = Outgoing("/", b"{}", reading=Reading(legacy=legacy, names={"get_weather": "get weather"}))
+    data = _whole_with(message, finish_reason)
+    found = OpenAI().read_answer(data, outgoing)
+    assert found.mended == set()
+    monkeypatch.setattr("bridge.providers.openai_answer._read_plain", lambda *_: None)
+    assert OpenAI().read_answer(data, outgoing) == found
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [_call_of("a", "get_weather", "")],
+        [_call_of("a", "get_weather", "{}"), _call_of("a", "get_time", "{}")],
+        [_call_of("", "get_weather", "{}")],
+        [{"id": "a", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}],
+    ],
+)
+def test_calls_that_lack_something_take_the_long_way(calls):
+    data = _whole_with({"content": None, "tool_calls": calls}, "tool_calls")
+    found = OpenAI().read_answer(data, Outgoing("/", b"{}"))
+    written = found.body["choices"][0]["message"]["tool_calls"]
+    assert found.mended
+    assert len({call["id"] for call in written}) == len(calls)
+    assert all(json.loads(call["function"]["arguments"]) is not None for call in written)
