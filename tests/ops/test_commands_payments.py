@@ -56,7 +56,7 @@ def test_a_payment_in_review_is_listed_settled_once_and_the_check_is_clean(app: 
     assert run(app, "ledger", "check")[0] == 0
     assert payment in run(app, "payment", "list", "--all")[1]
     shown = run(app, "payment", "show", payment)[1]
-    assert "settle by command: They paid less (before: review: 1500 was paid, not 2000.)" in shown
+    assert "settle by command: They paid less (before: review: $15.00 was paid, not $20.00.)" in shown
 
 
 def test_a_payment_in_review_is_closed_once_and_the_check_is_clean(app: Flask, payment: str, account: int):
