@@ -154,7 +154,7 @@ def change_added_tokens() -> Any:
     if tokens is not None and not form.errors:
         with form.complaints():
             set_added_tokens(model.id, tokens)
-            flash(f"Prompts of {model.id} are held and charged with up to {tokens} tokens that its upstream adds.")
+            flash(f"Prompts of {model.id} now count with up to {tokens:,} tokens that the upstream adds.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -209,10 +209,14 @@ def _searchable(model: ListedModel) -> str:
 
 
 def _write_fields(model: ListedModel) -> dict[str, str]:
-    """The forms' fields as they stand: the price in effect, the markup, and the order of channels."""
-    prices = write_price(newest_prices()[model.id])
+    """The forms' fields as they stand: the price in effect, and what is beside it."""
+    return {**write_price(newest_prices()[model.id]), **_write_further_fields(model)}
+
+
+def _write_further_fields(model: ListedModel) -> dict[str, str]:
+    """Those beside the price: the markup, the order of channels, and what the upstream adds."""
     fields = {"markup": format_percent(model.markup_bps), "route_order": model.route_order}
-    return {**prices, **fields, "added_tokens": str(model.added_tokens)}
+    return {**fields, "added_tokens": str(model.added_tokens)}
 
 
 def _render_model(model: ListedModel, form: FormReader) -> str:
@@ -229,7 +233,7 @@ def _render_model(model: ListedModel, form: FormReader) -> str:
         days=margins.DAYS,
         further=FURTHER_CLASSES,
         tiers=count_tiers(dict(form.values)),
-        values=form.values,
+        values={**_write_further_fields(model), **form.values},
         errors=form.errors,
     )
 

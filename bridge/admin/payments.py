@@ -15,7 +15,7 @@ from bridge.payments.amounts import format_amount
 from bridge.payments.review import close_payment, link_payment, settle_payment
 from bridge.payments.review_listing import PAGE_SIZE, list_payments_to_review, view_payment
 
-SAY_WHY = "Say why: it is kept with the payment."
+SAY_WHY = "Give a reason. It is kept with the payment."
 MAX_ID_LENGTH = 120
 
 
@@ -79,7 +79,11 @@ def link(payment_id: str) -> Any:
             except ServiceUnavailable as error:
                 return _refuse(payment_id, form, error)
             fits = payment.state == "paid"
-            said = "Linked, and credited." if fits else "Linked. What came is not what was asked for: settle it."
+            said = (
+                "Linked, and credited."
+                if fits
+                else "Linked, but another amount was paid than was requested. Settle or close it."
+            )
             return _back(payment_id, said)
     return _render(payment_id, form), 400
 
@@ -98,7 +102,7 @@ def close(payment_id: str) -> Any:
 
 def _back(payment_id: str, said: str) -> Response:
     """To the payment; without words it was done before."""
-    flash(said or "This was done before: nothing was changed.", "message" if said else "warn")
+    flash(said or "This was already done. Nothing was changed.", "message" if said else "warn")
     return redirect(url_for("admin.show_payment", payment_id=payment_id), 303)
 
 

@@ -47,7 +47,7 @@ class Shortfall:
     @property
     def text(self) -> str:
         """Both figures, in words."""
-        above = f" above {self.above_tokens} tokens" if self.above_tokens else ""
+        above = f" above {self.above_tokens:,} tokens" if self.above_tokens else ""
         price, cost = format_dollars(self.price_nanos, 2), format_dollars(self.cost_nanos, 2)
         pays = f"{self.who} pays" if self.who else "customers pay"
         return f"{self.model_id}, {WORDS.get(self.class_, self.class_)}{above}: {pays} ${price}, it costs ${cost}"

@@ -24,7 +24,7 @@ CLASSES = {
     "request": "Requests",
 }
 SHOWN_ALWAYS = ("input", "output")
-ANSWERED = "200"  # how the relay ends an attempt that was served
+ANSWERED, LEFT = "200", "client gone"  # how the relay ends an attempt that was served, and one that was left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Attempt:
     channel: str
     ok: bool
     ended: bool  # the answer came to its end
+    left: bool  # the client did not wait for it, which is no failure
     outcome: str
     started_ms: int
     waited_ms: int
@@ -85,7 +86,7 @@ class Receipt:
 
     @property
     def failed_attempts(self) -> int:
-        return sum(not attempt.ok for attempt in self.attempts)
+        return sum(not attempt.ok and not attempt.left for attempt in self.attempts)
 
 
 def make_receipt(record: UsageRecord, refund: Entry | None = None) -> Receipt:
@@ -162,8 +163,8 @@ def _list_attempts(record: UsageRecord) -> list[Attempt]:
         waited = min(took, max(0, (record.first_content_ms or 0) - started)) if ok else took
         name = "Answered" if outcome == ANSWERED else outcome or "unfinished"
         charge = record.charge_nanos if last else 0
-        channel, ended = str(one.get("channel", "")), outcome == ANSWERED
-        attempts.append(Attempt(number, channel, ok, ended, name, started, waited, took - waited, charge))
+        channel, ended, left = str(one.get("channel", "")), outcome == ANSWERED, outcome == LEFT
+        attempts.append(Attempt(number, channel, ok, ended, left, name, started, waited, took - waited, charge))
     return attempts
 
 

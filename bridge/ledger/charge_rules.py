@@ -28,8 +28,8 @@ COMPLETE_ESTIMATE = ChargeRule(
 )
 COMPLETE_MIXED = ChargeRule(
     "complete_mixed",
-    "The answer was complete, but its provider gave no count of a part of it.",
-    "You paid as it counted the other part, and as we counted this one.",
+    "The answer was complete, but one of its provider's counts was missing or impossible.",
+    "You paid for the tokens of that part as we counted them, and for the others as the provider did.",
 )
 COMPLETE_CLAMPED = ChargeRule(
     "complete_clamped",
@@ -47,8 +47,8 @@ LEFT_EARLY = ChargeRule(
 LEFT_EARLY_PAID = ChargeRule(
     "client_left_early_paid",
     LEFT_EARLY.happened,
-    "The account's three free ones of a minute were used up. You paid for the prompt, as we counted it: its provider "
-    "had it to read.",
+    "The account had used its three free ones of that minute. You paid for the prompt, as we counted it, because the "
+    "provider had received it.",
 )
 SLOW = ChargeRule("client_slow", "The client took nothing of the answer for too long.", SO_FAR)
 SLOW_FREE = ChargeRule("client_slow_free", SLOW.happened, FREE)

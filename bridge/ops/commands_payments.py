@@ -31,7 +31,7 @@ def _came(payment: Payment) -> str:
 @click.option("--all", "everything", is_flag=True, help="Those too that are as they should be.")
 def list_(everything: bool) -> None:
     """List the payments that somebody has to look at, the newest first."""
-    rows = [("PAYMENT", "ACCOUNT", "STATE", "ASKED FOR", "CAME", "PAYMENT INTENT", "PROBLEM")]
+    rows = [("PAYMENT", "ACCOUNT", "STATE", "REQUESTED", "RECEIVED", "PAYMENT INTENT", "PROBLEM")]
     for payment in list_payments_to_review(everything=everything, limit=MOST_LISTED):
         asked = "-" if payment.kind == "again" else format_amount(payment.amount_minor, payment.currency)
         about = (payment.payment_intent or "-", payment.problem or "-")
@@ -48,9 +48,9 @@ def show(payment_id: str) -> None:
     came, asked = _came(payment), format_amount(payment.amount_minor, payment.currency)
     credited = format_dollars(payment.credit_nanos, 2) if payment.state == "paid" else "0.00"
     click.echo(f"{payment.id} of account {payment.account_id}: {payment.state}, {payment.problem or 'no problem'}")
-    click.echo(f"  asked for {asked}, came {came}, credited ${credited}, intent {payment.payment_intent or '-'}")
+    click.echo(f"  requested {asked}, received {came}, credited ${credited}, intent {payment.payment_intent or '-'}")
     for one in view.returns:
-        came_back = ", came back to us" if one.undone else ""
+        came_back = ", undone" if one.undone else ""
         click.echo(f"  {one.source} {one.id}: {format_amount(one.amount_minor, one.currency)}{came_back}")
     for decision in view.decisions:
         when = f"{decision.created_at:%Y-%m-%d %H:%M}"

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from bridge.db import now_utc, transaction
 from bridge.ledger.ledger import book
+from bridge.payments.amounts import format_amount
 from bridge.payments.returns import stand, take_known_back
 from bridge.payments.rows import MADE_BY, MAX_PROBLEM_LENGTH, PAID, find_by_intent, lock, new_payment_id, switch_off
 from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
@@ -114,11 +115,10 @@ def move_money_out(session: Session, payment: Payment) -> None:
 
 def compare(payment: Payment, amount_minor: int | None, currency: str) -> str:
     """What is wrong with money that came for a payment; "" if nothing is."""
-    if currency != payment.currency:
-        return f"Paid in {currency}, not in {payment.currency}."
-    if amount_minor != payment.amount_minor:
-        return f"{'An unknown amount' if amount_minor is None else amount_minor} was paid, not {payment.amount_minor}."
-    return ""
+    if (amount_minor, currency) == (payment.amount_minor, payment.currency):
+        return ""
+    paid = "An unknown amount" if amount_minor is None else format_amount(amount_minor, currency)
+    return f"{paid} was paid, not {format_amount(payment.amount_minor, payment.currency)}."
 
 
 def note_pending(payment_id: str, payment_intent: str) -> None:

@@ -197,7 +197,7 @@ def test_a_channel_says_which_fields_it_lets_through(app: Flask, client: FlaskCl
     assert add(client, pass_fields="chat_template_kwargs, their.own").status_code == 303
     page = "/admin/channels/openai-main"
     assert 'value="chat_template_kwargs, their.own"' in client.get(page).text
-    assert "lets through chat_template_kwargs, their.own" in row(client, "openai-main")
+    assert "passes chat_template_kwargs, their.own" in row(client, "openai-main")
     same = {"priority": "1", "weight": "1", "base_url": "", "models": "", "api_key": ""}
     for field in ("web_search_options", "max_new_tokens", "lora_path"):
         answer = post(client, page, page, **same, pass_fields=field)

@@ -180,3 +180,12 @@ def test_an_operator_says_what_an_upstream_adds_to_a_prompt(app: Flask, client: 
     assert 'value="1000"' in client.get(page).text
     for wrong in ("", "-1", "128000", "many"):
         assert post(client, "/admin/models/added", page, id="gpt-4o", added_tokens=wrong).status_code == 400
+
+
+def test_what_is_wrong_with_one_form_leaves_the_others_as_they_stand(client: FlaskClient):
+    page = "/admin/models/one?id=gpt-4o"
+    post(client, "/admin/models/markup", page, id="gpt-4o", markup="7.5")
+    refused = post(client, "/admin/models/price", page, id="gpt-4o", input_price="-1", output_price="1")
+    assert refused.status_code == 400
+    for field, value in (("markup", "7.5"), ("added_tokens", "0"), ("input_price", "-1")):
+        assert re.search(rf'name="{field}"[^>]* value="{value}"', refused.text)

@@ -52,7 +52,7 @@ def test_what_is_to_be_looked_at_is_listed_until_it_is_ended(
     page = client.get(PAGE).text
     assert f'href="{PAGE}/{payment}"' in page
     assert customer.email in page
-    assert "1500 was paid, not 2000." in page
+    assert "$15.00 was paid, not $20.00." in page
     act(client, payment, "close", close_reason="Refunded by hand")
     assert payment not in client.get(PAGE).text
     assert payment in client.get(f"{PAGE}?show=all").text
@@ -82,7 +82,7 @@ def test_a_form_sent_twice_does_it_once(app: Flask, client: FlaskClient, payment
     fields = {"settle_reason": "Once", "csrf_token": token}
     answers = [client.post(f"{PAGE}/{payment}/settle", data=fields) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [303, 303]
-    assert "This was done before" in client.get(answers[1].location).text
+    assert "This was already done" in client.get(answers[1].location).text
     assert balance(app, customer) == before + 15 * DOLLAR
 
 

@@ -241,6 +241,16 @@ def test_an_attempt_that_broke_off_is_not_shown_as_a_good_one(app: Flask, client
     assert '<span class="st st-warn">the answer was cut off</span>' in client.get(path).text
 
 
+def test_an_attempt_that_its_client_left_is_no_failure(app: Flask, client: FlaskClient, account: MadeAccount):
+    attempts = json.dumps([{"channel": "a", "started_ms": 0, "took_ms": 900, "outcome": "client gone"}])
+    left = {"outcome": "client_gone", "error_code": "client_left_early_paid", "tokens_source": "estimate"}
+    with app.app_context():
+        record = add_record(account.id, attempts=attempts, first_content_ms=None, total_ms=900, **left)
+    page = client.get(f"{USAGE}/{record.request_id}").text
+    assert '<span class="st st-off">client gone</span>' in page
+    assert "failed attempt" not in page
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

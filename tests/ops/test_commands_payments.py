@@ -43,7 +43,7 @@ def payment(app: Flask, account: int) -> str:
 def test_a_payment_in_review_is_listed_settled_once_and_the_check_is_clean(app: Flask, payment: str, account: int):
     assert run(app, "ledger", "check")[0] == 1
     heading, line = run(app, "payment", "list")[1].splitlines()
-    assert heading.split() == ["PAYMENT", "ACCOUNT", "STATE", "ASKED", "FOR", "CAME", "PAYMENT", "INTENT", "PROBLEM"]
+    assert heading.split() == ["PAYMENT", "ACCOUNT", "STATE", "REQUESTED", "RECEIVED", "PAYMENT", "INTENT", "PROBLEM"]
     assert line.split()[:6] == [payment, str(account), "review", "$20.00", "$15.00", "pi_1"]
     status, said, _ = run(app, "payment", "settle", payment, "--reason", "They paid less")
     assert (status, last_line(said)) == (0, f"Credited $15.00 to account {account}; the balance is $15.00.")
@@ -56,7 +56,7 @@ def test_a_payment_in_review_is_listed_settled_once_and_the_check_is_clean(app: 
     assert run(app, "ledger", "check")[0] == 0
     assert payment in run(app, "payment", "list", "--all")[1]
     shown = run(app, "payment", "show", payment)[1]
-    assert "settle by command: They paid less (before: review: 1500 was paid, not 2000.)" in shown
+    assert "settle by command: They paid less (before: review: $15.00 was paid, not $20.00.)" in shown
 
 
 def test_a_payment_in_review_is_closed_once_and_the_check_is_clean(app: Flask, payment: str, account: int):

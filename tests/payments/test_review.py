@@ -80,7 +80,7 @@ def test_settling_credits_what_came_once_and_the_check_is_clean(till: Till, api:
     assert settle(till, payment) is None
     assert till.entries(account) == [("stripe", intent, 1500)]
     assert decisions(till, payment) == [
-        ("settle", "review: 1500 was paid, not 2000.", WHY["reason"], WHY["made_by"]),
+        ("settle", "review: $15.00 was paid, not $20.00.", WHY["reason"], WHY["made_by"]),
     ]
     assert (lines(till, account), payment in waiting(till)) == ([], False)
     till.send(make_event("refund.created", make_refund(intent, 1500)))

@@ -69,12 +69,15 @@ def test_what_was_not_asked_for_or_not_paid_is_not_credited(till: Till, fields: 
     assert till.find_payment(payment).state == state
 
 
-def test_a_payment_that_differs_is_named_by_the_check(till: Till):
+@pytest.mark.parametrize(
+    ("amount", "currency", "said"), [(5, "usd", "$0.05"), (2000, "eur", "20.00 EUR"), (2000, "jpy", "2,000 JPY")]
+)
+def test_a_payment_that_differs_is_named_by_the_check(till: Till, amount: int, currency: str, said: str):
     account = till.open_account()
     payment = till.open_payment(account, 2000)
-    till.send(make_event("checkout.session.completed", make_session(payment, 5)))
+    till.send(make_event("checkout.session.completed", make_session(payment, amount, currency=currency)))
     assert [line for line in till.check() if payment in line] == [
-        f"account {account}: payment {payment}: look at it at Stripe: 5 was paid, not 2000."
+        f"account {account}: payment {payment}: look at it at Stripe: {said} was paid, not $20.00."
     ]
 
 
