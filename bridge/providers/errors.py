@@ -100,7 +100,7 @@ def find_refusal(data: bytes) -> AttemptFailed | None:
 
 def _judge(status: int, said: Sequence[Said]) -> tuple[Blame, Explained | None]:
     """Whom an answer speaks against, and what the client is told if it is its request."""
-    codes = [word.lower() for one in said for word in (one.code, one.kind, one.message) if word]
+    codes = [word.lower() for one in said for word in (one.code, one.kind, unwrap(one.message)) if word]
     if any(word in _OVERLOADED for word in codes):
         return Blame.UPSTREAM, None  # theirs, whatever the status: our own limit isn't reached
     if 300 <= status < 400:
