@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from bridge.catalogue.below_cost import BelowCost, find_costs, require_margin, require_margin_at
+from bridge.catalogue.below_cost import find_costs, require_margin, require_margin_at
 from bridge.catalogue.connect import LOCAL_PROVIDER, MODEL_ID
 from bridge.catalogue.price_rows import make_price
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
@@ -135,18 +135,14 @@ def enter_price(
 def _confirm(
     model: Model, tiers: Sequence[Rates], costs: Sequence[Rates] | None, below_cost: bool | None
 ) -> Sequence[Rates] | None:
-    """The costs to keep with a price. Raises BelowCost for one below them, unless that is meant: then what is lost is
-    kept with it, so that margins tell it."""
+    """The costs to keep with a price: the list's where none were entered, so that margins tell what is lost, and a
+    markup that comes later is measured by them. Raises BelowCost for a price below them, unless that is meant."""
     if below_cost is None:
         return costs
     known = find_costs(model, costs, now_utc().date())
-    try:
+    if not below_cost:
         require_margin(model, tiers, known)
-    except BelowCost:
-        if not below_cost:
-            raise
-        return known
-    return costs
+    return known
 
 
 def set_markup(model_id: str, basis_points: int, *, below_cost: bool | None = None) -> None:

@@ -15,7 +15,7 @@ from bridge.providers.anthropic_turns import Dialogue, write_dialogue, write_tex
 from bridge.providers.base import AttemptFailed, ChatOrder, Completion, Outgoing, StreamOrder, refuse
 from bridge.providers.conversation import Text, is_legacy, list_dropped, read_cap, read_stop, read_tools
 from bridge.providers.openai import list_unknown_inside
-from bridge.providers.request_fields import take_passed
+from bridge.providers.request_fields import take_cache_control, take_passed
 from bridge.providers.token_scale import ANTHROPIC
 from bridge.providers.tool_names import ANTHROPIC_NAMES, SafeNames, list_called
 
@@ -156,5 +156,5 @@ def _write_rest(body: dict[str, Any]) -> dict[str, Any]:
     if isinstance(who, str) and who:
         out["metadata"] = {"user_id": hashlib.sha256(who.encode()).hexdigest()}
     if isinstance(body.get("cache_control"), dict):
-        out["cache_control"] = body["cache_control"]
+        out["cache_control"] = take_cache_control(body["cache_control"])
     return out

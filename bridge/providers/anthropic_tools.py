@@ -18,6 +18,7 @@ from bridge.providers.conversation import (
     wants_json,
 )
 from bridge.providers.json_schema import Room
+from bridge.providers.request_fields import take_cache_control
 from bridge.providers.tool_names import ANTHROPIC_KEYS, ANTHROPIC_NAMES, SafeNames
 from bridge.providers.tool_schemas import UNIONS, ToolRule, fit_parameters, rename_keys
 
@@ -123,7 +124,7 @@ def _write_tools(
             else:
                 offer.dropped.append(f"{tool.place}.strict")
         if isinstance(tool.cache, dict):
-            out["cache_control"] = tool.cache
+            out["cache_control"] = take_cache_control(tool.cache)
         written.append(out)
     return written
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from bridge.providers.anthropic_models import Claude
 from bridge.providers.base import refuse
 from bridge.providers.conversation import Call, Media, Result, Text, Thoughts, Turn, read_turns
+from bridge.providers.request_fields import take_cache_control
 from bridge.providers.tool_names import ANTHROPIC_IDS, SafeNames
 from bridge.providers.tool_schemas import map_keys
 
@@ -199,7 +200,7 @@ class _Writer:
         if content:
             block["content"] = content
         if isinstance(result.cache, dict):
-            block["cache_control"] = result.cache
+            block["cache_control"] = take_cache_control(result.cache)
         results[safe] = block
 
 
@@ -216,7 +217,7 @@ def _read_thought(block: Any) -> dict[str, Any] | None:
 def write_text(part: Text) -> dict[str, Any]:
     block: dict[str, Any] = {"type": "text", "text": part.text}
     if isinstance(part.cache, dict):
-        block["cache_control"] = part.cache
+        block["cache_control"] = take_cache_control(part.cache)
     return block
 
 
@@ -226,7 +227,7 @@ def write_part(part: Text | Media) -> dict[str, Any]:
         return write_text(part)
     block = _write_media(part)
     if isinstance(part.cache, dict):
-        block["cache_control"] = part.cache
+        block["cache_control"] = take_cache_control(part.cache)
     return block
 
 

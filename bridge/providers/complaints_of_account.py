@@ -5,6 +5,8 @@ sentence begins counts, since a provider's 400 may quote what the client wrote, 
 
 import re
 
+from bridge.providers.complaint_fields import FIELDS_OF_REQUESTS
+
 _ARTICLES = r"(?:the |your |this |our |an? )*"
 _NAME = r"[`'\"]?[\w./:@-]{1,120}[`'\"]?"
 
@@ -24,7 +26,14 @@ _ACCOUNT = _begins(
     r"(?:account|organi[sz]ation|workspace|project|team|subscription|consumer)\b.{0,100}\b(?:verified|"
     r"archived|restricted)",
     r"(?:account|organi[sz]ation|workspace|project|team|subscription|consumer)\b.{0,100}\b(?:not "
-    r"active|is not|not found|blocked)",
+    r"active|is not|not found|blocked)(?!.{0,20}\b(?:valid|supported) \w{1,12} (?:name|type)\b)",
+    r"organi[sz]ation must (?:first )?(?:complete|be|have)\b",
+    r"(?:data sharing|zero data retention)\b.{0,60}\borgani[sz]ation",
+    r"we(?:'ve| have) (?:flagged|suspended|disabled|blocked|restricted|limited|closed) (?:your|this) "
+    r"(?:account|organi[sz]ation|access|api|key|project|team)\b",
+    r"(?:due to|because of) .{0,100}\byour (?:access|account|api|key|organi[sz]ation)\b.{0,60}\b(?:revoked|suspended|"
+    r"disabled|restricted|terminated|blocked)",
+    r"you(?:'ve| have)? violated .{0,60}\b(?:access|account) (?:is|was|has been)\b",
     r"(?:account|organi[sz]ation|workspace|project|team|subscription) [^ ]{0,60} ?(?:has|have|does "
     r"not have|doesn'?t have)\b",
     r"(?<=your )(?:newly created )?(?:account|organi[sz]ation|team|workspace|project|subscription|plan|tier|group)\b",
@@ -41,12 +50,17 @@ _ACCOUNT = _begins(
     r"(?:provided )?(?:x-)?(?:api|access)[ _-]?key\b.{0,60}\b(?:revoked|deleted|leaked|blocked|"
     r"suspended|wrong|reported)\b",
     r"(?:api )?key (?:limit|quota|budget) (?:exceeded|reached)",  # OpenRouter
-    r"(?:authentication|authorization) (?:fails?|failed|error|required|is required)|unauthorized\b|not authorized\b",
+    r"(?:authentication|authorization) (?:fails?|failed|error|required|is required)",
+    r"(?:security |access |auth\w{0,14} )?token (?:included in the request )?is (?:invalid|expired)",  # AWS
+    r"invalid token\W{0,3}$|invalid jwt\b|service access\b.{0,40}\bsuspended",
     r"无效的(?:令牌|api|密钥)|令牌",
     # balances and budgets
     r"billing\b.{0,60}\b(?:not|required|disabled|overdue|failed|inactive|depleted|needed)\b",
     r"insufficient (?:account |user |available )?(?:balance|credits?|funds|quota|permissions?)",
-    r"(?:you (?:are|have run|ran) )?out of (?:credits?|funds|quota)|not enough (?:credits?|balance|funds|quota)",
+    r"(?:you(?:'re| are| have run| ran) )?out of (?:credits?|funds|quota)|not enough (?:credits?|balance|funds|quota)",
+    r"(?:token |user )?quota is not enough|you have no (?:quota|credits?|balance)\b",  # New API
+    r"(?:valid )?payment method\b|please (?:add|update) (?:your |a )?(?:valid )?(?:payment|billing|credit card)\b",
+    r"(?:please )?(?:recharge|top up) (?:your|the) (?:account|balance|wallet)\b|(?:free )?trial (?:has |is )",
     r"no (?:remaining |available )?(?:credits?|balance|quota)\b",
     r"(?:account )?(?:balance|credits?|funds|quota) (?:is|are|has been|have been) (?:\w{1,12} "
     r")?(?:low|insufficient|exhausted|depleted)",
@@ -69,10 +83,19 @@ _ACCOUNT = _begins(
     r"unsupported (?:country|region|location|territory)",
     r"access to .{0,60}not allowed from unsupported (?:countr|region|location)",  # Anthropic
     # what has to be agreed to or switched on first
-    r"you (?:must|need to) (?:first )?(?:accept|agree|verify|enable|add|complete|be added)\b",
+    r"you (?:must|need to) (?:first )?(?:accept|agree|verify|be added)\b",
+    r"you (?:must|need to) (?:first )?(?:enable|add|complete)\b.{0,40}\b(?:billing|payment|card|api|verification|funds|"
+    r"credits?|profile|access|terms|account)\b",
     r"gemini api free tier|[\w ]{1,60} api has not been used in project|api method requires billing",
     r"(?:client |source )?(?:ip|ip address)\b.{0,60}\b(?:not|blocked|denied|whitelist|allowlist)",
-    r"permission denied|access (?:is )?denied|you (?:do not|don'?t) have (?:the )?permissions?\b|forbidden\b",
+    r"you (?:do not|don'?t) have (?:the )?permissions?\b",
+)
+# The same of a key of ours, or of whoever keeps a picture that the client named: then it is about that.
+_DENIED = _begins(r"permission denied|access (?:is )?denied|forbidden\b|unauthorized\b|not authorized\b")
+_OF_MEDIA = re.compile(
+    r"\b(?:fetch|download|retriev)\w{0,4}\b|\b(?:image|picture|photo|video|audio|pdf|document)(?:s|_urls?)?\b|"
+    r"\bfor url\b(?!.{0,200}/(?:(?:chat/)?completions|messages|responses|embeddings|models)\b)",
+    re.I,
 )
 # Google says this of a minute's limit too, with `RESOURCE_EXHAUSTED`.
 _OVER_QUOTA = _begins(
@@ -88,8 +111,8 @@ _MODEL = _begins(
     *(
         f"{_WHICH_MODEL}(?:{gone})"
         for gone in (
-            r"(?:does not|doesn'?t|do not|not) exist",
-            r"(?:was |is |be |could )?not (?:be )?(?:found|available|accessible|loaded|valid|deployed|"
+            r"(?:does not|doesn'?t|do not|not) exist|is only supported in v1/",  # OpenAI
+            r"(?:was |is |be |could )?not (?:be |currently )?(?:found|available|accessible|loaded|valid|deployed|"
             r"enabled|allowed|ready)\b",
             r"is (?:not a valid|no longer|unavailable|deprecated|retired|discontinued|invalid|unknown|"
             r"decommissioned|disabled)",
@@ -105,6 +128,8 @@ _MODEL = _begins(
     rf"(?:models?/|publisher model )?{_NAME} (?:is not found|not found|does not exist|is not available|"
     rf"is not a valid model)",
     rf"{_NAME} (?:is not a (?:supported|chat) model|does not support (?:chat|generate)|(?:has been|is) deprecated)",
+    r"model you (?:requested|specified|asked for)\b.{1,100}\b(?:does not exist|not found|not available)",
+    r"there is no model\b|(?:could not|cannot|can'?t|unable to) find (?:the |a )?model\b|model is required\W{0,3}$",
     r"supported api model names are |not found the model |not a chat model|chatcompletion operation does not work",
     r"(?:unknown|invalid|unsupported|no such|unavailable|unrecognized|undefined) (?:the )?(?:model|"
     r"deployment|engine)\b",
@@ -113,7 +138,7 @@ _MODEL = _begins(
     r"model is (?:not|no longer|currently) (?:available|supported|accessible|enabled|unavailable)",
     r"you (?:do not|don'?t|are not|aren'?t)\b.{0,30}\b(?:access|allowed|permitted|"
     r"authorized)\b.{0,60}\b(?:model|deployment|sample)",
-    r"access to (?:.{1,60} )?models? (?:is )?(?:denied|not)|model access (?:is )?denied",
+    r"access to (?:.{1,60} )?models? (?:[\w./:-]{1,80} )?(?:is )?(?:denied|not)|model access (?:is )?denied",
     r"(?:api )?(?:deployment|engine|endpoint|resource)\b.{0,80}(?:does not exist|not found|is not|was "
     r"deleted|disabled)",  # Azure
     r"no (?:endpoints|providers|allowed providers|instances?|deployments?|healthy|models? loaded|"
@@ -127,9 +152,17 @@ _LIMITED = _begins(
     r"rate[ _-]?limit|throttl|request rate|request would exceed",
     r"request too large (?:for|on) .{0,160}(?:per (?:min|day)|tp[md]\b|rp[md]\b)",  # OpenAI, Groq
     r"too many (?:concurrent )?requests|too many tokens, please wait|number of request tokens has exceeded",
-    r"(?:maximum|max|too many) (?:number of )?(?:concurren|parallel|simultaneous)|concurren\w{1,5} ",
+    r"(?:maximum|max|too many) (?:number of )?(?:concurren|parallel|simultaneous)|concurren\w{1,5} (?!tool|function)",
     r"(?:requests?|tokens?) per (?:min|minute|day|hour|second)",
     r"(?:server|model|service|engine|system) (?:is )?(?:\w{1,12} )?(?:overloaded|busy|at capacity|unavailable)",
+)
+# A fault there that comes as a refusal.
+_BROKEN = _begins(
+    r"(?:internal|unknown|unexpected) (?:server |service )?error\b|bad gateway|gateway time-?out|service unavailable",
+    r"upstream (?:request|service|server|connection|provider)?\b.{0,20}\b(?:failed|error|reset|timed? ?out|disconnect)",
+    r"upstream connect error|no healthy upstream|connection (?:error|reset|refused|closed|aborted)",
+    r"(?:the |your )?request (?:has )?timed? ?out\b|(?:request|read|connection) timeout\b",
+    r"failed to call a function\b|(?:the )?model produced invalid content",  # Groq, OpenAI: the model's own mistake
 )
 # The same anywhere in a text, where the status is none of the request's.
 _LIMITED_ANYWHERE = re.compile(
@@ -137,20 +170,31 @@ _LIMITED_ANYWHERE = re.compile(
     r"too many (?:\w{1,12} )?requests|throttl|please (?:wait|slow down)|try again (?:in|later|after)|"
     r"retry (?:after|in|later|shortly)|concurren\w{1,3}|quota exceeded|overloaded|(?:at|over) capacity|high demand|"
     r"out of memory|\bOOM\b|temporarily (?:unavailable|rate|overloaded|limited|down|out)|timed? ?out|"
-    r"service unavailable|internal (?:server )?error",
+    r"service unavailable|internal (?:server )?error|"
+    r"\b(?:docker|kubernetes|k8s|container|redis|CUDA|GPUs?|shared memory|pull secret|from (?:the |a )?registry)\b|"
+    r"\b(?:lookup|service|worker|node|cache) (?:is )?(?:failed|failure|down|unreachable|crashed|lost)\b",
     re.I,
 )
+# A field's name that is no plain word: who says it speaks of what was asked of the model.
+_FIELD = re.compile(r"\b(?:[a-z]{1,20}(?:_[a-z]{1,20}){1,4}|logprobs|temperature|modalities|verbosity)\b")
 _QUOTED = re.compile(r"(?<!\w)(?:'[^']{0,400}'|\"[^\"]{0,400}\"|`[^`]{0,400}`)(?!\w)")
 
 
 def speaks_of_account(text: str, google_limit: bool) -> bool:
     """Whether it is about the operator's account, key or balance. `google_limit`: see _OVER_QUOTA."""
-    return bool(_ACCOUNT.match(text) or (not google_limit and _OVER_QUOTA.match(text)))
+    if _ACCOUNT.match(text) or (not google_limit and _OVER_QUOTA.match(text)):
+        return True
+    return bool(_DENIED.match(text)) and not _OF_MEDIA.search(text)
 
 
 def speaks_of_model(text: str) -> bool:
     """Whether it is about the operator's model, place or settings there."""
-    return bool(_MODEL.match(text))
+    return bool(_MODEL.match(text)) and FIELDS_OF_REQUESTS.isdisjoint(_FIELD.findall(text))
+
+
+def speaks_of_fault(text: str) -> bool:
+    """Whether something broke there, whatever the status says."""
+    return bool(_BROKEN.match(text))
 
 
 def speaks_of_limit(text: str, anywhere: bool) -> bool:

@@ -18,11 +18,12 @@ _POLICY = (
     _refused(r"content exists risk"),  # DeepSeek
     _refused(r"considered high risk"),  # Moonshot
     _refused(r"flagged as potentially violating|has been flagged for potentially violating"),  # OpenAI
-    _refused(r"rejected (?:as a result of|by|because of) (?:our|the|a) safety system"),
+    _refused(r"(?:rejected (?:as a result of|by|because of)|not allowed by) (?:our|the|a) safety (?:system|filter)"),
     _refused(r"limited access to this content for safety reasons"),  # OpenAI
     _refused(
         r"(?:blocked|rejected|filtered|stopped) (?:by|due to|because of) (?:our |the )?content[ "
-        r"-](?:filter|polic|moderation)"
+        r"-](?:safety |filter|polic|moderation)|triggered (?:our |the |a )?(?:content|safety) filter|"
+        r"flagged by (?:our |the )?(?:content|safety|usage|moderation)|prompt blocked\b"
     ),
     _refused(
         r"requires moderation .{0,80}flagged|(?:input|prompt|content|message)s? (?:was|were|has "
@@ -35,7 +36,9 @@ _POLICY = (
     _refused(r"may contain (?:inappropriate|sensitive|unsafe) (?:content|information)"),  # Qwen, Volcengine
     _refused(r"datainspectionfailed|data_inspection_failed"),  # Qwen
     _refused(r"(?:unsafe or sensitive|sensitive or unsafe|potentially unsafe) content"),  # z.AI
-    _refused(r"敏感内容|不安全.{0,6}内容|违规内容|内容(?:审核|安全).{0,10}(?:不通过|未通过|拦截)|内容不合规"),
+    _refused(
+        r"敏感(?:内容|词|信息)|不安全.{0,6}内容|违规内容|内容(?:审核|安全).{0,10}(?:不通过|未通过|拦截)|内容不合规"
+    ),
     _refused(r"(?:input|output) new_sensitive|(?:image|text|content) is sensitive"),  # MiniMax
     _refused(
         r"prompt (?:was|is|has been) blocked|prompt contains sensitive words|(?:response|prompt) was filtered"
@@ -56,7 +59,8 @@ _IMAGES = (
         "messages",
     ),
     complaint(
-        r"error while downloading (?:https?|file|image|the (?:image|file|content))|"
+        r"(?:error|timeout) while downloading (?:https?|file|image|the (?:image|file|content))|could not fetch image|"
+        r"(?:provided )?image[_ ]url is not (?:accessible|reachable)|\bURL sources are not supported|"
         r"(?:failed|unable) to (?:download|fetch) .{0,20}(?:image|picture|file|content|url)\b|"
         r"cannot fetch content from the provided url|url_\w{0,20}(?:robot|error|timeout)\w{0,10}",
         f"The provider can't fetch a picture that the request names. {DATA_URL}",
@@ -64,7 +68,9 @@ _IMAGES = (
         IMAGE,
     ),
     complaint(
-        r"error while downloading|unable to download",
+        r"error while downloading|unable to download|client error: [\w ]{1,30} for url\b|"
+        r"\b(?:fetch|download|retriev)(?:ing|ed)\b.{0,40}(?:https?://|\bimage\b|\burl\b)|"
+        r"image[_ ]url (?:could not|can'?t|cannot) be (?:fetched|read|downloaded)",
         f"The provider can't fetch a picture that the request names. {DATA_URL}",
         "messages",
         IMAGE,
@@ -92,7 +98,8 @@ _IMAGES = (
         IMAGE,
     ),
     complaint(
-        r"image input(?: modality)? is not (?:enabled|supported)|no endpoints found that support image|"
+        r"image input(?: modality)? is not (?:enabled|supported)|missing data required for image input|"
+        r"no endpoints found that support image|"
         r"(?:does not|doesn't|do not|don't) support (?:image|vision|picture|multi-?modal)|is not a "
         r"multi-?modal model|"
         r"image_url is only supported by certain models",
@@ -108,6 +115,7 @@ _IMAGES = (
     ),
     complaint(
         r"could not process (?:input )?image|unable to process (?:input )?image|(?:provided )?image is not valid|"
+        r"not represent a valid image|cannot identify image file|failed to load image:|"
         r"invalid (?:base64 )?image|base64.{0,40}image|image.{0,20}base64",
         "A picture can't be read: it may be damaged, or not what its type says.",
         "messages",

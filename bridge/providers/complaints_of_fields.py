@@ -39,6 +39,16 @@ _CAPS = (
         "max_tokens",
     ),
     complaint(
+        r"invalid value for '?max_(?:\w{1,12}_)?tokens'?: (\d+).{0,10}\bmaximum (?:is|value is|allowed is) (\d+)",
+        "max_tokens is too large: {1}. This model writes at most {2} tokens.",
+        "max_tokens",
+    ),
+    complaint(
+        r"max_tokens or model output limit was reached",
+        "max_tokens is too low for this model to finish its answer. Ask for more.",
+        "max_tokens",
+    ),
+    complaint(
         r"requires more credits, or fewer max_tokens",
         "max_tokens is more than the provider takes for this model at the moment. Ask for fewer.",
         "max_tokens",
@@ -146,6 +156,19 @@ _TOOLS = (
         "A tool's definition is none that this model takes: {why}",
         None,
     ),
+    complaint(
+        r"didn'?t specify the schema type field|grammar error: unimplemented keys|functionDeclaration `?parameters",
+        "A tool's schema is none that this model takes: it uses what the model does not know, or lacks a type.",
+        "tools",
+    ),
+    complaint(r"tool names must be unique|duplicate (?:tool|function) name", "Two tools have the same name.", "tools"),
+    complaint(
+        r"invalid '(?P<param>tools\[\d+\]\.function\.name)': string does not match|"
+        r"invalid function name|function name is invalid",
+        "A tool's name is none that this model takes: use letters, digits, _ and -, beginning with a letter.",
+        "tools",
+    ),
+    complaint(r"tool choice is none, but model called", "The model called a tool, which tool_choice forbids.", "tools"),
     complaint(
         r"must be a response to a prec\w{2,6}ing message with 'tool_calls'|"
         r"unexpected `?tool_use_id`?|tool_call_id.{0,60}not found|"

@@ -48,6 +48,10 @@ _MEASURED = (
     _too_long(r"prompt token count of # exceeds the limit of #", _BOTH),  # Copilot
     _too_long(r"input length:? \(?#\)?(?: tokens)? exceeds [a-z' ]{0,60}(?:length|limit)(?: of)? ?\(?#", _BOTH),
     _too_long(r"request contains # tokens, which exceeds the limit of #", _BOTH),  # Vertex
+    _too_long(r"max input tokens: #, request input token count: #", _TURNED),  # Bedrock
+    _too_long(r"prompt has # tokens,? which exceeds the maximum (?:allowed )?#", _BOTH),
+    _too_long(r"sequence length # exceeds (?:the )?max\w{0,20} #", _BOTH),
+    _too_long(r"max_prompt_tokens exceeded: prompt is longer than # tokens", _MOST),
     _too_long(r"exceed the configured limit of # tokens\. your messages resulted in #", _TURNED),  # OpenAI
     _too_long(r"current length is # while limit is #", _BOTH),  # Cerebras
     _too_long(r"length of prompt_tokens \(#\) must be less than max_seq_len \(#", _BOTH),  # SiliconFlow
@@ -70,6 +74,8 @@ _UNMEASURED = (
     ),  # OpenRouter
     _too_long(r"context_length_exceeded|context_window_exceeded|ContextWindowExceededError"),
     _too_long(r"maximum context length"),
+    _too_long(r"length of all messages is too long|exceeds? max message tokens"),  # Perplexity, Volcengine
+    _too_long(r"invalid 'messages\S{0,100}': string too long"),  # OpenAI
     _too_long(r"prompt (?:is )?too long|prompt (?:is )?too large for"),  # Anthropic, z.AI, Ollama
     _too_long(r"input (?:text |context |prompt )?is too long"),  # Bedrock, Mistral, Gemini
     _too_long(
@@ -83,6 +89,7 @@ _UNMEASURED = (
     _too_long(r"input token count.{0,40}exceeds|exceeds the maximum number of (?:input )?tokens"),
     _too_long(r"total (?:message )?tokens? ?(?:length )?exceeds? (?:the )?model"),  # Cohere, Qwen
     _too_long(r"exceeds (?:the )?maximum (?:allowed )?(?:input|prompt|sequence) (?:length|tokens)"),
+    _too_long(r"(?:prompt|input) exceeds (?:the )?max(?:imum)? (?:\w{1,10} )?(?:length|number of tokens)"),  # z.AI
     _too_long(r"tokens in request more than max tokens allowed"),
     _too_long(r"(?:exceeded|exceeds) (?:the )?model token limit"),  # Moonshot
     _too_long(r"conversation (?:is too long|length exceeded)"),

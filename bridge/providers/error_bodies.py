@@ -50,6 +50,7 @@ _KINDS = ("type", "status", "reason")
 _WRAPPERS = re.compile(
     r"\s*(?:(?:litellm\.)?[A-Za-z_.]{0,60}(?:Error|Exception)(?: ?[-:] |: ?)|"
     r"An error occurred \(\w{1,60}\) when calling the \w{1,60} operation(?: \([^)]{0,60}\))?: ?|<\d{3}> ?|"
+    r"\[[a-z]{1,30}(?:_[a-z]{1,30}){1,5}\] ?|"
     r"InternalError\.[\w.]{1,60}: ?|[A-Z]+(?:_[A-Z]+)+: ?|"
     r"(?:HTTP )?(?:[Ee]rror )?(?:code: ?)?[45]\d{2}(?: [A-Z][A-Za-z ]{0,30})?(?: ?[:,-] ?)|[45]\d{2} (?=[{\[`\"A-Z])|"
     r"(?i:(?:the )?(?:upstream )?provider (?:has )?returned (?:an )?error[:.,-]? ?|bad request to \w{1,30}: ?|"

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from bridge.providers.base import AttemptFailed, Blame
 from bridge.providers.complaint_fields import TOO_LARGE, list_words
 from bridge.providers.complaints import Explained, explain_complaint, tell_unknown
-from bridge.providers.complaints_of_account import speaks_of_account, speaks_of_limit, speaks_of_model
+from bridge.providers.complaints_of_account import (
+    speaks_of_account,
+    speaks_of_fault,
+    speaks_of_limit,
+    speaks_of_model,
+)
 from bridge.providers.complaints_of_length import LARGE
 from bridge.providers.error_bodies import Said, list_said, unwrap
 from bridge.providers.scrubbing import MAX_MESSAGE, keep_word
@@ -33,6 +38,7 @@ _MODEL_CODES = list_words(
     "resourcenotfoundexception invalid_model_id"
 )
 _OVERLOADED = ("engine_overloaded_error", "overloaded_error")
+_FAULTS = ("tool_use_failed", "upstream_error", "api_error", "server_error", "internal_error", "internal_server_error")
 _LIMITED = ("rate_limit_error", "rate_limit_exceeded", "rate_limit_reached_error", "429", "throttlingexception")
 _ELSEWHERE = (
     ("header",),
@@ -94,7 +100,7 @@ def find_refusal(data: bytes) -> AttemptFailed | None:
 
 def _judge(status: int, said: Sequence[Said]) -> tuple[Blame, Explained | None]:
     """Whom an answer speaks against, and what the client is told if it is its request."""
-    codes = [word.lower() for one in said for word in (one.code, one.kind, one.message) if word]
+    codes = [word.lower() for one in said for word in (one.code, one.kind, unwrap(one.message)) if word]
     if any(word in _OVERLOADED for word in codes):
         return Blame.UPSTREAM, None  # theirs, whatever the status: our own limit isn't reached
     if 300 <= status < 400:
@@ -117,7 +123,8 @@ def _judge_rest(
     blame = _judge_code(status, codes)
     if blame in (None, Blame.RATE) and (any(map(speaks_of_model, texts)) or any(map(_is_ours, said))):
         blame = Blame.SETUP
-    if blame is not None or status not in OF_REQUESTS:
+    broken = any(word in _FAULTS for word in codes) or any(map(speaks_of_fault, texts))
+    if blame is not None or broken or status not in OF_REQUESTS:
         return blame or Blame.UPSTREAM, None
     inmost = next((one for one in reversed(said) if tell_unknown(one).message), said[0])
     told = tell_unknown(said[0] if inmost.message == said[0].message else inmost)

@@ -23,13 +23,13 @@ from bridge.providers.openai_models import find_family, fit_openai, wants_newer_
 from bridge.providers.openai_stream import OpenAIReader
 from bridge.providers.openai_tools import fit_tools
 from bridge.providers.openai_usage import read_openai_usage
-from bridge.providers.request_fields import STREAM_OPTIONS, show_field, take_fields
+from bridge.providers.request_fields import STREAM_OPTIONS, show_field, take_fields, take_within
 from bridge.providers.token_scale import OPEN_WEIGHTS, OPENAI, TokenScales
 from bridge.providers.tool_names import OPENAI_NAMES
 from bridge.providers.tool_schemas import ToolRule
 
 CAPS = ("max_completion_tokens", "max_tokens")
-WITH_FIELDS_INSIDE = ("tools", "functions", "tool_choice", "function_call", "stream_options")
+WITH_FIELDS_INSIDE = ("tools", "functions", "tool_choice", "function_call", "stream_options", "response_format")
 NOTHING_MORE: frozenset[str] = frozenset()
 CACHE_CONTROL = frozenset({"cache_control"})
 AS_OPENAI_NAMES_THEM = ToolRule(OPENAI_NAMES)
@@ -79,6 +79,8 @@ class OpenAICompatible:
         draft = Draft(order, out, dropped, order.body["messages"])
         if order.encoded_messages is not None:
             out["messages"] = order.encoded_messages
+        for name in take_within(out, passes):
+            draft.name_dropped(name)
         clean_messages(draft, known)
         if out.get("store"):
             draft.drop("store", "metadata")
@@ -140,6 +142,8 @@ def list_unknown_inside(order: ChatOrder) -> list[str]:
         return []
     draft = Draft(order, found, [], body["messages"])
     clean_messages(draft, NOTHING_MORE)
+    for name in take_within(draft.out, NOTHING_MORE):
+        draft.name_dropped(name)
     draft.sound = True  # names are not looked at here
     _pick_stream_options(draft)
     fit_tools(draft, AS_OPENAI_NAMES_THEM, NOTHING_MORE)

@@ -13,7 +13,6 @@ from bridge.providers.tool_schemas import ToolRule, fit_parameters, is_plain, sp
 _TOOL_FIELDS = frozenset({"type", "function", "custom"})
 _DEFINITION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 _CUSTOM_FIELDS = frozenset({"name", "description", "format"})
-_CHOICE_FIELDS = frozenset({"type", "function", "custom", "allowed_tools", "name"})
 _OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 _SPEAKS_OF_TOOLS = frozenset({*_OF_TOOLS, "functions", "function_call"})
 
@@ -35,8 +34,6 @@ def fit_tools(draft: Draft, rule: ToolRule, known: frozenset[str]) -> None:
                 out[field] = [
                     _fit_tool(draft, tool, rule, known, f"{field}[{i}]", room) for i, tool in enumerate(out[field])
                 ]
-    if isinstance(choice := out.get("tool_choice"), dict) and not choice.keys() <= _CHOICE_FIELDS:
-        out["tool_choice"] = _pick(draft, choice, _CHOICE_FIELDS, "tool_choice")
     if not (sound and draft.sound):
         _fit_names(draft, rule)
 

@@ -69,6 +69,25 @@ SAMPLING: dict[str, str] = {
 }
 ACCEPTED = DOCUMENTED | SAMPLING.keys()
 STREAM_OPTIONS = frozenset({"include_usage", "include_obfuscation"})
+# What may stand in the fields that are objects, and in the objects within those; a schema is the client's own.
+OBJECTS: dict[str, frozenset[str]] = {
+    "response_format": frozenset({"type", "json_schema", "schema"}),
+    "response_format.json_schema": frozenset({"name", "description", "schema", "strict"}),
+    "tool_choice": frozenset({"type", "function", "custom", "allowed_tools", "name"}),
+    "tool_choice.function": frozenset({"name"}),
+    "tool_choice.custom": frozenset({"name"}),
+    "tool_choice.allowed_tools": frozenset({"mode", "tools"}),
+    "function_call": frozenset({"name"}),
+    "prediction": frozenset({"type", "content"}),
+    "audio": frozenset({"voice", "format"}),
+    "structured_outputs": frozenset(
+        {"json", "json_object", "regex", "choice", "grammar", "structural_tag", "whitespace_pattern"}
+        | {"disable_any_whitespace", "disable_additional_properties"}
+    ),
+}
+_PLACES = tuple((place, *place.partition(".")[::2], known) for place, known in OBJECTS.items())
+_HOLDERS = frozenset(field for _, field, _, _ in _PLACES)
+_CACHE_CONTROL = ("type", "ttl")
 
 # What no operator can let through: it would undo what we do ourselves.
 OURS = "is written by the gateway itself"
@@ -133,6 +152,33 @@ def take_passed(body: dict[str, Any], passes: frozenset[str], out: dict[str, Any
     """What the operator lets through, for a dialect that writes its own fields: as far as `out` has none of that
     name."""
     return {field: body[field] for field in passes if field not in out and body.get(field) is not None}
+
+
+def take_within(out: dict[str, Any], more: frozenset[str]) -> list[str]:
+    """Leave in the objects of `out` what may go out, `more` besides; the names of all else."""
+    dropped: list[str] = []
+    if _HOLDERS.isdisjoint(out):
+        return dropped
+    for place, field, inner, known in _PLACES:
+        outer = out.get(field)
+        if not isinstance(outer, dict):
+            continue
+        thing = outer.get(inner) if inner else outer
+        if not isinstance(thing, dict) or thing.keys() <= known:
+            continue
+        dropped += [
+            f"{place}.{show_field(name)}"
+            for name, value in thing.items()
+            if name not in known and name not in more and value is not None
+        ]
+        kept = {name: value for name, value in thing.items() if name in known or name in more}
+        out[field] = {**outer, inner: kept} if inner else kept
+    return dropped
+
+
+def take_cache_control(mark: dict[str, Any]) -> dict[str, Any]:
+    """Anthropic's mark for its cache, with what its prices are known for."""
+    return {field: mark[field] for field in _CACHE_CONTROL if field in mark}
 
 
 def show_field(field: str) -> str:

@@ -16,6 +16,7 @@ from bridge.errors import InvalidRequest
 from bridge.v1.chat_request import AudioPart, FilePart, ImagePart, Message
 
 MAX_HEAD = 1024  # characters of a data URL before its data
+MAX_PORT = 65_535
 SLICE = 2**20  # characters of base64 looked at before others have their turn
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BLANKS = "\r\n\t "  # with which some break lines
@@ -133,7 +134,7 @@ def is_public_address(url: str) -> bool:
         address, closed, port = host[1:].partition("]")
         return bool(closed) and (not port or _PORT.fullmatch(port) is not None) and _is_public_ipv6(address)
     host, colon, port = host.partition(":")
-    if colon and _PORT.fullmatch(colon + port) is None:
+    if colon and (_PORT.fullmatch(colon + port) is None or int(port or 0) > MAX_PORT):
         return False
     try:
         host = host.encode("idna").decode().removesuffix(".")  # which also takes out what can't be seen

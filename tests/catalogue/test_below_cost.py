@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.catalogue import editing
-from bridge.catalogue.below_cost import BelowCost, compare, list_losing
+from bridge.catalogue.below_cost import BelowCost, compare, list_losing, require_margin_at
 from bridge.catalogue.model_editing import enter_price, set_markup
 from bridge.catalogue.price_rows import list_prices, version_of
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
@@ -116,6 +116,21 @@ def test_a_price_to_come_a_new_model_and_a_markup_ask_as_well():
     assert db.session.get(Model, "gpt-4o-mini") is None
     editing.add_model("gpt-4o-mini", **fields, below_cost=True)
     assert list(list_losing({})) == ["gpt-4o-mini"]
+
+
+@pytest.mark.usefixtures("_filled")
+def test_a_markup_on_a_price_that_an_operator_entered_is_measured_by_the_list_s_cost():
+    high, soon = [make_rates({"input": 10 * DOLLAR, "output": 20 * DOLLAR})], now_utc() + datetime.timedelta(days=1)
+    enter_price("gpt-4o", high, below_cost=False)
+    enter_price("gpt-4o-mini", high, effective_at=soon, below_cost=False)
+    for model_id in ("gpt-4o", "gpt-4o-mini"):
+        with pytest.raises(BelowCost):
+            set_markup(model_id, -9_900, below_cost=False)
+    with pytest.raises(BelowCost) as refused:
+        require_margin_at(-9_000, [db.session.get_one(Model, "gpt-4o")])
+    assert "input: customers pay $1.00, it costs $2.50" in refused.value.message
+    set_markup("gpt-4o", -9_000, below_cost=True)
+    assert list(list_losing({})) == ["gpt-4o"]
 
 
 @pytest.mark.usefixtures("_filled")

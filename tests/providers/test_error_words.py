@@ -127,6 +127,39 @@ def test_a_code_says_it_too_wherever_it_stands(code: str, ours: str, status: int
         assert (failure.blame, failure.code) == (Blame.REQUEST, ours)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "403 Client Error: Forbidden for url: https://pictures.example/cat.png",
+        "401 Client Error: Unauthorized for url: https://pictures.example/cat.png",
+        "Forbidden: image url could not be fetched",
+        "Permission denied while fetching the image",
+        "Access denied while fetching https://pictures.example/cat.png",
+        "403 Forbidden while downloading https://pictures.example/cat.png",
+        "You must enable streaming for this model",
+        "You must add a user message",
+        "Model is not supported with reasoning_effort",
+        "Operation not supported: logprobs",
+        "Endpoint does not support logit_bias; logit_bias is not allowed",
+        "Concurrent tool calls are not supported",
+    ],
+)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_a_client_can_bring_about_takes_no_channel_out(dialect: str, message: str):
+    """A picture whose host refuses to give it is no refusal of our key."""
+    failure = read(dialect, 400, json.dumps({"error": {"message": message}}).encode())
+    assert failure.blame is Blame.REQUEST
+
+
+@pytest.mark.parametrize("code", ["tool_use_failed", "upstream_error", "internal_server_error"])
+def test_a_fault_that_comes_as_a_refusal_is_the_provider_s(code: str):
+    for body in (
+        {"error": {"message": "It failed.", "code": code}},
+        {"error": {"message": "It failed.", "type": code}},
+    ):
+        assert read("openai", 400, json.dumps(body).encode()).blame is Blame.UPSTREAM
+
+
 # FastAPI's list
 
 

@@ -148,6 +148,37 @@ def test_within_a_request_unknown_fields_stay_here_too(provider: str, providers:
     }
 
 
+@EVERY
+@BOTH
+def test_in_the_objects_of_a_request_unknown_fields_stay_here_too(
+    provider: str, stream: bool, providers: Providers, caller: Caller
+):
+    schema = {"type": "object", "properties": {"host": {"type": "string"}}, "required": ["host"]}
+    wanted = {"name": "a", "schema": schema, "backend": "10.0.0.5"}
+    mark = {"type": "ephemeral", "ttl": "5m", "scope": "10.0.0.5"}
+    fields: dict[str, Any] = {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": mark}]}],
+        "response_format": {"type": "json_schema", "json_schema": wanted, "backend": "10.0.0.5"},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}],
+        "tool_choice": {"type": "function", "function": {"name": "f", "url": "10.0.0.5"}, "server": "10.0.0.5"},
+    }
+    sent, dropped = send(providers, caller, provider, stream, **fields)
+    assert "10.0.0.5" not in json.dumps(sent)
+    assert "host" in json.dumps(sent)  # the client's own schema stays its own
+    inner = {"response_format.backend", "response_format.json_schema.backend", "tool_choice.function.url"}
+    assert dropped - {"response_format"} == {*inner, "tool_choice.server"}
+
+
+def test_an_object_of_the_servers_own_names_no_code(providers: Providers, caller: Caller):
+    fields = {
+        "structured_outputs": {"regex": "a+", "_backend": "10.0.0.5"},
+        "prediction": {"type": "content", "content": "x", "url": "10.0.0.5"},
+    }
+    sent, dropped = send(providers, caller, "openai", **fields)
+    assert (sent["structured_outputs"], sent["prediction"]) == ({"regex": "a+"}, {"type": "content", "content": "x"})
+    assert dropped == {"structured_outputs._backend", "prediction.url"}
+
+
 def test_media_parts_hold_nothing_but_media(providers: Providers, caller: Caller):
     url = {"url": "https://example.com/a.png", "detail": "low", "headers": {"x": "y"}}
     parts = [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": url}]
