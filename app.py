@@ -4,6 +4,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge import admin, dashboard, v1, vault, versions, webhooks
+from bridge.body_time import limit_body_time
 from bridge.config import Settings, read_settings
 from bridge.counters import end_timer, storage_uri
 from bridge.db import db, engine_options, prepare_engine
@@ -20,6 +21,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     versions.watch_versions(settings)
     app = Flask(__name__)
     configure(app, settings)
+    limit_body_time(app, settings)
     csrf.init_app(app)
     limiter.init_app(app)
     end_timer(limiter._fallback_storage)

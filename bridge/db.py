@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import gevent
 import psycopg
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
@@ -21,6 +22,7 @@ from bridge.postgres_connection import BoundedConnection, prepare_session, set_i
 Result = TypeVar("Result")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of accounts, which some channels serve alone
 DEFAULT_GROUP = "default"
+SLICE_ROWS = 100  # of a long table between two looks at what else there is to do: some ten milliseconds
 WORKS_BY = {"statement_timeout": "10s"}  # each session of PostgreSQL; behind a pooler each transaction
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -164,6 +166,18 @@ def write(task: Callable[[sa.Connection], Result]) -> Result:
         return run()
     result: Result = get_hub().threadpool.apply(run)
     return result
+
+
+def breathe() -> None:
+    """Let others run for a moment: long work is done in slices, between which nobody waits."""
+    gevent.sleep(0)
+
+
+def read_in_slices(query: sa.Select[Result]) -> Iterator[Result]:
+    """The rows of a query on one table, as the session reads them, however many: others run in between."""
+    for rows in db.session.execute(query).yield_per(SLICE_ROWS).partitions():
+        yield from (row[0] for row in rows)
+        breathe()
 
 
 @contextmanager

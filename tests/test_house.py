@@ -21,6 +21,7 @@ GROUND = {
     "addresses",
     "api_paths",
     "batcher",
+    "body_time",
     "chart",
     "config",
     "counters",

@@ -262,10 +262,12 @@ def update_key(
     return _change(account_id, key_id, columns)
 
 
-def list_keys(account_id: int) -> list[Key]:
-    """The account's keys that are not revoked, the newest first."""
+def list_keys(account_id: int, *, before_id: int | None = None, limit: int | None = None) -> list[Key]:
+    """The account's keys that are not revoked, the newest first; those older than `before_id`, at most `limit`."""
     query = sa.select(Key).where(Key.account_id == account_id, Key.revoked_at.is_(None))
-    return list(db.session.scalars(query.order_by(Key.id.desc())))
+    if before_id is not None:
+        query = query.where(Key.id < before_id)
+    return list(db.session.scalars(query.order_by(Key.id.desc()).limit(limit)))
 
 
 def list_all_keys(account_id: int) -> list[Key]:

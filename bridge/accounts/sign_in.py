@@ -62,6 +62,7 @@ def sign_in(email: str, password: str) -> Member:
 
     An unknown address costs as much time as a wrong password."""
     member = find_by_email(email)
+    db.session.commit()  # hashing takes long and waits for its turn: no connection is held meanwhile
     if len(password) > MAX_PASSWORD_LENGTH:  # never the right one, and hashing it would be work for whoever sent it
         password = ""
     matches = _in_pool(_matches, member.password_hash if member else _hash_of_nobody, password)

@@ -5,6 +5,7 @@ All classes and tiers are compared, with markup, and with what the dearest chann
 import dataclasses
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from gevent import get_hub
 from sqlalchemy import select
@@ -12,9 +13,9 @@ from sqlalchemy import select
 from bridge.catalogue.price_list import find_listed_price
 from bridge.catalogue.price_rows import list_prices, list_prices_in_effect, tiers_of, version_of
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates
-from bridge.catalogue.rules import SANDBOX, channels_of
+from bridge.catalogue.rules import SANDBOX, ChannelIndex
 from bridge.catalogue.tables import Channel, Model, Price
-from bridge.db import db, now_utc
+from bridge.db import now_utc, read_in_slices
 from bridge.errors import InvalidRequest
 from bridge.money import format_dollars
 
@@ -97,15 +98,15 @@ def find_costs(model: Model, costs: Sequence[Rates] | None, on: datetime.date) -
     return listed.tiers if listed else None
 
 
-def dearest_share(model: Model, channels: Sequence[Channel]) -> int:
+def dearest_share(model: Model, channels: ChannelIndex[Any]) -> int:
     """What the dearest channel that serves a model pays, in hundredths of a percent of the provider's price."""
-    shares = [channel.cost_bps for channel, _ in channels_of(model, channels) if channel.provider != SANDBOX]
+    shares = [channel.cost_bps for channel, _ in channels.of(model) if channel.provider != SANDBOX]
     return max(shares, default=FULL_SHARE_BPS)
 
 
-def list_channels() -> list[Channel]:
+def index_channels() -> ChannelIndex[Any]:
     """All channels there are, as `dearest_share` wants them."""
-    return list(db.session.scalars(select(Channel)))
+    return ChannelIndex(read_in_slices(select(Channel)))
 
 
 def require_margin(model: Model, prices: Sequence[Rates], costs: Sequence[Rates] | None) -> None:
@@ -113,14 +114,14 @@ def require_margin(model: Model, prices: Sequence[Rates], costs: Sequence[Rates]
     is."""
     if costs:
         marked_up = [rates.marked_up(model.markup_bps or 0) for rates in prices]
-        if found := list(compare(model.id, marked_up, costs, dearest_share(model, list_channels()))):
+        if found := list(compare(model.id, marked_up, costs, dearest_share(model, index_channels()))):
             raise BelowCost(found)
 
 
 def require_margin_at(markup_bps: int, models: Iterable[Model], who: str = "") -> None:
     """Raises BelowCost where this markup sells one of the models below cost, now or at a price to come. Whose cost
     nobody has entered, and whose price is not the list's, is not known to be."""
-    channels, moment = list_channels(), now_utc()
+    channels, moment = index_channels(), now_utc()
     current, _ = list_prices_in_effect()
     found: list[Shortfall] = []
     for model in models:
@@ -139,13 +140,13 @@ def _is_known(price: Price) -> bool:
 
 def list_live_models() -> list[Model]:
     """All models that are offered."""
-    return list(db.session.scalars(select(Model).where(Model.status == "live").order_by(Model.id)))
+    return list(read_in_slices(select(Model).where(Model.status == "live").order_by(Model.id)))
 
 
 def list_losing(account_markups: Mapping[int, int]) -> dict[str, list[Shortfall]]:
     """The models on offer that lose money at the price in effect, and where: for everybody, and for the accounts that
     have a markup of their own, which is given with how many have it."""
-    channels, (prices, _) = list_channels(), list_prices_in_effect()
+    channels, (prices, _) = index_channels(), list_prices_in_effect()
     found: dict[str, list[Shortfall]] = {}
     for model in list_live_models():
         if model.id not in prices:

@@ -2,16 +2,16 @@
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select
 
 from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
-from bridge.catalogue.rules import SANDBOX, channels_of
+from bridge.catalogue.rules import SANDBOX, ChannelIndex
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Alias, Channel, Model, Price
-from bridge.db import db, now_utc
+from bridge.db import db, now_utc, read_in_slices
 
 NEEDS_OPERATOR = (Channel.health == "out") | Channel.refused_models.is_not(None)
 
@@ -51,9 +51,10 @@ def list_models(account_markup_bps: int | None = None, group: str | None = None)
     """All models that have a price, by provider and id, retired ones included. The sandbox's own are listed only
     where a sandbox channel is enabled. Prices are those of an account with this markup (None: with none of its own),
     the status is what its group has (None: what anybody has)."""
-    channels = list(db.session.scalars(select(Channel)))
+    channels = list(read_in_slices(select(Channel)))
     prices = newest_prices()
     aliases = list_aliases()
+    index = ChannelIndex(channels)
     rehearsing = any(channel.provider == SANDBOX and channel.enabled for channel in channels)
     moment = now_utc()
     return [
@@ -62,9 +63,9 @@ def list_models(account_markup_bps: int | None = None, group: str | None = None)
             prices[model.id],
             account_markup_bps,
             aliases.get(model.id, ()),
-            _find_status(model, channels, moment, group),
+            _find_status(model, index, moment, group),
         )
-        for model in db.session.scalars(select(Model).order_by(Model.provider, Model.id))
+        for model in read_in_slices(select(Model).order_by(Model.provider, Model.id))
         if model.id in prices and (rehearsing or model.provider != SANDBOX)
     ]
 
@@ -76,18 +77,20 @@ def newest_prices() -> dict[str, Price]:
 
 def list_aliases() -> dict[str, tuple[str, ...]]:
     """Model id -> its other names, in order."""
-    found: dict[str, tuple[str, ...]] = {}
-    for alias in db.session.scalars(select(Alias).order_by(Alias.name)):
-        found[alias.model_id] = (*found.get(alias.model_id, ()), alias.name)
-    return found
+    found: dict[str, list[str]] = {}
+    for alias in read_in_slices(select(Alias).order_by(Alias.name)):
+        found.setdefault(alias.model_id, []).append(alias.name)
+    return {model_id: tuple(names) for model_id, names in found.items()}
 
 
 def sandbox_serves() -> bool:
     """Whether some real model is answered by the sandbox alone: pages then say that its answers are made up."""
-    channels = list(db.session.scalars(select(Channel)))
-    models = db.session.scalars(select(Model).where(Model.provider != SANDBOX, Model.status == "live"))
-    for model in models:
-        serving = channels_of(model, channels)
+    channels = list(read_in_slices(select(Channel)))
+    if not any(channel.provider == SANDBOX and channel.enabled for channel in channels):
+        return False
+    index = ChannelIndex(channels)
+    for model in read_in_slices(select(Model).where(Model.provider != SANDBOX, Model.status == "live")):
+        serving = index.of(model)
         if serving and all(channel.provider == SANDBOX for channel, _ in serving):
             return True
     return False
@@ -98,10 +101,10 @@ def list_needing() -> list[Channel]:
     return list(db.session.scalars(select(Channel).where(Channel.enabled, NEEDS_OPERATOR).order_by(Channel.name)))
 
 
-def _find_status(model: Model, channels: Sequence[Channel], moment: datetime.datetime, group: str | None) -> str:
+def _find_status(model: Model, index: ChannelIndex[Any], moment: datetime.datetime, group: str | None) -> str:
     if model.status == "retired":
         return "retired"
-    serving = channels_of(model, channels, group)
+    serving = index.of(model, group)
     if not serving:
         return "unavailable"
     return "degraded" if all(_is_resting(channel, upstream_id, moment) for channel, upstream_id in serving) else "live"

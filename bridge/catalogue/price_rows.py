@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rates import PRICE_CLASSES, Rates, make_rates, name_rates
 from bridge.catalogue.tables import Price
-from bridge.db import db, now_utc
+from bridge.db import db, now_utc, read_in_slices
 
 MOST_LISTED = 50
 
@@ -29,9 +29,10 @@ def list_prices_in_effect(
         .where(sa.or_(Price.effective_at.is_(None), Price.effective_at <= moment))
         .subquery()
     )
-    rows = db.session.scalars(sa.select(Price).join(newest, newest.c.id == Price.id).where(newest.c.n == 1))
+    rows = read_in_slices(sa.select(Price).join(newest, newest.c.id == Price.id).where(newest.c.n == 1))
+    prices = {price.model_id: price for price in rows}
     changes_at = db.session.scalar(sa.select(sa.func.min(Price.effective_at)).where(Price.effective_at > moment))
-    return {price.model_id: price for price in rows}, changes_at
+    return prices, changes_at
 
 
 def list_prices(model_id: str) -> list[Price]:

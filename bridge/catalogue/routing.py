@@ -5,20 +5,22 @@ import difflib
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from bridge.catalogue.health import Health
 from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
-from bridge.catalogue.rules import channels_of, is_open_to
+from bridge.catalogue.rules import ChannelIndex, is_open_to
 from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.catalogue.upstreams import name_credentials
-from bridge.db import db
+from bridge.db import breathe, db, read_in_slices
 from bridge.errors import ModelNotFound
 
 FULL_COST_BPS = 10_000
+SLICE_ROUTES = 2000  # made between two looks at what else there is to do: some ten milliseconds
 REMEASURED_SHARE = 0.02  # of the requests for a model whose quickest channel comes first
 
 
@@ -103,18 +105,23 @@ class Catalogue:
 
 
 def load_catalogue() -> Catalogue:
-    """Read models, prices in effect, aliases and channels from the database."""
-    session = db.session
+    """Read models, prices in effect, aliases and channels from the database. However many they are, others run in
+    between, and the time that it takes grows with their number alone."""
     prices, changes_at = list_prices_in_effect()
-    channels = list(session.execute(sa.select(Channel)).scalars())
+    channels = list(read_in_slices(sa.select(Channel)))
     credentials = name_credentials(channels)
-    models = {
-        model.id: _serve(model, prices.get(model.id), channels, credentials)
-        for model in session.execute(sa.select(Model)).scalars()
-    }
-    aliases = {alias.name: alias.model_id for alias in session.execute(sa.select(Alias)).scalars()}
-    session.commit()
-    grouped = any(route.groups is not None for model in models.values() for route in model.routes)
+    index = ChannelIndex(channels)
+    terms = {channel.id: _terms_of(channel, credentials[channel.id]) for channel in channels}
+    models, routes = {}, 0
+    for model in read_in_slices(sa.select(Model)):
+        models[model.id] = served = _serve(model, prices.get(model.id), index, terms)
+        routes += len(served.routes)
+        if routes >= SLICE_ROUTES:
+            routes = 0
+            breathe()
+    aliases = {alias.name: alias.model_id for alias in read_in_slices(sa.select(Alias))}
+    db.session.commit()
+    grouped = any(channel.enabled and channel.groups is not None for channel in channels)
     return Catalogue(models, aliases, math.inf if changes_at is None else changes_at.timestamp(), grouped)
 
 
@@ -123,28 +130,31 @@ def _narrow(model: ServedModel, group: str) -> ServedModel:
     return model if len(routes) == len(model.routes) else dataclasses.replace(model, routes=routes)
 
 
-def _serve(model: Model, price: Price | None, channels: Sequence[Channel], credentials: dict[int, str]) -> ServedModel:
-    routes = tuple(
-        Route(
-            channel_id=channel.id,
-            channel_name=channel.name,
-            provider=channel.provider,
-            base_url=channel.base_url,
-            sealed_key=channel.sealed_key,
-            priority=channel.priority,
-            weight=channel.weight,
-            upstream_id=upstream_id,
-            cost_bps=channel.cost_bps,
-            groups=None if channel.groups is None else frozenset(channel.groups),
-            pass_fields=frozenset(channel.pass_fields or ()),
-            rpm=channel.rpm or 0,
-            tpm=channel.tpm or 0,
-            concurrency=channel.concurrency or 0,
-            resets=channel.resets,
-            credential=credentials[channel.id],
-        )
-        for channel, upstream_id in channels_of(model, channels)
-    )
+def _terms_of(channel: Channel, credential: str) -> dict[str, Any]:
+    """What all routes through a channel have in common: made once, for a channel may serve hundreds of models."""
+    return {
+        "channel_id": channel.id,
+        "channel_name": channel.name,
+        "provider": channel.provider,
+        "base_url": channel.base_url,
+        "sealed_key": channel.sealed_key,
+        "priority": channel.priority,
+        "weight": channel.weight,
+        "cost_bps": channel.cost_bps,
+        "groups": None if channel.groups is None else frozenset(channel.groups),
+        "pass_fields": frozenset(channel.pass_fields or ()),
+        "rpm": channel.rpm or 0,
+        "tpm": channel.tpm or 0,
+        "concurrency": channel.concurrency or 0,
+        "resets": channel.resets,
+        "credential": credential,
+    }
+
+
+def _serve(
+    model: Model, price: Price | None, index: ChannelIndex[Any], terms: Mapping[int, dict[str, Any]]
+) -> ServedModel:
+    routes = tuple(Route(upstream_id=upstream_id, **terms[channel.id]) for channel, upstream_id in index.of(model))
     return ServedModel(
         id=model.id,
         provider=model.provider,

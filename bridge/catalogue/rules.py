@@ -1,7 +1,7 @@
 """Which channels serve a model. Pure, so that routing, pages and commands can't disagree."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 SANDBOX = "sandbox"
 
@@ -66,14 +66,34 @@ def is_open_to(groups: Collection[str] | None, group: str | None) -> bool:
     return groups is None or group is None or group in groups
 
 
+class ChannelIndex(Generic[ChannelT]):
+    """All channels by what they serve, so that a model finds its own without a look at the others. `channels` must be
+    all there are, disabled ones and those of other groups included."""
+
+    def __init__(self, channels: Iterable[ChannelT]):
+        self._by_model: dict[str, list[ChannelT]] = {}
+        self._by_provider: dict[str, list[ChannelT]] = {}
+        for channel in sorted(channels, key=lambda each: (each.priority, -each.weight, each.name)):
+            if channel.models is None:
+                self._by_provider.setdefault(channel.provider, []).append(channel)
+            else:
+                for model_id in channel.models:
+                    self._by_model.setdefault(model_id, []).append(channel)
+
+    def of(self, model: ModelLike, group: str | None = None) -> list[tuple[ChannelT, str]]:
+        """What `channels_of` says."""
+        named = self._by_model.get(model.id, ())
+        found = [*named, *self._by_provider.get(model.provider, ())]
+        if model.provider != SANDBOX and all(channel.provider == SANDBOX for channel in found):  # see `serves`
+            found += self._by_provider.get(SANDBOX, ())
+        found = [channel for channel in found if channel.enabled and is_open_to(channel.groups, group)]
+        if named and len(found) > 1:  # of one list it has the order already
+            found.sort(key=lambda channel: (channel.priority, -channel.weight, channel.name))
+        return [(channel, find_upstream_id(channel, model)) for channel in found]
+
+
 def channels_of(model: ModelLike, channels: Sequence[ChannelT], group: str | None = None) -> list[tuple[ChannelT, str]]:
     """The enabled channels that serve a model to accounts of a group (None: to anybody), each with the upstream's name
     for it; lowest priority number first, then the heavier, then by name. `channels` must be all there are, disabled
-    ones and those of other groups included."""
-    found = [
-        channel
-        for channel in channels
-        if channel.enabled and serves(channel, model, channels) and is_open_to(channel.groups, group)
-    ]
-    found.sort(key=lambda channel: (channel.priority, -channel.weight, channel.name))
-    return [(channel, find_upstream_id(channel, model)) for channel in found]
+    ones and those of other groups included. Whoever asks for many models keeps a ChannelIndex."""
+    return ChannelIndex(channels).of(model, group)

@@ -24,6 +24,7 @@ WORDS = {
     403: ("This door is closed to you", "Your account has no access to this page."),
     404: ("No such page", "The address is wrong, or what was here is gone."),
     405: ("This address takes no such request", "It was probably meant for a form. Open the page it belongs to."),
+    408: ("This form came too slowly", "It did not arrive in time, and nothing was changed. Send it again."),
     413: ("That is too much at once", "The form was larger than this page takes. Nothing was changed."),
     429: ("Too many tries", "This page allows only so many tries in a while. Wait, then try again."),
     500: ("Something broke on our side", "It was noted. Nothing was charged for this page; try again in a moment."),

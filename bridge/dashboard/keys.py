@@ -29,6 +29,7 @@ from bridge.ledger.usage import find_first_request
 from bridge.money import format_dollars
 
 PERIODS = [("day", "a day"), ("week", "a week"), ("month", "a month"), ("total", "in all")]
+PAGE_SIZE = 100
 MINUTE = "%Y-%m-%dT%H:%M"
 
 
@@ -38,13 +39,19 @@ def _account() -> str:
 
 @dashboard.get("/keys")
 def show_keys() -> str:
-    keys = list_keys(g.account_id)
+    """The account's keys, the newest first; `before` is the last id of the page before."""
+    before = request.args.get("before", "")
+    before_id = int(before) if before.isascii() and before.isdigit() and len(before) < 18 else None
+    found = list_keys(g.account_id, before_id=before_id, limit=PAGE_SIZE + 1)
+    keys = found[:PAGE_SIZE]
     month = now_utc().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     spent = list_budget_spend((key.id, key.budget_period) for key in keys if key.budget_nanos is not None)
     this_month = list_spend_by_key(g.account_id, month) if keys else {}
     return render_template(
         "dashboard/keys.html",
         keys=keys,
+        older=keys[-1].id if len(found) > PAGE_SIZE else None,
+        first_page=before_id is None,
         states={key.id: find_state(key, spent.get(key.id, 0)) for key in keys},
         spent=spent,
         this_month=this_month,

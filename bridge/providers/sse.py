@@ -10,19 +10,22 @@ from bridge.providers.base import AttemptFailed, Blame
 
 DONE = b"[DONE]"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LARGE_BYTES = 4096  # of an event: from there on it is not looked at with every read
 
 
 class EventSplitter:
     """Cuts a stream of bytes into the `data` of its events, wherever the reads fall. Comments and other fields are
     dropped; several data lines of an event are joined by LF. See the HTML standard, section 9.2."""
 
-    __slots__ = ("_ends_in_cr", "_line_by_line", "_max_bytes", "_rest")
+    __slots__ = ("_ends_in_cr", "_line_by_line", "_max_bytes", "_pieces", "_rest", "_waiting")
 
     def __init__(self, max_event_bytes: int):
         self._rest = b""
         self._ends_in_cr = False
         self._line_by_line = False  # each line of data is an event, and no blank line ends it
         self._max_bytes = max_event_bytes
+        self._pieces: list[bytes] = []  # what came of a large event since it was looked at, and how much that is
+        self._waiting = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of all events that these bytes complete. Raises AttemptFailed for an event beyond the limit."""
@@ -42,6 +45,10 @@ class EventSplitter:
 
     def feed_whole(self, data: bytes) -> tuple[bytes, bytes]:
         """The same blocks, not yet split, and what separates them: nothing where there are none."""
+        if len(self._rest) > LARGE_BYTES:
+            data = self._gather(data)
+            if not data:
+                return b"", b""
         if self._ends_in_cr or b"\r" in data:
             whole = self._take_crlf(data)
             if whole:
@@ -58,11 +65,32 @@ class EventSplitter:
 
     def flush(self) -> bytes:
         """The data of an event that only lacks its end, when nothing more has come; b"" where there is none."""
+        if self._pieces:
+            self._rest += self._with_lf_alone(self._take_pieces())
         event = data_of(self._rest)
         if not (event == DONE or _is_whole(event) or split_joined(event)):
             return b""
         self._rest = b""
         return event
+
+    def _gather(self, data: bytes) -> bytes:
+        """What came since the last look, once there may be an end in it; else b"". A large event would otherwise be
+        copied and searched with every read, at a cost that grows with the square of its size."""
+        last = self._pieces[-1] if self._pieces else b"\r" if self._ends_in_cr else self._rest
+        near = last[-1:] + data
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if len(self._rest) + self._waiting > self._max_bytes + LARGE_BYTES:
+            raise AttemptFailed(Blame.UPSTREAM, "an event is larger than the limit")
+        ended = b"\n\n" in near or b"\n\r" in near or b"\r\r" in near
+        if not ended and self._waiting < len(self._rest) // 4:
+            return b""
+        return self._take_pieces()
+
+    def _take_pieces(self) -> bytes:
+        data = b"".join(self._pieces)
+        self._pieces, self._waiting = [], 0
+        return data
 
     def _take_lines(self) -> bytes:
         """The complete lines of what is left, if they are events with one line end between them."""
@@ -80,9 +108,9 @@ class EventSplitter:
         of them where anything else is among these bytes."""
         if self._ends_in_cr or b"\n" in self._rest:
             return b""
-        whole, separator, rest = (self._rest + data).rpartition(b"\r\n\r\n")
+        whole, _, rest = (self._rest + data).rpartition(b"\r\n\r\n")
         breaks = 2 * whole.count(b"\r\n\r\n") + 2
-        if not separator or data.count(b"\n") != breaks or data.count(b"\r") != breaks or len(rest) > self._max_bytes:
+        if not whole or data.count(b"\n") != breaks or data.count(b"\r") != breaks or len(rest) > self._max_bytes:
             return b""
         self._rest = rest
         return whole

@@ -89,6 +89,11 @@ def _find_caller(visit: Visit) -> None:
         raise AccountSuspended("This account is suspended. Write to the operator of this gateway.")
     if caller.addresses is not None and not is_within(visit.header("REMOTE_ADDR"), caller.addresses):
         raise AddressNotAllowed("This API key may not be used from this address.")
+    if visit.take_share(caller.account_id).requests > visit.services.shares.most_requests:
+        raise Overloaded(
+            "This account has as many requests at once as one account may have here: wait for some of them to end.",
+            retry_after_seconds=1,
+        )
 
 
 def read_body(visit: Visit) -> bytes:
@@ -98,8 +103,7 @@ def read_body(visit: Visit) -> bytes:
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
     length = int(environ.get("CONTENT_LENGTH") or 0) if not environ.get("HTTP_TRANSFER_ENCODING") else None
-    if visit.services.body_bytes + (length or 0) > settings.max_bodies_in_memory_bytes:
-        raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
+    _refuse_bodies(visit, length or 0)
     data = None
     try:
         with gevent.Timeout(settings.body_timeout_seconds, False):
@@ -117,20 +121,29 @@ def read_body(visit: Visit) -> bytes:
     return data
 
 
+def _refuse_bodies(visit: Visit, more_bytes: int = 0) -> None:
+    """Refuse what would be beyond the bodies that this worker keeps, or beyond the account's part of them."""
+    services, share = visit.services, visit.share
+    if services.body_bytes + more_bytes > services.settings.max_bodies_in_memory_bytes:
+        raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
+    if share is not None and share.body_bytes + more_bytes > services.shares.most_body_bytes:
+        raise Overloaded(
+            "This account sends too many large requests at once: wait for some of them to end.", retry_after_seconds=1
+        )
+
+
 def _receive(visit: Visit, most_bytes: int) -> bytes:
     """The body as far as it comes, at most so many bytes. Only what has arrived counts as memory in use: what is
     announced and never sent is not to keep others out."""
-    services, source = visit.services, visit.environ["wsgi.input"]
+    source = visit.environ["wsgi.input"]
     pieces: list[bytes] = []
     while visit.body_bytes < most_bytes:
         piece = source.read(min(PIECE_BYTES, most_bytes - visit.body_bytes))
         if not piece:
             break
         pieces.append(piece)
-        visit.body_bytes += len(piece)
-        services.body_bytes += len(piece)
-        if services.body_bytes > services.settings.max_bodies_in_memory_bytes:
-            raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
+        visit.keep_body(len(piece))
+        _refuse_bodies(visit)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

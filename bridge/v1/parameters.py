@@ -45,7 +45,7 @@ def list_parameters(model: ServedModel) -> tuple[str, ...]:
     return parameters_of(model.provider, model.id)
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=16_384)
 def parameters_of(provider: str, upstream_id: str) -> tuple[str, ...]:
     taken = [field for field in SAMPLES if provider in PROVIDERS and is_taken(provider, upstream_id, field)]
     return (*taken, "n")

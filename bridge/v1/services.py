@@ -23,6 +23,7 @@ from bridge.errors import ServiceUnavailable
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 from bridge.v1.retries import RetryBudget
+from bridge.v1.shares import Shares
 
 TOPIC = "catalogue"
 DATABASE_WAIT_SECONDS = 3.0
@@ -42,6 +43,7 @@ class Services:
         self.health = Health(settings.cooldown_seconds, settings.redis_url, settings.first_content_timeout_seconds)
         self.retries = RetryBudget(settings.retries_always)
         self.in_flight = 0
+        self.shares = Shares(settings)
         self.body_bytes = 0
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains
         self.waiting: set[Any] = set()  # greenlets that wait for whole answers, to be told when it has drained
@@ -51,6 +53,7 @@ class Services:
         self._callers = Batcher(self._find_callers)
         self._catalogue: Catalogue | None = None
         self._catalogue_number = -1
+        self._reading: gevent.Greenlet[[], Exception | None] | None = None
         self._upstreams: dict[tuple[int, str | None, str | None], Any] = {}
 
     @property
@@ -80,14 +83,36 @@ class Services:
         """The snapshot in force, read anew when its number has changed or a price takes effect."""
         known = self._catalogue
         if known is None or not versions.is_fresh() or self._is_outdated(known):
-            with in_time(), self.app.app_context():
-                versions.ensure_fresh(db.engine)
-                number = versions.number(TOPIC)
-                if self._catalogue is None or self._is_outdated(self._catalogue):
-                    self._catalogue, self._catalogue_number = load_catalogue(), number
-                    self.health.learn(route for model in self._catalogue.models.values() for route in model.routes)
+            with in_time():
+                with self.app.app_context():
+                    versions.ensure_fresh(db.engine)
+                while self._catalogue is None or self._is_outdated(self._catalogue):
+                    self._await_catalogue()
         assert self._catalogue is not None
         return self._catalogue
+
+    def _await_catalogue(self) -> None:
+        """Return when it was read once more. All that wait share one reading, which ends however long they wait: were
+        it given up with them, a large catalogue would never be read. Raises what the reading met."""
+        if self._reading is None:
+            self._reading = gevent.spawn(self._read_catalogue)
+        fault = self._reading.get()
+        if fault is not None:
+            raise fault
+
+    def _read_catalogue(self) -> Exception | None:
+        """Read the catalogue and swap it whole; what went wrong is returned, for all that wait to raise."""
+        try:
+            with self.app.app_context():
+                number = versions.number(TOPIC)
+                catalogue = load_catalogue()
+            self._catalogue, self._catalogue_number = catalogue, number
+            self.health.learn(route for model in catalogue.models.values() for route in model.routes)
+        except Exception as error:
+            return error
+        finally:
+            self._reading = None
+        return None
 
     def _is_outdated(self, catalogue: Catalogue) -> bool:
         """Whether something of it was changed since, or a price that was entered before has taken effect."""

@@ -15,6 +15,7 @@ from bridge.headers import ReadyHeaders
 from bridge.limits.limits import Admission
 from bridge.telemetry import new_request_id
 from bridge.v1.services import Services
+from bridge.v1.shares import Share
 
 EXPOSED = ", ".join(
     ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
@@ -61,6 +62,7 @@ class Visit:
     windows: dict[str, Window] = dataclasses.field(default_factory=dict)
     reserved_tokens: int = 0
     body_bytes: int = 0
+    share: Share | None = None
     left: bool = False
     attempts: int = 0  # calls of an upstream
 
@@ -74,10 +76,22 @@ class Visit:
         value: str = self.environ.get(name, "")
         return value
 
+    def take_share(self, account_id: int) -> Share:
+        """Count the request to its account's part of this worker, until it leaves."""
+        share = self.services.shares.take(account_id)
+        self.share = share
+        return share
+
+    def keep_body(self, count: int) -> None:
+        """So many more bytes of the body are in memory."""
+        self.body_bytes += count
+        self.services.body_bytes += count
+        if self.share is not None:
+            self.share.body_bytes += count
+
     def drop_body(self) -> None:
         """The body's bytes are no longer needed."""
-        self.services.body_bytes -= self.body_bytes
-        self.body_bytes = 0
+        self.keep_body(-self.body_bytes)
 
     def leave(self, used_tokens: int = 0) -> None:
         """Count the tokens that were used, give the leases back, and make room for the next request."""
@@ -86,6 +100,8 @@ class Visit:
         self.left = True
         self.services.in_flight -= 1
         self.drop_body()
+        if self.share is not None:
+            self.services.shares.give_back(self.share)
         if self.admission is not None:
             self.admission.true_up(self.services.counters, used_tokens)
 

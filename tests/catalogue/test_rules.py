@@ -2,7 +2,10 @@
 
 import dataclasses
 
-from bridge.catalogue.rules import channels_of, serves
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.catalogue.rules import ChannelIndex, channels_of, serves
 
 
 @dataclasses.dataclass
@@ -75,3 +78,41 @@ def test_a_sandbox_with_a_list_keeps_to_it():
     listed = AChannel("s", "sandbox", models={"gpt-4o": "gpt-4o"})
     assert serves(listed, AModel(), [listed, AChannel("a")])
     assert not serves(listed, AModel("o3"), [listed])
+
+
+def test_a_model_s_channels_are_found_without_a_look_at_the_others():
+    looked_at: list[str] = []
+
+    class Watched(AChannel):
+        def __getattribute__(self, name: str) -> object:
+            if name == "groups":
+                looked_at.append(object.__getattribute__(self, "name"))
+            return object.__getattribute__(self, name)
+
+    index = ChannelIndex([Watched(f"c{number}", models={f"m{number // 2}": "up"}) for number in range(200)])
+    for number in range(100):
+        found = [channel.name for channel, _ in index.of(AModel(f"m{number}"))]
+        assert sorted(found) == sorted([f"c{2 * number}", f"c{2 * number + 1}"])
+    assert len(looked_at) == 200
+
+
+@given(st.data())
+def test_an_index_finds_whatever_serves(data: st.DataObject):
+    providers = st.sampled_from(["openai", "anthropic", "sandbox"])
+    lists = st.none() | st.dictionaries(st.sampled_from(["m", "n"]), st.just("up"), max_size=2)
+    numbers = st.integers(1, 3)
+    channels = [
+        AChannel(
+            f"c{number}",
+            provider=data.draw(providers),
+            models=data.draw(lists),
+            priority=data.draw(numbers),
+            weight=data.draw(numbers),
+            enabled=data.draw(st.booleans()),
+        )
+        for number in range(data.draw(st.integers(0, 6)))
+    ]
+    model = AModel("m", provider=data.draw(providers))
+    expected = [channel for channel in channels if channel.enabled and serves(channel, model, channels)]
+    expected.sort(key=lambda channel: (channel.priority, -channel.weight, channel.name))
+    assert [channel for channel, _ in ChannelIndex(channels).of(model)] == expected

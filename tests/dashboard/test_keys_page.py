@@ -193,3 +193,22 @@ def test_without_keys_the_page_says_what_a_key_is_for(client: FlaskClient, accou
     assert "No keys yet" in page
     assert "$10.00 available" in page
     assert page.count('href="/dashboard/keys/new"') == 1
+
+
+def test_many_keys_are_shown_page_by_page(
+    client: FlaskClient, account: MadeAccount, make: Factories, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bridge.dashboard.keys.PAGE_SIZE", 2)
+    for number in range(5):
+        make.make_key(account, name=f"numbered-{number}")
+    seen: list[list[str]] = []
+    address: str | None = KEYS
+    while address:
+        page = client.get(address).text
+        seen.append(sorted(set(re.findall(r"numbered-\d", page)), reverse=True))
+        older = re.search(r'href="([^"]*)">Older<', page)
+        assert (">Newer<" in page) == (len(seen) > 1)
+        address = older[1] if older else None
+    assert seen == [["numbered-4", "numbered-3"], ["numbered-2", "numbered-1"], ["numbered-0"]]
+    for odd in ("x", "-1", "9" * 30, ""):
+        assert "numbered-4" in client.get(f"{KEYS}?before={odd}").text

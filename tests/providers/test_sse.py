@@ -52,6 +52,7 @@ def read_by_the_book(stream: bytes) -> list[bytes]:
 
 
 @given(STREAMS, st.lists(st.integers(0, 500), max_size=30))
+@example(b"\r\n\r\ndata: {}", [])
 @example(b"data: {}\ndata\ndata: {}\n\n", [])  # a field without a colon has an empty value
 def test_the_events_are_the_standard_s_wherever_the_reads_fall(stream: bytes, cuts: list[int]):
     assert split(stream, *cuts) == read_by_the_book(stream)
@@ -142,3 +143,47 @@ def test_an_event_over_several_lines_stays_one():
 def test_a_byte_order_mark_before_the_first_event_is_no_part_of_it():
     stream = b"\xef\xbb\xbfdata: one\n\ndata: two\n\n"
     assert split(stream) == split(stream, *range(len(stream))) == [b"one", b"two"]
+
+
+@given(STREAMS, st.lists(st.integers(0, 20_000), max_size=30), st.integers(4000, 9000), st.sampled_from([b"x", b"x\n"]))
+def test_large_events_are_the_same_wherever_the_reads_fall(stream: bytes, cuts: list[int], size: int, filler: bytes):
+    stream = b"data: " + filler * (size // len(filler)) + stream + b"y\n\ndata: last\n\n"
+    assert split(stream, *cuts, max_bytes=100_000) == read_by_the_book(stream)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize(
+    "line", [b"x" * 200_000, b'data: {"a":\n' * 16_000, b"data: {}x\n" * 20_000, b": c\n" * 50_000]
+)
+def test_a_large_event_that_drips_is_looked_at_few_times(end: bytes, line: bytes, monkeypatch: pytest.MonkeyPatch):
+    looked_at = 0
+    take = EventSplitter._take_pieces
+
+    def count(splitter: EventSplitter) -> bytes:
+        nonlocal looked_at
+        looked_at += len(splitter._rest) + splitter._waiting
+        return take(splitter)
+
+    monkeypatch.setattr(EventSplitter, "_take_pieces", count)
+    stream = (b"data: " + line).replace(b"\n", end)
+    splitter = EventSplitter(2**20)
+    for place in range(0, len(stream), 10):
+        assert splitter.feed(stream[place : place + 10]) == []
+    splitter.feed(end + end)
+    assert 0 < looked_at < 8 * len(stream)
+
+
+def test_a_large_event_beyond_the_limit_is_refused_as_it_comes():
+    splitter = EventSplitter(50_000)
+    for _ in range(5000):
+        splitter.feed(b"0123456789")
+    with pytest.raises(AttemptFailed, match="larger than the limit"):
+        splitter.feed(b"0" * 8192)
+
+
+def test_a_large_event_that_lacks_its_end_is_read_when_nothing_follows():
+    splitter, event = EventSplitter(100_000), b'{"a":"' + b"x" * 50_000 + b'"}'
+    stream = b"data: " + event
+    for place in range(0, len(stream), 10):
+        assert splitter.feed(stream[place : place + 10]) == []
+    assert splitter.flush() == event

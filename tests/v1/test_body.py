@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import InvalidRequest
-from bridge.v1.body import MAX_CONTAINERS, MAX_DEPTH, convert, find_messages, read_object
+from bridge.v1 import body as reading
+from bridge.v1.body import (
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    MAX_KEYS,
+    MAX_VALUES,
+    convert,
+    count_separators,
+    find_messages,
+    read_object,
+)
 from bridge.v1.chat_request import ChatRequest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -284,3 +294,49 @@ def test_more_messages_than_a_conversation_has_are_400_and_name_the_field():
     with pytest.raises(InvalidRequest) as refused:
         convert(body, ChatRequest)
     assert refused.value.param == "messages"
+
+
+HEAVY = {
+    "keys": b'{"a":{' + b",".join(b'"%d":1' % n for n in range(2 * MAX_KEYS)) + b"}}",
+    "integers": b'{"a":[' + b"1," * (2 * MAX_VALUES) + b"1]}",
+    "texts": b'{"a":[' + b'"",' * (2 * MAX_VALUES) + b'""]}',
+    "lists": b'{"a":[' + b"[]," * (2 * MAX_VALUES) + b"[]]}",
+    "nested": b'{"a":[' + b'{"b":[1,2,{"c":null}]},' * MAX_KEYS + b"1]}",
+}
+
+
+@pytest.mark.parametrize("kind", HEAVY)
+def test_a_body_of_too_many_values_is_refused_before_any_is_made(kind: str, monkeypatch: pytest.MonkeyPatch):
+    def decode(*_arguments: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(reading.msgspec.json, "decode", decode)
+    assert "send less at once" in refuse(HEAVY[kind])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"role": "user", "content": [{"type": "text", "text": "a, b: c"}] * 3} for _ in range(4096)],
+        list(range(400_000)),
+        [0.123456] * 500_000,
+        "data:image/png;base64," + "QUJD" * (7 * 2**20),
+        '1,2;"quoted\\",' * 600_000,
+        "\\\\:,\n:" * 600_000,
+    ],
+    ids=["4096 messages", "numbers", "an embedding", "a picture", "a table as text", "escapes"],
+)
+def test_what_honest_bodies_hold_is_read(value: Any):
+    data = json.dumps({"a": value}, separators=(",", ":")).encode()
+    assert read_object(data)[0] == {"a": value}
+
+
+@given(OBJECTS, st.booleans())
+def test_separators_are_counted_outside_of_texts_alone(value: dict[str, Any], ascii_only: bool):
+    def count(node: Any) -> tuple[int, int]:
+        inner = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+        counts = [count(each) for each in inner]
+        commas = max(0, len(inner) - 1) + sum(commas for commas, _ in counts)
+        return commas, len(inner) * isinstance(node, dict) + sum(colons for _, colons in counts)
+
+    assert count_separators(json.dumps(value, ensure_ascii=ascii_only).encode()) == count(value)
