@@ -12,6 +12,7 @@ from flask import current_app
 
 from bridge import versions
 from bridge.accounts.key_format import digest, looks_like_key, make_secret
+from bridge.accounts.key_limits import limit_account, limit_key
 from bridge.accounts.key_rules import check_key
 from bridge.accounts.tables import Account, Key
 from bridge.addresses import Network, read_network
@@ -34,8 +35,8 @@ class IssuedKey:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as the hot path needs it. `rpm`, `tpm` and `concurrency` are the key's own, or what it inherits; the
-    account's count across all of its keys. 0 is no limit. `models` are canonical ids; None allows all."""
+    """Who calls, as the hot path needs it. The limits are those in effect: the account's count across all of its keys,
+    the key's are never more than those. 0 is no limit. `models` are canonical ids; None allows all."""
 
     key_id: int
     key_name: str
@@ -170,20 +171,20 @@ def _database_now() -> sa.ColumnElement[datetime.datetime]:
 
 
 def _make_caller(row: Any, settings: Settings) -> Caller:
-    def inherit(own: int | None, account: int | None, default: int) -> int:
-        return own if own is not None else account if account is not None else default
-
+    account_rpm = limit_account(row.account_rpm, settings.default_rpm)
+    account_tpm = limit_account(row.account_tpm, settings.default_tpm)
+    account_concurrency = limit_account(row.account_concurrency, settings.default_concurrency)
     return Caller(
         key_id=row.id,
         key_name=row.name,
         account_id=row.account_id,
         account_status=row.account_status,
-        rpm=inherit(row.rpm, row.account_rpm, settings.default_rpm),
-        tpm=inherit(row.tpm, row.account_tpm, settings.default_tpm),
-        concurrency=inherit(row.concurrency, row.account_concurrency, settings.default_concurrency),
-        account_rpm=row.account_rpm or 0,
-        account_tpm=row.account_tpm or 0,
-        account_concurrency=row.account_concurrency or 0,
+        rpm=limit_key(row.rpm, account_rpm),
+        tpm=limit_key(row.tpm, account_tpm),
+        concurrency=limit_key(row.concurrency, account_concurrency),
+        account_rpm=account_rpm,
+        account_tpm=account_tpm,
+        account_concurrency=account_concurrency,
         budget_nanos=row.budget_nanos,
         budget_period=row.budget_period,
         models=None if row.models is None else frozenset(row.models),
@@ -209,8 +210,8 @@ def issue_key(
     addresses: Sequence[str] | None = None,
     expires_at: datetime.datetime | None = None,
 ) -> IssuedKey:
-    """Make a key. Limits left None are the account's, 0 is no limit; `models` are ids or aliases, `addresses` networks.
-    Raises InvalidRequest naming the field in `param`."""
+    """Make a key. Limits left None or 0 are the account's, and none counts beyond those; `models` are ids or
+    aliases, `addresses` networks. Raises InvalidRequest naming the field in `param`."""
     columns = check_key(
         name=name,
         rpm=rpm,

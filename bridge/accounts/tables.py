@@ -42,7 +42,7 @@ class Member(Table):
 
 
 class Key(Table):
-    """An `sk-…` secret, kept as its SHA-256. Limits left empty are the account's."""
+    """An `sk-…` secret, kept as its SHA-256. Limits are the account's where they are empty, 0, or above those."""
 
     __tablename__ = "keys"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -15,6 +15,7 @@ from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, StrictTranspor
 from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
+from bridge.accounts.key_limits import limit_key
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
 from bridge.dashboard import (  # noqa: F401 - billing, keys, overview and usage hang their pages on the door
@@ -68,6 +69,7 @@ def register(app: Flask) -> None:
     app.add_template_global(csrf_field, "csrf_field")
     app.add_template_global(asset, "asset")
     app.add_template_filter(highlight, "highlight")
+    app.add_template_filter(limit_key, "limit_key")
     app.after_request(guard_answer)
     serve_static(app)
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flask import current_app, flash, g, redirect, render_template, request, url_for
+from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.accounts.customers import find_customer
+from bridge.accounts.key_limits import find_account_limits
 from bridge.accounts.keys import (
     disable_key,
     enable_key,
@@ -17,7 +17,6 @@ from bridge.accounts.keys import (
 )
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import list_models
-from bridge.config import Settings
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.snippets import quick_start
 from bridge.db import now_utc
@@ -48,7 +47,7 @@ def show_keys() -> str:
         states={key.id: find_state(key, spent.get(key.id, 0)) for key in keys},
         spent=spent,
         this_month=this_month,
-        inherited=_inherited_limits(),
+        account_limits=find_account_limits(g.account_id),
         money=find_balance(g.account_id),
     )
 
@@ -72,7 +71,7 @@ def create_key() -> Any:
                 key=issued.key,
                 secret=issued.secret,
                 snippets=quick_start(issued.secret),
-                inherited=_inherited_limits(),
+                account_limits=find_account_limits(g.account_id),
                 model_count=sum(model.status != "retired" for model in list_models()),
             )
     return _render_form(form), 400
@@ -151,15 +150,6 @@ def find_state(key: Key, spent_nanos: int) -> tuple[str, str]:
     return "ok", "Active"
 
 
-def _inherited_limits() -> dict[str, int]:
-    """What counts for a key that has no figure of its own: the account's, else the gateway's; 0 is no limit."""
-    settings: Settings = current_app.config["BRIDGE"]
-    account = find_customer(g.account_id)
-    defaults = {"rpm": settings.default_rpm, "tpm": settings.default_tpm, "concurrency": settings.default_concurrency}
-    own = {name: getattr(account, name) for name in defaults}
-    return {name: default if own[name] is None else own[name] for name, default in defaults.items()}
-
-
 def _read_fields(form: FormReader) -> dict[str, Any]:
     return {
         "name": form.require("name", "Give the key a name: the program or person that uses it."),
@@ -197,6 +187,6 @@ def _render_form(form: FormReader, key: Key | None = None) -> str:
         errors=form.errors,
         periods=PERIODS,
         models=[model.id for model in list_models() if model.status != "retired"],
-        inherited=_inherited_limits(),
+        account_limits=find_account_limits(g.account_id),
         state=find_state(key, spent.get(key.id, 0)) if key else None,
     )
