@@ -7,13 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from bridge import versions
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.key_limits import LIMITS
 from bridge.accounts.key_rules import check_limit
 from bridge.accounts.keys import TOPIC
+from bridge.accounts.sign_in import end_sessions
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
@@ -173,8 +174,11 @@ def end_drill(account_id: int) -> None:
 
 
 def suspend_account(account_id: int) -> None:
-    """Refuse every request of the account's keys; when this returns, every worker does. Raises NotFound."""
-    _change(account_id, status="suspended")
+    """Refuse every request of the account's keys, and end all sessions of its members; when this returns, every worker
+    does. Raises NotFound."""
+    with transaction() as session:
+        _update(session, account_id, status="suspended")
+        end_sessions(session, Member.account_id == account_id)
     versions.wait_until_seen(current_app.config["BRIDGE"])
 
 
@@ -185,9 +189,11 @@ def reactivate_account(account_id: int) -> None:
 
 def _change(account_id: int, **values: Any) -> None:
     with transaction() as session:
-        found = session.execute(
-            sa.update(Account).where(Account.id == account_id).values(**values).returning(Account.id)
-        ).first()
-        if found is None:
-            raise NotFound("There is no such customer.")
-        versions.bump(TOPIC)
+        _update(session, account_id, **values)
+
+
+def _update(session: Session, account_id: int, **values: Any) -> None:
+    found = session.execute(sa.update(Account).where(Account.id == account_id).values(**values).returning(Account.id))
+    if found.first() is None:
+        raise NotFound("There is no such customer.")
+    versions.bump(TOPIC)

@@ -18,7 +18,7 @@ from bridge.accounts.tables import Account, Key
 from bridge.addresses import Network, read_network
 from bridge.config import Settings
 from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
-from bridge.errors import InvalidApiKey, NotFound
+from bridge.errors import AccountSuspended, InvalidApiKey, NotFound
 
 CACHE_SECONDS = 60.0  # every change of ours is announced; this is for those made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
@@ -225,9 +225,17 @@ def issue_key(
     )
     secret = make_secret()
     with transaction() as session:
+        _require_active(account_id)
         key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], **columns)
         session.add(key)
     return IssuedKey(key, secret)
+
+
+def _require_active(account_id: int) -> None:
+    """Asked in the transaction itself: a suspension may have come after the door. Raises AccountSuspended."""
+    status = sa.select(Account.status).where(Account.id == account_id).with_for_update(read=True)
+    if db.session.scalar(status) == "suspended":
+        raise AccountSuspended("This account is suspended: no key can be made or changed for it.")
 
 
 def update_key(
@@ -260,7 +268,7 @@ def update_key(
     )
     if unchanged:
         columns["expires_at"] = passed
-    return _change(account_id, key_id, columns)
+    return _change(account_id, key_id, columns, grows=True)
 
 
 def list_keys(account_id: int) -> list[Key]:
@@ -321,11 +329,14 @@ def disable_key(account_id: int, key_id: int) -> Key:
 
 def enable_key(account_id: int, key_id: int) -> Key:
     """Let a disabled key in again, within a second on every worker. Raises NotFound."""
-    return _change(account_id, key_id, {"disabled_at": None}, wait=False)
+    return _change(account_id, key_id, {"disabled_at": None}, wait=False, grows=True)
 
 
-def _change(account_id: int, key_id: int, columns: Mapping[str, Any], wait: bool = True) -> Key:
+def _change(account_id: int, key_id: int, columns: Mapping[str, Any], wait: bool = True, *, grows: bool = False) -> Key:
+    """Set columns of a key. `grows`: it may be more than before, which a suspended account's key may not."""
     with transaction():
+        if grows:
+            _require_active(account_id)
         key = find_key(account_id, key_id)
         for column, value in columns.items():
             setattr(key, column, value)

@@ -146,8 +146,11 @@ def change_account_limits(account_id: int) -> Any:
 
 @admin.post("/customers/<int:account_id>/suspend")
 def suspend_customer(account_id: int) -> Response:
-    suspend_account(account_id)
-    flash("Suspended. Requests with this customer's keys answer 403.", "warn")
+    if account_id == g.member.account_id:
+        flash("This is your own account: another operator, or a command, can suspend it.", "bad")
+    else:
+        suspend_account(account_id)
+        flash("Suspended. Requests with this customer's keys answer 403, and their sessions have ended.", "warn")
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 
 

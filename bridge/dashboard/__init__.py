@@ -100,6 +100,7 @@ def page_context() -> dict[str, Any]:
         "theme": theme,
         "next_theme": welcome.theme_after(theme),
         "signed_in": signed_in,
+        "suspended": signed_in and current_user.is_suspended,
         "shell": "base.html" if signed_in else "public.html",
         "signup_mode": settings.signup_mode,
         "base_url": base_url(),

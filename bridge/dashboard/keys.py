@@ -17,7 +17,7 @@ from bridge.accounts.keys import (
 )
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import list_models
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.snippets import quick_start
 from bridge.db import now_utc
 from bridge.extensions import limiter
@@ -99,6 +99,7 @@ def change_key(key_id: int) -> Any:
 
 
 @dashboard.post("/keys/<int:key_id>/disable")
+@suspended_may_too
 def switch_key_off(key_id: int) -> Response:
     key = disable_key(g.account_id, key_id)
     flash(f"Key {key.name} is disabled. Programs that use it are refused until you enable it.")
@@ -113,6 +114,7 @@ def switch_key_on(key_id: int) -> Response:
 
 
 @dashboard.post("/keys/<int:key_id>/revoke")
+@suspended_may_too
 def end_key(key_id: int) -> Any:
     """Revoke, once the key's name was typed."""
     key = find_key(g.account_id, key_id)

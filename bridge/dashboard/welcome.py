@@ -39,11 +39,12 @@ welcome = Blueprint("welcome", __name__)
 class Visitor(UserMixin):
     """Who is signed in. The id carries the session number: raising it in the database ends every session."""
 
-    def __init__(self, member: Member):
+    def __init__(self, member: Member, account_status: str = "active"):
         self.id = member.id
         self.account_id = member.account_id
         self.email = member.email
-        self.is_operator = member.is_operator
+        self.is_suspended = account_status != "active"
+        self.is_operator = member.is_operator and not self.is_suspended
         self.session_number = member.session_number
 
     def get_id(self) -> str:
@@ -55,8 +56,8 @@ def load_visitor(session_id: str) -> Visitor | None:
     member_id, _, number = session_id.partition(":")
     if g.get("plain") or not (member_id.isdecimal() and number.isdecimal()):  # plain: the database has just failed
         return None
-    member = find_member(int(member_id), int(number))
-    return Visitor(member) if member else None
+    found = find_member(int(member_id), int(number))
+    return Visitor(*found) if found else None
 
 
 def local_path(target: str | None, default: str = "/dashboard/") -> str:

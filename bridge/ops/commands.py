@@ -26,6 +26,7 @@ from bridge.ops.commands_catalogue import catalogue_commands, channel_commands, 
 from bridge.ops.commands_codes import code_commands, mail_commands
 from bridge.ops.commands_drill import drill
 from bridge.ops.commands_payments import payment_commands
+from bridge.ops.commands_people import PEOPLE_COMMANDS
 from bridge.ops.commands_prices import account_markup_command, markup_command, price_commands
 
 MAX_DIGITS = 18
@@ -45,7 +46,8 @@ def register(app: Flask) -> None:
     app.cli.add_command(markup_command)
 
 
-account_commands.add_command(account_markup_command)
+for command in (account_markup_command, *PEOPLE_COMMANDS):
+    account_commands.add_command(command)
 
 
 @account_commands.command("create")

@@ -159,6 +159,28 @@ def test_an_accounts_limits_are_set_kept_and_given_back(run: Run, fail: Fail, ac
     assert run("account", "limits", EMAIL) == [nothing]
 
 
+def test_people_are_suspended_demoted_signed_out_and_given_passwords(run: Run, fail: Fail, account: int):
+    secret = run("key", "issue", EMAIL)[-1]
+    assert "403" in run("account", "suspend", EMAIL)[0]
+    assert "(suspended)" in run("account", "show", EMAIL)[0]
+    assert "suspended" in fail("key", "issue", EMAIL)
+    assert run("account", "reactivate", EMAIL) == [f"{EMAIL} is active again."]
+    caller = read_caller(secret)
+    assert caller
+    assert caller.account_status == "active"
+    run("account", "operator", EMAIL)
+    assert "(operator)" in "\n".join(run("account", "show", EMAIL))
+    run("account", "operator", EMAIL, "--off")
+    assert "(operator)" not in "\n".join(run("account", "show", EMAIL))
+    run("account", "password", EMAIL, "--password", "battery horse correct")
+    assert sign_in(EMAIL, "battery horse correct").account_id == account
+    assert sign_in(EMAIL, run("account", "password", EMAIL)[-1].removeprefix("Password: ")).account_id == account
+    assert run("account", "sign-out", EMAIL) == [f"{EMAIL} is signed out everywhere."]
+    assert "characters" in fail("account", "password", EMAIL, "--password", "short")
+    for command in ("suspend", "reactivate", "operator", "password", "sign-out", "limits"):
+        assert "Nobody signs in" in fail("account", command, "nobody@example.com")
+
+
 def test_a_key_is_issued_with_its_limits_alone_on_the_last_line(run: Run, account: int):
     run("model", "add", "gpt-4o", *("--input-price", "3", "--output-price", "12", "--context", "1000"))
     lines = run(
