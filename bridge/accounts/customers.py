@@ -14,7 +14,7 @@ from bridge.accounts.emails import find_by_email
 from bridge.accounts.key_limits import LIMITS
 from bridge.accounts.key_rules import check_limit
 from bridge.accounts.keys import TOPIC
-from bridge.accounts.sign_in import end_sessions
+from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound

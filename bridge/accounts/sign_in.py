@@ -1,4 +1,4 @@
-"""Passwords, sessions and new accounts. Hashing runs in two threads of its own, so that it never stops the worker."""
+"""Passwords, operators and new accounts. Hashing runs in two threads of its own, so that it never stops the worker."""
 
 import functools
 from typing import Any
@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from gevent.threadpool import ThreadPool
-from sqlalchemy.orm import Session
 
 from bridge.accounts.emails import check_email, find_by_email
+from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Member
 from bridge.db import Table, db, now_utc, transaction
 
@@ -76,20 +76,6 @@ def sign_in(email: str, password: str) -> Member:
     return member
 
 
-def find_member(member_id: int, session_number: int) -> tuple[Member, str] | None:
-    """The member of a session with the state of their account, or None when that session was ended since."""
-    query = sa.select(Member, Account.status).join(Account, Account.id == Member.account_id)
-    query = query.where(Member.id == member_id, Member.session_number == session_number)
-    row = db.session.execute(query.execution_options(populate_existing=True)).one_or_none()
-    return (row[0], row[1]) if row else None
-
-
-def end_sessions(session: Session, *members: sa.ColumnElement[bool]) -> None:
-    """End every session of these members, in the caller's transaction."""
-    raised = sa.update(Member).where(*members).values(session_number=Member.session_number + 1)
-    session.execute(raised.execution_options(synchronize_session=False))
-
-
 def set_password(member_id: int, password: str) -> None:
     """Change a member's password and end all of their sessions. Raises ValueError with a sentence where it can't be
     used."""
@@ -97,12 +83,6 @@ def set_password(member_id: int, password: str) -> None:
     db.session.rollback()
     with transaction() as session:
         session.execute(sa.update(Member).where(Member.id == member_id).values(password_hash=password_hash))
-        end_sessions(session, Member.id == member_id)
-
-
-def sign_out_everywhere(member_id: int) -> None:
-    """End all sessions of a member."""
-    with transaction() as session:
         end_sessions(session, Member.id == member_id)
 
 

@@ -18,7 +18,7 @@ from whitenoise import WhiteNoise
 from bridge.accounts.key_limits import limit_key
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
-from bridge.dashboard import (  # noqa: F401 - billing, keys, overview and usage hang their pages on the door
+from bridge.dashboard import (  # noqa: F401 - billing, keys, overview, settings and usage hang their pages on the door
     billing,
     door,
     error_pages,
@@ -28,6 +28,7 @@ from bridge.dashboard import (  # noqa: F401 - billing, keys, overview and usage
     origin,
     overview,
     public,
+    settings,
     usage,
     welcome,
 )
@@ -92,7 +93,7 @@ def is_signed_in() -> bool:
 
 def page_context() -> dict[str, Any]:
     """What every template may use. What costs a query is a function: pages that do not show it do not pay for it."""
-    settings: Settings = current_app.config["BRIDGE"]
+    chosen: Settings = current_app.config["BRIDGE"]
     theme = request.cookies.get("theme", "auto")
     theme = theme if theme in welcome.THEMES else "auto"
     signed_in = is_signed_in()
@@ -102,7 +103,7 @@ def page_context() -> dict[str, Any]:
         "signed_in": signed_in,
         "suspended": signed_in and current_user.is_suspended,
         "shell": "base.html" if signed_in else "public.html",
-        "signup_mode": settings.signup_mode,
+        "signup_mode": chosen.signup_mode,
         "base_url": base_url(),
         "available": functools.partial(ledger.find_balance, current_user.account_id) if signed_in else lambda: None,
         "sandbox_serves": (lambda: False) if g.get("plain") else sandbox_serves,

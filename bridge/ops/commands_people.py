@@ -6,7 +6,8 @@ import click
 from flask.cli import with_appcontext
 
 from bridge.accounts.customers import reactivate_account, suspend_account
-from bridge.accounts.sign_in import set_operator, set_password, sign_out_everywhere
+from bridge.accounts.sessions import sign_out_everywhere
+from bridge.accounts.sign_in import set_operator, set_password
 from bridge.errors import InvalidRequest
 from bridge.ops.command_line import find_member
 

@@ -7,7 +7,8 @@ from flask.testing import FlaskClient
 
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.keys import enable_key, issue_key, update_key
-from bridge.accounts.sign_in import set_operator, set_password, sign_out_everywhere
+from bridge.accounts.sessions import sign_out_everywhere
+from bridge.accounts.sign_in import set_operator, set_password
 from bridge.accounts.tables import Key, Member
 from bridge.db import db
 from bridge.errors import AccountSuspended
@@ -26,6 +27,7 @@ HARMLESS = {  # what a suspended account may still send: it ends something, or i
     "dashboard.end_key",
     "dashboard.change_rule",
     "dashboard.change_alert",
+    "dashboard.end_all_sessions",
 }
 
 
