@@ -1,17 +1,20 @@
-"""Accounts as the operator sees them: find, list, suspend, reactivate."""
+"""Accounts as the operator sees them: find, list, limit, suspend, reactivate."""
 
 import dataclasses
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
 from bridge import versions
 from bridge.accounts.emails import find_by_email
+from bridge.accounts.key_limits import LIMITS
+from bridge.accounts.key_rules import check_limit
 from bridge.accounts.keys import TOPIC
+from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
@@ -144,6 +147,15 @@ def set_account_group(account_id: int, group: str) -> None:
     _change(account_id, group_name=group)
 
 
+def set_account_limits(account_id: int, limits: Mapping[str, int | None]) -> None:
+    """Let all keys of an account together have so many requests (`rpm`) and tokens (`tpm`) a minute, and so many
+    requests at once (`concurrency`); 0 is no limit, None the gateway's default, and what isn't named stays. When this
+    returns, every worker goes by it. Raises NotFound or InvalidRequest naming the field."""
+    values = {name: check_limit(name, limits[name], "the gateway's default") for name in LIMITS if name in limits}
+    _change(account_id, **values)
+    versions.wait_until_seen(current_app.config["BRIDGE"])
+
+
 def start_drill(account_id: int, fault: str, minutes: int) -> datetime.datetime:
     """Let each request of the account meet this fault of a made-up upstream first, for so many minutes; within a second
     on every worker. The moment at which it ends by itself. Raises NotFound or InvalidRequest naming the field."""
@@ -162,25 +174,26 @@ def end_drill(account_id: int) -> None:
 
 
 def suspend_account(account_id: int) -> None:
-    """Refuse every request of the account's keys; when this returns, every worker does. Raises NotFound."""
-    _set_status(account_id, "suspended")
+    """Refuse every request of the account's keys, and end all sessions of its members; when this returns, every worker
+    does. Raises NotFound."""
+    with transaction() as session:
+        _update(session, account_id, status="suspended")
+        end_sessions(session, Member.account_id == account_id)
     versions.wait_until_seen(current_app.config["BRIDGE"])
 
 
 def reactivate_account(account_id: int) -> None:
     """Let a suspended account in again, within a second on every worker. Raises NotFound."""
-    _set_status(account_id, "active")
-
-
-def _set_status(account_id: int, status: str) -> None:
-    _change(account_id, status=status)
+    _change(account_id, status="active")
 
 
 def _change(account_id: int, **values: Any) -> None:
     with transaction() as session:
-        found = session.execute(
-            sa.update(Account).where(Account.id == account_id).values(**values).returning(Account.id)
-        ).first()
-        if found is None:
-            raise NotFound("There is no such customer.")
-        versions.bump(TOPIC)
+        _update(session, account_id, **values)
+
+
+def _update(session: Session, account_id: int, **values: Any) -> None:
+    found = session.execute(sa.update(Account).where(Account.id == account_id).values(**values).returning(Account.id))
+    if found.first() is None:
+        raise NotFound("There is no such customer.")
+    versions.bump(TOPIC)

@@ -35,9 +35,9 @@ def check_key(
     """The columns of a key. Raises InvalidRequest naming the field that can't be so in `param`."""
     return {
         "name": _check_name(name),
-        "rpm": _check_limit("rpm", rpm),
-        "tpm": _check_limit("tpm", tpm),
-        "concurrency": _check_limit("concurrency", concurrency),
+        "rpm": check_limit("rpm", rpm),
+        "tpm": check_limit("tpm", tpm),
+        "concurrency": check_limit("concurrency", concurrency),
         "budget_nanos": _check_budget(budget_nanos),
         "budget_period": _check_period(budget_period),
         "models": _find_models(models),
@@ -55,9 +55,10 @@ def _check_name(name: str) -> str:
     return name
 
 
-def _check_limit(field: str, value: int | None) -> int | None:
+def check_limit(field: str, value: int | None, otherwise: str = "the account's") -> int | None:
+    """A limit of a key or an account as it may be kept. Raises InvalidRequest naming the field in `param`."""
     if value is not None and not 0 <= value <= MAX_LIMIT:
-        raise InvalidRequest("Give a whole number, 0 for no limit, or nothing for the account's.", param=field)
+        raise InvalidRequest(f"Give a whole number, 0 for no limit, or nothing for {otherwise}.", param=field)
     return value
 
 

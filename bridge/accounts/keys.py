@@ -12,12 +12,13 @@ from flask import current_app
 
 from bridge import versions
 from bridge.accounts.key_format import digest, looks_like_key, make_secret
+from bridge.accounts.key_limits import limit_account, limit_key
 from bridge.accounts.key_rules import check_key
 from bridge.accounts.tables import Account, Key
 from bridge.addresses import Network, read_network
 from bridge.config import Settings
 from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
-from bridge.errors import InvalidApiKey, NotFound
+from bridge.errors import AccountSuspended, InvalidApiKey, NotFound
 
 CACHE_SECONDS = 60.0  # every change of ours is announced; this is for those made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
@@ -34,8 +35,8 @@ class IssuedKey:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as the hot path needs it. `rpm`, `tpm` and `concurrency` are the key's own, or what it inherits; the
-    account's count across all of its keys. 0 is no limit. `models` are canonical ids; None allows all."""
+    """Who calls, as the hot path needs it. The limits are those in effect: the account's count across all of its keys,
+    the key's are never more than those. 0 is no limit. `models` are canonical ids; None allows all."""
 
     key_id: int
     key_name: str
@@ -170,20 +171,20 @@ def _database_now() -> sa.ColumnElement[datetime.datetime]:
 
 
 def _make_caller(row: Any, settings: Settings) -> Caller:
-    def inherit(own: int | None, account: int | None, default: int) -> int:
-        return own if own is not None else account if account is not None else default
-
+    account_rpm = limit_account(row.account_rpm, settings.default_rpm)
+    account_tpm = limit_account(row.account_tpm, settings.default_tpm)
+    account_concurrency = limit_account(row.account_concurrency, settings.default_concurrency)
     return Caller(
         key_id=row.id,
         key_name=row.name,
         account_id=row.account_id,
         account_status=row.account_status,
-        rpm=inherit(row.rpm, row.account_rpm, settings.default_rpm),
-        tpm=inherit(row.tpm, row.account_tpm, settings.default_tpm),
-        concurrency=inherit(row.concurrency, row.account_concurrency, settings.default_concurrency),
-        account_rpm=row.account_rpm or 0,
-        account_tpm=row.account_tpm or 0,
-        account_concurrency=row.account_concurrency or 0,
+        rpm=limit_key(row.rpm, account_rpm),
+        tpm=limit_key(row.tpm, account_tpm),
+        concurrency=limit_key(row.concurrency, account_concurrency),
+        account_rpm=account_rpm,
+        account_tpm=account_tpm,
+        account_concurrency=account_concurrency,
         budget_nanos=row.budget_nanos,
         budget_period=row.budget_period,
         models=None if row.models is None else frozenset(row.models),
@@ -209,8 +210,8 @@ def issue_key(
     addresses: Sequence[str] | None = None,
     expires_at: datetime.datetime | None = None,
 ) -> IssuedKey:
-    """Make a key. Limits left None are the account's, 0 is no limit; `models` are ids or aliases, `addresses` networks.
-    Raises InvalidRequest naming the field in `param`."""
+    """Make a key. Limits left None or 0 are the account's, and none counts beyond those; `models` are ids or
+    aliases, `addresses` networks. Raises InvalidRequest naming the field in `param`."""
     columns = check_key(
         name=name,
         rpm=rpm,
@@ -224,9 +225,17 @@ def issue_key(
     )
     secret = make_secret()
     with transaction() as session:
+        _require_active(account_id)
         key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], **columns)
         session.add(key)
     return IssuedKey(key, secret)
+
+
+def _require_active(account_id: int) -> None:
+    """Asked in the transaction itself: a suspension may have come after the door. Raises AccountSuspended."""
+    status = sa.select(Account.status).where(Account.id == account_id).with_for_update(read=True)
+    if db.session.scalar(status) == "suspended":
+        raise AccountSuspended("This account is suspended: no key can be made or changed for it.")
 
 
 def update_key(
@@ -259,7 +268,7 @@ def update_key(
     )
     if unchanged:
         columns["expires_at"] = passed
-    return _change(account_id, key_id, columns)
+    return _change(account_id, key_id, columns, grows=True)
 
 
 def list_keys(account_id: int, *, before_id: int | None = None, limit: int | None = None) -> list[Key]:
@@ -322,11 +331,14 @@ def disable_key(account_id: int, key_id: int) -> Key:
 
 def enable_key(account_id: int, key_id: int) -> Key:
     """Let a disabled key in again, within a second on every worker. Raises NotFound."""
-    return _change(account_id, key_id, {"disabled_at": None}, wait=False)
+    return _change(account_id, key_id, {"disabled_at": None}, wait=False, grows=True)
 
 
-def _change(account_id: int, key_id: int, columns: Mapping[str, Any], wait: bool = True) -> Key:
+def _change(account_id: int, key_id: int, columns: Mapping[str, Any], wait: bool = True, *, grows: bool = False) -> Key:
+    """Set columns of a key. `grows`: it may be more than before, which a suspended account's key may not."""
     with transaction():
+        if grows:
+            _require_active(account_id)
         key = find_key(account_id, key_id)
         for column, value in columns.items():
             setattr(key, column, value)

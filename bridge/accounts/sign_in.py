@@ -1,4 +1,4 @@
-"""Passwords, sessions and new accounts. Hashing runs in two threads of its own, so that it never stops the worker."""
+"""Passwords, operators and new accounts. Hashing runs in two threads of its own, so that it never stops the worker."""
 
 import functools
 from typing import Any
@@ -9,6 +9,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from gevent.threadpool import ThreadPool
 
 from bridge.accounts.emails import check_email, find_by_email
+from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Member
 from bridge.db import Table, db, now_utc, transaction
 
@@ -76,10 +77,21 @@ def sign_in(email: str, password: str) -> Member:
     return member
 
 
-def find_member(member_id: int, session_number: int) -> Member | None:
-    """The member of a session, or None when that session was ended since."""
-    member = db.session.get(Member, member_id)
-    return member if member and member.session_number == session_number else None
+def set_password(member_id: int, password: str) -> None:
+    """Change a member's password and end all of their sessions. Raises ValueError with a sentence where it can't be
+    used."""
+    password_hash = hash_password(password)
+    db.session.rollback()
+    with transaction() as session:
+        session.execute(sa.update(Member).where(Member.id == member_id).values(password_hash=password_hash))
+        end_sessions(session, Member.id == member_id)
+
+
+def set_operator(member_id: int, is_operator: bool) -> None:
+    """Let a member in at /admin, or no longer. All of their sessions end, so that nothing of before is left open."""
+    with transaction() as session:
+        session.execute(sa.update(Member).where(Member.id == member_id).values(is_operator=is_operator))
+        end_sessions(session, Member.id == member_id)
 
 
 def create_account(email: str, password: str, is_operator: bool = False) -> Member:

@@ -27,7 +27,7 @@ class Account(Table):
 
 
 class Member(Table):
-    """A person who signs in to an account. `session_number` goes up to end every session of theirs."""
+    """A person who signs in to an account."""
 
     __tablename__ = "members"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -36,13 +36,26 @@ class Member(Table):
     password_hash: Mapped[str] = mapped_column(sa.String(200))
     role: Mapped[str] = mapped_column(sa.String(16), default="owner")
     is_operator: Mapped[bool] = mapped_column(default=False)
-    session_number: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     last_sign_in_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
 
 
+class MemberSession(Table):
+    """Someone who is signed in, found by the SHA-256 of what their cookie carries. It is over when the row is gone, at
+    `ends_at`, or a while after `used_at`, which is noted every few minutes."""
+
+    __tablename__ = "sessions"
+    digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), primary_key=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
+    made_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    ends_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    user_agent: Mapped[str] = mapped_column(sa.String(200))
+    network: Mapped[str] = mapped_column(sa.String(64))  # an IPv4 address, or a subscriber's part of IPv6
+
+
 class Key(Table):
-    """An `sk-…` secret, kept as its SHA-256. Limits left empty are the account's."""
+    """An `sk-…` secret, kept as its SHA-256. Limits are the account's where they are empty, 0, or above those."""
 
     __tablename__ = "keys"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -12,9 +12,11 @@ from bridge.accounts.customers import (
     list_customers,
     reactivate_account,
     set_account_group,
+    set_account_limits,
     set_account_markup,
     suspend_account,
 )
+from bridge.accounts.key_limits import LIMITS, default_limits
 from bridge.accounts.keys import list_all_keys
 from bridge.admin.below_cost import asks_again, is_confirmed
 from bridge.admin.door import admin
@@ -128,10 +130,27 @@ def change_account_group(account_id: int) -> Any:
     return render_customer(account_id, form), 400
 
 
+@admin.post("/customers/<int:account_id>/limits")
+def change_account_limits(account_id: int) -> Any:
+    """How much all keys of the account may ask for together; a field left empty is the gateway's default."""
+    customer = find_customer(account_id)
+    form = FormReader(request.form)
+    limits = {name: form.number(name) for name in LIMITS}
+    if not form.errors:
+        with form.complaints():
+            set_account_limits(account_id, limits)
+            flash(f"{customer.email or customer.name} has other limits from now on.")
+            return redirect(url_for("admin.show_customer", account_id=account_id), 303)
+    return render_customer(account_id, form), 400
+
+
 @admin.post("/customers/<int:account_id>/suspend")
 def suspend_customer(account_id: int) -> Response:
-    suspend_account(account_id)
-    flash("Suspended. Requests with this customer's keys answer 403.", "warn")
+    if account_id == g.member.account_id:
+        flash("This is your own account: another operator, or a command, can suspend it.", "bad")
+    else:
+        suspend_account(account_id)
+        flash("Suspended. Requests with this customer's keys answer 403, and their sessions have ended.", "warn")
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 
 
@@ -156,9 +175,11 @@ def render_customer(account_id: int, form: FormReader) -> str:
         is_credit=is_credit,
         now=now_utc(),
         faults=FAULTS,
+        default_limits=default_limits(),
         values={
             "markup": "" if customer.markup_bps is None else format_percent(customer.markup_bps),
             "group": customer.group,
+            **{name: "" if (own := getattr(customer, name)) is None else str(own) for name in LIMITS},
             **form.values,
         },
         margin=margins.sum_by_account([account_id]).get(account_id, margins.NOTHING),

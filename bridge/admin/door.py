@@ -9,7 +9,8 @@ admin = Blueprint("admin", __name__, url_prefix="/admin")
 
 @admin.before_request
 def require_operator() -> Response | None:
-    """Let operators in, send strangers to the sign-in page, and tell customers that there is no such page."""
+    """Let operators in, send strangers to the sign-in page, and tell customers that there is no such page. An operator
+    whose account is suspended is none."""
     if not current_user.is_authenticated:
         return redirect(url_for("welcome.show_sign_in", next=request.full_path if request.method == "GET" else None))
     if not current_user.is_operator:

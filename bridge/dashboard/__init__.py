@@ -15,9 +15,10 @@ from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, StrictTranspor
 from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
+from bridge.accounts.key_limits import limit_key
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
-from bridge.dashboard import (  # noqa: F401 - billing, keys, overview and usage hang their pages on the door
+from bridge.dashboard import (  # noqa: F401 - billing, keys, overview, settings and usage hang their pages on the door
     billing,
     door,
     error_pages,
@@ -27,6 +28,7 @@ from bridge.dashboard import (  # noqa: F401 - billing, keys, overview and usage
     origin,
     overview,
     public,
+    settings,
     usage,
     welcome,
 )
@@ -68,6 +70,7 @@ def register(app: Flask) -> None:
     app.add_template_global(csrf_field, "csrf_field")
     app.add_template_global(asset, "asset")
     app.add_template_filter(highlight, "highlight")
+    app.add_template_filter(limit_key, "limit_key")
     app.after_request(guard_answer)
     serve_static(app)
 
@@ -90,7 +93,7 @@ def is_signed_in() -> bool:
 
 def page_context() -> dict[str, Any]:
     """What every template may use. What costs a query is a function: pages that do not show it do not pay for it."""
-    settings: Settings = current_app.config["BRIDGE"]
+    chosen: Settings = current_app.config["BRIDGE"]
     theme = request.cookies.get("theme", "auto")
     theme = theme if theme in welcome.THEMES else "auto"
     signed_in = is_signed_in()
@@ -98,8 +101,9 @@ def page_context() -> dict[str, Any]:
         "theme": theme,
         "next_theme": welcome.theme_after(theme),
         "signed_in": signed_in,
+        "suspended": signed_in and current_user.is_suspended,
         "shell": "base.html" if signed_in else "public.html",
-        "signup_mode": settings.signup_mode,
+        "signup_mode": chosen.signup_mode,
         "base_url": base_url(),
         "available": functools.partial(ledger.find_balance, current_user.account_id) if signed_in else lambda: None,
         "sandbox_serves": (lambda: False) if g.get("plain") else sandbox_serves,

@@ -8,7 +8,7 @@ from flask import current_app, flash, g, make_response, redirect, render_templat
 from werkzeug.wrappers import Response
 
 from bridge.config import Settings
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.snippets import site_url
 from bridge.db import db, now_utc
 from bridge.extensions import limiter
@@ -78,6 +78,7 @@ def top_up() -> Any:
 
 
 @dashboard.post("/billing/auto")
+@suspended_may_too  # to switch them off; the room refuses to switch them on
 @limiter.limit("60 per hour", key_func=_account)
 def change_rule() -> Any:
     """Switch automatic top-ups on, change them, or switch them off."""

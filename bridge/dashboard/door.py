@@ -1,8 +1,12 @@
-"""The dashboard's door: nobody enters without a session, and every room finds the account in `g`."""
+"""The dashboard's door: nobody enters without a session, a suspended account only looks and ends things, and every
+room finds the account in `g`."""
 
-from flask import Blueprint, g, redirect, request, url_for
+from flask import Blueprint, current_app, g, redirect, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
+
+from bridge.errors import AccountSuspended
+from bridge.extensions import View
 
 dashboard = Blueprint("dashboard", __name__, url_prefix="/dashboard")
 
@@ -14,4 +18,19 @@ def require_sign_in() -> Response | None:
         return redirect(url_for("welcome.show_sign_in", next=request.full_path if request.method == "GET" else None))
     g.member = current_user
     g.account_id = current_user.account_id
+    if current_user.is_suspended and request.method not in ("GET", "HEAD", "OPTIONS"):
+        _require_leave()
     return None
+
+
+def suspended_may_too(view: View) -> View:
+    """Lets a suspended account use a form: one that only ends something."""
+    view.suspended_may_too = True  # type: ignore[attr-defined]
+    return view
+
+
+def _require_leave() -> None:
+    """Whatever is not said to be harmless is refused, what is written later included."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    if not getattr(view, "suspended_may_too", False):
+        raise AccountSuspended("This account is suspended. Nothing was changed. Write to the operator of this gateway.")

@@ -4,7 +4,7 @@ from flask import Blueprint, abort, current_app, flash, g, redirect, render_temp
 from werkzeug.wrappers import Response
 
 from bridge.config import Settings
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.filters import exact
 from bridge.extensions import anyone_may_enter, csrf, limiter
 from bridge.forms import FormReader
@@ -39,6 +39,7 @@ def redeem_code() -> Response:
 
 
 @dashboard.post("/billing/alert")
+@suspended_may_too  # it is about mails alone
 @limiter.limit("60 per hour", key_func=_account)
 def change_alert() -> Response:
     """Set the amount below which the account's owners get a mail, or turn the mails off."""

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from flask import current_app, flash, g, redirect, render_template, request, url_for
+from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.accounts.customers import find_customer
+from bridge.accounts.key_limits import find_account_limits
 from bridge.accounts.keys import (
     disable_key,
     enable_key,
@@ -17,8 +17,7 @@ from bridge.accounts.keys import (
 )
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import list_models
-from bridge.config import Settings
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.snippets import quick_start
 from bridge.db import now_utc
 from bridge.extensions import limiter
@@ -55,7 +54,7 @@ def show_keys() -> str:
         states={key.id: find_state(key, spent.get(key.id, 0)) for key in keys},
         spent=spent,
         this_month=this_month,
-        inherited=_inherited_limits(),
+        account_limits=find_account_limits(g.account_id),
         money=find_balance(g.account_id),
     )
 
@@ -79,7 +78,7 @@ def create_key() -> Any:
                 key=issued.key,
                 secret=issued.secret,
                 snippets=quick_start(issued.secret),
-                inherited=_inherited_limits(),
+                account_limits=find_account_limits(g.account_id),
                 model_count=sum(model.status != "retired" for model in list_models()),
             )
     return _render_form(form), 400
@@ -107,6 +106,7 @@ def change_key(key_id: int) -> Any:
 
 
 @dashboard.post("/keys/<int:key_id>/disable")
+@suspended_may_too
 def switch_key_off(key_id: int) -> Response:
     key = disable_key(g.account_id, key_id)
     flash(f"Key {key.name} is disabled. Programs that use it are refused until you enable it.")
@@ -121,6 +121,7 @@ def switch_key_on(key_id: int) -> Response:
 
 
 @dashboard.post("/keys/<int:key_id>/revoke")
+@suspended_may_too
 def end_key(key_id: int) -> Any:
     """Revoke, once the key's name was typed."""
     key = find_key(g.account_id, key_id)
@@ -156,15 +157,6 @@ def find_state(key: Key, spent_nanos: int) -> tuple[str, str]:
         if percent >= 80:
             return "warn", f"{percent}% of budget"
     return "ok", "Active"
-
-
-def _inherited_limits() -> dict[str, int]:
-    """What counts for a key that has no figure of its own: the account's, else the gateway's; 0 is no limit."""
-    settings: Settings = current_app.config["BRIDGE"]
-    account = find_customer(g.account_id)
-    defaults = {"rpm": settings.default_rpm, "tpm": settings.default_tpm, "concurrency": settings.default_concurrency}
-    own = {name: getattr(account, name) for name in defaults}
-    return {name: default if own[name] is None else own[name] for name, default in defaults.items()}
 
 
 def _read_fields(form: FormReader) -> dict[str, Any]:
@@ -204,6 +196,6 @@ def _render_form(form: FormReader, key: Key | None = None) -> str:
         errors=form.errors,
         periods=PERIODS,
         models=[model.id for model in list_models() if model.status != "retired"],
-        inherited=_inherited_limits(),
+        account_limits=find_account_limits(g.account_id),
         state=find_state(key, spent.get(key.id, 0)) if key else None,
     )

@@ -7,15 +7,16 @@ from flask_login import UserMixin, current_user, login_user, logout_user
 from werkzeug.wrappers import Response
 
 from bridge.accounts.emails import as_kept, check_email
+from bridge.accounts.sessions import end_session, find_signed_in, open_session
 from bridge.accounts.sign_in import (
     AddressTaken,
     SignInRefused,
     check_new_password,
     create_account,
-    find_member,
     sign_in,
 )
 from bridge.accounts.tables import Member
+from bridge.addresses import name_network
 from bridge.config import Settings
 from bridge.dashboard.filters import balance
 from bridge.dashboard.guesses import (
@@ -37,26 +38,26 @@ welcome = Blueprint("welcome", __name__)
 
 
 class Visitor(UserMixin):
-    """Who is signed in. The id carries the session number: raising it in the database ends every session."""
+    """Who is signed in. The cookie carries the secret of their session, and nothing else about them."""
 
-    def __init__(self, member: Member):
+    def __init__(self, session_secret: str, member: Member, account_status: str = "active"):
+        self.session_secret = session_secret
         self.id = member.id
         self.account_id = member.account_id
         self.email = member.email
-        self.is_operator = member.is_operator
-        self.session_number = member.session_number
+        self.is_suspended = account_status != "active"
+        self.is_operator = member.is_operator and not self.is_suspended
 
     def get_id(self) -> str:
-        return f"{self.id}:{self.session_number}"
+        return self.session_secret
 
 
-def load_visitor(session_id: str) -> Visitor | None:
+def load_visitor(session_secret: str) -> Visitor | None:
     """The visitor of a session cookie, or None when the session is over."""
-    member_id, _, number = session_id.partition(":")
-    if g.get("plain") or not (member_id.isdecimal() and number.isdecimal()):  # plain: the database has just failed
+    if g.get("plain"):  # the database has just failed
         return None
-    member = find_member(int(member_id), int(number))
-    return Visitor(member) if member else None
+    found = find_signed_in(session_secret)
+    return Visitor(session_secret, *found) if found else None
 
 
 def local_path(target: str | None, default: str = "/dashboard/") -> str:
@@ -166,16 +167,24 @@ def _give_starting_credit(account_id: int) -> None:
 
 def _begin_session(member: Member) -> None:
     """A new session, so that whatever was known about the old one is worth nothing."""
-    session.clear()
+    _end_session()
     session.permanent = True
-    login_user(Visitor(member))
+    network = name_network(request.remote_addr or "")
+    secret = open_session(member.id, user_agent=request.user_agent.string, network=network)
+    login_user(Visitor(secret, member))
+
+
+def _end_session() -> None:
+    if current_user.is_authenticated:
+        end_session(current_user.session_secret)
+        logout_user()
+    session.clear()
 
 
 @welcome.post("/sign-out")
 @anyone_may_enter
 def sign_out() -> Response:
-    logout_user()
-    session.clear()
+    _end_session()
     return redirect("/", 303)
 
 

@@ -77,8 +77,12 @@ def admit(
     Raises RateLimitExceeded with the limit's own words and the true time until it can succeed; nothing is taken then,
     and the error's `windows` say how the limits stand."""
     account = f"{{a{caller.account_id}}}"
-    own = (caller.rpm, caller.tpm, caller.concurrency)
     shared = (caller.account_rpm, caller.account_tpm, caller.account_concurrency)
+    own = (
+        _own_limit(caller.rpm, caller.account_rpm),
+        _own_limit(caller.tpm, caller.account_tpm),
+        _own_limit(caller.concurrency, caller.account_concurrency),
+    )
     asks, kinds = _list_asks(f"{account}:k{caller.key_id}", own, request_id, requests, tokens, lease_seconds)
     more_asks, more_kinds = _list_asks(account, shared, request_id, requests, tokens, lease_seconds)
     asks += more_asks
@@ -91,6 +95,11 @@ def admit(
     if not admitted:
         raise _refuse(asks, kinds, counts, windows)
     return Admission(asks, kinds, windows, max(count.minute for count in counts), tokens)
+
+
+def _own_limit(limit: int, shared: int) -> int:
+    """The key's limit if it can be full before its account's is; otherwise 0, for then there is nothing to count."""
+    return 0 if 0 < shared <= limit else limit
 
 
 def take_channel(

@@ -8,7 +8,8 @@ import msgspec
 from flask import Flask
 from sqlalchemy import select
 
-from bridge.accounts.customers import set_account_group
+from bridge.accounts.customers import set_account_group, set_account_limits
+from bridge.accounts.key_limits import LIMITS, find_account_limits
 from bridge.accounts.keys import find_any_key, issue_key, revoke_key
 from bridge.accounts.sign_in import AddressTaken, create_account
 from bridge.accounts.tables import Account, Key, Member
@@ -17,6 +18,7 @@ from bridge.errors import InvalidRequest
 from bridge.ledger.check import export_ledger
 from bridge.ledger.ledger import credit, find_balance
 from bridge.ledger.refunds import refund_request
+from bridge.limits.limits import LIMITS as LIMIT_WORDS
 from bridge.money import format_dollars
 from bridge.ops.books import check_books
 from bridge.ops.command_line import Commands, find_member, print_table, read_dollars, read_list, read_moment
@@ -24,7 +26,10 @@ from bridge.ops.commands_catalogue import catalogue_commands, channel_commands, 
 from bridge.ops.commands_codes import code_commands, mail_commands
 from bridge.ops.commands_drill import drill
 from bridge.ops.commands_payments import payment_commands
+from bridge.ops.commands_people import PEOPLE_COMMANDS
 from bridge.ops.commands_prices import account_markup_command, markup_command, price_commands
+
+MAX_DIGITS = 18
 
 account_commands = Commands("account", help="Who pays: accounts and their money.")
 key_commands = Commands("key", help="API keys.")
@@ -41,7 +46,8 @@ def register(app: Flask) -> None:
     app.cli.add_command(markup_command)
 
 
-account_commands.add_command(account_markup_command)
+for command in (account_markup_command, *PEOPLE_COMMANDS):
+    account_commands.add_command(command)
 
 
 @account_commands.command("create")
@@ -102,6 +108,35 @@ def group(email: str, group: str) -> None:
     click.echo(f"{member.email} is in the group {group}.")
 
 
+@account_commands.command("limits")
+@click.argument("email")
+@click.option("--rpm", help='Requests a minute of all its keys; 0 is no limit, "default" the gateway\'s.')
+@click.option("--tpm", help="Tokens a minute, likewise.")
+@click.option("--concurrency", help="Requests at once, likewise.")
+def limits(email: str, **given: str | None) -> None:
+    """Limit an account over all of its keys, which no key's own figure lifts. What isn't given stays."""
+    member = find_member(email)
+    chosen = {name: _read_limit(name, text) for name, text in given.items() if text is not None}
+    if chosen:
+        set_account_limits(member.account_id, chosen)
+    click.echo(f"{member.email}: {_describe_limits(member.account_id)}.")
+
+
+def _read_limit(name: str, text: str) -> int | None:
+    text = text.strip().replace(",", "").replace("_", "")
+    if text.lower() == "default":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < MAX_DIGITS):
+        raise InvalidRequest('Give a whole number, 0 for no limit, or "default" for the gateway\'s.', param=name)
+    return int(text)
+
+
+def _describe_limits(account_id: int) -> str:
+    """`60 RPM, no limit of TPM, 5 concurrent requests`, as they are in effect."""
+    figures = find_account_limits(account_id)
+    return ", ".join(f"{figures[name] or 'no limit of'} {LIMIT_WORDS[name]}" for name in LIMITS)
+
+
 @account_commands.command("show")
 @click.argument("email")
 def show(email: str) -> None:
@@ -112,6 +147,7 @@ def show(email: str) -> None:
     click.echo(f"Account:   {account.id} ({account.status})")
     click.echo(f"Member:    {member.email}{' (operator)' if member.is_operator else ''}")
     click.echo(f"Group:     {account.group_name}")
+    click.echo(f"Limits:    {_describe_limits(account.id)}")
     click.echo(f"Balance:   ${format_dollars(balance.balance_nanos, 2)}")
     click.echo(f"Held:      ${format_dollars(balance.held_nanos, 2)}")
     click.echo(f"Available: ${format_dollars(balance.available_nanos, 2)}")
@@ -134,9 +170,9 @@ def _describe_key(key: Key) -> tuple[str, ...]:
 @key_commands.command("issue")
 @click.argument("email")
 @click.option("--name", default="Untitled")
-@click.option("--rpm", type=click.IntRange(0), help="Requests per minute; 0 is no limit.")
-@click.option("--tpm", type=click.IntRange(0), help="Tokens per minute; 0 is no limit.")
-@click.option("--concurrency", type=click.IntRange(0), help="Requests at once; 0 is no limit.")
+@click.option("--rpm", type=click.IntRange(0), help="Requests per minute, at most the account's; 0 is the account's.")
+@click.option("--tpm", type=click.IntRange(0), help="Tokens per minute, likewise.")
+@click.option("--concurrency", type=click.IntRange(0), help="Requests at once, likewise.")
 @click.option("--budget", help="Dollars that the key may spend.")
 @click.option("--budget-period", type=click.Choice(["day", "week", "month", "total"]), default="total")
 @click.option("--models", help="The only models it may use: A,B.")

@@ -8,10 +8,10 @@ import msgspec
 import sqlalchemy as sa
 
 from bridge.accounts.keys import issue_key, read_caller
-from bridge.accounts.sign_in import SignInRefused, create_account, hash_password, sign_in
+from bridge.accounts.sign_in import SignInRefused, create_account, set_password, sign_in
 from bridge.accounts.tables import Member
 from bridge.config import Settings
-from bridge.db import db, transaction
+from bridge.db import db
 from bridge.ledger.ledger import credit
 from bridge.money import NANOS_PER_DOLLAR
 
@@ -75,9 +75,7 @@ def _find_or_create(email: str, password: str, *, is_operator: bool) -> Member:
     try:
         sign_in(email, password)
     except SignInRefused:
-        changes = {"password_hash": hash_password(password), "session_number": Member.session_number + 1}
-        with transaction() as session:
-            session.execute(sa.update(Member).where(Member.id == member.id).values(changes))
+        set_password(member.id, password)
     return member
 
 

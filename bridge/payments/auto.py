@@ -30,7 +30,6 @@ from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
 CLAIM_SECONDS = 120
 FORGOTTEN_SECONDS = 23 * 3600  # Stripe knows an idempotency key for a day
 log = structlog.get_logger()
-_accounts = sa.table("accounts", sa.column("id"), sa.column("status"))
 
 
 def find_rule(account_id: int) -> AutoTopUp | None:
@@ -69,6 +68,7 @@ def set_rule(
     if monthly_cap_minor < amount_minor:
         raise InvalidRequest("The cap must allow one top-up at least.", param="cap")
     with transaction() as session:
+        rows.require_active(session, account_id)
         rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
         if rule is None or rule.card is None:
             raise InvalidRequest("There is no card yet: keep one at your next top-up.", param="enabled")
@@ -219,16 +219,18 @@ def _list_candidates() -> list[int]:
 
 def _resume(settings: Settings, account_id: int) -> Payment | None:
     """Take over a charge that was begun and never ended: asked again with its own key, Stripe says what came of it. It
-    is not asked where it might be charged only now, and may not be any more: too late, or under other settings."""
+    is not asked where it might be charged only now, and may not be any more: too late, under other settings, or while
+    the account is suspended."""
     now = now_utc()
     with transaction() as session:
         undone = sa.select(Payment).where(Payment.account_id == account_id, Payment.kind == "auto")
         payment = session.scalars(undone.where(Payment.state == "open")).one_or_none()
         if payment is None or not _take(account_id, now, AutoTopUp.account_id == account_id):
             return None
+        allowed = session.scalar(sa.select(rows.may_be_charged()).where(AutoTopUp.account_id == account_id))
     fresh = now - payment.created_at < datetime.timedelta(seconds=FORGOTTEN_SECONDS)
     fits = payment.currency == settings.top_up_currency and is_within_bounds(settings, payment.amount_minor)
-    if fresh and fits:
+    if fresh and fits and allowed:
         return payment
     booking.note_failed(payment.id, "failed", "What became of the last charge is not known.")
     return None
@@ -248,7 +250,6 @@ def _claim(settings: Settings, account_id: int) -> Payment | None:
     now = now_utc()
     month = now.date().replace(day=1)
     spent = sa.case((AutoTopUp.month == month, AutoTopUp.month_minor), else_=0)
-    active = sa.select(_accounts.c.id).where(_accounts.c.id == AutoTopUp.account_id, _accounts.c.status == "active")
     try:
         with transaction() as session:
             if not _take(
@@ -258,7 +259,7 @@ def _claim(settings: Settings, account_id: int) -> Payment | None:
                 _is_low(),
                 _fits(settings),
                 spent + AutoTopUp.amount_minor <= AutoTopUp.monthly_cap_minor,
-                active.correlate(AutoTopUp).exists(),
+                rows.may_be_charged(),
                 ~_runs().exists(),
                 month=month,
                 month_minor=spent + AutoTopUp.amount_minor,

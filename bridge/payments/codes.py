@@ -15,6 +15,7 @@ from bridge.errors import InvalidRequest, NotFound
 from bridge.ledger.ledger import book
 from bridge.money import NANOS_PER_DOLLAR, format_dollars
 from bridge.payments.code_tables import Code, CodeBatch
+from bridge.payments.rows import require_active
 
 SOURCE = "code"
 MAX_CODES = 1000
@@ -122,6 +123,7 @@ def redeem(account_id: int, code: str, *, made_by: str) -> int:
     if digest is None:
         raise InvalidRequest(REFUSED, param="code")
     with transaction() as session:
+        require_active(session, account_id)
         code_id = _take(session, digest, account_id)
         if code_id is None:
             raise InvalidRequest(_explain(session, digest, account_id), param="code")

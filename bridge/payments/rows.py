@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bridge.db import db
+from bridge.errors import AccountSuspended
 from bridge.mail.outbox import queue_mail
 from bridge.payments.amounts import format_amount
 from bridge.payments.tables import AutoTopUp, Payment
@@ -19,6 +20,7 @@ OFF_TEXT = """Your card is no longer charged when the balance is low, for this r
 Requests go on until the balance is used up; then they answer 402. On the billing page you can pay, keep another card,
 and switch automatic top-ups on again.
 """
+_accounts = sa.table("accounts", sa.column("id"), sa.column("status"))
 _members = sa.table("members", *map(sa.column, ("id", "account_id", "email", "role")))
 
 
@@ -33,6 +35,19 @@ def find_by_id(payment_id: str | None) -> Payment | None:
 
 def find_by_intent(payment_intent: str) -> Payment | None:
     return db.session.scalars(sa.select(Payment).where(Payment.payment_intent == payment_intent)).one_or_none()
+
+
+def require_active(session: Session, account_id: int) -> None:
+    """In the caller's transaction, and until its end: no suspension comes between. Raises AccountSuspended."""
+    status = sa.select(_accounts.c.status).where(_accounts.c.id == account_id).with_for_update(read=True)
+    if session.scalar(status) == "suspended":
+        raise AccountSuspended("This account is suspended: nothing can be paid or redeemed.")
+
+
+def may_be_charged() -> sa.ColumnElement[bool]:
+    """Whether the account of a rule of automatic top-ups is not suspended."""
+    active = sa.select(_accounts.c.id).where(_accounts.c.id == AutoTopUp.account_id, _accounts.c.status == "active")
+    return active.correlate(AutoTopUp).exists()
 
 
 def release() -> None:

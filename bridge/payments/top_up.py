@@ -22,8 +22,8 @@ def open_top_up(
 ) -> str:
     """Note a payment and open Stripe's page for it; that page's address. What will be credited is settled here.
 
-    Raises InvalidRequest for an amount out of bounds; StripeAway and StripeRefused: then the payment is noted as
-    failed."""
+    Raises InvalidRequest for an amount out of bounds, AccountSuspended; StripeAway and StripeRefused: then the
+    payment is noted as failed."""
     if not is_within_bounds(settings, amount_minor):
         raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param="amount")
     rule = find_rule(account_id)
@@ -39,6 +39,7 @@ def open_top_up(
         made_by=email,
     )
     with transaction() as session:
+        rows.require_active(session, account_id)
         session.add(payment)
     order = Order(payment.id, payment.amount_minor, payment.currency, payment.customer)
     return_url = f"{site_url}/dashboard/billing/payments/{payment.id}"

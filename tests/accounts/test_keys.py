@@ -8,11 +8,14 @@ from collections.abc import Sequence
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge import versions
 from bridge.accounts import keys
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.key_format import ALPHABET, digest, looks_like_key, make_secret
+from bridge.accounts.key_limits import limit_account, limit_key
 from bridge.accounts.keys import (
     Caller,
     disable_key,
@@ -88,13 +91,26 @@ def test_what_is_no_key_is_refused_without_a_look_up(app: Flask, monkeypatch: py
         find_caller(text)
 
 
-def test_a_caller_has_its_own_limits_else_the_accounts_else_the_gateways(app: Flask):
+def test_a_caller_has_its_own_limits_within_its_accounts_which_are_else_the_gateways(app: Flask):
     account_id = make_account("firm@example.com", tpm=500, concurrency=0)
-    own = find_caller(issue_key(account_id, name="own", rpm=60, tpm=0, concurrency=3).secret)
-    assert (own.rpm, own.tpm, own.concurrency) == (60, 0, 3)
+    own = find_caller(issue_key(account_id, name="own", rpm=6, tpm=0, concurrency=3).secret)
+    assert (own.rpm, own.tpm, own.concurrency) == (6, 500, 3)
     inherited = find_caller(issue_key(account_id, name="inherits").secret)
     assert (inherited.rpm, inherited.tpm, inherited.concurrency) == (7, 500, 0)
-    assert (inherited.account_rpm, inherited.account_tpm, inherited.account_concurrency) == (0, 500, 0)
+    assert (inherited.account_rpm, inherited.account_tpm, inherited.account_concurrency) == (7, 500, 0)
+
+
+FIGURES = st.none() | st.integers(0, 10)
+
+
+@given(own=FIGURES, account=FIGURES, default=st.integers(0, 10))
+def test_no_figure_of_a_key_lifts_its_accounts(own: int | None, account: int | None, default: int):
+    def most(limit: int) -> float:
+        return limit or math.inf
+
+    allowed = limit_account(account, default)
+    assert allowed == (default if account is None else account)
+    assert most(limit_key(own, allowed)) == min(most(own or 0), most(allowed))
 
 
 def test_a_caller_carries_what_its_key_may_do(account_id: int):
@@ -156,8 +172,8 @@ def test_the_request_after_a_revoke_is_refused(account_id: int, take_away):
 
 
 def test_a_lower_limit_counts_for_the_next_request(account_id: int):
-    issued = issue_key(account_id, name="key", rpm=60)
-    assert find_caller(issued.secret).rpm == 60
+    issued = issue_key(account_id, name="key", rpm=6)
+    assert find_caller(issued.secret).rpm == 6
     update_key(account_id, issued.key.id, name="key", rpm=2)
     assert find_caller(issued.secret).rpm == 2
 

@@ -163,6 +163,27 @@ def test_what_can_t_be_refunded_stands_beside_its_field(
     assert make.find_money(customer.id) == (10 * DOLLAR, 0)
 
 
+def test_an_accounts_limits_bind_its_keys_at_once(
+    app: Flask, client: FlaskClient, make: Factories, customer: MadeAccount
+):
+    key, page = make.make_key(customer, rpm=1000), f"{LIST}/{customer.id}"
+    assert "default, no limit" in client.get(page).text
+    assert post(client, f"{page}/limits", page, rpm="1", tpm="20,000", concurrency="").status_code == 303
+    assert 'name="tpm" type="text" value="20000"' in client.get(page).text
+    headers = {**key.headers, "Content-Type": "application/json"}
+    codes = [app.test_client().post("/v1/quote", data=b"{}", headers=headers).status_code for _ in range(2)]
+    assert codes == [400, 429]
+    wrong = post(client, f"{page}/limits", page, rpm="-5", tpm="7")
+    assert wrong.status_code == 400
+    assert 'id="rpm-error"' in wrong.text
+    assert post(client, f"{page}/limits", page, rpm="", tpm="", concurrency="").status_code == 303
+    with app.app_context():
+        caller = read_caller(key.secret)
+    assert caller
+    assert (caller.rpm, caller.tpm, caller.account_rpm) == (1000, 0, 0)
+    assert post(client, f"{LIST}/999999/limits", page, rpm="1").status_code == 404
+
+
 def test_a_suspended_customers_keys_are_refused_at_once(
     app: Flask, client: FlaskClient, make: Factories, customer: MadeAccount
 ):

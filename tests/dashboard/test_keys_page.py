@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from bridge.accounts.customers import set_account_limits
 from bridge.accounts.keys import list_keys, read_caller
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.tables import Budget
@@ -82,6 +83,24 @@ def test_an_error_stands_beside_its_field_and_values_stay(
         assert kept in answer.text
     with app.app_context():
         assert list_keys(account.id) == []
+
+
+def test_the_page_of_a_key_says_which_limit_binds(
+    app: Flask, client: FlaskClient, make: Factories, account: MadeAccount
+):
+    with app.app_context():
+        set_account_limits(account.id, {"rpm": 60, "tpm": 5000})
+    new = client.get(NEW).text
+    assert new.count("Empty: the account&#39;s ") + new.count("Empty: the account's ") == 2
+    made = post(client, KEYS, NEW, name="lifted", rpm="1000", tpm="400", concurrency="1000").text
+    for label, figure in (("Requests a minute", "60"), ("Tokens a minute", "400"), ("At once", "1,000")):
+        assert f"<dt>{label}</dt><dd>{figure}</dd>" in made
+    with app.app_context():
+        key = list_keys(account.id)[0]
+    page = client.get(f"{KEYS}/{key.id}").text
+    assert re.search(r'id="rpm-hint">The account.{1,5}s 60 binds', page)
+    assert re.search(r'id="tpm-hint">400 binds', page)
+    assert "60 / 400" in client.get(KEYS).text
 
 
 def test_a_key_is_changed_and_counts_at_once(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):

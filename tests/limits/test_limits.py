@@ -96,6 +96,15 @@ def test_a_key_has_its_own_limit_within_its_account_s(counters: MemoryCounters):
     ask(counters, dataclasses.replace(second, account_id=2))
 
 
+@pytest.mark.parametrize("own", [3, 1000])
+def test_a_key_that_can_never_be_full_before_its_account_is_not_counted(counters: MemoryCounters, own: int):
+    caller = Caller(rpm=own, tpm=own, concurrency=own, account_rpm=3, account_tpm=3, account_concurrency=3)
+    assert [ask.name for ask in ask(counters, caller, tokens=1).asks] == ["{a1}:rpm", "{a1}:tpm", "{a1}:at-once"]
+    ask(counters, caller, "b")
+    ask(counters, caller, "c")
+    assert refuse(counters, dataclasses.replace(caller, key_id=2), id_="d").message == "Rate limit exceeded: 3 RPM"
+
+
 def test_a_refused_request_takes_nothing(counters: MemoryCounters):
     caller = Caller(rpm=2, tpm=1000, concurrency=3)
     ask(counters, caller, "a", tokens=900)

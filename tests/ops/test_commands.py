@@ -139,6 +139,48 @@ def test_show_tells_balance_holds_and_keys(run: Run, account: int):
         assert part in text
 
 
+def test_an_accounts_limits_are_set_kept_and_given_back(run: Run, fail: Fail, account: int):
+    nothing = f"{EMAIL}: no limit of RPM, no limit of TPM, no limit of concurrent requests."
+    assert run("account", "limits", EMAIL) == [nothing]
+    secret = run("key", "issue", EMAIL, "--rpm", "1000", "--concurrency", "2")[-1]
+    run("account", "limits", EMAIL, "--rpm", "60", "--tpm", "200,000")
+    assert run("account", "limits", EMAIL, "--concurrency", "5") == [
+        f"{EMAIL}: 60 RPM, 200000 TPM, 5 concurrent requests."
+    ]
+    assert "Limits:    60 RPM, 200000 TPM" in "\n".join(run("account", "show", EMAIL))
+    caller = read_caller(secret)
+    assert caller
+    assert (caller.rpm, caller.tpm, caller.concurrency) == (60, 200_000, 2)
+    assert run("account", "limits", EMAIL, *("--rpm", "default"), *("--tpm", "0"), *("--concurrency", "DEFAULT")) == [
+        nothing
+    ]
+    for nonsense in ("-1", "many", "1.5", "٣", "9" * 17, "9" * 30, ""):
+        assert fail("account", "limits", EMAIL, "--rpm", nonsense).startswith("Error: ")
+    assert run("account", "limits", EMAIL) == [nothing]
+
+
+def test_people_are_suspended_demoted_signed_out_and_given_passwords(run: Run, fail: Fail, account: int):
+    secret = run("key", "issue", EMAIL)[-1]
+    assert "403" in run("account", "suspend", EMAIL)[0]
+    assert "(suspended)" in run("account", "show", EMAIL)[0]
+    assert "suspended" in fail("key", "issue", EMAIL)
+    assert run("account", "reactivate", EMAIL) == [f"{EMAIL} is active again."]
+    caller = read_caller(secret)
+    assert caller
+    assert caller.account_status == "active"
+    run("account", "operator", EMAIL)
+    assert "(operator)" in "\n".join(run("account", "show", EMAIL))
+    run("account", "operator", EMAIL, "--off")
+    assert "(operator)" not in "\n".join(run("account", "show", EMAIL))
+    run("account", "password", EMAIL, "--password", "battery horse correct")
+    assert sign_in(EMAIL, "battery horse correct").account_id == account
+    assert sign_in(EMAIL, run("account", "password", EMAIL)[-1].removeprefix("Password: ")).account_id == account
+    assert run("account", "sign-out", EMAIL) == [f"{EMAIL} is signed out everywhere."]
+    assert "characters" in fail("account", "password", EMAIL, "--password", "short")
+    for command in ("suspend", "reactivate", "operator", "password", "sign-out", "limits"):
+        assert "Nobody signs in" in fail("account", command, "nobody@example.com")
+
+
 def test_a_key_is_issued_with_its_limits_alone_on_the_last_line(run: Run, account: int):
     run("model", "add", "gpt-4o", *("--input-price", "3", "--output-price", "12", "--context", "1000"))
     lines = run(

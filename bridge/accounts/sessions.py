@@ -1,0 +1,123 @@
+"""Who is signed in: a row for each session, found by the secret in its cookie, of which we keep a hash."""
+
+import datetime
+import hashlib
+import secrets
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from bridge.accounts.tables import Account, Member, MemberSession
+from bridge.db import UtcDateTime, clock, db, now_utc, transaction
+
+IN_ALL = datetime.timedelta(days=30)
+UNUSED = datetime.timedelta(days=14)
+UNUSED_OPERATOR = datetime.timedelta(hours=12)
+NOTED_EVERY = datetime.timedelta(minutes=5)  # a page view need not be a write
+MAX_AGENT_LENGTH = 200
+MAX_SECRET_LENGTH = 100
+log = structlog.get_logger()
+
+
+def open_session(member_id: int, *, user_agent: str, network: str) -> str:
+    """Begin a session and return its secret, which goes into the cookie and nowhere else. The member's sessions that
+    are over are forgotten."""
+    secret, now = secrets.token_urlsafe(32), now_utc()
+    with transaction() as session:
+        session.execute(
+            sa.delete(MemberSession)
+            .where(MemberSession.member_id == member_id, ~_lasts(session))
+            .execution_options(synchronize_session=False)
+        )
+        agent = "".join(letter for letter in user_agent if letter.isprintable())
+        session.add(
+            MemberSession(
+                digest=_digest(secret),
+                member_id=member_id,
+                made_at=now,
+                used_at=now,
+                ends_at=now + IN_ALL,
+                user_agent=agent[:MAX_AGENT_LENGTH],
+                network=network[:64],
+            )
+        )
+    return secret
+
+
+def find_signed_in(secret: str) -> tuple[Member, str] | None:
+    """The member of a session and the state of their account; None when the session is over. Notes that it was used."""
+    if not secret.isascii() or len(secret) > MAX_SECRET_LENGTH:
+        return None
+    digest, session = _digest(secret), db.session()
+    query = sa.select(Member, Account.status, MemberSession.used_at).select_from(MemberSession)
+    query = query.join(Member, Member.id == MemberSession.member_id).join(Account, Account.id == Member.account_id)
+    query = query.where(MemberSession.digest == digest, _lasts(session))
+    row = session.execute(query.execution_options(populate_existing=True)).one_or_none()
+    if row is None:
+        return None
+    if now_utc() - row.used_at > NOTED_EVERY:
+        _note_use(digest)
+    return row[0], row.status
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _lasts(session: Session) -> sa.ColumnElement[bool]:
+    """Whether a session goes on, by the database's clock. Operators' end sooner when they are not used."""
+    of_operator = sa.select(Member.id).where(Member.id == MemberSession.member_id, Member.is_operator)
+    used = MemberSession.used_at
+    return sa.and_(
+        MemberSession.ends_at > clock(session),
+        used > _ago(session, UNUSED),
+        (used > _ago(session, UNUSED_OPERATOR)) | ~of_operator.correlate(MemberSession).exists(),
+    )
+
+
+def _ago(session: Session, period: datetime.timedelta) -> sa.ColumnElement[datetime.datetime]:
+    if session.get_bind().dialect.name == "sqlite":
+        return sa.literal(now_utc() - period, UtcDateTime)
+    return sa.func.now() - period
+
+
+def _note_use(digest: bytes) -> None:
+    """A page is shown also where this can't be written."""
+    try:
+        with transaction() as session:
+            used = sa.update(MemberSession).where(MemberSession.digest == digest).values(used_at=now_utc())
+            session.execute(used.execution_options(synchronize_session=False))
+    except DBAPIError as error:
+        log.warning("session_use_not_noted", error=type(error).__name__)
+
+
+def list_sessions(member_id: int) -> list[MemberSession]:
+    """A member's sessions that go on, the one used last first."""
+    query = sa.select(MemberSession).where(MemberSession.member_id == member_id, _lasts(db.session()))
+    return list(db.session.scalars(query.order_by(MemberSession.used_at.desc(), MemberSession.made_at.desc())))
+
+
+def is_of(row: MemberSession, secret: str) -> bool:
+    """Whether this is the session of that cookie."""
+    return secrets.compare_digest(row.digest, _digest(secret))
+
+
+def end_session(secret: str) -> None:
+    """End one session."""
+    with transaction() as session:
+        session.execute(sa.delete(MemberSession).where(MemberSession.digest == _digest(secret)))
+
+
+def end_sessions(session: Session, *members: sa.ColumnElement[bool]) -> None:
+    """End every session of these members, in the caller's transaction."""
+    chosen = sa.select(Member.id).where(*members)
+    ended = sa.delete(MemberSession).where(MemberSession.member_id.in_(chosen))
+    session.execute(ended.execution_options(synchronize_session=False))
+
+
+def sign_out_everywhere(member_id: int) -> None:
+    """End all sessions of a member."""
+    with transaction() as session:
+        end_sessions(session, Member.id == member_id)
