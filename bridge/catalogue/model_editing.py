@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from bridge.catalogue.below_cost import BelowCost, find_costs, require_margin, require_margin_at
+from bridge.catalogue.below_cost import find_costs, require_margin, require_margin_at
 from bridge.catalogue.connect import LOCAL_PROVIDER, MODEL_ID
 from bridge.catalogue.price_rows import make_price
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
