@@ -59,7 +59,7 @@ _IMAGES = (
         "messages",
     ),
     complaint(
-        r"(?:error|timeout) while downloading (?:https?|file|image|the (?:image|file|content))|could not fetch image|"
+        r"error while downloading (?:https?|file|image|the (?:image|file|content))|could not fetch image|"
         r"(?:provided )?image[_ ]url is not (?:accessible|reachable)|\bURL sources are not supported|"
         r"(?:failed|unable) to (?:download|fetch) .{0,20}(?:image|picture|file|content|url)\b|"
         r"cannot fetch content from the provided url|url_\w{0,20}(?:robot|error|timeout)\w{0,10}",
@@ -68,7 +68,7 @@ _IMAGES = (
         IMAGE,
     ),
     complaint(
-        r"error while downloading|unable to download|client error: [\w ]{1,30} for url\b|"
+        r"(?:error|timeout) while downloading|unable to download|client error: [\w ]{1,30} for url\b|"
         r"\b(?:fetch|download|retriev)(?:ing|ed)\b.{0,40}(?:https?://|\bimage\b|\burl\b)|"
         r"image[_ ]url (?:could not|can'?t|cannot) be (?:fetched|read|downloaded)",
         f"The provider can't fetch a picture that the request names. {DATA_URL}",

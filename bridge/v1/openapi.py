@@ -155,16 +155,26 @@ MOMENT = text("A duration in OpenAI's format: 6m0s, 1.5s, 120ms.", pattern=r"^(\
 HEADERS: Schema = {
     "x-request-id": {"required": True, "schema": text("Our id of the request: GET /requests/{id}.", pattern="^req_")},
     "x-bridge-cost": {"required": True, "schema": dollars("What was charged, in dollars. A stream's usage has it.")},
-    "x-bridge-attempts": {"required": True, "schema": whole("How many channels were tried.")},
+    "x-bridge-attempts": {
+        "required": True,
+        "schema": whole("How many upstream attempts it took; 0 where none was asked."),
+    },
     "x-bridge-dropped": {
         "schema": text(
             "Fields that the provider has no equal for, or that may not go to one.", examples=["logit_bias, seed"]
         )
     },
-    "x-bridge-clamped": {"schema": text("Values that were brought into range.", examples=["temperature=1"])},
+    "x-bridge-clamped": {
+        "schema": text("Values brought into range; a cap below the model's own.", examples=["temperature=1"])
+    },
     "retry-after": {"required": True, "schema": whole("Seconds until a request can succeed.")},
     "retry-after-ms": {"required": True, "schema": whole("The same in milliseconds.")},
-    "x-should-retry": {"schema": {"enum": ["true", "false"], "description": "false where a retry can't help."}},
+    "x-should-retry": {
+        "schema": {
+            "enum": ["true", "false"],
+            "description": "false where a retry can't help; true on a 402 where it does.",
+        }
+    },
 }
 for _of in ("requests", "tokens"):
     HEADERS |= {
@@ -227,6 +237,8 @@ def _chat() -> Schema:
     answers = _answers("ChatCompletion", *codes)
     answers["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     answers["200"]["headers"] |= _headers("x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped")
+    for name in ("retry-after", "retry-after-ms"):  # where running requests hold what is missing
+        answers["402"]["headers"][name] = {**HEADERS[name], "required": False}
     # a stream's cost is not known when its headers go out
     answers["200"]["headers"]["x-bridge-cost"] = {**HEADERS["x-bridge-cost"], "required": False}
     return {
@@ -299,7 +311,7 @@ def _answers(name: str, *codes: str) -> Schema:
         retry = ("retry-after", "retry-after-ms") if code in ("429", "503") else ()
         found[code] = {
             "description": description,
-            "headers": _headers(*EVERYWHERE, *retry, "x-should-retry"),
+            "headers": _headers(*EVERYWHERE, *retry, "x-should-retry", "x-bridge-attempts"),
             "content": {"application/json": {"schema": ref("Error"), "example": {"error": error}}},
         }
     return found

@@ -159,3 +159,9 @@ def test_examples_are_what_they_are_examples_of():
     body = DOCUMENT["paths"]["/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
     for example in body["examples"].values():
         msgspec.convert(example["value"], ChatRequest)
+
+
+def test_each_refusal_of_a_chat_says_how_many_attempts_it_took_and_a_402_may_say_when_to_ask_again():
+    answers = build("https://example.com/v1")["paths"]["/chat/completions"]["post"]["responses"]
+    assert all("x-bridge-attempts" in answer["headers"] for answer in answers.values())
+    assert answers["402"]["headers"]["retry-after"]["required"] is False
