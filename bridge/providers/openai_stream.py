@@ -131,11 +131,11 @@ class OpenAIReader:
         frames: list[bytes] = []
         for block in whole.split(separator) if separator else ():
             event = data_of(block)
-            if event == DONE:
-                self.ended = self.finished = True
-                break
             if event:
                 try:
+                    if event == DONE:
+                        frames.append(self._finish())
+                        break
                     frames.append(self._read(event))
                 except AttemptFailed as failure:
                     failure.frames = b"".join(frames)
@@ -148,15 +148,30 @@ class OpenAIReader:
         return self._read_odd(event) if event else b""
 
     def end(self) -> bytes:
-        """The same: nothing else waits for the body's end."""
-        return self.pause()
+        """The same. Where a server gave fewer choices than were asked for, only the body's end shows that those are
+        all: once each has ended, and the counts are there."""
+        frames = self.pause()
+        if not self.ended and self._counts and self._choices:
+            self.ended = all(state.ended for state in self._choices.values())
+        return frames
+
+    def _finish(self) -> bytes:
+        """The end mark. Of several choices some servers say only how the last one ended: those that nobody ended have
+        stopped."""
+        states = self._choices
+        self.ended = self.finished = True
+        if self.finish_reason is None or all(state.ended for state in states.values()):
+            return b""
+        self.mended.add("finish reason")
+        unended = [key for key, state in states.items() if not state.ended]
+        written = [self._mend_choice(key, {"index": key, "delta": {}, "finish_reason": "stop"}) for key in unended]
+        return b"data: " + self._write({}, [choice for choice in written if choice is not None]) + b"\n\n"
 
     def _read_odd(self, event: bytes) -> bytes:
         """The frames for what is no chunk by itself: several without a blank line between them, or an end mark among
         those; after the answer's end, whatever it is. Raises AttemptFailed."""
         if event == DONE:
-            self.ended = self.finished = True
-            return b""
+            return self._finish()
         if events := split_joined(event):
             return b"".join([self._read_odd(one) for one in events])
         return self._read(event)
@@ -301,18 +316,22 @@ class OpenAIReader:
             raise find_refusal(event) or _no_chunk() from None
         if odd:
             self.mended.add("JSON")
-        if not isinstance(body, dict) or not _may_be_named(body):
-            raise find_refusal(event) or _no_chunk()
-        if body.get("error"):
+        if isinstance(body, dict) and body.get("error"):
             raise self._provider.read_error(200, {}, event)
-        choices = [] if body.get("choices") is None else body["choices"]
-        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-            raise _no_chunk()
-        if not choices and not body.get("usage") and (refusal := find_refusal(event)):
-            raise refusal
+        choices = _choices_of(body)
+        if choices is None:
+            if self.ended:
+                return b""
+            raise (None if isinstance(body, dict) else find_refusal(event)) or _no_chunk()
+        counts = _find_counts(body, choices)
+        if not choices and not counts:
+            if refusal := find_refusal(event):
+                raise refusal
+            if not self.ended and not _may_be_named(body):
+                raise _no_chunk()
         said_before = len(self.text)
         written = [self._mend_choice(place, choice) for place, choice in enumerate(choices)]
-        self._count(next((place["usage"] for place in (body, *choices) if place.get("usage")), None))
+        self._count(counts)
         picked = [choice for choice in written if choice is not None]
         if not picked:
             return b""
@@ -370,14 +389,16 @@ class OpenAIReader:
         self._thoughts.note(state.index, delta.get("reasoning_content"), begun[0] if begun else None)
 
     def _state(self, place: int, choice: Json) -> Choice:
-        """What is known of this choice. Without an index it is the one of its place; of an index that nobody asked for
-        it is the first that hasn't spoken."""
-        index = choice.get("index")
-        key = index if type(index) is int else place
+        """What is known of this choice. Without an index, and where one was asked for, it is the one of its place: some
+        servers count their tokens there. Of an index that nobody asked for it is the first that hasn't spoken."""
+        index, most = choice.get("index"), self._reading.choices
+        key = index if type(index) is int and most != 1 else place
         state = self._choices.get(key)
         if state is not None:
+            if index != state.index:
+                self.mended.add("index of a choice")
             return state
-        ours, most = key, self._reading.choices
+        ours = key
         if key < 0 or key > 10**6 or (most and key >= most):
             taken = {known.index for known in self._choices.values()}
             ours = next(free for free in range(len(taken) + 1) if free not in taken)
@@ -424,9 +445,25 @@ def _only_text(choice: SoundChoice) -> tuple[str, str] | None:
     return ("reasoning_content", delta.reasoning_content) if delta.reasoning_content else None
 
 
+def _choices_of(body: Any) -> list[Json] | None:
+    """A chunk's choices; None where it is no chunk."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if choices is None:
+        return [] if isinstance(body, dict) else None
+    return choices if isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices) else None
+
+
 def _may_be_named(body: Json) -> bool:
     """Whether its names are texts, as far as it has any."""
     return all(body.get(field) is None or isinstance(body[field], str) for field in ("id", "model"))
+
+
+def _find_counts(body: Json, choices: list[Json]) -> Any:
+    """The counts of a chunk, wherever they stand: beside its choices, in one (Moonshot), or in Groq's own field."""
+    for place in (body, *choices, body.get("x_groq")):
+        if isinstance(place, dict) and place.get("usage"):
+            return place["usage"]
+    return None
 
 
 def _no_chunk() -> AttemptFailed:
