@@ -149,7 +149,9 @@ def say_why(stop_reason: Any, called: bool, said: bool = True) -> str:
     if not stop_reason and not said:
         raise AttemptFailed(Blame.UPSTREAM, "the answer has no content and no end")
     found = read_foreign_finish(stop_reason or ("tool_use" if called else "end_turn"), FINISH_REASONS)
-    return "stop" if found == "tool_calls" and not called else found
+    if found in ("stop", "tool_calls"):  # whoever called has not just stopped, whatever some proxies say
+        return "tool_calls" if called else "stop"
+    return found
 
 
 def cite(citations: Any, start: int, end: int) -> list[dict[str, Any]]:

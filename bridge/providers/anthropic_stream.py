@@ -19,7 +19,7 @@ from bridge.providers.anthropic_answers import (
 )
 from bridge.providers.anthropic_errors import read_anthropic_error
 from bridge.providers.anthropic_turns import THOUGHTS
-from bridge.providers.base import AttemptFailed, StreamOrder
+from bridge.providers.base import AttemptFailed, Blame, StreamOrder
 from bridge.providers.errors import find_refusal
 from bridge.providers.fences import FenceStripper
 from bridge.providers.odd_json import mend_text
@@ -125,7 +125,7 @@ class AnthropicReader(TranslatedReader):
         frames: list[bytes] = []
         for block in whole.split(separator) if separator else ():
             event = data_of(block)
-            if event and event != b"[DONE]":
+            if event:
                 try:
                     frames.append(self._read_checked(event))
                 except AttemptFailed as failure:
@@ -193,7 +193,8 @@ class AnthropicReader(TranslatedReader):
         return held + self.say_call(call_id, reading.names.get(name, name))
 
     def _read_delta(self, event: _Event) -> bytes:
-        delta, opened = event.delta, self._open.get(-1 if event.index is None else event.index)
+        delta, index = event.delta, -1 if event.index is None else event.index
+        opened = self._open.get(index) or (self._begin_unannounced(index, delta.type) if delta else None)
         if delta is None or opened is None:
             return b""
         if delta.type == "text_delta" and opened.kind == "text":
@@ -226,6 +227,18 @@ class AnthropicReader(TranslatedReader):
         elif delta.type == "citations_delta" and len(opened.citations) < MAX_CITATIONS:
             opened.citations.append(delta.citation)
         return b""
+
+    def _begin_unannounced(self, index: int, kind: str | None) -> _OpenBlock | None:
+        """A block that begins with a piece of it: of text and thoughts that says all there is to know. Raises
+        AttemptFailed for a call's arguments, since nobody said whose they are."""
+        if kind == "input_json_delta":
+            raise AttemptFailed(Blame.UPSTREAM, "arguments of a call that has not begun")
+        begun = {"text_delta": "text", "thinking_delta": "thinking"}.get(kind or "")
+        if begun is None:
+            return None
+        self.mended.add("block")
+        self._open[index] = _OpenBlock(begun, len(self.text))
+        return self._open[index]
 
     def _say_answer(self, text: str) -> bytes:
         """A piece of a text block. Where a tool stands for the answer, its input is all there is to say after it."""

@@ -9,8 +9,8 @@ from bridge.providers.base import AttemptFailed, Blame, Completion
 from bridge.providers.finish_words import read_finish
 from bridge.providers.odd_json import decode_any, mend_texts
 from bridge.providers.openai_choice import Choice, Json, Reading, said_of, says
+from bridge.providers.openai_chunks import Dialect
 from bridge.providers.openai_shapes import RUBBISH, pick_top
-from bridge.providers.openai_stream import Dialect
 
 PLAIN = frozenset({"role", "content", "refusal", "annotations", "reasoning_content", "tool_calls"})
 _CALL, _FUNCTION = {"id", "type", "function"}, {"name", "arguments"}

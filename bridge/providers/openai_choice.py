@@ -135,6 +135,10 @@ class Choice:
         if isinstance(delta, dict):
             if text and not self.said and not says(delta):
                 raise _wrong("the stream is one of text completions")
+            message = choice.get("message")
+            if isinstance(message, dict) and choice.get("finish_reason") and not self.said and not says(delta):
+                self.mended.add("message for delta")  # the whole of it is said at the end, beside an empty delta
+                return message
             return delta
         if delta is not None:
             raise _wrong("the stream holds a choice of the wrong shape")
@@ -180,7 +184,7 @@ class Choice:
                 picked[field] = self._halves.join(field, "".join(texts))
         if found.thoughts:
             picked["reasoning_content"] = self._halves.join("reasoning_content", "".join(found.thoughts))
-        images = _read_images(message.get("images"), found.images)
+        images = _read_images(message.get("images") or message.get("image"), found.images)
         if images:
             picked["images"] = mend_texts(images)
 
@@ -283,19 +287,30 @@ class _Found:
 
 def _read_images(images: Any, more: list[Any]) -> list[Json]:
     """Pictures in the form that is in general use beside OpenAI's."""
-    found = [*(images if isinstance(images, list) else ()), *more]
+    found = [*(images if isinstance(images, list) else [images] if images else ()), *more]
     written = []
     for image in found:
-        url: Any = image
-        if isinstance(image, dict):
-            url = image.get("image_url", image.get("url"))
-            url = url.get("url") if isinstance(url, dict) else url
-        if isinstance(url, str) and url:
+        url = _url_of(image)
+        if url:
             picture: Json = {"type": "image_url", "image_url": {"url": url}}
             if isinstance(image, dict) and type(image.get("index")) is int:
                 picture["index"] = image["index"]
             written.append(picture)
     return written
+
+
+def _url_of(image: Any) -> str:
+    """Where a picture is, or what: hosts write it in half a dozen ways. "" where it is none."""
+    if not isinstance(image, dict):
+        return image if isinstance(image, str) else ""
+    for field in ("image_url", "url", "image"):
+        if image.get(field):
+            return _url_of(image[field])
+    source = image["source"] if isinstance(image.get("source"), dict) else image
+    data, kind = source.get("b64_json") or source.get("data"), source.get("media_type") or source.get("mime_type")
+    if isinstance(data, str) and data:
+        return f"data:{kind if isinstance(kind, str) and kind else 'image/png'};base64,{data}"
+    return _url_of(source.get("url")) if source is not image else ""
 
 
 def says(delta: Json) -> bool:

@@ -2,15 +2,26 @@
 (see openai_choice.py) and written anew."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from bridge.providers.alike import split_alike
-from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Blame, Counts, StreamOrder
+from bridge.providers.base import NOTHING_KEPT, AttemptFailed, Counts, StreamOrder
 from bridge.providers.errors import find_refusal
 from bridge.providers.odd_json import decode_any, mend_texts
 from bridge.providers.openai_choice import Choice, Json, Reading, has_pictures_or_sound, said_of
+from bridge.providers.openai_chunks import (
+    Dialect,
+    choices_of,
+    find_counts,
+    find_replacements,
+    may_be_named,
+    no_chunk,
+    only_text,
+    replace_names,
+    texts_of,
+)
 from bridge.providers.openai_shapes import (
     ABSENT,
     RUBBISH,
@@ -22,19 +33,6 @@ from bridge.providers.openai_shapes import (
 from bridge.providers.openai_template import Template, find_template
 from bridge.providers.openai_thoughts import Thoughts
 from bridge.providers.sse import DONE, EventSplitter, data_of, split_joined
-
-CHUNK = "chat.completion.chunk"
-
-
-class Dialect(Protocol):
-    """What the reader leaves to the provider whose stream it is."""
-
-    name: str
-    keeps_reasoning: bool
-
-    def read_usage(self, usage: Any) -> Counts | None: ...
-
-    def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed: ...
 
 
 class OpenAIReader:
@@ -131,11 +129,11 @@ class OpenAIReader:
         frames: list[bytes] = []
         for block in whole.split(separator) if separator else ():
             event = data_of(block)
-            if event == DONE:
-                self.ended = self.finished = True
-                break
             if event:
                 try:
+                    if event == DONE:
+                        frames.append(self._finish())
+                        break
                     frames.append(self._read(event))
                 except AttemptFailed as failure:
                     failure.frames = b"".join(frames)
@@ -148,15 +146,30 @@ class OpenAIReader:
         return self._read_odd(event) if event else b""
 
     def end(self) -> bytes:
-        """The same: nothing else waits for the body's end."""
-        return self.pause()
+        """The same. Where a server gave fewer choices than were asked for, only the body's end shows that those are
+        all: once each has ended, and the counts are there."""
+        frames = self.pause()
+        if not self.ended and self._counts and self._choices:
+            self.ended = all(state.ended for state in self._choices.values())
+        return frames
+
+    def _finish(self) -> bytes:
+        """The end mark. Of several choices some servers say only how the last one ended: those that nobody ended have
+        stopped."""
+        states = self._choices
+        self.ended = self.finished = True
+        if self.finish_reason is None or all(state.ended for state in states.values()):
+            return b""
+        self.mended.add("finish reason")
+        unended = [key for key, state in states.items() if not state.ended]
+        written = [self._mend_choice(key, {"index": key, "delta": {}, "finish_reason": "stop"}) for key in unended]
+        return b"data: " + self._write({}, [choice for choice in written if choice is not None]) + b"\n\n"
 
     def _read_odd(self, event: bytes) -> bytes:
         """The frames for what is no chunk by itself: several without a blank line between them, or an end mark among
         those; after the answer's end, whatever it is. Raises AttemptFailed."""
         if event == DONE:
-            self.ended = self.finished = True
-            return b""
+            return self._finish()
         if events := split_joined(event):
             return b"".join([self._read_odd(one) for one in events])
         return self._read(event)
@@ -188,7 +201,7 @@ class OpenAIReader:
             state.ended, self.finish_reason = True, choice.finish_reason
             self._note_end()
         frame = b"data: " + self._rewrite(event, chunk) + b"\n\n"
-        if chunk.usage is None and chunk.obfuscation is ABSENT and (said := _only_text(choice)):
+        if chunk.usage is None and chunk.obfuscation is ABSENT and (said := only_text(choice)):
             self._learn(event, frame, state, *said, None if call is None else call.index)
         return frame
 
@@ -215,17 +228,11 @@ class OpenAIReader:
 
     def _note(self, state: Choice, choice: SoundChoice) -> None:
         delta = choice.delta
-        said = [delta.content, delta.reasoning_content, delta.refusal]
-        for call in delta.tool_calls or ():
-            function = call.function
-            if not isinstance(function, msgspec.UnsetType):
-                said += [function.name or None, function.arguments or None]
         if self._thoughts is not None and delta.reasoning_content:
             self._thoughts.note(choice.index, delta.reasoning_content, None)
-        for text in said:
-            if text:
-                self.text.append(str(text))
-                self.started = state.said = True
+        for text in texts_of(delta):
+            self.text.append(text)
+            self.started = state.said = True
         if delta.audio is not ABSENT and bytes(delta.audio) != b"null":
             self.started = state.said = True
 
@@ -245,33 +252,11 @@ class OpenAIReader:
         are found once; a chunk in which they aren't where they were, or with anything else unusual, is written anew."""
         if self._replacements is None:
             self._their_id, self._their_model = chunk.id, chunk.model
-            self._replacements = self._find_replacements(event, chunk)
-        if chunk.id != self._their_id or chunk.model != self._their_model or not self._replacements:
-            return self._copy(event)
-        no_usage = b'"usage":null' in event
-        # some send the counts beside the last delta; a line break would break the frame
-        if chunk.usage is not None or b"\n" in event or (not no_usage and b'"usage"' in event):
-            return self._copy(event)
-        for old, new in self._replacements:
-            if old not in event:
-                return self._copy(event)
-            event = event.replace(old, new, 1)
-        if self._include_usage:
-            return event if no_usage else event[:-1] + b',"usage":null}'
-        return event.replace(b',"usage":null', b"", 1) if no_usage else event
-
-    def _find_replacements(self, event: bytes, chunk: SoundChunk) -> tuple[tuple[bytes, bytes], ...]:
-        """What to replace by what; nothing where the names can't be told from the rest by their bytes."""
-        found = []
-        for field, old, new in (("id", chunk.id, self._answer_id), ("model", chunk.model, self._model)):
-            value = msgspec.json.encode(old)
-            for pattern in (f'"{field}":', f'"{field}": '):
-                if old and event.count(pattern.encode() + value) == 1:
-                    found.append((pattern.encode() + value, pattern.encode() + msgspec.json.encode(new)))
-                    break
-            else:
-                return ()
-        return tuple(found)
+            ours = (("id", chunk.id, self._answer_id), ("model", chunk.model, self._model))
+            self._replacements = find_replacements(event, ours)
+        if chunk.id != self._their_id or chunk.model != self._their_model or chunk.usage is not None:
+            return self._copy(event)  # some send the counts beside the last delta
+        return replace_names(event, self._replacements, self._include_usage) or self._copy(event)
 
     def _copy(self, event: bytes) -> bytes:
         """A sound chunk in our writing, where its bytes can't go on as they are."""
@@ -298,21 +283,25 @@ class OpenAIReader:
                 return self._read_odd(event)
             if self.ended:
                 return b""
-            raise find_refusal(event) or _no_chunk() from None
+            raise find_refusal(event) or no_chunk() from None
         if odd:
             self.mended.add("JSON")
-        if not isinstance(body, dict) or not _may_be_named(body):
-            raise find_refusal(event) or _no_chunk()
-        if body.get("error"):
+        if isinstance(body, dict) and body.get("error"):
             raise self._provider.read_error(200, {}, event)
-        choices = [] if body.get("choices") is None else body["choices"]
-        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-            raise _no_chunk()
-        if not choices and not body.get("usage") and (refusal := find_refusal(event)):
-            raise refusal
+        choices = choices_of(body)
+        if choices is None:
+            if self.ended:
+                return b""
+            raise (None if isinstance(body, dict) else find_refusal(event)) or no_chunk()
+        counts = find_counts(body, choices)
+        if not choices and not counts:
+            if refusal := find_refusal(event):
+                raise refusal
+            if not self.ended and not may_be_named(body):
+                raise no_chunk()
         said_before = len(self.text)
         written = [self._mend_choice(place, choice) for place, choice in enumerate(choices)]
-        self._count(next((place["usage"] for place in (body, *choices) if place.get("usage")), None))
+        self._count(counts)
         picked = [choice for choice in written if choice is not None]
         if not picked:
             return b""
@@ -370,14 +359,16 @@ class OpenAIReader:
         self._thoughts.note(state.index, delta.get("reasoning_content"), begun[0] if begun else None)
 
     def _state(self, place: int, choice: Json) -> Choice:
-        """What is known of this choice. Without an index it is the one of its place; of an index that nobody asked for
-        it is the first that hasn't spoken."""
-        index = choice.get("index")
-        key = index if type(index) is int else place
+        """What is known of this choice. Without an index, and where one was asked for, it is the one of its place: some
+        servers count their tokens there. Of an index that nobody asked for it is the first that hasn't spoken."""
+        index, most = choice.get("index"), self._reading.choices
+        key = index if type(index) is int and most != 1 else place
         state = self._choices.get(key)
         if state is not None:
+            if index != state.index:
+                self.mended.add("index of a choice")
             return state
-        ours, most = key, self._reading.choices
+        ours = key
         if key < 0 or key > 10**6 or (most and key >= most):
             taken = {known.index for known in self._choices.values()}
             ours = next(free for free in range(len(taken) + 1) if free not in taken)
@@ -395,7 +386,7 @@ class OpenAIReader:
         top.pop("created", None)
         chunk: Json = {
             "id": self._answer_id,
-            "object": CHUNK,
+            "object": "chat.completion.chunk",
             "created": self.created,
             "model": self._model,
             **top,
@@ -407,27 +398,3 @@ class OpenAIReader:
             return msgspec.json.encode(chunk)
         except UnicodeError:
             return msgspec.json.encode(mend_texts(chunk))
-
-
-def _only_text(choice: SoundChoice) -> tuple[str, str] | None:
-    """The one text of a delta that has nothing else, and where it stands."""
-    delta, calls = choice.delta, choice.delta.tool_calls
-    if choice.finish_reason is not None or type(delta.role) is str or delta.refusal or delta.audio is not ABSENT:
-        return None
-    if calls:
-        function = calls[0].function
-        if type(calls[0].id) is str or delta.content or delta.reasoning_content or function is msgspec.UNSET:
-            return None
-        return ("arguments", function.arguments) if isinstance(function.arguments, str) else None
-    if delta.content:
-        return None if delta.reasoning_content else ("content", delta.content)
-    return ("reasoning_content", delta.reasoning_content) if delta.reasoning_content else None
-
-
-def _may_be_named(body: Json) -> bool:
-    """Whether its names are texts, as far as it has any."""
-    return all(body.get(field) is None or isinstance(body[field], str) for field in ("id", "model"))
-
-
-def _no_chunk() -> AttemptFailed:
-    return AttemptFailed(Blame.UPSTREAM, "the stream holds what is no chunk")

@@ -19,7 +19,7 @@ from bridge.providers.base import (
     Provider,
     StreamOrder,
 )
-from bridge.providers.sse import BYTE_ORDER_MARK
+from bridge.providers.sse import BYTE_ORDER_MARK, split_joined
 
 RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
 BLANKS = BYTE_ORDER_MARK + b" \t\r\n"
@@ -62,13 +62,15 @@ def is_whole(provider: Provider, data: bytes, outgoing: Outgoing, choices: int =
 
 
 def read_any_answer(provider: Provider, data: bytes, outgoing: Outgoing, choices: int = 1) -> Completion:
-    """A whole answer, also where it comes as a stream's events, as a list of its chunks, or with an end mark glued to
-    it. Raises AttemptFailed as the provider's own reader does."""
+    """A whole answer, also where it comes as a stream's events, as a list of its chunks, a chunk a line, or with an end
+    mark glued to it. Raises AttemptFailed as the provider's own reader does."""
     body = data if data[:1] == b"{" and b"[DONE]" not in data[-_TAIL_BYTES:] else _strip(data)
     if body[:1] == b"[":
         return _gather(provider, _as_events(body), outgoing, choices)
     if body.startswith(EVENT_FIELDS):
         return _gather(provider, body, outgoing, choices)
+    if b"\n{" in body and (chunks := split_joined(body)):
+        return _gather(provider, b"".join(b"data: " + chunk + b"\n\n" for chunk in chunks), outgoing, choices)
     return provider.read_answer(body, outgoing)
 
 

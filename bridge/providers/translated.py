@@ -186,10 +186,12 @@ class TranslatedReader:
         return self.pause()
 
     def _read_checked(self, event: bytes) -> bytes:
+        if event == DONE:  # the end mark of another dialect
+            return b""
         try:
             return self.read(event)
         except RUBBISH:
-            if self.ended or event == DONE:  # what is said after the end, and the end mark of another dialect
+            if self.ended:  # what is said after the end
                 return b""
             if events := split_joined(event):
                 return b"".join([self._read_checked(one) for one in events])

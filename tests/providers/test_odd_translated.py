@@ -101,6 +101,31 @@ def test_a_call_that_nobody_closed_has_arguments_all_the_same():
 
 
 @both
+@pytest.mark.parametrize("end", ["end_turn", "stop", "STOP"])
+def test_whoever_called_has_not_just_stopped(provider: str, end: str):
+    made_whole = PROVIDERS[provider].read_answer(write_whole(provider, "", [("a", "f", {})], end), SENT[provider])
+    assert made_whole.finish_reason == "tool_calls"
+    said, _ = streamed(provider, write_stream(provider, [], [("a", "f", "")], end))
+    assert said["finish"] == "tool_calls"
+
+
+def without_starts(data: bytes) -> bytes:
+    events = [event for event in data.split(b"\n\n") if b"content_block_start" not in event]
+    return b"\n\n".join(events)
+
+
+def test_a_text_without_its_block_is_said_all_the_same():
+    said, reader = streamed("anthropic", without_starts(write_stream("anthropic", ["Hello", " there"], [], "end_turn")))
+    assert (said["text"], said["finish"], reader.mended) == ("Hello there", "stop", {"block"})
+
+
+def test_arguments_of_a_call_that_has_not_begun_are_a_failure():
+    data = write_stream("anthropic", ["Hello"], [("a", "f", '{"x": 1}')], "tool_use")
+    with pytest.raises(AttemptFailed):
+        streamed("anthropic", without_starts(data))
+
+
+@both
 @pytest.mark.parametrize("end", ["error", "ABORT", "network_error", "Cancelled", "internal_server_error"])
 def test_an_end_that_means_a_failure_is_one(provider: str, end: str):
     with pytest.raises(AttemptFailed):

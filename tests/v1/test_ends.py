@@ -53,6 +53,7 @@ WAYS: dict[str, Callable[[bytes], Any]] = {
     "lines that end in CR": lambda body: end(body.replace(b"\r\n", b"\n").replace(b"\n", b"\r")),
     "lines that end in CRLF": lambda body: end(body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")),
     "a byte order mark": lambda body: end(b"\xef\xbb\xbf" + body),
+    "OpenAI's end mark": lambda body: end(without_mark(body) + b"data: [DONE]\n\n"),
     "rubbish after its end": lambda body: end(without_mark(body) + b"data: <html>\n\n"),
 }
 

@@ -40,6 +40,10 @@ def bare(event: dict[str, Any], *fields: str) -> dict[str, Any]:
     return {**event, "choices": [without(event["choices"][0], *fields)]}
 
 
+def say(content: Any = "Hello there", **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": content, **more}
+
+
 START = step(role="assistant", content="")
 HELLO = [START, step(content="Hello"), step(content=" there"), step("stop")]
 THOUGHT = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]
@@ -144,6 +148,18 @@ STREAMS: dict[str, tuple[list[dict[str, Any]], Said, str]] = {
         GREETING,
         "index of a choice",
     ),
+    "an index that counts tokens": (
+        [{**event, "choices": [{**event["choices"][0], "index": place}]} for place, event in enumerate(HELLO)],
+        GREETING,
+        "index of a choice",
+    ),
+    "the whole message beside an empty delta": (
+        [{**HEAD, "choices": [{"index": 0, "delta": {}, "message": say(), "finish_reason": "stop"}]}],
+        GREETING,
+        "message for delta",
+    ),
+    "an id that is a number": ([{**event, "id": 17} for event in HELLO], GREETING, ""),
+    "what is no chunk after the end": ([*HELLO, {"choices": "none"}], GREETING, ""),
     "37e the window is full": (
         [*HELLO[:3], step("model_context_window_exceeded")],
         ("Hello there", "", [], "length"),
@@ -155,10 +171,6 @@ STREAMS: dict[str, tuple[list[dict[str, Any]], Said, str]] = {
 def answer(message: Any, finish: Any = "stop", **choice: Any) -> bytes:
     one = {"index": 0, "message": message, "finish_reason": finish, **choice}
     return json.dumps({**HEAD, "object": "chat.completion", "choices": [one], "usage": USAGE}).encode()
-
-
-def say(content: Any = "Hello there", **more: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": content, **more}
 
 
 WHOLES: dict[str, tuple[bytes, Said, str]] = {
@@ -253,15 +265,68 @@ def test_a_probability_that_is_no_number_is_the_lowest_there_is(gateway: Gateway
     assert [one["logprob"] for one in first["choices"][0]["logprobs"]["content"]] == [-9999.0, -9999.0]
 
 
-def test_a_picture_in_an_answer_is_passed_on(gateway: Gateway, upstream: ScriptedUpstream):
+URL = PICTURE["image_url"]["url"]
+DATA = URL.partition(",")[2]
+
+
+@pytest.mark.parametrize(
+    "shown_as",
+    [
+        {"content": "", "images": [PICTURE]},
+        {"content": "", "images": [URL]},
+        {"content": "", "images": {"url": URL}},
+        {"content": "", "image": {"url": URL, "detail": "auto"}},
+        {"content": "", "images": [{"b64_json": DATA}]},
+        {"content": [PICTURE]},
+        {"content": [{"type": "image", "image": URL}]},
+        {"content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}]},
+    ],
+    ids=str,
+)
+def test_a_picture_in_an_answer_is_passed_on(gateway: Gateway, upstream: ScriptedUpstream, shown_as: dict[str, Any]):
     served = Served(gateway, upstream.base_url)
-    data = answer(say("", images=[PICTURE]))
-    shown = step(role="assistant", content="", images=[PICTURE])
+    data = answer(say(**shown_as))
+    shown = step(role="assistant", **shown_as)
     upstream.plays(lambda _request: [whole(data)], streams([shown, step("stop")]))
     [said] = read_answer(served.post().json())
     assert said["images"] == [PICTURE]
     [said] = read_stream(served.post(stream=True).content, usage=False)
     assert said["images"] == [PICTURE]
+
+
+TWO = [{**HEAD, "choices": [{"index": index, "delta": say("Hello"), "finish_reason": None}]} for index in (0, 1)]
+SECOND_ENDS = {**HEAD, "choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}
+
+
+def test_each_of_several_choices_ends_though_the_server_ended_but_the_last(
+    gateway: Gateway, upstream: ScriptedUpstream
+):
+    """One server says only how the last choice ended."""
+    served = Served(gateway, upstream.base_url)
+    upstream.plays(streams([*TWO, SECOND_ENDS]))
+    said = read_stream(served.post(stream=True, n=2).content, usage=False)
+    assert [(one["text"], one["finish"]) for one in said] == [("Hello", "stop"), ("Hello", "stop")]
+    check_paid_once(served, gateway, "finish reason")
+
+
+def test_fewer_choices_than_were_asked_for_are_the_answer_if_it_was_counted(
+    gateway: Gateway, upstream: ScriptedUpstream
+):
+    """Some servers know no `n`, and some of them no end mark."""
+    counts = framed({**HEAD, "choices": [], "usage": USAGE})
+    served = Served(gateway, upstream.base_url)
+    upstream.plays(lambda _request: [STREAM_HEAD, *map(framed, HELLO), counts, b"0\r\n\r\n"])
+    check(read_stream(served.post(stream=True, n=2).content, usage=False), GREETING)
+    check_paid_once(served, gateway, "")
+
+
+def test_counts_in_groq_s_own_field_are_the_counts(gateway: Gateway, upstream: ScriptedUpstream):
+    served = Served(gateway, upstream.base_url)
+    last = {**step("stop"), "x_groq": {"id": "req_1", "usage": {**USAGE, "queue_time": 0.1}}}
+    ends = [framed("[DONE]"), b"0\r\n\r\n"]
+    upstream.plays(lambda _request: [STREAM_HEAD, *map(framed, [*HELLO[:3], last]), *ends])
+    check(read_stream(served.post(stream=True).content, usage=False), GREETING)
+    check_paid_once(served, gateway, "")
 
 
 def test_a_client_of_the_old_dialect_gets_a_function_call_whatever_the_server_says(

@@ -94,6 +94,15 @@ def test_a_list_of_a_streams_chunks_is_the_answer(door: Door, stream):
 
 @MODES
 @EACH
+@BOTH
+def test_a_streams_chunks_each_in_a_line_are_the_answer(door: Door, said, provider, stream):
+    lines = write_stream(provider, REPLIES[said]).replace(b"\r\n", b"\n").split(b"\n")
+    body = b"\n".join(line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: {"))
+    check(door.ask(provider, sends(body, content_type="application/x-ndjson"), stream=stream), said, stream)
+
+
+@MODES
+@EACH
 def test_an_error_or_half_an_answer_in_the_other_shape_is_none(door: Door, provider, stream):
     good = write_whole(provider, REPLIES["text"]) if stream else write_stream(provider, REPLIES["text"])[:-150]
     for body in (b'{"error": {"message": "It broke.", "type": "server_error"}}', good[: len(good) * 2 // 3]):
