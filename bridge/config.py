@@ -99,7 +99,7 @@ class Settings:
     max_bodies_in_memory_bytes: int = 256 * 2**20
     max_answer_bytes: int = 32 * 2**20
     max_event_bytes: int = 16 * 2**20
-    max_in_flight: int = 1500
+    max_in_flight: int = 4000
 
     @property
     def development(self) -> bool:
