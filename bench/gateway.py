@@ -171,6 +171,7 @@ def running_gateway(
     environment = home.environment | {
         "PORT": str(port),
         "WEB_CONCURRENCY": str(workers),
+        "MAX_IN_FLIGHT": "6000",  # of which our one account has a quarter: as many as a worker takes as shipped
         "PUBLIC_BASE_URL": f"http://{LOOPBACK}:{port}",
         **(variables or {}),
     }
