@@ -1,42 +1,8 @@
 """The schemas of what the API answers, for /openapi.json; requests' are built from the types that check them."""
 
-from typing import Any
-
 from bridge.ledger.charge_rules import RULES
 from bridge.providers.tally import PARTS
-
-Schema = dict[str, Any]
-
-
-def obj(properties: Schema, *, optional: tuple[str, ...] = (), **more: Any) -> Schema:
-    """An object that has all of these properties but the optional ones, and may have others."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, **more}
-
-
-def nullable(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def array(items: Schema, **more: Any) -> Schema:
-    return {"type": "array", "items": items, **more}
-
-
-def ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def text(description: str = "", **more: Any) -> Schema:
-    return {"type": "string", **({"description": description} if description else {}), **more}
-
-
-def whole(description: str = "") -> Schema:
-    return {"type": "integer", "minimum": 0, **({"description": description} if description else {})}
-
-
-def dollars(description: str = "Dollars, a plain decimal of at most nine places.", places: int = 9) -> Schema:
-    return text(description, pattern=rf"^-?\d+(\.\d{{1,{places}}})?$", examples=["0.000045"])
-
+from bridge.v1.schema_blocks import Schema, array, dollars, nullable, obj, ref, text, whole
 
 PER_TOKEN = dollars("Dollars for one token, a plain decimal.", places=15)
 FURTHER_PRICES = {

@@ -7,9 +7,10 @@ import msgspec
 from flask import Response
 
 from bridge.config import Settings
-from bridge.v1.answer_schemas import ANSWERS, Schema, array, dollars, nullable, obj, ref, text, whole
+from bridge.v1.answer_schemas import ANSWERS
 from bridge.v1.chat import CLIENT_TOOLS, FREE_SERVICE_TIERS
 from bridge.v1.chat_request import ChatRequest
+from bridge.v1.schema_blocks import Schema, array, dollars, nullable, obj, ref, text, whole
 from bridge.v1.visit import CORS, JSON
 
 VERSION = "1.0.0"

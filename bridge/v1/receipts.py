@@ -29,8 +29,6 @@ def show_receipt(visit: Visit, request_id: str) -> Response:
 
 def describe(usage: UsageRecord, refund: Entry | None = None) -> dict[str, Any]:
     """The receipt as JSON: dollars are decimal strings, times milliseconds since the request came in."""
-    frozen = thaw(usage)
-    lines = frozen.lines if usage.state == "captured" else []
     rule = find_rule(usage)
     adapted = msgspec.json.decode(usage.adapted) if usage.adapted else {"dropped": [], "clamped": []}
     return {
@@ -66,17 +64,7 @@ def describe(usage: UsageRecord, refund: Entry | None = None) -> dict[str, Any]:
             "completion": format_dollars(usage.output_nanos_per_mtok),
             "version": usage.price_id,
         },
-        "price": {
-            "version": usage.price_id,
-            "above_prompt_tokens": frozen.rates.above_tokens,
-            "markup_percent": format_percent(frozen.markup_bps),
-            "markup_rule": frozen.markup_rule or "none",
-            "lines": [
-                {"class": NAMES[name], "count": count, **_unit(name, nanos), "amount": format_exact_sum(count * nanos)}
-                for name, count, nanos in lines
-            ],
-            "sum": format_exact_sum(sum(count * nanos for _, count, nanos in lines)),
-        },
+        "price": _describe_price(usage),
         "hold": format_dollars(usage.hold_nanos),
         "charge": format_dollars(usage.charge_nanos),
         "not_charged": format_dollars(usage.loss_nanos),
@@ -89,6 +77,23 @@ def describe(usage: UsageRecord, refund: Entry | None = None) -> dict[str, Any]:
         "clamped": adapted["clamped"],
         "first_content_ms": usage.first_content_ms,
         "total_ms": usage.total_ms,
+    }
+
+
+def _describe_price(usage: UsageRecord) -> dict[str, Any]:
+    """What each class of tokens cost: lines that add up to the charge."""
+    frozen = thaw(usage)
+    lines = frozen.lines if usage.state == "captured" else []
+    return {
+        "version": usage.price_id,
+        "above_prompt_tokens": frozen.rates.above_tokens,
+        "markup_percent": format_percent(frozen.markup_bps),
+        "markup_rule": frozen.markup_rule or "none",
+        "lines": [
+            {"class": NAMES[name], "count": count, **_unit(name, nanos), "amount": format_exact_sum(count * nanos)}
+            for name, count, nanos in lines
+        ],
+        "sum": format_exact_sum(sum(count * nanos for _, count, nanos in lines)),
     }
 
 
