@@ -35,7 +35,6 @@ ANY_MODEL = ServedModel(
     provider="openai",
     context_tokens=1,  # so that the bound is what the bytes say
     max_output_tokens=1,
-    default_output_tokens=1,
     image_tokens=0,
     input_modalities=frozenset(["text", "image", "audio", "file"]),
     thinks=False,

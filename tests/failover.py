@@ -109,6 +109,7 @@ class Trio:
             kind = TABLE.get(fault, Fault("")) if number < broken else Fault("")
             upstream.plays(FAULTS[fault]() if number < broken else GOOD)
             make.make_channel(self.nobody.address_of(kind, upstream), self.model)
+        gateway.make.wait_for_gateway()
         self.key: MadeKey = gateway.make.make_key(gateway.make.make_account(BALANCE_NANOS))
 
     def ask(self, session: requests.Session, number: int, stream: bool) -> tuple[str, bool, str]:

@@ -100,6 +100,7 @@ class AnthropicReader(TranslatedReader):
         self._reading = reading
         self._fence = FenceStripper() if reading.fenced else None
         self._open: dict[int, _OpenBlock] = {}
+        self._over: set[int] = set()  # blocks that have ended
         self._thoughts: list[Block] = []
         self._first_call = ""
         self._answered = False
@@ -153,7 +154,9 @@ class AnthropicReader(TranslatedReader):
         if said.type == "content_block_start":
             return self._begin_block(said)
         if said.type == "content_block_stop":
-            return self._end_block(self._open.pop(-1 if said.index is None else said.index, None))
+            index = -1 if said.index is None else said.index
+            self._over.add(index)
+            return self._end_block(self._open.pop(index, None))
         if said.type == "message_start":
             self._count(said.message.usage if said.message else None)
             return self.say_role()
@@ -234,7 +237,7 @@ class AnthropicReader(TranslatedReader):
         if kind == "input_json_delta":
             raise AttemptFailed(Blame.UPSTREAM, "arguments of a call that has not begun")
         begun = {"text_delta": "text", "thinking_delta": "thinking"}.get(kind or "")
-        if begun is None:
+        if begun is None or index in self._over:
             return None
         self.mended.add("block")
         self._open[index] = _OpenBlock(begun, len(self.text))

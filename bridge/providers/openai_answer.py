@@ -14,7 +14,7 @@ from bridge.providers.openai_shapes import RUBBISH, pick_top
 
 PLAIN = frozenset({"role", "content", "refusal", "annotations", "reasoning_content", "tool_calls"})
 _CALL, _FUNCTION = {"id", "type", "function"}, {"name", "arguments"}
-_COMMENTS = re.compile(rb"(?:\s++|:[^\n]*+(?:\n|\Z))*+")
+_COMMENTS = re.compile(rb"(?:\s++|:[^\r\n]*+(?:[\r\n]|\Z))*+")
 
 
 def read_body(data: bytes, mended: set[str] | None = None) -> Any:

@@ -27,7 +27,7 @@ EVENT_FIELDS = (b"data:", b"event:", b"id:", b"retry:")
 # Parts of a message that a stream says piece by piece, and those that it says at once.
 TEXTS = ("reasoning_content", "content", "refusal")
 SAID_AT_ONCE = ("annotations", "images", "audio", "thinking_blocks", "extra_content")
-_COMMENTS = re.compile(rb"(?:\s++|:[^\n]*+(?:\n|\Z))*+")
+_COMMENTS = re.compile(rb"(?:\s++|:[^\r\n]*+(?:[\r\n]|\Z))*+")
 _END_MARK = re.compile(rb"\s*(?:data:[ \t]*)?\[DONE\]\s*\Z")
 _TAIL_BYTES = 64  # an end mark and what blanks may stand around it
 _encode = msgspec.json.encode

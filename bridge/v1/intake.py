@@ -68,7 +68,7 @@ class Intake:
             return self.reader, data
         data = self._comment + data
         rest = skip_prologue(data)
-        self._comment = b"" if rest else data[data.rfind(b"\n") + 1 :]
+        self._comment = b"" if rest else data[max(data.rfind(b"\n"), data.rfind(b"\r")) + 1 :]
         if begins_json(rest):
             self.reader = self._open_json()
         return self.reader, rest

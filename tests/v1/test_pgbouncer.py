@@ -9,6 +9,7 @@ from pathlib import Path
 import gevent
 import psycopg
 import pytest
+import requests
 import sqlalchemy as sa
 
 from bridge.db import db
@@ -36,8 +37,14 @@ def test_many_at_once_are_all_served_and_paid(
 ):
     gateway = start_gateway(engine, database_url=pooler.url, web_concurrency=2, redis_url=redis_url)
     served = Served(gateway, upstream.base_url)
+
+    def ask(stream: bool) -> requests.Response:
+        answer = served.post(stream)
+        assert answer.content  # a stream is read to its end, or its client has left
+        return answer
+
     for _ in range(10):
-        asked = [gevent.spawn(served.post, number % 2 == 0) for number in range(12)]
+        asked = [gevent.spawn(ask, number % 2 == 0) for number in range(12)]
         gevent.joinall(asked, timeout=60)
         assert Counter(one.get(timeout=60).status_code for one in asked) == {200: 12}
     rows = gateway.make.list_usage(served.key.account_id)

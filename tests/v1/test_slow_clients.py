@@ -15,7 +15,7 @@ from tests.gateway import Gateway
 from tests.upstream import STALL, STREAM_HEAD, ScriptedUpstream, Step, chunk, framed, says, stalls, starts
 from tests.v1.served import HELLO, Served, await_request
 
-PIECE = "word " * 2000
+PADDING = "x" * 10_000  # bytes that are no tokens: what goes beyond its cap is ended for that
 MEBIBYTE = 2**20
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
@@ -26,7 +26,8 @@ def pours(written: list[int]) -> Callable[..., Iterator[Step]]:
     def play(_request: object) -> Iterator[Step]:
         yield STREAM_HEAD
         yield framed(chunk(delta={"role": "assistant", "content": ""}))
-        piece = framed(chunk(delta={"content": PIECE}))
+        yield framed(chunk(delta={"content": "word"}))
+        piece = framed(chunk(delta={"content": ""}) | {"obfuscation": PADDING})
         while True:
             yield piece
             written[0] += len(piece)
