@@ -181,7 +181,8 @@ def test_the_role_chunk_alone_does_not_commit_to_a_channel(gateway, upstream):
 def test_without_the_providers_counts_our_own_are_charged(gateway, upstream, stream):
     served = Served(gateway, upstream.base_url)
     upstream.plays(says("One", " two", " three", usage=False))
-    assert served.post(stream).status_code == 200
+    answer = served.post(stream)
+    assert (answer.status_code, bool(answer.content)) == (200, True)  # read to its end
     usage = served.await_usage()
     assert (usage.outcome, usage.tokens_source) == ("complete", "estimate")
     assert usage.completion_tokens == estimate_of(3, ended=True)
