@@ -1,5 +1,6 @@
 """The database: one Flask-SQLAlchemy object, the column types that both engines need, and how SQLite is opened."""
 
+import contextlib
 import datetime
 import os
 import re
@@ -126,7 +127,9 @@ def _make_private(_dialect: Any, _record: Any, positional: Any, named: Any) -> N
     """SQLite's file is its owner's alone, before anything is in it; the two beside it are made like it."""
     path = str(positional[0] if positional else named.get("database", ""))
     if path and not path.startswith((":", "file:")) and Path(path).parent.is_dir():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # never opened where it is there: closing it would end every lock that this process has on it
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         os.chmod(path, 0o600)
 
 
