@@ -177,13 +177,13 @@ class Said:
         if any("blockReason" in one.get("promptFeedback", {}) for one in answers):
             self.finish_reason = "content_filter"
         usage = [one["usageMetadata"] for one in answers if "usageMetadata" in one][-1]
-        self.counts = None
+        thoughts, prompt = usage.get("thoughtsTokenCount", 0), None
+        said = usage.get("candidatesTokenCount", 0) + thoughts
         if "promptTokenCount" in usage:
-            thoughts = usage.get("thoughtsTokenCount", 0)
             prompt = usage["promptTokenCount"] + usage.get("toolUsePromptTokenCount", 0)
-            said = usage.get("candidatesTokenCount", 0) + thoughts
-            self.counts = (prompt, said, usage.get("cachedContentTokenCount", 0), thoughts)
             assert prompt + said == usage["totalTokenCount"]
+        told = prompt is not None or "candidatesTokenCount" in usage or thoughts
+        self.counts = (prompt, said, usage.get("cachedContentTokenCount", 0), thoughts) if told else None
 
 
 def counts_of(usage: Any) -> Any:

@@ -272,4 +272,4 @@ def test_an_error_body_is_never_an_answer(exchange: dict[str, Any]):
     with pytest.raises(AttemptFailed) as failed:
         provider.read_answer(body, SENT)
     meaning = provider.read_error(exchange["response"]["status"], {}, body)
-    assert failed.value.blame in (meaning.blame, Blame.UPSTREAM)
+    assert failed.value.blame in (meaning.blame, Blame.UPSTREAM, Blame.SETUP)
