@@ -9,12 +9,14 @@ DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081
 # tests wait more than they compute, and PostgreSQL has a hundred connections: from four to eight processes
 TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? 4 : n > 8 ? 8 : n)))
-.PHONY: help run test lint types e2e bench bench-compare profile audit soak model stop-model lock
+CSS := .venv/bin/css-beautify --indent-size=2 --end-with-newline
+.PHONY: help run test lint format types e2e bench bench-compare profile audit soak attack model stop-model lock
 
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
 	@echo "make test        every test, on SQLite and PostgreSQL; ARGS='-k name' chooses"
-	@echo "make lint        ruff: rules and format"
+	@echo "make lint        ruff: rules and format; the format of templates and stylesheet"
+	@echo "make format      write that format"
 	@echo "make types       mypy"
 	@echo "make e2e         the browser tests alone"
 	@echo "make bench       measure the gateway against a plain proxy; ARGS=--scale: with more keys, rows, workers"
@@ -22,6 +24,7 @@ help:
 	@echo "make profile     a flame graph for each scenario of the benchmark; ARGS='--scenario request' chooses"
 	@echo "make audit       everything goes wrong at once for ten minutes; then every request is reconciled"
 	@echo "make soak        20,000 streams, half of them dropped: nothing of them may stay behind"
+	@echo "make attack      what one customer can do to another: every attack we know, and how long the other one waits"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
 	@echo "make lock        write the lock files anew, from what requirements*.in and scripts/ ask for"
 
@@ -41,6 +44,14 @@ lint:
 	@scripts/install.sh $(DEV)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	.venv/bin/djangofmt --check templates
+	$(CSS) static/bridge.css | diff static/bridge.css -
+
+format:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m ruff format .
+	.venv/bin/djangofmt templates
+	$(CSS) --replace static/bridge.css
 
 types:
 	@scripts/install.sh $(DEV)
@@ -65,6 +76,10 @@ audit:
 soak:
 	@scripts/install.sh $(DEV)
 	$(PYTHON) -m tests.soak $(ARGS)
+
+attack:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m tests.attack $(ARGS)
 
 model:
 	@scripts/install.sh requirements.txt

@@ -1,4 +1,4 @@
-"""create_app(): the roof. Settings, database, doors, commands; it sees everything, and only wsgi.py imports it."""
+"""create_app(): the roof. It puts settings, database, doors and commands together; only wsgi.py imports it."""
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -6,14 +6,18 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from bridge import admin, dashboard, v1, vault, versions, webhooks
 from bridge.body_time import limit_body_time
 from bridge.config import Settings, read_settings
-from bridge.counters import end_timer, storage_uri
+from bridge.cookies import session_cookie
+from bridge.counters.memory import end_timer
+from bridge.counters.redis import storage_options
 from bridge.db import db, engine_options, prepare_engine
 from bridge.extensions import csrf, limiter, login_manager, migrate
+from bridge.odd_values import refuse_in_fields, refuse_in_paths
 from bridge.ops import commands, health
+from bridge.shared_redis import SharedRedis
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The whole product as one WSGI app: pages by this Flask app, /v1 by a leaner second one behind the same door.
+    """The whole product as one WSGI app: this Flask app serves the pages, and a leaner second one serves /v1.
 
     Raises MisconfiguredError naming every setting that is missing or wrong."""
     settings = settings or read_settings()
@@ -21,7 +25,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     versions.watch_versions(settings)
     app = Flask(__name__)
     configure(app, settings)
+    shared = app.extensions["bridge_redis"] = SharedRedis(settings) if settings.redis_url else None
+    app.config.update(storage_options(shared, settings.lease_seconds))
     limit_body_time(app, settings)
+    refuse_in_fields(app)
     csrf.init_app(app)
     limiter.init_app(app)
     end_timer(limiter._fallback_storage)
@@ -35,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     api = Flask("bridge.v1", static_folder=None, template_folder=None)
     configure(api, settings)
-    services = app.extensions["bridge_services"] = v1.register(api, settings, limiter.storage)
+    services = app.extensions["bridge_services"] = v1.register(api, settings, limiter.storage, shared)
     app.extensions["bridge_api"] = api
     app.wsgi_app = v1.dispatch(app.wsgi_app, api, services)  # type: ignore[assignment, method-assign]
     if settings.trust_proxy:
@@ -45,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def list_commands_alone() -> Flask:
-    """The commands without the product behind them, for their help. Needs no setting."""
+    """The commands alone, for their help texts. Needs no settings."""
     app = Flask(__name__)
     migrate.init_app(app, db)
     commands.register(app)
@@ -56,14 +63,13 @@ def configure(app: Flask, settings: Settings) -> None:
     """What both Flask apps share: settings and database."""
     app.config.update(
         BRIDGE=settings,
+        DEBUG=False,  # with FLASK_DEBUG an error only closes the connection, also in production
         SECRET_KEY=settings.secret_key,
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings),
-        SESSION_COOKIE_SECURE=not settings.development,
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
-        RATELIMIT_STORAGE_URI=storage_uri(settings.redis_url),
+        **session_cookie(settings),
     )
+    refuse_in_paths(app)
     db.init_app(app)
     with app.app_context():
         prepare_engine(db.engine)

@@ -14,7 +14,7 @@ try:
     app = create_app()
 except MisconfiguredError as error:
     if "--help" not in sys.argv:
-        raise SystemExit("\n".join(error.complaints)) from None
-    app = list_commands_alone()  # whoever asks what there is may have set nothing yet
+        raise SystemExit("\n".join(error.problems)) from None
+    app = list_commands_alone()  # `--help` must work before anything is set
 else:
     configure_logging(app.config["BRIDGE"].log_level)

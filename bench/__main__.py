@@ -20,10 +20,10 @@ from bench.scale import measure_scale
 from bench.scenarios import PARTS, SCENARIOS, SETUPS, Scenario, Setup
 from bench.servers import BenchError, Server, running_nginx, running_upstream
 
-QUICK_SECONDS = 48  # of measuring in a short round, which every push waits for; setting up takes ten more
+QUICK_SECONDS = 48  # of measuring in a short round, which every push waits for; setup takes ten more
 ROUNDS, SECONDS, SHORT_SECONDS = 3, 3.0, 0.6
 FILES = 65_536
-BUSY = 1.0  # processes that wanted a core, on average over the minute before
+BUSY = 1.0  # processes that wanted a core, on average over the last minute
 
 
 class TimeUp(Exception):
@@ -48,7 +48,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Returns the exit status: 0 when every answer was as it should be, whatever the figures say."""
+    """Returns the exit status: 0 if every answer was correct, whatever the figures say."""
     arguments = read_arguments()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most == resource.RLIM_INFINITY else min(FILES, most), most))
@@ -72,7 +72,7 @@ def _time_up(*_: object) -> NoReturn:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Everything that was asked for, in a folder that is removed afterwards."""
+    """Run everything that was asked for, in a folder that is removed afterwards."""
     setting = {"quick": arguments.quick, "load": round(os.getloadavg()[0], 1)}
     notes = describe_neighbours(setting["load"])
     with running_yardstick() as (upstream, nginx, folder):
@@ -90,7 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def running_yardstick() -> Iterator[tuple[Server, Server, Path]]:
-    """Upstream, nginx and a scratch folder; stopped and removed on every way out, which no second signal disturbs."""
+    """Upstream, nginx and a scratch folder; stopped and removed on every exit, which a second signal doesn't
+    interrupt."""
     with contextlib.ExitStack() as stack:
         try:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-bench-")))
@@ -103,7 +104,7 @@ def running_yardstick() -> Iterator[tuple[Server, Server, Path]]:
 
 
 def choose(arguments: argparse.Namespace) -> list[tuple[Setup, list[Scenario]]]:
-    """The setups to measure, each with its scenarios. A short round is of the first setup, without the parts."""
+    """The setups to measure, each with its scenarios. A short round measures the first setup, without the parts."""
     wanted = arguments.setup or ([SETUPS[0].name] if arguments.quick else [setup.name for setup in SETUPS])
     chosen = []
     for setup in SETUPS:
@@ -118,7 +119,7 @@ def choose(arguments: argparse.Namespace) -> list[tuple[Setup, list[Scenario]]]:
 def measure_setups(
     arguments: argparse.Namespace, upstream: Server, nginx: Server, folder: Path, notes: list[str]
 ) -> tuple[list[dict[str, Any]], list[Run], list[str]]:
-    """Print a table for each setup. Returns figures, runs and what was wrong; what else to know goes into `notes`."""
+    """Print a table for each setup. Returns figures, runs and failures; further remarks go into `notes`."""
     figures: list[dict[str, Any]] = []
     everything: list[Run] = []
     failures: list[str] = []
@@ -131,8 +132,7 @@ def measure_setups(
                 if arguments.quick and not arguments.scenario:
                     signal.alarm(QUICK_SECONDS)
                 rounds, seconds = (1, SHORT_SECONDS) if arguments.quick else (arguments.repeat, SECONDS)
-                for one in measure(field, setup, scenarios, rounds, seconds, arguments.quick):
-                    runs.append(one)
+                runs.extend(measure(field, setup, scenarios, rounds, seconds, arguments.quick))
                 signal.alarm(0)
                 if not arguments.quick:
                     notes.append(run_commands(ready.environment, "ledger check")[0].strip())
@@ -150,7 +150,7 @@ def measure_setups(
 
 
 def describe_neighbours(busy: float) -> list[str]:
-    """Whether somebody else was using the machine when we came."""
+    """Remarks on whether somebody else was using the machine at the start."""
     if busy < BUSY:
         return []
     return [f"The machine was busy before we began (load average {busy:.1f}): figures are too high, ratios unsteady."]

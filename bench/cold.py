@@ -21,7 +21,7 @@ def time_first_answer(home: Home) -> float:
 
 
 def time_imports(home: Home) -> Counter[str]:
-    """Microseconds that each package's modules took to import, by themselves. Raises BenchError when they don't."""
+    """Microseconds that each package's own modules took to import. Raises BenchError if that can't be read."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import wsgi"],
         cwd=ROOT,
@@ -36,7 +36,7 @@ def time_imports(home: Home) -> Counter[str]:
 
 
 def read_imports(printed: str) -> Counter[str]:
-    """The lines of `-X importtime`, summed up by package."""
+    """The output of `-X importtime`, summed by package."""
     packages: Counter[str] = Counter()
     for own, name in FIND_IMPORTS.findall(printed):
         packages[name.partition(".")[0]] += int(own)

@@ -11,8 +11,8 @@ PROMPT_TOKENS, WHOLE_TOKENS = 24, 22
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
-    """A whole answer's body, and the events of a stream: those before the text, the one for the text's nth word, and
-    those after so many words."""
+    """A whole answer's body, and a stream's events: those before the text, the one for the nth word, and those after
+    the last word."""
 
     whole: dict[str, Any]
     first: tuple[bytes, ...]
@@ -21,7 +21,7 @@ class Dialect:
 
 
 def word(number: int) -> str:
-    """The nth word of every stream: the load generator knows them, and proves that each came, in order."""
+    """The nth word of every stream. The load generator knows the words, and checks that each arrived, in order."""
     return f" word{number % 100:02}"
 
 

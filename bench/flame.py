@@ -1,5 +1,5 @@
-"""Counted stacks as a flame graph and as a table. A stack is a line: functions from the outermost on, parted by
-semicolons, then a space and how often it was seen."""
+"""Draws counted stacks as a flame graph and as a table. A stack is a line: functions from the outermost in, separated
+by semicolons, then a space and its count."""
 
 import dataclasses
 from collections import Counter
@@ -8,8 +8,8 @@ from html import escape
 
 from bench.report import draw
 
-WIDTH, LINE, LEAST, CHARACTER = 1400, 17, 0.4, 6.6  # in pixels; what is narrower than LEAST isn't drawn
-# whose function it is, by where its file lies; the first that fits
+WIDTH, LINE, LEAST, CHARACTER = 1400, 17, 0.4, 6.6  # in pixels; boxes narrower than LEAST aren't drawn
+# a function's owner by its file's path; the first match counts
 COLOURS = (
     ("(bridge/", "#e8875f"),
     ("(bench/", "#b0b0b0"),
@@ -32,7 +32,7 @@ font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11">
 
 @dataclasses.dataclass
 class Node:
-    """A function where it was called from: how often it was seen, and those it called."""
+    """A function as called from one stack: its count, and the functions that it called."""
 
     name: str
     count: int = 0
@@ -40,7 +40,7 @@ class Node:
 
 
 def parse(lines: Iterable[str]) -> Counter[tuple[str, ...]]:
-    """Stacks and how often each was seen."""
+    """Stacks and their counts."""
     stacks: Counter[tuple[str, ...]] = Counter()
     for line in lines:
         stack, _, number = line.strip().rpartition(" ")
@@ -93,7 +93,7 @@ def _draw_node(node: Node, left: float, depth: int, scale: float, total: int, bo
 
 
 def draw_top(stacks: Mapping[tuple[str, ...], int], most: int = 30) -> str:
-    """The functions in which most time was spent themselves, and with what they called."""
+    """The functions with the most time of their own, and with that of their callees."""
     own: Counter[str] = Counter()
     whole: Counter[str] = Counter()
     for stack, number in stacks.items():

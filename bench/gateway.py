@@ -1,4 +1,4 @@
-"""The gateway as shipped: a scratch database, everything set up by its own commands, gunicorn on a port of its own."""
+"""The gateway as shipped: a scratch database, a setup by its own commands, and gunicorn on a port of its own."""
 
 import base64
 import contextlib
@@ -41,8 +41,8 @@ AS_SHIPPED = "bridge.ops.gunicorn"
 
 @dataclasses.dataclass(frozen=True)
 class Stores:
-    """Where the gateway keeps its books and counts; for SQLite and memory, nothing. The pids are 0 where they are not
-    of this machine."""
+    """The gateway's database and Redis; empty for SQLite and memory. A pid is 0 if the server is not on this
+    machine."""
 
     database_url: str = ""
     redis_url: str = ""
@@ -52,8 +52,8 @@ class Stores:
 
 @dataclasses.dataclass(frozen=True)
 class Home:
-    """What is set up once and may be served any number of times: the environment of commands and servers, a key with
-    limits that nobody reaches, and one without any."""
+    """A setup that can be served many times: the environment of commands and servers, a key with limits that nobody
+    reaches, and one without limits."""
 
     environment: dict[str, str]
     stores: Stores
@@ -64,8 +64,7 @@ class Home:
 
 @dataclasses.dataclass(frozen=True)
 class Gateway:
-    """A running gateway, the keys that its requests carry by turns, and how many clients it gets (0: as the scenario
-    says)."""
+    """A running gateway, the keys that its requests use by turns, and its number of clients (0: the scenario's)."""
 
     server: Server
     home: Home
@@ -129,8 +128,8 @@ def _empty_redis(redis_url: str) -> Iterator[tuple[str, int]]:
 
 
 def set_up(upstream: Server, stores: Stores, folder: Path) -> Home:
-    """Migrated, with a catalogue, a rich account, its keys, and the upstream as a channel for each dialect: all by the
-    commands an operator has, those that do not need each other at once."""
+    """Set up a gateway: migrations, a catalogue, a rich account, its keys, and the upstream as a channel for each
+    dialect. All is done by operators' commands, in parallel where they don't depend on each other."""
     folder.mkdir()
     environment = _environment(stores, folder)
     run_commands(environment, "db upgrade")
@@ -165,13 +164,13 @@ def running_gateway(
     variables: dict[str, str] | None = None,
     cores: set[int] | None = None,
 ) -> Iterator[Gateway]:
-    """gunicorn with a config module, the product's own unless it's another, and further variables for that one; on as
-    many cores as workers unless others are given."""
+    """gunicorn with a config module (by default the product's) and further variables for it, on as many cores as
+    workers unless cores are given."""
     port = free_port()
     environment = home.environment | {
         "PORT": str(port),
         "WEB_CONCURRENCY": str(workers),
-        "MAX_IN_FLIGHT": "6000",  # of which our one account has a quarter: as many as a worker takes as shipped
+        "MAX_IN_FLIGHT": "6000",  # our one account has a quarter: as many as a worker takes by default
         "PUBLIC_BASE_URL": f"http://{LOOPBACK}:{port}",
         **(variables or {}),
     }
@@ -191,11 +190,12 @@ def running_gateway(
             _await_worker(port)
             yield Gateway(Server(port, process.pid), home, (home.key,))
         finally:
-            stop(process, signal.SIGQUIT)  # at once: nobody is served any more
+            stop(process, signal.SIGQUIT)  # at once: nobody is being served
 
 
 def _await_worker(port: int) -> None:
-    """The kernel takes connections before a worker is there to answer. Raises BenchError when none does, or not 200."""
+    """Wait for a worker, since the kernel accepts connections before there is one. Raises BenchError if none answers
+    200."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=START_SECONDS)
     with contextlib.closing(connection):
         try:
@@ -208,7 +208,8 @@ def _await_worker(port: int) -> None:
 
 
 def _environment(stores: Stores, folder: Path) -> dict[str, str]:
-    """As in production, but for the upstream on loopback. No setting and no provider's key of the caller gets in."""
+    """The environment of production, but with the upstream on loopback. None of the caller's settings and provider keys
+    get in."""
     inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("PG")}
     return inherited | {
         "FLASK_SKIP_DOTENV": "1",
@@ -230,7 +231,7 @@ def model_of(provider: str) -> str:
 
 
 def run_commands(environment: dict[str, str], *commands: str, seconds: float = COMMAND_SECONDS) -> list[str]:
-    """Run `flask` commands side by side; what each printed. Raises BenchError when one fails."""
+    """Run `flask` commands in parallel, and return their output. Raises BenchError if one fails."""
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "flask", "--app", "wsgi", *command.split()],
@@ -246,9 +247,9 @@ def run_commands(environment: dict[str, str], *commands: str, seconds: float = C
     try:
         printed = []
         for command, process in zip(commands, started, strict=True):
-            output, complaint = process.communicate(timeout=seconds)
+            output, errors = process.communicate(timeout=seconds)
             if process.returncode != 0:
-                raise BenchError(f"`flask {command}` failed: {(complaint or output).strip()[-1000:]}")
+                raise BenchError(f"`flask {command}` failed: {(errors or output).strip()[-1000:]}")
             printed.append(output)
         return printed
     finally:

@@ -1,7 +1,7 @@
 """The load generator, a process of its own: one epoll loop over raw sockets, cheaper than what it measures.
 
-`python -m bench.load` reads an Order as JSON from standard input and writes a Result as JSON to standard output. CPU
-and memory of the servers are read here, at the very moments between which answers are counted."""
+`python -m bench.load` reads a LoadSpec as JSON from standard input and writes a Result as JSON to standard output. It
+reads the servers' CPU and memory at the very moments between which it counts answers."""
 
 import dataclasses
 import gc
@@ -24,16 +24,16 @@ FIND_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked").search
 FIND_WORDS = re.compile(rb"\bword(\d\d)").findall
 END_OF_CHUNKS = b"\r\n0\r\n\r\n"
 FRAME = b"\ndata: "
-CARRY = 6  # one byte less than either: what two reads share is found, and found once
+CARRY = 6  # one byte less than either, so that a mark across two reads is found, and only once
 WARMING_STREAMS = 64
 DRAIN_SECONDS = 30.0  # streams take four, on a machine that keeps up
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
-    """What to send where, and what has to come back. `repeat`: each client sends again when it is answered, for
+class LoadSpec:
+    """What to send where, and which answers to expect. `repeat`: each client sends again when it is answered, for
     `seconds` after `warm_seconds` or until `requests` of them were answered. Otherwise each sends once, `per_second` of
-    them, and memory is read `hold_seconds` after the last. With several keys each request takes the next."""
+    them, and memory is read `hold_seconds` after the last. With several keys, requests use them by turns."""
 
     port: int
     body: str
@@ -46,17 +46,17 @@ class Order:
     hold_seconds: float = 1.0
     path: str = "/v1/chat/completions"
     requests: int = 0
-    words: int = 0  # that each stream has to say, each once, in order
+    words: int = 0  # words in each stream, each once, in order
     end_mark: str = ""  # in each stream's last event
-    text: str = ""  # in each whole answer, which has to be JSON
+    text: str = ""  # in each whole answer, which must be JSON
     processes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
 class Result:
-    """What came back. Times in milliseconds, CPU in nanoseconds per group of `Order.processes`, memory in bytes.
-    `statuses` also counts what was sent before the time was up and answered later. An answer of 200 that isn't what was
-    asked for counts as "garbled", one that broke off as "0", one that never came as "unanswered"."""
+    """The answers. Times are in milliseconds, CPU in nanoseconds per group of `LoadSpec.processes`, memory in bytes.
+    `statuses` also counts requests that were sent in time and answered later. A 200 with a wrong answer counts as
+    "garbled", a broken answer as "0", a missing one as "unanswered"."""
 
     seconds: float = 0.0
     answers: int = 0
@@ -75,13 +75,14 @@ class Result:
 
 
 def look_at(carry: bytes, data: bytes) -> tuple[int, bool, bytes]:
-    """What a read adds to a chunked stream: the frames that begin in it, whether it is the end, what to carry over."""
+    """What a read adds to a chunked stream: the frames that begin in it, whether it is the end, and the bytes to carry
+    over."""
     data = carry + data
     return data.count(FRAME), data.endswith(END_OF_CHUNKS), data[-CARRY:]
 
 
 def join_chunks(body: bytes) -> bytes:
-    """What a chunked body carries: CR and LF stand before the first size here, as before every later one."""
+    """The content of a chunked body. Here CR and LF precede the first size, as they do every later one."""
     pieces, at = [], 0
     while (end := body.find(b"\r\n", at + 2)) > 0 and (size := int(body[at + 2 : end], 16)):
         pieces.append(body[end + 2 : end + 2 + size])
@@ -90,16 +91,16 @@ def join_chunks(body: bytes) -> bytes:
 
 
 def is_whole_stream(body: bytes, words: list[bytes], end_mark: bytes = b"") -> bool:
-    """Whether a chunked stream says these words, each once, in order, and no others, and ends with its mark."""
+    """Whether a chunked stream has exactly these words, in order, and ends with its mark."""
     try:
         events = join_chunks(body)
-    except ValueError:  # not chunked as it should be
+    except ValueError:  # not chunked correctly
         return False
     return FIND_WORDS(events) == words and end_mark in events[events.rfind(FRAME) :]
 
 
 def is_whole_answer(body: bytes, text: bytes) -> bool:
-    """Whether a body is JSON, all of it, and says the text."""
+    """Whether a body is complete JSON and contains the text."""
     try:
         json.loads(body)
     except ValueError:
@@ -108,7 +109,7 @@ def is_whole_answer(body: bytes, text: bytes) -> bool:
 
 
 class Client:
-    """One connection, and how far the answer to its last request is."""
+    """One connection, and the state of the answer to its last request."""
 
     __slots__ = ("body", "carry", "first_at", "missing", "outgoing", "sent_at", "socket", "status")
 
@@ -118,46 +119,46 @@ class Client:
         self.sent_at = 0.0
         self.first_at = 0.0
         self.status = 0
-        self.missing: int | None = None  # bytes of the body still to come; None while the head is, -1 when chunked
+        self.missing: int | None = None  # bytes of the body to come; None during the head, -1 if chunked
         self.carry = b""
-        self.body: list[bytes] = []  # as far as it has come
+        self.body: list[bytes] = []  # what has arrived
 
 
 class Load:
     """The loop and its counts."""
 
-    def __init__(self, order: Order):
-        self.order = order
-        body = order.body.encode()
+    def __init__(self, spec: LoadSpec):
+        self.spec = spec
+        body = spec.body.encode()
         after = f"\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-        before = f"POST {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nAuthorization: Bearer "
-        self.requests = itertools.cycle([before.encode() + key.encode() + after for key in order.keys])
+        before = f"POST {spec.path} HTTP/1.1\r\nHost: 127.0.0.1:{spec.port}\r\nAuthorization: Bearer "
+        self.requests = itertools.cycle([before.encode() + key.encode() + after for key in spec.keys])
         self.poll = select.epoll()
         self.clients: dict[int, Client] = {}
         self.waiting = 0
-        self.again = order.repeat
-        self.left = order.requests
-        self.text, self.end_mark = order.text.encode(), order.end_mark.encode()
-        self.words = [word(number)[-2:].encode() for number in range(order.words)]
+        self.again = spec.repeat
+        self.left = spec.requests
+        self.text, self.end_mark = spec.text.encode(), spec.end_mark.encode()
+        self.words = [word(number)[-2:].encode() for number in range(spec.words)]
         self._reset()
 
     def _reset(self) -> None:
         self.statuses: Counter[str] = Counter()
-        self.unproved: list[bytes] = []  # streams that have ended; looking at them takes too long to do meanwhile
+        self.unproved: list[bytes] = []  # ended streams; checking them meanwhile would take too long
         self.took: list[float] = []
         self.first: list[float] = []
         self.frames = self.reads = 0
 
     def repeat(self) -> Result:
         """Keep all clients busy; count between two readings of the CPU."""
-        order = self.order
-        for _ in range(order.clients):
+        spec = self.spec
+        for _ in range(spec.clients):
             self._send(Client())
-        self._turn(order.warm_seconds)
+        self._turn(spec.warm_seconds)
         before = self._measure(cpu_nanos)
         self._reset()
         started = time.perf_counter()
-        self._turn(math.inf if order.requests else order.seconds, until_idle=bool(order.requests))
+        self._turn(math.inf if spec.requests else spec.seconds, until_idle=bool(spec.requests))
         result = self._result(time.perf_counter() - started)
         after = self._measure(cpu_nanos)
         result.cpu = {name: after[name] - before[name] for name in after}
@@ -168,18 +169,18 @@ class Load:
 
     def open_streams(self) -> Result:
         """Open every stream at an even pace, read memory while all are open, then let them end."""
-        order = self.order
-        for _ in range(WARMING_STREAMS):  # what a server loads on first use is not a stream's
-            self._turn(1 / order.per_second)
+        spec = self.spec
+        for _ in range(WARMING_STREAMS):  # a server's first use isn't a stream's cost
+            self._turn(1 / spec.per_second)
             self._send(Client())
         self._turn(DRAIN_SECONDS, until_idle=True)
         self._reset()
         before = self._measure(memory_bytes)
         started = time.perf_counter()
-        for number in range(order.clients):
-            self._turn(max(0.0, started + number / order.per_second - time.perf_counter()))
+        for number in range(spec.clients):
+            self._turn(max(0.0, started + number / spec.per_second - time.perf_counter()))
             self._send(Client())
-        self._turn(order.hold_seconds)
+        self._turn(spec.hold_seconds)
         during, still_open = self._measure(memory_bytes), self._count_open()
         self._turn(DRAIN_SECONDS, until_idle=True)
         result = self._result(time.perf_counter() - started)
@@ -196,7 +197,7 @@ class Load:
         return dict(sorted(self.statuses.items()))
 
     def _measure(self, read: Callable[[int], int]) -> dict[str, int]:
-        return {name: read(root) for name, root in self.order.processes.items()}
+        return {name: read(root) for name, root in self.spec.processes.items()}
 
     def _count_open(self) -> int:
         return sum(1 for client in self.clients.values() if client.status == 200 and client.first_at)
@@ -216,7 +217,7 @@ class Load:
         )
 
     def _turn(self, seconds: float, until_idle: bool = False) -> None:
-        """Handle what arrives, for so long or, with `until_idle`, until nobody waits for an answer."""
+        """Handle what arrives for this long or, with `until_idle`, until nobody waits for an answer."""
         end = time.perf_counter() + seconds
         clients, poll = self.clients, self.poll.poll
         while (left := end - time.perf_counter()) > 0 and not (until_idle and not self.waiting):
@@ -232,7 +233,7 @@ class Load:
         client.status, client.missing, client.carry, client.first_at, client.body = 0, None, b"", 0.0, []
         client.sent_at = time.perf_counter()
         if client.socket is None:
-            connection = socket.create_connection(("127.0.0.1", self.order.port))
+            connection = socket.create_connection(("127.0.0.1", self.spec.port))
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.socket = connection
@@ -249,14 +250,14 @@ class Load:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return  # the read that follows sees the broken connection
+            return  # the next read sees the broken connection
         client.outgoing = client.outgoing[sent:]
         if client.outgoing:
             self.poll.modify(client.socket, select.EPOLLIN | select.EPOLLOUT)
         elif is_rest:
             self.poll.modify(client.socket, select.EPOLLIN)
 
-    def _read(self, client: Client) -> None:
+    def _read(self, client: Client) -> None:  # noqa: C901 - one branch for each state of a connection
         assert client.socket is not None
         try:
             data = client.socket.recv(262_144)
@@ -309,12 +310,13 @@ class Load:
         client.status = 0
         if self.left:
             self.left -= 1
-            self.again = self.left >= self.order.clients  # those that others are waiting for
+            self.again = self.left >= self.spec.clients  # those that others are waiting for
         if self.again:
             self._send(client)
 
     def _lost(self, client: Client) -> None:
-        """The server closed: in the middle of an answer that counts as status 0, otherwise we connect anew."""
+        """The server closed the connection. In the middle of an answer this counts as status 0; otherwise connect
+        anew."""
         assert client.socket is not None
         del self.clients[client.socket.fileno()]
         client.socket.close()
@@ -331,12 +333,12 @@ def _percentile(ordered: list[float], percent: int) -> float:
 
 
 def main() -> None:
-    """Carry out one order."""
+    """Carry out the LoadSpec on standard input."""
     fields = json.load(sys.stdin)
-    order = Order(**fields | {"keys": tuple(fields["keys"])})
+    spec = LoadSpec(**fields | {"keys": tuple(fields["keys"])})
     gc.disable()
-    load = Load(order)
-    result = load.repeat() if order.repeat else load.open_streams()
+    load = Load(spec)
+    result = load.repeat() if spec.repeat else load.open_streams()
     json.dump(dataclasses.asdict(result), sys.stdout)
 
 

@@ -1,4 +1,4 @@
-"""What runs while we measure, and the measuring: round by round, scenario by scenario, nginx and gateway by turns."""
+"""Starts what runs while we measure, and measures: round by round, scenario by scenario, nginx and gateway by turns."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ WARM = next(scenario for scenario in SCENARIOS if scenario.name == "request")
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """All servers by the targets' names: "direct" is the upstream, every other but nginx a gateway."""
+    """All servers by target: "direct" is the upstream; all but it and nginx are gateways."""
 
     upstream: Server
     nginx: Server
@@ -35,7 +35,7 @@ class Field:
         return self.gateways[target].keys if target in self.gateways else ("",)
 
     def processes(self, target: str) -> dict[str, int]:
-        """Whose CPU and memory to read, by the pids at the root of their trees."""
+        """The process trees whose CPU and memory to read, by their roots' pids."""
         found = {"server": self.server(target).pid, "upstream": self.upstream.pid}
         if target in self.gateways:
             stores = self.gateways[target].home.stores
@@ -43,17 +43,17 @@ class Field:
         return {name: pid for name, pid in found.items() if pid}
 
     def load(self, scenario: Scenario, target: str, seconds: float, **more: object) -> Result:
-        """Carry out the scenario's order against a target."""
+        """Run the scenario's load against a target."""
         port, processes = self.server(target).port, self.processes(target)
         if target in self.gateways and self.gateways[target].clients:
             more["clients"] = self.gateways[target].clients
-        order = scenario.order_for(target, port, self.keys(target), seconds, processes=processes, **more)
-        return run_load(order)
+        spec = scenario.spec_for(target, port, self.keys(target), seconds, processes=processes, **more)
+        return run_load(spec)
 
 
 @contextlib.contextmanager
 def running_home(upstream: Server, on_sqlite: bool, postgres: str, redis: str, folder: Path) -> Iterator[Home]:
-    """A gateway's stores, set up, and removed afterwards."""
+    """A gateway's setup and stores, removed afterwards."""
     with contextlib.ExitStack() as stack:
         stores = Stores() if on_sqlite else stack.enter_context(scratch_stores(postgres, redis))
         yield set_up(upstream, stores, folder)
@@ -63,7 +63,7 @@ def running_home(upstream: Server, on_sqlite: bool, postgres: str, redis: str, f
 def running_field(
     upstream: Server, nginx: Server, home: Home, setup: Setup, scenarios: Sequence[Scenario]
 ) -> Iterator[Field]:
-    """The gateway of a setup, and those without a part where a scenario asks for them. Raises BenchError for a wrong
+    """The gateway of a setup, and gateways without a part if a scenario needs them. Raises BenchError for a wrong
     answer, so that nobody measures how fast errors are."""
     with contextlib.ExitStack() as stack:
         gateways = {"gateway": stack.enter_context(running_gateway(home, setup.workers))}
@@ -79,7 +79,7 @@ def running_field(
 
 @contextlib.contextmanager
 def _running_without(part: str, whole: Gateway) -> Iterator[Gateway]:
-    """A gateway that lacks a part. The key's own limits are left out by a key that has none, at the whole one."""
+    """A gateway without a part. "key-limits" needs none: it is the whole gateway with a key that has no limits."""
     if part == "key-limits":
         yield dataclasses.replace(whole, keys=(whole.home.unlimited_key,))
         return
@@ -101,7 +101,7 @@ def _check_answer(field: Field, target: str) -> None:
 def measure(
     field: Field, setup: Setup, scenarios: Sequence[Scenario], rounds: int, seconds: float, quick: bool
 ) -> Iterator[Run]:
-    """One run after the other, each round in the reverse order of the last: what drifts hits both ends alike."""
+    """Run one after the other, each round in the reverse order of the last, so that drift affects both ends alike."""
     for number in range(1, rounds + 1):
         for scenario in scenarios:
             if scenario.once and number > 1:
@@ -109,7 +109,7 @@ def measure(
             say(f"{setup.title}, round {number} of {rounds}: {scenario.name}")
             targets = list(scenario.targets)
             if quick and not any(figure.ratio for figure in scenario.figures) and scenario.once:
-                targets.remove("nginx")  # it takes as long as all else, and no target is about it
+                targets.remove("nginx")  # it takes as long as everything else, and has no target
             for target in targets if number % 2 else reversed(targets):
                 result = field.load(scenario, target, **{"seconds": seconds} | (scenario.quick if quick else {}))
                 yield Run(setup.name, scenario.name, target, number, result)
@@ -117,7 +117,8 @@ def measure(
 
 
 def let_settle(server: Server) -> None:
-    """Wait until the server is idle, at most a few seconds: what one run left unfinished is not the next one's cost."""
+    """Wait until the server is idle, at most a few seconds, so that one run's remaining work isn't the next one's
+    cost."""
     for _ in range(SETTLE_LOOKS):
         before = cpu_nanos(server.pid)
         time.sleep(SETTLE_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""What the mock upstream answers: the same bytes every time, chosen by the name of a play inside the prompt."""
+"""The mock upstream's answers: the same bytes every time, chosen by the name of a play in the prompt."""
 
 import dataclasses
 import json
@@ -6,13 +6,13 @@ import json
 from bench.dialects import DIALECTS, Dialect
 
 CHUNKS_PER_BURST = 25
-ALONE_CHUNKS, BURST_CHUNKS, SLOW_CHUNKS = 400, 5_000, 6  # so many that a stream's first and last count little
-SHORTER = 4  # so much are the streams of a short round, where those do count
+ALONE_CHUNKS, BURST_CHUNKS, SLOW_CHUNKS = 400, 5_000, 6  # so many that a stream's first and last chunk matter little
+SHORTER = 4  # streams of a short round are shorter by this factor
 
 
 @dataclasses.dataclass(frozen=True)
 class Play:
-    """An answer as the writes it is sent in: the first at once, then one every `pause_seconds`."""
+    """An answer as the writes in which it is sent: the first at once, then one every `pause_seconds`."""
 
     writes: tuple[bytes, ...]
     pause_seconds: float = 0.0

@@ -1,4 +1,5 @@
-"""What a process and its children have used: CPU in nanoseconds by the kernel's own clocks, memory in bytes."""
+"""The resources that a process and its children have used: CPU in nanoseconds by the kernel's own clocks, memory in
+bytes."""
 
 import os
 import time
@@ -6,11 +7,11 @@ from pathlib import Path
 
 PROC = Path("/proc")
 TICK_NANOS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-WHOLE_PROCESS = 2  # which of a process's clocks: that of what the scheduler gave all its threads
+WHOLE_PROCESS = 2  # the clock of all CPU time of a process's threads
 
 
 def list_tree(root: int) -> list[int]:
-    """A process and all that descend from it, as they are now; empty when it is gone."""
+    """A process and all its current descendants; empty if it is gone."""
     children: dict[int, list[int]] = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit() and (fields := _read_stat(int(entry.name))):
@@ -18,16 +19,16 @@ def list_tree(root: int) -> list[int]:
     if not (PROC / str(root)).exists():
         return []
     found = [root]
-    for pid in found:  # grows while it is walked
+    for pid in found:  # grows during the loop
         found.extend(children.get(pid, ()))
     return found
 
 
 def cpu_nanos(root: int) -> int:
-    """CPU time that a process, its descendants and those of them that have ended used so far.
+    """CPU time that a process and its descendants have used so far, ended ones included.
 
-    Of the living each has a clock in nanoseconds, threads that ended included. What has ended was added to its parent
-    in ticks of 10 ms, so that a process which came and went between two readings is still in the difference."""
+    A living process has a clock in nanoseconds, which includes its ended threads. An ended process was added to its
+    parent in ticks of 10 ms, so one that ran between two readings is still in the difference."""
     return sum(_own_nanos(pid) + _reaped_nanos(pid) for pid in list_tree(root))
 
 
@@ -45,7 +46,7 @@ def _read_stat(pid: int) -> list[str] | None:
 
 
 def _own_nanos(pid: int) -> int:
-    """What clock_getcpuclockid(3) gives, which Python has for its own process alone."""
+    """The process's clock, as clock_getcpuclockid(3) would return it. Python has that for its own process only."""
     try:
         return time.clock_gettime_ns(~pid << 3 | WHOLE_PROCESS)
     except OSError:

@@ -1,4 +1,4 @@
-"""`make profile`: where the gateway is while it carries a scenario's load, as flame graphs and tables."""
+"""`make profile`: where the gateway spends its time under a scenario's load, as flame graphs and tables."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ WRITE_SECONDS, LOOK_SECONDS = 10.0, 0.02
 
 
 def profile(arguments: argparse.Namespace, upstream: Server, nginx: Server, folder: Path) -> int:
-    """Profile each chosen scenario, of the first setup unless told otherwise. Returns the exit status."""
+    """Profile each chosen scenario, in the first setup unless another is named. Returns the exit status."""
     setup = next(setup for setup in SETUPS if setup.name in (arguments.setup or [SETUPS[0].name]))
     names = arguments.scenario or setup.scenarios
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in names]
@@ -52,7 +52,7 @@ def profile(arguments: argparse.Namespace, upstream: Server, nginx: Server, fold
 
 
 def collect(gateway: Gateway, samples: Path) -> list[str]:
-    """What all workers have counted since the last time. Raises BenchError when one doesn't answer."""
+    """The samples of all workers since the last time. Raises BenchError if a worker doesn't answer."""
     lines = []
     for pid in list_tree(gateway.server.pid)[1:]:
         path = Path(f"{samples}.{pid}")

@@ -1,4 +1,4 @@
-"""What the runs amount to: each figure's medians and spread, the distance to its targets, and the table."""
+"""Summarises the runs: each figure's median and spread, its distance to the targets, and the table."""
 
 import dataclasses
 import statistics
@@ -15,7 +15,7 @@ Rounds = dict[int, float]  # a round's number -> what was read in it
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One scenario carried out once against one target: "nginx", "gateway", "gateway without …" or "direct"."""
+    """One run of a scenario against one target: "nginx", "gateway", "gateway without …" or "direct"."""
 
     setup: str
     scenario: str
@@ -26,7 +26,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A figure as measured, round by round: the gateway's, and nginx's or what the figure is beside."""
+    """A figure as measured, round by round: the gateway's, and that of nginx or of what it is compared with."""
 
     scenario: str
     figure: Figure
@@ -43,7 +43,7 @@ class Row:
 
     @property
     def ratios(self) -> Rounds:
-        """Round by round, since what slows the machine slows both."""
+        """The ratio of each round, since a slow machine slows both."""
         beside = self.yardsticks
         return {number: value / beside[number] for number, value in self.gateways.items() if beside.get(number, 0) > 0}
 
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def judged_rounds(self) -> Rounds:
-        """The numbers that the targets are about."""
+        """The numbers that the targets apply to."""
         return self.ratios if self.figure.ratio else self.gateways
 
     @property
@@ -62,7 +62,7 @@ class Row:
 
 
 def middle(rounds: Rounds) -> float | None:
-    """The median; None of nothing."""
+    """The median; None if there are no values."""
     return statistics.median(rounds.values()) if rounds else None
 
 
@@ -93,7 +93,7 @@ def _less(values: Rounds, direct: Rounds) -> Rounds:
 
 
 def distance(row: Row) -> str:
-    """How far the figure is from its targets, in words."""
+    """The figure's distance to its targets, in words."""
     value, reach, aim = row.judged, row.figure.reach, row.figure.aim
     if value is None or (reach is None and aim is None):
         return ""
@@ -126,7 +126,7 @@ def draw_table(rows: Sequence[Row]) -> str:
 
 
 def draw(lines: Sequence[Sequence[str]], left: tuple[int, ...] = (0,)) -> str:
-    """Cells in columns, to the right but for the columns `left`."""
+    """Cells in columns, aligned right except the columns `left`."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -138,7 +138,7 @@ def draw(lines: Sequence[Sequence[str]], left: tuple[int, ...] = (0,)) -> str:
 
 
 def show(value: float | None) -> str:
-    """A number to three digits or to its last whole one."""
+    """A number with three significant digits, or all its whole ones."""
     if value is None:
         return ""
     digits = 0 if abs(value) >= 100 or value == 0 else 1 if abs(value) >= 10 else 2
@@ -146,14 +146,15 @@ def show(value: float | None) -> str:
 
 
 def show_spread(values: Sequence[float]) -> str:
-    """From the least to the most; nothing of fewer than two."""
+    """The range from the least to the most; "" for fewer than two values."""
     return f"{show(min(values))}–{show(max(values))}" if len(values) > 1 else ""
 
 
 def draw_parts(runs: Sequence[Run]) -> str:
-    """Where a request's CPU goes: what it costs less without each part, in the same round. "" if that wasn't measured.
+    """Where a request's CPU goes: how much less it costs without each part, in the same round. "" if that wasn't
+    measured.
 
-    "app" is the other way round: what is left without anything of ours is the server's own work."""
+    "app" is the opposite: the cost without anything of ours is the server's own."""
     measured = {run.target for run in runs if run.scenario == "parts"}
     lines = [("µs CPU", "gateway", "PostgreSQL", "Redis"), _draw_part("a request", runs, "gateway")]
     for part in WITHOUT:
@@ -179,7 +180,7 @@ def _draw_part(title: str, runs: Sequence[Run], target: str, less: str = "") -> 
 
 
 def find_failures(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[str]:
-    """What must not be, a sentence each: other statuses, answers that were not whole, streams out of order, silence."""
+    """Failures, a sentence each: wrong statuses, incomplete answers, streams out of order, silence."""
     found = []
     for scenario in scenarios:
         for run in (run for run in runs if run.scenario == scenario.name):
@@ -191,7 +192,7 @@ def find_failures(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[st
 
 
 def find_oddities(scenarios: Sequence[Scenario], runs: Sequence[Run]) -> list[str]:
-    """What makes a figure less than it seems, a sentence each."""
+    """What makes a figure less reliable, a sentence each."""
     found = []
     for scenario in scenarios:
         for run in (run for run in runs if run.scenario == scenario.name):

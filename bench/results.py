@@ -1,4 +1,4 @@
-"""Results as files: what was measured, where and when, every repetition; and what changed between two of them."""
+"""Results as files: what was measured, where and when, with every repetition; and what changed between two files."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from bench.report import Row, Run, distance, draw, show, show_spread
 from bench.servers import ROOT, BenchError
 
 FOLDER = ROOT / "bench" / "results"
-# the columns of the history in docs/performance.md: heading, and the figure of one worker that stands below
+# the columns of the history in docs/performance.md: heading, and the figure of one worker below it
 HISTORY = {
     "request": "a request, 64 clients",
     "PostgreSQL": "in PostgreSQL",
@@ -33,7 +33,7 @@ HISTORY = {
 
 
 def figure_of(setup: str, row: Row) -> dict[str, Any]:
-    """A row as it stands in the file. `values` are what is compared: ratios where the targets are for those."""
+    """A row as stored in the file. `values` are compared: ratios if the targets apply to those."""
     figure = row.figure
     return {
         "setup": setup,
@@ -52,7 +52,7 @@ def figure_of(setup: str, row: Row) -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the figures depend on besides us."""
+    """What the figures depend on beside our code."""
     names = (line.partition(":")[2].strip() for line in _read_lines("/proc/cpuinfo") if line.startswith("model name"))
     return {
         "cpu": next(names, platform.machine()),
@@ -65,7 +65,7 @@ def describe_machine() -> dict[str, Any]:
 def write_results(
     path: Path, setting: dict[str, Any], figures: Sequence[dict[str, Any]], runs: Sequence[Run], notes: Sequence[str]
 ) -> None:
-    """Everything, for comparison with later runs. `setting` has what only the start of the benchmark knew."""
+    """Write everything, for comparison with later runs. `setting` has what only the start of the benchmark knew."""
     whole = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -80,7 +80,7 @@ def write_results(
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Raises BenchError for what isn't a file of results."""
+    """Read a file of results. Raises BenchError if it isn't one."""
     try:
         whole = json.loads(path.read_text())
         whole["figures"], whole["commit"], whole["machine"]["cpu"]  # noqa: B018 - are they there?
@@ -94,8 +94,8 @@ def new_path() -> Path:
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """A table of what both have: the medians, the change in percent, and whether it exceeds the spread, which is so
-    when no repetition of one lies within what those of the other span. Ratios are followed by what they are made of."""
+    """A table of the figures that both have: the medians, the change in percent, and whether it exceeds the spread: it
+    does if no repetition of one is within the range of the other. Ratios are followed by their two numbers."""
     old = _list_series(before)
     lines = [("setup", "figure", "unit", "before", "after", "change", "spread before", "after", "beyond the spread")]
     for (setup, name, unit), now in _list_series(after).items():
@@ -110,7 +110,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def _list_series(results: dict[str, Any]) -> dict[tuple[str, str, str], list[float]]:
-    """Setup, name and unit of each number that was measured, to its repetitions."""
+    """Setup, name and unit of each measured number -> its repetitions."""
     series = {}
     for figure in results["figures"]:
         name = (figure["setup"], f"{figure['scenario']}: {figure['figure']}")
@@ -120,7 +120,7 @@ def _list_series(results: dict[str, Any]) -> dict[tuple[str, str, str], list[flo
 
 
 def beyond_spread(was: Sequence[float], now: Sequence[float]) -> str:
-    """ "better", "worse", or "" for what the spread explains; "?" where one repetition has none."""
+    """ "better", "worse", or "" if the spread explains the change; "?" if one repetition has no spread."""
     if min(now) > max(was):
         said = "worse"
     elif max(now) < min(was):
@@ -131,7 +131,7 @@ def beyond_spread(was: Sequence[float], now: Sequence[float]) -> str:
 
 
 def draw_history(results: dict[str, Any]) -> str:
-    """Headings and the row of these results for the table in docs/performance.md."""
+    """The headings and these results' row for the table in docs/performance.md."""
     medians = {
         figure["figure"]: f"{show(statistics.median(figure['values']))} {figure['unit'].replace('× nginx', '×')}"
         for figure in results["figures"]
@@ -144,7 +144,7 @@ def draw_history(results: dict[str, Any]) -> str:
 
 
 def _commit() -> str:
-    """With a + for what isn't committed."""
+    """The commit, with a + if something isn't committed."""
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()

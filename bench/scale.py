@@ -1,5 +1,5 @@
-"""`make bench ARGS=--scale`: what becomes of a request's cost with more workers, keys, rows and channels, and of memory
-with many requests; how long a start takes; and whether two workers with 500 streams fit a small machine."""
+"""`make bench ARGS=--scale`: how a request's cost changes with more workers, keys, rows and channels, and memory with
+many requests; how long a start takes; and whether two workers with 500 streams fit a small machine."""
 
 import argparse
 import contextlib
@@ -27,14 +27,14 @@ SETUP = Setup("scale", "Scale", ())
 MEBIBYTE = 2**20
 DEAREST = 10
 CHECK_SECONDS = 900.0  # for a ledger of millions
-HEARD_SECONDS = 2.5  # until every worker knows of a change in the catalogue
+HEARD_SECONDS = 2.5  # until every worker knows a change of the catalogue
 PARTS_OF_ALL = 10  # of the requests
 REQUEST, STREAMS = (next(one for one in SCENARIOS if one.name == name) for name in ("request", "streams"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much of everything: as in life, or so little that a minute shows that it works."""
+    """How much of everything: a realistic amount, or so little that a minute shows that it works."""
 
     rounds: int
     seconds: float
@@ -46,7 +46,7 @@ class Size:
 
 
 class Scale:
-    """The readings as they come."""
+    """Collects the readings."""
 
     def __init__(self, upstream: Server, nginx: Server, size: Size):
         self.upstream, self.nginx, self.size = upstream, nginx, size
@@ -55,7 +55,7 @@ class Scale:
         self.failures: list[str] = []
 
     def compare(self, name: str, gateways: dict[str, Gateway], extra: Sequence[Figure] = ()) -> None:
-        """A request's cost at each of these gateways by turns; the titles are what the rows say."""
+        """Measure a request's cost at each of these gateways by turns; their keys are the rows' titles."""
         figures = [
             figure
             for title in gateways
@@ -73,13 +73,13 @@ class Scale:
         self.take(scenario, runs)
 
     def take(self, scenario: Scenario, runs: list[Run]) -> None:
-        """Keep runs, their rows and what was wrong."""
+        """Store runs, their rows and their failures."""
         self.rows += sum_up([scenario], runs)
         self.failures += find_failures([scenario], runs)
         self.runs += runs
 
     def note(self, name: str, title: str, unit: str, values: Rounds, reach: float | None = None) -> None:
-        """Keep what wasn't read from a run."""
+        """Store figures that are not from a run."""
         self.rows.append(Row(name, Figure(title, unit, _nothing, reach, ratio=False), {}, values))
 
 
@@ -90,7 +90,7 @@ def _nothing(_: Result) -> None:
 def measure_scale(
     arguments: argparse.Namespace, upstream: Server, nginx: Server, folder: Path
 ) -> tuple[list[dict[str, Any]], list[Run], list[str]]:
-    """Measure all of it and print the table. Returns figures, runs and what was wrong."""
+    """Measure everything and print the table. Returns figures, runs and failures."""
     size = Size(arguments.repeat, 3.0, requests=arguments.requests)
     if arguments.quick:
         size = Size(1, 0.5, (1, 10, 100), 10_000, 50, 2_000, 100)
@@ -112,9 +112,9 @@ def measure_scale(
 
 
 def measure_workers(scale: Scale, home: Home) -> None:
-    """One worker and two, each with as many clients. Where there are no more cores, two share theirs with the load, the
-    upstream and PostgreSQL, and whatever shares a cache slows the other down: what one worker costs on all cores, and
-    beside something else that is busy, tells that apart from what workers cost each other."""
+    """Measure one worker and two, each with as many clients. If there are no more cores, two workers share theirs with
+    the load, the upstream and PostgreSQL, and all that share a cache slow each other down. The costs of one worker on
+    all cores, and of one beside a busy process, separate that from what workers cost each other."""
     wall = Figure("  time from answer to answer", "µs", _wall_micros, None, None, False, False)
     everywhere = server_cores(os.cpu_count() or 1)
     with (
@@ -122,7 +122,7 @@ def measure_workers(scale: Scale, home: Home) -> None:
         running_gateway(home, cores=everywhere) as shared,
         running_gateway(home, workers=2) as two,
     ):
-        twice = dataclasses.replace(two, clients=2 * REQUEST.order["clients"])
+        twice = dataclasses.replace(two, clients=2 * REQUEST.spec["clients"])
         scale.compare("workers", {"1 worker": alone, "1 worker on all cores": shared, "2 workers": twice}, (wall,))
         with busy_core():
             scale.compare("workers", {"1 worker beside a busy core": alone})
@@ -130,7 +130,7 @@ def measure_workers(scale: Scale, home: Home) -> None:
 
 @contextlib.contextmanager
 def busy_core() -> Iterator[None]:
-    """Somebody else, who computes on the core that the load has, too."""
+    """Another busy process on the load's core."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=pin(load_cores()))
     try:
         yield
@@ -144,7 +144,7 @@ def _wall_micros(result: Result) -> float | None:
 
 
 def measure_start(scale: Scale, home: Home) -> None:
-    """From starting the program to its first answer, and the imports."""
+    """Measure the time from starting the program to its first answer, and the imports."""
     say("Cold start")
     starts = {number: time_first_answer(home) for number in range(1, scale.size.rounds + 1)}
     scale.note("start", "from start to first answer", "s", starts)
@@ -156,13 +156,13 @@ def measure_start(scale: Scale, home: Home) -> None:
 
 
 def measure_small(scale: Scale, home: Home) -> None:
-    """Memory of two workers with many open streams."""
+    """Measure the memory of two workers with many open streams."""
     count = scale.size.streams
     figures = (
         Figure(f"two workers, {count} open streams", "MiB PSS", _pss_mebibytes, 512, ratio=False, beside_nginx=False),
     )
     scenario = dataclasses.replace(STREAMS, name="small", figures=figures, targets=("gateway",), once=True)
-    scenario = dataclasses.replace(scenario, order=scenario.order | {"clients": count})
+    scenario = dataclasses.replace(scenario, spec=scenario.spec | {"clients": count})
     with running_gateway(home, workers=2) as gateway:
         field = Field(scale.upstream, scale.nginx, {"gateway": gateway})
         scale.take(scenario, list(measure(field, SETUP, [scenario], 1, scale.size.seconds, quick=False)))
@@ -173,14 +173,14 @@ def _pss_mebibytes(result: Result) -> float:
 
 
 def measure_keys(scale: Scale, gateway: Gateway) -> None:
-    """Requests that come from one account, and from many by turns."""
+    """Measure requests of one account, and of many by turns."""
     secrets = add_accounts(gateway.home.stores.database_url, max(scale.size.keys))
     some = {count: dataclasses.replace(gateway, keys=secrets[:count]) for count in scale.size.keys}
     scale.compare("keys", {f"keys and accounts: {count:,}": one for count, one in some.items()})
 
 
 def measure_growth(scale: Scale, gateway: Gateway) -> None:
-    """The same before and after the log of requests and the catalogue have grown."""
+    """Measure the same before and after the usage table and the catalogue have grown."""
     url = gateway.home.stores.database_url
     scale.compare("growth", {"few usage rows, 1 channel": gateway})
     say(f"Writing {scale.size.rows:,} usage rows")
@@ -192,7 +192,7 @@ def measure_growth(scale: Scale, gateway: Gateway) -> None:
 
 
 def measure_memory(scale: Scale, gateway: Gateway) -> None:
-    """The worker's memory over many requests, printed at every tenth of them."""
+    """Measure the worker's memory over many requests, printed at every tenth of them."""
     each = scale.size.requests // PARTS_OF_ALL
     field = Field(scale.upstream, scale.nginx, {"gateway": gateway})
     found = {0: memory_bytes(gateway.server.pid) / MEBIBYTE}

@@ -1,4 +1,4 @@
-"""What is measured, as a list: the load, the figures read from it, and how far each is to get."""
+"""The list of what is measured: the load, the figures read from it, and their targets."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.dialects import TEXT
 from bench.gateway import model_of
-from bench.load import Order, Result
+from bench.load import LoadSpec, Result
 from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST, SHORTER, SLOW_CHUNKS
 
 PROMPT_BYTES = 128 * 1024
@@ -21,10 +21,10 @@ END_MARKS = {"openai": "[DONE]", "anthropic": '"message_stop"', "gemini": '"STOP
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A number read from a run of `target`, or None; the smaller, the better. reach and aim are for its ratio to nginx
-    in the same round, or for the number itself with `ratio=False`. `beside_nginx=False`: nginx has no such number.
-    `beside`: the gateway's own in that scenario stands in nginx's place. `over_direct`: less what a client without any
-    proxy sees."""
+    """A number read from a run of `target`, or None; smaller is better. reach and aim apply to its ratio to nginx in
+    the same round, or to the number itself with `ratio=False`. `beside_nginx=False`: nginx has no such number.
+    `beside`: the gateway's own figure in that scenario replaces nginx's. `over_direct`: less what a client sees without
+    a proxy."""
 
     title: str
     unit: str
@@ -40,12 +40,12 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """A load, the servers that get it by turns, and the figures. `order` and, in a short round, `quick` are an Order's
-    fields. `once`: a second run in the same process would measure what the first left behind. `alone`: each chunk is
-    to arrive by itself."""
+    """A load, the servers that get it by turns, and the figures. `spec` and, in a short round, `quick` are fields of a
+    LoadSpec. `once`: a second run in the same process would measure what the first left behind. `alone`: each chunk
+    must arrive by itself."""
 
     name: str
-    order: dict[str, Any]
+    spec: dict[str, Any]
     figures: tuple[Figure, ...]
     provider: str = "openai"
     targets: tuple[str, ...] = ("nginx", "gateway")
@@ -54,16 +54,17 @@ class Scenario:
     alone: bool = False
     quick: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def order_for(self, target: str, port: int, keys: tuple[str, ...], seconds: float, **more: Any) -> Order:
-        """The order for a server, measured for so many seconds. A plain proxy's streams end as their provider's do."""
+    def spec_for(self, target: str, port: int, keys: tuple[str, ...], seconds: float, **more: Any) -> LoadSpec:
+        """The LoadSpec for a server, measured for this long. Through a plain proxy, streams end as their provider's
+        do."""
         dialect = self.provider if target in ("nginx", "direct") else "openai"
         proof = {"text": TEXT, "end_mark": END_MARKS[dialect]}
-        settings = {"seconds": seconds, "warm_seconds": min(0.5, seconds / 4)} | proof | self.order | more
-        return Order(port=port, keys=keys, **settings)
+        settings = {"seconds": seconds, "warm_seconds": min(0.5, seconds / 4)} | proof | self.spec | more
+        return LoadSpec(port=port, keys=keys, **settings)
 
 
 def ask(play: str, provider: str = "openai", stream: bool = False, prompt: str = "") -> str:
-    """A request's body, as the SDKs write it; the play stands in the prompt, which passes through every dialect."""
+    """A request's body, as the SDKs write it. The play's name is in the prompt, which passes through every dialect."""
     body: dict[str, Any] = {
         "model": model_of(provider),
         "messages": [
@@ -79,38 +80,39 @@ def ask(play: str, provider: str = "openai", stream: bool = False, prompt: str =
 
 
 def cpu_per_answer(group: str) -> Callable[[Result], float | None]:
-    """Microseconds that the group's processes spent on each answer; None for a group that isn't of this machine."""
+    """Microseconds that the group's processes spent on each answer; None if the group isn't on this machine."""
     return lambda result: result.cpu[group] / 1000 / result.answers if group in result.cpu and result.answers else None
 
 
 def cpu_per_frame(result: Result) -> float | None:
-    """Microseconds of the server for each chunk of a stream."""
+    """Microseconds that the server spent on each chunk of a stream."""
     return result.cpu["server"] / 1000 / result.frames if result.frames else None
 
 
 def time_of(name: str) -> Callable[[Result], float | None]:
-    """A field of the result that is a time; None where nothing was answered in time."""
+    """Reads a time from the result; None if nothing was answered in time."""
     return lambda result: getattr(result, name) if result.answers else None
 
 
 def memory_per_stream(result: Result) -> float:
-    """KiB that the server grew by for each stream that was open."""
+    """KiB by which the server grew for each open stream."""
     grown = result.memory_during["server"] - result.memory_before["server"]
     return grown / 1024 / max(1, result.open_streams)
 
 
 def count_incomplete(result: Result) -> float:
-    """Streams that were not whole, word by word and to their end mark."""
+    """The number of incomplete streams, checked word by word and by their end mark."""
     return sum(count for status, count in result.statuses.items() if status != "200")
 
 
 def count_other_answers(result: Result) -> float:
-    """Answers with any status but those that an overloaded gateway may give."""
+    """The number of answers with a status that an overloaded gateway may not give."""
     return sum(count for status, count in result.statuses.items() if status not in MAY_ANSWER_UNDER_OVERLOAD)
 
 
 def translation(provider: str, label: str) -> tuple[Scenario, ...]:
-    """A dialect that is not OpenAI's: its chunks beside nginx and beside those that pass through, and its answers."""
+    """The scenarios of another dialect than OpenAI's: its chunks beside nginx and beside those that pass through, and
+    its answers."""
     streamed = {"body": ask(f"play-{provider}-bursts", provider, stream=True), "clients": 64, "words": BURST_CHUNKS}
     chunks = (
         Figure(f"a chunk translated from {label}, in bursts", "µs CPU", cpu_per_frame, 3, 2.2),

@@ -5,16 +5,16 @@ import psycopg
 
 from bench.gateway import model_of
 from bridge.accounts.key_format import digest, make_secret
-from bridge.catalogue.frozen import COUNTS
+from bridge.catalogue.price_snapshot import COUNTS
 from bridge.catalogue.tables import Channel
 from bridge.ledger.tables import UsageRecord
 
-LIMITS = "100000000, 100000000000, 100000"  # that nobody reaches
+LIMITS = "100000000, 100000000000, 100000"  # limits that nobody reaches
 SPREAD = "interval '30 days'"
 
 
 def add_accounts(database_url: str, count: int) -> tuple[str, ...]:
-    """So many accounts, each with the money of the first one's credit and a key with limits. Returns the secrets."""
+    """Add accounts, each with the same credit as the first and a key with limits. Returns the secrets."""
     secrets = [make_secret() for _ in range(count)]
     with psycopg.connect(database_url) as connection:
         rows = connection.execute(
@@ -45,7 +45,7 @@ def add_accounts(database_url: str, count: int) -> tuple[str, ...]:
 
 
 def add_usage(database_url: str, count: int) -> None:
-    """So many copies of a request that was served, over the last thirty days, without its tokens: they cost nothing."""
+    """Add copies of a served request over the last thirty days, without tokens, so that they cost nothing."""
     columns = ", ".join(UsageRecord.__table__.columns.keys())
     changed = {
         "created_at": f"created_at - n * {SPREAD} / {count}",
@@ -64,7 +64,7 @@ def add_usage(database_url: str, count: int) -> None:
 
 
 def add_channels(database_url: str, count: int) -> None:
-    """Copies of the mock's channel until there are so many, which the workers hear of within a second or two."""
+    """Add copies of the mock's channel until there are `count`. Workers learn of them within a second or two."""
     names = [name for name in Channel.__table__.columns.keys() if name not in ("id", "name")]  # noqa: SIM118
     columns = ", ".join(names)
     with psycopg.connect(database_url) as connection:

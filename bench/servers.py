@@ -1,4 +1,4 @@
-"""Starts and stops the mock upstream, nginx and the load generator, and says which core each gets."""
+"""Starts and stops the mock upstream, nginx and the load generator, and assigns their cores."""
 
 import contextlib
 import dataclasses
@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.load import Order, Result
+from bench.load import LoadSpec, Result
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
-LOAD_SECONDS = 120.0  # that a load may take beyond its own time
+LOAD_SECONDS = 120.0  # how much longer than its own time a load may take
 LOOPBACK = "127.0.0.1"
 NO_NGINX = "nginx is missing, and it is the yardstick: install it with `apt-get install nginx-light`."
 
@@ -60,25 +60,25 @@ http {{
 
 
 class BenchError(Exception):
-    """Why there is nothing to measure, in a sentence for whoever runs it."""
+    """The reason why nothing can be measured, as a sentence."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """Something that answers on loopback: its port and the process at the root of its tree."""
+    """A server on loopback: its port and the root process of its tree."""
 
     port: int
     pid: int
 
 
 def server_cores(workers: int = 1) -> set[int]:
-    """For what is measured: a core for each worker, the first ones. All cores where that would leave none for load."""
+    """The cores for what is measured: the first ones, one per worker, or all if none would be left for the load."""
     cores = sorted(os.sched_getaffinity(0))
     return set(cores[:workers] if workers == 1 or workers < len(cores) else cores)
 
 
 def load_cores() -> set[int]:
-    """The last core for the load; the last but one for the upstream where it isn't the first."""
+    """The core of the load is the last; the upstream's is the one before, unless that is the first."""
     return set(sorted(os.sched_getaffinity(0))[-1:])
 
 
@@ -87,7 +87,7 @@ def upstream_cores() -> set[int]:
 
 
 def pin(cores: set[int]) -> Callable[[], None]:
-    """For a child, before it becomes its program."""
+    """Pins a child process to cores, before it runs its program."""
     return lambda: os.sched_setaffinity(0, cores)
 
 
@@ -104,7 +104,7 @@ def stop(process: subprocess.Popen[Any], how: int = signal.SIGTERM) -> None:
         process.send_signal(how)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):  # it leads a group of its own: nobody else is in it
+    with contextlib.suppress(ProcessLookupError):  # it leads its own process group
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
@@ -113,7 +113,7 @@ def stop(process: subprocess.Popen[Any], how: int = signal.SIGTERM) -> None:
 
 
 def wait_until_it_answers(name: str, process: subprocess.Popen[Any], port: int, log: Path) -> None:
-    """Raises BenchError with the end of its log when it dies or does not listen in time."""
+    """Raises BenchError with the end of the process's log if it dies or doesn't listen in time."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), 0.5):
@@ -166,8 +166,8 @@ def running_nginx(upstream: Server, folder: Path) -> Iterator[Server]:
         stop(process)
 
 
-def run_load(order: Order) -> Result:
-    """Carry out an order in a process of its own. Raises BenchError when the load could not be made or does not end."""
+def run_load(spec: LoadSpec) -> Result:
+    """Run a load in a process of its own. Raises BenchError if it can't be made or doesn't end."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.load"],
         cwd=ROOT,
@@ -179,12 +179,12 @@ def run_load(order: Order) -> Result:
         preexec_fn=pin(load_cores()),
     )
     try:
-        within = None if order.requests else order.seconds + LOAD_SECONDS
-        output, complaint = process.communicate(json.dumps(dataclasses.asdict(order)), within)
+        within = None if spec.requests else spec.seconds + LOAD_SECONDS
+        output, errors = process.communicate(json.dumps(dataclasses.asdict(spec)), within)
     except subprocess.TimeoutExpired:
-        raise BenchError(f"The load did not end: port {order.port}, {order.clients} clients.") from None
+        raise BenchError(f"The load did not end: port {spec.port}, {spec.clients} clients.") from None
     finally:
         stop(process)
     if process.returncode != 0:
-        raise BenchError(f"The load could not be made: {complaint.strip().splitlines()[-1:]}")
+        raise BenchError(f"The load could not be made: {errors.strip().splitlines()[-1:]}")
     return Result(**json.loads(output))

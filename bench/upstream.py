@@ -1,7 +1,7 @@
 """The mock upstream, a process of its own: one epoll loop that costs about as much as nginx for a ready answer.
 
-`python -m bench.upstream` prints its port and answers any request by the play that its prompt names, whatever the
-dialect, until its standard input is closed."""
+`python -m bench.upstream` prints its port and answers each request with the play that its prompt names, in any dialect,
+until its standard input is closed."""
 
 import gc
 import heapq
@@ -16,12 +16,12 @@ from bench.plays import PLAYS, Play
 FIND_PLAY = re.compile(rb"play-[a-z-]+").search
 FIND_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)").search
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-GOLDEN = 0.6180339887  # spreads the streams' ticks evenly over the pause, in whatever order they come
+GOLDEN = 0.6180339887  # spreads the streams' ticks evenly over the pause, whenever they start
 PLAYS_BY_NAME = {name.encode(): play for name, play in PLAYS.items()}
 
 
 class Connection:
-    """A client of ours: what it has sent of its request, and how far its answer is."""
+    """A client's connection: the received part of its request, and how far its answer is."""
 
     __slots__ = ("incoming", "play", "rest", "socket", "step")
 
@@ -47,7 +47,7 @@ class Upstream:
         self.streams = 0
 
     def run(self, until_closed: int) -> None:
-        """Serve until the descriptor `until_closed` (our standard input) has an end."""
+        """Serve until the descriptor `until_closed` (our standard input) is at its end."""
         self.poll.register(until_closed, select.EPOLLIN | select.EPOLLHUP)
         listening, connections = self.listener.fileno(), self.connections
         while True:
@@ -118,17 +118,17 @@ class Upstream:
                 connection.step += 1
             if not self._send(connection, connection.rest):
                 continue
-            if connection.rest:  # the client reads slowly: the rest goes a little later
+            if connection.rest:  # the client reads slowly: the rest follows a little later
                 heapq.heappush(self.due, (now + 0.001, number, connection))
             elif connection.step < len(play.writes):
                 pause = play.pause_seconds
-                following = planned + pause if planned + pause > now else now + pause  # no catching up: no two at once
+                following = planned + pause if planned + pause > now else now + pause  # no catching up with two at once
                 heapq.heappush(self.due, (following, number, connection))
             else:
                 connection.play = None
 
     def _send(self, connection: Connection, data: bytes) -> bool:
-        """Write what the socket takes and keep the rest; False when the client has left."""
+        """Write what the socket takes and store the rest; False if the client has left."""
         try:
             sent = connection.socket.send(data)
         except BlockingIOError:

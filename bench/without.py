@@ -1,4 +1,4 @@
-"""gunicorn's settings for a gateway that lacks a part, to see what the part costs: the product's own, with a function
+"""gunicorn's settings for a gateway without a part, to measure what the part costs: the product's own, with a function
 replaced from outside. `BENCH_WITHOUT` names the part. Nothing of this is in the product."""
 
 from gevent import monkey
@@ -16,13 +16,13 @@ from bridge.ledger.writer import Writer
 from bridge.limits import limits
 from bridge.ops import gunicorn
 from bridge.ops.gunicorn import *  # noqa: F403 - gunicorn reads its settings from here
-from bridge.providers.http import Upstream
+from bridge.providers.wire.http import Upstream
 
 BODY = PLAYS["play-whole"].writes[0].partition(b"\r\n\r\n")[2]
 
 
 class ReadyAnswer:
-    """An upstream's answer that was there before anybody asked."""
+    """An upstream's answer that is ready before anybody asks."""
 
     status = 200
     headers = {"content-type": "application/json"}
@@ -43,14 +43,14 @@ class ReadyAnswer:
 
 
 def answer_at_once(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """A WSGI app that reads the request and answers: what is left is the server's own work."""
+    """A WSGI app that only reads the request and answers: what remains is the server's own work."""
     environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(BODY)))])
     return [BODY]
 
 
 def leave_out(part: str) -> None:
-    """Replace the part, in this process and those that it will fork."""
+    """Replace the part, in this process and those that it forks."""
     replacements: dict[str, tuple[tuple[Any, str, Callable[..., Any]], ...]] = {
         "ledger": (
             (Writer, "place_hold", lambda _self, order: HoldResult(order.amount_nanos)),
@@ -61,12 +61,12 @@ def leave_out(part: str) -> None:
         "app": (),
     }
     for owner, name, instead in replacements[part]:
-        getattr(owner, name)  # a name that is gone would measure nothing
+        getattr(owner, name)  # fails if the name is gone: otherwise nothing would be measured
         setattr(owner, name, instead)
 
 
-def post_worker_init(worker: Any) -> None:
-    """As the product's; without the app, the worker serves another in its place."""
+def post_worker_init(worker: Any) -> None:  # type: ignore[no-redef]  # in place of the product's
+    """Do what the product's does; without "app", the worker serves another app."""
     gunicorn.post_worker_init(worker)
     if PART == "app":
         worker.wsgi = answer_at_once

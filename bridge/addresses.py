@@ -1,17 +1,17 @@
-"""Addresses of clients, in every form in which they arrive: with a port, in brackets, IPv4 within IPv6."""
+"""Clients' addresses, in every form in which they arrive: with a port, in brackets, IPv4 within IPv6."""
 
 import ipaddress
 import re
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-SUBSCRIBER_BITS = 64  # of IPv6: whoever has one address there has all of these
+SUBSCRIBER_BITS = 64  # of IPv6: a subscriber has all addresses below them
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([^:\[\]]+):\d+")
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def read_address(text: str) -> Address | None:
-    """The address, IPv4 as such also where it came within IPv6; None for what is none, such as a socket's path."""
+    """The address; IPv4 within IPv6 becomes IPv4. None for text that is not an address, such as a socket's path."""
     found = _WITH_PORT.fullmatch(text.strip())
     plain = (found[1] or found[2]) if found else text.strip()
     try:
@@ -33,13 +33,13 @@ def read_network(text: str) -> Network:
 
 
 def is_within(text: str, networks: tuple[Network, ...]) -> bool:
-    """Whether the address belongs to one of the networks; what is none belongs to none."""
+    """Whether the address belongs to one of the networks; text that is not an address belongs to none."""
     address = read_address(text)
     return address is not None and any(address.version == each.version and address in each for each in networks)
 
 
 def name_network(text: str) -> str:
-    """Who is counted as one: an IPv4 address, or the part of IPv6 that a subscriber has."""
+    """The network that is counted as one client: an IPv4 address, or an IPv6 subscriber's network."""
     address = read_address(text)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(address), SUBSCRIBER_BITS), strict=False))

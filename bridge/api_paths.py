@@ -1,4 +1,4 @@
-"""Base URLs as clients have them: without /v1, with it twice, with a slash too many. What is meant is plain."""
+"""Recognises API requests whatever base URL a client has: without /v1, with it twice, with a slash too many."""
 
 import re
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from typing import Any
 
 SLASHES = re.compile(r"/{2,}")
 VERSIONS = re.compile(r"^(?:/v1)+(?=/|$)")
-# endpoints whose names no page has
+# endpoints whose names no page shares
 NAMES = re.compile(r"^/(chat/completions|completions|embeddings|messages(/count_tokens)?|responses|images/\w+)$")
-# and those that are pages too: the API's where a program asks
+# names that are pages too: a program gets the API's
 SHARED = re.compile(r"^/(models(/.+)?|dashboard/billing/(subscription|usage))$")
 
 
 def find_api_path(environ: Mapping[str, Any]) -> str | None:
-    """The API's own path of a request, or None where it is the site's."""
+    """The API path of a request, or None if the request is for a page."""
     path: str = environ["PATH_INFO"]
     if "//" in path:
         path = SLASHES.sub("/", path)
@@ -27,7 +27,7 @@ def find_api_path(environ: Mapping[str, Any]) -> str | None:
 
 
 def comes_from_program(environ: Mapping[str, Any]) -> bool:
-    """Whether it has a key, or wants JSON and no page."""
+    """Whether the request comes from a program: it has a key, or wants JSON and no page."""
     accepted = environ.get("HTTP_ACCEPT", "")
     has_key = environ.get("HTTP_AUTHORIZATION", "")[:7].lower() == "bearer " or "HTTP_X_API_KEY" in environ
     return has_key or "HTTP_API_KEY" in environ or ("json" in accepted and "text/html" not in accepted)

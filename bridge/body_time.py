@@ -1,4 +1,5 @@
-"""The time limit of what is sent to pages and webhooks: a body is there before anything is asked of the database."""
+"""The time limit of bodies that are sent to pages and webhooks: a body has arrived before the database is asked
+anything."""
 
 import gevent
 from flask import Flask, request
@@ -9,7 +10,7 @@ from bridge.config import Settings
 
 
 def limit_body_time(app: Flask, settings: Settings) -> None:
-    """Read every body before the app's other hooks do, within its time. Must come before them."""
+    """Read every body within its time, before the app's other hooks run. Call this before adding them."""
 
     @app.before_request
     def read_body() -> None:
@@ -18,13 +19,13 @@ def limit_body_time(app: Flask, settings: Settings) -> None:
 
 
 def _read(seconds: float) -> None:
-    """Keep the body for whoever asks for it. Raises RequestTimeout, or BadRequest for chunks that are none."""
+    """Read and cache the body. Raises RequestTimeout, or BadRequest for malformed chunks."""
     with gevent.Timeout(seconds, False):
         try:
             request.get_data(cache=True)
-        except RequestEntityTooLarge:  # whoever asks for it is told so again, and knows how to say it
+        except RequestEntityTooLarge:  # the view's own read raises it again, and the view handles it
             pass
-        except ParseException:
+        except (OSError, ParseException):  # it ended early, or its chunks are malformed
             raise BadRequest from None
         return
     raise RequestTimeout

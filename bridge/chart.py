@@ -10,12 +10,12 @@ RANKED = 4
 TOP, BASE, HEIGHT, LABEL_WIDTH = 8, 190, 212, 7
 MAX_BAR_WIDTH = 48
 OTHER = "other"
-HOUR, DAY, MONTH = "%H", "%d", "%b"  # how spans are named
+HOUR, DAY, MONTH = "%H", "%d", "%b"  # formats of spans' names
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SpanSum:
-    """What one model cost in one span of time, an hour or a day in UTC; or another part of what a bar stands for."""
+    """What one model cost in one span of time, an hour or a day in UTC; or another part of a bar."""
 
     start: datetime.datetime
     model_id: str
@@ -25,7 +25,8 @@ class SpanSum:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """One model's share of the period; `colour` is its class. "other" stands for all beyond the first four."""
+    """One model's share of the period; `colour` is its CSS class. "other" stands for all models beyond the first
+    four."""
 
     model_id: str
     colour: str
@@ -46,7 +47,7 @@ class Bar:
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """A text of an axis."""
+    """A text on an axis."""
 
     x: float
     y: float
@@ -55,7 +56,7 @@ class Label:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """A drawing of one width: hairlines with their amounts, bars, and the spans' names below."""
+    """A chart of one width: hairlines with their amounts, bars, and the spans' names below."""
 
     width: int
     left: int
@@ -66,7 +67,7 @@ class Chart:
 
 
 def rank_models(sums: Sequence[SpanSum]) -> list[Series]:
-    """The models by what they cost, the dearest first; all beyond the fourth are one."""
+    """The models by what they cost, the dearest first; all beyond the fourth become one."""
     totals: dict[str, list[int]] = {}
     for one in sums:
         total = totals.setdefault(one.model_id, [0, 0])
@@ -90,8 +91,8 @@ def draw(
     css: str,
     colours: Mapping[str, str] | None = None,
 ) -> Chart:
-    """Bars for all spans in order, the dearest model at the bottom; or in these colours, from the bottom up. `form` is
-    how a span is named."""
+    """Bars for all spans in order. Each has the dearest model at the bottom, or, with `colours`, its parts in that
+    sequence from the bottom up. `form` is the format of a span's name."""
     if colours is None:
         colours = {series.model_id: series.colour for series in rank_models(sums)}
     order = [*colours.values()]
@@ -122,7 +123,7 @@ def _stack(amounts: dict[str, int], order: list[str], middle: float, width: floa
     bars, y = [], float(BASE)
     for colour in order:
         height = amounts.get(colour, 0) * per_nano
-        if height >= 0.25:  # below that it is not to be seen
+        if height >= 0.25:  # below that it is invisible
             gap = 1 if height > 2 else 0
             bars.append(Bar(colour, middle - width / 2, y - height, width, height - gap))
             y -= height
@@ -130,7 +131,7 @@ def _stack(amounts: dict[str, int], order: list[str], middle: float, width: floa
 
 
 def _find_scale(most: int) -> tuple[int, int]:
-    """A round step in nanos and how many of them reach over the highest bar: three or four."""
+    """A round step in nanos, and how many of them reach above the highest bar: three or four."""
     step = 1
     while True:
         for factor in (1, 2, 5):

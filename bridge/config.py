@@ -1,4 +1,4 @@
-"""Settings, read from the environment once. At boot it names everything that is missing or wrong, all at once."""
+"""Settings, read from the environment once. At the start, everything that is missing or wrong is named at once."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ from bridge.errors import MisconfiguredError
 from bridge.money import parse_dollars
 from bridge.settings_rules import (
     MIN_SECRET_LENGTH,
-    complain,
+    find_problem,
     is_fernet_key,
     is_quoted,
     is_sample,
@@ -23,15 +23,15 @@ from bridge.settings_rules import (
 )
 
 PROVIDER_VARIABLES = ("OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "MOONSHOT")
-DEVELOPMENT_CREDIT = "5"  # dollars: a newcomer of `make run` can make the call that the page shows
-UNLIMITED = -1  # what other gateways take for no limit; here that is 0
+DEVELOPMENT_CREDIT = "5"  # dollars: a newcomer to `make run` can make the call that the page shows
+UNLIMITED = -1  # other gateways' value for no limit; ours is 0
 MAIL_SERVER = re.compile(r"smtps?://([^@/\s]+@)?[^@:/\s]+(:\d{1,5})?/?", re.ASCII)
 TOP_UP_CURRENCIES = ("usd", "eur", "gbp", "chf", "cad", "aud", "nzd", "sgd", "sek", "nok", "dkk", "pln", "czk", "inr")
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything an operator can set. The field `first_content_timeout_seconds` is read from
+    """Everything that an operator can set. The field `first_content_timeout_seconds` is read from
     `FIRST_CONTENT_TIMEOUT_SECONDS`, and so on: one name, two spellings. Durations are seconds, sizes bytes."""
 
     bridge_env: str = "production"
@@ -41,7 +41,10 @@ class Settings:
     web_concurrency: int = 1
     database_url: str = ""
     database_connections: int = 17
+    database_wait_seconds: float = 2.5
     redis_url: str = ""
+    redis_ca_cert: str = ""
+    redis_tls_verify: bool = True
     secret_key: str = ""
     fernet_keys: str = ""
     public_base_url: str = ""
@@ -84,6 +87,7 @@ class Settings:
     end_mark_seconds: float = 3
     total_timeout_seconds: float = 590
     hold_grace_seconds: float = 60
+    lease_seconds: float = 20
     sweep_seconds: float = 30
     keepalive_seconds: float = 15
     open_stream_after_seconds: float = 10
@@ -106,8 +110,13 @@ class Settings:
         return self.bridge_env == "development"
 
     @property
+    def tls_expected(self) -> bool:
+        """Whether browsers reach the pages by TLS: in production, and wherever the site's own address says so."""
+        return not self.development or self.public_base_url.startswith("https://")
+
+    @property
     def private_upstreams_allowed(self) -> bool:
-        """Loopback, private addresses and plain http, as an operator's upstream."""
+        """Whether an upstream may be at a loopback or private address, or use plain http."""
         return self.development or self.allow_private_upstreams
 
     @property
@@ -116,13 +125,13 @@ class Settings:
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The database as SQLAlchemy wants it named: psycopg 3 for PostgreSQL, a file in DATA_DIR when none is set.
-        Raises ValueError for an address that the checks refuse."""
+        """The database's URL for SQLAlchemy: psycopg 3 for PostgreSQL, or a file in DATA_DIR if none is set. Raises
+        ValueError for a URL that the checks refuse."""
         return read_database_url(self.database_url)[0] or f"sqlite:///{self.data_path / 'bridge.db'}"
 
     @property
     def is_pooled(self) -> bool:
-        """Whether DATABASE_URL says that a pooler stands there; one that it doesn't name is noticed."""
+        """Whether DATABASE_URL says that it leads to a pooler; a pooler that it doesn't mention is detected."""
         return read_database_url(self.database_url)[1]
 
     @property
@@ -144,12 +153,12 @@ class Settings:
 
     @property
     def top_ups_open(self) -> bool:
-        """Whether customers can pay: never without the webhook, by which alone payments are credited."""
+        """Whether customers can pay. They can't without the webhook, since only it credits payments."""
         return bool(self.stripe_secret_key and self.stripe_webhook_secret)
 
     @property
     def top_up_rate_nanos(self) -> int:
-        """What one unit of the top-ups' currency is credited as."""
+        """The credit for one unit of the top-ups' currency."""
         return parse_dollars(self.top_up_rate)
 
     @property
@@ -170,16 +179,16 @@ class Settings:
     def fernet_key_list(self) -> list[str]:
         return [key.strip() for key in self.fernet_keys.split(",") if key.strip()]
 
-    def complaints(self) -> list[str]:
-        """What keeps this configuration from starting, a sentence each."""
-        found = self._complaints_of_secrets() + self._complaints_of_database()
+    def list_problems(self) -> list[str]:
+        """What prevents a start with this configuration, a sentence each."""
+        found = self._problems_of_secrets() + self._problems_of_database()
         if not self.development and not self.public_base_url:
             found.append("PUBLIC_BASE_URL is missing: set the site's own address, such as https://gateway.example.")
         if self.signup_mode == "invite" and not self.signup_code:
             found.append("SIGNUP=invite needs SIGNUP_CODE, the code that a newcomer has to know.")
-        found += [complaint for name, value in dataclasses.asdict(self).items() if (complaint := complain(name, value))]
-        found += self._complaints_of_top_ups()
-        found += self._complaints_of_mail()
+        found += [problem for name, value in dataclasses.asdict(self).items() if (problem := find_problem(name, value))]
+        found += self._problems_of_top_ups()
+        found += self._problems_of_mail()
         try:
             if self.signup_credit_nanos < 0:
                 raise ValueError
@@ -187,7 +196,7 @@ class Settings:
             found.append("SIGNUP_CREDIT must be an amount of dollars, such as 5.00.")
         return found
 
-    def _complaints_of_secrets(self) -> list[str]:
+    def _problems_of_secrets(self) -> list[str]:
         found = []
         if len(self.secret_key) < MIN_SECRET_LENGTH:
             found.append(f"SECRET_KEY is missing or too short: set at least {MIN_SECRET_LENGTH} random characters.")
@@ -199,7 +208,7 @@ class Settings:
             found.append("FERNET_KEYS holds something that is not a Fernet key (32 random bytes in URL-safe base64).")
         return found
 
-    def _complaints_of_database(self) -> list[str]:
+    def _problems_of_database(self) -> list[str]:
         try:
             on_sqlite = self.on_sqlite
         except ValueError as error:
@@ -208,7 +217,7 @@ class Settings:
             return ["DATABASE_URL is missing: production needs PostgreSQL (postgresql://…)."]
         return []
 
-    def _complaints_of_top_ups(self) -> list[str]:
+    def _problems_of_top_ups(self) -> list[str]:
         found = []
         if self.top_up_currency not in TOP_UP_CURRENCIES:
             found.append(f"TOP_UP_CURRENCY must be one of {', '.join(TOP_UP_CURRENCIES)}.")
@@ -222,7 +231,7 @@ class Settings:
             )
         return found
 
-    def _complaints_of_mail(self) -> list[str]:
+    def _problems_of_mail(self) -> list[str]:
         found = []
         if self.smtp_url and not MAIL_SERVER.fullmatch(self.smtp_url):
             found.append("SMTP_URL must be smtp://user:password@host:587, or smtps://…:465, with the parts encoded.")
@@ -234,24 +243,24 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str] | None = None, check: bool = True) -> Settings:
-    """Read every setting from the environment. Raises MisconfiguredError with all complaints at once."""
+    """Read every setting from the environment. Raises MisconfiguredError with all problems at once."""
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
-    complaints = []
+    problems = []
     for field in dataclasses.fields(Settings):
         text = environ.get(field.name.upper(), "").strip()
         try:
             if text:
                 values[field.name] = _convert(field.name.upper(), text, field.type)
         except ValueError as error:
-            complaints.append(str(error))
+            problems.append(str(error))
     settings = Settings(**values)
-    if check and (found := complaints + _list_complaints(settings, complaints) + _complaints_of_providers(environ)):
+    if check and (found := problems + _list_problems(settings, problems) + _problems_of_providers(environ)):
         raise MisconfiguredError(found)
     return settings
 
 
-def _complaints_of_providers(environ: Mapping[str, str]) -> list[str]:
+def _problems_of_providers(environ: Mapping[str, str]) -> list[str]:
     """What is wrong with the keys and addresses of providers that the environment connects."""
     found = []
     for name, (key, base_url) in provider_credentials(environ).items():
@@ -262,14 +271,14 @@ def _complaints_of_providers(environ: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _list_complaints(settings: Settings, unreadable: list[str]) -> list[str]:
-    """The settings' own complaints, but for those of which the text was none: they have theirs."""
-    names = {complaint.partition(" ")[0] for complaint in unreadable}
-    return [found for found in settings.complaints() if found.partition(" ")[0].rstrip(":,") not in names]
+def _list_problems(settings: Settings, unreadable: list[str]) -> list[str]:
+    """The problems of the settings that could be read; `unreadable` has those of the others."""
+    names = {problem.partition(" ")[0] for problem in unreadable}
+    return [found for found in settings.list_problems() if found.partition(" ")[0].rstrip(":,") not in names]
 
 
 def _convert(name: str, text: str, kind: Any) -> object:
-    """The value of a setting's text. Raises ValueError with a sentence, which doesn't repeat the text."""
+    """The value of a setting's text. Raises ValueError with a sentence that doesn't repeat the text."""
     if is_quoted(text):
         raise ValueError(f"{name} is in quotes: leave them out, they are not taken off here.")
     if kind is bool:

@@ -1,4 +1,4 @@
-"""Jobs that one worker does a day, decided in the database."""
+"""Decides in the database which worker does a day's job, and stores its result. The jobs are rows of `ops/jobs.py`."""
 
 import datetime
 from typing import cast
@@ -9,12 +9,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bridge.db import Table, UtcDateTime, db, now_utc, transaction
 
-LOST_AFTER_SECONDS = 3600  # a worker that has not finished by then died at it
+LOST_AFTER_SECONDS = 3600  # a worker that has not finished by then is dead
 KEPT_DAYS = 400
+LEDGER_CHECK = "ledger check"  # the name in this job's rows
 
 
 class DailyJob(Table):
-    """One job of one day, whose row decides who does it. Without `finished_at` it runs, or its worker died."""
+    """One job of one day; inserting the row decides which worker does it. Without `finished_at` it runs, or its worker
+    died."""
 
     __tablename__ = "daily_jobs"
     name: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
@@ -25,7 +27,8 @@ class DailyJob(Table):
 
 
 def take_job(name: str, day: datetime.date) -> bool:
-    """Whether this worker is to do the day's job: nobody did, or whoever began it is gone."""
+    """Take the day's job, and return whether this worker is to do it: nobody did, or the worker that began it is
+    dead."""
     now = now_utc()
     known = sa.select(DailyJob.started_at, DailyJob.finished_at).where(DailyJob.name == name, DailyJob.day == day)
     row = db.session.execute(known).one_or_none()
@@ -43,13 +46,13 @@ def take_job(name: str, day: datetime.date) -> bool:
                 index_elements=["name", "day"],
                 set_={"started_at": now},
                 where=DailyJob.finished_at.is_(None) & (DailyJob.started_at <= lost),
-            ).returning(sa.literal(1))  # PostgreSQL's count of an insertion's rows is not to be had
+            ).returning(sa.literal(1))  # PostgreSQL's row count of an INSERT isn't available
         )
         return taken.first() is not None
 
 
 def finish_job(name: str, day: datetime.date, complaints: list[str]) -> None:
-    """Note the result in the caller's transaction, with what follows from it. [] is a good end."""
+    """Store the result in the caller's transaction, together with what follows from it. [] is a success."""
     db.session.execute(
         sa.update(DailyJob)
         .where(DailyJob.name == name, DailyJob.day == day)

@@ -1,4 +1,4 @@
-"""DATABASE_URL in the forms in which platforms and other tools hand it out, as psycopg is told it."""
+"""Turns DATABASE_URL, in any form that platforms and other tools use, into psycopg's form."""
 
 import re
 from urllib.parse import SplitResult, parse_qsl, urlencode
@@ -10,17 +10,17 @@ from bridge.settings_rules import HOST, split_url
 SAMPLE = "postgresql://user:password@host:5432/name"
 POSTGRESQL = re.compile(r"(?:postgres|postgresql|psql|postgis|pgsql)(?:\+\w+)?", re.IGNORECASE)
 SSL_MODES = {"true": "require", "1": "require", "require": "require", "false": "disable", "0": "disable"}
-# what other clients' libraries are told here: how many connections they keep is DATABASE_CONNECTIONS' to say
+# parameters of other client libraries; DATABASE_CONNECTIONS decides how many connections we keep
 OTHERS = ("connection_limit", "pool_timeout", "socket_timeout", "statement_cache_size", "prepared_statements", "schema")
-NOT_OURS = ("options",)  # a pooler refuses it; what we set, we set after connecting
+NOT_OURS = ("options",)  # a pooler refuses it; we set our options after connecting
 KEYWORDS = frozenset(
     default.keyword.decode() for default in psycopg.pq.Conninfo.get_defaults() if default.keyword is not None
 )
 
 
 def read_database_url(text: str) -> tuple[str, bool]:
-    """The address as SQLAlchemy takes it, and whether it says that a pooler stands there. Raises ValueError with a
-    sentence that repeats nothing of the address but a parameter's name."""
+    """The URL for SQLAlchemy, and whether it says that it leads to a pooler. Raises ValueError with a sentence that
+    repeats nothing of the URL but a parameter's name."""
     if not text:
         return "", False
     if text.startswith("sqlite:"):
@@ -46,7 +46,7 @@ def _is_place(parts: SplitResult) -> bool:
 
 
 def _read_parameters(query: str) -> tuple[str, bool]:
-    """The parameters that libpq knows, and whether one of them speaks of PgBouncer. Raises ValueError."""
+    """The parameters that libpq knows, and whether one of them mentions PgBouncer. Raises ValueError."""
     kept: list[tuple[str, str]] = []
     is_pooled = False
     for name, value in parse_qsl(query, keep_blank_values=True):

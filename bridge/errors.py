@@ -14,17 +14,26 @@ BridgeError
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+ERROR_TYPES = (
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "rate_limit_error",
+    "billing_error",
+    "api_error",
+)
+
 
 class MisconfiguredError(Exception):
-    """The settings can't start the gateway; `complaints` says everything that is wrong with them."""
+    """The gateway can't start with these settings; `problems` says everything that is wrong with them."""
 
-    def __init__(self, complaints: list[str]):
-        super().__init__("\n".join(complaints))
-        self.complaints = complaints
+    def __init__(self, problems: list[str]):
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class BridgeError(Exception):
@@ -67,7 +76,18 @@ class BridgeError(Exception):
 
 def error_body(message: str, type_: str, code: str, param: str | None = None) -> bytes:
     """`{"error": {…}}` as bytes."""
-    return msgspec.json.encode({"error": {"code": code, "message": message, "type": type_, "param": param}})
+    return msgspec.json.encode(Error(ErrorDetail(code, message, type_, param)))
+
+
+class ErrorDetail(msgspec.Struct, forbid_unknown_fields=True):
+    code: Annotated[str, msgspec.Meta(description="What went wrong, for a program.", examples=["insufficient_balance"])]
+    message: Annotated[str, msgspec.Meta(description="What went wrong and what helps, for a person.")]
+    type: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(ERROR_TYPES)})]
+    param: Annotated[str, msgspec.Meta(description="The field at fault.", examples=["messages[2].content"])] | None
+
+
+class Error(msgspec.Struct, forbid_unknown_fields=True):
+    error: ErrorDetail
 
 
 class InvalidRequest(BridgeError):
@@ -140,7 +160,7 @@ class UnsupportedMediaType(BridgeError):
 
 class RateLimitExceeded(BridgeError):
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
-    windows: Mapping[str, Any] = {}  # how the limits stand, for the headers: see bridge.limits
+    windows: Mapping[str, Any] = {}  # the limits' windows, for the headers
 
 
 class Unavailable(BridgeError):

@@ -1,4 +1,5 @@
-"""Sign-in, form protection and the page limits: made here, bound to the app by app.py."""
+"""Flask's extensions: sign-in, form protection and page limits. They are made here, and app.py binds them to the
+app."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from bridge.addresses import name_network
 
 
 def _name_caller() -> str:
-    """Whom the page limits count: all addresses that one subscriber has."""
+    """The client that the page limits count: all addresses of one subscriber."""
     return name_network(request.remote_addr or "")
 
 
@@ -31,6 +32,6 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def anyone_may_enter(view: View) -> View:
-    """A guard that lets everyone in, said on purpose."""
+    """Mark a view as open to everyone, on purpose."""
     view.anyone_may_enter = True  # type: ignore[attr-defined]
     return view

@@ -1,4 +1,4 @@
-"""Reads a page's form: text to numbers, dollars, moments and lists; what is wrong is kept beside the field's name."""
+"""Reads a page's form: text to numbers, dollars, moments and lists. Errors are kept beside the fields' names."""
 
 import datetime
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ MAX_DIGITS = 12
 
 
 class FormReader:
-    """The fields as they came (`values`), and the complaints (`errors`, by field; "" is about the form as a whole)."""
+    """The fields as they came (`values`), and what is wrong with each (`errors`; "" is the form as a whole)."""
 
     def __init__(self, values: Mapping[str, str]):
         self.values = values
@@ -54,7 +54,7 @@ class FormReader:
             return None
 
     def names(self, name: str) -> list[str]:
-        """What is separated by commas, spaces or line ends."""
+        """The names in the field, separated by commas, spaces or line ends."""
         return self.text(name).replace(",", " ").split()
 
     def moment(self, name: str) -> datetime.datetime | None:
@@ -76,8 +76,9 @@ class FormReader:
         return text
 
     @contextmanager
-    def complaints(self, **renamed: str) -> Iterator[None]:
-        """Keep what a room refuses beside the field it names. `renamed`: the room's name of a field = the form's."""
+    def collect_errors(self, **renamed: str) -> Iterator[None]:
+        """Keep a room's InvalidRequest as the error of the field that it names. `renamed`: the room's name of a field =
+        the form's."""
         try:
             yield
         except InvalidRequest as error:

@@ -1,15 +1,15 @@
-"""A connection to PostgreSQL as we need it: bounded in time, and the same behind a pooler as without one.
+"""A connection to PostgreSQL that is bounded in time and behaves the same with and without a pooler.
 
-A pooler gives each transaction to whichever of its connections is free. What a session was told, and the statements
-that it prepared, then belong to somebody else: both are done without there."""
+A pooler gives each transaction to any free connection. Settings of a session, and its prepared statements, would then
+affect somebody else, so neither is used there."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 
-PREPARE_AFTER = 5  # times that a statement was executed; psycopg's own choice
-# The process that a pooler names to its clients is none of the server's: so it is noticed, and nothing is set.
+PREPARE_AFTER = 5  # executions before a statement is prepared; psycopg's own choice
+# The process that a pooler reports to its clients is not one of the server's: this detects it, and then nothing is set.
 _SET_IN_SESSION = """
 SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)
  WHERE pg_backend_pid() = %s
@@ -18,10 +18,10 @@ _SET_IN_TRANSACTION = "SELECT set_config(name, value, true) FROM unnest(%s::text
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection to PostgreSQL that gives up on a server that says nothing, as one does whose machine or network is
-    gone: a statement's own timeout is the server's to keep."""
+    """A connection to PostgreSQL that gives up on a silent server, whose machine or network is gone. The timeout of a
+    statement wouldn't help, since the server enforces it."""
 
-    patience_seconds: float | None = 12  # beyond the statement's timeout; None waits for as long as it takes
+    patience_seconds: float | None = 12  # beyond the statement's timeout; None: wait forever
     is_pooled = False
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
@@ -31,7 +31,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, self.patience_seconds)
         except psycopg.errors._WaitTimeout:
-            self.pgconn.finish()  # without the farewell, for which it would wait again
+            self.pgconn.finish()  # without a farewell, which would wait again
             raise psycopg.OperationalError("the server does not answer") from None
 
 
@@ -42,8 +42,8 @@ def prepare_session(
     is_pooled: bool = False,
     prepare_after: int = PREPARE_AFTER,
 ) -> None:
-    """Set what the session is to work by, in one trip, and have statements prepared from then on. Behind a pooler,
-    which is noticed unless `is_pooled` says so, neither: `set_in_transaction` does it each time."""
+    """Set the session's parameters in one trip, and have statements prepared from then on. Behind a pooler, which is
+    detected unless `is_pooled` says so, do neither: `set_in_transaction` does it each time."""
     connection.prepare_threshold = None
     if not is_pooled:
         before, connection.autocommit = connection.autocommit, True
@@ -56,5 +56,5 @@ def prepare_session(
 
 
 def set_in_transaction(connection: BoundedConnection, wanted: Mapping[str, str]) -> None:
-    """Set it until the transaction under way ends."""
+    """Set the parameters until the current transaction ends."""
     connection.execute(_SET_IN_TRANSACTION, (list(wanted), list(wanted.values())))

@@ -1,21 +1,23 @@
-"""What a setting may be: its range or its form, and the sentence that says so. No sentence repeats a value that may be
+"""The rules of settings: a range or a form, and the sentence that states it. No sentence repeats a value that may be
 secret."""
 
 import base64
 import ipaddress
 import math
 import re
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-Rule = Callable[[Any], str | None]  # what is wrong with a value, as the end of a sentence that begins with its name
+Rule = Callable[[Any], str | None]  # what is wrong with a value: the end of a sentence that begins with its name
 
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 QUOTES = "\"'`"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MIN_SECRET_LENGTH = 32
-# parts of secrets that stand in somebody's documentation
+# parts of secrets from somebody's documentation
 SAMPLE_WORDS = (
     "changeme",
     "secret",
@@ -27,35 +29,36 @@ SAMPLE_WORDS = (
     "password",
     "generate",
 )
-LEAST_DIFFERENT = 8  # characters of a secret, bytes of a key: what was drawn has more
+LEAST_DIFFERENT = 8  # characters in a secret: a random one has more
+LEAST_DIFFERENT_BYTES = 5  # in a key, which seals stored values already: only an obvious sample is refused
 DAY_SECONDS = 86_400.0
 MOST_BYTES = 4 * 2**30
 HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def is_sample(secret: str) -> bool:
-    """Whether a secret is one that others know, or that nobody drew: a word from a sample file in whatever spelling, or
-    a few characters again and again."""
+    """Whether others know a secret, or nobody drew it: a word from a sample file in any spelling, or a few characters
+    again and again."""
     letters = re.sub(r"[^a-z]", "", secret.lower())
     return len(set(secret)) < LEAST_DIFFERENT or any(word in letters for word in SAMPLE_WORDS)
 
 
 def is_fernet_key(text: str) -> bool:
-    """Whether it is 32 bytes in URL-safe base64, and not a sample such as 32 times the same byte."""
+    """Whether the text is 32 bytes in URL-safe base64, and not a sample such as 32 times the same byte."""
     try:
         key = base64.urlsafe_b64decode(text)
     except ValueError:
         return False
-    return len(key) == 32 and len(set(key)) >= LEAST_DIFFERENT
+    return len(key) == 32 and len(set(key)) >= LEAST_DIFFERENT_BYTES
 
 
 def is_quoted(text: str) -> bool:
-    """Whether it stands in quotes, as in a file that a shell would read."""
+    """Whether the text is in quotes, as in a file for a shell."""
     return len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES
 
 
 def read_flag(text: str) -> bool:
-    """Raises ValueError for what is neither yes nor no."""
+    """The flag's value. Raises ValueError for anything but yes or no."""
     word = text.strip().lower()
     if word not in (*YES, *NO):
         raise ValueError
@@ -63,7 +66,7 @@ def read_flag(text: str) -> bool:
 
 
 def split_url(text: str) -> SplitResult:
-    """The parts of an address, with a port that is one. Raises ValueError."""
+    """The parts of a URL with a valid port. Raises ValueError."""
     parts = urlsplit(text)
     if parts.port == 0 or any(character.isspace() or not character.isprintable() for character in text):
         raise ValueError
@@ -80,7 +83,7 @@ def whole(least: int, most: int) -> Rule:
 
 
 def seconds(least: float = 0.001, most: float = DAY_SECONDS) -> Rule:
-    """A duration that ends."""
+    """A duration within these bounds."""
 
     def check(value: float) -> str | None:
         good = math.isfinite(value) and least <= value <= most
@@ -111,28 +114,48 @@ def _check_bind(value: str) -> str | None:
 
 
 def _check_redis_url(value: str) -> str | None:
-    """Redis by TCP, by TLS, or by its socket; after the host comes the number of a database."""
-    complaint = "must be redis://[user:password@]host:6379/0, or rediss://… for TLS, with the parts encoded."
+    """Redis by TCP, TLS or a socket; after the host comes a database's number."""
+    problem = "must be redis://[user:password@]host:6379/0, or rediss://… for TLS, with the parts encoded."
     if not value:
         return None
     try:
         parts = split_url(value)
         if parts.scheme == "unix":
-            return None if parts.path else complaint
+            return None if parts.path else problem
         good = parts.scheme in ("redis", "rediss") and HOST.fullmatch(_host_of(parts)) and not parts.fragment
     except ValueError:
-        return complaint
-    return None if good and re.fullmatch(r"/?\d*", parts.path) else complaint
+        return problem
+    return None if good and re.fullmatch(r"/?\d*", parts.path) else problem
+
+
+def read_certificates(value: str) -> str:
+    """The certificates of a setting that contains them, as platforms pass them, or names their file. Raises OSError for
+    an unreadable file, and ValueError for text that is no certificate."""
+    text = value.replace("\\n", "\n") if "BEGIN CERTIFICATE" in value else Path(value).read_text()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except ssl.SSLError:
+        raise ValueError("not a certificate") from None
+    return text
+
+
+def _check_certificates(value: str) -> str | None:
+    try:
+        if value:
+            read_certificates(value)
+        return None
+    except (OSError, ValueError):
+        return "must be a certificate (-----BEGIN CERTIFICATE-----…), or the path of a file that holds one."
 
 
 def _check_site(value: str) -> str | None:
-    complaint = "must be the site's own address, such as https://gateway.example, without /v1 or another path."
-    return None if not value or is_web_address(value, path="/?") else complaint
+    problem = "must be the site's own address, such as https://gateway.example, without /v1 or another path."
+    return None if not value or is_web_address(value, path="/?") else problem
 
 
 def _check_proxy(value: str) -> str | None:
-    complaint = "must be an http:// address with host and port; SOCKS and https:// proxies are not spoken."
-    return None if not value or is_web_address(value, ("http",), path="/?") else complaint
+    problem = "must be an http:// address with host and port; SOCKS and https:// proxies are not spoken."
+    return None if not value or is_web_address(value, ("http",), path="/?") else problem
 
 
 def _check_api_base(value: str) -> str | None:
@@ -140,7 +163,7 @@ def _check_api_base(value: str) -> str | None:
 
 
 def is_web_address(value: str, schemes: tuple[str, ...] = ("http", "https"), path: str = ".*") -> bool:
-    """Whether it is an address of the web: scheme and host, with a path as this pattern says, and nothing behind it."""
+    """Whether the value is a web URL: scheme and host, a path that matches this pattern, and nothing more."""
     try:
         parts = split_url(value)
     except ValueError:
@@ -162,6 +185,7 @@ RULES: dict[str, Rule] = {
     "web_concurrency": whole(1, 1024),
     "database_connections": whole(3, 10_000),
     "redis_url": _check_redis_url,
+    "redis_ca_cert": _check_certificates,
     "public_base_url": _check_site,
     "trust_proxy": whole(0, 10),
     "upstream_proxy": _check_proxy,
@@ -179,7 +203,7 @@ RULES: dict[str, Rule] = {
     "max_answer_bytes": whole(1, MOST_BYTES),
     "max_event_bytes": whole(1, MOST_BYTES),
     "max_in_flight": whole(0, 10**6),
-    # what may be none at all
+    # durations that may be zero
     "hold_grace_seconds": seconds(0),
     "open_stream_after_seconds": seconds(0),
     "drain_seconds": seconds(0),
@@ -188,9 +212,9 @@ RULES: dict[str, Rule] = {
 }
 
 
-def complain(name: str, value: Any) -> str | None:
-    """What is wrong with a setting's value, as a sentence; None if nothing is. Every duration that has no rule of its
-    own is more than nothing, and ends."""
+def find_problem(name: str, value: Any) -> str | None:
+    """What is wrong with a setting's value, as a sentence; None if nothing is. A duration without a rule of its own
+    must be more than zero and finite."""
     rule = RULES.get(name) or (seconds() if name.endswith("_seconds") else None)
-    complaint = rule(value) if rule else None
-    return complaint and f"{name.upper()} {complaint}"
+    problem = rule(value) if rule else None
+    return problem and f"{name.upper()} {problem}"

@@ -1,6 +1,8 @@
 """Request ids, and the log: JSON lines with ids and numbers as fields, never with a prompt, an answer or a secret."""
 
+import contextlib
 import datetime
+import functools
 import logging
 import os
 import random
@@ -18,12 +20,12 @@ PROCESSORS: tuple[Any, ...] = (
     structlog.processors.format_exc_info,
 )
 _SECRET = re.compile(rb"sk-[A-Za-z0-9_-]{8,}")
-_random = random.Random()  # of our own: seeding the shared one, as some test tools do, would repeat ids
+_random = random.Random()  # our own: some test tools seed the shared one, which would repeat ids
 os.register_at_fork(after_in_child=_random.seed)
 
 
 class _Output:
-    """Where the lines go: stderr, so that a command's own output stays clean; a server says stdout."""
+    """Where log lines go: stderr, so that a command's own output stays clean; a server uses stdout."""
 
     descriptor = 2
 
@@ -36,23 +38,18 @@ def new_request_id() -> str:
 
 
 def created_at_of(request_id: str) -> datetime.datetime:
-    """The moment in a request id, in UTC, to the microsecond: it is `created_at` of all the request's rows.
+    """The moment in a request id, in UTC, to the microsecond: `created_at` of all the request's rows.
 
-    Raises ValueError for what is no id of ours."""
+    Raises ValueError if it is not one of our ids."""
     if len(request_id) != 36 or not request_id.startswith("req_") or request_id[16] != "7":
         raise ValueError(f"{request_id[:60]!r} is not a request id")
     microseconds = int(request_id[4:16], 16) * 1000 + (int(request_id[17:20], 16) * 1000 >> 12)
     return EPOCH + datetime.timedelta(microseconds=microseconds)
 
 
-def answer_id(request_id: str) -> str:
-    """The id that the answer carries: with it, whoever has the answer finds the receipt."""
-    return "chatcmpl-" + request_id[4:]
-
-
 def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int, attempts: int) -> None:
-    """The one line of a request that reached the ledger. Names of what concerns the model are OpenTelemetry's. Where
-    the provider counted otherwise, it says how, and what of it was given away."""
+    """Log the one line of a request that reached the ledger. Fields about the model have OpenTelemetry's names. If the
+    provider counted differently, the line says how, and what was not charged."""
     altered: dict[str, Any] = {}
     if settlement.provider_counts:
         altered = {"provider_counts": msgspec.Raw(settlement.provider_counts.encode())}
@@ -88,7 +85,8 @@ def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int
 
 
 def log_refusal(request_id: str, caller: Any, status: int, code: str) -> None:
-    """The one line of a request that was refused before it cost anything: it has no receipt, but it is counted here."""
+    """Log the one line of a request that was refused before it cost anything: it has no receipt, but it is counted
+    here."""
     write_line(
         msgspec.json.encode(
             {
@@ -106,15 +104,13 @@ def log_refusal(request_id: str, caller: Any, status: int, code: str) -> None:
 
 
 def write_line(line: bytes) -> None:
-    """One line of the log, in one write, so that the lines of several workers do not mix."""
-    try:
+    """Write a log line at once, so that the lines of several workers do not mix."""
+    with contextlib.suppress(OSError):  # the disk is full, or nobody reads the log: no reason for a request to fail
         os.write(_Output.descriptor, line + b"\n")
-    except OSError:  # nobody reads the log any more: no reason for a request to fail
-        _Output.descriptor = os.open(os.devnull, os.O_WRONLY)
 
 
 def log_to_stdout() -> None:
-    """From now on, as a server does."""
+    """Log to stdout from now on, as a server does."""
     _Output.descriptor = 1
 
 
@@ -128,11 +124,18 @@ def configure_logging(level: str = "info") -> None:
     )
     logging.root.handlers[:] = [LineHandler()]
     logging.root.setLevel(max(number, logging.INFO))  # libraries' own debugging may show what nobody should read
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # greets at every import
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # logs a greeting at every import
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_format_second(seconds)}.{nanoseconds // 1000:06d}+00:00"
+
+
+@functools.lru_cache(maxsize=1)
+def _format_second(seconds: int) -> str:
+    """Seconds since 1970 as ISO 8601 has them in UTC: the same for all lines of a second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _render(_logger: Any, _method: str, event: Any) -> bytes:
@@ -140,7 +143,7 @@ def _render(_logger: Any, _method: str, event: Any) -> bytes:
 
 
 class _Lines:
-    """What structlog calls with a rendered line, whatever its level."""
+    """The logger that structlog calls with rendered lines, whatever their level."""
 
     def msg(self, line: bytes) -> None:
         write_line(line)
@@ -149,7 +152,7 @@ class _Lines:
 
 
 class LineHandler(logging.Handler):
-    """What the standard library calls."""
+    """The handler that the standard library calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,5 +169,5 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             write_line(self.format(record).encode())
-        except Exception:
+        except Exception:  # noqa: BLE001 - as in the standard library: logging is no reason to fail
             self.handleError(record)

@@ -1,4 +1,4 @@
-"""POST /webhooks/stripe: what Stripe says about payments. Its guard is the signature over the raw body."""
+"""POST /webhooks/stripe: Stripe's events about payments. Its guard is the signature over the raw body."""
 
 import structlog
 from flask import Blueprint, Flask, current_app, request
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Add the route, if there is a secret to check signatures with: without one nobody could be believed."""
+    """Add the route, if there is a secret to check signatures with: without one no event could be trusted."""
     if settings.stripe_webhook_secret:
         csrf.exempt(webhooks)
         app.register_blueprint(webhooks)
@@ -29,9 +29,9 @@ def register(app: Flask, settings: Settings) -> None:
 @anyone_may_enter
 @limiter.limit("1200 per minute")
 def hear_stripe() -> Answer:
-    """200 once the event is dealt with, or is none of ours; 5xx where Stripe should send it again."""
+    """200 once the event is handled, or isn't ours; 5xx if Stripe should send it again."""
     settings: Settings = current_app.config["BRIDGE"]
-    request.max_content_length = MAX_BYTES + 1  # a body that does not say its length is cut there
+    request.max_content_length = MAX_BYTES + 1  # a body without a length is cut there
     try:
         body = request.get_data(cache=False)
         if len(body) > MAX_BYTES:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make .venv and install a lock file's packages, when the file has changed since the last time:  install.sh LOCK [LOCK…]
-# The first lock contains the others. uv installs if it is on the PATH, else pip; INSTALL_WITH=pip takes pip anyway.
+# The first lock contains the others. uv installs if it is on the PATH, otherwise pip; INSTALL_WITH=pip takes pip anyway.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -11,7 +11,7 @@ import xllamacpp
 NAME = "gemma-3-270m"
 REQUESTS_AT_ONCE = 4
 CONTEXT_TOKENS = 4096
-MOST_OUTPUT_TOKENS = 256  # for a request that sets no limit: the model seldom ends by itself
+MOST_OUTPUT_TOKENS = 256  # for a request without a limit: the model seldom ends by itself
 HTTP_THREADS = 48  # each connection that is kept alive takes one
 # the packaged model is a base model, not one tuned for dialogue: these words begin the next turn and so end its own
 TURN_ENDS = ["\nUser:", "\nResult:", "\n<tool_call>"]
@@ -38,7 +38,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_about: stopped.set())
     stopped.wait()
-    os._exit(0)  # its threads would keep the process
+    os._exit(0)  # its threads would keep the process alive
 
 
 if __name__ == "__main__":

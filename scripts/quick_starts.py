@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Run the quick starts of the docs page as they stand there, with base URL and key put in, and show what comes back.
+"""Run the quick starts of the docs page as they are shown, with base URL and key filled in, and print the answers.
 
     .venv/bin/python scripts/quick_starts.py http://127.0.0.1:8000/v1 sk-…
 
-Python runs with the `openai` package of .venv, Node with what scripts/node pins from a temporary folder, curl with
-the system's. Ends with status 1 if one of them fails, answers nothing, or costs nothing."""
+Python runs with the `openai` package of .venv, Node with the packages that scripts/node pins, from a temporary folder,
+and curl with the system's. Ends with status 1 if one of them fails, answers nothing, or costs nothing."""
 
 import html.parser
 import json
@@ -54,7 +54,7 @@ class CodeBlocks(html.parser.HTMLParser):
 
 
 def read_snippets(base_url: str, api_key: str) -> dict[str, str]:
-    """What the site's docs page shows, by label, with nothing changed but base URL and key."""
+    """The code on the site's docs page, by label, with only base URL and key changed."""
     blocks = CodeBlocks(fetch(base_url.removesuffix("/v1") + "/docs").text).blocks
     shown = {label: blocks["quick-start", label] for label in ("Python", "Node", "curl")}
     shown["streaming"] = blocks["streaming", "Python"]
@@ -115,7 +115,7 @@ def run_curl(snippets: dict[str, str], folder: Path, base_url: str, api_key: str
     """The quick start, and the receipt of its answer."""
     output = run(["bash", "-c", snippets["curl"]], folder)
     answer = json.loads(output)
-    if "choices" not in answer:  # for curl an error is an answer like any other
+    if "choices" not in answer:  # curl takes an error for an answer like any other
         raise SystemExit(f"curl was refused: {output}")
     receipt = ask(base_url, api_key, f"/requests/{answer['id']}")
     if receipt["outcome"] != "complete" or Decimal(receipt["charge"]) <= 0:
@@ -124,7 +124,7 @@ def run_curl(snippets: dict[str, str], folder: Path, base_url: str, api_key: str
 
 
 def run_all(base_url: str, api_key: str) -> None:
-    """Run each, say what it answered, and see that the balance paid for it."""
+    """Run each quick start, print its answer, and check that the balance paid for it."""
     snippets = read_snippets(base_url, api_key)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,7 +1,7 @@
-"""Recorded exchanges with providers, each as the OpenAI chat body that means the same: what our own counts are held to.
+"""Recorded exchanges with providers, each as the equivalent OpenAI chat body: our own counts are compared with them.
 
-A folder of exchanges as JSON, one a file: `provider`, `api`, `request` (`json`, `url_path`), `response` (`status`,
-`body_text`). Only texts matter here, so the translation is a rough one: it is no provider's adapter."""
+A folder has the exchanges as JSON, one per file: `provider`, `api`, `request` (`json`, `url_path`), `response`
+(`status`, `body_text`). Only texts matter here, so the translation is rough; it is not a provider's adapter."""
 
 import dataclasses
 import json
@@ -17,10 +17,10 @@ INVENTED = ("testtokencounts-test-anthropic-9ab3af1c",)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exchange:
-    """One exchange. The counts are the provider's own, in OpenAI's meaning; `said` is what of the answer is text.
+    """One exchange. The counts are the provider's own, in OpenAI's meaning; `said` is the text in the answer.
 
-    `apart` says why the prompt is more than its text (media, a tool of the provider's own, a stored cache), and
-    `unsaid_tokens` are those of `completion_tokens` that `said` doesn't hold; None where nobody knows how many."""
+    `apart` says why the prompt is more than its text (media, a tool of the provider's own, a stored cache).
+    `unsaid_tokens` are the `completion_tokens` that are not in `said`; None if nobody knows how many."""
 
     name: str
     provider: str
@@ -34,13 +34,13 @@ class Exchange:
 
     @property
     def said_tokens(self) -> int | None:
-        """The provider's count of `said`; None where there is none of it alone."""
-        tooled = self.apart in ("provider's tools", "stored cache")  # whose calls are part of the answer
+        """The provider's count of `said` alone; None if it gave none."""
+        tooled = self.apart in ("provider's tools", "stored cache")  # their calls are part of the answer
         return None if self.unsaid_tokens is None or tooled else self.completion_tokens - self.unsaid_tokens
 
 
 def list_exchanges(folder: Path) -> Iterator[Exchange]:
-    """Every chat of the folder that was answered with 200 and with counts."""
+    """Every chat in the folder that was answered with 200 and with counts."""
     for path in sorted(folder.glob("*/*.json")):
         recording = json.loads(path.read_text())
         sent, response = recording["request"]["json"], recording["response"]
@@ -103,7 +103,7 @@ def _openai_answer(chunks: list[dict[str, Any]], provider: str) -> Answer | None
         return None
     details = usage.get("completion_tokens_details") or {}
     unsaid = 0
-    if provider in ("openai", "gemini"):  # which never show what they thought
+    if provider in ("openai", "gemini"):  # these never show their thoughts
         unsaid = details.get("reasoning_tokens") or 0
     prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
     if provider == "gemini":
@@ -267,7 +267,7 @@ def _gemini_apart(sent: dict[str, Any]) -> str:
     if any(set(part) & {"executableCode", "codeExecutionResult", "toolCall", "toolResponse"} for part in parts):
         return "provider's tools"
     if any("thoughtSignature" in part for part in parts):
-        return "replayed thoughts"  # which are counted, and can't be read
+        return "replayed thoughts"  # they are counted and can't be read
     return "stored cache" if sent.get("cachedContent") else ""
 
 
@@ -291,7 +291,7 @@ def _gemini_answer(chunks: list[dict[str, Any]]) -> Answer | None:
 
 
 def _camel(part: dict[str, Any]) -> dict[str, Any]:
-    """Some clients write snake_case, which Google takes as well."""
+    """The part with camelCase keys: some clients write snake_case, which Google accepts too."""
     return {re.sub(r"_(\w)", lambda found: found[1].upper(), name): value for name, value in part.items()}
 
 

@@ -17,13 +17,15 @@ from pathlib import Path
 import msgspec
 
 from bridge.catalogue.routing import ServedModel
+from bridge.conversation.request import Conversation
+from bridge.dialects.chat.read import read_conversation
+from bridge.dialects.chat.request import ChatRequest
+from bridge.inference.estimate import count_calls, count_text, read_prompt, scale_prompt
+from bridge.inference.meter import measure
 from bridge.providers import PROVIDERS
 from bridge.providers import token_scale as scales
 from bridge.providers.token_scale import TokenScale, find_scale
 from bridge.v1.body import convert
-from bridge.v1.chat_request import ChatRequest
-from bridge.v1.estimate import count_calls, count_text, read_prompt, scale_prompt
-from bridge.v1.meter import measure
 from scripts.recorded_chats import Exchange, list_exchanges
 
 LEAST_COVERED_PERCENT = 95
@@ -33,7 +35,7 @@ NAMES = {scale: name.strip("_").lower() for name, scale in vars(scales).items() 
 ANY_MODEL = ServedModel(
     id="any",
     provider="openai",
-    context_tokens=1,  # so that the bound is what the bytes say
+    context_tokens=1,  # so that the bound comes from the bytes
     max_output_tokens=1,
     image_tokens=0,
     input_modalities=frozenset(["text", "image", "audio", "file"]),
@@ -68,7 +70,7 @@ Counts = dict[tuple[str, str, str], list[Count]]
 
 
 def read_counts(exchanges: Sequence[Exchange]) -> Counts:
-    """By provider, scale and "prompt" or "answer"."""
+    """The counts by provider, scale and "prompt" or "answer"."""
     found: Counts = defaultdict(list)
     for exchange in exchanges:
         request, scale = _read_request(exchange), scale_of(exchange)
@@ -85,7 +87,7 @@ def read_counts(exchanges: Sequence[Exchange]) -> Counts:
 
 
 def read_bounds(exchanges: Sequence[Exchange]) -> list[Bound]:
-    """Of every prompt that is text alone, those that come nearest to their bound first."""
+    """The bounds of prompts that are text alone, those nearest to their bound first."""
     found = []
     for exchange in exchanges:
         if exchange.apart in ("", "replayed thoughts"):
@@ -103,18 +105,19 @@ def _text_fields(exchange: Exchange) -> dict[str, object]:
     return {field: exchange.body[field] for field in TEXT_FIELDS if field in exchange.body}
 
 
-def _read_request(exchange: Exchange) -> ChatRequest:
-    request: ChatRequest = convert(_text_fields(exchange), ChatRequest)
-    return request
+def _read_request(exchange: Exchange) -> Conversation:
+    body = _text_fields(exchange)
+    convert(body, ChatRequest)
+    return read_conversation(body)
 
 
 def covered_percent(counts: Sequence[Count]) -> int:
-    """How many of a hundred have no more tokens than the scale says, rounded down."""
+    """The percentage of counts that the scale covers, rounded down."""
     return 100 * sum(count.theirs <= count.scaled for count in counts) // len(counts)
 
 
 def _describe(pairs: Sequence[tuple[int, int]]) -> str:
-    """The spread of theirs over ours, and how many tokens they are apart on average."""
+    """The spread of the provider's counts over ours, and their average difference in tokens."""
     ratios = sorted(theirs / ours for theirs, ours in pairs)
     apart = sum(abs(theirs - ours) for theirs, ours in pairs) / len(pairs)
     middle, high = ratios[len(ratios) // 2], ratios[min(len(ratios) - 1, len(ratios) * 95 // 100)]

@@ -18,10 +18,10 @@
     return now === opposite ? (dark.matches ? 'dark' : 'light') : 'auto'
   }
 
-  function setTheme(theme) {
+  function setTheme(theme, cookie) {
     if (theme === 'auto') delete root.dataset.bsTheme
     else root.dataset.bsTheme = theme
-    document.cookie = 'theme=' + theme + ';path=/;max-age=31536000;samesite=lax' +
+    document.cookie = cookie + '=' + theme + ';path=/;max-age=31536000;samesite=lax' +
       (location.protocol === 'https:' ? ';secure' : '')
     var name = theme === 'auto' ? 'automatic' : theme
     document.querySelectorAll('[data-theme]').forEach(function (button) {
@@ -73,7 +73,7 @@
     if (button.dataset.print !== undefined) return print()
     if (button.dataset.copy !== undefined) return copy(button)
     event.preventDefault()
-    setTheme(nextTheme())
+    setTheme(nextTheme(), button.dataset.theme)
   })
 
   // Times come in UTC and are shown in the reader's zone; the title keeps UTC.

@@ -24,5 +24,5 @@ class HandClock:
 def clock_in_hand() -> Iterator[HandClock]:
     """Counters in memory go by it."""
     clock = HandClock()
-    with mock.patch("bridge.counters.clock_ms", clock.read):
+    with mock.patch("bridge.counters.memory.clock_ms", clock.read):
         yield clock

@@ -1,39 +1,97 @@
-"""What tests stand on: databases, Redis, the app, a gateway in a process of its own, a scripted upstream."""
+"""The fixtures of all tests: databases, Redis, the app, a gateway in a process of its own, a scripted upstream."""
 
 import itertools
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
+import werkzeug.test
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
+from werkzeug.test import TestResponse
 
 from app import create_app
+from bridge import vault
 from bridge.config import PROVIDER_VARIABLES, Settings
 from tests import services
 from tests.factories import Factories, MadeAccount, MadeKey
 from tests.gateway import CONFIG, Gateway
-from tests.rooms import close_rooms, make_settings
+from tests.page_text import as_read
+from tests.rooms import FERNET_KEY, close_rooms, make_settings
 from tests.upstream import ScriptedUpstream
 
 ENGINES = ("sqlite", "postgresql")
+LAST_ERRORS = 3
 
 # no deadlines: what a busy machine does slowly is still right
 hypothesis_settings.register_profile("bridge", deadline=None)
 hypothesis_settings.load_profile("bridge")
+
+
+class Compiled(BytecodeCache):
+    """Templates, compiled once in a process: each test's app would compile its own, for a quarter of a second."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._found:
+            bucket.bytecode_from_string(self._found[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._found[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {"bytecode_cache": Compiled()}
+
+
+class PageResponse(TestResponse):
+    """What the test client gets: the text of a page is as a browser reads it."""
+
+    @property
+    def text(self) -> str:
+        text = super().text
+        return as_read(text) if self.mimetype == "text/html" else text
+
+
+werkzeug.test.TestResponse = PageResponse  # type: ignore[misc]
 
 for _provider in PROVIDER_VARIABLES:  # a developer's own keys are not for tests to spend
     for _what in ("API_KEY", "BASE_URL"):
         os.environ.pop(f"{_provider}_{_what}", None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test prints what its gateway logged last."""
+    report = yield
+    gateway = getattr(item, "funcargs", {}).get("gateway")
+    if report.failed and isinstance(gateway, Gateway):
+        errors = [json.dumps(line, indent=1) for line in gateway.log_lines() if line.get("level") == "error"]
+        report.sections.append(("errors of the gateway", "\n".join(errors[-LAST_ERRORS:])))
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _master_keys_of_tests() -> Iterator[None]:
+    """Each test leaves the process's vault open with the keys that its shared gateways know. The process has only one
+    vault, and no gateway could open what a test sealed with other keys."""
+    yield
+    vault.open_vault([FERNET_KEY])
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    """The database engine. Whatever stands on it runs on both; a test of no interest in that overrides it:
+    """The database engine. Tests that use it run on both; a test that doesn't depend on it overrides it:
     `@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)`."""
     return str(request.param)
 

@@ -1,4 +1,4 @@
-"""What api.md promises of a stream and of a whole answer, held against what a client got, to the letter."""
+"""Compares a client's stream or whole answer with what api.md promises, to the letter."""
 
 import json
 from typing import Any
@@ -7,8 +7,8 @@ Said = dict[str, Any]  # text, thoughts, refusal, images, calls (id, name, argum
 
 
 def read_stream(data: bytes, *, usage: bool | None = None, done: bool = True) -> list[Said]:
-    """What each choice of a stream says. Fails where the contract is broken. `usage`: asked for, or not to be checked;
-    `done`: the whole stream as it leaves, not only a reader's part of it."""
+    """What each choice of a stream says. Fails if the contract is broken. `usage`: whether it was requested; None isn't
+    checked. `done`: this is the whole stream, not only a reader's part of it."""
     events = data.decode().split("\n\n")
     assert events.pop() == ""
     assert all(event.startswith(("data: ", ":")) and "\n" not in event for event in events)

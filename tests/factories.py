@@ -1,20 +1,24 @@
 """Accounts, keys, models and channels for tests, made through the rooms, and a look at the money afterwards."""
 
 import dataclasses
+import functools
 import itertools
 from typing import Any
+from unittest import mock
 
 import gevent
 import sqlalchemy as sa
 from flask import Flask
 
+from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key, revoke_key
-from bridge.accounts.sign_in import create_account
 from bridge.catalogue.editing import add_channel, list_channels, remove_channel, set_channel_enabled
 from bridge.catalogue.model_editing import add_model
 from bridge.db import db
+from bridge.ledger import opening
 from bridge.ledger.check import check_ledger
 from bridge.ledger.ledger import credit, find_balance
+from bridge.ledger.opening import create_account
 from bridge.ledger.tables import Hold, UsageRecord
 from bridge.money import NANOS_PER_DOLLAR
 from bridge.versions import MARGIN_SECONDS
@@ -22,6 +26,8 @@ from bridge.versions import MARGIN_SECONDS
 PASSWORD = "correct horse battery staple"
 DOLLAR = NANOS_PER_DOLLAR
 _numbers = itertools.count(1)
+# it takes a twentieth of a second on purpose, and most tests make accounts, all with the same password
+_hash_once = functools.cache(opening.hash_password)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +53,8 @@ class MadeKey:
 
 
 class Factories:
-    """Makes what a test needs in one database. Every name is new, so that tests can share a gateway. Where one is
-    running on the database, it knows of every change when the call returns."""
+    """Makes what a test needs in one database. Every name is new, so that tests can share a gateway. If a gateway runs
+    on the database, it knows every change when the call returns."""
 
     def __init__(self, app: Flask, gateway_runs: bool = False):
         self.app = app
@@ -57,17 +63,17 @@ class Factories:
     def make_account(self, balance_nanos: int = 10 * DOLLAR, *, is_operator: bool = False) -> MadeAccount:
         """An account with its owner and this balance."""
         email = f"member-{next(_numbers)}@example.com"
-        with self.app.app_context():
+        with self.app.app_context(), mock.patch.object(opening, "hash_password", _hash_once):
             account_id = create_account(email, PASSWORD, is_operator=is_operator).account_id
             if balance_nanos:
                 credit(account_id, balance_nanos, source="operator", made_by="a test")
         return MadeAccount(account_id, email)
 
     def make_key(self, account: MadeAccount | None = None, **limits: Any) -> MadeKey:
-        """A key, of a new account unless one is given; `limits` as in issue_key."""
+        """A key, of a new account unless one is given; `limits` as in KeyTerms."""
         account = account or self.make_account()
         with self.app.app_context():
-            issued = issue_key(account.id, name=limits.pop("name", f"key {next(_numbers)}"), **limits)
+            issued = issue_key(account.id, KeyTerms(**{"name": f"key {next(_numbers)}", **limits}))
             return MadeKey(issued.key.id, account.id, issued.secret)
 
     def revoke_key(self, key: MadeKey) -> None:
@@ -89,7 +95,7 @@ class Factories:
         Its name."""
         name = f"channel-{next(_numbers)}"
         # a key of its own: channels that share one, at a port that is used again, would share its fate
-        fields = {"api_key": f"sk-upstream-{name}", "models": {model: model for model in models}, **fields}
+        fields = {"api_key": f"sk-Zq83hTr0-{name}", "models": {model: model for model in models}, **fields}
         with self.app.app_context():
             add_channel(name, provider, base_url=base_url, **fields)
             self.wait_for_gateway()
@@ -136,6 +142,6 @@ class Factories:
             return list(check_ledger())
 
     def wait_for_gateway(self) -> None:
-        """Until a gateway that runs knows what was changed."""
+        """Wait until a running gateway knows the changes."""
         if self._gateway_runs:  # wait_until_seen would believe that this process, which may look too, is the only one
             gevent.sleep(self.app.config["BRIDGE"].version_poll_seconds + MARGIN_SECONDS)

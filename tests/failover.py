@@ -1,4 +1,4 @@
-"""Drives requests over three channels of which some fail, and counts what that came to."""
+"""Sends requests over three channels, some of which fail, and counts the results."""
 
 import dataclasses
 import functools
@@ -34,19 +34,19 @@ MODES = {"whole": (False,), "stream": (True,), "both": (False, True)}
 
 
 def fails_now_and_then(percent: int) -> Scenario:
-    """A share of its answers, by a fixed seed: in no order, but the same in every run."""
+    """Fails a share of its answers, by a fixed seed: in no pattern, but the same in every run."""
     draw = random.Random(percent)
     return lambda request: (fails(500) if draw.random() * 100 < percent else GOOD)(request)
 
 
 def falls_silent() -> Scenario:
-    """Well at first, then it takes every request and answers none."""
+    """Works at first, then accepts every request and answers none."""
     answers = iter(range(WELL_ANSWERS))
     return lambda request: (stalls() if next(answers, None) is None else GOOD)(request)
 
 
 def fails_in_every_way() -> Scenario:
-    """The table's faults that speak against a channel, with a good answer after each."""
+    """The table's faults that count against a channel, with a good answer after each."""
     plays = [fault.plays for fault in TABLE.values() if fault.plays is not None and fault.blame == "upstream"]
     turns = itertools.cycle([play for each in plays for play in (each, GOOD)])
     return lambda request: next(turns)(request)
@@ -113,7 +113,7 @@ class Trio:
         self.key: MadeKey = gateway.make.make_key(gateway.make.make_account(BALANCE_NANOS))
 
     def ask(self, session: requests.Session, number: int, stream: bool) -> tuple[str, bool, str]:
-        """One request, a conversation of its own: its id, whether it was answered, and what was said instead."""
+        """Send one request, a conversation of its own: its id, whether it was answered, and what was said instead."""
         body = {"model": self.model, "messages": [{"role": "user", "content": f"{number}"}], "stream": stream}
         url = f"{self.gateway.base_url}/chat/completions"
         for _ in range(MOST_TRIES):
@@ -144,8 +144,8 @@ def drive(
     mode: str = "both",
     a_second: float = 0,
 ) -> Course:
-    """So many requests by so many clients at once, or else so many `a_second` whoever waits; whole, streamed or both
-    by turns. The first `warm_up` of them, in which the gateway learns who fails, are not counted."""
+    """Send requests by this many clients at once, or `a_second` without waiting; whole, streamed or both by turns. The
+    first `warm_up` of them, in which the gateway learns which channels fail, are not counted."""
     with tempfile.TemporaryDirectory() as folder:
         trio, course = Trio(gateway, fault, broken, Path(folder)), Course(requests_count)
         numbers, streams, found = iter(range(warm_up + requests_count)), MODES[mode], []

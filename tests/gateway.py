@@ -1,4 +1,4 @@
-"""The gateway as it is served: gunicorn in a process of its own, on a free port, with the settings of a test."""
+"""The gateway as it ships: gunicorn in a process of its own, on a free port, with a test's settings."""
 
 import dataclasses
 import json
@@ -13,8 +13,11 @@ from typing import Any
 
 import gevent
 import requests
+import sqlalchemy as sa
 
 from bridge.config import Settings
+from bridge.db import db
+from bridge.shared_redis import Installation
 from tests.factories import Factories
 from tests.rooms import close_rooms, open_rooms
 from tests.upstream import free_port
@@ -27,7 +30,7 @@ CONFIG = "bridge.ops.gunicorn"
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The variables that make these settings, and of our own environment only what a process needs."""
+    """The variables that give these settings, and from our own environment only what a process needs."""
     found = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     for field in dataclasses.fields(Settings):
         value = getattr(settings, field.name)
@@ -37,7 +40,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 
 class Gateway:
-    """A gunicorn that runs. `make` prepares what a test needs in its database."""
+    """A running gunicorn. `make` prepares what a test needs in its database."""
 
     def __init__(
         self, settings: Settings, log_path: Path, environ: Mapping[str, str] | None = None, config: str = CONFIG
@@ -83,13 +86,18 @@ class Gateway:
         lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
         return [line for line in lines if not event or line.get("event") == event]
 
+    def redis_key(self, name: str) -> str:
+        """The full name of one of the gateway's keys in Redis."""
+        with self._rooms.app_context(), db.engine.connect() as connection:
+            return f"{connection.scalar(sa.select(Installation.redis_prefix))}{name}"
+
     def run_flask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """An operator's command, beside the running gateway."""
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
         return subprocess.run(command, cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False)
 
     def restart(self) -> None:
-        """As a deploy does: let it finish, then start it at the same address."""
+        """Restart as a deploy does: let it finish, then start it at the same address."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(STOP_SECONDS)
         self._start()

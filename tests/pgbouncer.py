@@ -33,7 +33,7 @@ max_client_conn = 400
 
 
 class PgBouncer:
-    """Transaction pooling over the database of this URL, with Debian's settings for all else."""
+    """Transaction pooling over the database of this URL, otherwise with Debian's settings."""
 
     def __init__(self, database_url: str):
         program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")

@@ -1,4 +1,4 @@
-"""A TCP proxy between the gateway and its database or Redis, which a test slows, freezes and cuts."""
+"""A TCP proxy between the gateway and its database or Redis, which a test can slow, freeze and cut."""
 
 import contextlib
 from typing import Any

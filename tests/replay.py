@@ -1,4 +1,4 @@
-"""Upstreams that play exchanges of any provider over a real socket, in that provider's bytes, and note what came."""
+"""Upstreams that play exchanges of any provider over a real socket, in that provider's bytes, and record requests."""
 
 import itertools
 import json
@@ -82,12 +82,12 @@ class Replay(ScriptedUpstream):
         return super().base_url.removesuffix("/v1") + BASES.get(self.provider, "")
 
     def answers(self, *given: Reply) -> None:
-        """From now on these, one a request; what had come before is forgotten."""
+        """Play these answers from now on, one per request; earlier requests are forgotten."""
         self.requests.clear()
         self.plays(*(replies(self.provider, reply) for reply in given))
 
     def refuses(self, status: int, error: dict[str, Any], headers: str = "") -> None:
-        """From now on this error body."""
+        """Play this error body from now on."""
         self.requests.clear()
         self.plays(lambda _request: [whole(json.dumps(error).encode(), status, headers)])
 

@@ -1,7 +1,7 @@
-"""What a provider may answer, said once and written in each provider's own bytes: whole, and as a stream's events.
+"""Answers of a provider, described once and written in each provider's own bytes: whole, and as a stream's events.
 
-By hand, after the providers' documentation and what they were seen to send: what is read by our code was not written
-by it."""
+The bytes are written by hand, from the providers' documentation and observed answers, so our own code doesn't write
+what it reads."""
 
 import dataclasses
 import json

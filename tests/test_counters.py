@@ -1,4 +1,4 @@
-"""What Flask-Limiter counts in: windows slide exactly, all or nothing is taken, leases end, in memory and in Redis."""
+"""Flask-Limiter's storages: windows slide exactly, all or nothing is taken, and leases end, in memory and in Redis."""
 
 import datetime
 import time
@@ -9,33 +9,26 @@ import gevent
 import pytest
 import redis
 import time_machine
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from limits.storage import storage_from_string
 from structlog.testing import capture_logs
 
-from bridge.counters import (
-    RETRY_REDIS_SECONDS,
-    SAY_AGAIN_SECONDS,
-    WINDOW_MS,
-    Ask,
-    Count,
-    Give,
-    MemoryCounters,
-    RedisCounters,
-    fits,
-    read_window,
-    seconds_until_free,
-    storage_uri,
-)
+from bridge.counters.memory import MemoryCounters
+from bridge.counters.redis import MOST_RENEWED, RETRY_REDIS_SECONDS, RedisCounters, storage_options
+from bridge.counters.windows import WINDOW_MS, Ask, Count, Give, fits, read_window, seconds_until_free
+from bridge.shared_redis import LOG_AGAIN_SECONDS
+from bridge.telemetry import new_request_id
 from tests.clock import HandClock, clock_in_hand
+from tests.rooms import share_redis
 
 NOON = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
 COUNTS = st.builds(Count, st.just(False), st.integers(0, 5000), st.integers(0, 5000), st.integers(0, WINDOW_MS - 1))
 
 
 def later(count: Count, milliseconds: int) -> Count:
-    """The same counter after a while in which nothing came."""
+    """The same counter after some time in which nothing came."""
     minutes, elapsed = divmod(count.elapsed_ms + milliseconds, WINDOW_MS)
     previous, current = [(count.previous, count.current), (count.current, 0), (0, 0)][min(minutes, 2)]
     return Count(False, previous, current, elapsed)
@@ -181,7 +174,8 @@ def counters(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "memory":
         yield MemoryCounters()
         return
-    counters = storage_from_string(storage_uri(request.getfixturevalue("redis_url")))
+    options = storage_options(share_redis(request.getfixturevalue("redis_url")))
+    counters = storage_from_string(options["RATELIMIT_STORAGE_URI"], **options["RATELIMIT_STORAGE_OPTIONS"])
     assert isinstance(counters, RedisCounters)
     yield counters
     counters._client.close()
@@ -197,7 +191,7 @@ def test_all_of_a_request_is_taken_or_nothing(counters: Any):
         return [count.admitted for count in counters.take_all(asks)]
 
     assert ask("a", 600) == [True, True, True]
-    assert ask("b", 600) == [True, False, True]  # and so neither a request nor a lease is gone
+    assert ask("b", 600) == [True, False, True]  # so neither a request nor a lease was taken
     assert ask("c", 400) == [True, True, True]
     counts = counters.take_all([Ask("{a1}:rpm", 2, 0), Ask("{a1}:tpm", 1000, 0), lease_of("d", 2)])
     assert [count.current + count.previous for count in counts] == [2, 1000, 2]
@@ -237,9 +231,16 @@ def test_many_at_once_get_exactly_as_many_as_there_are(counters: Any):
 # what only Redis can show: its clock is its own, so the past is made by writing it
 
 
+PREFIX = "bridge:tests:"
+
+
+def open_counters(url: str) -> RedisCounters:
+    return RedisCounters("bridge-redis://", shared=share_redis(url, PREFIX))
+
+
 @pytest.fixture
 def shared(redis_url: str) -> Iterator[RedisCounters]:
-    counters = RedisCounters(storage_uri(redis_url))
+    counters = open_counters(redis_url)
     yield counters
     counters._client.close()
 
@@ -261,7 +262,7 @@ def test_in_redis_a_minute_moves_out_of_view(
     shared: RedisCounters, client: redis.Redis, minutes_ago: int, previous: int, current: int
 ):
     minute = redis_now_ms(client) // WINDOW_MS
-    client.hset("w", mapping={"m": minute - minutes_ago, "c": 30, "p": 70})
+    client.hset(PREFIX + "w", mapping={"m": minute - minutes_ago, "c": 30, "p": 70})
     count = take(shared, "w", 1000, 0)
     if count.minute == minute:
         assert (count.previous, count.current) == (previous, current)
@@ -273,7 +274,7 @@ def test_in_redis_a_minute_moves_out_of_view(
 def test_redis_admits_to_the_limit_exactly_and_no_further(shared: RedisCounters, client: redis.Redis):
     for previous, current in [(0, 0), (7, 0), (997, 3), (20_000, 19_999), (123_456_789, 1)]:
         minute = redis_now_ms(client) // WINDOW_MS
-        client.hset("w", mapping={"m": minute, "c": current, "p": previous})
+        client.hset(PREFIX + "w", mapping={"m": minute, "c": current, "p": previous})
         for limit in range(current + 1, previous + current + 2, max(1, previous // 50)):
             ask = Ask("w", limit, 1)
             count = shared.take_all([ask])[0]
@@ -294,7 +295,7 @@ def test_redis_counts_by_its_own_clock(shared: RedisCounters, client: redis.Redi
 def test_in_redis_a_reservation_is_given_back_to_its_own_minute(shared: RedisCounters, client: redis.Redis):
     def give_back(minutes_ago: int) -> tuple[int, int]:
         minute = redis_now_ms(client) // WINDOW_MS
-        client.hset("w", mapping={"m": minute, "c": 300, "p": 600})
+        client.hset(PREFIX + "w", mapping={"m": minute, "c": 300, "p": 600})
         shared.give_all([Give("w", cost=-590, minute=minute - minutes_ago)])
         count = take(shared, "w", 10_000, 0)
         return (count.previous, count.current) if count.minute == minute else give_back(minutes_ago)
@@ -308,17 +309,17 @@ def test_leases_in_redis_end_by_themselves(shared: RedisCounters, client: redis.
     before = redis_now_ms(client)
     assert shared.take_all([lease_of("a", seconds=650)])[0].admitted
     assert not shared.take_all([lease_of("b")])[0].admitted
-    ends = client.zscore("{a1}:at-once", "a")
+    ends = client.zscore(PREFIX + "{a1}:at-once", "a")
     assert before + 650_000 <= ends <= redis_now_ms(client) + 650_000
-    client.zadd("{a1}:at-once", {"a": redis_now_ms(client)})  # as if the time had passed
+    client.zadd(PREFIX + "{a1}:at-once", {"a": redis_now_ms(client)})  # as if the time had passed
     assert shared.take_all([lease_of("b")])[0].admitted
-    assert client.zscore("{a1}:at-once", "a") is None
+    assert client.zscore(PREFIX + "{a1}:at-once", "a") is None
 
 
 def test_a_lease_that_redis_was_not_there_to_take_back_is_given_back_later(
     shared: RedisCounters, monkeypatch: pytest.MonkeyPatch
 ):
-    """Else a moment without Redis would lock a key out until the lease's own end."""
+    """Otherwise a moment without Redis would lock a key out until the lease's own end."""
 
     def fail(**_arguments: object) -> None:
         raise redis.ConnectionError
@@ -332,14 +333,147 @@ def test_a_lease_that_redis_was_not_there_to_take_back_is_given_back_later(
     assert [shared.take_all([lease_of(name)])[0].admitted for name in "bc"] == [True, False]
 
 
+def kept(id_: str, limit: int = 1) -> Ask:
+    """A lease that is renewed, of a request that may run for ten minutes."""
+    return Ask("{a1}:at-once", limit, is_lease=True, lease_id=id_, lease_seconds=600, renewed=True)
+
+
+def seconds_left(client: redis.Redis, id_: str) -> float | None:
+    end = client.zscore(PREFIX + "{a1}:at-once", id_)
+    return None if end is None else (end - redis_now_ms(client)) / 1000
+
+
+def test_a_lease_lives_for_seconds_and_its_living_process_renews_it(shared: RedisCounters, client: redis.Redis):
+    assert shared.take_all([kept("a")])[0].admitted
+    assert 0 < seconds_left(client, "a") <= 20
+    for _ in range(3):
+        client.zadd(PREFIX + "{a1}:at-once", {"a": redis_now_ms(client) + 1000})  # as if most of it had passed
+        shared.renew()
+        assert 10 < seconds_left(client, "a") <= 20
+    assert not shared.take_all([kept("b")])[0].admitted
+
+
+def test_the_lease_of_a_process_that_died_is_anybodys_when_its_seconds_are_over(
+    shared: RedisCounters, client: redis.Redis, redis_url: str
+):
+    dead = open_counters(redis_url)
+    assert dead.take_all([kept("a")])[0].admitted
+    dead._client.close()
+    shared.renew()  # it doesn't renew others' leases
+    client.zadd(PREFIX + "{a1}:at-once", {"a": redis_now_ms(client)})
+    assert shared.take_all([kept("b")])[0].admitted
+
+
+def test_no_renewal_brings_a_lease_back_that_was_given_back(shared: RedisCounters, client: redis.Redis):
+    for number in range(20):
+        lease = kept(f"{number}")
+        assert shared.take_all([lease])[0].admitted
+        renewing = gevent.spawn(shared.renew)
+        if number % 2:
+            gevent.sleep(0)  # the renewal is under way, and not only waiting
+        shared.give_all([Give(lease.name, lease_id=lease.lease_id)])
+        renewing.join()
+        shared.renew()
+        assert shared.take_all([kept("next")])[0].admitted
+        shared.give_all([Give(lease.name, lease_id="next")])
+    shared.take_all([])
+    assert client.zcard(PREFIX + "{a1}:at-once") == 0
+
+
+def test_a_lease_that_nobody_gives_back_ends_with_the_time_that_its_request_had(
+    shared: RedisCounters, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+):
+    assert shared.take_all([kept("a")])[0].admitted
+    now = time.monotonic_ns() // 1_000_000
+    monkeypatch.setattr("bridge.counters.memory.clock_ms", lambda: now + 601_000)
+    client.delete(PREFIX + "{a1}:at-once")
+    shared.renew()
+    assert seconds_left(client, "a") is None
+    assert shared._held == {}
+
+
+def test_more_leases_than_one_trip_takes_are_renewed(shared: RedisCounters, client: redis.Redis):
+    many = MOST_RENEWED + 1
+    shared.take_all([kept(f"{number}", limit=many) for number in range(many)])
+    client.flushdb()
+    shared.renew()
+    assert client.zcard(PREFIX + "{a1}:at-once") == many
+
+
+def test_places_that_a_flushed_redis_has_lost_come_back(shared: RedisCounters, client: redis.Redis):
+    assert shared.take_all([kept("a", limit=2)])[0].admitted
+    client.flushdb()
+    shared.renew()
+    assert [shared.take_all([kept(name, limit=2)])[0].admitted for name in "bc"] == [True, False]
+    for name in "ab":
+        shared.give_all([Give("{a1}:at-once", lease_id=name)])
+    shared.take_all([])
+    assert client.zcard(PREFIX + "{a1}:at-once") == 0
+
+
+@given(deeds=st.lists(st.tuples(st.sampled_from(["take", "give", "go", "come", "flush", "renew"]), st.integers(0, 3))))
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_becomes_of_redis_places_are_those_of_the_requests_that_run(
+    shared: RedisCounters, client: redis.Redis, deeds: list[tuple[str, int]]
+):
+    """Once Redis is there again and a renewal has passed, no lease has leaked and none is missing."""
+
+    def fail(**_arguments: object) -> None:
+        raise redis.ConnectionError
+
+    script, name, limit = shared._script, "{a1}:at-once", 3
+    running: set[str] = set()
+    client.flushdb()
+    for what, number in deeds:
+        id_ = f"{number}"
+        if what == "take" and id_ not in running and shared.take_all([kept(id_, limit)])[0].admitted:
+            running.add(id_)
+        elif what == "give" and id_ in running:
+            running.remove(id_)
+            shared.give_all([Give(name, lease_id=id_)])
+        elif what in ("go", "come"):
+            shared._script, shared._away_until = (fail, shared._away_until) if what == "go" else (script, 0.0)
+        elif what == "flush":
+            client.flushdb()
+        elif what == "renew":
+            shared.renew()
+    shared._script, shared._away_until = script, 0.0
+    shared.renew()
+    shared.take_all([])
+    assert {member.decode() for member in client.zrange(PREFIX + name, 0, -1)} == running
+    assert set(shared._memory._leases.get(name, {})) <= running
+    for id_ in running:
+        shared.give_all([Give(name, lease_id=id_)])
+    shared.take_all([])
+    assert client.zcard(PREFIX + name) == 0
+    assert not shared._memory.has_leases
+
+
+@pytest.mark.parametrize(
+    ("ages", "limit", "seconds"), [([0], 1, 1), ([12], 1, 12), ([300], 1, 30), ([8, 16, 24], 3, 16 / 3)]
+)
+def test_a_full_limit_says_when_one_of_the_running_may_end(
+    counters: Any, ages: list[float], limit: int, seconds: float
+):
+    """As long again as they have run, on average, and one of three three times as soon."""
+    began = time.time()
+    for age in ages:
+        with time_machine.travel(began - age, tick=False):
+            id_ = new_request_id()
+        assert counters.take_all([lease_of(id_, limit)])[0].admitted
+    ask = lease_of("another", limit)
+    found = seconds_until_free(ask, counters.take_all([ask])[0])
+    assert found == pytest.approx(seconds, abs=1)
+
+
 def test_redis_forgets_what_nobody_asks_for(shared: RedisCounters, client: redis.Redis):
     shared.take_all([Ask("{a1}:rpm", 5), lease_of("a", seconds=30)])
-    assert 0 < client.pttl("{a1}:rpm") <= 2 * WINDOW_MS
-    assert 0 < client.pttl("{a1}:at-once") <= 31_000
+    assert 0 < client.pttl(PREFIX + "{a1}:rpm") <= 2 * WINDOW_MS
+    assert 0 < client.pttl(PREFIX + "{a1}:at-once") <= 31_000
 
 
 def test_workers_share_one_count_in_redis(redis_url: str):
-    workers = [RedisCounters(storage_uri(redis_url)) for _ in range(3)]
+    workers = [open_counters(redis_url) for _ in range(3)]
     asking = [gevent.spawn(take, workers[i % 3], "w", 7) for i in range(60)]
     assert sum(one.get().admitted for one in asking) == 7
     for worker in workers:
@@ -358,7 +492,7 @@ def test_after_redis_was_flushed_requests_are_served(shared: RedisCounters, clie
 @pytest.fixture
 def away(clock: HandClock) -> RedisCounters:
     """Counters whose Redis does not answer: nothing listens on port 1."""
-    return RedisCounters("bridge-redis://127.0.0.1:1/0")
+    return open_counters("redis://127.0.0.1:1/0")
 
 
 def test_without_redis_limits_hold_per_process(away: RedisCounters):
@@ -371,14 +505,14 @@ def test_without_redis_limits_hold_per_process(away: RedisCounters):
 
 def test_that_redis_is_away_is_said_once_a_minute(away: RedisCounters, monkeypatch: pytest.MonkeyPatch):
     now = [1000.0]
-    monkeypatch.setattr("bridge.counters.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("bridge.counters._said_at", 0.0)
+    monkeypatch.setattr("bridge.counters.redis.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bridge.shared_redis._LastLogged.at", 0.0)
     with capture_logs() as lines:
         for _ in range(3):
             take(away, "w", 100)
             now[0] += RETRY_REDIS_SECONDS  # each time it is tried again
     assert [line["event"] for line in lines] == ["redis_away"]
-    now[0] += SAY_AGAIN_SECONDS
+    now[0] += LOG_AGAIN_SECONDS
     with capture_logs() as lines:
         take(away, "w", 100)
     assert len(lines) == 1
@@ -388,7 +522,7 @@ def test_redis_is_asked_again_once_it_is_back(away: RedisCounters, shared: Redis
     take(away, "w", 5)
     away._client, away._script = shared._client, shared._script
     take(away, "w", 5)  # still within the time in which it is left alone
-    assert not client.exists("w")
+    assert not client.exists(PREFIX + "w")
     away._away_until = 0.0
     take(away, "w", 5)
-    assert client.hget("w", "c") == b"1"
+    assert client.hget(PREFIX + "w", "c") == b"1"

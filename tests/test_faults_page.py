@@ -1,4 +1,4 @@
-"""docs/faults.md names tests that there are, and every one of the fault tests."""
+"""docs/faults.md names existing tests, and every one of the fault tests."""
 
 import re
 from pathlib import Path

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from bridge.catalogue.price_rows import version_of
 from bridge.catalogue.tables import Price
+from bridge.conversation.usage import Usage
 from bridge.db import db
-from bridge.providers.base import Usage
 from tests.test_migration_0005 import MOMENT, describe_schema, insert, price, read, rooms, usage
 
 __all__ = ["rooms"]  # the fixture

@@ -26,7 +26,10 @@ from tests.upstream import ScriptedUpstream, says
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 BASE_URL, KEY = "http://127.0.0.1:8000/v1", "YOUR_API_KEY"
 FLASK = ".venv/bin/flask --app wsgi "
@@ -44,6 +47,7 @@ MAKE_RUN_BY = {
     "profile": ".ci/run",
     "audit": ".ci/run",
     "soak": ".ci/run",
+    "attack": ".ci/run",
     "model": ".ci/run",
     "stop-model": ".ci/run",
 }
@@ -173,7 +177,7 @@ def test_the_secrets_that_it_makes_are_good_enough_for_production():
     secret, fernet_key = made
     assert len(base64.urlsafe_b64decode(fernet_key)) == 32
     production = Settings(secret_key=secret, fernet_keys=fernet_key)
-    assert [line.split()[0] for line in production.complaints()] == ["DATABASE_URL", "PUBLIC_BASE_URL"]
+    assert [line.split()[0] for line in production.list_problems()] == ["DATABASE_URL", "PUBLIC_BASE_URL"]
 
 
 def first_requests() -> Iterator[tuple[str, str]]:

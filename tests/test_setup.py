@@ -1,6 +1,9 @@
 """`make run`: what it sets up, what it prints, and that doing it again is harmless."""
 
+import html
+import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -11,8 +14,10 @@ from pathlib import Path
 
 import gevent
 import pytest
+import requests
 from flask import Flask
 
+from app import create_app
 from bridge.accounts.keys import find_any_key, read_caller
 from bridge.accounts.sign_in import SignInRefused, hash_password, sign_in
 from bridge.accounts.tables import Member
@@ -24,7 +29,8 @@ from bridge.ops.env_file import load_env_file, write_env_file
 from tests.factories import Factories, MadeKey
 from tests.gateway import LOOK_SECONDS, ROOT, START_SECONDS, STOP_SECONDS, as_environment
 from tests.rooms import close_rooms, make_settings, open_rooms
-from tests.upstream import free_port
+from tests.services import Databases
+from tests.upstream import ScriptedUpstream, free_port, says
 
 PROMISED = ("Dashboard: ", "Sign in: ", "Operator: ", "Base URL: ", "API key: ", "curl ")
 
@@ -157,6 +163,77 @@ def test_the_printed_curl_is_answered_and_a_second_run_prints_the_same(run: Call
     assert run(port).printed() == lines
 
 
+def test_the_sandbox_steps_aside_for_a_provider_s_key_and_serves_again_once_it_is_gone(run: Callable[..., Run]):
+    port = free_port()
+    upstream = ScriptedUpstream()
+    upstream.plays(says("Real"))
+    said = []
+    for environ in ({}, {"OPENAI_API_KEY": "sk-made-up", "OPENAI_BASE_URL": upstream.base_url}, {}):
+        started = run(port, **environ)
+        first_call = started.printed()[-1]
+        answer = subprocess.run(["bash", "-c", first_call], capture_output=True, text=True, check=True)
+        said.append(json.loads(answer.stdout)["choices"][0]["message"]["content"])
+        started.stop()
+    upstream.close()
+    assert (said[0].startswith("[sandbox]"), said[1], said[2]) == (True, "Real", said[0])
+    assert "Channel openai-env is disabled: its key has left the environment." in started.all_lines()
+
+
+@pytest.mark.parametrize(("credit", "model"), [("5", "gpt-4o"), ("0", "sandbox-echo")])
+def test_a_newcomer_makes_the_call_that_the_page_of_their_key_shows(run: Callable[..., Run], credit: str, model: str):
+    port = free_port()
+    run(port, SIGNUP_CREDIT=credit).printed()
+    site = f"http://127.0.0.1:{port}"
+    with requests.Session() as browser:
+        browser.trust_env = False
+
+        def send(path: str, page: str, **fields: str) -> str:
+            token = re.findall(r'name="csrf_token" value="([^"]+)"', browser.get(site + page).text)[0]
+            answer = browser.post(site + path, {**fields, "csrf_token": token}, headers={"Origin": site})
+            assert answer.status_code == 200, answer.text
+            return answer.text
+
+        send("/sign-up", "/sign-up", email="new@example.com", password="four words and more")
+        page = send("/dashboard/keys", "/dashboard/keys/new", name="first")
+    shown = re.findall(r'<pre[^>]* aria-label="curl"><code>(.*?)</code>', page, re.DOTALL)[0]
+    call = html.unescape(re.sub(r"<[^>]+>", "", shown))
+    assert f'"model":"{model}"' in call
+    answer = subprocess.run(["bash", "-c", call], capture_output=True, text=True, check=True)
+    assert "[sandbox]" in answer.stdout
+
+
+def test_what_is_set_for_other_programs_changes_nothing(run: Callable[..., Run], tmp_path: Path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    started = run(
+        free_port(),
+        GUNICORN_CMD_ARGS="--bind 127.0.0.1:1 --workers 3 --chdir /nowhere",
+        FLASK_APP="nothing",
+        FLASK_DEBUG="1",
+        FLASK_RUN_PORT="1",
+        VIRTUAL_ENV="/nowhere",
+        HOME=str(home),
+        LANG="C",
+        LC_ALL="C",
+        TZ="Pacific/Kiritimati",
+        PYTHONWARNINGS="error",
+        HTTP_PROXY="http://127.0.0.1:1",
+        REQUESTS_CA_BUNDLE="/nowhere",
+        PGHOST="nowhere",
+    )
+    call = started.printed()[-1].replace("curl ", "curl --noproxy '*' ", 1)
+    answer = subprocess.run(["bash", "-c", call], capture_output=True, text=True, check=True)
+    assert "[sandbox]" in answer.stdout
+
+
+def test_no_variable_shows_what_breaks(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    app = create_app(make_settings(tmp_path, database_url=databases.open("sqlite")))
+    debugs = [one.debug for one in (app, app.extensions["bridge_api"])]
+    close_rooms(app)
+    assert debugs == [False, False]
+
+
 def test_a_taken_port_is_one_line(run: Callable[..., Run]):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -166,9 +243,9 @@ def test_a_taken_port_is_one_line(run: Callable[..., Run]):
 
 
 def test_wrong_settings_are_a_line_each(run: Callable[..., Run]):
-    wrong = run(free_port(), SECRET_KEY="short", SIGNUP="maybe")
+    wrong = run(free_port(), SECRET_KEY="short", SIGNUP="maybe", WEB_CONCURRENCY="abc")
     assert wrong.process.wait(START_SECONDS) == 1
-    assert [line.split(" ")[0] for line in wrong.all_lines()] == ["SECRET_KEY", "SIGNUP"]
+    assert sorted(line.split(" ")[0] for line in wrong.all_lines()) == ["SECRET_KEY", "SIGNUP", "WEB_CONCURRENCY"]
 
 
 def test_a_database_that_is_away_is_one_line(run: Callable[..., Run]):

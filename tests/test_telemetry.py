@@ -4,7 +4,9 @@ import datetime
 import json
 import logging
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +14,9 @@ import pytest
 import structlog
 
 from bridge import telemetry
+from bridge.dialects import answer_id
 from bridge.ledger.batch import Settlement
-from bridge.telemetry import answer_id, created_at_of, log_request, new_request_id
+from bridge.telemetry import created_at_of, log_request, new_request_id
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -68,7 +71,7 @@ def test_workers_do_not_make_the_same_ids():
 
 def test_whoever_has_the_answer_finds_the_receipt():
     request_id = new_request_id()
-    assert answer_id(request_id).removeprefix("chatcmpl-") == request_id.removeprefix("req_")
+    assert answer_id("chat", request_id).removeprefix("chatcmpl-") == request_id.removeprefix("req_")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,21 @@ def test_a_request_is_one_line_of_ids_and_numbers(lines: Lines):
     (line,) = lines()
     assert (line["event"], line["request_id"], line["account_id"], line["key_id"]) == ("request", request_id, 1, 2)
     assert (line["gen_ai.usage.input_tokens"], line["charge_nanos"], line["attempts"]) == (5, 340, 1)
+
+
+def test_a_full_disk_silences_the_log_for_as_long_as_it_is_full(
+    tmp_path: Path, lines: Lines, monkeypatch: pytest.MonkeyPatch
+):
+    with (tmp_path / "log").open("wb") as log, open("/dev/full", "wb") as full:
+        descriptor = os.dup(full.fileno())
+        monkeypatch.setattr(telemetry._Output, "descriptor", descriptor)
+        try:
+            structlog.get_logger().warning("lost")
+            os.dup2(log.fileno(), descriptor)
+            structlog.get_logger().warning("written")
+        finally:
+            os.close(descriptor)
+    assert [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()] == ["written"]
 
 
 def test_both_ways_of_logging_write_the_same_lines(lines: Lines):

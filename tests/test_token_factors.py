@@ -1,6 +1,5 @@
-"""Recorded answers hold our token scales and bounds to what providers counted, where somebody has recordings."""
+"""Our token scales and bounds are held to what providers counted, where somebody has recordings; bounds in any case."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,12 @@ import pytest
 from scripts import token_factors
 from scripts.recorded_chats import Exchange, list_exchanges
 from scripts.token_factors import LEAST_COVERED_PERCENT, Count, covered_percent, read_bounds, read_counts
-
-RECORDINGS = os.environ.get("RECORDINGS_DIR", "")
-needs_recordings = pytest.mark.skipif(not RECORDINGS, reason="RECORDINGS_DIR names no recordings")
+from tests.providers.recordings import FOLDER, OWN_FOLDER, list_own, needs_recordings
 
 
 @pytest.fixture(scope="module")
 def exchanges() -> list[Exchange]:
-    return list(list_exchanges(Path(RECORDINGS)))
+    return list(list_exchanges(Path(FOLDER)))
 
 
 @needs_recordings
@@ -41,6 +38,17 @@ def test_no_recorded_prompt_is_above_the_bound_of_its_hold(exchanges: list[Excha
     bounds = read_bounds(exchanges)
     assert len(bounds) > 250
     assert [bound for bound in bounds if bound.theirs > bound.most] == []
+
+
+def test_no_prompt_of_our_own_is_above_the_bound_of_its_hold():
+    bounds = read_bounds(list(list_exchanges(OWN_FOLDER)))
+    assert len(bounds) > 80
+    assert [bound for bound in bounds if bound.theirs > bound.most] == []
+
+
+def test_every_answer_of_our_own_is_read_with_its_counts():
+    answered = [each["id"] for each in list_own() if each["response"]["status"] == 200]
+    assert sorted(each.name for each in list_exchanges(OWN_FOLDER)) == sorted(answered)
 
 
 def exchange(**more: Any) -> Exchange:

@@ -61,11 +61,11 @@ def test_callbacks_come_for_their_topic_once_a_change(app: Flask, monkeypatch: p
 
 
 def test_a_look_counts_as_long_as_others_wait_for_it(app: Flask, monkeypatch: pytest.MonkeyPatch):
-    now = versions._seen.looked_at + 100
+    now = versions._Process.seen.looked_at + 100
     monkeypatch.setattr(versions, "time", SimpleNamespace(monotonic=lambda: now))
     versions.poll(db.engine)
     assert versions.is_fresh()
-    now += versions._seen.max_age_seconds - 0.01
+    now += versions._Process.seen.max_age_seconds - 0.01
     assert versions.is_fresh()
     now += 0.02
     assert not versions.is_fresh()
@@ -74,12 +74,12 @@ def test_a_look_counts_as_long_as_others_wait_for_it(app: Flask, monkeypatch: py
 def test_a_slow_look_does_not_undo_a_later_one(app: Flask, monkeypatch: pytest.MonkeyPatch):
     raise_number("keys")
     versions.poll(db.engine)
-    looked_at = versions._seen.looked_at
+    looked_at = versions._Process.seen.looked_at
     monkeypatch.setattr(versions, "time", SimpleNamespace(monotonic=lambda: looked_at - 1))
     raise_number("keys")
     versions.poll(db.engine)
     assert versions.number("keys") == 1
-    assert versions._seen.looked_at == looked_at
+    assert versions._Process.seen.looked_at == looked_at
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -95,8 +95,8 @@ def test_the_only_worker_looks_at_once(app: Flask, monkeypatch: pytest.MonkeyPat
 def test_a_command_waits_until_the_oldest_look_has_gone_stale(app: Flask, monkeypatch: pytest.MonkeyPatch, url: str):
     settings = dataclasses.replace(app.config["BRIDGE"], database_url=url)
     versions.watch_versions(settings)
-    assert versions._seen.looked_at == -math.inf
+    assert versions._Process.seen.looked_at == -math.inf
     waited: list[float] = []
     monkeypatch.setattr(versions, "gevent", SimpleNamespace(sleep=waited.append))
     versions.wait_until_seen(settings)
-    assert waited == [versions._seen.max_age_seconds]
+    assert waited == [versions._Process.seen.max_age_seconds]

@@ -19,7 +19,7 @@ from bridge.accounts.tables import Account, Key, Member
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.money import check_markup
-from bridge.providers.drill import FAULTS
+from bridge.providers.faults import FAULTS
 
 PAGE_SIZE = 50
 MAX_ID_DIGITS = 18
@@ -79,7 +79,7 @@ _CUSTOMERS: Any = sa.select(
 
 
 def list_customers(search: str = "", *, before_id: int | None = None, limit: int = PAGE_SIZE) -> list[Customer]:
-    """Accounts whose name or address contains the text, the newest first, those older than `before_id`."""
+    """Accounts whose name or address contains the text, the newest first, from those older than `before_id`."""
     query = _CUSTOMERS.order_by(Account.id.desc()).limit(limit)
     if text := search.strip():
         query = query.where(
@@ -106,7 +106,7 @@ def find_terms(account_id: int) -> tuple[int | None, str]:
 
 
 def name_accounts(account_ids: Iterable[int]) -> dict[int, str]:
-    """Account id -> its owner's address, or its name where nobody signs in to it."""
+    """Account id -> its owner's address, or the account's name if nobody signs in to it."""
     query = (
         sa.select(Account.id, sa.func.coalesce(Member.email, Account.name))
         .outerjoin(Member, Member.id == _first_member)
@@ -116,7 +116,7 @@ def name_accounts(account_ids: Iterable[int]) -> dict[int, str]:
 
 
 def find_account_id(text: str) -> int | None:
-    """The account of that id, or to which that address signs in."""
+    """The account with that id, or the one whose member has that address."""
     if text.isascii() and text.isdigit() and len(text) < MAX_ID_DIGITS:
         return db.session.scalar(sa.select(Account.id).where(Account.id == int(text)))
     member = find_by_email(text)
@@ -124,7 +124,7 @@ def find_account_id(text: str) -> int | None:
 
 
 def count_markups() -> dict[int, int]:
-    """How many accounts have which markup of their own, in hundredths of a percent; those that are suspended left
+    """A markup in hundredths of a percent -> how many accounts have it as their own. Suspended accounts are left
     out."""
     query = sa.select(Account.markup_bps, sa.func.count()).where(Account.markup_bps.is_not(None))
     rows = db.session.execute(query.where(Account.status == "active").group_by(Account.markup_bps))
@@ -132,33 +132,33 @@ def count_markups() -> dict[int, int]:
 
 
 def set_account_markup(account_id: int, basis_points: int | None) -> None:
-    """Let an account pay so much more than models' prices say, instead of their own markups, or (None) those again;
-    within a second on every worker. Raises NotFound or InvalidRequest."""
+    """Give an account its own markup on every price, in place of the models'. None: the models' markups apply again.
+    Every worker knows within a second. Raises NotFound or InvalidRequest."""
     if basis_points is not None:
         check_markup(basis_points)
     _change(account_id, markup_bps=basis_points)
 
 
 def set_account_group(account_id: int, group: str) -> None:
-    """Let an account be served by the channels of this group, and by those of everyone; within a second on every
-    worker. Raises NotFound or InvalidRequest."""
+    """Put an account into a group: the group's channels serve it, and so do those that are open to all. Every worker
+    knows within a second. Raises NotFound or InvalidRequest."""
     if not GROUP_NAME.fullmatch(group):
         raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
     _change(account_id, group_name=group)
 
 
 def set_account_limits(account_id: int, limits: Mapping[str, int | None]) -> None:
-    """Let all keys of an account together have so many requests (`rpm`) and tokens (`tpm`) a minute, and so many
-    requests at once (`concurrency`); 0 is no limit, None the gateway's default, and what isn't named stays. When this
-    returns, every worker goes by it. Raises NotFound or InvalidRequest naming the field."""
+    """Limit what all keys of an account may use together: requests (`rpm`) and tokens (`tpm`) a minute, and requests at
+    once (`concurrency`). 0 is no limit, None is the gateway's default; a limit that isn't named stays. When this
+    returns, every worker applies it. Raises NotFound or InvalidRequest naming the field."""
     values = {name: check_limit(name, limits[name], "the gateway's default") for name in LIMITS if name in limits}
     _change(account_id, **values)
     versions.wait_until_seen(current_app.config["BRIDGE"])
 
 
 def start_drill(account_id: int, fault: str, minutes: int) -> datetime.datetime:
-    """Let each request of the account meet this fault of a made-up upstream first, for so many minutes; within a second
-    on every worker. The moment at which it ends by itself. Raises NotFound or InvalidRequest naming the field."""
+    """For some minutes, let each request of the account meet this fault of a made-up upstream first. Every worker knows
+    within a second. Returns when the drill ends. Raises NotFound or InvalidRequest naming the field."""
     if fault not in FAULTS:
         raise InvalidRequest(f"The faults are {', '.join(FAULTS)}.", param="fault")
     if not 1 <= minutes <= MAX_DRILL_MINUTES:
@@ -174,8 +174,8 @@ def end_drill(account_id: int) -> None:
 
 
 def suspend_account(account_id: int) -> None:
-    """Refuse every request of the account's keys, and end all sessions of its members; when this returns, every worker
-    does. Raises NotFound."""
+    """Refuse every request of the account's keys, and end all sessions of its members. When this returns, every worker
+    refuses them. Raises NotFound."""
     with transaction() as session:
         _update(session, account_id, status="suspended")
         end_sessions(session, Member.account_id == account_id)

@@ -1,17 +1,18 @@
-"""E-mail addresses in the one form that we keep: whoever writes, looks up or counts one asks here."""
+"""E-mail addresses in the one form that we store. Whoever stores, looks up or counts an address uses this form."""
 
 import sqlalchemy as sa
 from email_validator import EmailNotValidError, validate_email
 
 from bridge.accounts.tables import Member
 from bridge.db import db
+from bridge.errors import NotFound
 
 MAX_EMAIL_LENGTH = 254
 
 
 def check_email(text: str) -> str:
-    """The address in the form we keep: lower case, composed letters, the domain in letters and not in punycode, which
-    browsers make of it. Raises ValueError, with a sentence, when it is not one."""
+    """The address in the form we store: lower case, composed letters, and the domain in letters, though browsers send
+    it in punycode. Raises ValueError, with a sentence, if it is not an address."""
     if len(text) > MAX_EMAIL_LENGTH:
         raise ValueError(f"An e-mail address has at most {MAX_EMAIL_LENGTH} characters.")
     try:
@@ -23,8 +24,9 @@ def check_email(text: str) -> str:
     return kept
 
 
-def as_kept(text: str) -> str:
-    """The same for an address that is looked up or counted: what is none belongs to nobody, whatever it is."""
+def normalise_email(text: str) -> str:
+    """The stored form of an address that is looked up or counted. Text that is not an address comes back too, in lower
+    case: it belongs to no member."""
     try:
         return check_email(text)
     except ValueError:
@@ -33,4 +35,12 @@ def as_kept(text: str) -> str:
 
 def find_by_email(text: str) -> Member | None:
     """The member who signs in with this address, however it is written."""
-    return db.session.scalar(sa.select(Member).where(Member.email == as_kept(text)))
+    return db.session.scalar(sa.select(Member).where(Member.email == normalise_email(text)))
+
+
+def find_member(email: str) -> Member:
+    """By e-mail, however it is written. Raises NotFound."""
+    member = find_by_email(email)
+    if member is None:
+        raise NotFound(f"Nobody signs in as {email}.")
+    return member

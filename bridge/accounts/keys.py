@@ -1,10 +1,10 @@
-"""API keys: issue, look up, change, revoke. The hot path gets plain values: `recall_caller` from memory, else
-`find_callers`, one query for all that wait."""
+"""API keys: issue, look up, change, revoke. The hot path gets plain values: `recall_caller` reads memory, otherwise
+`find_callers` makes one query for all that wait."""
 
 import dataclasses
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,16 +12,18 @@ from flask import current_app
 
 from bridge import versions
 from bridge.accounts.key_format import digest, looks_like_key, make_secret
-from bridge.accounts.key_limits import limit_account, limit_key
+from bridge.accounts.key_limits import LIMITS, default_limits, limit_account, limit_key
 from bridge.accounts.key_rules import check_key
+from bridge.accounts.key_terms import TERMS, KeyTerms
 from bridge.accounts.tables import Account, Key
 from bridge.addresses import Network, read_network
 from bridge.config import Settings
 from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
 from bridge.errors import AccountSuspended, InvalidApiKey, NotFound
 
-CACHE_SECONDS = 60.0  # every change of ours is announced; this is for those made by hand
+CACHE_SECONDS = 60.0  # our own changes are announced; this is for changes made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
+MOST_BUDGETS = 1000  # read to find those that are nearly used up
 TOPIC = "keys"
 
 
@@ -33,34 +35,36 @@ class IssuedKey:
     secret: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, as the hot path needs it. The limits are those in effect: the account's count across all of its keys,
-    the key's are never more than those. 0 is no limit. `models` are canonical ids; None allows all."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Caller(KeyTerms):
+    """Who calls, as the hot path needs it: a key's terms, and whose key it is. The limits are those in effect. An
+    account's limits count across all of its keys, and a key's are never higher. 0 is no limit. `models` are model
+    ids."""
 
     key_id: int
-    key_name: str
     account_id: int
     account_status: str
-    rpm: int
-    tpm: int
-    concurrency: int
+    rpm: int = 0
+    tpm: int = 0
+    concurrency: int = 0
     account_rpm: int
     account_tpm: int
     account_concurrency: int
-    budget_nanos: int | None
-    budget_period: str
-    models: frozenset[str] | None
-    addresses: tuple[Network, ...] | None
-    expires_at: datetime.datetime | None
+    models: frozenset[str] | None = None
+    addresses: tuple[Network, ...] | None = None
     markup_bps: int | None = None  # on every price, instead of the models' own
-    group: str = DEFAULT_GROUP  # the account's: some channels serve some groups only
+    group: str = DEFAULT_GROUP  # the account's: some channels serve only some groups
     drill_fault: str | None = None  # what the account's requests meet first, as long as the drill lasts
     drill_until: datetime.datetime | None = None
 
+    @property
+    def key_name(self) -> str:
+        """The key's name, under a name that says so."""
+        return self.name
+
 
 class _Cache:
-    """Callers by digest (None: there is no such key), each with the monotonic moment until which it counts."""
+    """Callers by digest (None: there is no such key), each with the monotonic time until which it is valid."""
 
     def __init__(self) -> None:
         self.callers: dict[bytes, tuple[Caller, float]] = {}
@@ -79,7 +83,8 @@ versions.on_change(TOPIC, forget_callers)
 
 
 def recall_caller(secret: str) -> Caller | None:
-    """Who calls with this secret, if memory knows and what it knows still counts; else None: ask `find_callers`."""
+    """The caller with this secret, if memory has it and it is still valid; otherwise None, and `find_callers` must be
+    asked."""
     if not versions.is_fresh():
         return None
     found = _cache.callers.get(digest(secret))
@@ -89,8 +94,8 @@ def recall_caller(secret: str) -> Caller | None:
 
 
 def find_callers(secrets: Sequence[str]) -> list[Caller | InvalidApiKey]:
-    """Who calls with each of these secrets; those that memory doesn't know are read in one query. A suspended account's
-    caller is found: the door refuses it."""
+    """The caller with each of these secrets. Those that are not in memory are read in one query. A suspended account's
+    caller is returned too: the door refuses it."""
     if not versions.is_fresh():
         versions.ensure_fresh(db.engine)
     callers = {secret: recall_caller(secret) for secret in secrets}
@@ -100,19 +105,20 @@ def find_callers(secrets: Sequence[str]) -> list[Caller | InvalidApiKey]:
         found = _read_callers(list(unknown))
         for hashed, secret in unknown.items():
             callers[secret] = found.get(hashed)
-            # what was read before a change that has been seen meanwhile must not outlive it
+            # a row that was read before a change must not outlive the moment in which the change was seen
             if number == versions.number(TOPIC) == _cache.number:
                 _remember(hashed, callers[secret])
     return [callers[secret] or InvalidApiKey("This API key is not valid.") for secret in secrets]
 
 
 def _may_be_key(secret: str) -> bool:
-    """Whether the database has to be asked: not for what is no key by its form, nor for what wasn't one just now."""
+    """Whether the database has to be asked. It doesn't if the text is malformed, or was looked up just now and isn't a
+    key."""
     return looks_like_key(secret) and time.monotonic() >= _cache.strangers.get(digest(secret), 0)
 
 
 def drill_of(caller: Caller) -> str | None:
-    """The fault that the caller's account rehearses now; None where there is none, or its time is over."""
+    """The fault of the drill that the caller's account runs now; None if there is none or its time is over."""
     return caller.drill_fault if caller.drill_until is not None and caller.drill_until > now_utc() else None
 
 
@@ -150,12 +156,9 @@ def _read_callers(digests: Sequence[bytes]) -> dict[bytes, Caller]:
 
 
 _CALLER = sa.select(
-    *(getattr(Key, name) for name in ("id", "name", "rpm", "tpm", "concurrency", "budget_nanos", "budget_period")),
-    *(getattr(Key, name) for name in ("digest", "models", "addresses", "expires_at", "account_id")),
+    *(getattr(Key, name) for name in ("id", "digest", "account_id", *(term.field for term in TERMS))),
     Account.status.label("account_status"),
-    Account.rpm.label("account_rpm"),
-    Account.tpm.label("account_tpm"),
-    Account.concurrency.label("account_concurrency"),
+    *(getattr(Account, name).label(f"account_{name}") for name in LIMITS),
     Account.markup_bps,
     Account.group_name,
     Account.drill_fault,
@@ -171,25 +174,20 @@ def _database_now() -> sa.ColumnElement[datetime.datetime]:
 
 
 def _make_caller(row: Any, settings: Settings) -> Caller:
-    account_rpm = limit_account(row.account_rpm, settings.default_rpm)
-    account_tpm = limit_account(row.account_tpm, settings.default_tpm)
-    account_concurrency = limit_account(row.account_concurrency, settings.default_concurrency)
+    shared = {
+        name: limit_account(getattr(row, f"account_{name}"), default)
+        for name, default in default_limits(settings).items()
+    }
+    terms: dict[str, Any] = {term.field: getattr(row, term.field) for term in TERMS}
+    terms |= {name: limit_key(terms[name], shared[name]) for name in LIMITS}
+    terms |= {f"account_{name}": limit for name, limit in shared.items()}
+    terms["models"] = None if row.models is None else frozenset(row.models)
+    terms["addresses"] = None if row.addresses is None else tuple(read_network(text) for text in row.addresses)
     return Caller(
+        **terms,
         key_id=row.id,
-        key_name=row.name,
         account_id=row.account_id,
         account_status=row.account_status,
-        rpm=limit_key(row.rpm, account_rpm),
-        tpm=limit_key(row.tpm, account_tpm),
-        concurrency=limit_key(row.concurrency, account_concurrency),
-        account_rpm=account_rpm,
-        account_tpm=account_tpm,
-        account_concurrency=account_concurrency,
-        budget_nanos=row.budget_nanos,
-        budget_period=row.budget_period,
-        models=None if row.models is None else frozenset(row.models),
-        addresses=None if row.addresses is None else tuple(read_network(text) for text in row.addresses),
-        expires_at=row.expires_at,
         markup_bps=row.markup_bps,
         group=row.group_name,
         drill_fault=row.drill_fault,
@@ -197,32 +195,9 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
     )
 
 
-def issue_key(
-    account_id: int,
-    *,
-    name: str,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    concurrency: int | None = None,
-    budget_nanos: int | None = None,
-    budget_period: str = "total",
-    models: Sequence[str] | None = None,
-    addresses: Sequence[str] | None = None,
-    expires_at: datetime.datetime | None = None,
-) -> IssuedKey:
-    """Make a key. Limits left None or 0 are the account's, and none counts beyond those; `models` are ids or
-    aliases, `addresses` networks. Raises InvalidRequest naming the field in `param`."""
-    columns = check_key(
-        name=name,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        budget_nanos=budget_nanos,
-        budget_period=budget_period,
-        models=models,
-        addresses=addresses,
-        expires_at=expires_at,
-    )
+def issue_key(account_id: int, terms: KeyTerms) -> IssuedKey:
+    """Make a key. Raises InvalidRequest with the wrong field in `param`."""
+    columns = check_key(terms)
     secret = make_secret()
     with transaction() as session:
         _require_active(account_id)
@@ -232,60 +207,51 @@ def issue_key(
 
 
 def _require_active(account_id: int) -> None:
-    """Asked in the transaction itself: a suspension may have come after the door. Raises AccountSuspended."""
+    """Raises AccountSuspended. This is checked in the transaction, since a suspension may have come after the door's
+    check."""
     status = sa.select(Account.status).where(Account.id == account_id).with_for_update(read=True)
     if db.session.scalar(status) == "suspended":
-        raise AccountSuspended("This account is suspended: no key can be made or changed for it.")
+        raise AccountSuspended("This account is suspended: no key can be made or changed. Write to the operator.")
 
 
-def update_key(
-    account_id: int,
-    key_id: int,
-    *,
-    name: str,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    concurrency: int | None = None,
-    budget_nanos: int | None = None,
-    budget_period: str = "total",
-    models: Sequence[str] | None = None,
-    addresses: Sequence[str] | None = None,
-    expires_at: datetime.datetime | None = None,
-) -> Key:
-    """Set all that can be set of a key, as `issue_key` does, and return when every worker goes by it."""
+def update_key(account_id: int, key_id: int, terms: KeyTerms) -> Key:
+    """Set everything that can be set on a key, as `issue_key` does. Returns when every worker applies it."""
     passed = find_key(account_id, key_id).expires_at
-    unchanged = expires_at == passed  # an expiry that has passed may stay as it is
-    columns = check_key(
-        name=name,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        budget_nanos=budget_nanos,
-        budget_period=budget_period,
-        models=models,
-        addresses=addresses,
-        expires_at=None if unchanged else expires_at,
-    )
+    unchanged = terms.expires_at == passed  # an expiry that has passed may stay as it is
+    columns = check_key(dataclasses.replace(terms, expires_at=None) if unchanged else terms)
     if unchanged:
         columns["expires_at"] = passed
     return _change(account_id, key_id, columns, grows=True)
 
 
 def list_keys(account_id: int, *, before_id: int | None = None, limit: int | None = None) -> list[Key]:
-    """The account's keys that are not revoked, the newest first; those older than `before_id`, at most `limit`."""
-    query = sa.select(Key).where(Key.account_id == account_id, Key.revoked_at.is_(None))
+    """The account's keys that are not revoked, the newest first: at most `limit` of those older than `before_id`."""
+    return list_all_keys(account_id, Key.revoked_at.is_(None), before_id=before_id, limit=limit)
+
+
+def list_all_keys(
+    account_id: int, *where: sa.ColumnElement[bool], before_id: int | None = None, limit: int | None = None
+) -> list[Key]:
+    """All keys that the account ever had, revoked ones included, the newest first: at most `limit` of those older than
+    `before_id`."""
+    query = sa.select(Key).where(Key.account_id == account_id, *where)
     if before_id is not None:
         query = query.where(Key.id < before_id)
     return list(db.session.scalars(query.order_by(Key.id.desc()).limit(limit)))
 
 
-def list_all_keys(account_id: int) -> list[Key]:
-    """Every key the account ever had, revoked ones included, the newest first."""
-    return list(db.session.scalars(sa.select(Key).where(Key.account_id == account_id).order_by(Key.id.desc())))
+def list_keys_with_budget(account_id: int) -> list[Key]:
+    """The account's keys in use that have a budget, the newest first, at most MOST_BUDGETS."""
+    found = list_all_keys(
+        account_id,
+        *(Key.revoked_at.is_(None), Key.disabled_at.is_(None), Key.budget_nanos > 0),
+        limit=MOST_BUDGETS,
+    )
+    return [key for key in found if is_usable(key)]
 
 
 def is_usable(key: Key) -> bool:
-    """Whether the key is neither revoked, disabled nor expired, by this machine's clock: for pages."""
+    """Whether the key is neither revoked, disabled nor expired. This uses our own clock, so it is for pages only."""
     return not key.revoked_at and not key.disabled_at and (key.expires_at is None or key.expires_at > now_utc())
 
 
@@ -294,9 +260,12 @@ def has_keys(account_id: int) -> bool:
     return db.session.scalar(sa.select(Key.id).where(Key.account_id == account_id).limit(1)) is not None
 
 
-def name_keys(account_id: int) -> dict[int, str]:
-    """Key id -> name, of every key the account ever had: what old requests were made with."""
-    return {key.id: key.name for key in list_all_keys(account_id)}
+def name_keys(account_id: int, key_ids: Iterable[int] | None = None) -> dict[int, str]:
+    """Key id -> name, for these keys, or for every key that the account ever had: old requests name revoked keys."""
+    query = sa.select(Key.id, Key.name).where(Key.account_id == account_id)
+    if key_ids is not None:
+        query = query.where(Key.id.in_(set(key_ids)))
+    return {row.id: row.name for row in db.session.execute(query)}
 
 
 def find_key(account_id: int, key_id: int) -> Key:
@@ -319,23 +288,23 @@ def find_any_key(secret_or_id: str) -> Key:
 
 
 def revoke_key(account_id: int, key_id: int, wait: bool = True) -> Key:
-    """End a key for good; when this returns, every worker refuses it, unless nobody has the key and this needn't
+    """End a key for good. With `wait`, every worker refuses it when this returns; a key that nobody has yet needs no
     `wait`. Raises NotFound."""
     return _change(account_id, key_id, {"revoked_at": now_utc()}, wait)
 
 
 def disable_key(account_id: int, key_id: int) -> Key:
-    """Refuse a key until it is enabled again; when this returns, every worker does. Raises NotFound."""
+    """Refuse a key until it is enabled again. When this returns, every worker refuses it. Raises NotFound."""
     return _change(account_id, key_id, {"disabled_at": now_utc()})
 
 
 def enable_key(account_id: int, key_id: int) -> Key:
-    """Let a disabled key in again, within a second on every worker. Raises NotFound."""
+    """Accept a disabled key again. Every worker does within a second. Raises NotFound."""
     return _change(account_id, key_id, {"disabled_at": None}, wait=False, grows=True)
 
 
 def _change(account_id: int, key_id: int, columns: Mapping[str, Any], wait: bool = True, *, grows: bool = False) -> Key:
-    """Set columns of a key. `grows`: it may be more than before, which a suspended account's key may not."""
+    """Set columns of a key. `grows`: the key may do more than before, which a suspended account's key may not."""
     with transaction():
         if grows:
             _require_active(account_id)
@@ -348,8 +317,9 @@ def _change(account_id: int, key_id: int, columns: Mapping[str, Any], wait: bool
     return key
 
 
-def note_use(key_ids: Mapping[int, datetime.datetime]) -> None:
-    """Note when keys were last used, in one statement for all; a moment earlier than the one noted changes nothing."""
+def record_use(key_ids: Mapping[int, datetime.datetime]) -> None:
+    """Record when keys were last used, in one statement for all of them. A moment earlier than the recorded one changes
+    nothing."""
     if not key_ids:
         return
     used = sa.bindparam("used_at", type_=UtcDateTime)

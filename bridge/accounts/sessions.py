@@ -12,18 +12,19 @@ from sqlalchemy.orm import Session
 from bridge.accounts.tables import Account, Member, MemberSession
 from bridge.db import UtcDateTime, clock, db, now_utc, transaction
 
-IN_ALL = datetime.timedelta(days=30)
-UNUSED = datetime.timedelta(days=14)
-UNUSED_OPERATOR = datetime.timedelta(hours=12)
-NOTED_EVERY = datetime.timedelta(minutes=5)  # a page view need not be a write
+MAX_AGE = datetime.timedelta(days=30)
+MAX_UNUSED = datetime.timedelta(days=14)
+MAX_UNUSED_OPERATOR = datetime.timedelta(hours=12)
+RECORD_USE_EVERY = datetime.timedelta(minutes=5)  # a page view need not be a write
 MAX_AGENT_LENGTH = 200
 MAX_SECRET_LENGTH = 100
+MOST_LISTED = 100
 log = structlog.get_logger()
 
 
 def open_session(member_id: int, *, user_agent: str, network: str) -> str:
-    """Begin a session and return its secret, which goes into the cookie and nowhere else. The member's sessions that
-    are over are forgotten."""
+    """Begin a session and return its secret, which goes into the cookie and nowhere else. Deletes the member's sessions
+    that are over."""
     secret, now = secrets.token_urlsafe(32), now_utc()
     with transaction() as session:
         session.execute(
@@ -38,7 +39,7 @@ def open_session(member_id: int, *, user_agent: str, network: str) -> str:
                 member_id=member_id,
                 made_at=now,
                 used_at=now,
-                ends_at=now + IN_ALL,
+                ends_at=now + MAX_AGE,
                 user_agent=agent[:MAX_AGENT_LENGTH],
                 network=network[:64],
             )
@@ -47,7 +48,8 @@ def open_session(member_id: int, *, user_agent: str, network: str) -> str:
 
 
 def find_signed_in(secret: str) -> tuple[Member, str] | None:
-    """The member of a session and the state of their account; None when the session is over. Notes that it was used."""
+    """The member of a session and the status of their account; None when the session is over. Records that it was
+    used."""
     if not secret.isascii() or len(secret) > MAX_SECRET_LENGTH:
         return None
     digest, session = _digest(secret), db.session()
@@ -57,8 +59,8 @@ def find_signed_in(secret: str) -> tuple[Member, str] | None:
     row = session.execute(query.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         return None
-    if now_utc() - row.used_at > NOTED_EVERY:
-        _note_use(digest)
+    if now_utc() - row.used_at > RECORD_USE_EVERY:
+        _record_use(digest)
     return row[0], row.status
 
 
@@ -67,13 +69,13 @@ def _digest(secret: str) -> bytes:
 
 
 def _lasts(session: Session) -> sa.ColumnElement[bool]:
-    """Whether a session goes on, by the database's clock. Operators' end sooner when they are not used."""
+    """Whether a session is still valid, by the database's clock. An unused session of an operator ends sooner."""
     of_operator = sa.select(Member.id).where(Member.id == MemberSession.member_id, Member.is_operator)
     used = MemberSession.used_at
     return sa.and_(
         MemberSession.ends_at > clock(session),
-        used > _ago(session, UNUSED),
-        (used > _ago(session, UNUSED_OPERATOR)) | ~of_operator.correlate(MemberSession).exists(),
+        used > _ago(session, MAX_UNUSED),
+        (used > _ago(session, MAX_UNUSED_OPERATOR)) | ~of_operator.correlate(MemberSession).exists(),
     )
 
 
@@ -83,8 +85,8 @@ def _ago(session: Session, period: datetime.timedelta) -> sa.ColumnElement[datet
     return sa.func.now() - period
 
 
-def _note_use(digest: bytes) -> None:
-    """A page is shown also where this can't be written."""
+def _record_use(digest: bytes) -> None:
+    """Record the use; a page is shown even if this can't be written."""
     try:
         with transaction() as session:
             used = sa.update(MemberSession).where(MemberSession.digest == digest).values(used_at=now_utc())
@@ -94,13 +96,14 @@ def _note_use(digest: bytes) -> None:
 
 
 def list_sessions(member_id: int) -> list[MemberSession]:
-    """A member's sessions that go on, the one used last first."""
+    """A member's valid sessions, the one used last first, at most MOST_LISTED."""
     query = sa.select(MemberSession).where(MemberSession.member_id == member_id, _lasts(db.session()))
-    return list(db.session.scalars(query.order_by(MemberSession.used_at.desc(), MemberSession.made_at.desc())))
+    query = query.order_by(MemberSession.used_at.desc(), MemberSession.made_at.desc()).limit(MOST_LISTED)
+    return list(db.session.scalars(query))
 
 
 def is_of(row: MemberSession, secret: str) -> bool:
-    """Whether this is the session of that cookie."""
+    """Whether the secret, which is the cookie's, belongs to this session."""
     return secrets.compare_digest(row.digest, _digest(secret))
 
 

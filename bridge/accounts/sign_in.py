@@ -1,27 +1,39 @@
-"""Passwords, operators and new accounts. Hashing runs in two threads of its own, so that it never stops the worker."""
+"""Passwords, operators, and the rows of a new account. Hashing has two threads of its own, so it never blocks the
+worker."""
 
 import functools
+import string
 from typing import Any
 
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from gevent.threadpool import ThreadPool
+from sqlalchemy.orm import Session
 
-from bridge.accounts.emails import check_email, find_by_email
+from bridge.accounts.emails import find_by_email
 from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Member
-from bridge.db import Table, db, now_utc, transaction
+from bridge.db import db, now_utc, transaction
 
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 128
+LEAST_DIFFERENT = 5  # characters
+# the most common words in lists of leaked passwords; digits and signs before, after or in place of letters don't help
+COMMON_WORDS = """
+password passwort iloveyou princess football baseball superman sunshine welcome letmein trustno dragon monkey admin
+administrator qwerty qwertyuiop qwertyui asdfghjkl asdfghjk zxcvbnm qazwsx qazwsxedc qwertyqwerty passwordpassword
+secret master shadow michael jordan liverpool changeme default abcdef abcdefgh abcdefghij starwars computer internet
+whatever freedom pokemon minecraft mypassword thepassword loveyou iloveu
+"""
+SEQUENCES = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "1q2w3e4r5t6y7u8i9o0p")
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _hash_of_nobody = _hasher.hash("the password of an address that has no account")
 
 
 class SignInRefused(Exception):
-    """Address and password do not go together; which of them is wrong stays unsaid."""
+    """The address and the password do not match; the error does not say which of them is wrong."""
 
 
 class AddressTaken(Exception):
@@ -34,6 +46,7 @@ def _pool() -> ThreadPool:
 
 
 def _in_pool(function: Any, *arguments: Any) -> Any:
+    db.session.commit()  # hashing is slow and may queue: no connection is held meanwhile
     return _pool().apply(function, arguments)
 
 
@@ -43,11 +56,20 @@ def check_new_password(password: str) -> str:
         raise ValueError(f"Use at least {MIN_PASSWORD_LENGTH} characters.")
     if len(password) > MAX_PASSWORD_LENGTH:
         raise ValueError(f"Use at most {MAX_PASSWORD_LENGTH} characters.")
+    if _is_common(password.lower()):
+        raise ValueError("This password is among the first that others try. Choose another, such as four words.")
     return password
 
 
+def _is_common(password: str) -> bool:
+    core = password.strip(string.digits + string.punctuation + " ").translate(str.maketrans("0134@5$", "oleaass"))
+    in_a_row = any(password in row or password in row[::-1] for row in SEQUENCES)
+    return in_a_row or len(set(password)) < LEAST_DIFFERENT or core in COMMON_WORDS.split()
+
+
 def hash_password(password: str) -> str:
-    """The password as Argon2id. Raises ValueError when it is too short or too long to be set."""
+    """The password's Argon2id hash. Needs an app context. Raises ValueError if the password is too short or too
+    long."""
     return str(_in_pool(_hasher.hash, check_new_password(password)))
 
 
@@ -59,12 +81,11 @@ def _matches(password_hash: str, password: str) -> bool:
 
 
 def sign_in(email: str, password: str) -> Member:
-    """The member whose address and password these are; notes the time. Raises SignInRefused.
+    """The member with this address and password; records the time. Raises SignInRefused.
 
-    An unknown address costs as much time as a wrong password."""
+    An unknown address takes as long as a wrong password."""
     member = find_by_email(email)
-    db.session.commit()  # hashing takes long and waits for its turn: no connection is held meanwhile
-    if len(password) > MAX_PASSWORD_LENGTH:  # never the right one, and hashing it would be work for whoever sent it
+    if len(password) > MAX_PASSWORD_LENGTH:  # never the right one, and hashing it would only cost time
         password = ""
     matches = _in_pool(_matches, member.password_hash if member else _hash_of_nobody, password)
     if member is None or not matches:
@@ -78,42 +99,28 @@ def sign_in(email: str, password: str) -> Member:
 
 
 def set_password(member_id: int, password: str) -> None:
-    """Change a member's password and end all of their sessions. Raises ValueError with a sentence where it can't be
+    """Change a member's password and end all of their sessions. Raises ValueError with a sentence if it can't be
     used."""
     password_hash = hash_password(password)
-    db.session.rollback()
     with transaction() as session:
         session.execute(sa.update(Member).where(Member.id == member_id).values(password_hash=password_hash))
         end_sessions(session, Member.id == member_id)
 
 
 def set_operator(member_id: int, is_operator: bool) -> None:
-    """Let a member in at /admin, or no longer. All of their sessions end, so that nothing of before is left open."""
+    """Let a member in at /admin, or no longer. All of their sessions end, so none keeps the old rights."""
     with transaction() as session:
         session.execute(sa.update(Member).where(Member.id == member_id).values(is_operator=is_operator))
         end_sessions(session, Member.id == member_id)
 
 
-def create_account(email: str, password: str, is_operator: bool = False) -> Member:
-    """A new account with its owner and an empty balance.
-
-    Raises AddressTaken, or ValueError with a sentence when address or password can't be used."""
-    email = check_email(email)
-    password_hash = hash_password(password)  # also for an address that is taken, which then takes as long
-    if find_by_email(email):
-        raise AddressTaken(f"{email} already has an account.")
-    db.session.rollback()
-    try:
-        with transaction() as session:
-            account = Account(name=email)
-            session.add(account)
-            session.flush()
-            member = Member(
-                account_id=account.id, email=email, password_hash=password_hash, is_operator=is_operator, role="owner"
-            )
-            session.add(member)
-            # by name, for rooms of one floor do not import each other
-            session.execute(sa.insert(Table.metadata.tables["balances"]).values(account_id=account.id))
-    except sa.exc.IntegrityError:  # somebody was faster with the same address
-        raise AddressTaken(f"{email} already has an account.") from None
+def add_account(session: Session, email: str, password_hash: str, is_operator: bool) -> Member:
+    """An account and its owner, in the caller's transaction; `ledger/opening.py` gives it a balance."""
+    account = Account(name=email)
+    session.add(account)
+    session.flush()
+    member = Member(
+        account_id=account.id, email=email, password_hash=password_hash, is_operator=is_operator, role="owner"
+    )
+    session.add(member)
     return member

@@ -41,8 +41,8 @@ class Member(Table):
 
 
 class MemberSession(Table):
-    """Someone who is signed in, found by the SHA-256 of what their cookie carries. It is over when the row is gone, at
-    `ends_at`, or a while after `used_at`, which is noted every few minutes."""
+    """A member's session, found by the SHA-256 of the secret in the cookie. It is over when the row is gone, at
+    `ends_at`, or some time after `used_at`, which is updated every few minutes."""
 
     __tablename__ = "sessions"
     digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), primary_key=True)
@@ -55,7 +55,8 @@ class MemberSession(Table):
 
 
 class Key(Table):
-    """An `sk-…` secret, kept as its SHA-256. Limits are the account's where they are empty, 0, or above those."""
+    """An `sk-…` secret, stored as its SHA-256. Where a limit is empty, 0, or above the account's, the account's
+    counts."""
 
     __tablename__ = "keys"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

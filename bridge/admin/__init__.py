@@ -1,11 +1,11 @@
-"""The operator's pages: channels, models, customers, payments, codes, usage, drills, system. register() gives the app
-their door."""
+"""The operators' pages: channels, models, customers, payments, codes, usage, drills, system. register() binds them to
+the app."""
 
 from flask import Flask
 
 from bridge.admin import channels, codes, customers, door, drill, models, payments, system, usage
 
-# imported so that their pages stand behind the door
+# imported so that their pages are on the blueprint
 ROOMS = (channels, codes, customers, drill, models, payments, system, usage)
 
 

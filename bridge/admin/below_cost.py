@@ -1,4 +1,4 @@
-"""Selling below cost, on the operators' pages: the second confirmation, and which models lose money now."""
+"""Selling below cost, on operators' pages: the confirmation, and which models lose money now."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ FIELD = "below_cost"
 
 
 def is_confirmed(form: FormReader) -> bool:
-    """Whether the operator has said of these very figures that they are meant."""
+    """Whether the operator has confirmed these very figures."""
     return form.text(FIELD) == "yes"
 
 
 @contextmanager
 def asks_again(form: FormReader, field: str = FIELD) -> Iterator[None]:
-    """What sells below cost becomes the form's question: a line for each pair of figures."""
+    """Turn BelowCost into the form's question: a line for each pair of figures."""
     try:
         yield
     except BelowCost as error:

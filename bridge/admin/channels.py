@@ -18,7 +18,6 @@ from bridge.catalogue.editing import (
 )
 from bridge.catalogue.listing import list_models
 from bridge.catalogue.routing import FULL_COST_BPS
-from bridge.catalogue.rules import SANDBOX
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
 from bridge.catalogue.testing import list_served_models, probe_channel
@@ -27,7 +26,8 @@ from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
 from bridge.ledger.usage import count_last_hour
 from bridge.money import format_percent
-from bridge.providers import PROVIDERS
+from bridge.providers import COMMON_DIALECT, PROVIDERS, stands_in
+from bridge.turns import in_slices
 
 LAST_SECONDS = 60
 LIMITS = ("rpm", "tpm", "concurrency")
@@ -48,13 +48,14 @@ def show_console() -> Response:
 @admin.get("/channels")
 def show_channels() -> str:
     channels = list_channels()
-    states = {channel.name: find_state(channel) for channel in channels}
+    states = {channel.name: find_state(channel) for channel in in_slices(channels)}
     statuses = [model.status for model in list_models()]
     return render_template(
         "admin/channels.html",
         channels=channels,
         states=states,
         labels={channel.provider: find_label(channel.provider) for channel in channels},
+        stands_in=stands_in,
         out=[channel for channel in channels if states[channel.name][0] == "bad"],
         kinds=[kind for kind, _ in states.values()],
         statuses=statuses,
@@ -65,7 +66,7 @@ def show_channels() -> str:
 
 @admin.get("/channels/new")
 def show_new_channel() -> str:
-    return _render_form(FormReader({"priority": "1", "weight": "1", "cost": "100", "provider": "openai"}))
+    return _render_form(FormReader({"priority": "1", "weight": "1", "cost": "100", "provider": COMMON_DIALECT}))
 
 
 @admin.post("/channels")
@@ -74,7 +75,7 @@ def create_channel() -> Any:
     name = form.require("name", "Give the channel a name, such as openai-main.")
     fields = _read_fields(form)
     if not form.errors:
-        with form.complaints(cost_bps="cost"):
+        with form.collect_errors(cost_bps="cost"):
             channel = add_channel(
                 name, form.text("provider"), **{"base_url": None, "api_key": None, "models": None, **fields}
             )
@@ -97,7 +98,7 @@ def change_channel(name: str) -> Any:
     if channel.from_environment:
         fields = {field: value for field, value in fields.items() if field not in ("base_url", "api_key")}
     if not form.errors:
-        with form.complaints(cost_bps="cost"):
+        with form.collect_errors(cost_bps="cost"):
             update_channel(name, **fields)
             flash(f"Channel {name} is changed.")
             return redirect(url_for("admin.show_channels"), 303)
@@ -106,7 +107,7 @@ def change_channel(name: str) -> Any:
 
 @admin.post("/channels/<name>/test")
 def try_channel(name: str) -> Response:
-    """One small real request through the channel; what came of it, and what it cost, is said on the list."""
+    """Send one small real request through the channel. The list shows its result and its cost."""
     form = FormReader(request.form)
     try:
         test = probe_channel(name, form.text("model") or None, stream=form.text("stream") == "1")
@@ -123,27 +124,29 @@ def try_channel(name: str) -> Response:
 
 @admin.post("/channels/<name>/enable")
 def switch_channel_on(name: str) -> Response:
-    return _say(f"Channel {name} is enabled.", lambda: set_channel_enabled(name, True))
+    return _run_and_flash(f"Channel {name} is enabled.", lambda: set_channel_enabled(name, True))
 
 
 @admin.post("/channels/<name>/disable")
 def switch_channel_off(name: str) -> Response:
-    return _say(f"Channel {name} is disabled. No new request goes to it.", lambda: set_channel_enabled(name, False))
+    return _run_and_flash(
+        f"Channel {name} is disabled. No new request goes to it.", lambda: set_channel_enabled(name, False)
+    )
 
 
 @admin.post("/channels/<name>/remove")
 def drop_channel(name: str) -> Any:
-    """Remove, once the channel's name was typed."""
+    """Remove the channel, if its name was typed."""
     channel = find_channel(name)
     if request.form.get("confirm", "").strip() != channel.name:
         form = FormReader(_write_fields(channel))
         form.errors["confirm"] = f"Nothing was removed: type {channel.name} to confirm."
         return _render_form(form, channel), 400
-    return _say(f"Channel {name} is removed, and its key with it.", lambda: remove_channel(name))
+    return _run_and_flash(f"Channel {name} is removed, and its key with it.", lambda: remove_channel(name))
 
 
-def _say(done: str, action: Any) -> Response:
-    """Do it and say so, or say why not; then back to the list."""
+def _run_and_flash(done: str, action: Any) -> Response:
+    """Run the action and flash that it is done, or why not; then return to the list."""
     try:
         action()
     except InvalidRequest as error:
@@ -170,7 +173,7 @@ def find_state(channel: Channel) -> tuple[str, str]:
         return "warn", "Failing"
     if channel.health == "healthy":
         return "ok", "Healthy"
-    if channel.provider == SANDBOX:
+    if stands_in(channel.provider):
         return "ok", "Stands in"
     if channel.health == "unknown":
         return "off", "Not answered yet" if channel.last_error else "Not tried yet"
@@ -178,7 +181,7 @@ def find_state(channel: Channel) -> tuple[str, str]:
 
 
 def _read_fields(form: FormReader) -> dict[str, Any]:
-    """The form's fields for the room. An empty key is left out: it means the one that is there."""
+    """The form's fields for `update_channel`. An empty key is left out: the stored one stays."""
     priority, weight, cost = form.number("priority"), form.number("weight"), form.percent("cost")
     fields: dict[str, Any] = {
         "base_url": form.text("base_url") or None,
@@ -196,7 +199,7 @@ def _read_fields(form: FormReader) -> dict[str, Any]:
 
 
 def _read_models(text: str) -> dict[str, str] | None:
-    """`public=upstream`, one a line or between commas; without `=` the catalogue says what the upstream calls it."""
+    """Models as `public=upstream`, separated by lines or commas; without `=` the catalogue's upstream name is used."""
     pairs = (part.partition("=") for part in text.replace(",", "\n").splitlines() if part.strip())
     return {public.strip(): upstream.strip() for public, _, upstream in pairs} or None
 

@@ -29,7 +29,7 @@ def make_codes() -> Any:
     expires_at, note = form.moment("expires_at"), form.text("note")
     once = form.text("once")[:MAX_ONCE_LENGTH] or None
     if not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             made = create_batch(
                 amount or 0, count or 0, expires_at=expires_at, note=note, made_by=g.member.email, once=once
             )

@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from flask import flash, g, redirect, render_template, request, url_for
+from flask import current_app, flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.accounts.customers import (
@@ -29,7 +29,7 @@ from bridge.ledger.journal import is_credit, list_balances, list_entries, list_s
 from bridge.ledger.ledger import BalanceView, adjust, find_balance
 from bridge.ledger.refunds import refund_request
 from bridge.money import format_dollars, format_percent
-from bridge.providers.drill import FAULTS
+from bridge.providers.faults import FAULTS
 
 NO_MONEY = BalanceView(0, 0)
 MAX_ONCE_LENGTH = 64
@@ -37,9 +37,8 @@ MAX_ONCE_LENGTH = 64
 
 @admin.get("/customers")
 def show_customers() -> str:
-    """Accounts, the newest first; `q` searches names and addresses, `before` is the last id of the page before."""
-    search, before = request.args.get("q", "").strip()[:200], request.args.get("before", "")
-    before_id = int(before) if before.isascii() and before.isdigit() and len(before) < 18 else None
+    """Accounts, the newest first; `q` searches names and addresses, `before` is the last id of the previous page."""
+    search, before_id = request.args.get("q", "").strip()[:200], _read_id("before")
     found = list_customers(search, before_id=before_id, limit=PAGE_SIZE + 1)
     customers = found[:PAGE_SIZE]
     return render_template(
@@ -63,7 +62,7 @@ def show_customer(account_id: int) -> str:
 
 @admin.post("/customers/<int:account_id>/balance")
 def change_balance(account_id: int) -> Any:
-    """Add or take away money, for a reason that the journal keeps. Sent twice, the form books once."""
+    """Add or take away money, for a reason that the journal keeps. If the form is sent twice, it books once."""
     customer = find_customer(account_id)
     form = FormReader(request.form)
     amount = form.dollars("amount")
@@ -71,7 +70,7 @@ def change_balance(account_id: int) -> Any:
     if amount is None:
         form.errors.setdefault("amount", "Give an amount in dollars; with a minus sign it is taken away.")
     if amount is not None and not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             once = f"form:{form.text('once')[:MAX_ONCE_LENGTH] or secrets.token_hex(16)}"
             if adjust(account_id, amount, note=note, made_by=g.member.email, external_id=once):
                 flash(f"{customer.email} is {'credited' if amount > 0 else 'adjusted'}.")
@@ -83,13 +82,13 @@ def change_balance(account_id: int) -> Any:
 
 @admin.post("/customers/<int:account_id>/refund")
 def refund(account_id: int) -> Any:
-    """Give the charge of one of this customer's requests back, for a reason that they read. Never twice."""
+    """Give the charge of one of this customer's requests back, once, for a reason that the customer reads."""
     customer = find_customer(account_id)
     form = FormReader(request.form)
     request_id = form.require("request", "Give the id of the request, or of its answer.")
     reason = form.require("reason", "Say why: the customer reads it.")
     if not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             try:
                 record = refund_request(request_id, reason=reason, made_by=g.member.email, account_id=account_id)
             except NotFound as error:
@@ -103,12 +102,12 @@ def refund(account_id: int) -> Any:
 
 @admin.post("/customers/<int:account_id>/markup")
 def change_account_markup(account_id: int) -> Any:
-    """The account's own markup, on every model, or (left empty) the models' own again."""
+    """Set the account's own markup on every model, or (left empty) return to the models' own."""
     customer = find_customer(account_id)
     form = FormReader(request.form)
     basis_points = form.percent("markup")
     if not form.errors:
-        with form.complaints(), asks_again(form):
+        with form.collect_errors(), asks_again(form):
             if basis_points is not None and not is_confirmed(form):
                 require_margin_at(basis_points, list_live_models(), "this customer")
             set_account_markup(account_id, basis_points)
@@ -120,10 +119,10 @@ def change_account_markup(account_id: int) -> Any:
 
 @admin.post("/customers/<int:account_id>/group")
 def change_account_group(account_id: int) -> Any:
-    """Which channels serve the account: those of its group, and everyone's."""
+    """Set the account's group: channels of that group and channels for all groups serve it."""
     customer = find_customer(account_id)
     form = FormReader(request.form)
-    with form.complaints():
+    with form.collect_errors():
         set_account_group(account_id, form.text("group") or DEFAULT_GROUP)
         flash(f"{customer.email or customer.name} is in another group from now on.")
         return redirect(url_for("admin.show_customer", account_id=account_id), 303)
@@ -132,12 +131,12 @@ def change_account_group(account_id: int) -> Any:
 
 @admin.post("/customers/<int:account_id>/limits")
 def change_account_limits(account_id: int) -> Any:
-    """How much all keys of the account may ask for together; a field left empty is the gateway's default."""
+    """Set the limits of all keys of the account together; an empty field means the gateway's default."""
     customer = find_customer(account_id)
     form = FormReader(request.form)
     limits = {name: form.number(name) for name in LIMITS}
     if not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             set_account_limits(account_id, limits)
             flash(f"{customer.email or customer.name} has other limits from now on.")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
@@ -162,20 +161,23 @@ def reactivate_customer(account_id: int) -> Response:
 
 
 def render_customer(account_id: int, form: FormReader) -> str:
-    """The customer's page, with what was wrong with a form."""
-    customer = find_customer(account_id)
+    """The customer's page, with the errors of a form; `keys_before` is the last key of the previous page."""
+    customer, before_id = find_customer(account_id), _read_id("keys_before")
+    keys = list_all_keys(account_id, before_id=before_id, limit=PAGE_SIZE + 1)
     month = now_utc().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return render_template(
         "admin/customer.html",
         customer=customer,
         money=find_balance(account_id),
-        keys=list_all_keys(account_id),
+        keys=keys[:PAGE_SIZE],
+        older_keys=keys[PAGE_SIZE - 1].id if len(keys) > PAGE_SIZE else None,
+        newest_keys=before_id is None,
         spent=list_spend_by_key(account_id, month),
         entries=list_entries(account_id),
         is_credit=is_credit,
         now=now_utc(),
         faults=FAULTS,
-        default_limits=default_limits(),
+        default_limits=default_limits(current_app.config["BRIDGE"]),
         values={
             "markup": "" if customer.markup_bps is None else format_percent(customer.markup_bps),
             "group": customer.group,
@@ -187,3 +189,9 @@ def render_customer(account_id: int, form: FormReader) -> str:
         errors=form.errors,
         once=form.text("once") or secrets.token_hex(16),
     )
+
+
+def _read_id(name: str) -> int | None:
+    """The id in this query parameter, if it is one."""
+    text = request.args.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None

@@ -1,4 +1,4 @@
-"""The fault drill: what one request of an account comes to where an upstream has a fault, and a fault for a while."""
+"""The fault drill: what one request of an account comes to when an upstream has a fault, and a fault for a while."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ from bridge.admin.door import admin
 from bridge.catalogue.listing import list_models
 from bridge.errors import NotFound
 from bridge.forms import FormReader
-from bridge.ops.drill import OUTPUT_TOKENS, PROMPT, Drill, find_payer
-from bridge.providers.drill import FAULTS
+from bridge.inference.rehearsal import OUTPUT_TOKENS, PROMPT, Drill, find_payer
+from bridge.providers.faults import FAULTS
 
 log = structlog.get_logger()
 
 
 @admin.get("/drill")
 def show_drill() -> str:
-    """The form; `account` is an id to begin with."""
+    """The form; `account` is the id that it starts with."""
     asked = request.args.get("account", "").strip()[:254]
     return _render(FormReader({"account": asked or g.member.email, "fault": "500"}))
 
 
 @admin.post("/drill")
 def run_drill() -> Any:
-    """Send the request and show what comes of it, as it comes: an upstream that never answers takes a while."""
+    """Send the request and show its result as it arrives: an upstream that never answers takes a while."""
     form = FormReader(request.form)
     model = form.require("model", "Choose a model.")
     try:
@@ -35,7 +35,7 @@ def run_drill() -> Any:
     except NotFound as error:
         form.errors.setdefault("account", error.message)
     if not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             drill = Drill(
                 payer,
                 model,
@@ -58,7 +58,7 @@ def start_account_drill(account_id: int) -> Any:
     if minutes is None:
         form.errors.setdefault("minutes", "Give minutes, such as 15.")
     if minutes is not None and not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             start_drill(account_id, form.text("fault"), minutes)
             log.info("drill_started", account_id=account_id, fault=form.text("fault"), member_id=g.member.id)
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)

@@ -1,4 +1,4 @@
-"""Models: prices with their history, aliases, adding and retiring. A model is named by `id` in the query: it may
+"""Models: prices with their history, aliases, adding and retiring. A model is named by `id` in the query, since it may
 contain slashes."""
 
 from typing import Any
@@ -18,6 +18,7 @@ from bridge.catalogue.editing import (
     retire_model,
     set_added_tokens,
     set_markup,
+    set_patience,
     set_route_order,
 )
 from bridge.catalogue.listing import ListedModel, list_models, newest_prices
@@ -29,7 +30,7 @@ from bridge.errors import NotFound
 from bridge.forms import FormReader
 from bridge.ledger import margins
 from bridge.money import format_percent
-from bridge.providers import PROVIDERS
+from bridge.providers import COMMON_DIALECT, PROVIDERS
 
 
 @admin.get("/models")
@@ -52,7 +53,7 @@ def show_models() -> str:
 
 @admin.get("/models/new")
 def show_new_model() -> str:
-    return _render_new(FormReader({"provider": "openai"}))
+    return _render_new(FormReader({"provider": COMMON_DIALECT}))
 
 
 @admin.post("/models")
@@ -68,7 +69,7 @@ def create_model() -> Any:
         form.errors.setdefault("context_tokens", "Give the window in tokens, such as 128000.")
     if prices["input"] is None or prices["output"] is None or context is None or form.errors:
         return _render_new(form), 400
-    with form.complaints(), asks_again(form):
+    with form.collect_errors(), asks_again(form):
         add_model(
             id_,
             provider=form.text("provider"),
@@ -95,12 +96,12 @@ def show_model() -> str:
 
 @admin.post("/models/price")
 def change_price() -> Any:
-    """A new price from now on. Requests that run keep theirs."""
+    """Set a new price from now on. Running requests keep theirs."""
     model = _find_listed(request.form.get("id", ""))
     form = FormReader(request.form)
     entered = read_price(form)
     if entered is not None:
-        with form.complaints(), asks_again(form):
+        with form.collect_errors(), asks_again(form):
             enter_price(
                 model.id,
                 entered.tiers,
@@ -117,14 +118,14 @@ def change_price() -> Any:
 
 @admin.post("/models/markup")
 def change_markup() -> Any:
-    """So much more than the price says, from the next request on."""
+    """Set the markup on the price, from the next request on."""
     model = _find_listed(request.form.get("id", ""))
     form = FormReader({**_write_fields(model), **request.form})
     basis_points = form.percent("markup")
     if basis_points is None:
         form.errors.setdefault("markup", "Give a percentage; 0 is none.")
     if basis_points is not None and not form.errors:
-        with form.complaints(), asks_again(form, "markup_below_cost"):
+        with form.collect_errors(), asks_again(form, "markup_below_cost"):
             set_markup(model.id, basis_points, below_cost=is_confirmed(form))
             flash(f"{model.id} has another markup from now on. Running requests keep their price.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
@@ -133,10 +134,10 @@ def change_markup() -> Any:
 
 @admin.post("/models/order")
 def change_route_order() -> Any:
-    """Which of several equal channels is asked first, from the next request on."""
+    """Set which of several equal channels is asked first, from the next request on."""
     model = _find_listed(request.form.get("id", ""))
     form = FormReader({**_write_fields(model), **request.form})
-    with form.complaints():
+    with form.collect_errors():
         set_route_order(model.id, form.text("route_order"))
         flash(f"Channels of {model.id} are chosen by {form.text('route_order')} from now on.")
         return redirect(url_for("admin.show_model", id=model.id), 303)
@@ -145,16 +146,30 @@ def change_route_order() -> Any:
 
 @admin.post("/models/added")
 def change_added_tokens() -> Any:
-    """How many tokens the upstream adds to a prompt, from the next request on."""
+    """Set how many tokens the upstream adds to a prompt, from the next request on."""
     model = _find_listed(request.form.get("id", ""))
     form = FormReader({**_write_fields(model), **request.form})
     tokens = form.number("added_tokens")
     if tokens is None:
         form.errors.setdefault("added_tokens", "Give a whole number of tokens; 0 is none.")
     if tokens is not None and not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             set_added_tokens(model.id, tokens)
             flash(f"Prompts of {model.id} now count with up to {tokens:,} tokens that the upstream adds.")
+            return redirect(url_for("admin.show_model", id=model.id), 303)
+    return _render_model(model, form), 400
+
+
+@admin.post("/models/patience")
+def change_patience() -> Any:
+    """Set how long the first content may take, from the next request on; empty means the setting's value."""
+    model = _find_listed(request.form.get("id", ""))
+    form = FormReader({**_write_fields(model), **request.form})
+    seconds = form.number("patience")
+    if not form.errors:
+        with form.collect_errors():
+            set_patience(model.id, seconds)
+            flash(f"{model.id} is waited for {f'{seconds} seconds' if seconds else 'as the settings say'} from now on.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -165,7 +180,7 @@ def create_alias() -> Any:
     form = FormReader({**_write_fields(model), **request.form})
     name = form.require("alias", "Give another name for this model.")
     if not form.errors:
-        with form.complaints(name="alias"):
+        with form.collect_errors(name="alias"):
             add_alias(name, model.id)
             flash(f"{name} now means {model.id}.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
@@ -209,14 +224,14 @@ def _searchable(model: ListedModel) -> str:
 
 
 def _write_fields(model: ListedModel) -> dict[str, str]:
-    """The forms' fields as they stand: the price in effect, and what is beside it."""
+    """The forms' current fields: those of the price in effect, and the others."""
     return {**write_price(newest_prices()[model.id]), **_write_further_fields(model)}
 
 
 def _write_further_fields(model: ListedModel) -> dict[str, str]:
-    """Those beside the price: the markup, the order of channels, and what the upstream adds."""
+    """The fields beside the price: the markup, the order of channels, what the upstream adds, and the time limit."""
     fields = {"markup": format_percent(model.markup_bps), "route_order": model.route_order}
-    return {**fields, "added_tokens": str(model.added_tokens)}
+    return {**fields, "added_tokens": str(model.added_tokens), "patience": str(model.patience_seconds or "")}
 
 
 def _render_model(model: ListedModel, form: FormReader) -> str:

@@ -1,4 +1,4 @@
-"""Payments: those to look at, and one with what may be done about it: settle, link, close, each for a reason."""
+"""Payments: the list of those to review, and one payment with its actions: settle, link, close, each for a reason."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from bridge.payments.amounts import format_amount
 from bridge.payments.review import close_payment, link_payment, settle_payment
 from bridge.payments.review_listing import PAGE_SIZE, list_payments_to_review, view_payment
 
-SAY_WHY = "Give a reason. It is kept with the payment."
+NO_REASON = "Give a reason. It is kept with the payment."
 MAX_ID_LENGTH = 120
 
 
@@ -26,7 +26,7 @@ def _settings() -> Settings:
 
 @admin.get("/payments")
 def show_payments() -> str:
-    """Those to look at, or with `show=all` every one; `q` is an id, `before` the last one of the page before."""
+    """Payments to review, or all with `show=all`; `q` is an id, `before` is the last one of the previous page."""
     everything, search = request.args.get("show") == "all", request.args.get("q", "").strip()[:MAX_ID_LENGTH]
     before = request.args.get("before", "")[:36]
     found = list_payments_to_review(everything=everything, search=search, before_id=before, limit=PAGE_SIZE + 1)
@@ -51,11 +51,11 @@ def show_payment(payment_id: str) -> str:
 
 @admin.post("/payments/<payment_id>/settle")
 def settle(payment_id: str) -> Any:
-    """Credit what came. Sent twice, the form credits once."""
+    """Credit what came. If the form is sent twice, it credits once."""
     form = FormReader(request.form)
-    dollars, reason = form.dollars("dollars"), form.require("settle_reason", SAY_WHY)
+    dollars, reason = form.dollars("dollars"), form.require("settle_reason", NO_REASON)
     if not form.errors:
-        with form.complaints(reason="settle_reason"):
+        with form.collect_errors(reason="settle_reason"):
             try:
                 done = settle_payment(
                     _settings(), payment_id, reason=reason, made_by=g.member.email, dollars_nanos=dollars
@@ -68,12 +68,12 @@ def settle(payment_id: str) -> Any:
 
 @admin.post("/payments/<payment_id>/link")
 def link(payment_id: str) -> Any:
-    """Name the payment intent that paid it; credited if it fits."""
+    """Link the payment to the payment intent that paid it; it is credited if it fits."""
     form = FormReader(request.form)
     intent = form.require("payment_intent", "Give the payment intent's id, as Stripe shows it.")[:MAX_ID_LENGTH]
-    reason = form.require("link_reason", SAY_WHY)
+    reason = form.require("link_reason", NO_REASON)
     if not form.errors:
-        with form.complaints(reason="link_reason"):
+        with form.collect_errors(reason="link_reason"):
             try:
                 payment = link_payment(_settings(), payment_id, intent, reason=reason, made_by=g.member.email)
             except ServiceUnavailable as error:
@@ -90,18 +90,18 @@ def link(payment_id: str) -> Any:
 
 @admin.post("/payments/<payment_id>/close")
 def close(payment_id: str) -> Any:
-    """End it without a credit, or end what was wrong with one that is credited."""
+    """Close the payment without a credit, or end what was wrong with a credited one."""
     form = FormReader(request.form)
-    reason = form.require("close_reason", SAY_WHY)
+    reason = form.require("close_reason", NO_REASON)
     if not form.errors:
-        with form.complaints(reason="close_reason"):
+        with form.collect_errors(reason="close_reason"):
             done = close_payment(payment_id, reason=reason, made_by=g.member.email)
             return _back(payment_id, "The payment is closed." if done else "")
     return _render(payment_id, form), 400
 
 
 def _back(payment_id: str, said: str) -> Response:
-    """To the payment; without words it was done before."""
+    """Back to the payment's page; an empty `said` means that it was done before."""
     flash(said or "This was already done. Nothing was changed.", "message" if said else "warn")
     return redirect(url_for("admin.show_payment", payment_id=payment_id), 303)
 
@@ -112,7 +112,7 @@ def _refuse(payment_id: str, form: FormReader, error: ServiceUnavailable) -> tup
 
 
 def _render(payment_id: str, form: FormReader) -> str:
-    """The payment's page, with what was wrong with a form."""
+    """The payment's page, with the errors of a form."""
     view = view_payment(payment_id)
     return render_template(
         "admin/payment.html",

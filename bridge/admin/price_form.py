@@ -1,7 +1,8 @@
-"""The form of a price: its tiers, further classes, what the provider takes, and from when on; fields to rates and back.
+"""The form of a price: its tiers, further classes, what the provider charges, and when it takes effect; converts fields
+to rates and back.
 
-The fields of ordinary prompts are `input_price` and so on, those of longer ones `tier1_input_price` with
-`tier1_above`, and what the provider takes `cost_input_price` and `tier1_cost_input_price`."""
+The fields of ordinary prompts are `input_price` and so on; those of longer prompts are `tier1_input_price` with
+`tier1_above`; what the provider charges is `cost_input_price` and `tier1_cost_input_price`."""
 
 import datetime
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ from bridge.money import format_dollars
 
 MAX_TIERS = 5
 REQUIRED = ("input", "cached", "output")
-FOLLOWS = {"cache_write": "input", "cache_write_hour": "cache_write"}  # empty, they cost what these cost
+FOLLOWS = {"cache_write": "input", "cache_write_hour": "cache_write"}  # if empty, they cost what these cost
 
 
 class Entered(NamedTuple):
-    """What the form says, if it had no errors."""
+    """The form's content, if it has no errors."""
 
     tiers: list[Rates]
     costs: list[Rates] | None
@@ -29,7 +30,7 @@ class Entered(NamedTuple):
 
 
 def read_price(form: FormReader) -> Entered | None:
-    """The price that was entered; None where something is wrong, which the form then says."""
+    """The entered price; None if something is wrong, and then the form has the errors."""
     tiers = _read_tiers(form, "", required=True)
     costs = _read_tiers(form, "cost_", required=False)
     effective_at, source = form.moment("effective_at"), form.text("source") or "operator"
@@ -37,7 +38,7 @@ def read_price(form: FormReader) -> Entered | None:
 
 
 def write_price(price: Price) -> dict[str, str]:
-    """The fields of a price: what follows another is empty, and so is what the provider takes if that is the same."""
+    """The fields of a price. A class that follows another is empty, and so are the costs if they equal the price."""
     found = _write_tiers(tiers_of(price), "")
     if price.costs:
         found |= _write_tiers(version_of(price).costs, "cost_")
@@ -45,7 +46,7 @@ def write_price(price: Price) -> dict[str, str]:
 
 
 def count_tiers(values: dict[str, str]) -> int:
-    """How many tiers the form shows beside the ordinary one: those that are there, and an empty one."""
+    """How many tiers the form shows beside the ordinary one: the existing ones, and an empty one."""
     used = [number for number in range(1, MAX_TIERS) if values.get(f"tier{number}_above")]
     return min(max(used, default=0) + 1, MAX_TIERS - 1)
 
@@ -66,7 +67,7 @@ def _read_tiers(form: FormReader, kind: str, *, required: bool) -> list[Rates]:
             if prices[name] is None:
                 form.errors.setdefault(f"{prefix}{name}_price", "Give dollars per million tokens; 0 is free.")
         if not form.errors:
-            with form.complaints():
+            with form.collect_errors():
                 found.append(check_rates(prices, above, f"{prefix}{{}}_price"))
     return found
 

@@ -1,15 +1,13 @@
-"""How the gateway itself fares: the nightly check of the ledger, and where mails go."""
+"""The state of the gateway itself: the nightly check of the ledger, and where mails go."""
 
 from flask import current_app, render_template
 
 from bridge.admin.door import admin
-from bridge.catalogue.listing import list_needing
+from bridge.catalogue.listing import list_channels_needing_operator
 from bridge.config import Settings
-from bridge.daily import list_days
+from bridge.daily import LEDGER_CHECK, list_days
 from bridge.mail.outbox import count_mails
 from bridge.mail.smtp import find_server
-
-LEDGER_CHECK = "ledger check"
 
 
 @admin.get("/system")
@@ -22,5 +20,5 @@ def show_system() -> str:
         server=find_server(settings),
         development=settings.development,
         mails=count_mails(),
-        needing=list_needing(),
+        needing=list_channels_needing_operator(),
     )

@@ -1,4 +1,4 @@
-"""Usage and margin: what customers paid, what providers take and what is left, by day, model, channel, account."""
+"""Usage and margin: what customers paid, what providers charge and what is left, by day, model, channel, account."""
 
 import dataclasses
 import datetime
@@ -15,7 +15,7 @@ from bridge.chart import DAY, HOUR, MONTH, SpanSum, draw
 from bridge.db import now_utc
 from bridge.ledger.margins import NOTHING, Margin, MarginFilter, sum_margins
 from bridge.money import format_dollars
-from bridge.spreadsheet import defuse, write_csv
+from bridge.spreadsheet import write_csv
 
 PERIODS = {"today": "Today", "7": "7 days", "30": "30 days", "month": "This month", "last": "Last month"}
 DEFAULT_PERIOD = "30"
@@ -23,8 +23,8 @@ MOST_DAYS = 366
 MONTHS_FROM_DAYS = 62  # a longer period is shown by month
 LISTED = 20
 WIDTH, PHONE_WIDTH = 1040, 330  # of the chart, so that its text keeps its size
-CHANNEL_NONE = "-"  # in the address: requests that no channel took
-# the parts of a bar, from the bottom up: cost and margin make the revenue, a loss stands above it
+CHANNEL_NONE = "-"  # in the URL: requests that reached no channel
+# the parts of a bar, from the bottom up: cost and margin make the revenue, a loss is above it
 COLOURS = {"cost": "c0", "margin": "c1", "loss": "c6"}
 CSV_COLUMNS = (
     *("day", "account_id", "account", "model", "channel", "requests", "failed"),
@@ -37,7 +37,7 @@ ONE_DAY = datetime.timedelta(days=1)
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the address asks for: its fields as they are shown, the same as a filter, and what is wrong with them."""
+    """What the URL asks for: its fields as they are shown, the filter made from them, and their errors."""
 
     fields: dict[str, str]
     wanted: MarginFilter
@@ -84,7 +84,7 @@ def export_usage() -> Response:
 
 
 def _read_filter() -> Asked:
-    """What can't be read is left out, and said."""
+    """Read the filter from the URL. A field that can't be read is left out, and has an error."""
     fields = {name: request.args.get(name, "").strip()[:254] for name in ("period", "from", "to")}
     fields |= {name: request.args.get(name, "").strip()[:254] for name in ("account", "model", "channel")}
     errors: dict[str, str] = {}
@@ -99,7 +99,7 @@ def _read_filter() -> Asked:
 
 
 def _read_days(fields: dict[str, str], errors: dict[str, str]) -> tuple[datetime.date, datetime.date]:
-    """The first and the last day; given ones count more than a period."""
+    """The first and the last day; given days override a period."""
     today = now_utc().date()
     if fields["from"] or fields["to"]:
         try:
@@ -136,7 +136,7 @@ def _address(fields: dict[str, str], endpoint: str = "admin.show_usage", **chang
 
 
 def _rank(found: dict[tuple[Any, ...], Margin]) -> list[tuple[Any, Margin]]:
-    """Those with the most revenue first; the last, named None, stands for all beyond the first LISTED."""
+    """The margins with the most revenue first; the last, named None, is the sum of all beyond the first LISTED."""
     ranked = sorted(found.items(), key=lambda item: (-item[1].charge_nanos, -item[1].requests, item[0]))
     listed: list[tuple[Any, Margin]] = [(name, margin) for (name,), margin in ranked[:LISTED]]
     if rest := [margin for _, margin in ranked[LISTED:]]:
@@ -150,7 +150,7 @@ def _add(margins: list[Margin]) -> Margin:
 
 
 def _sum_spans(asked: Asked, days: int) -> dict[datetime.datetime, Margin]:
-    """By hour for a day, by month for long periods, else by day; without those that had no request."""
+    """Margins by hour for one day, by month for long periods, otherwise by day; spans without requests are absent."""
     span = "hour" if days == 1 else "day"
     found = {start: margin for (start,), margin in sum_margins(asked.wanted, "start", span=span).items()}
     if days <= MONTHS_FROM_DAYS:
@@ -198,9 +198,9 @@ def _csv_rows(wanted: MarginFilter) -> Iterator[tuple[object, ...]]:
         yield (
             f"{start:%Y-%m-%d}",
             account_id,
-            defuse(names.get(account_id, "")),
-            defuse(model_id),
-            defuse(channel_name),
+            names.get(account_id, ""),
+            model_id,
+            channel_name,
             margin.requests,
             margin.failed,
             margin.prompt_tokens,

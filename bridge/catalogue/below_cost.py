@@ -1,6 +1,6 @@
-"""Prices below what the provider takes: found when they are entered, and among those in effect.
+"""Prices below what the provider charges: found when they are entered, and among those in effect.
 
-All classes and tiers are compared, with markup, and with what the dearest channel pays of the provider's price."""
+All classes and tiers are compared, with the markup, and with what the dearest channel pays of the provider's price."""
 
 import dataclasses
 import datetime
@@ -13,14 +13,16 @@ from sqlalchemy import select
 from bridge.catalogue.price_list import find_listed_price
 from bridge.catalogue.price_rows import list_prices, list_prices_in_effect, tiers_of, version_of
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates
-from bridge.catalogue.rules import SANDBOX, ChannelIndex
+from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.tables import Channel, Model, Price
-from bridge.db import now_utc, read_in_slices
+from bridge.db import now_utc, read_in_slices, read_plain
 from bridge.errors import InvalidRequest
 from bridge.money import format_dollars
+from bridge.providers import stands_in
+from bridge.turns import in_slices
 
 FULL_SHARE_BPS = 10_000
-MOST_SAID = 6  # lines of a complaint; a page and `flask price list` have the rest
+MOST_SHOWN = 6  # lines of an error; a page and `flask price list` have the rest
 WORDS = {
     "cached": "cached input",
     "cache_write": "cache write",
@@ -35,8 +37,8 @@ WORDS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shortfall:
-    """A class of tokens that is sold for less than it costs; `who` pays so little, where that is not everybody. Nano-
-    dollars per million tokens, or of a request."""
+    """A class of tokens that is sold for less than it costs. `who` names the accounts that pay so little; it is empty
+    if all do. Prices are nano-dollars per million tokens, or per request."""
 
     model_id: str
     class_: str
@@ -47,7 +49,7 @@ class Shortfall:
 
     @property
     def text(self) -> str:
-        """Both figures, in words."""
+        """Both prices as a sentence."""
         above = f" above {self.above_tokens:,} tokens" if self.above_tokens else ""
         price, cost = format_dollars(self.price_nanos, 2), format_dollars(self.cost_nanos, 2)
         pays = f"{self.who} pays" if self.who else "customers pay"
@@ -55,20 +57,21 @@ class Shortfall:
 
 
 class BelowCost(InvalidRequest):
-    """What was entered sells below cost, and nobody has confirmed that it is meant."""
+    """The entered price sells below cost, and the operator has not confirmed it."""
 
     code = "below_cost"
 
     def __init__(self, shortfalls: Sequence[Shortfall]):
         self.lines = [shortfall.text for shortfall in shortfalls]
-        more = f"; and {len(self.lines) - MOST_SAID} more" if len(self.lines) > MOST_SAID else ""
-        super().__init__(f"This sells below cost. {'; '.join(self.lines[:MOST_SAID])}{more}.", param="below_cost")
+        more = f"; and {len(self.lines) - MOST_SHOWN} more" if len(self.lines) > MOST_SHOWN else ""
+        super().__init__(f"This sells below cost. {'; '.join(self.lines[:MOST_SHOWN])}{more}.", param="below_cost")
 
 
 def compare(
     model_id: str, prices: Sequence[Rates], costs: Sequence[Rates], share_bps: int = FULL_SHARE_BPS, who: str = ""
 ) -> Iterator[Shortfall]:
-    """Where these tiers of prices are below those of costs. A class that follows another is said with that one."""
+    """Where these tiers of prices are below those of costs. A class without a price of its own is reported with the
+    class that it follows."""
     for above in sorted({rates.above_tokens for rates in (*prices, *costs)}):
         price, cost = _tier_above(prices, above), _tier_above(costs, above)
         said: dict[str, tuple[int, int]] = {}
@@ -84,13 +87,13 @@ def _tier_above(tiers: Sequence[Rates], above_tokens: int) -> Rates:
 
 
 def _leader(name: str) -> str:
-    """The class whose price this one has where it has none of its own."""
+    """The class whose price this one takes when it has none of its own."""
     follows = {"cached": "input", "cache_write": "input", "cache_write_hour": "cache_write", "cached_audio": "cached"}
     return follows.get(name) or FURTHER_CLASSES.get(name, "")
 
 
 def find_costs(model: Model, costs: Sequence[Rates] | None, on: datetime.date) -> Sequence[Rates] | None:
-    """What the provider takes: what was entered, otherwise what the price list says. None: nobody knows."""
+    """What the provider charges: the entered costs, otherwise those of the price list. None: nobody knows."""
     if costs:
         return costs
     # in a thread: the list's import takes half a second
@@ -99,19 +102,19 @@ def find_costs(model: Model, costs: Sequence[Rates] | None, on: datetime.date) -
 
 
 def dearest_share(model: Model, channels: ChannelIndex[Any]) -> int:
-    """What the dearest channel that serves a model pays, in hundredths of a percent of the provider's price."""
-    shares = [channel.cost_bps for channel, _ in channels.of(model) if channel.provider != SANDBOX]
+    """What a model's dearest channel pays, in hundredths of a percent of the provider's price."""
+    shares = [channel.cost_bps for channel, _ in channels.of(model) if not stands_in(channel.provider)]
     return max(shares, default=FULL_SHARE_BPS)
 
 
 def index_channels() -> ChannelIndex[Any]:
-    """All channels there are, as `dearest_share` wants them."""
-    return ChannelIndex(read_in_slices(select(Channel)))
+    """The index of all channels that `dearest_share` needs."""
+    return ChannelIndex(read_plain(Channel))
 
 
 def require_margin(model: Model, prices: Sequence[Rates], costs: Sequence[Rates] | None) -> None:
-    """Raises BelowCost for a price that, with the model's markup, is below cost. Where nobody knows the cost, none
-    is."""
+    """Raises BelowCost for a price that is below cost, the model's markup included. Where nobody knows the cost, no
+    price is."""
     if costs:
         marked_up = [rates.marked_up(model.markup_bps or 0) for rates in prices]
         if found := list(compare(model.id, marked_up, costs, dearest_share(model, index_channels()))):
@@ -119,12 +122,12 @@ def require_margin(model: Model, prices: Sequence[Rates], costs: Sequence[Rates]
 
 
 def require_margin_at(markup_bps: int, models: Iterable[Model], who: str = "") -> None:
-    """Raises BelowCost where this markup sells one of the models below cost, now or at a price to come. Whose cost
-    nobody has entered, and whose price is not the list's, is not known to be."""
+    """Raises BelowCost if this markup sells one of the models below cost, now or at a price to come. A model is skipped
+    if nobody entered its cost and its price is not from the list."""
     channels, moment = index_channels(), now_utc()
     current, _ = list_prices_in_effect()
     found: list[Shortfall] = []
-    for model in models:
+    for model in in_slices(models):
         coming = [price for price in list_prices(model.id) if price.effective_at and price.effective_at > moment]
         for price in (current.get(model.id), *coming):
             if price is not None and _is_known(price):
@@ -139,16 +142,16 @@ def _is_known(price: Price) -> bool:
 
 
 def list_live_models() -> list[Model]:
-    """All models that are offered."""
+    """All models that are not retired."""
     return list(read_in_slices(select(Model).where(Model.status == "live").order_by(Model.id)))
 
 
 def list_losing(account_markups: Mapping[int, int]) -> dict[str, list[Shortfall]]:
-    """The models on offer that lose money at the price in effect, and where: for everybody, and for the accounts that
-    have a markup of their own, which is given with how many have it."""
+    """The models that lose money at the price in effect, and where: for everybody, and for accounts with their own
+    markup. `account_markups` says how many accounts have each markup."""
     channels, (prices, _) = index_channels(), list_prices_in_effect()
     found: dict[str, list[Shortfall]] = {}
-    for model in list_live_models():
+    for model in in_slices(list_live_models()):
         if model.id not in prices:
             continue
         version, share = version_of(prices[model.id], model.markup_bps), dearest_share(model, channels)

@@ -5,16 +5,16 @@ import datetime
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from bridge.catalogue.breaker import RouteLike
+from bridge.catalogue.breaker_states import RouteLike
 from bridge.catalogue.tables import Channel, ChannelEvent
 from bridge.db import db, now_utc, transaction
-from bridge.providers.scrubbing import scrub
+from bridge.providers.blame.scrubbing import scrub
 from bridge.versions import bump
 
 KEPT_DAYS = 30
@@ -26,8 +26,9 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(slots=True)
 class Note:
-    """Something about a channel: answered, failed, out, cooling, misconfigured or back. `upstream_id` is the model's
-    name there, "" of what is back where all of the channel is. `is_event`: the timeline is to show it."""
+    """Something that happened to a channel: answered, failed, out, cooling, misconfigured or back. `upstream_id` is the
+    upstream's name of the model; "" if the whole channel is back. `is_event`: the timeline shows it. `account_id`: it
+    concerns this account alone."""
 
     channel_id: int
     channel_name: str
@@ -40,28 +41,23 @@ class Note:
     is_credential: bool
     at: datetime.datetime
     is_event: bool = True
+    account_id: int | None = None
 
 
 def process_name() -> str:
-    """This process among all of them: host and process id."""
+    """This process's name among all processes: host and process id."""
     return f"{socket.gethostname()[:80]}:{os.getpid()}"
 
 
-class NoteBook:
-    """The notes of one process until they are written. Of answers and failures the last one of each channel counts."""
+class NoteBuffer:
+    """The notes of one process until they are written. For answers and failures, only the last one of each channel is
+    kept."""
 
     def __init__(self) -> None:
-        self._sharing: dict[str, dict[int, RouteLike]] = {}  # credential -> its channels
+        self.sharing: dict[str, dict[int, RouteLike]] = {}  # credential -> its channels
         self._answered: dict[tuple[int, str], Note] = {}
         self._failed: dict[int, Note] = {}
         self._changed: deque[Note] = deque(maxlen=MOST_WAITING)
-
-    def learn(self, routes: Iterable[RouteLike]) -> None:
-        """Which channels share a credential."""
-        self._sharing = {}
-        for route in routes:
-            if route.credential:
-                self._sharing.setdefault(route.credential, {})[route.channel_id] = route
 
     def answered(self, note: Note) -> None:
         self._answered[note.channel_id, note.upstream_id] = note
@@ -70,25 +66,31 @@ class NoteBook:
         self._failed[note.channel_id] = note
 
     def changed(self, note: Note) -> None:
-        """Note it for the channel, or for all that have its credential, and in the log."""
-        sharing = self._sharing.get(note.credential, {}) if note.is_credential else {}
-        for other in sharing.values():
+        """Add the note for its channel, or for all channels that share its credential."""
+        for other in self._list_sharing(note):
             if other.channel_id != note.channel_id:
                 self._changed.append(dataclasses.replace(note, channel_id=other.channel_id, resets=other.resets))
         self._changed.append(note)
-        log.warning(
-            "channel_" + note.what, channel=note.channel_name, why=note.why, seconds=note.seconds, shared=len(sharing)
-        )
+
+    def write_log(self, note: Note) -> None:
+        """Write it to the log."""
+        whose = {} if note.account_id is None else {"account_id": note.account_id}
+        shared = len(self._list_sharing(note))
+        event, seconds = f"channel_{note.what}", note.seconds
+        log.warning(event, channel=note.channel_name, why=note.why, seconds=seconds, shared=shared, **whose)
+
+    def _list_sharing(self, note: Note) -> Collection[RouteLike]:
+        return self.sharing.get(note.credential, {}).values() if note.is_credential else ()
 
     def take(self) -> list[Note]:
-        """All of them, and none are left: what failed, what changed, what answered, each in order."""
+        """Take all notes out: what failed, what changed, what answered, each in order."""
         notes = [*self._failed.values(), *self._changed, *self._answered.values()]
         for kept in (self._failed, self._changed, self._answered):
             kept.clear()
         return notes
 
     def write(self) -> None:
-        """Write them. What the database doesn't take waits for the next time. Needs an app context."""
+        """Write the notes. If the database fails, they wait for the next time. Needs an app context."""
         notes = self.take()
         if not notes:
             return
@@ -100,7 +102,7 @@ class NoteBook:
 
 
 def write_notes(notes: Iterable[Note]) -> None:
-    """Bring the notes into the channels' rows and the timeline. One of before a channel began afresh counts no more."""
+    """Apply the notes to the channels' rows and the timeline. Notes from before a channel's reset are ignored."""
     notes = list(notes)
     ids = {note.channel_id for note in notes}
     with transaction() as session:
@@ -112,7 +114,7 @@ def write_notes(notes: Iterable[Note]) -> None:
                 _apply(session, row, note)
 
 
-def _apply(session: Session, row: Channel, note: Note) -> None:
+def _apply(session: Session, row: Channel, note: Note) -> None:  # noqa: C901 - one case for each kind of note
     is_event = note.is_event
     if note.what == "answered":
         row.last_answer_at = note.at
@@ -146,7 +148,7 @@ def _apply(session: Session, row: Channel, note: Note) -> None:
 
 
 def _bring_back(row: Channel, upstream_id: str) -> bool:
-    """Whether that is news: of one model, or of all of the channel."""
+    """Mark one model, or the whole channel, as back. Returns whether that is news."""
     refused = row.refused_models or []
     if upstream_id:
         row.refused_models = [name for name in refused if name != upstream_id] or None
@@ -157,13 +159,13 @@ def _bring_back(row: Channel, upstream_id: str) -> bool:
 
 
 def forget_health(channel: Channel) -> None:
-    """Let the channel begin afresh, in the caller's transaction: with `bump("catalogue")` every worker does."""
+    """Reset the channel's health, in the caller's transaction. With `bump("catalogue")` every worker does the same."""
     channel.health, channel.cooling_until, channel.refused_models, channel.told_at = "unknown", None, None, None
     channel.resets = (channel.resets or 0) + 1
 
 
 def record_test(name: str, ok: bool, said: str) -> None:
-    """Note what a test of the channel said; one that it passed brings it back in every worker within a second."""
+    """Record the result of a channel's test. A passed test brings the channel back in every worker within a second."""
     with transaction() as session:
         query = sa.select(Channel).where(Channel.name == name).with_for_update()
         row = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
@@ -175,7 +177,7 @@ def record_test(name: str, ok: bool, said: str) -> None:
             return
         if row.health in ("cooling", "out") or row.refused_models:
             _add_event(session, row.id, "back", "It passed its test.")
-        told_at = row.told_at  # operators are to hear that it is back
+        told_at = row.told_at  # kept, so that operators get the mail that it is back
         forget_health(row)
         row.health, row.last_answer_at, row.told_at = "healthy", now_utc(), told_at
         bump("catalogue")

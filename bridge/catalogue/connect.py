@@ -12,11 +12,10 @@ from bridge import vault
 from bridge.catalogue.channel_events import forget_health
 from bridge.catalogue.price_rows import make_price
 from bridge.catalogue.rates import make_rates
-from bridge.catalogue.rules import SANDBOX
 from bridge.catalogue.tables import Alias, Channel, Model
 from bridge.config import Settings, provider_credentials
 from bridge.db import transaction
-from bridge.providers import PROVIDERS
+from bridge.providers import COMMON_DIALECT, PROVIDERS, SANDBOX, stands_in
 from bridge.versions import bump
 
 ENVIRONMENT_SUFFIX = "-env"
@@ -28,11 +27,13 @@ MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 
 
 def connect_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> list[str]:
-    """Bring the channels in line with the environment and say what changed, a line each; nothing to do is no write.
+    """Bring the channels in line with the environment. Returns what changed, a line each. If nothing changed, nothing
+    is written.
 
-    A credential becomes the channel `openai-env` (and so on). One that is gone disables its channel and forgets its
-    key; one that comes back enables it again. What an operator has disabled with its key in place stays disabled.
-    The sandbox exists in development only. Raises MisconfiguredError when the master keys don't open a stored key."""
+    A credential becomes the channel `openai-env` (and so on). One that is gone disables its channel and deletes its
+    key; one that comes back enables it again. A channel that an operator has disabled, with its key in place, stays
+    disabled. The sandbox exists in development only. Raises MisconfiguredError when the master keys don't open a stored
+    key."""
     credentials = provider_credentials(environ)
     try:
         return _bring_in_line(settings, credentials)
@@ -74,21 +75,21 @@ def _connect(session: Session, channel: Channel | None, provider: str, key: str,
 
 def _place_sandbox(session: Session, channels: dict[str, Channel], settings: Settings) -> list[str]:
     if settings.development:
-        if any(channel.provider == SANDBOX for channel in channels.values()):
+        if any(stands_in(channel.provider) for channel in channels.values()):
             return []
         session.add(Channel(name=SANDBOX, provider=SANDBOX, priority=1000))
         return ["Channel sandbox is connected: it answers for models that have no provider."]
     done = []
     for channel in channels.values():
-        if channel.provider == SANDBOX and channel.enabled:
+        if stands_in(channel.provider) and channel.enabled:
             channel.enabled = False
             done.append(f"Channel {channel.name} is disabled: production has no sandbox.")
     return done
 
 
-def offer_local_upstreams(settings: Settings) -> list[str]:
-    """In development, connect an Ollama or llama.cpp server that answers on its usual port, its models at no price.
-    Says what changed, a line each."""
+def connect_local_upstreams(settings: Settings) -> list[str]:
+    """In development, connect an Ollama or llama.cpp server that answers on its usual port. Its models cost nothing.
+    Returns what changed, a line each."""
     if not settings.development:
         return []
     done = []
@@ -99,7 +100,7 @@ def offer_local_upstreams(settings: Settings) -> list[str]:
 
 
 def list_local_models(base_url: str) -> list[str]:
-    """The models a server on this machine offers; none if it is not there, or is something else."""
+    """The models that a server on this machine offers; none if nothing answers there, or something else does."""
     with requests.Session() as session:
         session.trust_env = False
         try:
@@ -112,7 +113,7 @@ def list_local_models(base_url: str) -> list[str]:
 
 def _connect_local(name: str, base_url: str, ids: list[str]) -> list[str]:
     with transaction() as session:
-        # a public name that is taken means another model: only what is new becomes this server's
+        # a public name that is taken means another model: only new names become this server's
         taken = set(session.scalars(select(Model.id))) | set(session.scalars(select(Alias.name)))
         added = {id_: id_ for id_ in ids if id_ not in taken}
         if not added:
@@ -124,7 +125,7 @@ def _connect_local(name: str, base_url: str, ids: list[str]) -> list[str]:
             session.add(make_price(id_, [make_rates({"input": 0, "output": 0})], source="runs on this machine"))
         channel = session.scalar(select(Channel).where(Channel.name == name))
         if channel is None:
-            channel = Channel(name=name, provider="openai", base_url=base_url, models={})
+            channel = Channel(name=name, provider=COMMON_DIALECT, base_url=base_url, models={})
             session.add(channel)
         channel.models = {**(channel.models or {}), **added}
         bump("catalogue")
@@ -132,7 +133,7 @@ def _connect_local(name: str, base_url: str, ids: list[str]) -> list[str]:
 
 
 def _local_model(id_: str) -> Model:
-    """A model of a server on this machine; its sizes are a guess that costs nobody anything."""
+    """A model of a server on this machine. Its sizes are guesses, which cost nobody anything."""
     return Model(
         id=id_,
         name=id_,

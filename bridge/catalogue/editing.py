@@ -22,16 +22,16 @@ from bridge.catalogue.model_editing import (
     retire_model,
     set_added_tokens,
     set_markup,
+    set_patience,
     set_price,
     set_route_order,
 )
-from bridge.catalogue.rules import SANDBOX
 from bridge.catalogue.tables import Alias, Channel, Model
 from bridge.config import Settings
-from bridge.db import GROUP_NAME, db, transaction
+from bridge.db import GROUP_NAME, db, read_plain, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.providers import PROVIDERS
-from bridge.providers.request_fields import check_pass_fields
+from bridge.providers import PROVIDERS, stands_in
+from bridge.providers.openai.request_fields import check_pass_fields
 from bridge.versions import bump, wait_until_seen
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "enter_price",
     "set_added_tokens",
     "set_markup",
+    "set_patience",
     "set_price",
     "set_route_order",
     "update_channel",
@@ -70,8 +71,8 @@ NUMBERS = {
 
 
 def list_channels() -> list[Channel]:
-    """All channels, in the order in which they are tried."""
-    return list(db.session.scalars(select(Channel).order_by(Channel.priority, Channel.weight.desc(), Channel.name)))
+    """All channels, read-only, in the order in which they are tried."""
+    return list(read_plain(Channel, Channel.priority, Channel.weight.desc(), Channel.name))
 
 
 def find_channel(name: str) -> Channel:
@@ -93,16 +94,15 @@ def add_channel(
     weight: int = 1,
     **further: Any,
 ) -> Channel:
-    """Connect an upstream. `models` maps public names to the upstream's ("" for the catalogue's own upstream name);
-    None serves all models of the provider. `further`: as in `update_channel`. Raises InvalidRequest naming the
-    field."""
+    """Connect an upstream. `models` maps public names to the upstream's names ("" for the catalogue's own); None serves
+    all models of the provider. `further` has fields of `update_channel`. Raises InvalidRequest naming the field."""
     if not CHANNEL_NAME.fullmatch(name):
         raise InvalidRequest("Use letters, digits, dots, hyphens and underscores, up to 64.", param="name")
     if name.endswith(ENVIRONMENT_SUFFIX):
         raise InvalidRequest(f"Names that end in {ENVIRONMENT_SUFFIX} belong to the environment's keys.", param="name")
     if provider not in PROVIDERS:
         raise InvalidRequest(f"The providers are {', '.join(sorted(PROVIDERS))}.", param="provider")
-    if provider == SANDBOX:
+    if stands_in(provider):
         _require_development()
     elif not api_key and not base_url:
         raise InvalidRequest("The provider's own address needs an API key.", param="api_key")
@@ -118,10 +118,10 @@ def add_channel(
 
 
 def update_channel(name: str, **fields: Any) -> Channel:
-    """Change any of `base_url`, `api_key`, `models`, `priority`, `weight`, `groups` (of accounts; None: everyone's),
-    `cost_bps` (hundredths of a percent of what the price says that providers take), `pass_fields` (of requests, beside
-    those that the provider takes), `rpm`, `tpm` and `concurrency` (the operator's own limits); what isn't given stays,
-    None takes it away. Raises NotFound, or InvalidRequest naming the field."""
+    """Change any of `base_url`, `api_key`, `models`, `priority`, `weight`, `groups` (of accounts; None is all),
+    `cost_bps` (what the channel pays, in hundredths of a percent of the provider's price), `pass_fields` (request
+    fields that are passed on beside those that the provider takes), `rpm`, `tpm` and `concurrency` (the operator's own
+    limits). A field that isn't given stays, None removes it. Raises NotFound, or InvalidRequest naming the field."""
     with transaction() as session:
         channel = find_channel(name)
         if channel.from_environment and (own := {"base_url", "api_key"} & fields.keys()):
@@ -139,7 +139,7 @@ def set_channel_enabled(name: str, enabled: bool) -> Channel:
     """Switch a channel on or off; when this returns, every worker knows. Raises NotFound or InvalidRequest."""
     with transaction():
         channel = find_channel(name)
-        if enabled and channel.provider == SANDBOX:
+        if enabled and stands_in(channel.provider):
             _require_development()
         if enabled and channel.from_environment and not channel.sealed_key:
             raise InvalidRequest(f"{channel.provider.upper()}_API_KEY is no longer set.", param="enabled")
@@ -152,8 +152,8 @@ def set_channel_enabled(name: str, enabled: bool) -> Channel:
 
 
 def remove_channel(name: str) -> None:
-    """Forget a channel and its key; when this returns, every worker knows. Raises NotFound, or InvalidRequest for one
-    that the environment would bring back."""
+    """Delete a channel and its key. When this returns, every worker knows. Raises NotFound, or InvalidRequest for a
+    channel that the environment would bring back."""
     with transaction() as session:
         channel = find_channel(name)
         if channel.from_environment and channel.sealed_key:
@@ -195,14 +195,14 @@ def _check_groups(groups: Sequence[str]) -> list[str]:
 
 
 def _set_key(channel: Channel, key: str | None) -> None:
-    if key and not PRINTABLE.fullmatch(key):  # it becomes a header
+    if key and not PRINTABLE.fullmatch(key):  # the key is sent in a header
         raise InvalidRequest("An API key is printable ASCII without spaces.", param="api_key")
     channel.sealed_key = vault.seal(key) if key else None
     channel.key_last_four = key[-4:] if key else None
 
 
 def _check_models(session: Session, models: dict[str, str]) -> dict[str, str]:
-    """Public names to model ids, through aliases; an empty upstream name becomes the catalogue's."""
+    """Map public names or aliases to model ids; an empty upstream name becomes the catalogue's."""
     found = {}
     for public, upstream in models.items():
         alias = session.get(Alias, public)

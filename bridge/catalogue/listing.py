@@ -8,19 +8,20 @@ from sqlalchemy import select
 
 from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
-from bridge.catalogue.rules import SANDBOX, ChannelIndex
+from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Alias, Channel, Model, Price
-from bridge.db import db, now_utc, read_in_slices
+from bridge.db import db, now_utc, read_plain
+from bridge.providers import stands_in
 
 NEEDS_OPERATOR = (Channel.health == "out") | Channel.refused_models.is_not(None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model as everyone may see it, or one account. Prices are nano-dollars per million tokens of ordinary prompts,
-    markup included; `price` has the other tiers and classes. Status is live, degraded (all its channels are out or
-    cooling down), unavailable (no channel serves it) or retired."""
+    """A model as everyone, or one account, may see it. Prices are nano-dollars per million tokens of ordinary prompts,
+    with markup; `price` has the other tiers and classes. Status is live, degraded (all its channels are out or cooling
+    down), unavailable (no channel serves it) or retired."""
 
     id: str
     name: str
@@ -42,20 +43,21 @@ class ListedModel:
     checked_on: datetime.date | None
     created_at: datetime.datetime
     price: PriceVersion
-    markup_bps: int  # the model's, which an account's own replaces
+    markup_bps: int  # the model's; an account's own replaces it
     route_order: str
-    added_tokens: int  # at most, that its upstream adds to a prompt
+    added_tokens: int  # the most that its upstream adds to a prompt
+    patience_seconds: int | None  # how long its first content may take; None: the setting's value
 
 
 def list_models(account_markup_bps: int | None = None, group: str | None = None) -> list[ListedModel]:
-    """All models that have a price, by provider and id, retired ones included. The sandbox's own are listed only
-    where a sandbox channel is enabled. Prices are those of an account with this markup (None: with none of its own),
-    the status is what its group has (None: what anybody has)."""
-    channels = list(read_in_slices(select(Channel)))
+    """All models that have a price, by provider and id, including retired ones. The sandbox's own models are listed
+    only while a sandbox channel is enabled. Prices are those of an account with this markup (None: with none of its
+    own); the status is the one that its group has (None: that of any group)."""
+    channels = list(read_plain(Channel))
     prices = newest_prices()
     aliases = list_aliases()
     index = ChannelIndex(channels)
-    rehearsing = any(channel.provider == SANDBOX and channel.enabled for channel in channels)
+    rehearsing = any(stands_in(channel.provider) and channel.enabled for channel in channels)
     moment = now_utc()
     return [
         _list_model(
@@ -65,8 +67,8 @@ def list_models(account_markup_bps: int | None = None, group: str | None = None)
             aliases.get(model.id, ()),
             _find_status(model, index, moment, group),
         )
-        for model in read_in_slices(select(Model).order_by(Model.provider, Model.id))
-        if model.id in prices and (rehearsing or model.provider != SANDBOX)
+        for model in read_plain(Model, Model.provider, Model.id)
+        if model.id in prices and (rehearsing or not stands_in(model.provider))
     ]
 
 
@@ -78,26 +80,26 @@ def newest_prices() -> dict[str, Price]:
 def list_aliases() -> dict[str, tuple[str, ...]]:
     """Model id -> its other names, in order."""
     found: dict[str, list[str]] = {}
-    for alias in read_in_slices(select(Alias).order_by(Alias.name)):
+    for alias in read_plain(Alias, Alias.name):
         found.setdefault(alias.model_id, []).append(alias.name)
     return {model_id: tuple(names) for model_id, names in found.items()}
 
 
 def sandbox_serves() -> bool:
-    """Whether some real model is answered by the sandbox alone: pages then say that its answers are made up."""
-    channels = list(read_in_slices(select(Channel)))
-    if not any(channel.provider == SANDBOX and channel.enabled for channel in channels):
+    """Whether the sandbox alone answers some real model: pages then say that its answers are made up."""
+    channels = list(read_plain(Channel))
+    if not any(stands_in(channel.provider) and channel.enabled for channel in channels):
         return False
     index = ChannelIndex(channels)
-    for model in read_in_slices(select(Model).where(Model.provider != SANDBOX, Model.status == "live")):
-        serving = index.of(model)
-        if serving and all(channel.provider == SANDBOX for channel, _ in serving):
+    for model in read_plain(Model):
+        serving = index.of(model) if not stands_in(model.provider) and model.status == "live" else ()
+        if serving and all(stands_in(channel.provider) for channel, _ in serving):
             return True
     return False
 
 
-def list_needing() -> list[Channel]:
-    """Enabled channels that only an operator can put right: a refused key, or models that the upstream has not."""
+def list_channels_needing_operator() -> list[Channel]:
+    """Enabled channels that only an operator can repair: their key is refused, or their upstream lacks a model."""
     return list(db.session.scalars(select(Channel).where(Channel.enabled, NEEDS_OPERATOR).order_by(Channel.name)))
 
 
@@ -111,8 +113,8 @@ def _find_status(model: Model, index: ChannelIndex[Any], moment: datetime.dateti
 
 
 def _is_resting(channel: Channel, upstream_id: str, moment: datetime.datetime) -> bool:
-    """Out of service, or its upstream hasn't this model, until it was answered again; or cooling down: a cooldown that
-    has passed counts no more, though nobody has tried since."""
+    """Whether the channel is out, lacks this model, or is cooling down. Out and lacking last until an answer came; a
+    cooldown that has passed no longer counts, even if nobody has tried since."""
     if channel.health == "out" or upstream_id in (channel.refused_models or ()):
         return True
     return channel.health == "cooling" and (channel.cooling_until is None or channel.cooling_until > moment)
@@ -147,4 +149,5 @@ def _list_model(
         markup_bps=model.markup_bps,
         route_order=model.route_order,
         added_tokens=model.added_tokens,
+        patience_seconds=model.first_content_timeout_seconds,
     )

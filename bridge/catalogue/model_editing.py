@@ -18,20 +18,21 @@ from bridge.money import check_markup
 from bridge.providers import PROVIDERS
 from bridge.versions import bump, wait_until_seen
 
-MAX_PRICE_NANOS = 10**15  # a million dollars per million tokens: above it is a slip of the pen
+MAX_PRICE_NANOS = 10**15  # a million dollars per million tokens: anything above is a typing error
 MAX_TOKENS = 10**9
+MAX_PATIENCE_SECONDS = 3600
 ROUTE_ORDERS = ("weight", "cost", "latency")
 
 
 def find_model(id_: str) -> Model:
-    """By its id, not by an alias. Raises NotFound."""
+    """The model with this id; aliases don't count. Raises NotFound."""
     model = db.session.get(Model, id_)
     if model is None:
         raise NotFound(f"There is no model named {id_!r}.", param="model")
     return model
 
 
-def add_model(
+def add_model(  # noqa: PLR0913 - the columns of a row
     id_: str,
     *,
     provider: str,
@@ -45,16 +46,16 @@ def add_model(
     name: str | None = None,
     below_cost: bool | None = None,
 ) -> Model:
-    """Offer a model under a new public name; prices are nano-dollars per million tokens. Unless said otherwise, what
-    is cached or written to a cache costs the input's price, and for an hour what it costs for minutes. Raises
-    InvalidRequest naming the field, and BelowCost where `below_cost` says that this is not meant: None asks nobody."""
+    """Add a model under a new public name; prices are nano-dollars per million tokens. By default, cached tokens and
+    cache writes cost the input's price, and writes for an hour cost what writes for minutes do. Raises InvalidRequest
+    naming the field, and BelowCost unless `below_cost` confirms it; None skips that check."""
     if not MODEL_ID.fullmatch(id_):
         raise InvalidRequest("Use letters, digits and . _ : / @ + -, up to 128, no space.", param="id")
     if provider not in {*PROVIDERS, *load_seed(), LOCAL_PROVIDER}:
         raise InvalidRequest(f"There is no provider named {provider!r}.", param="provider")
     _check_tokens("context_tokens", context_tokens, MAX_TOKENS)
     if max_output_tokens is None:
-        max_output_tokens = context_tokens  # nothing less is known: the window is what a prompt leaves of it
+        max_output_tokens = context_tokens  # no smaller limit is known: the context window bounds it
     _check_tokens("max_output_tokens", max_output_tokens, context_tokens)
     with transaction() as session:
         _require_free(session, id_, "id")
@@ -82,7 +83,7 @@ def add_model(
     return model
 
 
-def set_price(
+def set_price(  # noqa: PLR0913 - the columns of a row
     model_id: str,
     *,
     input_nanos: int,
@@ -93,9 +94,9 @@ def set_price(
     source: str = "operator",
     below_cost: bool | None = None,
 ) -> Price:
-    """A new price from now on, in nano-dollars per million tokens; running requests keep theirs. Without a price of
-    its own, what is written to a cache costs what input does, and for an hour what it costs for minutes. Raises
-    NotFound or InvalidRequest."""
+    """Set a new price from now on, in nano-dollars per million tokens; running requests keep theirs. By default, cache
+    writes cost what input does, and writes for an hour what writes for minutes do. Raises NotFound or
+    InvalidRequest."""
     prices = {
         "input": input_nanos,
         "cached": cached_nanos,
@@ -115,9 +116,9 @@ def enter_price(
     source: str = "operator",
     below_cost: bool | None = None,
 ) -> Price:
-    """A new price, by tiers, the one of ordinary prompts first, and what the provider takes, where that is something
-    else; from now on, or from a moment on. Raises NotFound or InvalidRequest, and BelowCost where `below_cost` says
-    that this is not meant: None asks nobody."""
+    """Set a new price by tiers, ordinary prompts first, and what the provider charges where that differs. It applies
+    from now on or from a given moment. Raises NotFound or InvalidRequest, and BelowCost unless `below_cost` confirms
+    it; None skips that check."""
     for several in (tiers, costs or ()):
         thresholds = [rates.above_tokens for rates in several]
         if thresholds and (thresholds[0] != 0 or sorted(set(thresholds)) != thresholds):
@@ -135,8 +136,8 @@ def enter_price(
 def _confirm(
     model: Model, tiers: Sequence[Rates], costs: Sequence[Rates] | None, below_cost: bool | None
 ) -> Sequence[Rates] | None:
-    """The costs to keep with a price: the list's where none were entered, so that margins tell what is lost, and a
-    markup that comes later is measured by them. Raises BelowCost for a price below them, unless that is meant."""
+    """The costs to store with a price: the entered ones, otherwise the price list's, so that margins and later markups
+    use them. Raises BelowCost for a price below cost, unless that is confirmed."""
     if below_cost is None:
         return costs
     known = find_costs(model, costs, now_utc().date())
@@ -146,8 +147,8 @@ def _confirm(
 
 
 def set_markup(model_id: str, basis_points: int, *, below_cost: bool | None = None) -> None:
-    """Sell a model for so many hundredths of a percent more than its price says, from the next request on. Raises
-    NotFound or InvalidRequest, and BelowCost where `below_cost` says that this is not meant: None asks nobody."""
+    """Set a model's markup on its prices, in hundredths of a percent, from the next request on. Raises NotFound or
+    InvalidRequest, and BelowCost unless `below_cost` confirms it; None skips that check."""
     check_markup(basis_points)
     with transaction():
         model = find_model(model_id)
@@ -158,8 +159,8 @@ def set_markup(model_id: str, basis_points: int, *, below_cost: bool | None = No
 
 
 def set_route_order(model_id: str, order: str) -> None:
-    """Choose among the model's channels of one priority by "weight", "cost" or "latency", from the next request on.
-    Raises NotFound or InvalidRequest."""
+    """Set how channels of one priority are ordered: by "weight", "cost" or "latency", from the next request on. Raises
+    NotFound or InvalidRequest."""
     if order not in ROUTE_ORDERS:
         raise InvalidRequest(f"Channels are chosen by {', '.join(ROUTE_ORDERS)}.", param="route_order")
     with transaction():
@@ -168,8 +169,8 @@ def set_route_order(model_id: str, order: str) -> None:
 
 
 def set_added_tokens(model_id: str, tokens: int) -> None:
-    """Say how many tokens the model's upstream adds to a prompt at the most, by its template or a system prompt: holds
-    cover them, and its counts are believed so far, from the next request on. Raises NotFound or InvalidRequest."""
+    """Set the most tokens that the model's upstream adds to a prompt, by its template or a system prompt. From the next
+    request on, holds cover them, and provider counts are believed up to them. Raises NotFound or InvalidRequest."""
     with transaction():
         model = find_model(model_id)
         if type(tokens) is not int or not 0 <= tokens < model.context_tokens:
@@ -179,8 +180,20 @@ def set_added_tokens(model_id: str, tokens: int) -> None:
         bump("catalogue")
 
 
+def set_patience(model_id: str, seconds: int | None) -> None:
+    """Set how long this model's first content or whole answer may take, from the next request on; None is the setting's
+    value. The time limit of a whole request stays. Raises NotFound or InvalidRequest."""
+    if seconds is not None and (type(seconds) is not int or not 1 <= seconds <= MAX_PATIENCE_SECONDS):
+        message = f"Give a whole number of seconds from 1 to {MAX_PATIENCE_SECONDS}."
+        raise InvalidRequest(message, param="patience")
+    with transaction():
+        find_model(model_id).first_content_timeout_seconds = seconds
+        bump("catalogue")
+
+
 def check_rates(prices: Mapping[str, int | None], above_tokens: int = 0, param: str = "{}_price") -> Rates:
-    """The rates of these prices by class. Raises InvalidRequest that names the field; `param` is its pattern."""
+    """The rates of these prices by class. Raises InvalidRequest naming the field; `param` is the pattern of its
+    name."""
     for name in (*PRICE_CLASSES, *FURTHER_CLASSES):
         nanos = prices.get(name)
         if nanos is None and name not in ("input", "output"):
@@ -191,7 +204,7 @@ def check_rates(prices: Mapping[str, int | None], above_tokens: int = 0, param: 
 
 
 def add_alias(name: str, model_id: str) -> Alias:
-    """Another public name for a model. Raises NotFound or InvalidRequest."""
+    """Add another public name for a model. Raises NotFound or InvalidRequest."""
     if not MODEL_ID.fullmatch(name):
         raise InvalidRequest("Use letters, digits and . _ : / @ + -, up to 128, no space.", param="name")
     with transaction() as session:
@@ -204,7 +217,7 @@ def add_alias(name: str, model_id: str) -> Alias:
 
 
 def remove_alias(name: str) -> None:
-    """When this returns, every worker refuses the name. Raises NotFound."""
+    """Remove an alias. When this returns, every worker refuses the name. Raises NotFound."""
     with transaction() as session:
         alias = session.get(Alias, name)
         if alias is None:

@@ -1,4 +1,5 @@
-"""What genai-prices says a model costs, in our units. Its import takes half a second, so only here and only late."""
+"""The price list: what genai-prices says a model costs, in our units. Its import takes half a second, so only this file
+imports it, and only when needed."""
 
 import datetime
 from collections.abc import Iterator
@@ -9,11 +10,9 @@ from typing import Any
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
 from bridge.catalogue.seed import SourcedPrice, load_seed
 from bridge.money import NANOS_PER_DOLLAR
+from bridge.providers import PROVIDERS
 
-# What a provider charges for writing to its cache for an hour, as a multiple of the input's price, where the list knows
-# the ordinary write alone. Anthropic: "1-hour cache write tokens are 2 times the base input tokens price".
-HOUR_WRITE_TIMES_INPUT = {"anthropic": 2}
-# Our classes in the list's words.
+# Our price classes by the list's names.
 LISTED_CLASSES = {
     "input": "input_mtok",
     "cached": "cache_read_mtok",
@@ -29,10 +28,10 @@ LISTED_PER_THOUSAND = "requests_kcount"
 
 
 def find_listed_price(provider: str, upstream_id: str, on: datetime.date) -> SourcedPrice | None:
-    """The price in force on a day, or None where the list has none for this provider's model of exactly that name.
+    """The price in force on a day, or None if the list has none for this provider's model of exactly that name.
 
-    Its tiers are those by prompt length. Of prices by the hour of the day it is the dearest of each class, so that
-    nothing is sold below what it costs at that hour; `source` says so."""
+    Its tiers are those by prompt length. Where prices depend on the hour, the dearest of each class counts, so that
+    nothing is sold below its cost at that hour; `source` says so."""
     seed = load_seed().get(provider)
     if seed is None or seed.price_list is None:
         return None
@@ -60,8 +59,7 @@ def _find_listed_model(price_list: str, upstream_id: str) -> Any:
 
 
 def _in_force(prices: Any, on: datetime.date) -> Iterator[Any]:
-    """The prices of that day: the ordinary ones, and those of some of its hours. Later conditions win, as in the
-    list."""
+    """The prices of that day: the ordinary ones and those of certain hours. Later conditions win, as in the list."""
     if not isinstance(prices, list):
         yield prices
         return
@@ -79,9 +77,10 @@ def _list_tiers(prices: Any) -> Iterator[Any]:
 
 
 def _rates_above(prices: Any, start: int, provider: str) -> Rates:
-    """What prompts longer than that cost."""
+    """The rates of prompts longer than `start` tokens."""
     found = {name: _to_nanos(getattr(prices, listed, None), start) for name, listed in LISTED_CLASSES.items()}
-    times, input_ = HOUR_WRITE_TIMES_INPUT.get(provider), found["input"]
+    times = PROVIDERS[provider].hour_write_times_input if provider in PROVIDERS else None
+    input_ = found["input"]
     if found["cache_write_hour"] is None and times is not None and input_ is not None:
         found["cache_write_hour"] = times * input_
     thousand = _to_nanos(getattr(prices, LISTED_PER_THOUSAND, None), start)
@@ -95,7 +94,8 @@ def _find_dearest(several: list[Rates]) -> Rates:
 
 
 def _to_nanos(price: Any, start: int) -> int | None:
-    """Dollars as a Decimal, or tiers of them, exactly. Raises ValueError for what is finer than a nano-dollar."""
+    """Nano-dollars for dollars as a Decimal, or for tiers of them, exactly. Raises ValueError for fractions of a
+    nano-dollar."""
     if price is None:
         return None
     dollars: Decimal = getattr(price, "base", price)

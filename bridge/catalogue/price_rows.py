@@ -1,4 +1,4 @@
-"""Rows of prices to rates and back, and which of a model's rows are in effect."""
+"""Converts rows of prices to rates and back, and finds which rows are in effect."""
 
 import datetime
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rates import PRICE_CLASSES, Rates, make_rates, name_rates
 from bridge.catalogue.tables import Price
-from bridge.db import db, now_utc, read_in_slices
+from bridge.db import db, now_utc, read_plain
 
 MOST_LISTED = 50
 
@@ -16,7 +16,8 @@ MOST_LISTED = 50
 def list_prices_in_effect(
     moment: datetime.datetime | None = None,
 ) -> tuple[dict[str, Price], datetime.datetime | None]:
-    """Each model's price in effect at a moment (now), and when the next of any model's takes effect, if one does."""
+    """Each model's price in effect at a moment (now), read-only, and when the next price of any model takes effect, if
+    one does."""
     moment = moment or now_utc()
     starts = sa.func.coalesce(Price.effective_at, Price.created_at)
     newest = (
@@ -29,8 +30,8 @@ def list_prices_in_effect(
         .where(sa.or_(Price.effective_at.is_(None), Price.effective_at <= moment))
         .subquery()
     )
-    rows = read_in_slices(sa.select(Price).join(newest, newest.c.id == Price.id).where(newest.c.n == 1))
-    prices = {price.model_id: price for price in rows}
+    rows = read_plain(Price, where=Price.id.in_(sa.select(newest.c.id).where(newest.c.n == 1)))
+    prices: dict[str, Price] = {price.model_id: price for price in rows}
     changes_at = db.session.scalar(sa.select(sa.func.min(Price.effective_at)).where(Price.effective_at > moment))
     return prices, changes_at
 
@@ -43,7 +44,7 @@ def list_prices(model_id: str) -> list[Price]:
 
 
 def version_of(price: Price, markup_bps: int = 0) -> PriceVersion:
-    """The row as hold and charge use it, with the model's markup."""
+    """The price as hold and charge use it, with the model's markup."""
     tiers = tiers_of(price)
     costs = read_tiers(price.costs) if price.costs else tiers
     return PriceVersion(price.id, tiers, costs, markup_bps, "model" if markup_bps else "")
@@ -57,7 +58,7 @@ def tiers_of(price: Price) -> tuple[Rates, ...]:
 
 
 def make_price(model_id: str, tiers: Sequence[Rates], costs: Sequence[Rates] | None = None, **fields: object) -> Price:
-    """A row of these rates. What is told by its columns alone is not told twice."""
+    """A row with these rates. `tiers` and `costs` stay empty where the columns say everything."""
     base, more = tiers[0], write_tiers(tiers)
     if len(tiers) == 1 and set(more[0]) == set(PRICE_CLASSES):
         more = []
@@ -67,7 +68,7 @@ def make_price(model_id: str, tiers: Sequence[Rates], costs: Sequence[Rates] | N
 
 
 def read_tiers(rows: Iterable[dict[str, int]]) -> tuple[Rates, ...]:
-    """Rates of what `write_tiers` wrote."""
+    """Rates from what `write_tiers` wrote."""
     return tuple(
         make_rates({name: nanos for name, nanos in row.items() if name != "above_tokens"}, row.get("above_tokens", 0))
         for row in rows
@@ -75,5 +76,5 @@ def read_tiers(rows: Iterable[dict[str, int]]) -> tuple[Rates, ...]:
 
 
 def write_tiers(tiers: Iterable[Rates]) -> list[dict[str, int]]:
-    """Rates as a column holds them."""
+    """Rates in the form in which a column stores them."""
     return [name_rates(rates) | ({"above_tokens": rates.above_tokens} if rates.above_tokens else {}) for rates in tiers]

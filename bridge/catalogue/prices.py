@@ -1,22 +1,24 @@
-"""What a request costs. One function for hold and charge: exact sums of tokens × price, rounded up once.
+"""What a request costs. Hold and charge use one function: exact sums of tokens × price, rounded up once.
 
-A prompt's length chooses the tier, and the whole request costs what that tier says, as providers do it. A markup makes
-unit prices dearer, each rounded up to a whole nano-dollar per million tokens: what is shown is what is multiplied."""
+A prompt's length chooses the tier, and the whole request is charged at that tier, as providers do. A markup raises unit
+prices, each rounded up to a whole nano-dollar per million tokens, so the prices that are shown are those that are
+multiplied."""
 
 import dataclasses
 
 from bridge.catalogue.rates import PRICE_CLASSES, Rates
+from bridge.conversation.usage import Usage
 from bridge.money import round_up
-from bridge.providers.base import Usage
 
 __all__ = ["PRICE_CLASSES", "PriceVersion"]
+Columns = tuple[dict[str, int], dict[str, int]]  # rates with a column each, and the others by class
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PriceVersion:
-    """One version of a model's price; `id` is its row. `listed` are its tiers before a markup, the lowest first,
-    `costs` what the provider takes, `markup_bps` hundredths of a percent and `markup_rule` whose they are ("model",
-    "account", or "" for none). `names` is what `frozen.py` remembers."""
+    """One version of a model's price; `id` is its row. `listed` are its tiers before markup, the lowest first. `costs`
+    is what the provider charges. `markup_bps` is in hundredths of a percent, and `markup_rule` says whose it is
+    ("model", "account", or "" for none). `columns` is what `price_snapshot.py` remembers."""
 
     id: int
     listed: tuple[Rates, ...]
@@ -24,7 +26,7 @@ class PriceVersion:
     markup_bps: int = 0
     markup_rule: str = ""
     tiers: tuple[Rates, ...] = dataclasses.field(init=False)
-    names: dict[int, dict[str, int]] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    columns: dict[int, Columns] = dataclasses.field(default_factory=dict, compare=False, repr=False)
     _by_account: dict[int, "PriceVersion"] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -36,7 +38,8 @@ class PriceVersion:
         return self.tiers[0]
 
     def for_account(self, markup_bps: int | None) -> "PriceVersion":
-        """The same version for an account: with its own markup, which replaces the model's, or as it is."""
+        """This version for an account: with the account's own markup in place of the model's, or unchanged if it has
+        none."""
         if markup_bps is None:
             return self
         found = self._by_account.get(markup_bps)
@@ -46,16 +49,17 @@ class PriceVersion:
         return found
 
     def tier(self, prompt_tokens: int, calls: int = 1) -> Rates:
-        """The unit prices that a request of this prompt pays, where so many calls have read it."""
-        return _find_tier(self.tiers, prompt_tokens, calls)
+        """The unit prices for a prompt of this length, which this many calls have read in total."""
+        tiers = self.tiers
+        return tiers[0] if len(tiers) == 1 else _find_tier(tiers, prompt_tokens, calls)
 
     def charge(self, usage: Usage, calls: int = 1) -> int:
-        """What the customer pays for this usage, in nano-dollars. Cached and cache-written tokens, sound and pictures
-        are parts of the prompt, those of an hour of the written ones, and reasoning is a part of the completion."""
+        """What the customer pays for this usage, in nano-dollars. Cached tokens, cache writes, audio and images are
+        parts of the prompt; writes for an hour are a part of the writes; reasoning is a part of the completion."""
         return round_up(self.tier(usage.prompt_tokens, calls).sum(usage, calls))
 
     def cost(self, usage: Usage, calls: int = 1) -> int:
-        """What the provider takes for it, by what we believe of its prices, in nano-dollars."""
+        """What the provider charges for this usage, in nano-dollars, as far as we know its prices."""
         return round_up(_find_tier(self.costs, usage.prompt_tokens, calls).sum(usage, calls))
 
     def worst_charge(
@@ -68,17 +72,14 @@ class PriceVersion:
         sound: bool = True,
         speech: bool = True,
     ) -> int:
-        """The most that so many tokens can cost, whatever the provider's cache does and whichever tier the prompt turns
-        out to reach. `hour_writes`, `sound`, `speech`: whether the request can have it write something for an hour, or
-        has it hear or say something."""
-        return max(
-            round_up(
-                prompt * rates.dearest_input(hour_writes, sound)
-                + output_tokens * rates.dearest_output(speech)
-                + calls * rates.request * 1_000_000
-            )
-            for rates, prompt in self._reachable(prompt_tokens, calls)
-        )
+        """The most that these tokens can cost, whatever the provider's cache does and whichever tier the prompt
+        reaches. `hour_writes`, `sound`, `speech`: whether the request can have the provider write a cache for an hour,
+        hear audio, or speak."""
+        most = 0
+        for rates, prompt in self._reachable(prompt_tokens, calls):
+            output = output_tokens * rates.dearest_output(speech) + calls * rates.request * 1_000_000
+            most = max(most, prompt * rates.dearest_input(hour_writes, sound) + output)
+        return round_up(most)
 
     def affordable_output_tokens(
         self,
@@ -90,7 +91,7 @@ class PriceVersion:
         sound: bool = True,
         speech: bool = True,
     ) -> int:
-        """The most output tokens that `amount_nanos` pays for beside this prompt, in whichever tier that ends."""
+        """The most output tokens that `amount_nanos` pays for beside this prompt, in whichever tier it ends."""
         found = []
         for rates, prompt in self._reachable(prompt_tokens, calls):
             left = (amount_nanos - calls * rates.request) * 1_000_000
@@ -102,7 +103,10 @@ class PriceVersion:
         return min(found, default=2**31)
 
     def _reachable(self, prompt_tokens: int, calls: int) -> list[tuple[Rates, int]]:
-        """The tiers that a prompt of at most so many tokens can end in, each with the most tokens it has there."""
+        """The tiers that a prompt of at most this many tokens can end in, each with the most tokens that it has
+        there."""
+        if len(self.tiers) == 1:
+            return [(self.tiers[0], prompt_tokens)]
         found = []
         for place, rates in enumerate(self.tiers):
             if place and not _reaches(rates, prompt_tokens, calls):
@@ -120,5 +124,5 @@ def _find_tier(tiers: tuple[Rates, ...], prompt_tokens: int, calls: int) -> Rate
 
 
 def _reaches(rates: Rates, prompt_tokens: int, calls: int) -> bool:
-    """Whether a prompt is longer than the tier's threshold; of several calls each has read its part."""
+    """Whether a prompt is longer than the tier's threshold. Each of several calls has read its part of the prompt."""
     return prompt_tokens > rates.above_tokens * calls

@@ -1,13 +1,15 @@
-"""Unit prices by class of token, and the lines of a bill: count × unit price. Whole numbers, nothing is rounded."""
+"""Unit prices by class of token, and the lines of a bill: count × unit price. All are whole numbers; nothing is
+rounded."""
 
-import dataclasses
 from collections.abc import Mapping
 
-from bridge.providers.base import Usage
+import msgspec
 
-# The classes that every price has, as columns name them: `input_nanos_per_mtok` and so on.
+from bridge.conversation.usage import Usage
+
+# The classes that every price has, by the names of their columns: `input_nanos_per_mtok` and so on.
 PRICE_CLASSES = ("input", "cached", "cache_write", "cache_write_hour", "output")
-# Those that some providers price apart. Without a price of their own they cost what the class here costs.
+# The classes that only some providers price. Without a price of its own, a class costs what the class here costs.
 FURTHER_CLASSES = {
     "reasoning": "output",
     "audio_input": "input",
@@ -20,13 +22,12 @@ MTOK = 1_000_000
 Line = tuple[str, int, int]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(msgspec.Struct, frozen=True, gc=False):
     """The unit prices of prompts longer than `above_tokens`: nano-dollars per million tokens, and `request`
     nano-dollars for each call of a provider.
 
-    `cache_write` is what is written to a cache for the usual few minutes, `cached_audio` sound read from a cache,
-    `image` pictures in a prompt, `audio_output` speech in an answer."""
+    `cache_write` is for writes to a cache that last the usual few minutes, `cached_audio` for audio read from a cache,
+    `image` for images in a prompt, `audio_output` for speech in an answer."""
 
     input: int
     cached: int
@@ -42,8 +43,8 @@ class Rates:
     above_tokens: int = 0
 
     def lines(self, usage: Usage, calls: int = 1) -> list[Line]:
-        """Class, count and unit price of everything that this usage is made of. Parts that cost what their whole costs
-        are not told apart. The unit price of a request is in the same unit as the others: per million."""
+        """Class, count and unit price of everything in this usage. A part that costs what its whole costs has no line
+        of its own. A request's unit price is given per million, as the others are."""
         thought = usage.reasoning_tokens if self.reasoning != self.output else 0
         spoken = usage.audio_output_tokens if self.audio_output != self.output else 0
         heard = usage.audio_tokens if self.audio_input != self.input else 0
@@ -71,8 +72,20 @@ class Rates:
         return lines
 
     def sum(self, usage: Usage, calls: int = 1) -> int:
-        """What it all costs, in nano-dollars × a million: exact, not yet rounded."""
-        return sum(count * nanos for _, count, nanos in self.lines(usage, calls))
+        """The total cost in nano-dollars × a million: exact, not yet rounded."""
+        if usage.audio_tokens or usage.cached_audio_tokens or usage.image_tokens or usage.audio_output_tokens:
+            return sum(count * nanos for _, count, nanos in self.lines(usage, calls))
+        # text alone, as nearly always: the same sum without making the lines
+        cached, written, hour = usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_hour_tokens
+        return (
+            (usage.prompt_tokens - cached - written) * self.input
+            + cached * self.cached
+            + (written - hour) * self.cache_write
+            + hour * self.cache_write_hour
+            + (usage.completion_tokens - usage.reasoning_tokens) * self.output
+            + usage.reasoning_tokens * self.reasoning
+            + calls * self.request * MTOK
+        )
 
     def dearest_input(self, hour_writes: bool, sound: bool) -> int:
         """The most that a token of a prompt can cost."""
@@ -86,7 +99,8 @@ class Rates:
         return max(self.output, self.reasoning, self.audio_output if speech else 0)
 
     def marked_up(self, basis_points: int) -> "Rates":
-        """The same with each price so many hundredths of a percent dearer (or cheaper), rounded up to a whole nano."""
+        """These rates with each price raised (or lowered) by hundredths of a percent, rounded up to a whole
+        nano-dollar."""
         if not basis_points:
             return self
         fields = {
@@ -97,10 +111,11 @@ class Rates:
 
 
 def make_rates(prices: Mapping[str, int | None], above_tokens: int = 0) -> Rates:
-    """Rates of prices by class; what has none costs what its fallback costs. Raises KeyError without input, output.
+    """Rates from prices by class; a class without a price costs what its fallback costs. Raises KeyError without input
+    or output.
 
-    What is cached or written to a cache costs the input's price by itself, for an hour what it costs for minutes; sound
-    that is cached costs what sound costs, where that has its price but not the other."""
+    Cached tokens and cache writes fall back to the input's price, and writes for an hour to writes for minutes. Cached
+    audio falls back to audio, if audio has a price of its own."""
     found = {name: nanos for name, nanos in prices.items() if nanos is not None}
     found.setdefault("cached", found["input"])
     found.setdefault("cache_write", found["input"])
@@ -113,8 +128,8 @@ def make_rates(prices: Mapping[str, int | None], above_tokens: int = 0) -> Rates
 
 
 def name_rates(rates: Rates) -> dict[str, int]:
-    """The prices by class: all that every price has, and of the further ones those that differ from their fallback.
-    `make_rates` gives the same rates back."""
+    """The prices by class: the classes that every price has, and each further class whose price differs from its
+    fallback. `make_rates` turns them back into the same rates."""
     found = {name: getattr(rates, name) for name in (*PRICE_CLASSES, *FURTHER_CLASSES)}
     for name in FURTHER_CLASSES:
         without = {key: nanos for key, nanos in found.items() if key != name}

@@ -2,37 +2,44 @@
 
 import dataclasses
 import difflib
+import heapq
+import itertools
 import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
+import msgspec
 
+from bridge.catalogue.breaker_states import NOBODY
 from bridge.catalogue.health import Health
 from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import ChannelIndex, is_open_to
 from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.catalogue.upstreams import name_credentials
-from bridge.db import breathe, db, read_in_slices
+from bridge.db import db, read_plain
 from bridge.errors import ModelNotFound
+from bridge.providers import STAND_INS
+from bridge.turns import in_slices
 
 FULL_COST_BPS = 10_000
-SLICE_ROUTES = 2000  # made between two looks at what else there is to do: some ten milliseconds
+MOST_CHARACTERS = 128  # of a model's name
+LIKELY_NAMES = 20  # that are compared in full with one that nobody knows
 REMEASURED_SHARE = 0.02  # of the requests for a model whose quickest channel comes first
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Route:
-    """One way to serve a model: a channel, and what its upstream calls the model. The key stays sealed."""
+class Route(msgspec.Struct, frozen=True, gc=False):
+    """One way to serve a model: a channel, and what its upstream calls the model. The key stays sealed.
+
+    There may be a hundred thousand: the collector, which would take a tenth of a second for them, leaves them alone."""
 
     channel_id: int
     channel_name: str
     provider: str
     base_url: str | None
-    sealed_key: str | None = dataclasses.field(repr=False)
+    sealed_key: str | None
     priority: int
     weight: int
     upstream_id: str
@@ -44,6 +51,14 @@ class Route:
     concurrency: int = 0
     resets: int = 0  # how often the channel's health began afresh
     credential: str = ""  # the same for channels with the same key at the same address; "" without a key
+
+    def __repr__(self) -> str:
+        return f"Route({self.channel_name!r}, {self.upstream_id!r})"
+
+    @property
+    def made_up(self) -> bool:
+        """Whether nobody's model answers: it costs nothing, and its failures say nothing of any channel."""
+        return self.provider in STAND_INS
 
     @property
     def limited(self) -> bool:
@@ -72,12 +87,13 @@ class ServedModel:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Catalogue:
     """All models by id, and every alias. At `changes_at`, in seconds since 1970, another price takes effect.
-    `grouped`: some channels serve some groups of accounts only."""
+    `grouped`: some channels serve some groups of accounts only. `size`: its models and all their routes."""
 
     models: dict[str, ServedModel]
     aliases: dict[str, str]
     changes_at: float = math.inf
     grouped: bool = False
+    size: int = 0
     _by_group: dict[str, "Catalogue"] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def for_group(self, group: str) -> "Catalogue":
@@ -86,7 +102,7 @@ class Catalogue:
             return self
         found = self._by_group.get(group)
         if found is None:
-            models = {id_: _narrow(model, group) for id_, model in self.models.items()}
+            models = {id_: _narrow(model, group) for id_, model in in_slices(self.models.items())}
             found = self._by_group[group] = Catalogue(models, self.aliases, self.changes_at)
         return found
 
@@ -99,30 +115,37 @@ class Catalogue:
 
     def _missing(self, name: str) -> str:
         known = [*(model.id for model in self.models.values() if not model.retired), *self.aliases]
-        near = difflib.get_close_matches(name[:128], known, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else " GET /v1/models lists what there is."
-        return f"The model {name[:128]!r} does not exist.{hint}"
+        near = _find_nearest(name[:MOST_CHARACTERS], known)
+        hint = f" Did you mean {near!r}?" if near else " GET /v1/models lists what there is."
+        return f"The model {name[:MOST_CHARACTERS]!r} does not exist.{hint}"
 
 
 def load_catalogue() -> Catalogue:
     """Read models, prices in effect, aliases and channels from the database. However many they are, others run in
     between, and the time that it takes grows with their number alone."""
     prices, changes_at = list_prices_in_effect()
-    channels = list(read_in_slices(sa.select(Channel)))
+    channels = list(read_plain(Channel))
     credentials = name_credentials(channels)
     index = ChannelIndex(channels)
     terms = {channel.id: _terms_of(channel, credentials[channel.id]) for channel in channels}
-    models, routes = {}, 0
-    for model in read_in_slices(sa.select(Model)):
-        models[model.id] = served = _serve(model, prices.get(model.id), index, terms)
-        routes += len(served.routes)
-        if routes >= SLICE_ROUTES:
-            routes = 0
-            breathe()
-    aliases = {alias.name: alias.model_id for alias in read_in_slices(sa.select(Alias))}
+    models = {model.id: _serve(model, prices.get(model.id), index, terms) for model in read_plain(Model)}
+    aliases = {alias.name: alias.model_id for alias in read_plain(Alias)}
     db.session.commit()
     grouped = any(channel.enabled and channel.groups is not None for channel in channels)
-    return Catalogue(models, aliases, math.inf if changes_at is None else changes_at.timestamp(), grouped)
+    size = len(models) + sum(len(model.routes) for model in models.values())
+    return Catalogue(models, aliases, math.inf if changes_at is None else changes_at.timestamp(), grouped, size)
+
+
+def _find_nearest(name: str, known: Sequence[str]) -> str | None:
+    """The name that looks most like this one, if any does. Which are worth a look, the pairs of letters tell that both
+    have: to compare it with thousands takes up to a quarter of a second."""
+    pairs = set(itertools.pairwise(name))
+
+    def alike(other: str) -> float:
+        return len(pairs.intersection(itertools.pairwise(other))) / (len(name) + len(other))
+
+    likely = heapq.nlargest(LIKELY_NAMES, in_slices(known), key=alike)
+    return next(iter(difflib.get_close_matches(name, likely, n=1, cutoff=0.5)), None)
 
 
 def _narrow(model: ServedModel, group: str) -> ServedModel:
@@ -179,9 +202,10 @@ def order_routes(
     by: str = "weight",
     point: Callable[[Route], float] | None = None,
     now: float | None = None,
+    account_id: int = NOBODY,
 ) -> list[Route]:
-    """The routes in the order to try them: healthy before silent ones, and both before those that are out, then by
-    priority, within one as `by` says:
+    """The routes in the order in which to try them for this account: healthy before silent ones, and both before those
+    that are out, then by priority, within one as `by` says:
 
     "weight": as `point` draws them by their weights; "cost": the cheapest first; "latency": the quickest first, those
     that nobody has measured before them, and now and then another, so that its figure doesn't grow old. `point` gives
@@ -193,7 +217,7 @@ def order_routes(
     if priorities == len(routes):
         if health.all_well:
             return sorted(routes, key=_priority)
-        return sorted(routes, key=lambda route: (health.rank(route, now), route.priority))
+        return sorted(routes, key=lambda route: (health.rank(route, now, account_id), route.priority))
     draw = point or _draw
     first: Callable[[Route], float] = _no_difference
     if by == "cost":
@@ -212,7 +236,7 @@ def order_routes(
         return sorted(routes, key=arrive)
     return sorted(
         routes,
-        key=lambda route: (health.rank(route, now), route.priority, first(route), arrive(route)),
+        key=lambda route: (health.rank(route, now, account_id), route.priority, first(route), arrive(route)),
     )
 
 

@@ -1,9 +1,10 @@
-"""Which channels serve a model. Pure, so that routing, pages and commands can't disagree."""
+"""Which channels serve a model. These are pure functions, so routing, pages and commands always agree."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-SANDBOX = "sandbox"
+from bridge.providers import stands_in
+from bridge.turns import in_slices
 
 
 class ModelLike(Protocol):
@@ -34,66 +35,82 @@ class ChannelLike(Protocol):
     def enabled(self) -> bool: ...
     @property
     def groups(self) -> Collection[str] | None: ...
+    @property
+    def from_environment(self) -> bool: ...
+    @property
+    def sealed_key(self) -> str | None: ...
 
 
 ChannelT = TypeVar("ChannelT", bound=ChannelLike)
 
 
 def serves(channel: ChannelLike, model: ModelLike, all_channels: Iterable[ChannelLike]) -> bool:
-    """Whether this channel, enabled or not, is one of the model's.
+    """Whether this channel, enabled or not, serves the model.
 
-    A list of models says so itself; without one a channel serves all models of its provider. The sandbox stands in
-    for any model that no real channel serves: a real one that is switched off still keeps it out, since nobody who
-    pauses a provider wants made-up answers instead."""
+    A channel with a list serves the models on it; without one it serves all models of its provider. The sandbox stands
+    in for a model that no real channel serves. A disabled real channel still keeps the sandbox out, since nobody who
+    pauses a provider wants made-up answers. A channel whose key has left the environment doesn't count."""
     if channel.models is not None:
         return model.id in channel.models
-    if channel.provider != SANDBOX:
+    if not stands_in(channel.provider):
         return model.provider == channel.provider
-    if model.provider == SANDBOX:
+    if stands_in(model.provider):
         return True
-    return not any(other.provider != SANDBOX and serves(other, model, ()) for other in all_channels)
+    return not any(
+        not stands_in(other.provider) and is_connected(other) and serves(other, model, ()) for other in all_channels
+    )
+
+
+def is_connected(channel: ChannelLike) -> bool:
+    """Whether the channel has an upstream: the environment's channel has none once its key is gone."""
+    return not channel.from_environment or channel.sealed_key is not None
 
 
 def find_upstream_id(channel: ChannelLike, model: ModelLike) -> str:
-    """What the channel's upstream calls the model. The sandbox knows public names only."""
+    """The upstream's name of the model. The sandbox knows public names only."""
     if channel.models is not None:
         return channel.models[model.id]
-    return model.id if channel.provider == SANDBOX else model.upstream_id
+    return model.id if stands_in(channel.provider) else model.upstream_id
 
 
 def is_open_to(groups: Collection[str] | None, group: str | None) -> bool:
-    """Whether a channel of these groups serves accounts of this one. None: everyone's; whoever may see everything."""
+    """Whether a channel with these groups (None: all) serves accounts of this group (None: any)."""
     return groups is None or group is None or group in groups
 
 
 class ChannelIndex(Generic[ChannelT]):
-    """All channels by what they serve, so that a model finds its own without a look at the others. `channels` must be
-    all there are, disabled ones and those of other groups included."""
+    """All channels by what they serve, so that a model's channels are found without reading the others. `channels` must
+    be all channels, including disabled ones and those of other groups."""
 
     def __init__(self, channels: Iterable[ChannelT]):
-        self._by_model: dict[str, list[ChannelT]] = {}
-        self._by_provider: dict[str, list[ChannelT]] = {}
-        for channel in sorted(channels, key=lambda each: (each.priority, -each.weight, each.name)):
+        self._by_model: dict[str, list[tuple[int, ChannelT]]] = {}  # each with its position among all
+        self._by_provider: dict[str, list[tuple[int, ChannelT]]] = {}
+        self._stand_ins: list[tuple[int, ChannelT]] = []
+        connected = (channel for channel in channels if is_connected(channel))
+        ordered = sorted(connected, key=lambda each: (each.priority, -each.weight, each.name))
+        for placed in in_slices(enumerate(ordered)):
+            channel = placed[1]
             if channel.models is None:
-                self._by_provider.setdefault(channel.provider, []).append(channel)
+                self._by_provider.setdefault(channel.provider, []).append(placed)
+                if stands_in(channel.provider):
+                    self._stand_ins.append(placed)
             else:
                 for model_id in channel.models:
-                    self._by_model.setdefault(model_id, []).append(channel)
+                    self._by_model.setdefault(model_id, []).append(placed)
 
     def of(self, model: ModelLike, group: str | None = None) -> list[tuple[ChannelT, str]]:
-        """What `channels_of` says."""
+        """The same as `channels_of`."""
         named = self._by_model.get(model.id, ())
         found = [*named, *self._by_provider.get(model.provider, ())]
-        if model.provider != SANDBOX and all(channel.provider == SANDBOX for channel in found):  # see `serves`
-            found += self._by_provider.get(SANDBOX, ())
-        found = [channel for channel in found if channel.enabled and is_open_to(channel.groups, group)]
-        if named and len(found) > 1:  # of one list it has the order already
-            found.sort(key=lambda channel: (channel.priority, -channel.weight, channel.name))
-        return [(channel, find_upstream_id(channel, model)) for channel in found]
+        if not stands_in(model.provider) and all(stands_in(channel.provider) for _, channel in found):  # see `serves`
+            found += self._stand_ins
+        found = [placed for placed in found if placed[1].enabled and is_open_to(placed[1].groups, group)]
+        found.sort()  # by position; positions are unique
+        return [(channel, find_upstream_id(channel, model)) for _, channel in found]
 
 
 def channels_of(model: ModelLike, channels: Sequence[ChannelT], group: str | None = None) -> list[tuple[ChannelT, str]]:
-    """The enabled channels that serve a model to accounts of a group (None: to anybody), each with the upstream's name
-    for it; lowest priority number first, then the heavier, then by name. `channels` must be all there are, disabled
-    ones and those of other groups included. Whoever asks for many models keeps a ChannelIndex."""
+    """The enabled channels that serve a model to accounts of a group (None: any), each with the upstream's name of the
+    model: by priority number, then the heavier first, then by name. `channels` must be all channels, including disabled
+    ones and those of other groups. For many models, keep a ChannelIndex."""
     return ChannelIndex(channels).of(model, group)

@@ -15,7 +15,7 @@ STATED_CLASSES = ("input", "cached", "output", "cache_write", "cache_write_hour"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourcedPrice:
-    """What a model costs, the lowest tier first, and where that comes from."""
+    """What a model costs, the lowest tier first, and the source of the price."""
 
     tiers: tuple[Rates, ...]
     source: str
@@ -28,7 +28,7 @@ class SourcedPrice:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeedModel:
-    """One row of the catalogue to be, named as in `tables.Model`. Without `price`, the price list has it."""
+    """A future row of the catalogue, with the names of `tables.Model`. Without `price`, the price list's is used."""
 
     id: str
     name: str
@@ -46,7 +46,7 @@ class SeedModel:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeedProvider:
-    """A provider's name for people, its id in genai-prices (None: not listed there), and its models."""
+    """A provider's display name, its id in genai-prices (None: not listed), and its models."""
 
     label: str
     price_list: str | None
@@ -55,7 +55,7 @@ class SeedProvider:
 
 @functools.cache
 def load_seed() -> dict[str, SeedProvider]:
-    """The seed file by provider name. Read once: it is part of the program."""
+    """The seed file by provider name. It is read once, since it is part of the program."""
     with SEED_FILE.open("rb") as file:
         sections = tomllib.load(file)
     return {
@@ -69,7 +69,7 @@ def load_seed() -> dict[str, SeedProvider]:
 
 
 def find_label(provider: str) -> str:
-    """A provider's name for people."""
+    """A provider's display name."""
     seed = load_seed().get(provider)
     return seed.label if seed else provider.capitalize()
 

@@ -1,4 +1,4 @@
-"""`flask catalogue sync` and `diff`: the seed's models into the tables, and how our prices differ from the list's."""
+"""`flask catalogue sync` and `diff`: adds the seed's models to the tables, and compares our prices with the list's."""
 
 import dataclasses
 import datetime
@@ -14,17 +14,17 @@ from bridge.catalogue.price_list import find_listed_price
 from bridge.catalogue.price_rows import make_price, version_of
 from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.rates import Rates
-from bridge.catalogue.rules import SANDBOX
 from bridge.catalogue.seed import SeedModel, SourcedPrice, load_seed
 from bridge.catalogue.tables import Alias, Model
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
+from bridge.providers import stands_in
 from bridge.versions import bump
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """A model of which we believe that its provider takes something else than the list says; by tiers."""
+    """A model for which our price of the provider differs from the list's; by tiers."""
 
     model_id: str
     our_tiers: tuple[Rates, ...]
@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def listed(self) -> tuple[int, ...]:
-        """The list's."""
+        """The list's price, in the same form."""
         return figures(self.listed_tiers[0])
 
 
@@ -51,8 +51,8 @@ def figures(rates: Rates) -> tuple[int, ...]:
 def sync_catalogue(settings: Settings, below_cost: bool = False) -> list[str]:
     """Add the seed's models that are missing, with price and aliases, and connect the environment's channels.
 
-    Never changes a row. Says what it did, a line each; a second run has nothing to say. A model whose price is below
-    cost (its channel pays more than the list says) is left out unless `below_cost` says that it is meant."""
+    Existing rows never change. Returns what it did, a line each; a second run does nothing. A model whose price is
+    below cost (its channel pays more than the list says) is left out unless `below_cost` is set."""
     try:
         done = _add_missing(settings, below_cost)
     except IntegrityError:  # another process has just done the same
@@ -61,7 +61,8 @@ def sync_catalogue(settings: Settings, below_cost: bool = False) -> list[str]:
 
 
 def list_differences(on: datetime.date | None = None) -> list[Difference]:
-    """Where the price list's price of a day (today) differs from what we believe the provider takes, by model."""
+    """The models for which the price list's price of a day (today) differs from what we believe the provider
+    charges."""
     on = on or now_utc().date()
     prices = newest_prices()
     found = []
@@ -97,12 +98,12 @@ def _add_missing(settings: Settings, below_cost: bool) -> list[str]:
 
 
 def _list_missing(session: Session, settings: Settings) -> list[SeedModel]:
-    """Seed models whose id names nothing yet, neither a model nor an operator's alias."""
+    """Seed models whose id is not in use yet, neither by a model nor by an alias."""
     taken = set(session.scalars(select(Model.id))) | set(session.scalars(select(Alias.name)))
     return [
         model
         for provider, seed in load_seed().items()
-        if settings.development or provider != SANDBOX
+        if settings.development or not stands_in(provider)
         for model in seed.models
         if model.id not in taken
     ]
@@ -115,7 +116,7 @@ def _make_model(seed: SeedModel) -> Model:
 
 
 def _add_model(session: Session, seed: SeedModel, model: Model, price: SourcedPrice, today: datetime.date) -> None:
-    """Its aliases come with a model, once: an alias that an operator removed later stays removed."""
+    """Add a model with its price and aliases. An alias that an operator removed later is not added again."""
     session.add(model)
     session.flush()  # the rows below refer to it
     session.add(make_price(seed.id, price.tiers, source=price.source, checked_on=today))

@@ -1,4 +1,4 @@
-"""What is offered, at which price, and through which channels it is served."""
+"""The tables of the catalogue: models, aliases, prices and channels."""
 
 import datetime
 
@@ -9,7 +9,7 @@ from bridge.db import BigId, Table, UtcDateTime, now_utc
 
 
 class Model(Table):
-    """A public name. `provider` makes it; `upstream_id` is what it is called there today (a successor, if retired)."""
+    """A public name. `provider` makes the model; `upstream_id` is its name there today (a successor's, if retired)."""
 
     __tablename__ = "models"
     id: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
@@ -17,19 +17,19 @@ class Model(Table):
     provider: Mapped[str] = mapped_column(sa.String(32))
     upstream_id: Mapped[str] = mapped_column(sa.String(128))
     context_tokens: Mapped[int] = mapped_column(sa.BigInteger)
-    max_output_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # the window's, where nothing less is known
-    image_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # the dearest picture; 0: takes none
-    added_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # at most, that its upstream adds to a prompt
+    max_output_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # the context window's if no smaller one is known
+    image_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # the dearest image; 0: it takes no images
+    added_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # the most that its upstream adds to a prompt
     input_modalities: Mapped[list[str]] = mapped_column(sa.JSON, default=lambda: ["text"])
     thinks: Mapped[bool] = mapped_column(default=False)
     markup_bps: Mapped[int] = mapped_column(default=0)  # on its prices, in hundredths of a percent
-    first_content_timeout_seconds: Mapped[int | None]  # overrides the settings
+    first_content_timeout_seconds: Mapped[int | None]  # also for a whole answer; None: the setting's value
     route_order: Mapped[str] = mapped_column(sa.String(16), default="weight")  # among channels of one priority
     status: Mapped[str] = mapped_column(sa.String(16), default="live")  # live, retired (refused)
     note: Mapped[str | None] = mapped_column(
         sa.String(300)
     )  # shown under the name: "Retired by its maker; served by …"
-    # since when operators know that its price is below what it costs; None: it is not, or nobody was told
+    # when operators were told that its price is below cost; None: it is not, or nobody was told
     told_below_cost_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (
@@ -47,12 +47,12 @@ class Alias(Table):
 
 
 class Price(Table):
-    """One version of a model's price, in nano-dollars per million tokens, before any markup. Never edited: of those
-    in effect the newest counts.
+    """One version of a model's price, in nano-dollars per million tokens, before markup. A row is never edited; of
+    those in effect the newest counts.
 
-    The columns are the prices of ordinary prompts. `tiers` are those and the dearer ones of long prompts, with what
-    further classes cost, and `costs` what the provider takes (see `rates.py`); None: nothing but the columns, and the
-    same as the price."""
+    The columns are the prices of ordinary prompts. `tiers` has all tiers with their further classes, and `costs` has
+    what the provider charges (see `rates.py`). If `tiers` is None, the columns are everything; if `costs` is None, it
+    equals the price."""
 
     __tablename__ = "prices"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -90,24 +90,24 @@ class Channel(Table):
     models: Mapped[dict[str, str] | None] = mapped_column(sa.JSON)  # public -> upstream; None: all of its provider
     priority: Mapped[int] = mapped_column(default=1)
     weight: Mapped[int] = mapped_column(default=1)
-    cost_bps: Mapped[int] = mapped_column(default=10_000)  # of what the model's price says that providers take
-    groups: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # of accounts; None: everyone's
-    pass_fields: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # which clients may also send
+    cost_bps: Mapped[int] = mapped_column(default=10_000)  # hundredths of a percent of the provider's price
+    groups: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # groups of accounts; None: all
+    pass_fields: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # also let through
     rpm: Mapped[int | None] = mapped_column(sa.BigInteger)  # the operator's own limits; None is none
     tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
     enabled: Mapped[bool] = mapped_column(default=True)
     from_environment: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
-    # what the workers last reported; decides nothing, pages show it
+    # what the workers reported last; only pages use it
     health: Mapped[str] = mapped_column(sa.String(16), default="unknown")  # unknown, healthy, cooling, out
     cooling_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     last_error: Mapped[str | None] = mapped_column(sa.String(300))
     last_error_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     last_answer_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
-    refused_models: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # which the upstream has not
+    refused_models: Mapped[list[str] | None] = mapped_column(sa.JSON(none_as_null=True))  # the upstream lacks these
     resets: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # how often its health began afresh
-    incidents: Mapped[int] = mapped_column(default=0)  # that operators were told of; told_at: the one that goes on
+    incidents: Mapped[int] = mapped_column(default=0)  # how many operators were told of; told_at is the open one's
     told_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     __table_args__ = (sa.CheckConstraint("priority >= 0 AND weight >= 1", name="order"),)
 
@@ -121,18 +121,10 @@ class ChannelEvent(Table):
     at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     what: Mapped[str] = mapped_column(sa.String(16))
     why: Mapped[str] = mapped_column(sa.String(300))  # no address, no key
-    seconds: Mapped[int | None]  # for how long it is left
+    seconds: Mapped[int | None]  # how long the channel is left
     process: Mapped[str] = mapped_column(sa.String(100))  # host and process id
     __table_args__ = (
         sa.CheckConstraint("what IN ('out', 'cooling', 'misconfigured', 'back', 'tested')", name="what"),
         sa.Index("ix_channel_events_channel_id", "channel_id", "at"),
         sa.Index("ix_channel_events_at", "at"),
     )
-
-
-class Version(Table):
-    """A number that goes up with every change of its topic ("keys", "catalogue"); workers read it once a second."""
-
-    __tablename__ = "versions"
-    topic: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
-    number: Mapped[int] = mapped_column(sa.BigInteger, default=0)

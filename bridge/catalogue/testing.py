@@ -1,36 +1,39 @@
-"""The test button of a channel: one small real request through it, what came back, and what that cost."""
+"""The test of a channel: one small real request through it, its result, and its cost."""
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from flask import current_app
-from sqlalchemy import select
 
 from bridge.catalogue.channel_events import record_test
 from bridge.catalogue.editing import find_channel, list_channels
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import ServedModel, load_catalogue
-from bridge.catalogue.rules import SANDBOX, find_upstream_id, serves
+from bridge.catalogue.rules import find_upstream_id, serves
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel, Model
-from bridge.catalogue.upstreams import open_channel
+from bridge.catalogue.upstreams import hide_key, hide_key_in, open_channel
 from bridge.config import Settings
-from bridge.db import db
+from bridge.conversation.answer import Choice
+from bridge.conversation.gathering import Gathered
+from bridge.conversation.request import CHAT, Conversation
+from bridge.conversation.turns import Text, Turn
+from bridge.conversation.usage import Usage
+from bridge.db import db, read_plain
 from bridge.errors import BridgeError, InvalidRequest
 from bridge.money import format_dollars
-from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, StreamOrder, Usage
-from bridge.providers.http import Timeouts
+from bridge.providers import PROVIDERS, is_trial_model
+from bridge.providers.base import AttemptFailed, Blame, Order, StreamOrder
 from bridge.providers.recast import read_any_answer
-from bridge.providers.sse import EventSplitter
 from bridge.providers.tally import usage_of
+from bridge.providers.wire.http import Timeouts
+from bridge.turns import in_slices
 
 PROMPT = "Say hello."
 TEST_OUTPUT_TOKENS = 16
-TEST_THINKING_TOKENS = 512  # thoughts count as output: with fewer, many a model has none left to speak with
+TEST_THINKING_TOKENS = 512  # thoughts count as output: with fewer tokens many models would have none left for text
 TEST_TIMEOUT_SECONDS = 30
 TEST_ANSWER_BYTES = 2**20
 SHOWN_CHARACTERS = 200
@@ -39,9 +42,9 @@ BYTES_PER_TOKEN = 3  # deliberately low, so that an estimate counts too much
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChannelTest:
-    """What a channel made of a test request: `detail` is a sentence for the operator, `text` what the model said.
+    """The result of a test request: `detail` is a sentence for the operator, `text` is what the model said.
 
-    `usage` is None where nothing was used; `estimated` says that the provider gave no counts and these are ours."""
+    `usage` is None if nothing was used; `estimated` says that the provider gave no counts, so these are ours."""
 
     ok: bool
     detail: str
@@ -53,7 +56,7 @@ class ChannelTest:
 
     @property
     def cost(self) -> str:
-        """The tokens by class and what the provider takes for them, as a sentence; "" where nothing was used."""
+        """The tokens by class and what the provider charges for them, as a sentence; "" if nothing was used."""
         if self.usage is None:
             return ""
         counts = _describe_tokens(self.usage) + (" (our estimate: it gave no counts)" if self.estimated else "")
@@ -80,14 +83,14 @@ def _describe_tokens(usage: Usage) -> str:
 
 
 @dataclasses.dataclass(slots=True)
-class _Course:
-    """How far a test came: the status once something answered, and what it said."""
+class _Progress:
+    """How far a test got: the status once something answered, and the text of the answer."""
 
     started: float = dataclasses.field(default_factory=time.monotonic)
     status: int | None = None
     first_ms: int | None = None
     text: str = ""
-    all_text: str = ""  # with thoughts
+    all_text: str = ""  # including thoughts
     usage: Usage | None = None
 
     def passed_ms(self) -> int:
@@ -95,11 +98,11 @@ class _Course:
 
 
 def probe_channel(name: str, model: str | None = None, stream: bool = False) -> ChannelTest:
-    """Ask a model of the channel, enabled or not, to say hello: the given one (an alias will do), or its cheapest.
+    """Ask a model of the channel, enabled or not, to say hello: the given model or alias, or its cheapest model.
 
-    It costs the operator a few tokens, is noted in the channel's timeline, and brings back a channel that was out if
-    it is answered. Raises NotFound for an unknown channel and InvalidRequest for a model that it doesn't serve;
-    whatever the upstream does is told in the result."""
+    The test costs the operator a few tokens and is noted in the channel's timeline. If it is answered, a channel that
+    was out is back. Raises NotFound for an unknown channel and InvalidRequest for a model that it doesn't serve.
+    Whatever the upstream does is in the result."""
     test = _probe(name, model, stream)
     record_test(name, test.ok, f"{test.detail} {test.took_ms} ms")
     return test
@@ -112,41 +115,47 @@ def _probe(name: str, model: str | None, stream: bool) -> ChannelTest:
         return ChannelTest(False, "This channel serves no model of the catalogue.", 0)
     settings: Settings = current_app.config["BRIDGE"]
     db.session.commit()  # gives the connection back: an upstream may take its time
-    course = _Course()
+    progress = _Progress()
     try:
-        _ask(channel, served, upstream_id, stream, settings, course)
-    except (AttemptFailed, BridgeError) as failure:  # the latter is the sandbox rehearsing
-        took_ms = course.passed_ms()
-        why = _explain(failure, channel, upstream_id, course.status) if isinstance(failure, AttemptFailed) else failure
+        _ask(channel, served, upstream_id, stream, settings, progress)
+    except (AttemptFailed, BridgeError) as failure:  # the latter is a failure that the sandbox plays
+        took_ms = progress.passed_ms()
+        if isinstance(failure, AttemptFailed):
+            hide_key(failure, channel)
+        why = (
+            _explain(failure, channel, upstream_id, progress.status) if isinstance(failure, AttemptFailed) else failure
+        )
         return ChannelTest(False, f"{upstream_id} did not answer. {why}", took_ms)
-    took_ms = course.passed_ms()
+    took_ms = progress.passed_ms()
     detail = f"{upstream_id} answered."
-    if course.first_ms is not None:
-        detail = f"{upstream_id} answered, its first words after {course.first_ms} ms."
-    if not course.text and course.all_text:
+    if progress.first_ms is not None:
+        detail = f"{upstream_id} answered, its first words after {progress.first_ms} ms."
+    if not progress.text and progress.all_text:
         detail += " It thought until its output was at its end, and said nothing."
-    usage = course.usage or _estimate(course.all_text)
-    text = course.text[:SHOWN_CHARACTERS]
-    return ChannelTest(True, detail, took_ms, text, usage, course.usage is None, served.price)
+    usage = progress.usage or _estimate(progress.all_text)
+    text = hide_key_in(progress.text[:SHOWN_CHARACTERS], channel)
+    return ChannelTest(True, detail, took_ms, text, usage, progress.usage is None, served.price)
 
 
 def list_served_models(channel: Channel) -> list[str]:
-    """The ids of the models that this channel serves, or would if it were enabled: the one that a test takes first.
+    """The ids of the models that this channel serves, or would serve if it were enabled, in the order in which a test
+    chooses.
 
-    It is the cheapest that doesn't think; of the sandbox's, the one that answers, not one that rehearses a failure."""
+    The first is the cheapest that doesn't think. For the sandbox it is the model that answers, not one that plays a
+    failure."""
     channels, catalogue = list_channels(), load_catalogue()
 
     def place(model: Model) -> tuple[bool, bool, int, str]:
-        rehearses = channel.provider == SANDBOX and model.id != "sandbox-echo"
+        rehearses = not is_trial_model(channel.provider, model.id)
         price = catalogue.models[model.id].price
         return rehearses, model.thinks, price.costs[0].output if price else 2**62, model.id
 
-    models = db.session.scalars(select(Model).where(Model.status == "live"))
-    return [model.id for model in sorted(models, key=place) if serves(channel, model, channels)]
+    models = sorted((model for model in read_plain(Model) if model.status == "live"), key=place)
+    return [model.id for model in in_slices(models) if serves(channel, model, channels)]
 
 
 def _choose_model(channel: Channel, wanted: str | None) -> tuple[ServedModel | None, str]:
-    """The model, and what the upstream calls it; None where the channel serves none."""
+    """The model and the upstream's name of it; None if the channel serves none."""
     catalogue, ids = load_catalogue(), list_served_models(channel)
     if wanted:
         wanted = catalogue.aliases.get(wanted, wanted)
@@ -159,64 +168,64 @@ def _choose_model(channel: Channel, wanted: str | None) -> tuple[ServedModel | N
 
 
 def _ask(
-    channel: Channel, model: ServedModel, upstream_id: str, stream: bool, settings: Settings, course: _Course
+    channel: Channel, model: ServedModel, upstream_id: str, stream: bool, settings: Settings, progress: _Progress
 ) -> None:
     provider = PROVIDERS[channel.provider]
-    body: dict[str, Any] = {"model": model.id, "messages": [{"role": "user", "content": PROMPT}]}
-    if stream:
-        body["stream"] = True
+    turn = Turn("user", [Text(PROMPT)], "messages[0]")
+    conversation = Conversation(endpoint=CHAT, model=model.id, turns=[turn], stream=stream, options={})
     cap = TEST_THINKING_TOKENS if model.thinks else TEST_OUTPUT_TOKENS
-    outgoing = provider.write_chat(ChatOrder(body, upstream_id, min(cap, model.max_output_tokens)))
+    outgoing = provider.write_request(Order(conversation, upstream_id, min(cap, model.max_output_tokens)))
     patience = Timeouts(settings.connect_timeout_seconds, TEST_TIMEOUT_SECONDS, TEST_TIMEOUT_SECONDS)
     upstream = open_channel(channel, settings)
     try:
         answer = upstream.send(outgoing, timeouts=patience)
         try:
-            course.status = answer.status
+            progress.status = answer.status
             if answer.status != 200:
                 data = answer.read_all(TEST_ANSWER_BYTES, TEST_TIMEOUT_SECONDS)
                 raise provider.read_error(answer.status, answer.headers, data)
             if stream:
-                order = StreamOrder("chatcmpl-test", model.id, 0, False, TEST_ANSWER_BYTES)
-                _read_stream(provider.open_reader(outgoing, order), answer, course)
+                gathered = Gathered()
+                order = StreamOrder(gathered, TEST_ANSWER_BYTES)
+                _read_stream(provider.open_reader(outgoing, order), answer, progress)
+                progress.text = _text_of(gathered.end())
             else:
                 data = answer.read_all(TEST_ANSWER_BYTES, TEST_TIMEOUT_SECONDS)
                 completion = read_any_answer(provider, data, outgoing)
-                content = completion.body["choices"][0]["message"].get("content")
-                course.text = content if isinstance(content, str) else ""
-                course.all_text, course.usage = "".join(completion.text), usage_of(completion.usage)
+                progress.text = _text_of(completion.choices[:1])
+                progress.all_text, progress.usage = "".join(completion.text), usage_of(completion.usage)
         finally:
             answer.close()
     finally:
         upstream.close()
 
 
-def _read_stream(reader: Any, answer: Any, course: _Course) -> None:
-    """Note what a stream says until it ends. Raises AttemptFailed when it doesn't, in its time and bounds."""
-    frames, received = b"", 0
+def _read_stream(reader: Any, answer: Any, progress: _Progress) -> None:
+    """Collect what a stream says until it ends. Raises AttemptFailed if it exceeds its time or size, or doesn't end."""
+    received = 0
     while not reader.finished:
         data = answer.read_some(1.0)
-        if not data and (data == b"" or reader.ended):  # whose end mark some never send
-            frames += reader.end()
+        if not data and (data == b"" or reader.ended):  # some upstreams never send their end mark
+            reader.end()
             break
-        frames += reader.feed(data) if data else reader.pause()
+        if data:
+            reader.feed(data)
+        else:
+            reader.pause()
         received += len(data or b"")
-        if reader.started and course.first_ms is None:
-            course.first_ms = course.passed_ms()
-        if course.passed_ms() > TEST_TIMEOUT_SECONDS * 1000 or received > TEST_ANSWER_BYTES:
+        if reader.started and progress.first_ms is None:
+            progress.first_ms = progress.passed_ms()
+        if progress.passed_ms() > TEST_TIMEOUT_SECONDS * 1000 or received > TEST_ANSWER_BYTES:
             raise AttemptFailed(Blame.UPSTREAM, "the stream found no end")
     if not reader.finish_reason:
         raise AttemptFailed(Blame.UPSTREAM, "the stream ended without an end")
-    course.text, course.all_text = "".join(_list_content(frames)), "".join(reader.text)
-    course.usage = usage_of(reader.usage)
+    progress.all_text = "".join(reader.text)
+    progress.usage = usage_of(reader.usage)
 
 
-def _list_content(frames: bytes) -> Iterator[str]:
-    """What the frames for a client say, without thoughts."""
-    for event in EventSplitter(TEST_ANSWER_BYTES).feed(frames):
-        for choice in msgspec.json.decode(event).get("choices") or ():
-            content = (choice.get("delta") or {}).get("content")
-            yield content if isinstance(content, str) else ""
+def _text_of(choices: Sequence[Choice]) -> str:
+    """What was said, without thoughts."""
+    return "".join(choice.text for choice in choices)
 
 
 def _estimate(text: str) -> Usage:
@@ -225,7 +234,7 @@ def _estimate(text: str) -> Usage:
 
 
 def _explain(failure: AttemptFailed, channel: Channel, upstream_id: str, status: int | None) -> str:
-    """Whom a failure speaks against, and what to do about it. `status` is None where nothing answered at all."""
+    """What a failure means for the operator, and what to do about it. `status` is None if nothing answered at all."""
     label, reason = find_label(channel.provider), failure.reason
     where = channel.base_url or PROVIDERS[channel.provider].base_url
     if failure.blame is Blame.CREDENTIAL and not channel.sealed_key:

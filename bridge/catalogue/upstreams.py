@@ -1,4 +1,5 @@
-"""From a channel to something that can be sent a request: its address, its key opened for the moment, its deadlines."""
+"""Turns a channel into something that requests can be sent to: its address, its key (opened for the moment), its time
+limits."""
 
 import collections
 from collections.abc import Sequence
@@ -6,12 +7,14 @@ from typing import Protocol
 
 from bridge import vault
 from bridge.catalogue.tables import Channel
+from bridge.conceal import conceal
 from bridge.config import Settings
-from bridge.db import SLICE_ROWS, breathe
 from bridge.errors import MisconfiguredError
 from bridge.providers import PROVIDERS
-from bridge.providers.http import Timeouts, Upstream, open_upstream
+from bridge.providers.base import AttemptFailed
 from bridge.providers.sandbox import Sandbox, SandboxUpstream
+from bridge.providers.wire.http import Timeouts, Upstream, open_upstream
+from bridge.turns import in_slices
 
 
 class Connectable(Protocol):
@@ -26,14 +29,14 @@ class Connectable(Protocol):
 
 
 def open_channel(channel: Connectable, settings: Settings) -> Upstream | SandboxUpstream:
-    """The channel's Upstream, or the sandbox's, which answers in this process. Opens no connection yet.
+    """The channel's Upstream, or the sandbox's, which answers in this process. No connection is opened yet.
 
     Raises MisconfiguredError when the master keys don't open the channel's key."""
     provider = PROVIDERS[channel.provider]
     if isinstance(provider, Sandbox):
         return provider.open_upstream()
     headers = provider.auth_headers(vault.unseal(channel.sealed_key)) if channel.sealed_key else {}
-    # a whole answer's first byte comes when all of it is there, so the socket waits for the longer of the two
+    # the first byte of a whole answer comes when all of it is ready, so the socket waits for the longer of the two
     first_byte_seconds = max(settings.first_content_timeout_seconds, settings.answer_timeout_seconds)
     timeouts = Timeouts(settings.connect_timeout_seconds, first_byte_seconds, settings.idle_timeout_seconds)
     return open_upstream(
@@ -45,14 +48,37 @@ def open_channel(channel: Connectable, settings: Settings) -> Upstream | Sandbox
     )
 
 
+def hide_key(failure: AttemptFailed, channel: Connectable) -> None:
+    """Remove the channel's own key from the failure's text. That text may be the upstream's, and it goes to clients,
+    the log, the database and operators' pages. Call this before anything else is done with a failure."""
+    key = _open_key(channel)
+    failure.reason, failure.message = conceal(failure.reason, key), conceal(failure.message, key)
+    failure.args = (failure.reason,)
+    failure.param = _none_if_changed(failure.param, key)
+    failure.code = _none_if_changed(failure.code, key)
+
+
+def hide_key_in(text: str, channel: Connectable) -> str:
+    """The text without the channel's own key."""
+    return conceal(text, _open_key(channel))
+
+
+def _open_key(channel: Connectable) -> str:
+    try:
+        return vault.unseal(channel.sealed_key) if channel.sealed_key else ""
+    except MisconfiguredError:  # then nothing was sent with that key
+        return ""
+
+
+def _none_if_changed(text: str | None, key: str) -> str | None:
+    return text if text is None or conceal(text, key) == text else None
+
+
 def name_credentials(channels: Sequence[Channel]) -> dict[int, str]:
-    """Channel id -> the name of its credential, which channels with one provider, address and key share; "" for those
-    without a key, or with one that no master key opens. It is another name once any of them has begun afresh."""
-    keys = {}
-    for place, channel in enumerate(channels):
-        keys[channel.id] = _fingerprint(channel)
-        if place % SLICE_ROWS == SLICE_ROWS - 1:  # opening a key takes a tenth of a millisecond
-            breathe()
+    """Channel id -> the name of its credential, which channels with the same provider, address and key share. It is ""
+    for a channel without a key, or with a key that no master key opens. The name changes when any of these channels is
+    reset."""
+    keys = {channel.id: _fingerprint(channel) for channel in in_slices(channels)}
     resets: collections.Counter[str] = collections.Counter()
     for channel in channels:
         resets[keys[channel.id]] += channel.resets
@@ -64,5 +90,5 @@ def _fingerprint(channel: Channel) -> str:
         return ""
     try:
         return vault.fingerprint(channel.provider, channel.base_url or "", vault.unseal(channel.sealed_key))
-    except MisconfiguredError:  # opening the channel says so, where it matters
+    except MisconfiguredError:  # opening the channel reports it where it matters
         return ""

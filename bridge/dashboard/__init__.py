@@ -1,9 +1,8 @@
-"""The pages: register() gives the app its doors, filters, headers, error pages and static files."""
+"""The pages: register() adds the doors, filters, headers, error pages and static files to the app."""
 
 import datetime
 import functools
 import hashlib
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ from flask import Flask, current_app, g, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
-from secure import ContentSecurityPolicy, ReferrerPolicy, Secure, StrictTransportSecurity, XContentTypeOptions
+from secure import ContentSecurityPolicy, ReferrerPolicy, Secure
 from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
 from bridge.accounts.key_limits import limit_key
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
+from bridge.cookies import cookie_name
 from bridge.dashboard import (  # noqa: F401 - billing, keys, overview, settings and usage hang their pages on the door
     billing,
     door,
@@ -34,10 +34,10 @@ from bridge.dashboard import (  # noqa: F401 - billing, keys, overview, settings
 )
 from bridge.dashboard.snippets import base_url, highlight
 from bridge.extensions import login_manager
+from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
 from bridge.ledger import ledger
 
 SESSION_DAYS = 14
-YEAR_SECONDS = 365 * 24 * 3600
 PAGE_HEADERS = Secure(
     csp=ContentSecurityPolicy()
     .default_src("'self'")
@@ -45,18 +45,16 @@ PAGE_HEADERS = Secure(
     .object_src("'none'")
     .base_uri("'none'")
     .frame_ancestors("'none'")
-    .form_action("'self'", "https://checkout.stripe.com"),  # a top-up's form is redirected there
+    .form_action("'self'", "https://checkout.stripe.com"),  # a top-up's form redirects there
     referrer=ReferrerPolicy().strict_origin_when_cross_origin(),
-    xcto=XContentTypeOptions(),
 ).header_items()
-TLS_HEADERS = Secure(hsts=StrictTransportSecurity().max_age(YEAR_SECONDS)).header_items()
 
 
 def register(app: Flask) -> None:
     """Bind the pages to the app: public ones, sign-in, and the dashboard behind its door."""
     app.config.update(
         PERMANENT_SESSION_LIFETIME=datetime.timedelta(days=SESSION_DAYS),
-        WTF_CSRF_TIME_LIMIT=None,  # a form is good as long as its session
+        WTF_CSRF_TIME_LIMIT=None,  # a form is valid as long as its session
         MAX_CONTENT_LENGTH=2**20,
         MAX_FORM_MEMORY_SIZE=2**18,
     )
@@ -72,33 +70,34 @@ def register(app: Flask) -> None:
     app.add_template_filter(highlight, "highlight")
     app.add_template_filter(limit_key, "limit_key")
     app.after_request(guard_answer)
-    serve_static(app)
+    serve(app)
 
 
 def guard_answer(answer: Response) -> Response:
-    """Security headers on every answer of the pages; what only one person may see is stored nowhere."""
-    for name, value in (*PAGE_HEADERS, *(TLS_HEADERS if request.is_secure else ())):
-        answer.headers.setdefault(name, value)
+    """Add the request's id to every answer. Without a sign-in, the browser may cache a public page; an answer for one
+    person is not stored, since `serve` adds no-store unless an answer says otherwise."""
     answer.headers.setdefault("x-request-id", g.get("request_id", ""))
-    if answer.mimetype == "text/html":
-        public_page = request.blueprint == "public" and answer.status_code == 200 and not is_signed_in()
-        answer.headers["Cache-Control"] = "private, no-cache" if public_page else "no-store"
+    is_page = answer.mimetype == "text/html" and answer.status_code == 200
+    if is_page and request.blueprint == "public" and not is_signed_in():
+        answer.headers["Cache-Control"] = "private, no-cache"
     return answer
 
 
 def is_signed_in() -> bool:
-    """Whether someone is, without asking a database that has just failed."""
+    """Whether someone is signed in, without asking a database that has just failed."""
     return not g.get("plain") and bool(current_user.is_authenticated)
 
 
 def page_context() -> dict[str, Any]:
-    """What every template may use. What costs a query is a function: pages that do not show it do not pay for it."""
+    """What every template may use. Values that cost a query are functions, so only pages that show them pay for it."""
     chosen: Settings = current_app.config["BRIDGE"]
-    theme = request.cookies.get("theme", "auto")
+    theme_cookie = cookie_name(chosen, "theme")
+    theme = request.cookies.get(theme_cookie, "auto")
     theme = theme if theme in welcome.THEMES else "auto"
     signed_in = is_signed_in()
     return {
         "theme": theme,
+        "theme_cookie": theme_cookie,
         "next_theme": welcome.theme_after(theme),
         "signed_in": signed_in,
         "suspended": signed_in and current_user.is_suspended,
@@ -117,7 +116,7 @@ def csrf_field() -> Markup:
 
 
 def asset(name: str) -> str:
-    """The address of a static file with its digest, so that it may be kept for a year."""
+    """The URL of a static file with its digest, so that it may be cached for a year."""
     return url_for("static", filename=name, v=_digest(Path(current_app.static_folder or "") / name))
 
 
@@ -126,17 +125,16 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
 
 
-def serve_static(app: Flask) -> None:
-    """Static files leave by WhiteNoise: kept for a year, compressed where a .gz lies beside them."""
-    app.wsgi_app = WhiteNoise(  # type: ignore[method-assign]
+def serve(app: Flask) -> None:
+    """Serve static files by WhiteNoise: cached for a year, and compressed if a .gz is beside them. Every answer gets
+    the guarding headers, whatever made it, and is not stored unless it says otherwise."""
+    chosen: Settings = app.config["BRIDGE"]
+    static = WhiteNoise(
         app.wsgi_app,
         root=app.static_folder,
         prefix="static/",
         max_age=YEAR_SECONDS,
         allow_all_origins=False,
-        add_headers_function=_forbid_sniffing,
     )
-
-
-def _forbid_sniffing(headers: MutableMapping[str, str], path: str, url: str) -> None:
-    headers["X-Content-Type-Options"] = "nosniff"
+    headers = (*PAGE_HEADERS, *guard_headers(chosen), NO_STORE)
+    app.wsgi_app = add_headers(static, headers)  # type: ignore[assignment, method-assign]

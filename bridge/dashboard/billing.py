@@ -30,7 +30,7 @@ from bridge.payments.checkout import StripeAway, StripeRefused
 from bridge.payments.top_up import find_payment, list_payments, name_payments, open_top_up
 
 PRESETS = (10, 25, 50, 100)  # whole units of the currency
-PROPOSED_UNITS = 25  # for the rule of automatic top-ups
+PROPOSED_UNITS = 25  # proposed for automatic top-ups
 WATCH_SECONDS, WATCH_EVERY_SECONDS = 900, 3
 log = structlog.get_logger()
 
@@ -52,12 +52,12 @@ def show_billing() -> str:
 @dashboard.post("/billing/top-up")
 @limiter.limit("30 per hour", key_func=_account)
 def top_up() -> Any:
-    """To Stripe's page, for one of the presets or an amount of one's own."""
+    """Redirect to Stripe's page, for one of the presets or a chosen amount."""
     settings, form = _settings(), FormReader(request.form)
     if not settings.top_ups_open:
         return redirect(url_for("dashboard.show_billing"), 303)
     asked = form.dollars("preset" if form.text("preset") else "amount")
-    with form.complaints():
+    with form.collect_errors():
         amount = check_amount(settings, asked, "amount")
     if form.errors:
         return _render(form, FormReader(_write_rule())), 400
@@ -78,7 +78,7 @@ def top_up() -> Any:
 
 
 @dashboard.post("/billing/auto")
-@suspended_may_too  # to switch them off; the room refuses to switch them on
+@suspended_may_too  # to switch them off; switching on is refused below
 @limiter.limit("60 per hour", key_func=_account)
 def change_rule() -> Any:
     """Switch automatic top-ups on, change them, or switch them off."""
@@ -91,7 +91,7 @@ def change_rule() -> Any:
         switch_rule_off(g.account_id)
         flash("Automatic top-ups are off.")
     else:
-        with form.complaints():
+        with form.collect_errors():
             _save_rule(settings, form)
         if form.errors:
             return _render(FormReader({}), form), 400
@@ -119,7 +119,7 @@ def _save_rule(settings: Settings, form: FormReader) -> None:
 
 @dashboard.get("/billing/payments/<payment_id>")
 def show_payment(payment_id: str) -> Response:
-    """What became of a payment; once paid, its receipt. Until Stripe's word is here the page looks again by itself."""
+    """The state of a payment and, once paid, its receipt. Until Stripe reports, the page reloads by itself."""
     payment = find_payment(g.account_id, payment_id)
     left = "left" in request.args and payment.state == "open"
     page = make_response(
@@ -139,7 +139,7 @@ def show_payment(payment_id: str) -> Response:
 
 
 def _write_rule() -> dict[str, str]:
-    """The rule as its form shows it; before there is one in today's currency, a proposal."""
+    """The rule's form fields; a proposal if there is no rule in the current currency."""
     rule = find_rule(g.account_id)
     if rule is None or not rule.amount_minor or rule.currency != _settings().top_up_currency:
         smallest, largest = _settings().top_up_bounds
@@ -154,7 +154,7 @@ def _write_rule() -> dict[str, str]:
 
 
 def _read_month() -> datetime.date:
-    """The month that the address asks for, else this one; never one to come."""
+    """The month in the URL, otherwise the current one; never a later one."""
     today = now_utc().date().replace(day=1)
     try:
         asked = datetime.date.fromisoformat(request.args.get("month", "")[:7] + "-01")

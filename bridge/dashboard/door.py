@@ -1,5 +1,5 @@
-"""The dashboard's door: nobody enters without a session, a suspended account only looks and ends things, and every
-room finds the account in `g`."""
+"""The dashboard's door: nobody enters without a session, a suspended account may only look and end things, and every
+view finds the account in `g`."""
 
 from flask import Blueprint, current_app, g, redirect, request, url_for
 from flask_login import current_user
@@ -24,13 +24,13 @@ def require_sign_in() -> Response | None:
 
 
 def suspended_may_too(view: View) -> View:
-    """Lets a suspended account use a form: one that only ends something."""
+    """Mark a form that a suspended account may use, since it only ends something."""
     view.suspended_may_too = True  # type: ignore[attr-defined]
     return view
 
 
 def _require_leave() -> None:
-    """Whatever is not said to be harmless is refused, what is written later included."""
+    """Refuse a suspended account every form that isn't marked as harmless, including forms added later."""
     view = current_app.view_functions.get(request.endpoint or "")
     if not getattr(view, "suspended_may_too", False):
         raise AccountSuspended("This account is suspended. Nothing was changed. Write to the operator of this gateway.")

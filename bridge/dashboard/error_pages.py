@@ -35,12 +35,12 @@ EXPIRED_FORM = ("This form has expired", "Nothing was changed. Go back, reload t
 
 def register(app: Flask) -> None:
     """Give every request an id, and every error of a page a page."""
-    app.before_request(give_request_id)
+    app.before_request_funcs.setdefault(None, []).insert(0, give_request_id)  # before any hook that may refuse it
     app.register_error_handler(HTTPException, show_http_error)
     app.register_error_handler(CSRFError, show_expired_form)
     app.register_error_handler(BridgeError, show_bridge_error)
     app.register_error_handler(DBAPIError, show_database_error)
-    for refused_value in (DataError, OverflowError):  # PostgreSQL takes no NUL, SQLite no number beyond 64 bits
+    for refused_value in (DataError, OverflowError):  # PostgreSQL stores no NUL, SQLite no number beyond 64 bits
         app.register_error_handler(refused_value, show_impossible_value)
     app.register_error_handler(TimeoutError, show_database_error)
 
@@ -55,21 +55,21 @@ def show_error(status: int, title: str, text: str, headers: dict[str, str] | Non
 
 
 def show_http_error(error: HTTPException) -> Response:
-    """A page for whatever Flask or a view refused with. Redirects and the like pass as they are."""
+    """A page for an error of Flask or a view. Redirects and the like pass unchanged."""
     status = error.code or 500
     if status < 400:
         return error.get_response()
     if isinstance(error, InternalServerError):
         log.error("page_failed", request_id=g.get("request_id"), path=request.path)
-        g.plain = True  # whatever broke, the error page leans on none of it
+        g.plain = True  # the error page uses nothing that may be broken
     if status in (404, 405) and comes_from_program(request.environ):
-        return tell_base_url(status)
+        return explain_base_url(status)
     title, text = WORDS.get(status, (error.name, error.description or ""))
     return show_error(status, title, text, _headers(error))
 
 
-def tell_base_url(status: int) -> Response:
-    """Whoever asks a page's address with a key, or for JSON, has another base URL than ours."""
+def explain_base_url(status: int) -> Response:
+    """Tell a program that asks a page's URL with a key, or for JSON, that its base URL is wrong."""
     settings: Settings = current_app.config["BRIDGE"]
     error = NotFound(
         f"There is nothing here for programs. The base URL of this API is {settings.site_url}/v1, "
@@ -91,7 +91,7 @@ def show_expired_form(error: CSRFError) -> Response:
 
 
 def show_impossible_value(error: Exception) -> Response:
-    """An address or a form with a value that no row can have."""
+    """A page for a URL or a form with a value that no row can have."""
     db.session.rollback()
     status = 404 if request.method == "GET" else 400
     return show_error(status, *WORDS[status])
@@ -103,7 +103,7 @@ def show_bridge_error(error: BridgeError) -> Response:
 
 
 def show_database_error(error: Exception) -> Response:
-    """Without the database there is no page and no money moves: say so, and ask it nothing."""
-    g.plain = True  # before the log, too, looks at who is signed in
+    """A page for a failed database: it says that no money moves, and asks the database nothing."""
+    g.plain = True  # before the log, too, checks who is signed in
     log.error("database_failed", request_id=g.get("request_id"), path=request.path, exc_info=error)
     return show_error(ServiceUnavailable.code, *WORDS[503], {"Retry-After": "5"})

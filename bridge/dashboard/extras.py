@@ -1,4 +1,4 @@
-"""What else the billing page does: redeem a code, and set or turn off the low-balance alert."""
+"""The billing page's further forms: redeem a code, and set or turn off the low-balance alert."""
 
 from flask import Blueprint, abort, current_app, flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -19,7 +19,7 @@ def _account() -> str:
 
 
 def _back(form: FormReader) -> Response:
-    """To the page, which says what was wrong, if anything was."""
+    """Back to the page, which shows the form's errors, if there are any."""
     for message in form.errors.values():
         flash(message, "bad")
     return redirect(url_for("dashboard.show_billing"), 303)
@@ -32,14 +32,14 @@ def redeem_code() -> Response:
     form = FormReader(request.form)
     code = form.require("code", "Type the code that you were given.")
     if not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             nanos = redeem(g.account_id, code, made_by=g.member.email)
             flash(f"{exact(nanos)} are added to your balance.")
     return _back(form)
 
 
 @dashboard.post("/billing/alert")
-@suspended_may_too  # it is about mails alone
+@suspended_may_too  # it only concerns mails
 @limiter.limit("60 per hour", key_func=_account)
 def change_alert() -> Response:
     """Set the amount below which the account's owners get a mail, or turn the mails off."""
@@ -50,14 +50,14 @@ def change_alert() -> Response:
         return _back(form)
     threshold = form.dollars("alert_threshold")
     if not form.errors:
-        with form.complaints():
+        with form.collect_errors():
             set_alert(g.account_id, threshold)
             flash(f"A mail is sent each time the balance falls below {exact(threshold or 0)}.")
     return _back(form)
 
 
 def _account_of(token: str) -> int:
-    """Whose mails the address in a mail turns off; 404 for an address that we didn't write."""
+    """The account whose mails a mail's link turns off; 404 for a link that we didn't write."""
     settings: Settings = current_app.config["BRIDGE"]
     account_id = read_off_token(settings, token)
     return abort(404) if account_id is None else account_id
@@ -66,7 +66,7 @@ def _account_of(token: str) -> int:
 @alerts.get("/alerts/off/<token>")
 @anyone_may_enter
 def ask_to_turn_off(token: str) -> str:
-    """Only ask: programs that look into mails follow every address in them."""
+    """Only ask: mail scanners follow every link in a mail."""
     _account_of(token)
     return render_template("public/alerts_off.html", done=False)
 
@@ -76,6 +76,6 @@ def ask_to_turn_off(token: str) -> str:
 @csrf.exempt
 @limiter.limit("60 per hour")
 def turn_off(token: str) -> str:
-    """The address itself is the right to do this: mail programs post to it without a session."""
+    """Turn the mails off. The link itself is the permission: mail programs post to it without a session."""
     turn_alert_off(_account_of(token))
     return render_template("public/alerts_off.html", done=True)

@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 from bridge.db import now_utc
 from bridge.money import NANOS_PER_DOLLAR, format_dollars, format_percent
+from bridge.turns import in_slices
 
 NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 NANOS_PER_MICRO = 1_000
@@ -28,28 +29,28 @@ def _half_up(nanos: int, unit: int) -> int:
 
 
 def balance(nanos: int) -> str:
-    """What an account has: two decimals, rounded down, so that nobody is shown a cent they can't spend."""
+    """A balance: two decimals, rounded down, so that nobody sees a cent that they can't spend."""
     if 0 < nanos < NANOS_PER_CENT:
         return "<$0.01"
     return _dollars(nanos // NANOS_PER_CENT, 2)
 
 
 def spend(nanos: int) -> str:
-    """What was spent, or may be: two decimals, half up; what is under a cent says so."""
+    """An amount spent, or to be spent: two decimals, half up; less than a cent is shown as such."""
     if 0 < nanos < NANOS_PER_CENT:
         return "<$0.01"
     return _dollars(_half_up(nanos, NANOS_PER_CENT), 2)
 
 
 def exact(nanos: int) -> str:
-    """Every digit that is not a trailing zero, at least two decimals."""
+    """An exact amount: every digit but trailing zeros, at least two decimals."""
     digits = format_dollars(abs(nanos), 2)
     whole, _, fraction = digits.partition(".")
     return f"{MINUS if nanos < 0 else ''}${int(whole):,}.{fraction}"
 
 
 def cost(nanos: int) -> Markup:
-    """What one request cost, in a list: six decimals, zero in the palest ink."""
+    """One request's cost in a list: six decimals, zero in the palest ink."""
     if nanos == 0:
         return Markup('<span class="ink3">$0.000000</span>')
     if 0 < nanos < NANOS_PER_MICRO:
@@ -69,7 +70,7 @@ def price_places(prices: list[int]) -> int:
 
 
 def price(nanos_per_mtok: int, places: int = 2) -> Markup:
-    """Dollars per million tokens, exact. Hidden zeros fill up to `places`, so that the points of a column align."""
+    """Dollars per million tokens, exact. Hidden zeros fill up to `places`, so that decimal points align in a column."""
     text = exact(nanos_per_mtok)
     missing = places - len(text.partition(".")[2])
     return Markup('{}<span class="z">{}</span>').format(text, "0" * missing) if missing > 0 else escape(text)
@@ -81,7 +82,7 @@ def count(number: int) -> str:
 
 
 def tokens(number: int) -> str:
-    """A number of tokens for figures: three digits and K or M."""
+    """A number of tokens, short: three digits and K or M."""
     for unit, sign in ((1_000_000, "M"), (1_000, "K")):
         if number >= unit - unit // 2000:  # 999,950 is 1M, not 1000K
             value = number / unit
@@ -92,7 +93,7 @@ def tokens(number: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share with one decimal; of nothing it is none."""
+    """A share with one decimal; none if the whole is zero."""
     return f"{100 * part / whole:.1f}%".replace("-", MINUS) if whole else "–"
 
 
@@ -103,14 +104,14 @@ def markup(basis_points: int) -> str:
 
 
 def short_id(identifier: str) -> str:
-    """`req_0193…a91f`: the tail tells ids apart, so it is never cut."""
+    """`req_0193…a91f`: the tail distinguishes ids, so it is never cut."""
     head = re.match(r"[a-z]+[_-]", identifier)
     start = (head.end() if head else 0) + 4
     return identifier if len(identifier) <= start + 5 else f"{identifier[:start]}…{identifier[-4:]}"
 
 
 def key_hint(last_four: str) -> str:
-    """`sk-…k3Xz`: all that is left of a key's secret."""
+    """`sk-…k3Xz`: all that we know of a key's secret."""
     return f"sk-…{last_four}"
 
 
@@ -139,14 +140,14 @@ def _day(at: datetime.datetime) -> str:
 
 
 def moment(at: datetime.datetime | None) -> Markup:
-    """Day and clock. The script turns it into the reader's own zone; without it the text says UTC."""
+    """Day and time. The script converts it to the reader's own zone; without it the text says UTC."""
     if at is None:
         return Markup("–")
     return _time(at, "moment", f"{_day(at)}, {at.astimezone(datetime.UTC):%H:%M:%S} UTC")
 
 
 def clock(at: datetime.datetime | None) -> Markup:
-    """The clock alone, for what happened today."""
+    """The time alone, for what happened today."""
     return Markup("–") if at is None else _time(at, "clock", f"{at.astimezone(datetime.UTC):%H:%M:%S} UTC")
 
 
@@ -184,4 +185,5 @@ def register(app: Flask) -> None:
     """Make every filter known to the templates by its own name."""
     for function in FILTERS:
         app.add_template_filter(function, function.__name__)
+    app.add_template_filter(in_slices)  # for lists of unlimited length
     app.add_template_global(price_places, "price_places")

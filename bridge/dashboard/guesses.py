@@ -1,5 +1,5 @@
-"""How often passwords may be tried, and by whom: counted before they are looked at. A stranger's guesses lock out no
-browser from which its member has signed in before."""
+"""Limits how often passwords may be tried, and by whom: tries are counted before passwords are checked. A stranger's
+tries never lock out a browser from which the member has signed in before."""
 
 import hashlib
 import secrets
@@ -9,20 +9,21 @@ from flask import current_app, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.wrappers import Response
 
-from bridge.accounts.emails import as_kept
+from bridge.accounts.emails import normalise_email
 from bridge.addresses import name_network
 from bridge.config import Settings
+from bridge.cookies import cookie_name, cookie_rules
 from bridge.extensions import limiter
+from bridge.headers import YEAR_SECONDS
 
 COOKIE = "known"
-YEAR_SECONDS = 365 * 24 * 3600
-MOST_KNOWN = 8  # members that a browser is remembered for
-BY_TRIER = "10 per 15 minutes"  # one address tried from one network, or from one browser that is known
-BY_STRANGERS = "100 per hour"  # one address tried from everywhere by browsers that are not
+MOST_KNOWN = 8  # members per remembered browser
+BY_TRIER = "10 per 15 minutes"  # one address, tried from one network or one known browser
+BY_STRANGERS = "100 per hour"  # one address, tried from everywhere by unknown browsers
 
 
 def count_by_trier() -> str:
-    """Whose guesses at whose password are counted together."""
+    """The key under which tries of one client at one password are counted."""
     email, browser = _email_asked(), _read_browser()
     if _is_known(browser, email):
         return f"guess:{_short(email)}:browser:{browser['id']}"
@@ -30,7 +31,7 @@ def count_by_trier() -> str:
 
 
 def count_by_account() -> str:
-    """All strangers' guesses at one password."""
+    """The key under which all strangers' tries at one password are counted."""
     return f"guess:{_short(_email_asked())}:strangers"
 
 
@@ -40,39 +41,42 @@ def is_known_browser() -> bool:
 
 
 def forget_guesses() -> None:
-    """The password was right: whoever tried it this time starts anew."""
+    """Reset the client's count, since the password was right."""
     for each in limiter.current_limits:
         if each.key.find("guess:") >= 0 and not each.key.endswith("strangers"):
             each.limiter.clear(each.limit, *each.request_args)
 
 
 def remember_browser(answer: Response, email: str) -> None:
-    """Know this browser by a signed cookie the next time. It opens nothing."""
+    """Remember this browser by a signed cookie. The cookie gives no access."""
     browser = _read_browser()
-    names = [_short(as_kept(email)), *(name for name in browser["members"] if name != _short(as_kept(email)))]
+    names = [
+        _short(normalise_email(email)),
+        *(name for name in browser["members"] if name != _short(normalise_email(email))),
+    ]
     settings: Settings = current_app.config["BRIDGE"]
     answer.set_cookie(
-        COOKIE,
+        cookie_name(settings, COOKIE),
         _signer().dumps({"id": browser["id"], "members": names[:MOST_KNOWN]}),
         max_age=YEAR_SECONDS,
         httponly=True,
-        samesite="Lax",
-        secure=not settings.development,
+        **cookie_rules(settings),
     )
 
 
 def _email_asked() -> str:
-    return as_kept(request.form.get("email", ""))
+    return normalise_email(request.form.get("email", ""))
 
 
 def _short(email: str) -> str:
-    """An address by which nobody is told it."""
+    """A digest of an address, from which nobody can read the address."""
     return hashlib.sha256(email.encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def _read_browser() -> dict[str, Any]:
+    settings: Settings = current_app.config["BRIDGE"]
     try:
-        found = _signer().loads(request.cookies.get(COOKIE, ""), max_age=YEAR_SECONDS)
+        found = _signer().loads(request.cookies.get(cookie_name(settings, COOKIE), ""), max_age=YEAR_SECONDS)
     except BadSignature:
         return {"id": secrets.token_hex(8), "members": []}
     return {"id": str(found["id"]), "members": [str(name) for name in found["members"]]}

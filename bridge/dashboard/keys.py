@@ -1,11 +1,15 @@
-"""API keys: the list, creating one and showing it once, changing it, switching it off, revoking it."""
+"""API keys: the list; creating a key and showing it once; changing, disabling and revoking it."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from bridge.accounts.customers import find_terms
 from bridge.accounts.key_limits import find_account_limits
+from bridge.accounts.key_terms import PLAIN_LIMITS, TERMS, KeyTerms, Kind
 from bridge.accounts.keys import (
     disable_key,
     enable_key,
@@ -16,9 +20,9 @@ from bridge.accounts.keys import (
     update_key,
 )
 from bridge.accounts.tables import Key
-from bridge.catalogue.listing import list_models
+from bridge.catalogue.listing import ListedModel, list_models
 from bridge.dashboard.door import dashboard, suspended_may_too
-from bridge.dashboard.snippets import quick_start
+from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
 from bridge.db import now_utc
 from bridge.extensions import limiter
 from bridge.forms import FormReader
@@ -26,6 +30,7 @@ from bridge.ledger.journal import list_budget_spend, list_spend_by_key
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.usage import find_first_request
 from bridge.money import format_dollars
+from bridge.providers import is_trial_model, stands_in
 
 PERIODS = [("day", "a day"), ("week", "a week"), ("month", "a month"), ("total", "in all")]
 PAGE_SIZE = 100
@@ -38,7 +43,7 @@ def _account() -> str:
 
 @dashboard.get("/keys")
 def show_keys() -> str:
-    """The account's keys, the newest first; `before` is the last id of the page before."""
+    """The account's keys, the newest first; `before` is the last id of the previous page."""
     before = request.args.get("before", "")
     before_id = int(before) if before.isascii() and before.isdigit() and len(before) < 18 else None
     found = list_keys(g.account_id, before_id=before_id, limit=PAGE_SIZE + 1)
@@ -69,17 +74,22 @@ def show_new_key() -> str:
 def create_key() -> Any:
     """Make the key and show it in this answer, for nobody can read it again."""
     form = FormReader(request.form)
-    fields = _read_fields(form)
+    terms = _read_terms(form)
     if not form.errors:
-        with form.complaints():
-            issued = issue_key(g.account_id, **fields)
+        with form.collect_errors():
+            issued = issue_key(g.account_id, terms)
+            models, money = list_models(*find_terms(g.account_id)), find_balance(g.account_id)
+            first = choose_first_model(models, issued.key.models, has_credit=money.available_nanos > 0)
             return render_template(
                 "dashboard/key_created.html",
                 key=issued.key,
                 secret=issued.secret,
-                snippets=quick_start(issued.secret),
+                snippets=quick_start(issued.secret, first or DOCUMENTED_MODEL),
+                first=first,
+                money=money,
                 account_limits=find_account_limits(g.account_id),
-                model_count=sum(model.status != "retired" for model in list_models()),
+                limits=PLAIN_LIMITS,
+                model_count=sum(model.status != "retired" for model in models),
             )
     return _render_form(form), 400
 
@@ -94,12 +104,12 @@ def show_key(key_id: int) -> str:
 def change_key(key_id: int) -> Any:
     key = find_key(g.account_id, key_id)
     form = FormReader(request.form)
-    fields = _read_fields(form)
+    terms = _read_terms(form)
     if key.expires_at and form.text("expires_at") == key.expires_at.strftime(MINUTE):
-        fields["expires_at"] = key.expires_at  # the field knows minutes only
+        terms = dataclasses.replace(terms, expires_at=key.expires_at)  # the field has minutes only
     if not form.errors:
-        with form.complaints():
-            key = update_key(g.account_id, key_id, **fields)
+        with form.collect_errors():
+            key = update_key(g.account_id, key_id, terms)
             flash(f"Key {key.name} is changed. Every request from now on goes by it.")
             return redirect(url_for("dashboard.show_keys"), 303)
     return _render_form(form, key), 400
@@ -123,7 +133,7 @@ def switch_key_on(key_id: int) -> Response:
 @dashboard.post("/keys/<int:key_id>/revoke")
 @suspended_may_too
 def end_key(key_id: int) -> Any:
-    """Revoke, once the key's name was typed."""
+    """Revoke the key, if its name was typed."""
     key = find_key(g.account_id, key_id)
     if request.form.get("confirm", "").strip() != key.name:
         form = FormReader(_write_fields(key))
@@ -136,12 +146,26 @@ def end_key(key_id: int) -> Any:
 
 @dashboard.get("/keys/<int:key_id>/first-request")
 def show_first_request(key_id: int) -> Any:
-    """What the page of a new key waits for: a link to the key's first request, or 204 while there is none."""
+    """A link to the new key's first request, for which its page polls; 204 while there is none."""
     key = find_key(g.account_id, key_id)
     record = find_first_request(g.account_id, key_id=key.id)
     if record is None:
         return "", 204
     return render_template("dashboard/first_request.html", record=record)
+
+
+def choose_first_model(models: list[ListedModel], allowed: list[str] | None, *, has_credit: bool) -> str | None:
+    """The model for a key's first call, chosen so that the call is answered: the documented model if the key may use it
+    (`allowed`; None: all), otherwise another; without credit, one that costs nothing. None if there is none."""
+    names = {}
+    for model in models:
+        tries = is_trial_model(model.provider, model.id)
+        free = not (model.input_nanos_per_mtok or model.output_nanos_per_mtok or model.price.base.request)
+        if model.status in ("live", "degraded") and tries and (has_credit or free):
+            name = next((name for name in (model.id, *model.aliases) if allowed is None or name in allowed), None)
+            if name:
+                names[name] = stands_in(model.provider)
+    return DOCUMENTED_MODEL if DOCUMENTED_MODEL in names else min(names, key=lambda name: names[name], default=None)
 
 
 def find_state(key: Key, spent_nanos: int) -> tuple[str, str]:
@@ -159,35 +183,36 @@ def find_state(key: Key, spent_nanos: int) -> tuple[str, str]:
     return "ok", "Active"
 
 
-def _read_fields(form: FormReader) -> dict[str, Any]:
-    return {
-        "name": form.require("name", "Give the key a name: the program or person that uses it."),
-        "rpm": form.number("rpm"),
-        "tpm": form.number("tpm"),
-        "concurrency": form.number("concurrency"),
-        "budget_nanos": form.dollars("budget"),
-        "budget_period": form.text("budget_period") or "total",
-        "models": form.names("models"),
-        "addresses": form.names("addresses"),
-        "expires_at": form.moment("expires_at"),
+def _read_terms(form: FormReader) -> KeyTerms:
+    read: dict[Kind, Callable[[str], Any]] = {
+        "name": lambda name: form.require(name, "Give the key a name: the program or person that uses it."),
+        "count": form.number,
+        "dollars": form.dollars,
+        "period": lambda name: form.text(name) or "total",
+        "models": form.names,
+        "networks": form.names,
+        "moment": form.moment,
     }
+    return KeyTerms(**{term.field: read[term.kind](term.form_name) for term in TERMS})
 
 
 def _write_fields(key: Key) -> dict[str, str]:
     """The key as its form shows it."""
-    numbers = {name: getattr(key, name) for name in ("rpm", "tpm", "concurrency")}
-    return {
-        **{name: "" if value is None else str(value) for name, value in numbers.items()},
-        "name": key.name,
-        "budget": "" if key.budget_nanos is None else format_dollars(key.budget_nanos, 2),
-        "budget_period": key.budget_period,
-        "models": "\n".join(key.models or []),
-        "addresses": "\n".join(key.addresses or []),
-        "expires_at": key.expires_at.strftime(MINUTE) if key.expires_at else "",
-    }
+    return {term.form_name: _write_term(term.kind, getattr(key, term.field)) for term in TERMS}
+
+
+def _write_term(kind: Kind, value: Any) -> str:
+    if value is None:
+        return ""
+    if kind == "dollars":
+        return format_dollars(value, 2)
+    if kind == "moment":
+        return str(value.strftime(MINUTE))
+    return "\n".join(value) if kind in ("models", "networks") else str(value)
 
 
 def _render_form(form: FormReader, key: Key | None = None) -> str:
+    models = sum(model.status != "retired" for model in list_models())
     spent = list_budget_spend([(key.id, key.budget_period)]) if key else {}
     return render_template(
         "dashboard/key_form.html",
@@ -195,7 +220,8 @@ def _render_form(form: FormReader, key: Key | None = None) -> str:
         values=form.values,
         errors=form.errors,
         periods=PERIODS,
-        models=[model.id for model in list_models() if model.status != "retired"],
+        terms=TERMS,
+        hints={"models": f"Ids or aliases, one a line. Empty: all {models}."},
         account_limits=find_account_limits(g.account_id),
         state=find_state(key, spent.get(key.id, 0)) if key else None,
     )

@@ -1,5 +1,5 @@
-"""Whose forms are taken: this site's own, by its PUBLIC_BASE_URL. What a proxy makes of the Host header decides
-nothing, and a browser that tells no Origin or Referer is believed by its form's token alone."""
+"""Accepts forms of this site only, by its PUBLIC_BASE_URL. The Host header, which proxies change, decides nothing. A
+browser that sends neither Origin nor Referer is trusted by its form's token alone."""
 
 from urllib.parse import urlsplit
 
@@ -14,13 +14,13 @@ PORTS = {"http": 80, "https": 443}
 
 
 def register(app: Flask) -> None:
-    """Look before any form is."""
-    app.config["WTF_CSRF_SSL_STRICT"] = False  # which would compare Referer with Host
+    """Check the origin before any form is handled."""
+    app.config["WTF_CSRF_SSL_STRICT"] = False  # it would compare Referer with Host
     app.before_request(refuse_other_origins)
 
 
 def refuse_other_origins() -> Response | None:
-    """A page that says where a form came from, if that is another site than ours."""
+    """The error page for a form from another site than ours; it says where the form came from."""
     settings: Settings = current_app.config["BRIDGE"]
     origin = request.headers.get("Origin", "null")
     if request.method in SAFE or request.blueprint == "webhooks" or origin == "null" or not settings.public_base_url:
@@ -35,7 +35,7 @@ def refuse_other_origins() -> Response | None:
 
 
 def _read_origin(text: str) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port; None for what is no address."""
+    """Scheme, host and port; None for text that is not a URL."""
     try:
         parts = urlsplit(text)
         return parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme)

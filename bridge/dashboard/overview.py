@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import g, render_template, request
 
-from bridge.accounts.keys import has_keys, is_usable, list_keys, name_keys
+from bridge.accounts.keys import has_keys, list_keys_with_budget, name_keys
 from bridge.accounts.tables import Key
 from bridge.chart import DAY, HOUR, draw, rank_models
 from bridge.dashboard.door import dashboard
@@ -18,6 +18,7 @@ from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
 LAST_REQUESTS = 5
 NEAR_PERCENT = 80
+MOST_NEAR = 10
 MAX_DAYS_LEFT = 365
 BESIDE_WIDTH, ALONE_WIDTH, PHONE_WIDTH = 640, 1040, 330  # of the chart, so that its text keeps its size
 
@@ -40,6 +41,7 @@ def show_overview() -> str:
     totals = sum_usage(UsageFilter(g.account_id, since=since))
     steps, near = _list_first_steps(), _list_keys_near_budget()
     money = find_balance(g.account_id)
+    last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
     return render_template(
         "dashboard/overview.html",
         period=period,
@@ -55,13 +57,13 @@ def show_overview() -> str:
         chart=_draw_spend(since, days, BESIDE_WIDTH if steps or near else ALONE_WIDTH),
         steps=steps,
         near=near,
-        last=list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records,
-        key_names=name_keys(g.account_id),
+        last=last,
+        key_names=name_keys(g.account_id, (record.key_id for record in last)),
     )
 
 
 def _count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int | None:
-    """How long the balance lasts if the period goes on; None where that says nothing."""
+    """How many days the balance lasts at the period's rate; None if that says nothing."""
     if available_nanos <= 0 or not spent_nanos:
         return None
     left = available_nanos * days // spent_nanos
@@ -69,7 +71,7 @@ def _count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int |
 
 
 def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, Any] | None:
-    """The chart in both widths with the table that is its legend; None when nothing was asked in the period."""
+    """The chart in both widths, with the table that is its legend; None if the period has no requests."""
     hourly = days == 1
     sums = sum_by_model(UsageFilter(g.account_id, since=since), "hour" if hourly else "day")
     if not sums:
@@ -88,7 +90,7 @@ def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, An
 
 
 def _list_first_steps() -> dict[str, Any] | None:
-    """What is done of key, call and credit; None when all is, for then there is nothing to say."""
+    """Which of the first steps (key, call, credit) are done; None if all are."""
     first_request = find_first_request(g.account_id)
     first_credit = find_first_credit(g.account_id)
     has_key = has_keys(g.account_id)
@@ -98,10 +100,11 @@ def _list_first_steps() -> dict[str, Any] | None:
 
 
 def _list_keys_near_budget() -> list[KeyBudget]:
-    keys = [key for key in list_keys(g.account_id) if key.budget_nanos and is_usable(key)]
+    keys = list_keys_with_budget(g.account_id)
     spent = list_budget_spend((key.id, key.budget_period) for key in keys)
-    return [
+    near = [
         KeyBudget(key, spent.get(key.id, 0))
         for key in keys
         if key.budget_nanos and 100 * spent.get(key.id, 0) >= NEAR_PERCENT * key.budget_nanos
     ]
+    return near[:MOST_NEAR]

@@ -1,4 +1,4 @@
-"""What everyone may read: the landing page, models and prices, the docs."""
+"""The pages that everyone may read: the landing page, models and prices, the docs."""
 
 from flask import Blueprint, render_template, request
 from flask_login import current_user
@@ -8,8 +8,9 @@ from bridge.catalogue.listing import ListedModel, list_models
 from bridge.dashboard.snippets import quick_start
 from bridge.db import DEFAULT_GROUP
 from bridge.extensions import anyone_may_enter
+from bridge.providers import stands_in
 
-# one of each maker, as far as the catalogue has them; others fill up
+# one of each provider that the catalogue has; others fill up
 FEATURED = ("claude-sonnet-4-5", "gpt-4o", "gemini-2.5-pro", "deepseek-chat", "kimi-k2.5")
 INPUTS = [("image", "Images"), ("file", "Files"), ("audio", "Audio")]
 
@@ -64,7 +65,7 @@ def show_docs() -> str:
 
 
 def _own_terms() -> tuple[int | None, str]:
-    """Markup and group of whoever is signed in: they are shown what they pay, and what serves them."""
+    """The signed-in account's markup and group: it sees what it pays, and which models serve it."""
     return find_terms(current_user.account_id) if current_user.is_authenticated else (None, DEFAULT_GROUP)
 
 
@@ -73,12 +74,12 @@ def _searchable(model: ListedModel) -> str:
 
 
 def _offered(models: list[ListedModel]) -> list[ListedModel]:
-    """What a newcomer can be offered: not the sandbox's rehearsals, nothing that is refused."""
-    return [model for model in models if model.provider != "sandbox" and model.status != "retired"]
+    """The models for a newcomer: without the sandbox's failures, and without models that are refused."""
+    return [model for model in models if not stands_in(model.provider) and model.status != "retired"]
 
 
 def _connected_providers(models: list[ListedModel]) -> list[str]:
-    """Providers that can serve, by how many models they have; all of the catalogue's while none is connected."""
+    """The connected providers, by how many models they have; all of the catalogue's while none is connected."""
     serving = [model.provider_label for model in models if model.status in ("live", "degraded")]
     labels = serving or [model.provider_label for model in models]
     return sorted(set(labels), key=lambda label: (-labels.count(label), label))[:6]
@@ -89,7 +90,7 @@ def _enumerate(names: list[str]) -> str:
 
 
 def _feature(models: list[ListedModel]) -> list[ListedModel]:
-    """As many models as FEATURED names, those first."""
+    """As many models as FEATURED has, those of FEATURED first."""
     by_id = {model.id: model for model in models}
     named = [by_id[name] for name in FEATURED if name in by_id]
     return (named + [model for model in models if model not in named])[: len(FEATURED)]

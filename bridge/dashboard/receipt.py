@@ -4,12 +4,13 @@ import dataclasses
 import json
 from typing import Any
 
-from bridge.catalogue.frozen import thaw
+from bridge.catalogue.price_snapshot import read_snapshot
+from bridge.dialects import answer_id
 from bridge.ledger.charge_rules import ChargeRule, find_rule
 from bridge.ledger.tables import Entry, UsageRecord
 from bridge.money import TOKENS_PER_MTOK
 
-# The classes of prices in a customer's words.
+# Price classes by the names that customers see.
 CLASSES = {
     "input": "Prompt",
     "audio_input": "Prompt, sound",
@@ -24,13 +25,13 @@ CLASSES = {
     "request": "Requests",
 }
 SHOWN_ALWAYS = ("input", "output")
-ANSWERED, LEFT = "200", "client gone"  # how the relay ends an attempt that was served, and one that was left
+ANSWERED, LEFT = "200", "client gone"  # an attempt's outcome when it was served, and when the client left
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One kind of token: its count, its price per million in nanos, and their product, rounded down. Of requests, the
-    price is that of each."""
+    """One class of tokens: its count, its price per million in nanos, and their product, rounded down. For requests,
+    the price is per request."""
 
     name: str
     count: int
@@ -40,13 +41,13 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """One call to one channel, on the scale of the whole request in milliseconds."""
+    """One call to one channel, in milliseconds since the request began."""
 
     number: int
     channel: str
     ok: bool
     ended: bool  # the answer came to its end
-    left: bool  # the client did not wait for it, which is no failure
+    left: bool  # the client left, which is not a failure
     outcome: str
     started_ms: int
     waited_ms: int
@@ -60,8 +61,8 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
-    """`difference_nanos` is what separates the lines' sum from the charge; `difference_name` says why. `charge_rule`
-    is the rule that applied, `refund` is the entry that gave the charge back later."""
+    """A receipt. `difference_nanos` is the charge less the lines' sum; `difference_name` explains it. `charge_rule` is
+    the rule that applied; `refund` is the entry that gave the charge back later."""
 
     record: UsageRecord
     lines: list[Line]
@@ -72,16 +73,16 @@ class Receipt:
     clamped: list[str]
     tokens_per_second: int | None
     answer_id: str
-    above_tokens: int  # the tier that applied is that of prompts longer than this; 0: the ordinary one
+    above_tokens: int  # the applied tier is for prompts longer than this; 0: the ordinary one
     markup_bps: int
     markup_rule: str
     charge_rule: ChargeRule
     refund: Entry | None
-    provider_counts: str  # as the provider counted, where that isn't what was charged
+    provider_counts: str  # the provider's counts, if they aren't those charged
 
     @property
     def reasoning_apart(self) -> bool:
-        """Reasoning has a line of its own, and is no part of the answer's."""
+        """Whether reasoning has a line of its own, outside the answer's."""
         return any(line.name == CLASSES["reasoning"] for line in self.lines)
 
     @property
@@ -90,10 +91,10 @@ class Receipt:
 
 
 def make_receipt(record: UsageRecord, refund: Entry | None = None) -> Receipt:
-    """Explain a request's charge, and what came back of it."""
-    frozen = thaw(record)
-    every = frozen.rates.lines(frozen.usage, frozen.calls)
-    # a request's fee is only for one that was charged
+    """Explain a request's charge and its refund."""
+    snapshot = read_snapshot(record)
+    every = snapshot.rates.lines(snapshot.usage, snapshot.calls)
+    # only a charged request has a fee
     lines = [
         _line(name, count, nanos)
         for name, count, nanos in every
@@ -110,10 +111,10 @@ def make_receipt(record: UsageRecord, refund: Entry | None = None) -> Receipt:
         dropped=[str(name) for name in adapted.get("dropped") or []],
         clamped=[str(name) for name in adapted.get("clamped") or []],
         tokens_per_second=_measure_speed(record),
-        answer_id=record.request_id.replace("req_", "chatcmpl-", 1),
-        above_tokens=frozen.rates.above_tokens,
-        markup_bps=frozen.markup_bps,
-        markup_rule=frozen.markup_rule,
+        answer_id=answer_id(record.endpoint, record.request_id),
+        above_tokens=snapshot.rates.above_tokens,
+        markup_bps=snapshot.markup_bps,
+        markup_rule=snapshot.markup_rule,
         charge_rule=find_rule(record),
         refund=refund,
         provider_counts=_write_counts(record),
@@ -130,7 +131,7 @@ COUNTED = {
 
 
 def _write_counts(record: UsageRecord) -> str:
-    """What the provider counted, in words; "" where it is what was charged."""
+    """The provider's counts in words; "" if they are those charged."""
     if not record.provider_counts:
         return ""
     counts: dict[str, int | None] = json.loads(record.provider_counts)
@@ -144,7 +145,8 @@ def _line(name: str, count: int, unit_nanos: int) -> Line:
 
 
 def _name_difference(record: UsageRecord, difference: int, lines: int) -> str:
-    """Each line is rounded down for display, the sum up once: they differ by no more than there are lines."""
+    """Explain the difference. Each line is rounded down for display, and the sum up once, so they differ by less than a
+    nano-dollar per line."""
     if not difference:
         return ""
     if record.loss_nanos and difference < 0:
@@ -169,7 +171,7 @@ def _list_attempts(record: UsageRecord) -> list[Attempt]:
 
 
 def _measure_speed(record: UsageRecord) -> int | None:
-    """Tokens a second after the first one; None where that is too short to mean anything."""
+    """Tokens per second after the first one; None if the time is too short to mean anything."""
     if record.first_content_ms is None or record.total_ms - record.first_content_ms < 100:
         return None
     return record.completion_tokens * 1000 // (record.total_ms - record.first_content_ms)

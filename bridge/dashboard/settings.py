@@ -1,4 +1,4 @@
-"""Settings: where the member is signed in, and the end of it everywhere."""
+"""Settings: the member's sessions, and signing out everywhere."""
 
 from flask import flash, g, redirect, render_template
 from flask_login import logout_user
@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 from bridge.accounts.sessions import is_of, list_sessions, sign_out_everywhere
 from bridge.dashboard.door import dashboard, suspended_may_too
 
-# the first that a browser's words hold: most of them name others, too
+# the first match in the User-Agent counts: most name others too
 BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 SYSTEMS = (("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iOS"), ("Windows", "Windows"), ("Mac OS X", "macOS"))
 MAX_WORDS = 40
@@ -33,7 +33,7 @@ def end_all_sessions() -> Response:
 
 
 def name_browser(user_agent: str) -> str:
-    """`Firefox on Linux`, or the beginning of what the program calls itself."""
+    """`Firefox on Linux`, or the beginning of the User-Agent."""
     browser = next((name for mark, name in BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in (*SYSTEMS, ("Linux", "Linux")) if mark in user_agent), "")
     return f"{browser} on {system}" if browser and system else user_agent[:MAX_WORDS] or "An unknown program"

@@ -1,4 +1,4 @@
-"""The code that pages show: the quick start with this host's base URL, highlighted on the server."""
+"""The code that pages show: the quick start with this site's base URL, highlighted on the server."""
 
 import dataclasses
 import itertools
@@ -11,6 +11,7 @@ from pygments.token import Keyword, Operator, String
 
 from bridge.config import Settings
 
+DOCUMENTED_MODEL = "gpt-4o"
 PYTHON = """\
 import openai
 
@@ -19,7 +20,7 @@ client = openai.OpenAI(
     base_url="$url",
 )
 response = client.chat.completions.create(
-    model="gpt-4o",
+    model="$model",
     messages=[{"role": "user", "content": "Hello!"}],
 )
 print(response.choices[0].message.content)
@@ -32,7 +33,7 @@ const client = new OpenAI({
   baseURL: '$url',
 })
 const response = await client.chat.completions.create({
-  model: 'gpt-4o',
+  model: '$model',
   messages: [{ role: 'user', content: 'Hello!' }],
 })
 console.log(response.choices[0].message.content)
@@ -41,13 +42,13 @@ CURL = """\
 curl $url/chat/completions \\
   -H "Authorization: Bearer $key" \\
   -H "Content-Type: application/json" \\
-  -d '{"model":"gpt-4o","messages":[{"role":"user","content":"Hello!"}]}'
+  -d '{"model":"$model","messages":[{"role":"user","content":"Hello!"}]}'
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Snippet:
-    """One tab of a code block: its label, the code as a program reads it, and as HTML."""
+    """One tab of a code block: its label, the code as plain text, and as HTML."""
 
     label: str
     code: str
@@ -55,7 +56,7 @@ class Snippet:
 
 
 def site_url() -> str:
-    """This site's own address without a slash at the end, as the settings say."""
+    """This site's own address from the settings, without a trailing slash."""
     settings: Settings = current_app.config["BRIDGE"]
     return settings.site_url
 
@@ -66,7 +67,7 @@ def base_url() -> str:
 
 
 def highlight(code: str, language: str, mark: str = "") -> Markup:
-    """Code as HTML: keywords and strings have a colour, nothing else. The line with `mark` is the changed one."""
+    """Code as HTML: only keywords and strings have a colour. The line with `mark` is the changed one."""
     html, line = Markup(), Markup()
     for style, run in itertools.groupby(
         get_lexer_by_name(language).get_tokens(code), key=lambda token: _style(token[0])
@@ -85,8 +86,8 @@ def _style(kind: object) -> str:
     return "s" if kind in String and kind is not String.Escape else ""
 
 
-def quick_start(key: str = "YOUR_API_KEY") -> list[Snippet]:
-    """The quick start of the public page in Python, Node and curl, with this host's base URL and the given key."""
+def quick_start(key: str = "YOUR_API_KEY", model: str = DOCUMENTED_MODEL) -> list[Snippet]:
+    """The quick start of the public page in Python, Node and curl, with this host's base URL, this key and model."""
     url = base_url()
     snippets = []
     for label, language, template in (
@@ -94,6 +95,6 @@ def quick_start(key: str = "YOUR_API_KEY") -> list[Snippet]:
         ("Node", "javascript", NODE),
         ("curl", "bash", CURL),
     ):
-        code = string.Template(template).substitute(key=key, url=url)
+        code = string.Template(template).substitute(key=key, url=url, model=model)
         snippets.append(Snippet(label, code, highlight(code, language, url)))
     return snippets

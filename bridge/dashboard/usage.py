@@ -2,12 +2,14 @@
 
 import datetime
 import json
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, abort, g, redirect, render_template, request, stream_with_context, url_for
 
 from bridge.accounts.keys import list_all_keys, name_keys
+from bridge.accounts.tables import Key
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.receipt import make_receipt
 from bridge.db import now_utc
@@ -27,10 +29,11 @@ from bridge.ledger.usage import (
     sum_usage,
 )
 from bridge.money import format_dollars
-from bridge.spreadsheet import defuse, write_csv
+from bridge.spreadsheet import write_csv
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "30": (30, "30 days"), "90": (90, "90 days")}
 DEFAULT_PERIOD = "7"
+MOST_KEYS = 200  # in the filter's list
 CSV_COLUMNS = (
     *("request_id", "created_at", "key", "endpoint", "model_asked", "model", "status", "outcome", "error_code"),
     *("prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"),
@@ -40,7 +43,8 @@ CSV_COLUMNS = (
 
 @dashboard.get("/usage")
 def show_usage() -> Any:
-    """The filter is the URL: period, key, model, status; before and after are requests that the page lies beside."""
+    """The usage list. Its filter is the URL: period, key, model, status; `before` and `after` are the requests at the
+    page's edges."""
     wanted = request.args.get("q", "").strip()
     missing = ""
     if wanted:
@@ -56,7 +60,7 @@ def show_usage() -> Any:
         address=_address,
         periods=PERIODS,
         models=list_models_used(g.account_id),
-        key_names=name_keys(g.account_id),
+        key_names=_name_keys(page.records, chosen["key"]),
         totals=sum_usage(wanted_filter),
         timing=measure_first_content(wanted_filter),
         page=page,
@@ -79,14 +83,14 @@ def export_usage() -> Response:
 
 @dashboard.get("/usage/<request_id>")
 def show_receipt(request_id: str) -> Any:
-    """One request, explained to the nano-dollar; while it still runs, what is held for it."""
+    """One request, explained to the nano-dollar; while it runs, its hold."""
     try:
         record = find_request(g.account_id, request_id)
     except NotFound:
         return _show_running(request_id)
-    keys = {key.id: key for key in list_all_keys(g.account_id)}
+    key = next(iter(list_all_keys(g.account_id, Key.id == record.key_id)), None)
     receipt = make_receipt(record, find_refund(g.account_id, record.request_id))
-    return render_template("dashboard/receipt.html", receipt=receipt, key=keys.get(record.key_id))
+    return render_template("dashboard/receipt.html", receipt=receipt, key=key)
 
 
 def _show_running(request_id: str) -> str:
@@ -94,13 +98,19 @@ def _show_running(request_id: str) -> str:
         hold = find_running_request(g.account_id, request_id)
     except NotFound:
         abort(404)
-    return render_template(
-        "dashboard/running.html", hold=hold, details=json.loads(hold.details), key_names=name_keys(g.account_id)
-    )
+    key_names = name_keys(g.account_id, [hold.key_id])
+    return render_template("dashboard/running.html", hold=hold, details=json.loads(hold.details), key_names=key_names)
+
+
+def _name_keys(records: Iterable[UsageRecord], chosen: str) -> dict[int, str]:
+    """The filter's keys: the newest ones, and those that the page shows."""
+    offered = {key.id: key.name for key in list_all_keys(g.account_id, limit=MOST_KEYS)}
+    shown = {record.key_id for record in records} | ({int(chosen)} if chosen else set())
+    return offered | name_keys(g.account_id, shown - offered.keys())
 
 
 def _read_filter() -> tuple[dict[str, str], UsageFilter]:
-    """What the URL asks for, unknown values left out, and the same as a filter."""
+    """The URL's fields, without unknown values, and the filter made from them."""
     asked = {name: request.args.get(name, "").strip() for name in ("period", "key", "model", "status")}
     if asked["period"] not in PERIODS:
         asked["period"] = DEFAULT_PERIOD
@@ -129,10 +139,10 @@ def _csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
     return [
         record.request_id,
         f"{record.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
-        defuse(key_names.get(record.key_id, str(record.key_id))),
+        key_names.get(record.key_id, str(record.key_id)),
         record.endpoint,
-        defuse(record.model_asked),
-        defuse(record.model_id),
+        record.model_asked,
+        record.model_id,
         record.status,
         record.outcome,
         record.error_code or "",

@@ -6,18 +6,18 @@ from flask import Blueprint, current_app, flash, g, redirect, render_template, r
 from flask_login import UserMixin, current_user, login_user, logout_user
 from werkzeug.wrappers import Response
 
-from bridge.accounts.emails import as_kept, check_email
+from bridge.accounts.emails import check_email, normalise_email
 from bridge.accounts.sessions import end_session, find_signed_in, open_session
 from bridge.accounts.sign_in import (
     AddressTaken,
     SignInRefused,
     check_new_password,
-    create_account,
     sign_in,
 )
 from bridge.accounts.tables import Member
 from bridge.addresses import name_network
 from bridge.config import Settings
+from bridge.cookies import cookie_name, cookie_rules
 from bridge.dashboard.filters import balance
 from bridge.dashboard.guesses import (
     BY_STRANGERS,
@@ -29,16 +29,17 @@ from bridge.dashboard.guesses import (
     remember_browser,
 )
 from bridge.extensions import anyone_may_enter, limiter
+from bridge.headers import YEAR_SECONDS
 from bridge.ledger import ledger
+from bridge.ledger.opening import create_account
 
-THEMES = ("auto", "dark", "light")  # the order in which the button goes through them without script
-YEAR_SECONDS = 365 * 24 * 3600
+THEMES = ("auto", "dark", "light")  # in the order in which the button switches them without script
 
 welcome = Blueprint("welcome", __name__)
 
 
 class Visitor(UserMixin):
-    """Who is signed in. The cookie carries the secret of their session, and nothing else about them."""
+    """The signed-in member. The cookie has the secret of their session, and nothing else about them."""
 
     def __init__(self, session_secret: str, member: Member, account_status: str = "active"):
         self.session_secret = session_secret
@@ -61,9 +62,9 @@ def load_visitor(session_secret: str) -> Visitor | None:
 
 
 def local_path(target: str | None, default: str = "/dashboard/") -> str:
-    """The target if it is a path on this site, else the default: nobody is sent elsewhere."""
+    """The target if it is a path on this site, otherwise the default, so that nobody is redirected elsewhere."""
     target = target or ""
-    on_this_site = target.startswith("/") and not target.startswith("//")  # so that there is neither scheme nor host
+    on_this_site = target.startswith("/") and not target.startswith("//")  # then it has neither scheme nor host
     return target.rstrip("?") if on_this_site and target.isprintable() and "\\" not in target else default
 
 
@@ -72,7 +73,7 @@ def theme_after(theme: str) -> str:
 
 
 def _email_asked() -> str:
-    return "email:" + as_kept(request.form.get("email", ""))
+    return "email:" + normalise_email(request.form.get("email", ""))
 
 
 def _settings() -> Settings:
@@ -125,7 +126,7 @@ def sign_up() -> Response | tuple[str, int]:
     if _settings().signup_mode == "closed":
         return render_template("public/sign_up.html", errors={}, credit_nanos=0), 403
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    errors = _complaints(email, password, request.form.get("code", ""))
+    errors = _find_errors(email, password, request.form.get("code", ""))
     if not errors:
         try:
             member = create_account(email, password)
@@ -141,7 +142,7 @@ def sign_up() -> Response | tuple[str, int]:
     return answer
 
 
-def _complaints(email: str, password: str, code: str) -> dict[str, str]:
+def _find_errors(email: str, password: str, code: str) -> dict[str, str]:
     """What is wrong with the form: field -> sentence."""
     errors = {}
     for field, check, text in (("email", check_email, email), ("password", check_new_password, password)):
@@ -166,7 +167,7 @@ def _give_starting_credit(account_id: int) -> None:
 
 
 def _begin_session(member: Member) -> None:
-    """A new session, so that whatever was known about the old one is worth nothing."""
+    """Begin a new session, so that knowing the old one is worth nothing."""
     _end_session()
     session.permanent = True
     network = name_network(request.remote_addr or "")
@@ -191,14 +192,13 @@ def sign_out() -> Response:
 @welcome.post("/theme")
 @anyone_may_enter
 def choose_theme() -> Response:
-    """Keep the theme in a cookie for a year. The script writes the same cookie itself."""
+    """Store the theme in a cookie for a year. The script writes the same cookie itself."""
     theme = request.form.get("theme", "auto")
     answer = redirect(local_path(request.form.get("next"), default="/"), 303)
     answer.set_cookie(
-        "theme",
+        cookie_name(_settings(), "theme"),
         theme if theme in THEMES else "auto",
         max_age=YEAR_SECONDS,
-        samesite="Lax",
-        secure=not _settings().development,
+        **cookie_rules(_settings()),
     )
     return answer

@@ -1,7 +1,7 @@
 """Low-balance alerts: one mail each time an account's balance falls below the amount that its owner set.
 
-The balance is what counts here, not what is available: holds come and go with every request, and would cross the
-threshold with each."""
+The alert compares the balance, not what is available: holds come and go with every request, so the available amount
+would cross the threshold all the time."""
 
 import datetime
 
@@ -11,7 +11,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from bridge.accounts.tables import Member
+from bridge.accounts.standing import list_owners
 from bridge.config import Settings
 from bridge.db import Table, UtcDateTime, db, now_utc, transaction
 from bridge.errors import InvalidRequest
@@ -25,8 +25,8 @@ log = structlog.get_logger()
 
 
 class BalanceAlert(Table):
-    """What an account wants to be told. `armed`: the balance was at the threshold or above it since the last mail, so
-    that the next fall is news. `crossings` counts the falls that were told, and names their mails."""
+    """An account's alert. `armed`: the balance has reached the threshold since the last mail, so the next fall is
+    reported. `crossings` counts the reported falls and makes their mails' names."""
 
     __tablename__ = "balance_alerts"
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
@@ -44,13 +44,13 @@ def _balance() -> sa.ColumnElement[int]:
 
 
 def find_alert(account_id: int) -> BalanceAlert | None:
-    """What was set, be it on or off; None where nothing ever was."""
+    """The alert, on or off; None if none was ever set."""
     return db.session.get(BalanceAlert, account_id, populate_existing=True)
 
 
 def set_alert(account_id: int, threshold_nanos: int | None) -> None:
-    """Tell the account's owners below this amount. A balance that is below it already is no news: they see it where
-    they set the amount. Raises InvalidRequest."""
+    """Set the amount below which the account's owners get a mail. A balance that is below it already is not reported,
+    since they see it where they set the amount. Raises InvalidRequest."""
     if threshold_nanos is None or not 0 < threshold_nanos <= MAX_NANOS:
         raise InvalidRequest("Give an amount of more than zero, such as 5.00.", param="threshold")
     with transaction() as session:
@@ -76,8 +76,8 @@ def turn_alert_off(account_id: int) -> None:
         )
 
 
-def sign_off_token(settings: Settings, account_id: int) -> str:
-    """What lets whoever reads the mail turn such mails off, and nothing else."""
+def make_off_token(settings: Settings, account_id: int) -> str:
+    """A token that lets the mail's reader turn such mails off, and nothing else."""
     return str(URLSafeSerializer(settings.secret_key, salt=SALT).dumps(account_id))
 
 
@@ -90,9 +90,9 @@ def read_off_token(settings: Settings, token: str) -> int | None:
     return account_id if isinstance(account_id, int) else None
 
 
-def tell_low_balances(settings: Settings) -> int:
-    """Write a mail for every balance that has fallen below its threshold; how many this call told of. However many
-    workers look at the same moment, one of them tells."""
+def queue_balance_alerts(settings: Settings) -> int:
+    """Queue a mail for every balance that has fallen below its threshold. Returns how many falls this call reported. If
+    several workers look at the same moment, one of them reports each fall."""
     told = 0
     for account_id in _list_due(BalanceAlert.armed & (_balance() < BalanceAlert.threshold_nanos)):
         with transaction() as session:
@@ -105,7 +105,7 @@ def tell_low_balances(settings: Settings) -> int:
 
 
 def _arm_again() -> None:
-    """Whose balance has risen is told of the next fall."""
+    """Arm the alerts of accounts whose balance has risen again."""
     risen = ~BalanceAlert.armed & (_balance() >= BalanceAlert.threshold_nanos)
     rearmed = _list_due(risen)
     if rearmed:
@@ -119,7 +119,7 @@ def _arm_again() -> None:
 
 
 def _list_due(condition: sa.ColumnElement[bool]) -> list[int]:
-    """A look without a lock."""
+    """The accounts for which something may be due, read without a lock."""
     query = sa.select(BalanceAlert.account_id).where(BalanceAlert.enabled, condition)
     found = list(db.session.scalars(query.order_by(BalanceAlert.account_id)))
     db.session.commit()
@@ -127,7 +127,8 @@ def _list_due(condition: sa.ColumnElement[bool]) -> list[int]:
 
 
 def _tell(session: Session, settings: Settings, account_id: int) -> bool:
-    """Decide in one conditional statement that it is this call that tells, and write the mails beside it."""
+    """Report one fall, if a conditional statement gives it to this call; the mails are written in the same
+    transaction."""
     row = session.execute(
         sa.update(BalanceAlert)
         .where(BalanceAlert.account_id == account_id, BalanceAlert.enabled, BalanceAlert.armed)
@@ -140,17 +141,16 @@ def _tell(session: Session, settings: Settings, account_id: int) -> bool:
         return False
     balance = session.scalar(sa.select(Balance.balance_nanos).where(Balance.account_id == account_id)) or 0
     subject, text, off_url = write_alert(settings, account_id, balance, row.threshold_nanos)
-    owners = sa.select(Member).where(Member.account_id == account_id, Member.role == "owner")
-    for member in session.scalars(owners.order_by(Member.id)):
-        once = f"low-balance:{account_id}:{row.crossings}:{member.id}"
-        queue_mail(session, once=once, recipient=member.email, subject=subject, text=text, off_url=off_url)
+    for member_id, email in list_owners(session, account_id):
+        once = f"low-balance:{account_id}:{row.crossings}:{member_id}"
+        queue_mail(session, once=once, recipient=email, subject=subject, text=text, off_url=off_url)
     return True
 
 
 def write_alert(settings: Settings, account_id: int, balance: int, threshold: int) -> tuple[str, str, str]:
-    """Subject, text, and where to turn it off."""
+    """The mail's subject, its text, and the address that turns the alert off."""
     billing = f"{settings.site_url}/dashboard/billing"
-    off_url = f"{settings.site_url}/alerts/off/{sign_off_token(settings, account_id)}"
+    off_url = f"{settings.site_url}/alerts/off/{make_off_token(settings, account_id)}"
     below = f"${format_dollars(threshold, 2)}"
     state = f"Your balance is {_show(balance)}, below the {below} at which you wanted to know."
     if balance <= 0:

@@ -19,10 +19,10 @@ LEFT_BY_CLIENT = ("client_gone", "client_slow")
 
 
 class HoldOrder(msgspec.Struct, frozen=True):
-    """Set `amount_nanos` aside for one request, if the account and the key's budget have that much.
+    """An order to hold `amount_nanos` for one request, if the account and the key's budget have that much.
 
-    Where `least_nanos` is lower, the client set no cap on its answer: then no more than a quarter of what is available
-    is taken, but never less than `least_nanos`."""
+    Where `least_nanos` is lower, the client set no cap on its answer: then at most a quarter of what is available is
+    held, but never less than `least_nanos`."""
 
     request_id: str
     account_id: int
@@ -33,13 +33,15 @@ class HoldOrder(msgspec.Struct, frozen=True):
     deadline_seconds: float
     budget_nanos: int | None
     budget_start: datetime.date | None
-    details: str  # JSON of a Settlement that the sweeper completes if nobody lives to settle
+    details: str  # JSON of a Settlement; the sweeper uses it if the process dies
 
 
 class Settlement(msgspec.Struct):
-    """End a hold: take `price_nanos` (as far as hold and balance reach) and write the request's usage row.
+    """An order to end a hold: charge `price_nanos` (as far as hold and balance reach) and write the request's usage
+    row.
 
-    The fields are the columns of `usage`; `price_nanos` becomes charge and loss. A `released` one has price 0."""
+    The fields are the columns of `usage` (see columns.py); `price_nanos` becomes charge and loss. A `released`
+    settlement has price 0."""
 
     request_id: str
     created_at: datetime.datetime
@@ -81,15 +83,16 @@ class Settlement(msgspec.Struct):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What of a running stream was delivered so far: `details` replaces the hold's, for the sweeper to charge should
-    the worker die. A hold that is settled meanwhile stays settled."""
+    """An order to record what a running stream has delivered so far: `details` replaces the hold's, so that the sweeper
+    can charge it if the worker dies. A hold that was settled meanwhile stays settled."""
 
     request_id: str
     details: str
 
 
-class Look(msgspec.Struct, frozen=True):
-    """How an account stands, and its key's period of a budget: asked once a hold was refused, to say why."""
+class FundsQuery(msgspec.Struct, frozen=True):
+    """An order to read an account's funds and its key's budget, after a hold was refused, so that the error can say
+    why."""
 
     request_id: str
     account_id: int
@@ -98,7 +101,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Funds(msgspec.Struct, frozen=True):
-    """What a look has found."""
+    """The result of a FundsQuery."""
 
     balance_nanos: int
     held_nanos: int
@@ -107,47 +110,44 @@ class Funds(msgspec.Struct, frozen=True):
 
 
 class HoldResult(msgspec.Struct, frozen=True):
-    """`held_nanos` was set aside; or `refused` says what did not have it ("balance", "budget"), and how much it had."""
+    """`held_nanos` was held; otherwise `refused` says what was too low ("balance" or "budget"), and `available_nanos`
+    how much it had."""
 
     held_nanos: int
     refused: str = ""
     available_nanos: int = 0
 
 
-class Noted(msgspec.Struct, frozen=True):
+class MarkWritten(msgspec.Struct, frozen=True):
     """A mark was written, if its hold was still open."""
 
 
 class SettleResult(msgspec.Struct, frozen=True):
-    """What was charged, and what it cost beyond hold and balance. `settled_before`: this call changed nothing."""
+    """What was charged, and what the request cost beyond hold and balance. `settled_before`: this call changed
+    nothing."""
 
     charge_nanos: int
     loss_nanos: int
     settled_before: bool = False
 
 
-Order = HoldOrder | Settlement | Mark | Look
-Outcome = HoldResult | SettleResult | Noted | Funds
-
-# Columns of `usage` that a settlement fills by name; the rest comes from the hold.
-USAGE_COLUMNS = tuple(
-    name for name in Settlement.__struct_fields__ if name not in ("request_id", "created_at", "price_nanos")
-)
+Order = HoldOrder | Settlement | Mark | FundsQuery
+Outcome = HoldResult | SettleResult | MarkWritten | Funds
 
 
 def read_details(details: str, request_id: str, created_at: datetime.datetime) -> Settlement:
-    """The settlement that a hold carries for whoever ends it in its request's stead: released, and nothing charged,
-    until a stream's mark says what was delivered."""
+    """The settlement that a hold carries, for ending it if its request can't: released and free of charge, until a
+    stream's mark says what was delivered."""
     try:
         settlement = msgspec.json.decode(details, type=Settlement)
-    except msgspec.MsgspecError:  # written by another version of us: the hold has to end all the same
+    except msgspec.MsgspecError:  # written by another version: the hold must end all the same
         settlement = Settlement(request_id, created_at)
     settlement.request_id, settlement.created_at = request_id, created_at
     return settlement
 
 
 def fit_columns(settlement: Settlement) -> None:
-    """Cut an upstream's own word to its column, without NUL, which PostgreSQL refuses."""
+    """Cut the upstream's finish reason to its column's length, without NUL, which PostgreSQL refuses."""
     if settlement.finish_reason:
         settlement.finish_reason = settlement.finish_reason.replace("\0", "")[:MAX_FINISH_REASON]
 

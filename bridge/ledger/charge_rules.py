@@ -1,4 +1,4 @@
-"""Which rule a request was charged by, in plain words: what its receipt says beside the sums."""
+"""The rule by which a request was charged, in plain words: its receipt shows it beside the sums."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from bridge.ledger.tables import UsageRecord
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChargeRule:
-    """What happened, and what was paid for because of it, a sentence each; `name` is for programs."""
+    """What happened, and what was charged for it, a sentence each; `name` is for programs."""
 
     name: str
     happened: str

@@ -1,4 +1,4 @@
-"""Recomputes every balance from the records beneath it, and prints the ledger for others to check."""
+"""Recomputes every balance from its records, and exports the ledger for others to check."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from bridge.money import format_dollars
 
 
 def check_ledger() -> list[str]:
-    """Every difference between the stored figures and the records they follow from, a sentence each; [] when exact.
+    """Every difference between stored figures and the records behind them, a sentence each; [] if there is none.
 
     Runs in one snapshot, so that requests that are settled meanwhile don't look like differences."""
     with snapshot():
@@ -70,7 +70,7 @@ def _check_budgets() -> Iterator[str]:
 
 
 def _check_refunds() -> Iterator[str]:
-    """Each gave back a charge of its own account, and all of it."""
+    """Each refund must give back a whole charge of its own account."""
     query = (
         sa.select(Entry, UsageRecord.charge_nanos)
         .outerjoin(

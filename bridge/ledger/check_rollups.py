@@ -1,4 +1,4 @@
-"""Compares the roll-ups with the usage rows that are in them."""
+"""Compares the roll-ups with the usage rows that they sum."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,14 +16,15 @@ SIDES = ("has", "should")
 
 
 def check_rollups() -> list[str]:
-    """Every roll-up that is not the sum of its usage rows, a sentence each; [] when exact. Runs in one snapshot."""
+    """Every roll-up that is not the sum of its usage rows, a sentence each; [] if there is none. Runs in one
+    snapshot."""
     with snapshot():
         progress = db.session.scalar(sa.select(RollupProgress.number)) or 0
         return [line for span in SPANS for line in _compare(span, progress)]
 
 
 def _compare(span: str, progress: int) -> Iterator[str]:
-    # rows without a number were rolled up when the numbers came
+    # rows without a number were rolled up when numbers were introduced
     rows = select_sums(span).where(sa.or_(UsageRecord.number.is_(None), UsageRecord.number <= progress)).subquery()
     stored = sa.select(*(getattr(UsageRollup, name) for name in (*DIMENSIONS, *SUMS))).where(UsageRollup.span == span)
     both = sa.union_all(_as_side(stored.subquery(), "has"), _as_side(rows, "should")).subquery()
@@ -47,7 +48,7 @@ def _compare(span: str, progress: int) -> Iterator[str]:
 
 
 def _as_side(cells: sa.Subquery, side: str) -> sa.Select[Any]:
-    """Cells with their sums as one side's, and nothing on the other."""
+    """Cells with their sums on one side of the comparison, and zero on the other."""
     zero: sa.ColumnElement[int] = sa.literal_column("0")
     sums = ((cells.c[name] if side == one else zero).label(f"{one}_{name}") for one in SIDES for name in SUMS)
     return sa.select(*(cells.c[name] for name in DIMENSIONS), *sums)

@@ -1,7 +1,8 @@
-"""Requests under an Idempotency-Key: who runs one, and the answer that is kept for whoever asks again.
+"""Requests with an Idempotency-Key: which of them runs, and the answer that is kept for repetitions.
 
-One row for each account and key, whose insertion decides which of several requests runs. Only what cost money is kept;
-after a refusal the key is free again. Answers are sealed under the master key and deleted after a day."""
+There is one row for each account and key, and inserting it decides which of several requests runs. Only an answer that
+cost money is kept; after a refusal the key is free again. Answers are sealed under the master key and deleted after a
+day."""
 
 import dataclasses
 import datetime
@@ -15,15 +16,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bridge import vault
 from bridge.db import UtcDateTime, now_utc, write
 from bridge.errors import IdempotencyConflict, IdempotencyMismatch, ServiceUnavailable
+from bridge.ledger.tables import Hold
 from bridge.ledger.tables import IdempotencyKey as Row
 
 KEPT_FOR = datetime.timedelta(hours=24)
+# While a hold exists, a charge and its answer may still come out of a spool: a request that ran then would be charged
+# too.
+_IS_SETTLED = ~sa.exists().where(Hold.request_id == Row.request_id)
 log = structlog.get_logger()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
-    """One request's right to run under a key."""
+    """One request's claim to run under a key."""
 
     account_id: int
     key: str
@@ -40,10 +45,11 @@ class KeptAnswer:
 
 
 def claim_key(claim: Claim, fingerprint: str, *, stream: bool, seconds: float) -> KeptAnswer | None:
-    """None: the request is to run, and nobody else may for so many seconds. Else the answer to give again.
+    """None if the request is to run: then no other may for this many seconds, nor before its hold has ended. Otherwise
+    the answer to give again.
 
-    Raises IdempotencyConflict while another one runs, IdempotencyMismatch where the key was another body's, and
-    ServiceUnavailable without a database: a promise that can't be kept isn't made. Needs an app context."""
+    Raises IdempotencyConflict while another request runs, IdempotencyMismatch if the key was used with another body,
+    and ServiceUnavailable without a database, since the promise couldn't be kept. Needs an app context."""
     try:
         row = write(lambda connection: _insert_or_find(connection, claim, fingerprint, stream, seconds))
     except sa.exc.SQLAlchemyError as error:
@@ -68,35 +74,36 @@ def claim_key(claim: Claim, fingerprint: str, *, stream: bool, seconds: float) -
 
 
 def seal_answer(body: bytes) -> str:
-    """An answer as it is kept."""
+    """An answer in the form in which it is stored."""
     return str(get_hub().threadpool.apply(vault.seal, (body.decode(),)))
 
 
 def keep_answer(claim: Claim, sealed: str) -> bool:
-    """Keep the answer for a day, durably, before its end goes out. False without a database: then the key stays taken
+    """Store the answer for a day, durably, before its end goes out. False without a database: then the key stays taken
     for as long as its request could have run. Needs an app context."""
     return _change(claim, sa.update(Row).values(sealed=sealed, expires_at=now_utc() + KEPT_FOR))
 
 
 def free_key(claim: Claim) -> None:
-    """The request cost nothing: the key may be used again. Needs an app context."""
+    """Free the key, since the request cost nothing. Needs an app context."""
     _change(claim, sa.delete(Row))
 
 
 def delete_expired_keys() -> None:
-    """Delete what is older than a day, and what dead workers left. Needs an app context."""
-    old = sa.delete(Row).where(Row.expires_at < now_utc())
+    """Delete rows older than a day, and those that dead workers left, once their holds are swept. Needs an app
+    context."""
+    old = sa.delete(Row).where(Row.expires_at < now_utc(), _IS_SETTLED)
     write(lambda connection: connection.execute(old) and None)
 
 
 def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, stream: bool, seconds: float) -> Any:
-    """The row as it stands; None where the row is ours now; whatever has expired makes room."""
+    """The existing row; None if we inserted ours. An expired row is replaced."""
     on_sqlite = connection.dialect.name == "sqlite"
     insert: Any = sqlite.insert if on_sqlite else postgresql.insert
     now = sa.literal(now_utc(), UtcDateTime) if on_sqlite else sa.func.now()
     running = datetime.timedelta(seconds=seconds)
     mine = (Row.account_id == claim.account_id) & (Row.key == claim.key)
-    connection.execute(sa.delete(Row).where(mine, Row.expires_at < now))
+    connection.execute(sa.delete(Row).where(mine, Row.expires_at < now, _IS_SETTLED))
     take = (
         insert(Row)
         .values(
@@ -105,14 +112,14 @@ def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, s
             fingerprint=fingerprint,
             request_id=claim.request_id,
             stream=stream,
-            expires_at=now_utc() + running if on_sqlite else now + running,  # by the clock that it is compared with
+            expires_at=now_utc() + running if on_sqlite else now + running,  # by the clock that later compares it
         )
         .on_conflict_do_nothing()
         .returning(Row.key)
     )
     look = sa.select(Row.fingerprint, Row.sealed, Row.request_id, Row.stream).where(mine)
     found = None
-    while found is None:  # whose row it was may free it between the two, and then it is nobody's yet
+    while found is None:  # the row's request may free it between the two statements: then nobody has it yet
         if connection.execute(take).first() is not None:
             return None
         found = connection.execute(look).first()

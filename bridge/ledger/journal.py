@@ -1,4 +1,4 @@
-"""What pages read of balances, entries and budgets."""
+"""Reads balances, entries and budgets for pages."""
 
 import datetime
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from bridge.ledger.tables import Balance, Budget, Entry
 
 
 def list_budget_spend(periods: Iterable[tuple[int, str]]) -> dict[int, int]:
-    """Key id -> nanos spent in the running period of its budget, for the given (key id, period)."""
+    """Key id -> nanos spent in the running period of its budget, for these (key id, period) pairs."""
     now = now_utc()
     starts = {(key_id, period_start(period, now)) for key_id, period in periods}
     if not starts:
@@ -31,7 +31,7 @@ def list_spend_by_key(account_id: int, since: datetime.datetime) -> dict[int, in
 
 
 def list_balances(account_ids: Iterable[int]) -> dict[int, BalanceView]:
-    """Account id -> money, of those that ever had any."""
+    """Account id -> its money, for the accounts that ever had any."""
     query = sa.select(Balance).where(Balance.account_id.in_(list(account_ids)))
     return {row.account_id: BalanceView(row.balance_nanos, row.held_nanos) for row in db.session.scalars(query)}
 
@@ -48,6 +48,6 @@ def is_credit(entry: Entry) -> bool:
 
 
 def find_first_credit(account_id: int) -> Entry | None:
-    """The account's first money in."""
+    """The account's first credit."""
     query = sa.select(Entry).where(Entry.account_id == account_id, Entry.credit == CUSTOMER)
     return db.session.scalars(query.order_by(Entry.id).limit(1)).first()

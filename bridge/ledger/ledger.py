@@ -1,4 +1,4 @@
-"""Balances, credits and adjustments. With the batch beside it, the only place where balances change."""
+"""Balances, credits and adjustments. Only this file and the batch beside it change balances."""
 
 import dataclasses
 from typing import Any
@@ -23,7 +23,7 @@ OTHER_SIDE = {
     "refund": "refunds",
 }
 
-# two payments of a new account may come at the same moment, and both find no balance
+# two payments of a new account may arrive together, and both find no balance
 _OPEN_BALANCE = sa.text(
     "INSERT INTO balances (account_id, balance_nanos, held_nanos, debt_nanos) VALUES (:account_id, 0, 0, 0)"
     " ON CONFLICT (account_id) DO NOTHING"
@@ -32,7 +32,8 @@ _OPEN_BALANCE = sa.text(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BalanceView:
-    """An account's money at one moment. `available` is what a new request may use; below zero after a charge-back."""
+    """An account's money at one moment. `available` is what a new request may use; it is negative after a
+    charge-back."""
 
     balance_nanos: int
     held_nanos: int
@@ -59,7 +60,7 @@ def credit(
     note: str | None = None,
     made_by: str | None = None,
 ) -> bool:
-    """Add money, once per (source, external_id). Returns False when that credit was made before, and changes nothing.
+    """Add money, once per (source, external_id). Returns False, and changes nothing, if that credit was made before.
 
     Raises InvalidRequest for an amount that isn't positive or is absurdly large."""
     _check_amount(amount_nanos)
@@ -67,8 +68,8 @@ def credit(
 
 
 def adjust(account_id: int, amount_nanos: int, *, note: str, made_by: str, external_id: str | None = None) -> bool:
-    """Change the balance by an operator's decision, up or down, below zero too, once per external id. Returns False
-    when that adjustment was made before, and changes nothing. Raises InvalidRequest without a reason."""
+    """Change the balance by an operator's decision, up or down, even below zero, once per external id. Returns False,
+    and changes nothing, if that adjustment was made before. Raises InvalidRequest without a reason."""
     if not note.strip():
         raise InvalidRequest("An adjustment needs a reason.", param="note")
     _check_amount(abs(amount_nanos))
@@ -103,10 +104,11 @@ def _made_before(source: str, external_id: str) -> bool:
 def book(
     session: Session, account_id: int, amount_nanos: int, *, source: str, external_id: str, note: str, made_by: str
 ) -> bool:
-    """Move money in, or out when negative, in the caller's transaction: once per (source, external_id). Out may go
-    below zero: only what a provider has taken back is booked so. False when that entry was there before.
+    """Move money in, or out when negative, in the caller's transaction: once per (source, external_id). An amount out
+    may take the balance below zero, since it books only what a payment provider has taken back. Returns False if that
+    entry exists.
 
-    Another transaction that is writing the same entry is waited for."""
+    Waits for another transaction that is writing the same entry."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     values = _entry_values(account_id, amount_nanos, source, external_id, note, made_by)
     statement = insert(Entry).values(**values).on_conflict_do_nothing(index_elements=["source", "external_id"])
@@ -136,7 +138,7 @@ def _entry_values(
 def _write_entry(
     account_id: int, amount_nanos: int, source: str, external_id: str | None, note: str | None, made_by: str | None
 ) -> None:
-    """One entry and the balance it changes, in the caller's transaction."""
+    """Write one entry and change the balance, in the caller's transaction."""
     session = db.session()
     session.add(Entry(**_entry_values(account_id, amount_nanos, source, external_id, note, made_by)))
     session.flush()

@@ -1,4 +1,4 @@
-"""What customers paid, and what their providers take for it: the operator's margin, from settled requests."""
+"""The operator's margin: what customers paid for settled requests, less what the providers charge."""
 
 import dataclasses
 import datetime
@@ -13,18 +13,18 @@ DAYS = 30
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Margin(Sums):
-    """Sums whose charges are revenue. What we lost is in the costs, and in no charge."""
+    """Sums whose charges are revenue. Our losses are in the costs and in no charge."""
 
     @property
     def nanos(self) -> int:
-        """What is left of the charges."""
+        """The charges less the costs."""
         return self.charge_nanos - self.cost_nanos
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MarginFilter:
-    """Which requests: begun from `since` to before `until`, midnights (UTC), of one account, model or channel ("": none
-    was reached). What is None is not asked for."""
+    """Which requests: begun from `since` until before `until`, midnights (UTC), of one account, model or channel ("":
+    no channel was called). A field of None selects all."""
 
     since: datetime.datetime | None = None
     until: datetime.datetime | None = None
@@ -37,12 +37,12 @@ NOTHING = Margin()
 
 
 def sum_margins(wanted: MarginFilter, *dimensions: str, span: str = "day") -> dict[tuple[Any, ...], Margin]:
-    """The margins of each combination of these dimensions (see rollups.py); of none, the one of ()."""
+    """The margin of each combination of these dimensions (see rollups.py); without dimensions the one key is ()."""
     return _margins(*dimensions, span=span, **dataclasses.asdict(wanted))
 
 
 def sum_by_account(account_ids: Iterable[int]) -> dict[int, Margin]:
-    """The margins of these accounts in the last DAYS days; one without requests is absent."""
+    """The margins of these accounts in the last DAYS days. An account without requests is absent."""
     return _sum_last_days("account_id", account_id=list(account_ids))
 
 

@@ -1,4 +1,4 @@
-"""The batch on PostgreSQL: one call of the function `ledger_commit` (migrations 0005, 0008, 0011), one transaction."""
+"""Commits the batch on PostgreSQL: one call of the function in `commit.sql`, in one transaction."""
 
 from collections.abc import Sequence
 from typing import Any, LiteralString
@@ -8,11 +8,11 @@ import psycopg
 
 from bridge.ledger.batch import (
     Funds,
+    FundsQuery,
     HoldOrder,
     HoldResult,
-    Look,
     Mark,
-    Noted,
+    MarkWritten,
     Order,
     Outcome,
     Settlement,
@@ -20,16 +20,16 @@ from bridge.ledger.batch import (
 )
 from bridge.postgres_connection import BoundedConnection, prepare_session, set_in_transaction
 
-PATIENCE_SECONDS = 4  # beyond the statement's own
-# A plan that was made while `holds` was empty would read all of it in each batch: also the dead rows, of which there
-# are a hundred thousand before a vacuum comes. Every row here is found by an index.
+PATIENCE_SECONDS = 4  # beyond the statement's own timeout
+# A plan made while `holds` was empty would scan the whole table in each batch, including dead rows, of which a hundred
+# thousand may pile up before a vacuum. Every row here is found by an index.
 WORKS_BY = {"statement_timeout": "3s", "lock_timeout": "2500ms", "enable_seqscan": "off"}
-ISOLATION = {"default_transaction_isolation": "read committed"}  # a session's, whatever the role's default is
+ISOLATION = {"default_transaction_isolation": "read committed"}  # for the session, whatever the role's default is
 _MARK = """
 UPDATE holds h SET details = m.details
   FROM jsonb_to_recordset(%s::jsonb) AS m (request_id text, details text) WHERE h.request_id = m.request_id
 """
-_LOOK = """
+_READ_FUNDS = """
 SELECT l.request_id, coalesce(b.balance_nanos, 0), coalesce(b.held_nanos, 0),
        coalesce(p.held_nanos, 0), coalesce(p.spent_nanos, 0)
   FROM jsonb_to_recordset(%s::jsonb) AS l (request_id text, account_id bigint, key_id bigint, budget_start date)
@@ -40,20 +40,21 @@ _CALL = "SELECT * FROM ledger_commit(%s::jsonb, %s::jsonb)"
 
 
 def connect(url: str, *, is_pooled: bool = False) -> BoundedConnection:
-    """A connection for the batch alone. It gives up within three seconds, so that nobody waits longer to be refused."""
+    """A connection for the batch alone. It gives up within three seconds, so that no request waits longer to be
+    refused."""
     connection: BoundedConnection = BoundedConnection.connect(
         url.replace("postgresql+psycopg://", "postgresql://", 1), autocommit=True, connect_timeout=3
     )
     connection.patience_seconds = PATIENCE_SECONDS
-    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # of a batch behind a pooler
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED  # for a batch behind a pooler
     prepare_session(connection, WORKS_BY | ISOLATION, is_pooled=is_pooled, prepare_after=0)
     return connection
 
 
 def commit_batch(connection: BoundedConnection, orders: Sequence[Order]) -> list[Outcome]:
-    """Carry out the orders in one transaction. Raises psycopg.Error; after a lost connection the outcome is unknown,
-    and `already_held` and `already_settled` tell what came through."""
-    # a request that its sweeper ends in the same moment is settled once: by the first of the two
+    """Carry out the orders in one transaction. Raises psycopg.Error. After a lost connection the outcome is unknown;
+    `already_held` and `already_settled` find out what was committed."""
+    # if a sweeper ends the request at the same moment, the first of the two settlements counts
     settlements = list(
         {order.request_id: order for order in reversed(orders) if isinstance(order, Settlement)}.values()
     )
@@ -62,20 +63,20 @@ def commit_batch(connection: BoundedConnection, orders: Sequence[Order]) -> list
     if settlements or holds:
         sent = (msgspec.json.encode(settlements).decode(), msgspec.json.encode(holds).decode())
         rows = _execute(connection, _CALL, sent).fetchall()
-    # by themselves, afterwards: nothing waits for them, and they lock holds in an order of their own
+    # separately and last: nothing waits for marks, and they lock holds in another sequence
     marks = [order for order in orders if isinstance(order, Mark)]
     if marks:
         _execute(connection, _MARK, (msgspec.json.encode(marks).decode(),))
     found: dict[str, Funds] = {}
-    looks = [order for order in orders if isinstance(order, Look)]
-    if looks:
-        for row in _execute(connection, _LOOK, (msgspec.json.encode(looks).decode(),)).fetchall():
+    queries = [order for order in orders if isinstance(order, FundsQuery)]
+    if queries:
+        for row in _execute(connection, _READ_FUNDS, (msgspec.json.encode(queries).decode(),)).fetchall():
             found[row[0]] = Funds(*row[1:])
     settled = {row[0]: row for row in rows if row[1] == "settled"}
     answered = {row[0]: row for row in rows if row[1] != "settled"}
     return [
         found[order.request_id]
-        if isinstance(order, Look)
+        if isinstance(order, FundsQuery)
         else _outcome(
             order,
             settled.pop(order.request_id, None) if isinstance(order, Settlement) else answered.get(order.request_id),
@@ -85,7 +86,8 @@ def commit_batch(connection: BoundedConnection, orders: Sequence[Order]) -> list
 
 
 def _execute(connection: BoundedConnection, statement: LiteralString, parameters: tuple[str, ...]) -> Any:
-    """One statement, one transaction. Behind a pooler it is told how to work, which costs a trip or two more."""
+    """Run one statement in one transaction. Behind a pooler the timeouts are set each time, which costs a trip or two
+    more."""
     if not connection.is_pooled:
         return connection.execute(statement, parameters)
     with connection.transaction():
@@ -95,7 +97,7 @@ def _execute(connection: BoundedConnection, statement: LiteralString, parameters
 
 def _outcome(order: HoldOrder | Settlement | Mark, row: tuple[str, str, int, int] | None) -> Outcome:
     if isinstance(order, Mark):
-        return Noted()
+        return MarkWritten()
     if isinstance(order, Settlement):
         return SettleResult(row[2], row[3]) if row else SettleResult(0, 0, settled_before=True)
     if row is None:
@@ -104,7 +106,7 @@ def _outcome(order: HoldOrder | Settlement | Mark, row: tuple[str, str, int, int
 
 
 def already_held(connection: BoundedConnection, orders: Sequence[Order]) -> dict[str, HoldResult]:
-    """Which holds of a batch whose commit was in doubt are in fact there."""
+    """The holds that were placed, of a batch whose commit was in doubt."""
     ids = [order.request_id for order in orders if isinstance(order, HoldOrder)]
     rows = connection.execute(
         "SELECT request_id, amount_nanos FROM holds WHERE request_id = ANY(%s)", (ids,)
@@ -113,7 +115,7 @@ def already_held(connection: BoundedConnection, orders: Sequence[Order]) -> dict
 
 
 def already_settled(connection: BoundedConnection, orders: Sequence[Order]) -> dict[str, SettleResult]:
-    """Which settlements of such a batch came through, and what they charged."""
+    """The settlements that were committed, of such a batch, and what they charged."""
     ids = [order.request_id for order in orders if isinstance(order, Settlement)]
     rows = connection.execute(
         "SELECT request_id, charge_nanos, loss_nanos FROM usage WHERE request_id = ANY(%s)", (ids,)

@@ -1,4 +1,4 @@
-"""Refunds of requests: an operator gives a charge back, all of it and once. The usage row stays as it was."""
+"""Refunds of requests: an operator gives a whole charge back, once. The usage row does not change."""
 
 import datetime
 
@@ -13,16 +13,16 @@ from bridge.ledger.tables import Budget, Entry, UsageRecord
 from bridge.ledger.usage import normalise_id
 from bridge.money import format_dollars
 
-REFUND = "refund"  # the entry's source; its external id is the request's, so that there is one of each
+REFUND = "refund"  # the entry's source; its external id is the request's, so there is at most one
 MAX_REASON_LENGTH = 500
 
 
 def refund_request(request_id: str, *, reason: str, made_by: str, account_id: int | None = None) -> UsageRecord:
-    """Give the whole charge of a request back, by its id or its answer's; only of this account, if one is named.
-    Returns the request. Its key's budget gets it back too, in the period in which it was spent.
+    """Give the whole charge of a request back; `request_id` is its id or its answer's, and `account_id`, if given, must
+    be its account. Its key's budget gets the money back too, in the period in which it was spent. Returns the request.
 
-    Raises InvalidRequest without a reason, for one that cost nothing and for one that was refunded before, NotFound for
-    one that is unknown, still runs, or is another account's."""
+    Raises InvalidRequest without a reason, for a request that cost nothing, and for one that was refunded before.
+    Raises NotFound for a request that is unknown, still runs, or is another account's."""
     reason = reason.strip()
     if not 0 < len(reason) <= MAX_REASON_LENGTH:
         raise InvalidRequest(f"A refund needs a reason of at most {MAX_REASON_LENGTH} characters.", param="reason")
@@ -56,7 +56,7 @@ def refund_request(request_id: str, *, reason: str, made_by: str, account_id: in
 
 
 def _give_budget_back(session: Session, record: UsageRecord) -> None:
-    """What the row says of a budget that paid; where the key had none at that time, nothing is given back."""
+    """Give the charge back to the budget that the row names, if its key had one at that time."""
     start = msgspec.json.decode(record.pricing).get("budget_start") if record.pricing else None
     if start is None:
         return
@@ -71,6 +71,6 @@ def _give_budget_back(session: Session, record: UsageRecord) -> None:
 
 
 def find_refund(account_id: int, request_id: str) -> Entry | None:
-    """The entry that gave an account's request back, if there is one."""
+    """The entry that refunded an account's request, if there is one."""
     query = sa.select(Entry).where(Entry.source == REFUND, Entry.external_id == request_id)
     return db.session.scalars(query.where(Entry.account_id == account_id)).one_or_none()

@@ -1,4 +1,5 @@
-"""Sums of settled requests by hour and by day, and how far they reach. Only `rollups.py` writes these tables."""
+"""The roll-ups: sums of settled requests by hour and by day, and how far they reach. Only `rollups.py` writes these
+tables."""
 
 import datetime
 
@@ -10,8 +11,8 @@ from bridge.ledger.tables import UsageRecord
 
 
 class UsageRollup(Table):
-    """The settled requests of one account, key, model, channel ("" for none) and ending that were begun in one hour or
-    one day (UTC). Made from usage rows, and never the only place where a figure is."""
+    """The sums of the settled requests of one account, key, model, channel ("" for none) and ending that began in one
+    hour or one day (UTC). They are made from usage rows, which hold every figure too."""
 
     __tablename__ = "usage_rollups"
     account_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
@@ -38,7 +39,7 @@ class UsageRollup(Table):
 
 
 class RollupProgress(Table):
-    """The number of the last usage row that is rolled up; one row. Whoever changes roll-ups locks it first."""
+    """The number of the last usage row that is rolled up; one row. Every change of roll-ups locks it first."""
 
     __tablename__ = "rollup_progress"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -46,11 +47,12 @@ class RollupProgress(Table):
     __table_args__ = (sa.CheckConstraint("id = 1", name="one"),)
 
 
-# On PostgreSQL a sequence gives the numbers. SQLite has one writer at a time, so that the next number is one more.
+# On PostgreSQL a sequence gives the numbers. SQLite has one writer at a time, so the next number is the largest plus
+# one.
 sa.event.listen(
     UsageRecord.__table__,
     "after_create",
-    sa.DDL(
+    sa.DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy left its constructor without types
         "CREATE TRIGGER usage_number AFTER INSERT ON usage WHEN NEW.number IS NULL BEGIN"
         " UPDATE usage SET number = (SELECT coalesce(max(number), 0) + 1 FROM usage) WHERE rowid = NEW.rowid; END"
     ).execute_if(dialect="sqlite"),

@@ -1,8 +1,9 @@
-"""Sums of settled requests that cost the same however many there are: roll-ups of most rows, and the rows since then.
+"""Sums of settled requests at a constant cost, however many requests there are: roll-ups of most rows, plus the rows
+since then.
 
-Every usage row has a number that counts up as rows come in, whenever their requests began. What is numbered up to
-`rollup_progress` is in the roll-ups, everything above is not: a late row is above. One statement reads both sides, so
-that what it sees is at every moment the sum of the rows."""
+Every usage row gets a number in the sequence in which rows arrive, whenever their requests began. Rows up to
+`rollup_progress` are in the roll-ups and later rows are not, so a late row is always counted once. One statement reads
+both sides, so at every moment it returns the exact sum of the rows."""
 
 import dataclasses
 import datetime
@@ -27,16 +28,16 @@ SUMS = (
     *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"),
     *("uncharged_tokens", "uncharged_nanos"),
 )
-MOST_AT_ONCE = 50_000  # rows of one transaction
+MOST_AT_ONCE = 50_000  # rows in one transaction
 WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
 _PROGRESS = sa.select(RollupProgress.number)
 log = structlog.get_logger()
 
-# How a request ended, as filters name it. Failed requests delivered nothing, were not left by their client, and cost
+# How a request ended, as filters name it. A failed request delivered nothing, was not left by its client, and cost
 # nothing.
 ENDING: sa.ColumnElement[str] = sa.case(
     (UsageRecord.outcome.in_(LEFT_BY_CLIENT), "client_gone"),
-    (UsageRecord.outcome == "complete", "complete"),  # an empty one too, which is released
+    (UsageRecord.outcome == "complete", "complete"),  # also an empty answer, which is released
     (UsageRecord.state == "released", "failed"),
     else_="cut",
 )
@@ -44,10 +45,10 @@ ENDING: sa.ColumnElement[str] = sa.case(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sums:
-    """Of some settled requests. `prompt_tokens` include the cached ones, `completion_tokens` the reasoning;
+    """Sums of some settled requests. `prompt_tokens` include cached tokens, `completion_tokens` include reasoning.
     `failed` requests delivered nothing, were not left by their client, and cost nothing. `cost_nanos` is what providers
-    take, `loss_nanos` what answers cost beyond hold and balance, which nobody paid. `uncharged_*` is what providers
-    counted, and no request could hold."""
+    charge. `loss_nanos` is what answers cost beyond hold and balance, which nobody paid. `uncharged_*` is what
+    providers counted beyond what a request could hold."""
 
     requests: int = 0
     charge_nanos: int = 0
@@ -69,16 +70,16 @@ def sum_by(
     until: datetime.datetime | None = None,
     **wanted: Any,
 ) -> dict[tuple[Any, ...], Sums]:
-    """The sums of each combination of these dimensions, over the requests begun from `since` to before `until`, which
-    are starts of an hour or a day (UTC), as `span` says. `wanted`: dimension = value, or a list of values; None is not
-    asked for. Without dimensions the one key is (); what has no request is absent."""
+    """The sums of each combination of these dimensions, over requests begun from `since` until before `until`; both are
+    starts of an hour or a day (UTC), as `span` says. `wanted`: dimension = value or a list of values; None selects all.
+    Without dimensions the one key is (). A combination without requests is absent."""
     given = {name: value for name, value in wanted.items() if value is not None}
     shape = tuple((name, isinstance(value, list)) for name, value in given.items())
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     query = _write_query(on_sqlite, dimensions, span, since is not None, until is not None, shape)
-    # Read apart, for the planner to know how few rows lie above. It only ever grows: whoever rolls up in between moves
-    # the true one, which the statement reads itself.
+    # Read separately, so that the planner knows how few rows are above it. It only grows: if a worker rolls up in
+    # between, the statement reads the new value itself.
     known = session.scalar(_PROGRESS) or 0
     rows = session.execute(query, {"known": known, "since": since, "until": until, **given})
     size = len(dimensions)
@@ -86,7 +87,7 @@ def sum_by(
 
 
 def sum_all(**wanted: Any) -> Sums:
-    """The sums of one filter; as `sum_by`."""
+    """The sums of one filter, as in `sum_by`."""
     return sum_by(**wanted).get((), Sums())
 
 
@@ -99,11 +100,11 @@ def _write_query(
     until: bool,
     wanted: tuple[tuple[str, bool], ...],
 ) -> sa.Select[Any]:
-    """The statement of such a question, whose values are yet to be given. Kept, since it takes longer to write than to
-    run."""
+    """The statement for such a query, without its values. It is cached, since writing it takes longer than running
+    it."""
     true = sa.func.coalesce(_PROGRESS.scalar_subquery(), 0)
     cells = _select_cells(span, on_sqlite).where(UsageRecord.number > sa.bindparam("known"), UsageRecord.number > true)
-    # by its number alone, never by the account's or the day's many rows
+    # found by number alone, never by the account's or the day's many rows
     fresh = cells.cte("fresh").prefix_with("MATERIALIZED")
     rolled = cast("sa.Table", UsageRollup.__table__)
     sides: list[sa.Select[Any]] = []
@@ -127,7 +128,7 @@ def _write_query(
 
 
 def _select_cells(span: str, on_sqlite: bool) -> sa.Select[Any]:
-    """Usage rows as if each were a roll-up of itself."""
+    """Usage rows, each in the form of a roll-up of that one row."""
     columns: dict[str, sa.ColumnElement[Any]] = {
         **UsageRecord.__table__.columns,
         "start": _start_of(span, on_sqlite),
@@ -147,7 +148,7 @@ def _start_of(span: str, on_sqlite: bool) -> sa.ColumnElement[datetime.datetime]
 
 
 def select_sums(span: str) -> sa.Select[Any]:
-    """Usage rows, grouped and summed as roll-ups of that span are."""
+    """Usage rows, grouped and summed as the roll-ups of this span are."""
     cells = _select_cells(span, db.session.get_bind().dialect.name == "sqlite")
     names = [column.name for column in cells.selected_columns]
     columns = dict(zip(names, cells.selected_columns, strict=True))
@@ -157,8 +158,8 @@ def select_sums(span: str) -> sa.Select[Any]:
 
 
 def roll_up() -> int:
-    """Bring what was settled since the last time into the roll-ups, and return how many numbers further they reach.
-    Of several workers one does it; where one of them is at it already, nothing is done."""
+    """Add the rows since the last time to the roll-ups. Returns by how many numbers they grew. Only one worker does
+    this at a time; the others return at once."""
     boundary = _find_boundary()
     total = 0
     while some := _roll_up_to(boundary):
@@ -167,11 +168,11 @@ def roll_up() -> int:
 
 
 def _find_boundary() -> int:
-    """A number below which no row is still to be committed; 0 where that can't be said now.
+    """A number below which no row can still be committed; 0 if none is known now.
 
-    On PostgreSQL a transaction draws its numbers under a lock on the table that it keeps until others see what it
-    wrote. So those that had the lock after the newest number was read are waited for: no later one draws below it.
-    SQLite's writers come one after the other."""
+    On PostgreSQL a transaction draws its numbers under a table lock, which it holds until its rows are visible. So we
+    wait for the transactions that had the lock after the newest number was read: no later one draws a lower number.
+    SQLite's writers run one after the other."""
     session = db.session()
     newest = session.scalar(sa.select(sa.func.max(UsageRecord.number))) or 0
     reached = session.scalar(_PROGRESS) or 0
@@ -200,7 +201,7 @@ _WRITERS = sa.text(
 
 
 def _roll_up_to(boundary: int) -> int:
-    """A transaction's share of it; how many numbers that were."""
+    """Roll up as many rows as fit into one transaction. Returns by how many numbers the roll-ups grew."""
     with transaction() as session:
         reached = session.scalar(_PROGRESS.with_for_update(skip_locked=True))
         if reached is None or boundary <= reached:
@@ -229,12 +230,12 @@ def _add_rows(session: Session, span: str, reached: int, upto: int) -> None:
 
 
 def find_progress(session: Session) -> int:
-    """How far the roll-ups reach, kept there until the caller's transaction ends."""
+    """How far the roll-ups reach, locked until the caller's transaction ends."""
     return session.scalar(_PROGRESS.with_for_update()) or 0
 
 
 def add_loss(session: Session, record: UsageRecord, progress: int, nanos: int) -> None:
-    """Book a loss on a usage row that was there before, and in its roll-ups if it is in them (`find_progress`)."""
+    """Add a loss to an existing usage row, and to its roll-ups if they include it (`find_progress`)."""
     record.loss_nanos += nanos
     if record.number is not None and record.number > progress:
         return

@@ -1,8 +1,8 @@
-"""Settlements that the database couldn't take: on disk, and in Redis where there is one, until they are applied, once.
+"""Spools settlements while the database is away: on disk, and in Redis if there is one, until each is applied once.
 
-The end of an answer doesn't wait for a database that is away. What is to be charged is written down and synced first;
-every worker applies all that it finds before it sweeps, other workers' too: else the sweep of whoever sees the database
-back first would end the holds that the others' spools pay for. Settling twice changes nothing, so a line may be found
+The end of an answer doesn't wait for a database that is away. Its settlement is written and synced instead. Every
+worker applies all spools that it finds, those of other workers too, before it sweeps: otherwise the first sweep would
+end holds whose settlements wait in another worker's spool. Settling twice changes nothing, so a line may be found
 twice."""
 
 import fcntl
@@ -18,16 +18,20 @@ import structlog
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
+from bridge.errors import ServiceUnavailable
 from bridge.ledger.batch import Settlement, as_row
 from bridge.ledger.idempotency import Claim
+from bridge.shared_redis import SharedRedis
 
-REDIS_LIST = "bridge:spool"
+REDIS_LIST = "spool"
+OLD_REDIS_LIST = "bridge:spool"  # of versions without a prefix: all gateways on one Redis shared it
+MOST_OLD = 1000
 REDIS_WAIT_SECONDS = 2.0
 log = structlog.get_logger()
 
 
 class Spooled(Settlement):
-    """A settlement, and what is given again to whoever asks under the same Idempotency-Key."""
+    """A settlement, with the answer that is kept for its Idempotency-Key."""
 
     account_id: int = 0
     idempotency_key: str = ""
@@ -40,22 +44,23 @@ class Spooled(Settlement):
 
 _decode = msgspec.json.Decoder(Spooled).decode
 Apply = Callable[[Spooled], None]
+FindOurs = Callable[[list[Spooled]], set[str]]
 
 
 class Spool:
-    """One file a process, locked while it lives and opened on first use. Anyone may apply it; while its process lives,
-    nobody else removes it."""
+    """One file per process, locked while the process lives and opened on first use. Any process may apply it; only its
+    own removes it while that lives."""
 
-    def __init__(self, folder: Path, redis_url: str):
+    def __init__(self, folder: Path, shared: SharedRedis | None):
         self._folder = folder
-        self._redis_url = redis_url
+        self._shared = shared
         self._redis: redis.Redis | None = None
         self._file: IO[bytes] | None = None
         self._one_at_a_time = BoundedSemaphore()
 
     def add(self, settlement: Settlement, claim: Claim | None = None, sealed: str = "") -> bool:
-        """Write it down, synced, before this returns, with the answer that is kept for its Idempotency-Key. False where
-        neither disk nor Redis took it: the loss is ours."""
+        """Write the settlement, synced, before this returns, with the answer that is kept for its Idempotency-Key.
+        False if neither disk nor Redis took it: the loss is ours."""
         spooled = Spooled(**as_row(settlement))
         if claim is not None:
             spooled.account_id, spooled.idempotency_key, spooled.sealed = claim.account_id, claim.key, sealed
@@ -67,18 +72,19 @@ class Spool:
             log.error("settlement_lost", request_id=settlement.request_id, price_nanos=settlement.price_nanos)
         return bool(on_disk or in_redis)
 
-    def apply(self, settle: Apply) -> int:
-        """Hand every settlement found to `settle`, and return how many. What it raises ends the round: the rest stays.
+    def apply(self, settle: Apply, find_ours: FindOurs) -> int:
+        """Pass every settlement to `settle`, and return how many there were. If `settle` raises, the round ends and the
+        rest stays. `find_ours` says which requests are known here, of those that may be another gateway's.
 
-        Costs a look into a folder where there is nothing to do."""
-        self.close()  # whose file it was no longer matters: the next settlement opens another
+        If there is nothing to do, this costs one look into a folder."""
+        self.close()  # any process may apply our file now: the next settlement opens another
         done = 0
         for path in sorted(self._folder.glob("*.jsonl")) if self._folder.is_dir() else ():
             done += _apply_file(path, settle)
-        return done + self._apply_redis(settle)
+        return done + self._apply_redis(settle, find_ours)
 
     def close(self) -> None:
-        """Let go of the file, so that whoever comes first may apply it."""
+        """Close and unlock the file, so that any process may apply it."""
         with self._one_at_a_time:
             file, self._file = self._file, None
             if file is not None:
@@ -96,45 +102,64 @@ class Spool:
             return False
         return True
 
-    # the copy in Redis, for machines whose disk is gone with them
+    # the copy in Redis, for machines that lose their disk
 
     def _push(self, line: bytes) -> bool:
-        if not self._redis_url:
+        if self._shared is None:
             return False
         try:
-            self._client().rpush(REDIS_LIST, line)
+            self._client(self._shared).rpush(self._shared.key(REDIS_LIST), line)
         except redis.RedisError as error:
             log.warning("spool_not_in_redis", error=type(error).__name__)
             return False
         return True
 
-    def _apply_redis(self, settle: Apply) -> int:
-        if not self._redis_url:
+    def _apply_redis(self, settle: Apply, find_ours: FindOurs) -> int:
+        if self._shared is None:
             return 0
+        if not self._shared.prefix:  # what waits there must be settled before anything is swept
+            raise ServiceUnavailable("The spool in Redis can't be read yet.")
         done = 0
         try:
-            client: Any = self._client()
-            while (line := client.lindex(REDIS_LIST, 0)) is not None:
+            client: Any = self._client(self._shared)
+            ours = self._shared.key(REDIS_LIST)
+            while (line := client.lindex(ours, 0)) is not None:
                 _apply_line(line, settle)
-                client.lrem(REDIS_LIST, 1, line)  # after it was settled: a worker that dies here loses nothing
+                client.lrem(ours, 1, line)  # after settling it: a worker that dies here loses nothing
                 done += 1
+            done += _apply_old(client, settle, find_ours)
         except redis.RedisError:
             pass  # the counters say that Redis is away; the disk has them as well
         return done
 
-    def _client(self) -> redis.Redis:
+    def _client(self, shared: SharedRedis) -> redis.Redis:
         if self._redis is None:
-            self._redis = redis.Redis.from_url(
-                self._redis_url, socket_timeout=REDIS_WAIT_SECONDS, socket_connect_timeout=REDIS_WAIT_SECONDS
-            )
+            self._redis = shared.connect(REDIS_WAIT_SECONDS)
         return self._redis
+
+
+def _apply_old(client: Any, settle: Apply, find_ours: FindOurs) -> int:
+    """Settle what a version without a prefix has left, also while its last workers finish during a deploy. Settlements
+    of other gateways' requests stay."""
+    done = start = 0
+    while lines := client.lrange(OLD_REDIS_LIST, start, start + MOST_OLD - 1):
+        found = [(line, spooled) for line in lines if (spooled := _read(line))]
+        ours = find_ours([spooled for _, spooled in found]) if found else set()
+        for line, spooled in found:
+            if spooled.request_id in ours:
+                settle(spooled)
+                client.lrem(OLD_REDIS_LIST, 1, line)
+                done += 1
+                start -= 1
+        start += len(lines)
+    return done
 
 
 def _open_new(folder: Path) -> IO[bytes]:
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / f"{os.getpid()}-{secrets.token_hex(8)}.jsonl").open("ab")
     fcntl.flock(file, fcntl.LOCK_EX)
-    handle = os.open(folder, os.O_RDONLY)  # the name, too, has to survive a crash
+    handle = os.open(folder, os.O_RDONLY)  # the file's name must survive a crash too
     try:
         os.fsync(handle)
     finally:
@@ -143,8 +168,8 @@ def _open_new(folder: Path) -> IO[bytes]:
 
 
 def _apply_file(path: Path, settle: Apply) -> int:
-    """Settle each line, then remove the file, unless its process lives: that removes it when it has settled the same
-    lines. A worker that is killed in between leaves the file whole, and nothing is done twice."""
+    """Settle each line, then remove the file. If its process lives, that process removes it after settling the same
+    lines. If a worker is killed in between, the file stays whole, and nothing is done twice."""
     try:
         file = path.open("rb")
     except OSError:
@@ -170,9 +195,15 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _apply_line(line: bytes, settle: Apply) -> None:
-    try:
-        settlement = _decode(line)
-    except msgspec.MsgspecError:  # the machine went down while it was written
+    settlement = _read(line)
+    if settlement is None:  # the machine crashed while it was written
         log.error("spool_line_unreadable", bytes=len(line))
         return
     settle(settlement)
+
+
+def _read(line: bytes) -> Spooled | None:
+    try:
+        return _decode(line)
+    except msgspec.MsgspecError:
+        return None

@@ -1,4 +1,5 @@
-"""The batch on SQLite: one IMMEDIATE transaction, statement by statement, under the lock that all its writers share."""
+"""Commits the batch on SQLite: one IMMEDIATE transaction, statement by statement, under the lock that all its writers
+share."""
 
 import datetime
 import sqlite3
@@ -6,33 +7,33 @@ from collections.abc import Iterable
 
 from bridge.db import set_sqlite_pragmas
 from bridge.ledger.batch import (
-    USAGE_COLUMNS,
     Funds,
+    FundsQuery,
     HoldOrder,
     HoldResult,
-    Look,
     Mark,
-    Noted,
+    MarkWritten,
     Order,
     Outcome,
     Settlement,
     SettleResult,
     as_row,
 )
+from bridge.ledger.columns import USAGE_COLUMNS
 
-_FROM_THE_HOLD = ("request_id", "created_at", "account_id", "key_id", "hold_nanos", "charge_nanos", "loss_nanos")
-_COLUMNS = (*_FROM_THE_HOLD, "settled_at", "balance_after_nanos", *USAGE_COLUMNS)
-_INSERT_USAGE = f"INSERT INTO usage ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608 - our own column names
+_VALUES = ", ".join(f":{name}" for name in USAGE_COLUMNS)
+_INSERT_USAGE = f"INSERT INTO usage ({', '.join(USAGE_COLUMNS)}) VALUES ({_VALUES})"  # noqa: S608 - our own column names
 
 
 def as_text(moment: datetime.datetime) -> str:
-    """A moment as SQLAlchemy writes it to SQLite: UTC, no zone, always with microseconds, so that texts sort."""
+    """A moment as SQLAlchemy writes it to SQLite: in UTC, without a zone and always with microseconds, so that texts
+    sort."""
     return moment.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """A connection for the batch alone; transactions are opened by hand."""
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
+    """A connection for the batch alone. Its user opens the transactions and waits for the lock."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     set_sqlite_pragmas(connection)
     return connection
@@ -41,13 +42,13 @@ def connect(path: str) -> sqlite3.Connection:
 def commit_batch(connection: sqlite3.Connection, orders: Iterable[Order]) -> list[Outcome]:
     """Carry out the orders in one transaction. Raises sqlite3.Error, and then nothing was changed.
 
-    As on PostgreSQL, settlements come first, in order of id: what they free can be held at once."""
+    As on PostgreSQL, settlements come first, sorted by id, so what they free can be held at once."""
     orders = list(orders)
     outcomes: dict[int, Outcome] = {}
     by_id = sorted(range(len(orders)), key=lambda place: orders[place].request_id)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        free: dict[int, int] = {}  # by account: what was available before the batch, and no excess has taken yet
+        free: dict[int, int] = {}  # by account: what was available before the batch, less the excess taken so far
         for place in by_id:
             if isinstance(order := orders[place], Settlement):
                 outcomes[place] = _settle(connection, order, free)
@@ -58,9 +59,9 @@ def commit_batch(connection: sqlite3.Connection, orders: Iterable[Order]) -> lis
                 connection.execute(
                     "UPDATE holds SET details = ? WHERE request_id = ?", (order.details, order.request_id)
                 )
-                outcomes[place] = Noted()
-            elif isinstance(order, Look):
-                outcomes[place] = _look(connection, order)
+                outcomes[place] = MarkWritten()
+            elif isinstance(order, FundsQuery):
+                outcomes[place] = _read_funds(connection, order)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
@@ -70,7 +71,7 @@ def commit_batch(connection: sqlite3.Connection, orders: Iterable[Order]) -> lis
 
 def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
     if row := connection.execute("SELECT amount_nanos FROM holds WHERE request_id = ?", (order.request_id,)).fetchone():
-        return HoldResult(row[0])  # a batch whose commit was in doubt, tried again
+        return HoldResult(row[0])  # a retried batch, whose commit was in doubt
     start = order.budget_start.isoformat() if order.budget_nanos is not None and order.budget_start else None
     available = _available(connection, order.account_id)
     budget = _budget_left(connection, order, start) if start else available
@@ -82,7 +83,7 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
         "WHERE account_id = :account_id AND balance_nanos - held_nanos >= :amount",
         {"amount": amount, "account_id": order.account_id},
     ).rowcount
-    if amount and not held:  # what is free needs no balance, not even a row of one
+    if amount and not held:  # a free request needs no balance, not even its row
         return HoldResult(0, "balance", available)
     if start:
         connection.execute(
@@ -108,13 +109,13 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
     return HoldResult(amount)
 
 
-def _look(connection: sqlite3.Connection, look: Look) -> Funds:
+def _read_funds(connection: sqlite3.Connection, query: FundsQuery) -> Funds:
     balance = connection.execute(
-        "SELECT balance_nanos, held_nanos FROM balances WHERE account_id = ?", (look.account_id,)
+        "SELECT balance_nanos, held_nanos FROM balances WHERE account_id = ?", (query.account_id,)
     ).fetchone()
     budget = connection.execute(
         "SELECT held_nanos, spent_nanos FROM budgets WHERE key_id = ? AND period_start = ?",
-        (look.key_id, look.budget_start and look.budget_start.isoformat()),
+        (query.key_id, query.budget_start and query.budget_start.isoformat()),
     ).fetchone()
     return Funds(*(balance or (0, 0)), *(budget or (0, 0)))
 

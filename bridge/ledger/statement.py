@@ -1,4 +1,4 @@
-"""An account's statement of a month: what came in, what requests cost day by day, and the balance after each line."""
+"""An account's monthly statement: what came in, what requests cost day by day, and the balance after each line."""
 
 import dataclasses
 import datetime
@@ -14,7 +14,7 @@ from bridge.ledger.usage import UsageFilter, sum_by_model
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StatementLine:
-    """An entry, or with `entry` None the requests of a day (UTC). `balance_nanos` is what was left after it."""
+    """An entry or, with `entry` None, the requests of a day (UTC). `balance_nanos` is the balance after it."""
 
     at: datetime.datetime
     entry: Entry | None
@@ -25,7 +25,7 @@ class StatementLine:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Statement:
-    """A month of an account, oldest line first. What it opens with, its lines and what it closes with add up."""
+    """A month of an account, oldest line first. Opening balance, lines and closing balance add up."""
 
     month: datetime.date
     opening_nanos: int
@@ -39,7 +39,7 @@ def next_month(month: datetime.date) -> datetime.date:
 
 
 def read_statement(account_id: int, month: datetime.date) -> Statement:
-    """The month's statement; `month` is its first day. Of the running month it closes with the balance of now."""
+    """The month's statement; `month` is its first day. The running month closes with the current balance."""
     start, end = _midnight(month), _midnight(next_month(month))
     query = sa.select(Entry).where(Entry.account_id == account_id, Entry.created_at >= start, Entry.created_at < end)
     found: list[tuple[datetime.datetime, Entry | None, int, int]] = [
@@ -55,7 +55,7 @@ def read_statement(account_id: int, month: datetime.date) -> Statement:
 
 
 def find_first_month(account_id: int) -> datetime.date | None:
-    """The month of the account's first entry; nothing was ever charged before it."""
+    """The month of the account's first entry; nothing can have been charged before it."""
     first = db.session.scalar(sa.select(sa.func.min(Entry.created_at)).where(Entry.account_id == account_id))
     return first.date().replace(day=1) if first else None
 

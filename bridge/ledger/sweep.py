@@ -1,12 +1,15 @@
-"""Resolves what dead workers and a database that was away left: spooled settlements first, then overdue holds.
+"""Finishes what dead workers and an absent database left: spooled settlements first, then overdue holds.
 
-A hold past its deadline, by the database's clock, is released; a stream's is charged what its last mark says it
+A hold past its deadline, by the database's clock, is released. A stream's hold is charged what its last mark says was
 delivered."""
+
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 import structlog
 
 from bridge.db import UtcDateTime, db, now_utc, transaction
+from bridge.errors import ServiceUnavailable
 from bridge.ledger.batch import Settlement, read_details
 from bridge.ledger.idempotency import keep_answer
 from bridge.ledger.rollups import add_loss, find_progress
@@ -19,21 +22,36 @@ log = structlog.get_logger()
 
 
 def apply_spools(spool: Spool, writer: Writer) -> int:
-    """Settle what was spooled while the database was away, by this worker or by others, gone or not; how many.
+    """Settle what this worker or others, dead or alive, have spooled while the database was away. Returns how many.
 
-    Raises ServiceUnavailable when it is away again: all of it stays."""
+    Raises ServiceUnavailable if it is away again: then all of it stays."""
 
     def settle(settlement: Spooled) -> None:
-        if settlement.sealed:
-            keep_answer(settlement.claim, settlement.sealed)
+        if settlement.sealed and not keep_answer(settlement.claim, settlement.sealed):
+            raise ServiceUnavailable("The answer can't be kept.")  # both or neither: a repetition would be charged
         if writer.settle(settlement).settled_before:
             _book_loss(settlement)
 
-    return spool.apply(settle)
+    return spool.apply(settle, _find_ours)
+
+
+def _find_ours(settlements: Sequence[Settlement]) -> set[str]:
+    """The ids of the requests for which we have a hold or a usage row."""
+    ids = [each.request_id for each in settlements]
+    session = db.session()
+    held = session.scalars(sa.select(Hold.request_id).where(Hold.request_id.in_(ids))).all()
+    settled = session.scalars(
+        sa.select(UsageRecord.request_id).where(
+            UsageRecord.request_id.in_(ids), UsageRecord.created_at.in_([each.created_at for each in settlements])
+        )
+    ).all()
+    session.commit()
+    return {*held, *settled}
 
 
 def _book_loss(settlement: Settlement) -> None:
-    """A hold that was swept before its settlement came stays as it was: what it should have brought is our loss."""
+    """Book a loss where a hold was swept before its settlement came: the row stays, and what it should have brought is
+    lost."""
     with transaction() as session:
         progress = find_progress(session)
         record = session.scalars(
@@ -53,8 +71,8 @@ def _book_loss(settlement: Settlement) -> None:
 
 
 def sweep(writer: Writer) -> int:
-    """End the holds past their deadline, and return how many. A worker that settles one later changes nothing: whoever
-    deletes the hold first decides, and each hold has one row."""
+    """End the holds past their deadline, and return how many. A worker that settles one later changes nothing: each
+    hold has one row, and the first to delete it decides."""
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     now = sa.literal(now_utc(), UtcDateTime) if on_sqlite else sa.func.now()
@@ -66,7 +84,7 @@ def sweep(writer: Writer) -> int:
     for request_id, created_at, details in overdue:
         settlement = read_details(details, request_id, created_at)
         settlement.outcome = "worker_lost"
-        if not writer.settle(settlement).settled_before:  # by another worker's sweeper, or late by its own request
+        if not writer.settle(settlement).settled_before:  # another sweeper or its own request did
             log.warning("hold_swept", request_id=request_id)
             swept += 1
     return swept

@@ -1,4 +1,4 @@
-"""Money at rest. Only `ledger.py` and the batch it commits write these tables."""
+"""The tables of the ledger. Only `ledger.py` and the batch write them."""
 
 import datetime
 
@@ -9,8 +9,8 @@ from bridge.db import BigId, Table, UtcDateTime, now_utc
 
 
 class Balance(Table):
-    """An account's money. `debt_nanos` is how far below zero a charge-back or an operator has taken it: only that far
-    may `balance - held` fall, and the database itself says no to more."""
+    """An account's money. `debt_nanos` is how far below zero a charge-back or an operator has taken it. `balance -
+    held` may fall only that far, which the database enforces."""
 
     __tablename__ = "balances"
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
@@ -25,15 +25,15 @@ class Balance(Table):
 
 
 class Hold(Table):
-    """Money set aside for one request that runs. Settling deletes the row and writes the request's usage row."""
+    """Money set aside for one running request. Settling deletes the row and writes the request's usage row."""
 
     __tablename__ = "holds"
     request_id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     key_id: Mapped[int] = mapped_column(sa.BigInteger)
-    budget_start: Mapped[datetime.date | None]  # the budget row that counts it
+    budget_start: Mapped[datetime.date | None]  # the budget period that counts it
     amount_nanos: Mapped[int] = mapped_column(sa.BigInteger)
-    details: Mapped[str] = mapped_column(sa.Text)  # JSON: what the usage row says if nobody lives to settle it
+    details: Mapped[str] = mapped_column(sa.Text)  # JSON: the usage row if the process dies
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
     deadline_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, index=True)
     __table_args__ = (sa.CheckConstraint("amount_nanos >= 0", name="amount"),)
@@ -51,7 +51,8 @@ class Budget(Table):
 
 
 class Entry(Table):
-    """One line of the journal, both legs in one row; append-only. A request's charge is its usage row, not an entry."""
+    """One line of the journal, with both legs in one row; append-only. A request's charge is its usage row, not an
+    entry."""
 
     __tablename__ = "entries"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -74,7 +75,7 @@ class Entry(Table):
 
 
 class UsageRecord(Table):
-    """One settled request: its charge in the ledger and its line in the request log are this one row."""
+    """One settled request. This row is both its charge in the ledger and its line in the request log."""
 
     __tablename__ = "usage"
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, primary_key=True)  # the request id's own time
@@ -95,17 +96,17 @@ class UsageRecord(Table):
     prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # cached and cache-written ones included
     cached_tokens: Mapped[int] = mapped_column(sa.BigInteger)
     cache_write_tokens: Mapped[int] = mapped_column(sa.BigInteger)
-    cache_write_hour_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # of the written: kept for an hour
+    cache_write_hour_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # the writes that last an hour
     completion_tokens: Mapped[int] = mapped_column(sa.BigInteger)  # reasoning included
     reasoning_tokens: Mapped[int] = mapped_column(sa.BigInteger)
     tokens_source: Mapped[str] = mapped_column(sa.String(10))  # provider, estimate, mixed (by class), none
-    provider_counts: Mapped[str | None] = mapped_column(sa.Text)  # JSON: what it said, where it isn't what is charged
+    provider_counts: Mapped[str | None] = mapped_column(sa.Text)  # JSON: its counts where they aren't those charged
     uncharged_tokens: Mapped[int] = mapped_column(
         sa.BigInteger, default=0
-    )  # that the provider counted and nobody pays for
+    )  # counted by the provider, charged to nobody
     uncharged_nanos: Mapped[int] = mapped_column(
         sa.BigInteger, default=0
-    )  # what the provider's counts would have cost more
+    )  # how much more the provider's counts would have cost
     price_id: Mapped[int] = mapped_column(sa.BigInteger)
     input_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     cached_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
@@ -114,17 +115,17 @@ class UsageRecord(Table):
     output_nanos_per_mtok: Mapped[int] = mapped_column(sa.BigInteger)
     hold_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)
-    loss_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what the answer cost beyond hold and balance: ours
+    loss_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what the answer cost beyond hold and balance: our loss
     balance_after_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # right after it was settled
-    cost_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what its provider takes for it, by what we believe
-    pricing: Mapped[str | None] = mapped_column(sa.Text)  # JSON: tier, markup, further classes; see catalogue/frozen.py
+    cost_nanos: Mapped[int] = mapped_column(sa.BigInteger)  # what its provider charges for it, as far as we know
+    pricing: Mapped[str | None] = mapped_column(sa.Text)  # JSON: tier, markup, further classes; see price_snapshot.py
     output_cap_tokens: Mapped[int] = mapped_column(sa.BigInteger)
     attempts: Mapped[str] = mapped_column(sa.Text)  # JSON: [{channel, outcome, started_ms, took_ms}]
     adapted: Mapped[str | None] = mapped_column(sa.Text)  # JSON: {"dropped": […], "clamped": […]}
     first_content_ms: Mapped[int | None]
     total_ms: Mapped[int]
     settled_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
-    # counts up as rows come in, given by the database; see rollups.py. None: older than the numbers
+    # counts up as rows arrive, set by the database; see rollups.py. None: older than the numbers
     number: Mapped[int | None] = mapped_column(sa.BigInteger, server_default=sa.FetchedValue())
     __table_args__ = (
         sa.Index("ix_usage_account_created", "account_id", "created_at"),
@@ -136,7 +137,7 @@ class UsageRecord(Table):
 
 
 class IdempotencyKey(Table):
-    """A request that is not to be paid for twice: it runs while `sealed` is empty, which then holds its answer."""
+    """A request that must not be charged twice. It runs while `sealed` is empty; then `sealed` has its answer."""
 
     __tablename__ = "idempotency_keys"
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)

@@ -1,4 +1,4 @@
-"""What pages read of settled requests: sums, lists and single receipts. Every query starts from the account."""
+"""Reads settled requests for pages: sums, lists and single receipts. Every query starts from the account."""
 
 import dataclasses
 import datetime
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from bridge.chart import SpanSum
 from bridge.db import db, now_utc
+from bridge.dialects import ANSWER_PREFIXES
 from bridge.errors import NotFound
 from bridge.ledger.rollups import ENDING, Sums, sum_all, sum_by
 from bridge.ledger.tables import Hold, UsageRecord
@@ -17,14 +18,14 @@ PAGE_SIZE = 25
 EXPORT_ROWS = 50_000
 EXPORT_PAGE = 500
 TIMING_SAMPLE = 5_000
-REQUEST_ID = re.compile(r"(?:req_|chatcmpl-)([0-9a-f]{32})")
-OUTCOME_GROUPS = ("complete", "failed", "client_gone", "cut")  # what a filter can ask for
+REQUEST_ID = re.compile(rf"(?:{'|'.join(('req_', *ANSWER_PREFIXES.values()))})([0-9a-f]{{32}})")
+OUTCOME_GROUPS = ("complete", "failed", "client_gone", "cut")  # values of a filter
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UsageFilter:
-    """Which of an account's requests: begun from `since` to before `until`, of one key, model, or group of outcomes.
-    What is None is not asked for."""
+    """Which of an account's requests: begun from `since` until before `until`, of one key, model, or group of outcomes.
+    A field of None selects all."""
 
     account_id: int
     since: datetime.datetime | None = None
@@ -36,7 +37,7 @@ class UsageFilter:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LastHour:
-    """Requests, how many of them failed, and what all were charged."""
+    """The number of requests, how many of them failed, and the sum of their charges."""
 
     requests: int
     failed: int
@@ -45,7 +46,7 @@ class LastHour:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timing:
-    """Milliseconds to the first content, over the newest requests of a filter; None if there were none."""
+    """Milliseconds to the first content, over the newest requests of a filter; None if there are none."""
 
     median_ms: int
     p95_ms: int
@@ -53,7 +54,7 @@ class Timing:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UsagePage:
-    """Requests, the newest first; whether there are newer and older ones beyond them."""
+    """Requests, the newest first, and whether there are newer and older ones."""
 
     records: list[UsageRecord]
     has_newer: bool
@@ -81,7 +82,7 @@ def sum_usage(wanted: UsageFilter) -> Sums:
 
 
 def count_last_hour() -> LastHour:
-    """The requests of all accounts over the last hour: the operator's."""
+    """The requests of all accounts in the last hour, for operators."""
     failed = sa.func.sum(sa.case((ENDING == "failed", 1), else_=0))
     query = sa.select(sa.func.count(), failed, sa.func.sum(UsageRecord.charge_nanos)).where(
         UsageRecord.created_at >= now_utc() - datetime.timedelta(hours=1)
@@ -112,8 +113,8 @@ def measure_first_content(wanted: UsageFilter) -> Timing | None:
 def list_requests(
     wanted: UsageFilter, *, older_than: str | None = None, newer_than: str | None = None, limit: int = PAGE_SIZE
 ) -> UsagePage:
-    """A page of the filter's requests: those just older, or just newer, than the request of that id; else the newest.
-    An id that is not one of the account's counts as none."""
+    """A page of the filter's requests: those just older or just newer than the request with that id, otherwise the
+    newest. An id that is not one of the account's is ignored."""
     place = _find_place(wanted.account_id, older_than or newer_than)
     if place is None:
         records = _list(wanted, None, newer=False, limit=limit + 1)
@@ -139,7 +140,7 @@ def _find_place(account_id: int, request_id: str | None) -> tuple[datetime.datet
 def _list(
     wanted: UsageFilter, place: tuple[datetime.datetime, str] | None, *, newer: bool, limit: int
 ) -> list[UsageRecord]:
-    """From the place onwards: into the past, or (newer) towards the present."""
+    """Requests from this position on: into the past, or (newer) towards the present."""
     query = sa.select(UsageRecord).where(*_conditions(wanted)).limit(limit)
     order = (UsageRecord.created_at, UsageRecord.request_id)
     if place is not None:
@@ -151,7 +152,8 @@ def _list(
 
 
 def export_requests(wanted: UsageFilter) -> Iterator[UsageRecord]:
-    """The filter's requests, the newest first, at most 50,000; read in pieces, so that no connection is kept."""
+    """The filter's requests, the newest first, at most 50,000. They are read in pieces, so that no connection is
+    held."""
     place: tuple[datetime.datetime, str] | None = None
     for _ in range(EXPORT_ROWS // EXPORT_PAGE):
         records = _list(wanted, place, newer=False, limit=EXPORT_PAGE)
@@ -164,7 +166,7 @@ def export_requests(wanted: UsageFilter) -> Iterator[UsageRecord]:
 
 
 def find_request(account_id: int, request_id: str) -> UsageRecord:
-    """The settled request of that id, or whose answer had that id (`chatcmpl-…`). Raises NotFound."""
+    """The settled request with that id, or with that answer id (`chatcmpl-…`). Raises NotFound."""
     record = db.session.scalars(
         sa.select(UsageRecord).where(
             UsageRecord.request_id == normalise_id(request_id), UsageRecord.account_id == account_id
@@ -178,7 +180,7 @@ def find_request(account_id: int, request_id: str) -> UsageRecord:
 
 
 def find_running_request(account_id: int, request_id: str) -> Hold:
-    """The hold of a request that runs. Raises NotFound."""
+    """The hold of a running request. Raises NotFound."""
     hold = db.session.scalars(
         sa.select(Hold).where(Hold.request_id == normalise_id(request_id), Hold.account_id == account_id)
     ).first()
@@ -190,7 +192,7 @@ def find_running_request(account_id: int, request_id: str) -> Hold:
 
 
 def normalise_id(text: str) -> str:
-    """A request's id from itself or from its answer's id. Raises NotFound for what is neither."""
+    """A request's id, from that id or from its answer's. Raises NotFound for anything else."""
     match = REQUEST_ID.fullmatch(text.strip().lower())
     if not match:
         raise NotFound("There is no such request.")
@@ -208,5 +210,5 @@ def find_first_request(account_id: int, key_id: int | None = None) -> UsageRecor
 
 
 def list_models_used(account_id: int) -> list[str]:
-    """The models of the account's requests, in order: what a filter can offer."""
+    """The models of the account's requests, sorted, for the filter."""
     return [model_id for (model_id,) in sum_by("model_id", account_id=account_id)]

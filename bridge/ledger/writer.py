@@ -1,6 +1,8 @@
-"""The one greenlet of a process that commits holds and settlements, many at a time; what group commit rests on."""
+"""The one greenlet of a process that commits holds and settlements, many in one transaction (group commit)."""
 
-import math
+import contextlib
+import datetime
+import functools
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -9,7 +11,6 @@ from typing import Any
 import gevent
 import psycopg
 import structlog
-from gevent import get_hub
 
 from bridge.batcher import Batcher
 from bridge.config import Settings
@@ -17,9 +18,9 @@ from bridge.errors import ServiceUnavailable
 from bridge.ledger import postgres, sqlite
 from bridge.ledger.batch import (
     Funds,
+    FundsQuery,
     HoldOrder,
     HoldResult,
-    Look,
     Mark,
     Order,
     Outcome,
@@ -28,13 +29,13 @@ from bridge.ledger.batch import (
     fit_columns,
     read_details,
 )
+from bridge.sqlite_connection import lock, run_in_thread
 
-HOLD_WAIT_SECONDS = 3.0
-SETTLE_WAIT_SECONDS = 3.0  # then it is spooled: an answer's end doesn't wait longer for a database
 DEADLOCK_TRIES = 3
-FAILURE_COUNTS_SECONDS = 10.0
+FAILURE_COUNTS_SECONDS = 5.0
 REFUSED_BY_THE_TABLES = (psycopg.DataError, psycopg.IntegrityError, sqlite3.IntegrityError, OverflowError, UnicodeError)
 FAILURES = (psycopg.Error, sqlite3.Error, OverflowError, UnicodeError)
+_NOTHING = Settlement("nothing", datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC))  # no request has this id
 log = structlog.get_logger()
 
 
@@ -42,25 +43,29 @@ class Writer:
     """Commits batches on a connection of its own, opened on first use: always in the worker, never before a fork."""
 
     def __init__(self, settings: Settings):
+        self.wait_seconds = settings.database_wait_seconds  # after this a hold is refused, and a settlement is spooled
         self._url = settings.sqlalchemy_url
         self._on_sqlite = settings.on_sqlite
         self._is_pooled = settings.is_pooled
         self._connection: Any = None
-        self._failed_at = -math.inf
+        self._failed_at: float | None = None  # when the last batch failed; None if it didn't
         self._batcher: Batcher[Order, Outcome] = Batcher(self._commit)
 
-    @property
-    def fails(self) -> bool:
-        """Whether the last batch could not be committed, a moment ago. Later it takes another to know."""
-        return time.monotonic() - self._failed_at < FAILURE_COUNTS_SECONDS
+    def may_commit(self) -> bool:
+        """Whether the last batch was committed. If it wasn't, this holds for a moment; after that a batch that changes
+        nothing is tried."""
+        if self._failed_at is not None and time.monotonic() - self._failed_at > FAILURE_COUNTS_SECONDS:
+            with contextlib.suppress(*FAILURES, gevent.Timeout):
+                self._batcher.ask(_NOTHING, self.wait_seconds, withdraw=True)
+        return self._failed_at is None
 
     def place_hold(self, order: HoldOrder) -> HoldResult:
         """Set the money aside, durably, before this returns. Raises ServiceUnavailable when the database is away."""
         try:
-            outcome = self._batcher.ask(order, HOLD_WAIT_SECONDS, withdraw=True)
+            outcome = self._batcher.ask(order, self.wait_seconds, withdraw=True)
         except (*FAILURES, gevent.Timeout) as error:
             log.error("hold_failed", request_id=order.request_id, error=type(error).__name__)
-            self._batcher.tell(_release_of(order))  # should the hold have come through all the same
+            self._batcher.tell(_release_of(order))  # in case the hold was committed all the same
             raise ServiceUnavailable(
                 "The ledger can't be reached, so nothing was started. You were not charged."
             ) from None
@@ -68,23 +73,23 @@ class Writer:
         return outcome
 
     def settle(self, settlement: Settlement) -> SettleResult:
-        """End the hold, durably, before this returns. Raises ServiceUnavailable when the database is away: then it is
-        the caller's to spool."""
+        """End the hold, durably, before this returns. Raises ServiceUnavailable when the database is away; then the
+        caller spools the settlement."""
         fit_columns(settlement)
         try:
-            outcome = self._batcher.ask(settlement, SETTLE_WAIT_SECONDS)
+            outcome = self._batcher.ask(settlement, self.wait_seconds)
         except (*FAILURES, gevent.Timeout) as error:
             log.error("settle_failed", request_id=settlement.request_id, error=type(error).__name__)
             raise ServiceUnavailable("The ledger can't be reached.") from None
         assert isinstance(outcome, SettleResult)
         return outcome
 
-    def look(self, order: HoldOrder) -> Funds:
-        """How the account and the budget of a hold stand that was refused. Raises ServiceUnavailable when the database
+    def read_funds(self, order: HoldOrder) -> Funds:
+        """The funds of the account and the budget whose hold was refused. Raises ServiceUnavailable when the database
         is away."""
-        look = Look(order.request_id, order.account_id, order.key_id, order.budget_start)
+        query = FundsQuery(order.request_id, order.account_id, order.key_id, order.budget_start)
         try:
-            outcome = self._batcher.ask(look, HOLD_WAIT_SECONDS, withdraw=True)
+            outcome = self._batcher.ask(query, self.wait_seconds, withdraw=True)
         except (*FAILURES, gevent.Timeout) as error:
             log.error("look_failed", request_id=order.request_id, error=type(error).__name__)
             raise ServiceUnavailable(
@@ -93,7 +98,7 @@ class Writer:
         assert isinstance(outcome, Funds)
         return outcome
 
-    def note(self, marks: list[Mark]) -> None:
+    def write_marks(self, marks: list[Mark]) -> None:
         """Write what running streams have delivered so far, with the next batch. Nobody waits for it."""
         for mark in marks:
             self._batcher.tell(mark)
@@ -105,7 +110,7 @@ class Writer:
             connection.close()
 
     def _commit(self, orders: list[Order]) -> Sequence[Outcome | Exception]:
-        """Commit all; if one of them is refused by the tables, each alone, so that it fails nobody else."""
+        """Commit all orders together. If the tables refuse one, commit each alone, so that it fails nobody else."""
         try:
             outcomes = self._commit_together(orders)
         except REFUSED_BY_THE_TABLES:
@@ -115,7 +120,7 @@ class Writer:
             self._failed_at = time.monotonic()
             raise
         else:
-            self._failed_at = -math.inf
+            self._failed_at = None
             return outcomes
         return [self._commit_alone(order) for order in orders]
 
@@ -127,8 +132,8 @@ class Writer:
 
     def _commit_together(self, orders: list[Order]) -> list[Outcome]:
         if self._on_sqlite:
-            outcomes: list[Outcome] = get_hub().threadpool.apply(self._commit_sqlite, (orders,))
-            return outcomes
+            commit = functools.partial(self._commit_sqlite, orders)
+            return lock.wait(lambda: run_in_thread(commit), self.wait_seconds)
         return self._commit_postgres(orders)
 
     def _commit_sqlite(self, orders: list[Order]) -> list[Outcome]:
@@ -137,7 +142,8 @@ class Writer:
         return sqlite.commit_batch(self._connection, orders)
 
     def _commit_postgres(self, orders: list[Order]) -> list[Outcome]:
-        """Commit; a deadlock is tried again, and a lost connection once: an order carried out twice does nothing."""
+        """Commit the orders. A deadlock is tried again, and a lost connection once: carrying out an order twice changes
+        nothing."""
         reconnected = self._connection is None
         for attempt in range(DEADLOCK_TRIES):
             try:
@@ -148,7 +154,7 @@ class Writer:
                 if attempt == DEADLOCK_TRIES - 1:
                     raise
             except psycopg.errors.ReadOnlySqlTransaction:
-                self.close()  # a session stays what it is: the next may write
+                self.close()  # a read-only session stays so: the next one may write
                 raise
             except psycopg.OperationalError:
                 self.close()

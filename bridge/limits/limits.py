@@ -1,54 +1,20 @@
-"""RPM, TPM and concurrency of a key and of its account, or of a channel: asked for together, taken together or not at
-all."""
+"""RPM, TPM and concurrency of a key and its account, or of a channel: all are taken in one trip, or none."""
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
 
-from bridge.counters import Ask, Count, Counters, Give, Window, read_window, seconds_until_free
+import msgspec
+
+from bridge.accounts.keys import Caller
+from bridge.catalogue.routing import Route
+from bridge.counters.windows import Ask, Count, Counters, Give, Window, read_window, seconds_until_free
 from bridge.errors import RateLimitExceeded
 
 LIMITS = {"rpm": "RPM", "tpm": "TPM", "concurrency": "concurrent requests"}
 
 
-class Limited(Protocol):
-    """What of a caller the limits look at. 0 is no limit."""
-
-    @property
-    def key_id(self) -> int: ...
-    @property
-    def account_id(self) -> int: ...
-    @property
-    def rpm(self) -> int: ...
-    @property
-    def tpm(self) -> int: ...
-    @property
-    def concurrency(self) -> int: ...
-    @property
-    def account_rpm(self) -> int: ...
-    @property
-    def account_tpm(self) -> int: ...
-    @property
-    def account_concurrency(self) -> int: ...
-
-
-class LimitedChannel(Protocol):
-    """What of a channel its limits look at. 0 is no limit."""
-
-    @property
-    def channel_id(self) -> int: ...
-    @property
-    def rpm(self) -> int: ...
-    @property
-    def tpm(self) -> int: ...
-    @property
-    def concurrency(self) -> int: ...
-
-
-@dataclasses.dataclass(slots=True)
-class Admission:
-    """What a request took, in which minute, so that it can be trued up and given back; and the windows that its answer
-    reports."""
+class Admission(msgspec.Struct):
+    """What a request took and in which minute, so that it can be corrected and given back; and the windows that its
+    answer reports."""
 
     asks: list[Ask]
     kinds: list[str]
@@ -57,7 +23,7 @@ class Admission:
     reserved_tokens: int = 0
 
     def true_up(self, counters: Counters, used_tokens: int) -> None:
-        """Give the leases back, and count the tokens that were used instead of those reserved."""
+        """Give the leases back, and count the tokens that were used in place of those reserved."""
         gives = [Give(ask.name, lease_id=ask.lease_id) for ask in self.asks if ask.is_lease]
         if used_tokens != self.reserved_tokens:
             gives += [
@@ -70,18 +36,20 @@ class Admission:
 
 
 def admit(
-    counters: Counters, caller: Limited, request_id: str, *, requests: int, tokens: int, lease_seconds: float
+    counters: Counters, caller: Caller, request_id: str, *, requests: int, tokens: int, lease_seconds: float
 ) -> Admission:
-    """Count a request and reserve its tokens, in one trip. `requests=0` only looks, `lease_seconds=0` takes no lease.
+    """Count a request and reserve its tokens, in one trip. `requests=0` only reads the windows, `lease_seconds=0` takes
+    no lease.
 
-    Raises RateLimitExceeded with the limit's own words and the true time until it can succeed; nothing is taken then,
-    and the error's `windows` say how the limits stand."""
+    Raises RateLimitExceeded with the limit's message and the true time until the request can succeed. Then nothing is
+    taken, and the error's `windows` has the limits' windows."""
     account = f"{{a{caller.account_id}}}"
     shared = (caller.account_rpm, caller.account_tpm, caller.account_concurrency)
+    # a key's own limit counts only if it can be full before its account's
     own = (
-        _own_limit(caller.rpm, caller.account_rpm),
-        _own_limit(caller.tpm, caller.account_tpm),
-        _own_limit(caller.concurrency, caller.account_concurrency),
+        0 if 0 < caller.account_rpm <= caller.rpm else caller.rpm,
+        0 if 0 < caller.account_tpm <= caller.tpm else caller.tpm,
+        0 if 0 < caller.account_concurrency <= caller.concurrency else caller.concurrency,
     )
     asks, kinds = _list_asks(f"{account}:k{caller.key_id}", own, request_id, requests, tokens, lease_seconds)
     more_asks, more_kinds = _list_asks(account, shared, request_id, requests, tokens, lease_seconds)
@@ -97,16 +65,12 @@ def admit(
     return Admission(asks, kinds, windows, max(count.minute for count in counts), tokens)
 
 
-def _own_limit(limit: int, shared: int) -> int:
-    """The key's limit if it can be full before its account's is; otherwise 0, for then there is nothing to count."""
-    return 0 if 0 < shared <= limit else limit
-
-
 def take_channel(
-    counters: Counters, channel: LimitedChannel, lease_id: str, *, requests: int, tokens: int, lease_seconds: float
+    counters: Counters, channel: Route, lease_id: str, *, requests: int, tokens: int, lease_seconds: float
 ) -> Admission | float:
-    """Count an attempt against the operator's own limits of a channel, in one trip; or the seconds until it has room.
-    What is larger than a limit takes all of it: it goes when nothing else does, instead of never."""
+    """Count an attempt against the operator's own limits of a channel, in one trip. Returns the seconds until the
+    channel has room, if it has none. An attempt larger than a limit takes the whole limit: it runs when nothing else
+    does, instead of never."""
     tokens = min(tokens, channel.tpm)
     limits = (channel.rpm, channel.tpm, channel.concurrency)
     asks, kinds = _list_asks(
@@ -131,13 +95,13 @@ def _list_asks(
         asks.append(Ask(f"{scope}:tpm", tpm, tokens))
         kinds.append("tpm")
     if concurrency and lease_seconds:
-        asks.append(Ask(f"{scope}:at-once", concurrency, is_lease=True, lease_id=lease_id, lease_seconds=lease_seconds))
+        asks.append(Ask(f"{scope}:at-once", concurrency, 1, True, lease_id, lease_seconds, renewed=True))
         kinds.append("concurrency")
     return asks, kinds
 
 
 def _read_windows(asks: Sequence[Ask], kinds: Sequence[str], counts: Sequence[Count], taken: bool) -> dict[str, Window]:
-    """The window to report for requests and for tokens: of key and account the one with less left."""
+    """The windows to report for requests and for tokens: the key's or the account's, whichever has less left."""
     windows: dict[str, Window] = {}
     for ask, kind, count in zip(asks, kinds, counts, strict=True):
         if kind == "concurrency":
@@ -151,7 +115,7 @@ def _read_windows(asks: Sequence[Ask], kinds: Sequence[str], counts: Sequence[Co
 def _refuse(
     asks: Sequence[Ask], kinds: Sequence[str], counts: Sequence[Count], windows: dict[str, Window]
 ) -> RateLimitExceeded:
-    """The error for the limit that stays in the way longest."""
+    """The error for the limit that will refuse longest."""
     refused = [
         (seconds_until_free(ask, count), ask, kind)
         for ask, kind, count in zip(asks, kinds, counts, strict=True)

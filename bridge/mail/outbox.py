@@ -1,4 +1,4 @@
-"""Mails on their way: written in the transaction that decides on them, sent by whichever worker takes them first."""
+"""The outbox: a mail is written in the transaction that decides on it, and sent by the worker that claims it first."""
 
 import dataclasses
 import datetime
@@ -14,7 +14,7 @@ from bridge.db import db, now_utc, transaction
 from bridge.mail.smtp import MailDelayed, MailRefused, MailServer, find_server, send, write_message
 from bridge.mail.tables import Mail
 
-# after the first attempt, the second …; longer than an attempt can take, for a worker may die in the middle of one
+# after the first attempt, the second …; each longer than an attempt can take, since a worker may die during one
 RETRY_AFTER_SECONDS = (300, 900, 3600, 4 * 3600, 12 * 3600)
 MOST_AT_ONCE = 20
 KEPT_DAYS = 30
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MailFigures:
-    """What became of the mails of the last thirty days."""
+    """How many mails of the last thirty days were sent, wait, or failed."""
 
     waiting: int
     sent: int
@@ -34,7 +34,7 @@ class MailFigures:
 def queue_mail(
     session: Session, *, once: str, recipient: str, subject: str, text: str, off_url: str | None = None
 ) -> None:
-    """Write a mail in the caller's transaction: it goes out if and only if that is committed, and once per `once`."""
+    """Write a mail in the caller's transaction. It goes out if and only if that is committed, and once per `once`."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = insert(cast("sa.Table", Mail.__table__)).values(
         once=once, recipient=recipient, subject=subject, text=text, off_url=off_url
@@ -43,13 +43,15 @@ def queue_mail(
 
 
 def send_due(settings: Settings) -> int:
-    """Send what is due; how many were taken by the server. Waits for the network: for the background alone.
+    """Send the mails that are due. Returns how many the server accepted. Waits for the network, so only the background
+    calls it.
 
-    A worker that dies between handing over and noting it leaves a mail that is sent again, with the same Message-ID."""
+    If a worker dies after handing a mail over and before recording that, the mail is sent again with the same
+    Message-ID."""
     server = find_server(settings)
     sent = 0
     for mail_id in _list_due():
-        mail = _take(mail_id)
+        mail = _claim(mail_id)
         if mail is None:
             continue
         if server is None:
@@ -66,8 +68,9 @@ def _list_due() -> list[int]:
     return found
 
 
-def _take(mail_id: int) -> Mail | None:
-    """The mail, if nobody else has this attempt: one conditional statement moves the next one into the future."""
+def _claim(mail_id: int) -> Mail | None:
+    """The mail, if no other worker has this attempt: one conditional statement moves the next attempt into the
+    future."""
     now = now_utc()
     with transaction() as session:
         row = session.execute(sa.select(Mail.attempts).where(Mail.id == mail_id)).one_or_none()
@@ -86,7 +89,7 @@ def _take(mail_id: int) -> Mail | None:
 
 
 def _send(server: MailServer, mail: Mail) -> bool:
-    """One attempt. Nothing of the database is held while the server is waited for."""
+    """Make one attempt. No database connection is held while it waits for the server."""
     try:
         message = write_message(server, mail.recipient, mail.subject, mail.text, mail.id)
         if mail.off_url:
@@ -95,23 +98,23 @@ def _send(server: MailServer, mail: Mail) -> bool:
         send(server, message)
     except MailDelayed as error:
         last = mail.attempts > len(RETRY_AFTER_SECONDS)
-        _note(mail, "failed" if last else "waiting", str(error))
+        _record_attempt(mail, "failed" if last else "waiting", str(error))
         return False
     except MailRefused as error:
-        _note(mail, "failed", str(error))
+        _record_attempt(mail, "failed", str(error))
         return False
-    _note(mail, "sent", None)
+    _record_attempt(mail, "sent", None)
     return True
 
 
 def _do_without(settings: Settings, mail: Mail) -> None:
-    """No mail server: in development the log shows the mail, in production it is dropped, and the start said so."""
+    """Handle a mail without a mail server: development logs it, production drops it, as the start said."""
     if settings.development:
         log.info("mail", recipient=mail.recipient, subject=mail.subject, text=mail.text)
-    _note(mail, "logged" if settings.development else "skipped", None)
+    _record_attempt(mail, "logged" if settings.development else "skipped", None)
 
 
-def _note(mail: Mail, state: str, problem: str | None) -> None:
+def _record_attempt(mail: Mail, state: str, problem: str | None) -> None:
     with transaction() as session:
         ended = None if state == "waiting" else now_utc()
         session.execute(
@@ -125,14 +128,14 @@ def _note(mail: Mail, state: str, problem: str | None) -> None:
 
 
 def delete_old_mails() -> None:
-    """Addresses and texts are not kept longer than they can be asked about."""
+    """Delete old mails: addresses and texts are kept only as long as somebody may ask about them."""
     with transaction() as session:
         old = now_utc() - datetime.timedelta(days=KEPT_DAYS)
-        session.execute(sa.delete(Mail).where(Mail.state != "waiting", Mail.created_at < old))
+        session.execute(sa.delete(Mail).where(Mail.ended_at < old))
 
 
 def count_mails() -> MailFigures:
-    """For operators."""
+    """The figures that operators see."""
     counts = dict(db.session.execute(sa.select(Mail.state, sa.func.count()).group_by(Mail.state)).all())
     problem = sa.select(Mail.problem).where(Mail.problem.is_not(None)).order_by(Mail.id.desc()).limit(1)
     return MailFigures(

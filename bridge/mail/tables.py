@@ -1,4 +1,4 @@
-"""Mails at rest: what waits to be sent, and what became of it. Only this room writes the table."""
+"""The table of mails: which wait to be sent, and what became of the others. Only this room writes it."""
 
 import datetime
 
@@ -9,8 +9,9 @@ from bridge.db import BigId, Table, UtcDateTime, now_utc
 
 
 class Mail(Table):
-    """One mail to one person, written in the transaction that decided on it. `once` is what it tells, as a name: the
-    same is never told twice. `due_at` is the next attempt, and moves on before each, so that nobody else makes it."""
+    """One mail to one person, written in the transaction that decided on it. `once` names what it reports, and the same
+    is never reported twice. `due_at` is the next attempt; it moves on before each attempt, so no other worker makes the
+    same one."""
 
     __tablename__ = "mails"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -18,7 +19,7 @@ class Mail(Table):
     recipient: Mapped[str] = mapped_column(sa.String(254))
     subject: Mapped[str] = mapped_column(sa.String(200))
     text: Mapped[str] = mapped_column(sa.Text)
-    off_url: Mapped[str | None] = mapped_column(sa.String(500))  # where such mails are turned off without signing in
+    off_url: Mapped[str | None] = mapped_column(sa.String(500))  # turns such mails off without signing in
     state: Mapped[str] = mapped_column(sa.String(8), default="waiting")
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)

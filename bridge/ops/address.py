@@ -1,4 +1,4 @@
-"""Where the server listens, and whether that place is free."""
+"""Where the server listens, and whether that address is free."""
 
 import errno
 import socket
@@ -7,7 +7,7 @@ from bridge.config import Settings
 
 
 def listen_address(settings: Settings) -> str:
-    """As gunicorn wants it named. BIND is an address or unix:PATH; without it development stays on loopback."""
+    """The address in gunicorn's form. BIND is an address or unix:PATH; without it development stays on loopback."""
     host = listen_host(settings)
     if host.startswith("unix:"):
         return host
@@ -19,7 +19,7 @@ def listen_host(settings: Settings) -> str:
 
 
 def is_taken(settings: Settings) -> bool:
-    """Whether somebody else listens there already."""
+    """Whether another process already listens there."""
     host = listen_host(settings)
     if host.startswith("unix:"):
         return False

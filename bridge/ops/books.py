@@ -1,4 +1,4 @@
-"""Every check of the books, one after the other: `flask ledger check` by hand, and the worker every night."""
+"""All checks of the books: `flask ledger check` runs them by hand, and a worker every night."""
 
 import datetime
 from collections.abc import Iterable, Iterator
@@ -19,13 +19,15 @@ from bridge.payments.check_codes import check_codes
 
 
 def check_books(days: int | None = None) -> list[str]:
-    """What differs: balances, holds, budgets and refunds from their records, what usage page and statement show from
-    charges and balance, roll-ups from usage rows, payments and codes from the journal, and each charge of the last
-    `days` (without a number, of all time) from its row. A line for each account; [] when exact."""
+    """All differences: balances, holds, budgets and refunds against their records; usage page and statement against
+    charges and balance; roll-ups against usage rows; payments and codes against the journal; and each charge of the
+    last `days` (None: of all time) against its row. A line for each account; [] if there is none."""
     since = None if days is None else now_utc() - datetime.timedelta(days=days)
     with snapshot():
         shown = [*_check_usage_page(), *_check_statements()]
-    return gather([*check_ledger(), *shown, *check_rollups(), *check_payments(), *check_codes(), *check_charges(since)])
+    return join_by_subject(
+        [*check_ledger(), *shown, *check_rollups(), *check_payments(), *check_codes(), *check_charges(since)]
+    )
 
 
 def _check_usage_page() -> Iterator[str]:
@@ -42,7 +44,7 @@ def _check_usage_page() -> Iterator[str]:
 
 
 def _check_statements() -> Iterator[str]:
-    """The statement of an account's last month with anything in it ends with the balance."""
+    """The statement of an account's last month with any line must end with the balance."""
     newest = sa.union_all(
         sa.select(Entry.account_id, sa.func.max(Entry.created_at).label("at")).group_by(Entry.account_id),
         sa.select(UsageRecord.account_id, sa.func.max(UsageRecord.created_at)).group_by(UsageRecord.account_id),
@@ -58,8 +60,8 @@ def _check_statements() -> Iterator[str]:
             )
 
 
-def gather(lines: Iterable[str]) -> list[str]:
-    """Lines that begin with the same `account 7: ` or `key 3: ` as one."""
+def join_by_subject(lines: Iterable[str]) -> list[str]:
+    """Join lines that begin with the same `account 7: ` or `key 3: `."""
     found: dict[str, list[str]] = {}
     for line in lines:
         whose, _, what = line.partition(": ")

@@ -1,4 +1,4 @@
-"""Tells operators by mail of channels that need them: once when one goes out, and once when it is back."""
+"""Mails operators about channels that need them: once when a channel goes out, and once when it is back."""
 
 import dataclasses
 
@@ -19,14 +19,14 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Incident:
-    """What is told of a channel. `number` counts its incidents."""
+    """What a mail says about a channel. `number` counts its incidents."""
 
     channel: Channel
     number: int
 
 
-def tell_of_channels(settings: Settings) -> None:
-    """Write the mails that are due. However many workers look at the same moment, one of them tells."""
+def queue_channel_alerts(settings: Settings) -> None:
+    """Queue the mails that are due. If several workers look at the same moment, one of them reports each channel."""
     gone = Channel.enabled & NEEDS_OPERATOR & Channel.told_at.is_(None)
     back = Channel.told_at.is_not(None) & ~NEEDS_OPERATOR
     due = sa.select(sa.func.count()).select_from(Channel).where(gone | back)
@@ -35,14 +35,14 @@ def tell_of_channels(settings: Settings) -> None:
     if not waiting:
         return
     with transaction() as session:
-        if told := _take(session, gone, {"told_at": now_utc(), "incidents": Channel.incidents + 1}):
+        if told := _claim(session, gone, {"told_at": now_utc(), "incidents": Channel.incidents + 1}):
             _mail(session, "out", told, *_write_out(settings, told))
-        if told := _take(session, back, {"told_at": None}):
+        if told := _claim(session, back, {"told_at": None}):
             _mail(session, "back", told, *_write_back(settings, told))
 
 
-def _take(session: Session, due: sa.ColumnElement[bool], values: dict[str, object]) -> list[_Incident]:
-    """The channels that it is this call's to tell of: one conditional statement decides."""
+def _claim(session: Session, due: sa.ColumnElement[bool], values: dict[str, object]) -> list[_Incident]:
+    """The channels that this call reports: one conditional statement decides."""
     statement = sa.update(Channel).where(due).values(values).returning(Channel.id, Channel.incidents)
     rows = session.execute(statement.execution_options(synchronize_session=False)).all()
     found = [_Incident(session.get_one(Channel, id_, populate_existing=True), number) for id_, number in rows]

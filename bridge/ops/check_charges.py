@@ -1,19 +1,19 @@
-"""Works each charge out again from its usage row alone: counts × frozen unit prices, rounded up once."""
+"""Recomputes each charge from its usage row alone: counts × unit prices, rounded up once."""
 
 import datetime
 from collections.abc import Iterator
 from typing import Any
 
-import gevent
 import sqlalchemy as sa
 
-from bridge.catalogue.frozen import COUNTS, thaw
+from bridge.catalogue.price_snapshot import COUNTS, read_snapshot
 from bridge.catalogue.rates import PRICE_CLASSES
 from bridge.db import db
 from bridge.ledger.tables import UsageRecord
 from bridge.money import format_dollars, round_up
+from bridge.turns import rest
 
-PAGE_ROWS = 500  # worked out in a few milliseconds: a worker checks at night, and serves meanwhile
+PAGE_ROWS = 500  # recomputed in a few milliseconds, since the worker also serves requests
 _COLUMNS = [
     getattr(UsageRecord, name)
     for name in (
@@ -25,20 +25,20 @@ _COLUMNS = [
 
 
 def check_charges(since: datetime.datetime | None = None) -> list[str]:
-    """A line for each account with requests, begun since then, that were charged something else than their row says.
+    """A line for each account with requests, begun since then, whose charge isn't what their row says.
 
-    Reads them page by page, each by itself: a settled row changes no more, save a late loss."""
+    Rows are read page by page, each page by itself: a settled row never changes, except for a late loss."""
     wrong: dict[int, int] = {}
     first: dict[int, str] = {}
     for row in _read_pages(since):
-        if complaint := _compare(row):
+        if difference := _compare(row):
             wrong[row.account_id] = wrong.get(row.account_id, 0) + 1
-            first.setdefault(row.account_id, complaint)
+            first.setdefault(row.account_id, difference)
     return [f"account {id_}: {_count(wrong[id_])} charged wrongly, first {first[id_]}" for id_ in sorted(wrong)]
 
 
 def _read_pages(since: datetime.datetime | None) -> Iterator[Any]:
-    """As many rows at a time as `PAGE_ROWS`, the oldest first. No connection is kept between pages."""
+    """Pages of `PAGE_ROWS` rows, the oldest first. No connection is held between pages."""
     order = (UsageRecord.created_at, UsageRecord.request_id)
     query = sa.select(*_COLUMNS).order_by(*order).limit(PAGE_ROWS)
     page = query if since is None else query.where(UsageRecord.created_at >= since)
@@ -48,17 +48,19 @@ def _read_pages(since: datetime.datetime | None) -> Iterator[Any]:
         yield from rows
         if len(rows) < PAGE_ROWS:
             return
-        gevent.sleep(0)
+        rest()
         page = query.where(sa.tuple_(*order) > (rows[-1].created_at, rows[-1].request_id))
 
 
 def _compare(row: Any) -> str:
     """What is wrong with a charge; "" if nothing is.
 
-    A worker that was lost is charged by what it had marked; when its own, higher settlement comes after that, the rest
-    is our loss beside the marked counts."""
+    A lost worker's request is charged by its last mark. If its own, higher settlement comes later, the rest is our loss
+    beside the marked counts."""
     charge, booked = row.charge_nanos, row.charge_nanos + row.loss_nanos
-    price = round_up(sum(count * nanos for _, count, nanos in thaw(row).lines)) if row.state == "captured" else 0
+    price = (
+        round_up(sum(count * nanos for _, count, nanos in read_snapshot(row).lines)) if row.state == "captured" else 0
+    )
     right = charge <= price <= booked if row.outcome == "worker_lost" else price == booked
     if right:
         return ""

@@ -1,4 +1,4 @@
-"""What all commands share: how they fail, and how they read money, names and moments."""
+"""What all commands share: how they fail, and how they read amounts, names and moments."""
 
 import contextlib
 import datetime
@@ -9,16 +9,14 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from bridge.accounts.emails import find_by_email
-from bridge.accounts.tables import Member
 from bridge.catalogue.below_cost import BelowCost
-from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError, NotFound
+from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError
 from bridge.money import parse_dollars, parse_percent
 
 
 @contextlib.contextmanager
 def one_line_failures() -> Iterator[None]:
-    """What fails in here ends the command with one line on stderr and status 1, never with a traceback."""
+    """An error inside ends the command with one line on stderr and status 1, never with a traceback."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
@@ -43,7 +41,7 @@ class Commands(AppGroup):
 
 
 class Command(click.Command):
-    """A command of no group that fails with one line."""
+    """A command outside groups that fails with one line."""
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         with one_line_failures():
@@ -57,14 +55,6 @@ class Command(click.Command):
 def one_line(message: str) -> click.ClickException:
     """The exception that click prints as `Error: message` on stderr before it exits with 1."""
     return click.ClickException(" ".join(message.split()))
-
-
-def find_member(email: str) -> Member:
-    """By e-mail, however it is written. Raises NotFound."""
-    member = find_by_email(email)
-    if member is None:
-        raise NotFound(f"Nobody signs in as {email}.")
-    return member
 
 
 def read_dollars(text: str, param: str) -> int:
@@ -98,13 +88,13 @@ def read_list(text: str | None) -> list[str] | None:
 
 
 def below_cost_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--below-cost`: the second confirmation of whoever sells below cost."""
+    """`--below-cost`: the operator's confirmation of a price below cost."""
     return click.option("--below-cost", is_flag=True, help="Sell below cost, if you mean it.")(command)
 
 
 @contextlib.contextmanager
 def asks_below_cost() -> Iterator[None]:
-    """Names the option by which a price below cost is confirmed."""
+    """Names the option that confirms a price below cost."""
     try:
         yield
     except BelowCost as error:
@@ -112,7 +102,7 @@ def asks_below_cost() -> Iterator[None]:
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Rows under their heading, in columns as wide as what is in them."""
+    """Print rows under their heading, in columns as wide as their content."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

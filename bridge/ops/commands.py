@@ -1,7 +1,8 @@
-"""The operator's commands: `flask account`, `key` and `ledger` here, the catalogue's in `commands_catalogue.py`."""
+"""The operator's commands: `flask account`, `key` and `ledger` here, the others in files beside it."""
 
 import secrets
 import sys
+from typing import Any
 
 import click
 import msgspec
@@ -9,25 +10,31 @@ from flask import Flask
 from sqlalchemy import select
 
 from bridge.accounts.customers import set_account_group, set_account_limits
+from bridge.accounts.emails import find_member
 from bridge.accounts.key_limits import LIMITS, find_account_limits
+from bridge.accounts.key_terms import PLAIN_LIMITS, Term
 from bridge.accounts.keys import find_any_key, issue_key, revoke_key
-from bridge.accounts.sign_in import AddressTaken, create_account
+from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import db
 from bridge.errors import InvalidRequest
 from bridge.ledger.check import export_ledger
 from bridge.ledger.ledger import credit, find_balance
+from bridge.ledger.opening import create_account
 from bridge.ledger.refunds import refund_request
 from bridge.limits.limits import LIMITS as LIMIT_WORDS
 from bridge.money import format_dollars
 from bridge.ops.books import check_books
-from bridge.ops.command_line import Commands, find_member, print_table, read_dollars, read_list, read_moment
-from bridge.ops.commands_catalogue import catalogue_commands, channel_commands, model_commands, vault_commands
+from bridge.ops.command_line import Commands, print_table, read_dollars
+from bridge.ops.commands_catalogue import catalogue_commands, model_commands
+from bridge.ops.commands_channels import channel_commands, vault_commands
 from bridge.ops.commands_codes import code_commands, mail_commands
 from bridge.ops.commands_drill import drill
+from bridge.ops.commands_jobs import jobs
 from bridge.ops.commands_payments import payment_commands
 from bridge.ops.commands_people import PEOPLE_COMMANDS
 from bridge.ops.commands_prices import account_markup_command, markup_command, price_commands
+from bridge.ops.key_options import key_options, read_key_terms
 
 MAX_DIGITS = 18
 
@@ -41,6 +48,7 @@ def register(app: Flask) -> None:
     for group in (account_commands, key_commands, payment_commands, ledger_commands, code_commands, mail_commands):
         app.cli.add_command(group)
     app.cli.add_command(drill)
+    app.cli.add_command(jobs)
     for group in (channel_commands, model_commands, price_commands, catalogue_commands, vault_commands):
         app.cli.add_command(group)
     app.cli.add_command(markup_command)
@@ -132,7 +140,7 @@ def _read_limit(name: str, text: str) -> int | None:
 
 
 def _describe_limits(account_id: int) -> str:
-    """`60 RPM, no limit of TPM, 5 concurrent requests`, as they are in effect."""
+    """`60 RPM, no limit of TPM, 5 concurrent requests`: the limits in effect."""
     figures = find_account_limits(account_id)
     return ", ".join(f"{figures[name] or 'no limit of'} {LIMIT_WORDS[name]}" for name in LIMITS)
 
@@ -155,55 +163,32 @@ def show(email: str) -> None:
     if not keys:
         click.echo("Keys:      none")
         return
-    heading = ("KEY", "NAME", "ENDS IN", "STATE", "RPM", "TPM", "CONCURRENCY", "BUDGET", "EXPIRES")
+    limits = (term.field.upper() for term in PLAIN_LIMITS)
+    heading = ("KEY", "NAME", "ENDS IN", "STATE", *limits, "BUDGET", "EXPIRES")
     print_table([heading, *(_describe_key(key) for key in keys)])
 
 
 def _describe_key(key: Key) -> tuple[str, ...]:
     state = "revoked" if key.revoked_at else "disabled" if key.disabled_at else "active"
-    limits = ("-" if limit is None else str(limit) for limit in (key.rpm, key.tpm, key.concurrency))
+    limits = (_describe_limit(term, getattr(key, term.field)) for term in PLAIN_LIMITS)
     budget = "-" if key.budget_nanos is None else f"${format_dollars(key.budget_nanos, 2)} {key.budget_period}"
     expires = key.expires_at.isoformat() if key.expires_at else "-"
     return (str(key.id), key.name, key.last_four, state, *limits, budget, expires)
 
 
+def _describe_limit(term: Term, limit: int | None) -> str:
+    if limit is None:
+        return "-"
+    return f"${format_dollars(limit, 2)}" if term.kind == "dollars" else str(limit)
+
+
 @key_commands.command("issue")
 @click.argument("email")
-@click.option("--name", default="Untitled")
-@click.option("--rpm", type=click.IntRange(0), help="Requests per minute, at most the account's; 0 is the account's.")
-@click.option("--tpm", type=click.IntRange(0), help="Tokens per minute, likewise.")
-@click.option("--concurrency", type=click.IntRange(0), help="Requests at once, likewise.")
-@click.option("--budget", help="Dollars that the key may spend.")
-@click.option("--budget-period", type=click.Choice(["day", "week", "month", "total"]), default="total")
-@click.option("--models", help="The only models it may use: A,B.")
-@click.option("--addresses", help="The only addresses or networks it works from: A,B.")
-@click.option("--expires", help="ISO 8601; UTC unless it says otherwise.")
-def issue(
-    email: str,
-    name: str,
-    rpm: int | None,
-    tpm: int | None,
-    concurrency: int | None,
-    budget: str | None,
-    budget_period: str,
-    models: str | None,
-    addresses: str | None,
-    expires: str | None,
-) -> None:
+@key_options
+def issue(email: str, **given: Any) -> None:
     """Issue a key. The last line is the key, this once."""
     member = find_member(email)
-    issued = issue_key(
-        member.account_id,
-        name=name,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        budget_nanos=None if budget is None else read_dollars(budget, "budget"),
-        budget_period=budget_period,
-        models=read_list(models),
-        addresses=read_list(addresses),
-        expires_at=None if expires is None else read_moment(expires),
-    )
+    issued = issue_key(member.account_id, read_key_terms(given))
     click.echo(f"Issued key {issued.key.id} ({issued.key.name}) for {member.email}. It is shown this once:")
     click.echo(issued.secret)
 

@@ -1,253 +1,30 @@
-"""The commands for channels, models, the catalogue's seed and the vault."""
-
-import os
-import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+"""The operator's commands for models and the catalogue: `flask model` and `flask catalogue`."""
 
 import click
 from flask import current_app
-from sqlalchemy import select
 
-from bridge import vault
 from bridge.catalogue import editing
-from bridge.catalogue.channel_events import list_events
-from bridge.catalogue.listing import list_models
+from bridge.catalogue.listing import ListedModel, list_models
 from bridge.catalogue.prices import PRICE_CLASSES
 from bridge.catalogue.rates import Rates, name_rates
 from bridge.catalogue.sync import figures, list_differences, sync_catalogue
-from bridge.catalogue.tables import Channel
-from bridge.catalogue.testing import probe_channel
-from bridge.db import transaction
-from bridge.errors import InvalidRequest
-from bridge.ledger.tables import IdempotencyKey
-from bridge.money import format_dollars, format_percent
+from bridge.money import format_dollars
 from bridge.ops.command_line import (
     Commands,
     asks_below_cost,
     below_cost_option,
     print_table,
     read_dollars,
-    read_list,
-    read_percent,
 )
-from bridge.reasoning.tables import KeptReasoning
+from bridge.providers import COMMON_DIALECT
 
 PRICE_HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT")  # of PRICE_CLASSES
 
 LIMITS = ("rpm", "tpm", "concurrency")
 
-channel_commands = Commands("channel", help="Upstreams with the operator's keys.")
+
 model_commands = Commands("model", help="Models, prices and aliases.")
 catalogue_commands = Commands("catalogue", help="The models we start with, and their list prices.")
-vault_commands = Commands("vault", help="The stored provider keys.")
-
-
-def further_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What a channel may have beside its address, key, models and place."""
-    for option in (
-        click.option("--concurrency", type=click.IntRange(0), help="Your own limit of requests at once; 0 is none."),
-        click.option("--tpm", type=click.IntRange(0), help="Your own limit of tokens per minute; 0 is none."),
-        click.option("--rpm", type=click.IntRange(0), help="Your own limit of requests per minute; 0 is none."),
-        click.option("--cost", help="Percent of what the prices say that providers take: 80; else 100."),
-        click.option("--groups", help="The only groups of accounts that it serves: A,B."),
-        click.option("--pass-fields", help="Request fields that it takes beside those that we know: A,B."),
-    ):
-        command = option(command)
-    return command
-
-
-@channel_commands.command("add")
-@click.argument("name")
-@click.option("--provider", required=True, help="openai speaks to everything of its dialect.")
-@click.option("--base-url", help="Where the provider's SDK would point; without it, the provider's own.")
-@click.option("--api-key", help="Other users of this machine can see it; --api-key-env hides it.")
-@click.option("--api-key-env", help="The environment variable that holds the key.")
-@click.option("--models", help="PUBLIC=UPSTREAM,…; without it, all models of the provider.")
-@click.option("--priority", default=1, show_default=True, help="Lower numbers are tried first.")
-@click.option("--weight", default=1, show_default=True, help="Share among channels of one priority.")
-@further_options
-def add_channel(
-    name: str,
-    provider: str,
-    base_url: str | None,
-    api_key: str | None,
-    api_key_env: str | None,
-    models: str | None,
-    priority: int,
-    weight: int,
-    **further: str | int | None,
-) -> None:
-    """Connect an upstream. The last line is the channel's name."""
-    if api_key_env:
-        api_key = _read_key(api_key_env)
-    channel = editing.add_channel(
-        name,
-        provider,
-        base_url=base_url,
-        api_key=api_key,
-        models=_read_models(models),
-        priority=priority,
-        weight=weight,
-        **_read_further(further),
-    )
-    click.echo(f"Added channel {channel.name}: {channel.provider}, {_describe_models(channel)}.")
-    click.echo(channel.name)
-
-
-def _read_models(text: str | None) -> dict[str, str] | None:
-    """`PUBLIC=UPSTREAM` pairs; a bare `PUBLIC` takes the catalogue's upstream name."""
-    pairs = (item.partition("=") for item in read_list(text) or ())
-    return {public.strip(): upstream.strip() for public, _, upstream in pairs} or None
-
-
-def _describe_models(channel: Channel) -> str:
-    if channel.models is None:
-        return "all models of its provider"
-    return ", ".join(f"{public}={upstream}" for public, upstream in channel.models.items())
-
-
-@channel_commands.command("set")
-@click.argument("name")
-@click.option("--base-url", help="Empty: the provider's own.")
-@click.option("--api-key-env", help="The environment variable that holds the new key.")
-@click.option("--models", help="PUBLIC=UPSTREAM,…; empty: all models of the provider.")
-@click.option("--priority", type=int, help="Lower numbers are tried first.")
-@click.option("--weight", type=int, help="Share among channels of one priority.")
-@further_options
-def set_channel(
-    name: str,
-    base_url: str | None,
-    api_key_env: str | None,
-    models: str | None,
-    priority: int | None,
-    weight: int | None,
-    **further: str | int | None,
-) -> None:
-    """Change a channel; what is not named stays."""
-    fields: dict[str, Any] = _read_further(further)
-    fields |= {field: value for field, value in (("priority", priority), ("weight", weight)) if value is not None}
-    if base_url is not None:
-        fields["base_url"] = base_url or None
-    if api_key_env:
-        fields["api_key"] = _read_key(api_key_env)
-    if models is not None:
-        fields["models"] = _read_models(models)
-    if not fields:
-        raise InvalidRequest("Nothing was given to change: see --help.")
-    editing.update_channel(name, **fields)
-    click.echo(f"Changed channel {name}.")
-
-
-def _read_key(variable: str) -> str:
-    key = os.environ.get(variable)  # no setting of ours: the operator names the variable
-    if not key:
-        raise InvalidRequest(f"{variable} is not set.", param="api_key_env")
-    return key
-
-
-def _read_further(given: Mapping[str, str | int | None]) -> dict[str, Any]:
-    """The fields of `further_options` that were given; 0 takes a limit away, an empty list serves everyone, or lets
-    nothing more through."""
-    fields: dict[str, Any] = {limit: given[limit] or None for limit in LIMITS if given[limit] is not None}
-    groups, cost = given["groups"], given["cost"]
-    if groups is not None:
-        fields["groups"] = read_list(str(groups)) or None
-    if (passed := given["pass_fields"]) is not None:
-        fields["pass_fields"] = read_list(str(passed)) or None
-    if cost is not None:
-        fields["cost_bps"] = read_percent(str(cost), "cost")
-    return fields
-
-
-def _describe_limits(channel: Channel) -> str:
-    limits = (getattr(channel, limit) for limit in LIMITS)
-    return "/".join("-" if limit is None else str(limit) for limit in limits)
-
-
-@channel_commands.command("list")
-def list_channels() -> None:
-    """List the channels in the order in which they are tried."""
-    rows: list[tuple[str, ...]] = [
-        ("CHANNEL", "PROVIDER", "STATE", "HEALTH", "PRIORITY", "WEIGHT", "COST")
-        + ("RPM/TPM/AT ONCE", "GROUPS", "ALSO PASSES", "KEY", "BASE URL", "MODELS")
-    ]
-    for channel in editing.list_channels():
-        rows.append(
-            (
-                channel.name,
-                channel.provider,
-                "enabled" if channel.enabled else "disabled",
-                "misconfigured" if channel.refused_models and channel.health != "out" else channel.health,
-                str(channel.priority),
-                str(channel.weight),
-                f"{format_percent(channel.cost_bps)}%",
-                _describe_limits(channel),
-                ", ".join(channel.groups) if channel.groups else "all",
-                ", ".join(channel.pass_fields or ()) or "-",
-                f"…{channel.key_last_four}" if channel.key_last_four else "-",
-                channel.base_url or "-",
-                _describe_models(channel),
-            )
-        )
-    print_table(rows)
-
-
-@channel_commands.command("test")
-@click.argument("name")
-@click.option("--model", help="The model to ask; without it, the channel's cheapest.")
-@click.option("--stream", is_flag=True, help="Ask for a streamed answer.")
-def test(name: str, model: str | None, stream: bool) -> None:
-    """Send one small request through a channel. Says what it cost, and exits with 1 if it isn't answered."""
-    result = probe_channel(name, model, stream)
-    click.echo(f"{result.detail} {result.took_ms} ms", err=not result.ok)
-    for line in (result.text, result.cost):
-        if line:
-            click.echo(line)
-    if not result.ok:
-        sys.exit(1)
-
-
-@channel_commands.command("events")
-@click.argument("name")
-@click.option(
-    "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="How many, the newest first."
-)
-def events(name: str, limit: int) -> None:
-    """Say why a channel was left and taken back, in the last 30 days."""
-    found = list_events(editing.find_channel(name), limit)
-    if not found:
-        click.echo(f"Nothing has happened to {name} in the last 30 days.")
-        return
-    rows = [("WHEN", "WHAT", "SECONDS", "BY", "WHY")]
-    for event in found:
-        when = f"{event.at:%Y-%m-%d %H:%M:%S}"
-        rows.append((when, event.what, str(event.seconds or "-"), event.process, event.why))
-    print_table(rows)
-
-
-@channel_commands.command("disable")
-@click.argument("name")
-def disable(name: str) -> None:
-    """Stop using a channel; running requests end on it."""
-    editing.set_channel_enabled(name, False)
-    click.echo(f"Disabled channel {name}.")
-
-
-@channel_commands.command("enable")
-@click.argument("name")
-def enable(name: str) -> None:
-    """Use a channel again."""
-    editing.set_channel_enabled(name, True)
-    click.echo(f"Enabled channel {name}.")
-
-
-@channel_commands.command("remove")
-@click.argument("name")
-def remove(name: str) -> None:
-    """Forget a channel and its key."""
-    editing.remove_channel(name)
-    click.echo(f"Removed channel {name}.")
 
 
 @model_commands.command("add")
@@ -259,10 +36,10 @@ def remove(name: str) -> None:
 @click.option("--cache-write-hour-price", help="The same, to be kept for an hour; without it, as for minutes.")
 @click.option("--context", required=True, type=int, help="Tokens.")
 @click.option("--max-output", type=int, help="Tokens; without it, what a prompt leaves of the context.")
-@click.option("--provider", default="openai", show_default=True, help="Its channels without a list serve it.")
+@click.option("--provider", default=COMMON_DIALECT, show_default=True, help="Its channels without a list serve it.")
 @click.option("--name", help="For people; without it, the id.")
 @below_cost_option
-def add_model(
+def add_model(  # noqa: PLR0913 - one for each option
     id_: str,
     input_price: str,
     output_price: str,
@@ -325,23 +102,36 @@ def added(id_: str, tokens: int) -> None:
     click.echo(f"Prompts of {id_} are held and charged with up to {tokens} tokens that its upstream adds.")
 
 
+@model_commands.command("patience")
+@click.argument("id_", metavar="ID")
+@click.argument("seconds", metavar="SECONDS|default")
+def patience(id_: str, seconds: str) -> None:
+    """Say how many seconds a model's first content, or whole answer, is waited for, instead of the settings' limits."""
+    try:
+        editing.set_patience(id_, None if seconds == "default" else int(seconds))
+    except ValueError:
+        raise click.ClickException("Give a whole number of seconds, or `default` for the settings' again.") from None
+    waited = "as the settings say" if seconds == "default" else f"{seconds} seconds"
+    click.echo(f"{id_} is waited for {waited} from now on.")
+
+
 @model_commands.command("list")
 def list_all_models() -> None:
     """List the models with their prices, in dollars per million tokens."""
-    rows: list[tuple[str, ...]] = [("MODEL", "PROVIDER", "STATUS", "CONTEXT", *PRICE_HEADINGS, "ALIASES", "NOTE")]
-    for model in list_models():
-        rows.append(
-            (
-                model.id,
-                model.provider_label,
-                model.status,
-                str(model.context_tokens),
-                *(format_dollars(getattr(model, f"{class_}_nanos_per_mtok"), 2) for class_ in PRICE_CLASSES),
-                ", ".join(model.aliases) or "-",
-                model.note or "-",
-            )
-        )
-    print_table(rows)
+    heading = ("MODEL", "PROVIDER", "STATUS", "CONTEXT", *PRICE_HEADINGS, "ALIASES", "NOTE")
+    print_table([heading, *map(_describe_model, list_models())])
+
+
+def _describe_model(model: ListedModel) -> tuple[str, ...]:
+    return (
+        model.id,
+        model.provider_label,
+        model.status,
+        str(model.context_tokens),
+        *(format_dollars(getattr(model, f"{class_}_nanos_per_mtok"), 2) for class_ in PRICE_CLASSES),
+        ", ".join(model.aliases) or "-",
+        model.note or "-",
+    )
 
 
 @catalogue_commands.command("sync")
@@ -376,22 +166,6 @@ def _name_tier(model_id: str, rates: Rates) -> str:
 
 
 def _describe_further(rates: Rates) -> str:
-    """The prices that the columns don't have."""
+    """The prices that have no column."""
     further = ((name, nanos) for name, nanos in name_rates(rates).items() if name not in PRICE_CLASSES)
     return "".join(f", {name} {format_dollars(nanos, 2)}" for name, nanos in further)
-
-
-@vault_commands.command("rotate")
-def rotate() -> None:
-    """Seal all that is sealed under the first of FERNET_KEYS. Those are provider keys, kept answers and reasoning; then
-    the other keys can go."""
-    with transaction() as session:
-        sealed = list(session.scalars(select(Channel).where(Channel.sealed_key.is_not(None)).with_for_update()))
-        for channel in sealed:
-            if channel.sealed_key:
-                vault.unseal(channel.sealed_key)  # says so if no master key fits
-                channel.sealed_key = vault.reseal(channel.sealed_key)
-    keys = "key" if len(sealed) == 1 else "keys"
-    answers, thoughts = vault.reseal_rows(IdempotencyKey), vault.reseal_rows(KeptReasoning)
-    click.echo(f"Sealed {len(sealed)} provider {keys} under the newest master key.")
-    click.echo(f"Sealed likewise what is kept for a day: answers {answers}, reasoning {thoughts}.")

@@ -1,4 +1,4 @@
-"""`flask drill`: one request with a fault in its way, and what became of it."""
+"""`flask drill`: one request that meets a fault first, and its outcome."""
 
 import click
 from flask.cli import with_appcontext
@@ -7,11 +7,11 @@ from sqlalchemy import select
 from bridge.accounts.tables import Member
 from bridge.db import db
 from bridge.errors import NotFound
+from bridge.inference.rehearsal import Drill, Outcome, find_payer
 from bridge.ledger.ledger import BalanceView
 from bridge.money import format_dollars
 from bridge.ops.command_line import Command, print_table
-from bridge.ops.drill import Drill, Outcome, find_payer
-from bridge.providers.drill import FAULTS
+from bridge.providers.faults import FAULTS
 
 
 @click.command("drill", cls=Command)
@@ -63,8 +63,8 @@ def _print_outcome(outcome: Outcome) -> None:
     held, charged = (record.hold_nanos, record.charge_nanos) if record else (0, 0)
     click.echo(f"Held ${format_dollars(held)}, charged ${format_dollars(charged)}", nl=False)
     click.echo(f", given back ${format_dollars(outcome.given_back_nanos)}.")
-    click.echo(f"Balance {_say(outcome.before)} before, {_say(outcome.after)} after.")
+    click.echo(f"Balance {_describe_balance(outcome.before)} before, {_describe_balance(outcome.after)} after.")
 
 
-def _say(money: BalanceView) -> str:
+def _describe_balance(money: BalanceView) -> str:
     return f"${format_dollars(money.balance_nanos, 2)}"

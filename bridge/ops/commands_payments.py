@@ -1,4 +1,4 @@
-"""`flask payment`: what an operator has to look at, and how it is ended."""
+"""`flask payment`: the payments that operators must review, and how to finish them."""
 
 import click
 from flask import current_app
@@ -13,7 +13,7 @@ from bridge.payments.review_listing import list_payments_to_review, view_payment
 from bridge.payments.tables import Payment
 
 MOST_LISTED = 1000
-BEFORE = "This was done before: nothing was changed."
+DONE_BEFORE = "This was done before: nothing was changed."
 payment_commands = Commands("payment", help="Customers' payments.")
 reason_option = click.option("--reason", required=True, help="It is kept with the payment.")
 
@@ -23,7 +23,7 @@ def _settings() -> Settings:
     return settings
 
 
-def _came(payment: Payment) -> str:
+def _describe_paid(payment: Payment) -> str:
     return format_amount(payment.paid_minor, payment.paid_currency or "") if payment.paid_minor else "-"
 
 
@@ -35,7 +35,7 @@ def list_(everything: bool) -> None:
     for payment in list_payments_to_review(everything=everything, limit=MOST_LISTED):
         asked = "-" if payment.kind == "again" else format_amount(payment.amount_minor, payment.currency)
         about = (payment.payment_intent or "-", payment.problem or "-")
-        rows.append((payment.id, str(payment.account_id), payment.state, asked, _came(payment), *about))
+        rows.append((payment.id, str(payment.account_id), payment.state, asked, _describe_paid(payment), *about))
     print_table(rows)
 
 
@@ -45,7 +45,7 @@ def show(payment_id: str) -> None:
     """Say all that is known of a payment."""
     view = view_payment(payment_id)
     payment = view.payment
-    came, asked = _came(payment), format_amount(payment.amount_minor, payment.currency)
+    came, asked = _describe_paid(payment), format_amount(payment.amount_minor, payment.currency)
     credited = format_dollars(payment.credit_nanos, 2) if payment.state == "paid" else "0.00"
     click.echo(f"{payment.id} of account {payment.account_id}: {payment.state}, {payment.problem or 'no problem'}")
     click.echo(f"  requested {asked}, received {came}, credited ${credited}, intent {payment.payment_intent or '-'}")
@@ -68,7 +68,7 @@ def settle(payment_id: str, dollars: str | None, reason: str) -> None:
     nanos = None if dollars is None else read_dollars(dollars, "dollars")
     payment = settle_payment(_settings(), payment_id, reason=reason, made_by="command", dollars_nanos=nanos)
     if payment is None:
-        click.echo(BEFORE)
+        click.echo(DONE_BEFORE)
         return
     balance = format_dollars(find_balance(payment.account_id).balance_nanos, 2)
     credited = format_dollars(payment.credit_nanos, 2)
@@ -94,4 +94,4 @@ def link(payment_id: str, payment_intent: str, reason: str) -> None:
 def close(payment_id: str, reason: str) -> None:
     """End a payment without a credit, or what was wrong with one that is credited."""
     payment = close_payment(payment_id, reason=reason, made_by="command")
-    click.echo(BEFORE if payment is None else f"{payment.id} is closed.")
+    click.echo(DONE_BEFORE if payment is None else f"{payment.id} is closed.")

@@ -6,10 +6,10 @@ import click
 from flask.cli import with_appcontext
 
 from bridge.accounts.customers import reactivate_account, suspend_account
+from bridge.accounts.emails import find_member
 from bridge.accounts.sessions import sign_out_everywhere
 from bridge.accounts.sign_in import set_operator, set_password
 from bridge.errors import InvalidRequest
-from bridge.ops.command_line import find_member
 
 
 @click.command("suspend")

@@ -1,6 +1,6 @@
 """The commands for prices and markups: `flask price`, `flask markup` and `flask account markup`.
 
-They say in options what the pages say in fields, and change prices by the same functions."""
+Their options match the pages' fields, and they change prices by the same functions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +9,7 @@ import click
 from flask.cli import with_appcontext
 
 from bridge.accounts.customers import find_terms, set_account_markup
+from bridge.accounts.emails import find_member
 from bridge.catalogue.below_cost import list_live_models, require_margin_at
 from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.model_editing import check_rates, enter_price, find_model, set_markup
@@ -24,14 +25,13 @@ from bridge.ops.command_line import (
     Commands,
     asks_below_cost,
     below_cost_option,
-    find_member,
     print_table,
     read_dollars,
     read_moment,
 )
 
 HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT", "FURTHER")
-# what options and tiers call a class, and what it is for
+# a class's name in options and tiers, and what it is for
 CLASSES = {
     "input": ("input", "Of prompts."),
     "output": ("output", "Of answers."),
@@ -52,7 +52,7 @@ price_commands = Commands("price", help="Prices, in dollars per million tokens."
 
 
 def _price_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An option for each class, and one for what the provider takes of it."""
+    """An option for each class, and one for the provider's price of it."""
     for prefix, whose in (("cost-", "What the provider takes. "), ("", "")):
         tier = f"--{prefix}tier"
         text = f"{whose}Prices of longer prompts: 200000:input=6,output=22.5. May be given several times."
@@ -92,7 +92,7 @@ def set_price(model: str, since: str | None, source: str, below_cost: bool, **op
 
 
 def _read_tiers(options: Mapping[str, Any], prefix: str) -> list[Rates]:
-    """The rates of one side's options, ordinary prompts first; [] where none is given."""
+    """The rates from the options with this prefix, ordinary prompts first; [] if none is given."""
     key = prefix.replace("-", "_")
     given = {name: options[key + name.replace("-", "_")] for name in CLASSES}
     texts = {name: text for name, text in given.items() if text is not None}
@@ -118,7 +118,7 @@ def _read_pair(pair: str, option: str) -> tuple[str, str]:
 
 
 def _read_rates(texts: Mapping[str, str], above_tokens: int, param: str) -> Rates:
-    """Rates of prices by their options' names; `param` is the pattern of what a complaint names."""
+    """Rates of prices by their options' names; `param` is the pattern of the field's name in errors."""
     for name in ("input", "output"):
         if name not in texts:
             raise InvalidRequest("This price is missing; 0 is free.", param=param.format(name))
@@ -157,7 +157,7 @@ def _name_version(price: Price, current: Price | None) -> str:
 
 
 def _describe(price: Price, name: str) -> list[tuple[str, ...]]:
-    """A line for each tier, and for each of the provider's, where it takes something else."""
+    """A line for each tier, and for each of the provider's tiers if those differ."""
     rows = [_describe_rates(rates, name, price.source) for rates in tiers_of(price)]
     if price.costs:
         rows += [_describe_rates(rates, "  provider takes", "") for rates in version_of(price).costs]

@@ -1,4 +1,5 @@
-"""Brings the channels in line with the environment: at start, or once the database is there."""
+"""The part of a start that needs the database, which a worker repeats if the database was away: our prefix in Redis,
+and channels in line with the environment."""
 
 import gevent
 import sqlalchemy as sa
@@ -12,16 +13,19 @@ from bridge.config import Settings
 from bridge.db import db
 from bridge.errors import MisconfiguredError
 
-PREPARED = "bridge_channels_prepared"  # of app.extensions: whether the process that forked us could
+PREPARED = "bridge_prepared"  # key in app.extensions: whether the parent process has done this
 AGAIN_SECONDS = 5.0
 log = structlog.get_logger()
 
 
-def prepare_channels(app: Flask, settings: Settings) -> bool:
-    """Open every sealed key once, and connect the providers that the environment names. Raises MisconfiguredError. A
-    database that is away has no say: False, and `keep_trying` is to go on."""
+def prepare(app: Flask, settings: Settings) -> bool:
+    """Read our prefix in Redis, open every sealed key once, and connect the providers that the environment names.
+
+    Raises MisconfiguredError. False if the database is away: then a worker calls `keep_trying`."""
     with app.app_context():
         try:
+            if (shared := app.extensions["bridge_redis"]) is not None:
+                shared.read_prefix()
             for sealed in db.session.scalars(sa.select(Channel.sealed_key)):
                 if sealed:
                     vault.unseal(sealed)
@@ -36,10 +40,11 @@ def prepare_channels(app: Flask, settings: Settings) -> bool:
 
 
 def keep_trying(app: Flask, settings: Settings) -> None:
-    """The same in a worker, until it worked. Master keys that don't open what is stored are said, and it ends."""
+    """Repeat `prepare` in a worker until it succeeds. If the master keys don't open what is stored, that is logged, and
+    it ends."""
     seconds = min(AGAIN_SECONDS, settings.sweep_seconds)
     try:
-        while not prepare_channels(app, settings):
+        while not prepare(app, settings):
             gevent.sleep(seconds)
     except MisconfiguredError as error:
-        log.error("channels_not_prepared", complaints=error.complaints)
+        log.error("channels_not_prepared", complaints=error.problems)

@@ -1,4 +1,5 @@
-"""The demo of a development gateway: an operator, and a customer with credit and a key; kept, to be said again."""
+"""The demo of a development gateway: an operator, and a customer with credit and a key. It is stored, so that it can be
+printed again."""
 
 import os
 import secrets
@@ -7,12 +8,14 @@ from pathlib import Path
 import msgspec
 import sqlalchemy as sa
 
+from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key, read_caller
-from bridge.accounts.sign_in import SignInRefused, create_account, set_password, sign_in
+from bridge.accounts.sign_in import SignInRefused, set_password, sign_in
 from bridge.accounts.tables import Member
 from bridge.config import Settings
 from bridge.db import db
 from bridge.ledger.ledger import credit
+from bridge.ledger.opening import create_account
 from bridge.money import NANOS_PER_DOLLAR
 
 FILE_NAME = "demo.json"
@@ -20,7 +23,7 @@ CREDIT_NANOS = 10 * NANOS_PER_DOLLAR
 
 
 class Demo(msgspec.Struct):
-    """What `make run` prints. Passwords are made up, once for each DATA_DIR."""
+    """What `make run` prints. Passwords are drawn once for each DATA_DIR."""
 
     email: str = "demo@example.com"
     password: str = msgspec.field(default_factory=lambda: secrets.token_urlsafe(12))
@@ -30,7 +33,7 @@ class Demo(msgspec.Struct):
 
 
 def prepare_demo(settings: Settings) -> Demo:
-    """Make what is missing of both accounts, the credit and the key, and keep what can't be read again in DATA_DIR.
+    """Create what is missing: both accounts, the credit and the key. Store in DATA_DIR what can't be read again.
 
     Needs an app context."""
     demo = load_demo(settings) or Demo()
@@ -39,13 +42,13 @@ def prepare_demo(settings: Settings) -> Demo:
     credit(member.account_id, CREDIT_NANOS, source="setup", external_id="setup:demo", note="The demo's credit")
     caller = read_caller(demo.api_key)
     if caller is None or caller.account_id != member.account_id:
-        demo.api_key = issue_key(member.account_id, name="Demo").secret
+        demo.api_key = issue_key(member.account_id, KeyTerms(name="Demo")).secret
     _save(settings, demo)
     return demo
 
 
 def load_demo(settings: Settings) -> Demo | None:
-    """The demo as DATA_DIR keeps it, if it does."""
+    """The demo from DATA_DIR, if it is there."""
     try:
         return msgspec.json.decode(_path(settings).read_bytes(), type=Demo)
     except FileNotFoundError:
@@ -68,7 +71,7 @@ def greet(demo: Demo, settings: Settings) -> str:
 
 
 def _find_or_create(email: str, password: str, *, is_operator: bool) -> Member:
-    """The member, whose password is this one afterwards: what is printed must work, also over another database."""
+    """The member, with this password set: the printed one must work, also with another database."""
     member = db.session.scalar(sa.select(Member).where(Member.email == email))
     if member is None:
         return create_account(email, password, is_operator=is_operator)

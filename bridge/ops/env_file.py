@@ -1,4 +1,4 @@
-"""The file `.env` beside the Makefile: settings of this checkout, with secrets that were made for it alone."""
+"""The file `.env` beside the Makefile: this checkout's settings, with secrets that were drawn for it alone."""
 
 import os
 import secrets
@@ -13,9 +13,9 @@ ENV_FILE = Path(__file__).parents[2] / ".env"
 
 
 def write_env_file(path: Path = ENV_FILE) -> bool:
-    """Make the file, for a development gateway, readable by its owner only. One that is there stays as it is.
+    """Write the file, for a development gateway, readable by its owner only. An existing file stays.
 
-    Returns whether it was made. Raises MisconfiguredError where the checkout can't be written."""
+    Returns whether it was written. Raises MisconfiguredError if the checkout isn't writable."""
     if _is_unwanted():
         return False
     try:
@@ -35,11 +35,11 @@ def write_env_file(path: Path = ENV_FILE) -> bool:
 
 
 def load_env_file(path: Path = ENV_FILE) -> None:
-    """Read the file, if there is one, into the environment, where what is set already stays."""
+    """Read the file, if there is one, into the environment. Variables that are already set stay."""
     if not _is_unwanted():
         load_dotenv(path)
 
 
 def _is_unwanted() -> bool:
-    """FLASK_SKIP_DOTENV=1, which the `flask` command knows too, does without the file."""
+    """FLASK_SKIP_DOTENV=1, which the `flask` command knows too, skips the file."""
     return os.environ.get("FLASK_SKIP_DOTENV", "").lower() in ("1", "true", "yes")

@@ -2,7 +2,7 @@
 
 from gevent import monkey
 
-monkey.patch_all()  # a later patch would let psycopg stop the whole worker while it waits
+monkey.patch_all()  # a later patch would let psycopg block the whole worker
 
 import gc
 import os
@@ -15,29 +15,35 @@ from flask import Flask
 from bridge.config import Settings, read_settings
 from bridge.db import db
 from bridge.errors import MisconfiguredError
+from bridge.headers import api_headers
+from bridge.inference.estimate import load_vocabulary
 from bridge.ops import worker as background
 from bridge.ops.address import listen_address
-from bridge.ops.connect import PREPARED, prepare_channels
+from bridge.ops.connect import PREPARED, prepare
+from bridge.ops.data_dir import find_data_dir_problem
 from bridge.ops.demo import greet, load_demo
 from bridge.ops.env_file import load_env_file
-from bridge.ops.gunicorn_worker import GRACE_BEYOND_DRAIN_SECONDS, Response
+from bridge.ops.gunicorn_worker import GRACE_BEYOND_DRAIN_SECONDS, Response, Worker
 from bridge.telemetry import configure_logging, log_to_stdout
-from bridge.v1.estimate import load_vocabulary
 
 log = structlog.get_logger()
 
 
 def read_or_exit() -> Settings:
-    """The settings; what is wrong with them is printed, a line each, and ends the start."""
+    """The settings. If something is wrong with them, it is printed, a line each, and the start ends."""
     load_env_file()
     try:
-        return read_settings()
+        settings = read_settings()
     except MisconfiguredError as error:
-        raise SystemExit("\n".join(error.complaints)) from None
+        raise SystemExit("\n".join(error.problems)) from None
+    if problem := find_data_dir_problem(settings):
+        raise SystemExit(problem)
+    return settings
 
 
 gateway = read_or_exit()
 Response.slow_client_seconds = gateway.slow_client_seconds
+Worker.common_headers = api_headers(gateway)
 log_to_stdout()
 configure_logging(gateway.log_level)
 
@@ -49,11 +55,11 @@ logger_class = "bridge.ops.gunicorn_worker.Log"
 worker_connections = 4096
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - a heartbeat; disks can stall
 preload_app = True
-keepalive = 95  # longer than a router keeps its connections, or it would use one that has just closed
+keepalive = 95  # longer than a router keeps its connections: otherwise it would use one that has just closed
 graceful_timeout = round(gateway.drain_seconds) + GRACE_BEYOND_DRAIN_SECONDS
-sendfile = False  # a file, too, goes out behind its head: see gunicorn_worker.Response
+sendfile = False  # files, too, are sent after their head: see gunicorn_worker.Response
 control_socket_disable = True
-forwarded_allow_ips = ""  # TRUST_PROXY decides what is believed
+forwarded_allow_ips = ""  # TRUST_PROXY decides which headers are trusted
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -67,8 +73,8 @@ logconfig_dict = {
 
 
 def on_starting(server: Any) -> None:
-    """Say what is smaller than asked for, refuse master keys that don't open what is stored, and connect the providers
-    that the environment names: a key that was set takes a restart, and no command."""
+    """Warn about what the settings leave out, refuse master keys that don't open what is stored, and connect the
+    providers that the environment names: a new key takes a restart, and no command."""
     if gateway.on_sqlite and gateway.web_concurrency > 1:
         log.warning(f"SQLite has one writer: 1 worker starts instead of {gateway.web_concurrency}.")
     if workers > 1 and not gateway.redis_url:
@@ -77,30 +83,32 @@ def on_starting(server: Any) -> None:
         log.warning("Without SMTP_URL no mail is sent: neither low-balance alerts nor the ledger's differences.")
     try:
         app: Flask = server.app.wsgi()
-        app.extensions[PREPARED] = prepare_channels(app, gateway)
+        if (shared := app.extensions["bridge_redis"]) and (problem := shared.find_problem()):
+            log.warning(problem)
+        app.extensions[PREPARED] = prepare(app, gateway)
         with app.app_context():
             db.engine.dispose()
     except MisconfiguredError as error:
-        print("\n".join(error.complaints), file=sys.stderr)
+        print("\n".join(error.problems), file=sys.stderr)
         raise SystemExit(1) from None
 
 
 def when_ready(_server: Any) -> None:
-    """In development, print how to sign in and what to paste: from now on connections are accepted."""
+    """In development, print how to sign in and what to paste, once connections are accepted."""
     demo = load_demo(gateway) if gateway.development else None
     if demo:
         print(greet(demo, gateway), end="", flush=True)
 
 
 def pre_fork(_server: Any, _worker: Any) -> None:
-    """Load what every worker will need, and let the collector leave alone what they share: its marks would give each a
-    copy of every page."""
+    """Load what every worker will need, and keep the garbage collector off it: its marks would give each worker a copy
+    of every page."""
     load_vocabulary()
     gc.freeze()
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Forget the connections of the parent, without closing them under it."""
+    """Forget the parent's connections, without closing them."""
     app: Flask = worker.app.wsgi()
     for flask_app in (app, app.extensions["bridge_api"]):
         with flask_app.app_context():
@@ -108,11 +116,11 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start what runs beside the requests: only now is gevent's loop the worker's own."""
+    """Start the jobs: only now is gevent's loop the worker's own."""
     background.start(worker.app.wsgi(), worker)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Write what is still noted. A worker that never got as far as its app has nothing."""
+    """Write the pending notes. A worker whose app was never loaded has none."""
     if worker.booted:
         background.stop(worker.app.wsgi(), worker)

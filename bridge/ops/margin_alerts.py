@@ -1,4 +1,4 @@
-"""Tells operators by mail of models that are sold below cost: once when it begins, and once when it ends."""
+"""Mails operators about models that are sold below cost: once when that begins, and once when it ends."""
 
 import datetime
 
@@ -7,7 +7,7 @@ import structlog
 
 from bridge.accounts.customers import count_markups
 from bridge.accounts.tables import Member
-from bridge.catalogue.below_cost import MOST_SAID, Shortfall, list_losing
+from bridge.catalogue.below_cost import MOST_SHOWN, Shortfall, list_losing
 from bridge.catalogue.tables import Model
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
@@ -16,9 +16,10 @@ from bridge.mail.outbox import queue_mail
 log = structlog.get_logger()
 
 
-def tell_of_losses(settings: Settings) -> None:
-    """Write the mail that is due. However many workers look at the same moment, one of them tells. What makes a model
-    lose money (a price, a price to come, a markup, an account's, a channel's cost) makes no difference."""
+def queue_margin_alerts(settings: Settings) -> None:
+    """Queue the mails that are due. If several workers look at the same moment, one of them reports each model. It
+    doesn't matter what makes a model lose money: a price, a later price taking effect, a markup of the model or of an
+    account, or a channel's cost."""
     losing = list_losing(count_markups())
     told = set(db.session.scalars(sa.select(Model.id).where(Model.told_below_cost_at.is_not(None))))
     db.session.commit()
@@ -27,16 +28,16 @@ def tell_of_losses(settings: Settings) -> None:
         return
     with transaction():
         moment = now_utc()
-        if taken := _take(begun, Model.told_below_cost_at.is_(None), moment):
+        if taken := _claim(begun, Model.told_below_cost_at.is_(None), moment):
             log.error("models_below_cost", models=taken)
             _mail(moment, f"begun:{taken[0]}", *_write_begun(settings, {id_: losing[id_] for id_ in taken}))
-        if taken := _take(ended, Model.told_below_cost_at.is_not(None), None):
+        if taken := _claim(ended, Model.told_below_cost_at.is_not(None), None):
             log.info("models_not_below_cost", models=taken)
             _mail(moment, f"ended:{taken[0]}", *_write_ended(settings, taken))
 
 
-def _take(ids: list[str], state: sa.ColumnElement[bool], told_at: datetime.datetime | None) -> list[str]:
-    """The models that it is this call's to tell of: one conditional statement decides."""
+def _claim(ids: list[str], state: sa.ColumnElement[bool], told_at: datetime.datetime | None) -> list[str]:
+    """The models that this call reports: one conditional statement decides."""
     if not ids:
         return []
     statement = sa.update(Model).where(Model.id.in_(ids), state).values(told_below_cost_at=told_at).returning(Model.id)
@@ -46,9 +47,9 @@ def _take(ids: list[str], state: sa.ColumnElement[bool], told_at: datetime.datet
 def _write_begun(settings: Settings, losing: dict[str, list[Shortfall]]) -> tuple[str, str]:
     lines = []
     for id_, shortfalls in losing.items():
-        lines += [shortfall.text for shortfall in shortfalls[:MOST_SAID]]
-        if len(shortfalls) > MOST_SAID:
-            lines.append(f"{id_}: and {len(shortfalls) - MOST_SAID} more")
+        lines += [shortfall.text for shortfall in shortfalls[:MOST_SHOWN]]
+        if len(shortfalls) > MOST_SHOWN:
+            lines.append(f"{id_}: and {len(shortfalls) - MOST_SHOWN} more")
         lines.append(f"{settings.site_url}/admin/models/one?id={id_}\n")
     text = "\n".join(lines)
     return f"AI Bridge: {_enumerate(list(losing))} sold below cost", (

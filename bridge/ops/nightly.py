@@ -1,4 +1,5 @@
-"""The ledger's check, once a day by one of the workers. Operators get a mail when it differs; a page shows the days."""
+"""Checks the ledger, once a day by one of the workers. Operators get a mail if it finds differences; a page shows the
+days."""
 
 import datetime
 
@@ -9,25 +10,24 @@ from gevent import get_hub
 
 from bridge.accounts.tables import Member
 from bridge.config import Settings
-from bridge.daily import finish_job, take_job
+from bridge.daily import LEDGER_CHECK, finish_job, take_job
 from bridge.db import db, now_utc, transaction
 from bridge.mail.outbox import delete_old_mails, queue_mail
 from bridge.ops.books import check_books
 
-JOB = "ledger check"
 MOST_LINES = 50
-CHARGES_OF_DAYS = 2  # the night before saw the others
+CHARGES_OF_DAYS = 2  # the previous nights have checked the others
 log = structlog.get_logger()
 
 
 def check_nightly(settings: Settings) -> None:
-    """Check the books, if it is time and nobody did today. Needs an app context."""
+    """Check the books, if it is time and no worker did today. Needs an app context."""
     now = now_utc()
-    if now.hour < settings.nightly_hour or not take_job(JOB, now.date()):
+    if now.hour < settings.nightly_hour or not take_job(LEDGER_CHECK, now.date()):
         return
     lines = _check_aside()
     with transaction():
-        finish_job(JOB, now.date(), lines[:MOST_LINES])
+        finish_job(LEDGER_CHECK, now.date(), lines[:MOST_LINES])
         if lines:
             _tell_operators(settings, now.date(), lines)
     delete_old_mails()
@@ -37,7 +37,7 @@ def check_nightly(settings: Settings) -> None:
 
 
 def _check_aside() -> list[str]:
-    """On PostgreSQL others run while the database counts; SQLite counts in this process, so in a thread."""
+    """Check without blocking others: PostgreSQL counts in its own process, SQLite in ours, so it needs a thread."""
     if db.engine.dialect.name != "sqlite":
         return check_books(CHARGES_OF_DAYS)
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ def _check_aside() -> list[str]:
 
 
 def _tell_operators(settings: Settings, day: datetime.date, lines: list[str]) -> None:
-    """A mail to each operator, in the transaction that notes the result."""
+    """Queue a mail to each operator, in the transaction that stores the result."""
     counted = f"{len(lines)} difference{'s' if len(lines) != 1 else ''}"
     text = (
         f"The check of {day} found what does not add up:\n\n" + "\n".join(lines[:MOST_LINES]) + "\n\n"

@@ -1,4 +1,5 @@
-"""What `make run` does once the packages are there: secrets, database, catalogue, demo; then it becomes gunicorn."""
+"""What `make run` does once the packages are installed: secrets, database, catalogue, demo; then it becomes
+gunicorn."""
 
 from gevent import monkey
 
@@ -7,18 +8,17 @@ monkey.patch_all()
 import logging
 import os
 import sys
-import tempfile
 
 import flask_migrate
 from flask import Flask
-from gunicorn.app import wsgiapp
 from sqlalchemy.exc import SQLAlchemyError
 
-from bridge.catalogue.connect import offer_local_upstreams
+from bridge.catalogue.connect import connect_local_upstreams
 from bridge.catalogue.sync import sync_catalogue
 from bridge.config import Settings, read_settings
 from bridge.errors import MisconfiguredError
 from bridge.ops.address import is_taken, listen_address
+from bridge.ops.data_dir import find_data_dir_problem
 from bridge.ops.demo import prepare_demo
 from bridge.ops.env_file import load_env_file, write_env_file
 from bridge.ops.health import newest_migration, read_migration
@@ -27,25 +27,21 @@ MOST_LINES = 8
 
 
 def main() -> None:
-    """Set up what is missing, then serve, unless --only-prepare. What can't be helped is said, a line each, with status
-    1."""
+    """Set up what is missing, then serve, unless --only-prepare. Problems are printed, a line each, with status 1."""
     serves = "--only-prepare" not in sys.argv
     try:
         write_env_file()
         load_env_file()
         settings = read_settings()
     except MisconfiguredError as error:
-        raise SystemExit("\n".join(error.complaints)) from None
+        raise SystemExit("\n".join(error.problems)) from None
     if serves and is_taken(settings):
         raise SystemExit(f"{listen_address(settings)} is taken. Choose another port: PORT={settings.port + 1} make run")
-    try:
-        settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=settings.data_path).close()
-    except OSError as error:
-        raise SystemExit(f"DATA_DIR {settings.data_path} can't be written: {error.strerror}.") from None
+    if problem := find_data_dir_problem(settings):
+        raise SystemExit(problem)
     from wsgi import app  # reads the environment, which is complete only now
 
-    # in a child: the server has to start from a process that has never opened a connection or a thread
+    # in a child process: the server must start from one that has never opened a connection or a thread
     child = os.fork()
     if not child:
         os._exit(prepare(app, settings))
@@ -54,25 +50,28 @@ def main() -> None:
         raise SystemExit(1)
     if not serves:
         return
-    if is_taken(settings):  # by whoever came while the packages and the database were made ready
+    if is_taken(settings):  # somebody took the address while we prepared
         raise SystemExit(f"{listen_address(settings)} is taken. Choose another port: PORT={settings.port + 1} make run")
+    from gunicorn.app import wsgiapp  # reads WEB_CONCURRENCY, which may not be a number, as soon as it is imported
+
+    os.environ.pop("GUNICORN_CMD_ARGS", None)  # it would override our settings, and serve elsewhere than we print
     sys.argv = ["gunicorn", "-c", "python:bridge.ops.gunicorn", "wsgi:app"]
     wsgiapp.run()
 
 
 def prepare(app: Flask, settings: Settings) -> int:
-    """Everything that serving needs; what is there stays as it is. Returns the exit status, 1 after a complaint."""
+    """Prepare everything that serving needs; what exists stays. Returns the exit status, 1 if something is wrong."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         with app.app_context():
             if read_migration() != newest_migration():
                 flask_migrate.upgrade()
-            say(sync_catalogue(settings))
-            say(offer_local_upstreams(settings))
+            print_changes(sync_catalogue(settings))
+            print_changes(connect_local_upstreams(settings))
             if settings.development:
                 prepare_demo(settings)
     except MisconfiguredError as error:
-        print("\n".join(error.complaints), file=sys.stderr, flush=True)
+        print("\n".join(error.problems), file=sys.stderr, flush=True)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
         print(f"The database can't be used: {reason[0]}", file=sys.stderr, flush=True)
@@ -81,8 +80,8 @@ def prepare(app: Flask, settings: Settings) -> int:
     return 1
 
 
-def say(done: list[str]) -> None:
-    """What was changed: each line, or, when that would fill the screen, how many there are."""
+def print_changes(done: list[str]) -> None:
+    """Print what was changed: each line, or, if that would fill the screen, how many there are."""
     if len(done) > MOST_LINES:
         done = [f"The catalogue is filled: {len(done)} additions, which `.venv/bin/flask --app wsgi model list` shows."]
     for line in done:

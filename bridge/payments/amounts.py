@@ -1,22 +1,22 @@
-"""Top-ups in their currency, whole cents of it, and what is credited for them."""
+"""Top-ups in their currency, in whole cents, and the credit for them."""
 
 from bridge.config import Settings
 from bridge.errors import InvalidRequest
 
 NANOS_PER_MINOR = 10_000_000
 MINOR_PER_UNIT = 100
-# what Stripe counts otherwise than in hundredths; none of it can be asked for here, but some of it may come
+# currencies that Stripe doesn't count in hundredths; none can be asked for here, but money may arrive in one
 NO_DECIMALS = "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"
 THREE_DECIMALS = "bhd jod kwd omr tnd"
 
 
 def to_credit(settings: Settings, amount_minor: int) -> int:
-    """Nano-dollars for an amount, at the rate of now; rounded down, if the rate leaves anything to round."""
+    """Nano-dollars for an amount, at the current rate, rounded down."""
     return amount_minor * settings.top_up_rate_nanos // MINOR_PER_UNIT
 
 
 def check_amount(settings: Settings, nanos: int | None, param: str) -> int:
-    """Billionths of the currency's unit, as a form reads them, to whole cents. Raises InvalidRequest naming bounds."""
+    """Whole cents from billionths of the currency's unit, which forms use. Raises InvalidRequest naming the bounds."""
     smallest, largest = settings.top_up_bounds
     if nanos is None or not smallest <= nanos <= largest:
         raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param=param)
@@ -24,7 +24,7 @@ def check_amount(settings: Settings, nanos: int | None, param: str) -> int:
 
 
 def is_within_bounds(settings: Settings, amount_minor: int) -> bool:
-    """Whether so much may be paid at once, by the settings of now."""
+    """Whether this amount may be paid at once, by the current settings."""
     smallest, largest = settings.top_up_bounds
     return smallest <= amount_minor * NANOS_PER_MINOR <= largest
 
@@ -36,14 +36,14 @@ def describe_bounds(settings: Settings) -> str:
 
 
 def whole_cents(nanos: int, param: str) -> int:
-    """The same in cents. Raises InvalidRequest for a fraction of one."""
+    """Whole cents from billionths of the unit. Raises InvalidRequest for a fraction of a cent."""
     if nanos % NANOS_PER_MINOR:
         raise InvalidRequest("Give whole cents.", param=param)
     return nanos // NANOS_PER_MINOR
 
 
 def format_amount(amount_minor: int, currency: str) -> str:
-    """`$20.00`; any other currency by its name, `20.00 EUR`, `2,000 JPY`."""
+    """`$20.00`; other currencies with their code: `20.00 EUR`, `2,000 JPY`."""
     decimals = 0 if currency in NO_DECIMALS.split() else 3 if currency in THREE_DECIMALS.split() else 2
     units, rest = divmod(amount_minor, 10**decimals)
     amount = f"{units:,}.{rest:0{decimals}d}" if decimals else f"{units:,}"

@@ -1,7 +1,8 @@
-"""Automatic top-ups: a kept card is charged when the balance is low, once however many workers look, up to a cap.
+"""Automatic top-ups: a kept card is charged when the balance is low, once however many workers look, up to a monthly
+cap.
 
-A rule's amounts are of the currency that they were set in, and charged in no other; what may be paid at once is asked
-again at each charge."""
+A rule's amounts are in the currency in which they were set, and charged in no other. The bounds of a payment are
+checked again at each charge."""
 
 import datetime
 from typing import Any
@@ -22,13 +23,13 @@ from bridge.payments.amounts import (
     is_within_bounds,
     to_credit,
 )
-from bridge.payments.checkout import Card, Order, StripeAway, StripeRefused
+from bridge.payments.checkout import Card, PaymentRequest, StripeAway, StripeRefused
 from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
 
-# Longer than a charge can take. It stays claimed after a charge too: whoever looked before the credit was committed
-# still sees the low balance, and must not believe it.
+# Longer than a charge can take. The claim stays after a charge too: a worker that looked before the credit was
+# committed still sees the low balance, and must not act on it.
 CLAIM_SECONDS = 120
-FORGOTTEN_SECONDS = 23 * 3600  # Stripe knows an idempotency key for a day
+FORGOTTEN_SECONDS = 23 * 3600  # Stripe remembers an idempotency key for a day
 log = structlog.get_logger()
 
 
@@ -37,8 +38,8 @@ def find_rule(account_id: int) -> AutoTopUp | None:
 
 
 def keep_card(settings: Settings, payment: Payment, card: Card) -> None:
-    """The card that automatic top-ups charge from now on. A payment leaves its card once: should its event come again
-    much later, the account may have another one, or want none. The card before it is detached at Stripe, if Stripe
+    """Make this the card that automatic top-ups charge. A payment sets its card only once: if its event comes again
+    much later, the account may have another card, or want none. The earlier card is detached at Stripe, if Stripe
     answers."""
     account_id = payment.account_id
     with transaction() as session:
@@ -59,8 +60,8 @@ def keep_card(settings: Settings, payment: Payment, card: Card) -> None:
 def set_rule(
     settings: Settings, account_id: int, *, threshold_nanos: int, amount_minor: int, monthly_cap_minor: int
 ) -> None:
-    """Switch the rule on, with amounts in today's currency. Raises InvalidRequest where there is no card, the amount is
-    out of bounds, or the cap lets nothing through."""
+    """Switch the rule on, with amounts in the current currency. Raises InvalidRequest if there is no card, the amount
+    is out of bounds, or the cap is below it."""
     if threshold_nanos < 0:
         raise InvalidRequest("Give the dollars below which to top up.", param="threshold")
     if not is_within_bounds(settings, amount_minor):
@@ -80,7 +81,7 @@ def set_rule(
 
 
 def switch_rule_off(account_id: int) -> None:
-    """By the customer's own wish. Its amounts stay as they are, in the currency that they were set in."""
+    """Switch the rule off, as the customer asked. Its amounts stay, in the currency in which they were set."""
     with transaction() as session:
         session.execute(
             sa.update(AutoTopUp)
@@ -91,7 +92,7 @@ def switch_rule_off(account_id: int) -> None:
 
 
 def _sum_charged(account_id: int, currency: str, month: datetime.date) -> int:
-    """What automatic top-ups took in a currency since the month began, or are taking."""
+    """What automatic top-ups have charged, or are charging, in a currency since the month began."""
     start = datetime.datetime(month.year, month.month, 1, tzinfo=datetime.UTC)
     query = sa.select(sa.func.coalesce(sa.func.sum(Payment.amount_minor), 0)).where(
         Payment.account_id == account_id,
@@ -104,7 +105,7 @@ def _sum_charged(account_id: int, currency: str, month: datetime.date) -> int:
 
 
 def forget_card(account_id: int) -> None:
-    """No automatic top-up any more, from now on. A worker detaches the card at Stripe: a page doesn't wait for that."""
+    """Stop automatic top-ups and forget the card. A worker detaches it at Stripe, so no page waits for that."""
     with transaction() as session:
         session.execute(
             sa.update(AutoTopUp)
@@ -115,7 +116,8 @@ def forget_card(account_id: int) -> None:
 
 
 def top_up_due(settings: Settings) -> int:
-    """Finish what a worker left undone, and charge where the balance is low. How many charges this call made."""
+    """Finish charges that a worker left, and charge cards where the balance is low. Returns how many charges this call
+    made."""
     if not settings.top_ups_open:
         return 0
     _switch_unfit_off(settings)
@@ -130,7 +132,7 @@ def top_up_due(settings: Settings) -> int:
 
 
 def detach_forgotten(settings: Settings) -> None:
-    """Detach at Stripe what was forgotten here; what Stripe doesn't answer to is tried again with the next look."""
+    """Detach at Stripe the cards that were forgotten here. If Stripe doesn't answer, the next run tries again."""
     if not settings.top_ups_open:
         return
     forgotten = AutoTopUp.card.is_(None) & AutoTopUp.payment_method.is_not(None)
@@ -159,7 +161,7 @@ def _detach(settings: Settings, account_id: int, payment_method: str) -> bool:
 
 
 def _fits(settings: Settings) -> sa.ColumnElement[bool]:
-    """Whether the rule may be charged by as things are today: its currency, its amount and its cap."""
+    """Whether the current settings allow the rule's charges: its currency, its amount and its cap."""
     smallest, largest = settings.top_up_bounds
     return (
         (AutoTopUp.currency == settings.top_up_currency)
@@ -170,20 +172,20 @@ def _fits(settings: Settings) -> sa.ColumnElement[bool]:
 
 
 def _switch_unfit_off(settings: Settings) -> None:
-    """Switch off the rules that today's settings let charge nothing, each with a mail that says why."""
+    """Switch off the rules that the current settings don't allow, each with a mail that says why."""
     query = sa.select(AutoTopUp).where(AutoTopUp.enabled, ~_fits(settings)).order_by(AutoTopUp.account_id)
-    unfit = [(rule.account_id, _say_why_unfit(settings, rule)) for rule in db.session.scalars(query)]
+    unfit = [(rule.account_id, _explain_unfit(settings, rule)) for rule in db.session.scalars(query)]
     rows.release()
     for account_id, problem in unfit:
         with transaction() as session:
             rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
-            if rule is None or _say_why_unfit(settings, rule) != problem:  # set anew since the look
+            if rule is None or _explain_unfit(settings, rule) != problem:  # it was changed since we looked
                 continue
             if rows.switch_off(session, account_id, problem, rows.new_payment_id()):
                 log.warning("auto_top_up_off", account_id=account_id, error=problem)
 
 
-def _say_why_unfit(settings: Settings, rule: AutoTopUp) -> str:
+def _explain_unfit(settings: Settings, rule: AutoTopUp) -> str:
     amount = format_amount(rule.amount_minor, rule.currency) if rule.currency else "an amount of another currency"
     if rule.currency != settings.top_up_currency:
         return f"You are charged in {settings.top_up_currency.upper()} now, and the top-up was set to {amount}."
@@ -209,7 +211,7 @@ def _runs() -> sa.Select[str]:
 
 
 def _list_candidates() -> list[int]:
-    """A look without a lock: whoever is low, or has a charge whose end nobody saw."""
+    """The accounts whose balance is low, or whose last charge has no known end; read without a lock."""
     undone = _runs().where(Payment.state == "open").exists()
     query = sa.select(AutoTopUp.account_id).where(_is_free(now_utc()), undone | (AutoTopUp.enabled & _is_low()))
     found = list(db.session.scalars(query.order_by(AutoTopUp.account_id)))
@@ -218,8 +220,8 @@ def _list_candidates() -> list[int]:
 
 
 def _resume(settings: Settings, account_id: int) -> Payment | None:
-    """Take over a charge that was begun and never ended: asked again with its own key, Stripe says what came of it. It
-    is not asked where it might be charged only now, and may not be any more: too late, under other settings, or while
+    """Take over a charge that was begun and never ended: repeated with its own key, Stripe says what became of it.
+    Stripe is not asked if it might charge only now and may no longer do so: too late, under other settings, or while
     the account is suspended."""
     now = now_utc()
     with transaction() as session:
@@ -232,12 +234,12 @@ def _resume(settings: Settings, account_id: int) -> Payment | None:
     fits = payment.currency == settings.top_up_currency and is_within_bounds(settings, payment.amount_minor)
     if fresh and fits and allowed:
         return payment
-    booking.note_failed(payment.id, "failed", "What became of the last charge is not known.")
+    booking.record_failed(payment.id, "failed", "What became of the last charge is not known.")
     return None
 
 
 def _take(account_id: int, now: datetime.datetime, *conditions: Any, **more: object) -> bool:
-    """Claim the account in one conditional statement; whether this call did. In the caller's transaction."""
+    """Claim the account in one conditional statement, in the caller's transaction. Returns whether this call did."""
     until = now + datetime.timedelta(seconds=CLAIM_SECONDS)
     claim = sa.update(AutoTopUp).where(AutoTopUp.account_id == account_id, _is_free(now), *conditions)
     claim = claim.values(claimed_until=until, **more).returning(AutoTopUp.account_id)
@@ -246,7 +248,7 @@ def _take(account_id: int, now: datetime.datetime, *conditions: Any, **more: obj
 
 
 def _claim(settings: Settings, account_id: int) -> Payment | None:
-    """The right to charge once, with the payment that will tell; None where there is nothing to do, or no more."""
+    """Claim the right to charge once. Returns the payment for it; None if there is nothing to charge, or no longer."""
     now = now_utc()
     month = now.date().replace(day=1)
     spent = sa.case((AutoTopUp.month == month, AutoTopUp.month_minor), else_=0)
@@ -280,22 +282,22 @@ def _claim(settings: Settings, account_id: int) -> Payment | None:
                 created_at=now,
             )
             session.add(payment)
-    except IntegrityError:  # the index that allows one running charge an account: another worker has it
+    except IntegrityError:  # an index allows one running charge per account: another worker has it
         return None
     return payment
 
 
 def _charge(settings: Settings, payment: Payment) -> None:
-    """Charge, and book what came of it. Without an answer the payment stays open: the next look asks again."""
-    order = Order(payment.id, payment.amount_minor, payment.currency, payment.customer)
+    """Charge the card, and book the result. Without an answer the payment stays open, and the next run asks again."""
+    request = PaymentRequest(payment.id, payment.amount_minor, payment.currency, payment.customer)
     rows.release()
     try:
-        intent = checkout.charge_card(settings, order, payment.payment_method or "")
+        intent = checkout.charge_card(settings, request, payment.payment_method or "")
     except StripeAway as error:
         log.warning("auto_top_up_waits", payment_id=payment.id, error=str(error))
         return
     except StripeRefused as error:
-        booking.note_failed(payment.id, "failed", str(error))
+        booking.record_failed(payment.id, "failed", str(error))
         log.warning("auto_top_up_off", payment_id=payment.id, account_id=payment.account_id, error=str(error))
         return
     status = intent.get("status")
@@ -303,6 +305,6 @@ def _charge(settings: Settings, payment: Payment) -> None:
         amount, currency = int(intent.get("amount_received") or 0) or None, str(intent.get("currency")).lower()
         booking.settle(payment.id, payment_intent=str(intent["id"]), amount_minor=amount, currency=currency)
     elif status == "processing":
-        booking.note_pending(payment.id, str(intent["id"]))
+        booking.record_pending(payment.id, str(intent["id"]))
     else:
-        booking.note_failed(payment.id, "failed", "The bank wants the card's owner there.")
+        booking.record_failed(payment.id, "failed", "The bank wants the card's owner there.")

@@ -1,4 +1,4 @@
-"""What comes of a payment, in the journal and on its own row: both in one transaction, each once."""
+"""Books the result of a payment in the journal and on its own row, in one transaction and only once."""
 
 import sqlalchemy as sa
 import structlog
@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from bridge.db import now_utc, transaction
 from bridge.ledger.ledger import book
 from bridge.payments.amounts import format_amount
-from bridge.payments.returns import stand, take_known_back
+from bridge.payments.returns import take_back_known_returns, update_uncredited_state
 from bridge.payments.rows import MADE_BY, MAX_PROBLEM_LENGTH, PAID, find_by_intent, lock, new_payment_id, switch_off
 from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
 
@@ -15,13 +15,13 @@ log = structlog.get_logger()
 
 
 def settle(payment_id: str, *, payment_intent: str, amount_minor: int | None, currency: str) -> str:
-    """Credit what was paid, once per payment intent, if it is what was asked for; what else came is left for the
-    operator to look at. Says what was done: "credited", "known", "review" or, if all of it went back, "refunded"."""
+    """Credit what was paid, once per payment intent, if it is what was asked for; anything else is left for an
+    operator. Returns what was done: "credited", "known", "review" or, if all of it went back, "refunded"."""
     with transaction() as session:
         payment = _find_row(session, lock(session, payment_id), payment_intent, amount_minor, currency)
         if payment.state in ("paid", "closed"):
             return "known"
-        problem = take_money(session, payment, payment_intent, amount_minor, currency)
+        problem = record_money(session, payment, payment_intent, amount_minor, currency)
         if problem:
             log.error("payment_differs", payment_id=payment.id, payment_intent=payment_intent, problem=problem)
             return payment.state
@@ -29,53 +29,55 @@ def settle(payment_id: str, *, payment_intent: str, amount_minor: int | None, cu
     return "credited"
 
 
-def take_money(session: Session, payment: Payment, payment_intent: str, amount_minor: int | None, currency: str) -> str:
-    """Note what came on a payment's row, in the caller's transaction. What is wrong with it, as the row says then; ""
-    where it is what was asked for, which the caller credits."""
+def record_money(
+    session: Session, payment: Payment, payment_intent: str, amount_minor: int | None, currency: str
+) -> str:
+    """Record the money that came on a payment's row, in the caller's transaction. Returns what is wrong with it; "" if
+    it is what was asked for, and then the caller credits it."""
     payment.payment_intent, payment.paid_minor, payment.paid_currency = payment_intent, amount_minor, currency
     problem = payment.problem or "" if payment.kind == "again" else compare(payment, amount_minor, currency)
     if problem:
         payment.problem = problem
         payment.state = "review"
-        stand(session, payment)
+        update_uncredited_state(session, payment)
     return problem
 
 
 def credit(session: Session, payment: Payment, *, made_by: str) -> None:
-    """Credit a payment, in the caller's transaction, and take back what went back of it meanwhile."""
+    """Credit a payment, in the caller's transaction, and take back the part that was returned meanwhile."""
     payment.paid_at, payment.state, payment.problem = now_utc(), "paid", None
     intent = payment.payment_intent or ""
     note = "Automatic top-up" if payment.kind == "auto" else "Top-up"
     fields = {"source": PAID, "external_id": intent, "note": note, "made_by": made_by}
     if not book(session, payment.account_id, payment.credit_nanos, **fields):
-        # the journal has this payment without a row of ours: never a second time
+        # the journal has this payment without a row of ours: never credit it a second time
         log.error("payment_credited_before", payment_id=payment.id, payment_intent=intent)
-    take_known_back(session, payment)
+    take_back_known_returns(session, payment)
     log.info("payment_credited", payment_id=payment.id, account_id=payment.account_id, nanos=payment.credit_nanos)
 
 
 def _find_row(session: Session, payment: Payment, intent: str, amount_minor: int | None, currency: str) -> Payment:
-    """The row of this money: its own, if it has one; the one that it names; or a new one beside that."""
+    """The row for this money: its own, if it has one; the one that it names; or a new one beside that."""
     own = find_by_intent(intent)
     if own is not None and own.id != payment.id:
         return lock(session, own.id)
-    if payment.state == "closed" and payment.paid_minor is None:  # closed before anything came
+    if payment.state == "closed" and payment.paid_minor is None:  # closed before any money came
         payment.payment_intent = None
-        return open_again(session, payment, intent, amount_minor, currency, f"Paid after {payment.id} was closed.")
+        return add_review_row(session, payment, intent, amount_minor, currency, f"Paid after {payment.id} was closed.")
     if payment.payment_intent == intent:
         return payment
     if payment.state not in ("paid", "closed") and (
         payment.paid_minor is None or not compare(payment, amount_minor, currency)
     ):
-        move_money_out(session, payment)  # what fits is the order's; what came before it and doesn't fit stands beside
+        move_money_to_own_row(session, payment)  # the fitting money takes this row; earlier money gets another
         return payment
-    return open_again(session, payment, intent, amount_minor, currency, f"Paid again, beside {payment.id}.")
+    return add_review_row(session, payment, intent, amount_minor, currency, f"Paid again, beside {payment.id}.")
 
 
-def open_again(
+def add_review_row(
     session: Session, payment: Payment, intent: str, amount_minor: int | None, currency: str, problem: str
 ) -> Payment:
-    """A row for money that came beside a payment's own, for an operator to look at."""
+    """Add a row for money that came beside a payment's own, for an operator to review."""
     again = Payment(
         id=new_payment_id(),
         account_id=payment.account_id,
@@ -83,7 +85,7 @@ def open_again(
         state="review",
         amount_minor=amount_minor or payment.amount_minor,
         currency=currency if amount_minor else payment.currency,
-        credit_nanos=worth(payment, amount_minor, currency) or payment.credit_nanos,
+        credit_nanos=credit_at_rate(payment, amount_minor, currency) or payment.credit_nanos,
         returned_nanos=0,
         returned_minor=0,
         payment_intent=intent,
@@ -96,33 +98,33 @@ def open_again(
     return again
 
 
-def worth(payment: Payment, amount_minor: int | None, currency: str | None) -> int:
-    """What so much is credited as, at the payment's own rate; 0 where that rate says nothing."""
+def credit_at_rate(payment: Payment, amount_minor: int | None, currency: str | None) -> int:
+    """The credit for an amount at the payment's own rate; 0 if that rate doesn't apply."""
     if amount_minor is None or currency != payment.currency:
         return 0
     return amount_minor * payment.credit_nanos // payment.amount_minor
 
 
-def move_money_out(session: Session, payment: Payment) -> None:
-    """Make room on a payment's row for other money: what is known to have come gets a row of its own."""
+def move_money_to_own_row(session: Session, payment: Payment) -> None:
+    """Make room on a payment's row: money that is known to have come gets a row of its own."""
     intent, amount_minor, currency = payment.payment_intent, payment.paid_minor, payment.paid_currency
     payment.payment_intent = payment.paid_minor = payment.paid_currency = payment.problem = None
     if intent is not None and amount_minor is not None:
-        again = open_again(session, payment, intent, amount_minor, currency or "", f"Paid beside {payment.id}.")
+        again = add_review_row(session, payment, intent, amount_minor, currency or "", f"Paid beside {payment.id}.")
         again.paid_minor, again.paid_currency = amount_minor, currency
-        stand(session, again)
+        update_uncredited_state(session, again)
 
 
 def compare(payment: Payment, amount_minor: int | None, currency: str) -> str:
-    """What is wrong with money that came for a payment; "" if nothing is."""
+    """What is wrong with the money that came for a payment; "" if nothing is."""
     if (amount_minor, currency) == (payment.amount_minor, payment.currency):
         return ""
     paid = "An unknown amount" if amount_minor is None else format_amount(amount_minor, currency)
     return f"{paid} was paid, not {format_amount(payment.amount_minor, payment.currency)}."
 
 
-def note_pending(payment_id: str, payment_intent: str) -> None:
-    """The customer has done their part, and the bank takes its time. Nothing is credited yet."""
+def record_pending(payment_id: str, payment_intent: str) -> None:
+    """Record that the customer has paid and the bank takes its time. Nothing is credited yet."""
     with transaction() as session:
         payment = lock(session, payment_id)
         if payment.state not in OPEN_STATES:
@@ -132,9 +134,9 @@ def note_pending(payment_id: str, payment_intent: str) -> None:
             payment.payment_intent = payment_intent
 
 
-def note_failed(payment_id: str, state: str, problem: str) -> bool:
-    """It came to nothing; `state` is failed or expired. What is final stays as it is. An automatic top-up that failed
-    switches itself off and says why; whether it was this call that did so."""
+def record_failed(payment_id: str, state: str, problem: str) -> bool:
+    """Record that a payment failed or expired (`state`). A final state stays. If an automatic top-up failed, it is
+    switched off and says why. Returns whether this call changed the state."""
     with transaction() as session:
         payment = lock(session, payment_id)
         if payment.state not in OPEN_STATES:
@@ -147,7 +149,7 @@ def note_failed(payment_id: str, state: str, problem: str) -> bool:
 
 
 def _give_month_back(session: Session, payment: Payment) -> None:
-    """What was not charged does not count against the month's cap."""
+    """Take a failed charge out of the month's sum, so that it doesn't count against the cap."""
     left = AutoTopUp.month_minor - payment.amount_minor
     session.execute(
         sa.update(AutoTopUp)

@@ -1,4 +1,4 @@
-"""Compares payments with the journal's entries: what was paid was credited once, what was returned was taken back."""
+"""Compares payments with the journal's entries: every payment was credited once, and every return was taken back."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ from bridge.db import db, snapshot
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.tables import Entry
 from bridge.money import format_dollars
-from bridge.payments.rows import DISPUTE, PAID, REFUND, wants_a_look
+from bridge.payments.rows import DISPUTE, PAID, REFUND, needs_review
 from bridge.payments.tables import Payment
 
 
 def check_payments() -> list[str]:
-    """Every difference, a sentence each, and every payment that an operator has to look at; [] when exact.
+    """Every difference, a sentence each, and every payment that an operator must review; [] if there is none.
 
     Runs in one snapshot: a payment and its entry are committed together."""
     with snapshot():
@@ -21,7 +21,7 @@ def check_payments() -> list[str]:
 
 
 def _check_credits() -> Iterator[str]:
-    """Both ways: no paid payment without its entry, no entry without its paid payment, and both of one account."""
+    """Compare both ways: each paid payment needs its entry, each entry its paid payment, and both the same account."""
     paid = sa.select(Payment).where(Payment.state == "paid").subquery()
     entry = sa.select(Entry).where(Entry.source == PAID).subquery()
     pairs = sa.join(paid, entry, paid.c.payment_intent == entry.c.external_id, full=True)
@@ -57,7 +57,7 @@ def _check_returns() -> Iterator[str]:
 
 
 def _check_each_return() -> Iterator[str]:
-    """Nothing is taken back of what was never credited, nor more than was."""
+    """Nothing may be taken back that was never credited, nor more than that."""
     uncredited = (Payment.state != "paid") & (Payment.returned_nanos > 0)
     query = sa.select(Payment).where(uncredited | (Payment.returned_nanos > Payment.credit_nanos))
     for payment in db.session.scalars(query.order_by(Payment.id)):
@@ -67,7 +67,7 @@ def _check_each_return() -> Iterator[str]:
 
 
 def _list_odd() -> Iterator[str]:
-    for payment in db.session.scalars(sa.select(Payment).where(wants_a_look()).order_by(Payment.id)):
+    for payment in db.session.scalars(sa.select(Payment).where(needs_review()).order_by(Payment.id)):
         yield f"account {payment.account_id}: payment {payment.id}: look at it at Stripe: {payment.problem}"
 
 

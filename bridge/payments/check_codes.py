@@ -13,7 +13,7 @@ from bridge.payments.codes import SOURCE
 
 
 def check_codes() -> list[str]:
-    """Every difference, a sentence each; [] when exact. Runs in one snapshot."""
+    """Every difference, a sentence each; [] if there is none. Runs in one snapshot."""
     with snapshot():
         return [*_check_redeemed(), *_check_entries()]
 
@@ -23,7 +23,7 @@ def _is_its_entry() -> sa.ColumnElement[bool]:
 
 
 def _check_redeemed() -> Iterator[str]:
-    """No redeemed code without its entry: the same account, the same amount."""
+    """Each redeemed code needs its entry, with the same account and amount."""
     query = (
         sa.select(Code.redeemed_by, Code.id, CodeBatch.amount_nanos, Entry.account_id, Entry.amount_nanos)
         .join(CodeBatch, CodeBatch.id == Code.batch_id)
@@ -42,7 +42,7 @@ def _check_redeemed() -> Iterator[str]:
 
 
 def _check_entries() -> Iterator[str]:
-    """No entry without its redeemed code."""
+    """Each entry needs its redeemed code."""
     redeemed = sa.select(Code.id).where(_is_its_entry(), Code.redeemed_at.is_not(None)).correlate(Entry).exists()
     query = sa.select(Entry).where(Entry.source == SOURCE, ~redeemed).order_by(Entry.id)
     for entry in db.session.scalars(query):

@@ -1,6 +1,6 @@
-"""Stripe as we use it; the only file that imports its library. Nothing here knows the database.
+"""Stripe as we use it; only this file imports its library. Nothing here knows the database.
 
-The library is loaded when it is needed: it takes 20 MB in every worker, and many gateways have no Stripe."""
+The library is loaded when it is needed: it takes 20 MB in every worker, and many gateways don't use Stripe."""
 
 import dataclasses
 import functools
@@ -19,49 +19,50 @@ if TYPE_CHECKING:
     from stripe.params.checkout import SessionCreateParams, SessionCreateParamsPaymentIntentData
 
 TOLERANCE_SECONDS = 300
-TIMEOUT_SECONDS = (5, 25)  # to connect, and between two bytes: a page waits for it
-METADATA_KEY = "bridge_payment"  # carries our payment's id through everything that Stripe makes of it
+TIMEOUT_SECONDS = (5, 25)  # to connect, and between two bytes, while a page waits
+METADATA_KEY = "bridge_payment"  # carries our payment's id through all of Stripe's objects
 MAX_PROBLEM_LENGTH = 300
 NOT_FOUND = 404
-PAYMENT_ID = re.compile(r"[\x21-\x7e]{1,36}")  # others than ours come too, of whatever kind
-IN_USE = 409  # somebody else is asking with the same idempotency key at this moment
-logging.getLogger("stripe").setLevel(logging.WARNING)  # else two lines for every call
+PAYMENT_ID = re.compile(r"[\x21-\x7e]{1,36}")  # other ids come too, in any form
+IN_USE = 409  # another call with the same idempotency key is running
+logging.getLogger("stripe").setLevel(logging.WARNING)  # otherwise every call logs two lines
 
 
 class BadSignature(Exception):
-    """These bytes are not Stripe's, or were sent too long ago."""
+    """The bytes are not from Stripe, or were sent too long ago."""
 
 
 class StripeAway(Exception):
-    """No answer that means anything: it may or may not have been done. Ask again with the same idempotency key."""
+    """Stripe gave no usable answer, so the call may or may not have been carried out. Repeat it with the same
+    idempotency key."""
 
 
 class StripeRefused(Exception):
-    """Stripe says no, and will say so again; the message may be shown to the account's owner."""
+    """Stripe refused, and would refuse again; the message may be shown to the account's owner."""
 
 
 class StripeMissing(StripeRefused):
-    """Our key sees no such object: another account's, a connected one's, or test data that was deleted."""
+    """Our key can't see the object: it is another account's, a connected account's, or deleted test data."""
 
 
 class CardDeclined(StripeRefused):
-    """The bank says no, or wants the card's owner there."""
+    """The bank refused, or wants the card's owner to confirm."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """What happened at Stripe, and the object as it was then."""
+    """An event at Stripe, with its object as it was then."""
 
     id: str
     type: str
     livemode: bool
     object: dict[str, Any]
-    account: str | None = None  # the connected account that it is about
+    account: str | None = None  # the connected account, if it concerns one
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
-    """A payment as Stripe is told of it."""
+class PaymentRequest:
+    """A payment as we request it from Stripe."""
 
     payment_id: str
     amount_minor: int
@@ -71,7 +72,7 @@ class Order:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """A card kept at Stripe; `label` is what its owner knows it by."""
+    """A card kept at Stripe; `label` is how its owner recognises it."""
 
     customer: str
     payment_method: str
@@ -79,7 +80,7 @@ class Card:
 
 
 def load_library() -> None:
-    """Load it now: no request is to wait for it."""
+    """Load Stripe's library now, so that no request waits for it."""
     import stripe  # noqa: F401
 
 
@@ -101,8 +102,8 @@ def _client(settings: Settings) -> "stripe.StripeClient":
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Stripe's errors as ours. What speaks against our key or our request is logged by whoever catches it, and never
-    shown: it may name the key."""
+    """Translate Stripe's errors into ours. An error about our key or our request is logged by the caller and never
+    shown, since it may name the key."""
     import stripe
 
     try:
@@ -117,18 +118,18 @@ def _translated() -> Iterator[None]:
         if error.http_status == NOT_FOUND or error.code == "resource_missing":
             raise StripeMissing("Stripe refused this payment.") from error
         raise StripeRefused("Stripe refused this payment.") from error
-    except stripe.StripeError as error:  # 5xx, and a key that is wrong or may too little: an operator can mend that
+    except stripe.StripeError as error:  # 5xx, or a key that is wrong or lacks rights: an operator can fix that
         raise StripeAway(type(error).__name__) from error
 
 
 def read_event(settings: Settings, body: bytes, signature: str) -> Event:
-    """The event in a webhook's raw body, once its signature and age are right. Raises BadSignature."""
+    """The event in a webhook's raw body, if its signature and age are right. Raises BadSignature."""
     import stripe
 
     try:
         stripe.WebhookSignature.verify_header(body, signature, settings.stripe_webhook_secret, TOLERANCE_SECONDS)
         sent_at = next(int(part[2:]) for part in signature.split(",") if part.startswith("t="))
-        if sent_at > time.time() + TOLERANCE_SECONDS:  # the library looks at the past only
+        if sent_at > time.time() + TOLERANCE_SECONDS:  # the library only checks for old ones
             raise BadSignature
         event = json.loads(body)
         # a "thin" event has no object of its own, and none of them is about payments
@@ -146,13 +147,13 @@ def read_event(settings: Settings, body: bytes, signature: str) -> Event:
         AttributeError,
         StopIteration,
         RecursionError,
-    ):  # the TypeError is of a signature with letters that no signature has, the AttributeError of a body without names
+    ):  # TypeError: the signature isn't ASCII; AttributeError: the body isn't an object
         raise BadSignature from None
 
 
-def is_ours_to_hear(settings: Settings, event: Event) -> bool:
-    """A test event never moves the money of a gateway with a live key, nor the other way round. Nor does what happens
-    on a connected account, whose owner writes the metadata there."""
+def concerns_us(settings: Settings, event: Event) -> bool:
+    """Whether an event concerns this gateway. A test event doesn't concern a gateway with a live key, nor the reverse.
+    What happens on a connected account doesn't either, since its owner writes the metadata there."""
     if event.account is not None:
         return False
     live_key = settings.stripe_secret_key.startswith(("sk_live_", "rk_live_"))
@@ -160,9 +161,9 @@ def is_ours_to_hear(settings: Settings, event: Event) -> bool:
     return not (live_key and not event.livemode) and not (test_key and event.livemode)
 
 
-def open_checkout(settings: Settings, order: Order, *, email: str, keeps_card: bool, return_url: str) -> str:
-    """A page of Stripe's on which this order is paid; its address. Raises StripeAway and StripeRefused."""
-    metadata = {METADATA_KEY: order.payment_id}
+def open_checkout(settings: Settings, request: PaymentRequest, *, email: str, keeps_card: bool, return_url: str) -> str:
+    """The address of a Stripe page on which this payment is made. Raises StripeAway and StripeRefused."""
+    metadata = {METADATA_KEY: request.payment_id}
     intent: SessionCreateParamsPaymentIntentData = {"metadata": metadata, "description": settings.receipt_product}
     fields: SessionCreateParams = {
         "mode": "payment",
@@ -171,55 +172,55 @@ def open_checkout(settings: Settings, order: Order, *, email: str, keeps_card: b
             {
                 "quantity": 1,
                 "price_data": {
-                    "currency": order.currency,
-                    "unit_amount": order.amount_minor,
+                    "currency": request.currency,
+                    "unit_amount": request.amount_minor,
                     "product_data": {"name": settings.receipt_product},
                 },
             }
         ],
-        "client_reference_id": order.payment_id,
+        "client_reference_id": request.payment_id,
         "metadata": metadata,
         "payment_intent_data": intent,
-        "adaptive_pricing": {"enabled": False},  # it would be paid in another currency than was asked for
+        "adaptive_pricing": {"enabled": False},  # otherwise the customer could pay in another currency
         "success_url": return_url,
         "cancel_url": f"{return_url}?left=1",
     }
-    if order.customer:
-        fields["customer"] = order.customer
+    if request.customer:
+        fields["customer"] = request.customer
     else:
         fields["customer_email"] = email
     if keeps_card:
         intent["setup_future_usage"] = "off_session"
         fields["allowed_payment_method_types"] = ["card"]
-        if not order.customer:
+        if not request.customer:
             fields["customer_creation"] = "always"
     with _translated():
         session = _client(settings).v1.checkout.sessions.create(
             fields,
-            {"idempotency_key": f"bridge-checkout-{order.payment_id}"},
+            {"idempotency_key": f"bridge-checkout-{request.payment_id}"},
         )
     if not session.url:
         raise StripeRefused("Stripe gave no page to pay on.")
     return session.url
 
 
-def charge_card(settings: Settings, order: Order, payment_method: str) -> dict[str, Any]:
-    """Charge a kept card with nobody there; the payment intent as Stripe has it then. The same order charges once,
-    however often it is asked. Raises CardDeclined, StripeRefused and StripeAway."""
+def charge_card(settings: Settings, request: PaymentRequest, payment_method: str) -> dict[str, Any]:
+    """Charge a kept card without its owner; returns the payment intent as Stripe has it then. The same payment is
+    charged once, however often this is called. Raises CardDeclined, StripeRefused and StripeAway."""
     with _translated():
         intent = _client(settings).v1.payment_intents.create(
             {
-                "amount": order.amount_minor,
-                "currency": order.currency,
-                "customer": order.customer or "",
+                "amount": request.amount_minor,
+                "currency": request.currency,
+                "customer": request.customer or "",
                 "payment_method": payment_method,
                 "allowed_payment_method_types": ["card"],
                 "off_session": True,
                 "confirm": True,
                 "description": settings.receipt_product,
-                "metadata": {METADATA_KEY: order.payment_id},
+                "metadata": {METADATA_KEY: request.payment_id},
             },
-            {"idempotency_key": f"bridge-auto-{order.payment_id}"},
+            {"idempotency_key": f"bridge-auto-{request.payment_id}"},
         )
     return intent.to_dict()
 
@@ -236,7 +237,7 @@ def find_card(settings: Settings, payment_intent: str) -> Card | None:
 
 
 def detach_card(settings: Settings, payment_method: str) -> None:
-    """Make Stripe forget a kept card: nobody can charge it any more. One that is gone already is fine. Raises
+    """Make Stripe forget a kept card, so that nobody can charge it. A card that is gone already is fine. Raises
     StripeAway."""
     with suppress(StripeRefused), _translated():
         _client(settings).v1.payment_methods.detach(payment_method)
@@ -244,7 +245,7 @@ def detach_card(settings: Settings, payment_method: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Intent:
-    """A payment intent as Stripe has it now. `charge` is named where some of it went back."""
+    """A payment intent as Stripe has it now. `charge` is set if some of it went back."""
 
     id: str
     payment_id: str | None
@@ -255,7 +256,7 @@ class Intent:
 
 
 def find_intent(settings: Settings, payment_intent: str) -> Intent:
-    """What Stripe knows of a payment. Raises StripeMissing, StripeRefused and StripeAway."""
+    """What Stripe knows about a payment. Raises StripeMissing, StripeRefused and StripeAway."""
     with _translated():
         found = _client(settings).v1.payment_intents.retrieve(payment_intent, {"expand": ["latest_charge"]}).to_dict()
     charge = found.get("latest_charge")
@@ -278,14 +279,14 @@ def find_payment_id(settings: Settings, payment_intent: str) -> str | None:
 
 
 def list_refunds(settings: Settings, charge: str) -> list[dict[str, Any]]:
-    """All refunds of a charge as they are now."""
+    """All refunds of a charge, as they are now."""
     with _translated():
         found = _client(settings).v1.refunds.list({"charge": charge, "limit": 100})
         return [refund.to_dict() for refund in found.auto_paging_iter()]
 
 
 def read_payment_id(found: dict[str, Any]) -> str | None:
-    """Our payment's id in whatever object of Stripe's carries it."""
+    """Our payment's id in any of Stripe's objects that carries it."""
     metadata = found.get("metadata")
     value = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     return value if isinstance(value, str) and PAYMENT_ID.fullmatch(value) else None

@@ -1,4 +1,4 @@
-"""Redemption codes at rest: batches, and of each code only its digest. Only `codes.py` writes these tables."""
+"""The tables of redemption codes: batches, and only the digest of each code. Only `codes.py` writes them."""
 
 import datetime
 
@@ -9,7 +9,7 @@ from bridge.db import BigId, Table, UtcDateTime, now_utc
 
 
 class CodeBatch(Table):
-    """Codes that were made together, each worth the same. `once` is the number of the form that asked for them."""
+    """Codes that were made together, each worth the same. `once` is the number of the form that created them."""
 
     __tablename__ = "code_batches"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

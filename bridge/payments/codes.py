@@ -1,4 +1,5 @@
-"""Redemption codes: a batch is made and shown once, a code is redeemed once, what is left of a batch can be voided."""
+"""Redemption codes: a batch is made and shown once, each code is redeemed once, and the rest of a batch can be
+voided."""
 
 import dataclasses
 import datetime
@@ -32,7 +33,7 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MadeBatch:
-    """A new batch with its codes, which nobody can read again."""
+    """A new batch with its codes, which can't be read again."""
 
     batch_id: int
     amount_nanos: int
@@ -66,7 +67,7 @@ def create_batch(
     note: str = "",
     once: str | None = None,
 ) -> MadeBatch | None:
-    """Make so many codes of so much each. None where the form with the number `once` made its batch before.
+    """Make a batch of codes, each worth the same. None if the form with the number `once` has made its batch before.
 
     Raises InvalidRequest naming what is wrong."""
     _check(amount_nanos, count, expires_at)
@@ -108,7 +109,7 @@ def _draw() -> str:
 
 
 def _digest(code: str) -> bytes | None:
-    """Of a code however it was typed; None for what can't be one."""
+    """The digest of a code, however it was typed; None for text that can't be one."""
     letters = code[:100].upper().translate(_AS_MEANT)
     if len(letters) != LENGTH or set(letters) - set(ALPHABET):
         return None
@@ -116,7 +117,7 @@ def _digest(code: str) -> bytes | None:
 
 
 def redeem(account_id: int, code: str, *, made_by: str) -> int:
-    """Credit what the code is worth, once however many come with it at the same moment; nano-dollars.
+    """Credit what the code is worth, once, however many people redeem it at the same moment. Returns nano-dollars.
 
     Raises InvalidRequest, in the same words whether a code is unknown, used by others, void or expired."""
     digest = _digest(code)
@@ -137,7 +138,7 @@ def redeem(account_id: int, code: str, *, made_by: str) -> int:
             note=batch.note or "Redemption code",
             made_by=made_by,
         )
-        if not made:  # the journal has this code and its row does not: never a second time
+        if not made:  # the journal has this code, and its row doesn't say so: never credit it a second time
             raise RuntimeError(f"The journal has code {code_id} already.")
         nanos = batch.amount_nanos
     log.info("code_redeemed", code_id=code_id, account_id=account_id, nanos=nanos)
@@ -145,7 +146,7 @@ def redeem(account_id: int, code: str, *, made_by: str) -> int:
 
 
 def _take(session: Session, digest: bytes, account_id: int) -> int | None:
-    """Mark the code as this account's, in one conditional statement; its id if it was this call that did so."""
+    """Mark the code as this account's, in one conditional statement. Returns its id if this call did so."""
     in_time = CodeBatch.expires_at.is_(None) | (CodeBatch.expires_at > clock(session))
     good = sa.select(CodeBatch.id).where(CodeBatch.id == Code.batch_id, CodeBatch.voided_at.is_(None), in_time)
     statement = (
@@ -159,7 +160,7 @@ def _take(session: Session, digest: bytes, account_id: int) -> int | None:
 
 
 def _explain(session: Session, digest: bytes, account_id: int) -> str:
-    """Only who redeemed the code learns that it was a code."""
+    """Say why a code was refused. Only the account that redeemed it learns that it was a code."""
     own = sa.select(Code.redeemed_at).where(Code.digest == digest, Code.redeemed_by == account_id)
     at = session.scalar(own)
     return f"You redeemed this code on {at.day} {at:%b %Y}: it is in your balance." if at else REFUSED
@@ -174,7 +175,8 @@ def list_batches() -> list[ListedBatch]:
 
 
 def void_batch(batch_id: int) -> int:
-    """What was not redeemed never will be. How many codes that ends; what was redeemed stays. Raises NotFound."""
+    """Void the codes of a batch that are not redeemed; redeemed ones stay. Returns how many were voided. Raises
+    NotFound."""
     with transaction() as session:
         batch = session.get(CodeBatch, batch_id, with_for_update=True, populate_existing=True)
         if batch is None:
@@ -186,7 +188,7 @@ def void_batch(batch_id: int) -> int:
 
 
 def write_csv(made: MadeBatch) -> str:
-    """The codes as CSV, for whoever hands them out."""
+    """The codes as CSV, for handing them out."""
     until = made.expires_at.strftime("%Y-%m-%d %H:%M UTC") if made.expires_at else ""
     amount = format_dollars(made.amount_nanos, 2)
     return "code,dollars,expires\r\n" + "".join(f"{code},{amount},{until}\r\n" for code in made.codes)

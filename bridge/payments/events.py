@@ -1,5 +1,5 @@
-"""What Stripe's events do to our payments. They come twice, at the same moment and in any order: each of these
-functions may be called again with the same event, or with an older one, and changes nothing then."""
+"""Applies Stripe's events to our payments. Events come twice, at the same moment and in any order. So each function
+here may be called again with the same event, or an older one, and then changes nothing."""
 
 import contextlib
 import re
@@ -21,16 +21,15 @@ log = structlog.get_logger()
 REFUND_UNDONE = ("failed", "canceled")
 STRIPE_ID = re.compile(r"[A-Za-z0-9_-]{1,120}", re.ASCII)
 CURRENCY = re.compile(r"[a-z]{3}", re.ASCII)
-MOST_MINOR = 10**12  # no amount of Stripe's has more than twelve digits
+MOST_MINOR = 10**12  # no Stripe amount has more than twelve digits
 NO_MONEY_MOVED = ("warning_needs_response", "warning_under_review", "warning_closed", "prevented")
 
 
 def apply_event(settings: Settings, event: Event) -> str:
-    """Do what the event says, and say in a word what that was; "ignored" is for all that is not ours, also where Stripe
-    says that our key sees no such object. Whatever is raised, nothing was done by halves, and the event may come
-    again."""
+    """Apply an event. Returns in a word what was done; "ignored" if it isn't ours, or Stripe says that our key can't
+    see the object. If this raises, nothing was done by halves, and the event may come again."""
     handle = HANDLERS.get(event.type)
-    if handle is None or not checkout.is_ours_to_hear(settings, event):
+    if handle is None or not checkout.concerns_us(settings, event):
         return "ignored"
     try:
         return handle(settings, event.object)
@@ -44,11 +43,11 @@ def _paid_session(settings: Settings, session: Found) -> str:
     if payment is None or session.get("mode") != "payment" or intent is None:
         return "ignored"
     if session.get("payment_status") != "paid":
-        booking.note_pending(payment.id, intent)
+        booking.record_pending(payment.id, intent)
         return "pending"
     done = _settle(payment, intent, session, "amount_total")
     if payment.keeps_card and done in ("credited", "known"):
-        with contextlib.suppress(StripeMissing):  # then there is no card to keep; the payment is credited all the same
+        with contextlib.suppress(StripeMissing):  # without a card to keep, the payment is still credited
             if card := checkout.find_card(settings, intent):
                 keep_card(settings, payment, card)
     return done
@@ -75,7 +74,7 @@ def _expired_session(settings: Settings, session: Found) -> str:
 
 
 def _failed_intent(settings: Settings, intent: Found) -> str:
-    """On Stripe's own page the customer may try again, so there it means nothing."""
+    """A failed intent matters only for automatic top-ups: on Stripe's own page the customer may try again."""
     payment = rows.find_by_id(read_payment_id(intent))
     if payment is None or payment.kind != "auto":
         return "ignored"
@@ -88,17 +87,17 @@ def _fail(payment_id: str | None, state: str, problem: str) -> str:
     payment = rows.find_by_id(payment_id)
     if payment is None:
         return "ignored"
-    return state if booking.note_failed(payment.id, state, problem) else "known"
+    return state if booking.record_failed(payment.id, state, problem) else "known"
 
 
 def _refunded_charge(settings: Settings, charge: Found) -> str:
-    """The charge says how much, not which refunds: that is asked of Stripe, as it is now."""
+    """A charge says how much was refunded, but not by which refunds, so we ask Stripe for them."""
     payment, charge_id = _find_paid(settings, charge), _read_id(charge, "id")
     if payment is None or charge_id is None:
         return "ignored"
     rows.release()
     for refund in checkout.list_refunds(settings, charge_id):
-        note_refund(payment.id, {**refund, "payment_intent": charge["payment_intent"]})
+        record_refund(payment.id, {**refund, "payment_intent": charge["payment_intent"]})
     return "refunded"
 
 
@@ -106,12 +105,12 @@ def _refund(settings: Settings, refund: Found) -> str:
     payment = _find_paid(settings, refund)
     if payment is None:
         return "ignored"
-    note_refund(payment.id, refund)
+    record_refund(payment.id, refund)
     return "refunded"
 
 
-def note_refund(payment_id: str, refund: Found) -> None:
-    """A refund as Stripe has it now, of this payment or of another intent that names it."""
+def record_refund(payment_id: str, refund: Found) -> None:
+    """Record a refund as Stripe has it now, of this payment or of another intent that names it."""
     told = _read_return(refund, REFUND)
     if told is not None:
         told.undone = refund.get("status") in REFUND_UNDONE
@@ -129,7 +128,7 @@ def _dispute(settings: Settings, dispute: Found) -> str:
 
 
 def _read_return(found: Found, source: str) -> Return | None:
-    """The return that an object of Stripe's is; None for what makes no sense."""
+    """The return that a Stripe object describes; None if it makes no sense."""
     external_id, intent = _read_id(found, "id"), _read_id(found, "payment_intent")
     amount, currency = _read_amount(found, "amount"), _read_currency(found)
     if external_id is None or intent is None or amount is None or not currency:
@@ -139,7 +138,7 @@ def _read_return(found: Found, source: str) -> Return | None:
 
 
 def _read_id(found: Found, name: str) -> str | None:
-    """An object's id, also where Stripe put the object itself in its place."""
+    """An object's id, also if Stripe put the whole object in its place."""
     value = found.get(name)
     value = value.get("id") if isinstance(value, dict) else value
     return value if isinstance(value, str) and STRIPE_ID.fullmatch(value) else None
@@ -156,7 +155,7 @@ def _read_currency(found: Found) -> str:
 
 
 def _find_paid(settings: Settings, found: Found) -> Payment | None:
-    """The payment that a charge, refund or dispute is about, also when it comes before the payment's own event."""
+    """The payment that a charge, refund or dispute concerns, also if this event comes before the payment's own."""
     intent = _read_id(found, "payment_intent")
     if intent is None:
         return None

@@ -1,7 +1,8 @@
-"""Refunds and disputes: money goes back only against the entry that brought it in, at most as much, each once.
+"""Returns, which are refunds and disputes: money is taken back only against the entry that brought it in, at most as
+much, and once.
 
-What went back is remembered by the payment intent it went back of, whatever is known of that by then. So the order in
-which Stripe's news arrive changes nothing: a credit that comes later is followed by what was taken back before."""
+A return is stored with its payment intent, whatever is known about that by then. So the sequence of Stripe's events
+changes nothing: if the credit comes later, the returns that came before are taken back then."""
 
 import sqlalchemy as sa
 import structlog
@@ -18,25 +19,25 @@ NOTES = {
     REFUND: ("Refund", "Refund that failed, given back"),
     DISPUTE: ("Disputed with the bank", "Dispute decided for us, given back"),
 }
-NOT_CREDITED = ("refunded", "review")  # money came that is not credited
+NOT_CREDITED = ("refunded", "review")  # the states of money that came and is not credited
 log = structlog.get_logger()
 
 
-def take_back(payment_id: str, told: Return) -> str:
-    """Note a refund or a dispute as Stripe tells of it, and book what it takes from the balance, below zero if need be;
-    `undone` says that the money has come back to us, which is final. News of it that are known change nothing.
+def take_back(payment_id: str, reported: Return) -> str:
+    """Record a refund or a dispute that Stripe reports, and take its amount from the balance, even below zero. `undone`
+    says that the money has come back to us, which is final. A repeated report changes nothing.
 
-    The payment is the one that it names or that its intent belongs to. Says what was done: "known", "noted" where
-    nothing of that intent is credited, else "booked"."""
+    The return belongs to the payment with its intent, otherwise to the one that it names. Returns what was done:
+    "known", "noted" if nothing of that intent is credited, otherwise "booked"."""
     with transaction() as session:
         payment = lock(session, payment_id)
-        own = find_by_intent(told.payment_intent)
+        own = find_by_intent(reported.payment_intent)
         if own is not None and own.id != payment.id:
             payment = lock(session, own.id)
-        known = session.get(Return, told.id, populate_existing=True)
-        found = known or _note(session, payment, told)
-        comes_back = told.undone and not found.undone
-        found.undone = found.undone or told.undone
+        known = session.get(Return, reported.id, populate_existing=True)
+        found = known or _record(session, payment, reported)
+        comes_back = reported.undone and not found.undone
+        found.undone = found.undone or reported.undone
         if known is not None and not comes_back:
             return "known"
         if payment.payment_intent is None and payment.state not in ("paid", "closed"):
@@ -45,7 +46,7 @@ def take_back(payment_id: str, told: Return) -> str:
             log.warning("return_without_credit", payment_id=payment.id, id=found.id, intent=found.payment_intent)
             return "noted"
         if payment.state != "paid":
-            stand(session, payment)
+            update_uncredited_state(session, payment)
             log.warning("return_without_credit", payment_id=payment.id, id=found.id, state=payment.state)
             return "noted"
         if known is None:
@@ -55,25 +56,25 @@ def take_back(payment_id: str, told: Return) -> str:
         return "booked"
 
 
-def _note(session: Session, payment: Payment, told: Return) -> Return:
-    """A return that was not known, as one that stands. A dispute that does ends automatic top-ups."""
+def _record(session: Session, payment: Payment, reported: Return) -> Return:
+    """Store a new return that is not undone. A dispute ends automatic top-ups."""
     found = Return(
-        id=told.id,
-        payment_intent=told.payment_intent,
-        source=told.source,
-        amount_minor=told.amount_minor,
-        currency=told.currency,
+        id=reported.id,
+        payment_intent=reported.payment_intent,
+        source=reported.source,
+        amount_minor=reported.amount_minor,
+        currency=reported.currency,
         undone=False,
     )
     session.add(found)
     session.flush()
-    if told.source == DISPUTE:
+    if reported.source == DISPUTE:
         switch_off(session, payment.account_id, "A payment was disputed.", payment.id)
     return found
 
 
-def take_known_back(session: Session, payment: Payment) -> None:
-    """What went back before the payment was credited, now that it is; in the transaction that credits it."""
+def take_back_known_returns(session: Session, payment: Payment) -> None:
+    """Take back the returns that came before the payment was credited, in the transaction that credits it."""
     query = sa.select(Return).where(Return.payment_intent == payment.payment_intent)
     for found in session.scalars(query.order_by(Return.created_at, Return.id)):
         _move(session, payment, found, back=False)
@@ -82,10 +83,10 @@ def take_known_back(session: Session, payment: Payment) -> None:
 
 
 def _move(session: Session, payment: Payment, found: Return, *, back: bool) -> None:
-    """Book what a return takes of a credited payment, or (`back`) what its end gives back: the difference that it makes
-    to the share of the credit that all returns together take."""
+    """Book what a return takes from a credited payment or, with `back`, what its end gives back. The amount is the
+    change in the share of the credit that all returns take together."""
     external_id = f"{found.id}:reversed" if back else found.id
-    if _is_booked(found.source, external_id):  # before returns had rows of their own
+    if _is_booked(found.source, external_id):  # it was booked before returns had rows of their own
         return
     if found.currency != payment.currency:
         amount = format_amount(found.amount_minor, found.currency)
@@ -95,7 +96,8 @@ def _move(session: Session, payment: Payment, found: Return, *, back: bool) -> N
     before = payment.returned_minor
     payment.returned_minor = max(0, before - found.amount_minor if back else before + found.amount_minor)
     change = _share(payment, before) - _share(payment, payment.returned_minor)
-    # what was booked before stands, whatever it came to: never more back than was taken, nor taken than was credited
+    # earlier bookings stand, whatever they amount to: never give back more than was taken, nor take more than was
+    # credited
     change = max(min(change, payment.returned_nanos), payment.returned_nanos - payment.credit_nanos)
     if not change:
         return
@@ -105,7 +107,7 @@ def _move(session: Session, payment: Payment, found: Return, *, back: bool) -> N
 
 
 def _share(payment: Payment, returned_minor: int) -> int:
-    """What of the credit goes with so much of the payment; all of it goes with all."""
+    """The share of the credit for a returned amount; all of it if everything was returned."""
     return min(returned_minor, payment.amount_minor) * payment.credit_nanos // payment.amount_minor
 
 
@@ -114,10 +116,9 @@ def _is_booked(source: str, external_id: str) -> bool:
     return db.session.execute(query).first() is not None
 
 
-def stand(session: Session, payment: Payment) -> None:
-    """The state of a payment that is not credited, now that money came for it or went back. All of it went back: it is
-    refunded, and that is all. Otherwise what came is for an operator to look at; where nothing is known to have come,
-    that is still to be heard of, and nothing changes."""
+def update_uncredited_state(session: Session, payment: Payment) -> None:
+    """Update the state of an uncredited payment after money came for it or went back. If all of it went back, it is
+    refunded. Otherwise an operator must review the money that came; if none is known to have come, nothing changes."""
     returned = sum_returned(session, payment)
     if returned >= (payment.paid_minor or payment.amount_minor):
         payment.state = "refunded"
@@ -127,7 +128,7 @@ def stand(session: Session, payment: Payment) -> None:
 
 
 def sum_returned(session: Session, payment: Payment) -> int:
-    """What of a payment's money is refunded or disputed at Stripe, in whole cents of the currency it came in."""
+    """How much of a payment's money is refunded or disputed at Stripe, in whole cents of its currency."""
     query = sa.select(sa.func.coalesce(sa.func.sum(Return.amount_minor), 0)).where(
         Return.payment_intent == payment.payment_intent,
         Return.currency == (payment.paid_currency or payment.currency),

@@ -1,5 +1,6 @@
-"""What an operator does with a payment that Stripe's events alone don't end: settle it, link it to the payment intent
-that paid it, or close it. Each is done once, for a reason that is kept, by Stripe's own word where it can be had."""
+"""What an operator does with a payment that Stripe's events don't finish: settle it, link it to the payment intent that
+paid it, or close it. Each is done once, for a reason that is kept, and by Stripe's figures where Stripe can be
+asked."""
 
 import sqlalchemy as sa
 import structlog
@@ -11,9 +12,9 @@ from bridge.errors import InvalidRequest, NotFound, ServiceUnavailable
 from bridge.ledger.ledger import book
 from bridge.money import MAX_NANOS
 from bridge.payments import checkout
-from bridge.payments.booking import credit, move_money_out, take_money, worth
+from bridge.payments.booking import credit, credit_at_rate, move_money_to_own_row, record_money
 from bridge.payments.checkout import Intent, StripeAway, StripeMissing, StripeRefused
-from bridge.payments.events import note_refund
+from bridge.payments.events import record_refund
 from bridge.payments.rows import REFUND, describe_money, find_by_id, find_by_intent, lock, release
 from bridge.payments.tables import Decision, Payment
 
@@ -33,10 +34,10 @@ def find_payment(payment_id: str) -> Payment:
 def settle_payment(
     settings: Settings, payment_id: str, *, reason: str, made_by: str, dollars_nanos: int | None = None
 ) -> Payment | None:
-    """Credit what came for a payment, at the rate that it was asked for with. Money of another currency has no rate:
-    then `dollars_nanos` says what to credit. None if the payment was credited before: nothing was changed.
+    """Credit the money that came for a payment, at the rate at which it was requested. Money in another currency has no
+    rate, so `dollars_nanos` gives its credit. None if the payment was credited before: then nothing changed.
 
-    Raises NotFound; InvalidRequest without a reason and for what can't be settled; ServiceUnavailable."""
+    Raises NotFound; InvalidRequest without a reason and for a payment that can't be settled; ServiceUnavailable."""
     reason = _read_reason(reason)
     payment = find_payment(payment_id)
     require_open(payment, "settled")
@@ -46,7 +47,7 @@ def settle_payment(
         raise InvalidRequest("No money is known to have come. Link the payment intent that paid it.", param="payment")
     facts = _ask_stripe(settings, payment)
     if facts is not None:
-        _note_refunds(settings, payment, facts)
+        _record_refunds(settings, payment, facts)
     with transaction() as session:
         payment = lock(session, payment.id)
         if payment.state == "paid":
@@ -58,15 +59,15 @@ def settle_payment(
         payment.amount_minor = payment.paid_minor or 0
         payment.currency = payment.paid_currency or ""
         credit(session, payment, made_by=made_by)
-        _keep(session, payment, "settle", before, reason, made_by)
+        _record_decision(session, payment, "settle", before, reason, made_by)
     return payment
 
 
 def link_payment(settings: Settings, payment_id: str, payment_intent: str, *, reason: str, made_by: str) -> Payment:
-    """Say which payment intent paid a payment. What Stripe knows of that is compared with what was asked for: it is
-    credited if it fits, and left in review, to be settled, if not. A link that is there already changes nothing.
+    """Link a payment to the payment intent that paid it. If Stripe's figures for the intent are what was asked for, the
+    payment is credited; otherwise it stays in review, to be settled. An existing link changes nothing.
 
-    Raises NotFound; InvalidRequest without a reason and for what can't be linked; ServiceUnavailable."""
+    Raises NotFound; InvalidRequest without a reason and for a payment that can't be linked; ServiceUnavailable."""
     reason, payment_intent = _read_reason(reason), payment_intent.strip()
     payment = find_payment(payment_id)
     if payment.payment_intent == payment_intent and (payment.state == "paid" or payment.paid_minor is not None):
@@ -79,27 +80,27 @@ def link_payment(settings: Settings, payment_id: str, payment_intent: str, *, re
         before = _describe(payment)
         _free_intent(session, payment, facts, reason, made_by)
         if payment.payment_intent != facts.id:
-            move_money_out(session, payment)
+            move_money_to_own_row(session, payment)
             session.flush()
-        if not take_money(session, payment, facts.id, facts.amount_minor, facts.currency):
+        if not record_money(session, payment, facts.id, facts.amount_minor, facts.currency):
             credit(session, payment, made_by=made_by)
-        _keep(session, payment, "link", before, reason, made_by)
-    _note_refunds(settings, payment, facts)
+        _record_decision(session, payment, "link", before, reason, made_by)
+    _record_refunds(settings, payment, facts)
     return find_payment(payment_id)
 
 
 def close_payment(payment_id: str, *, reason: str, made_by: str) -> Payment | None:
-    """End a payment that isn't credited, whatever its state: nothing is credited, and what was wrongly taken back of it
-    is given back. Of one that is credited, end what was wrong with it. None if there is nothing to end any more.
+    """Close a payment that isn't credited, whatever its state: nothing is credited, and what was wrongly taken back is
+    given back. For a credited payment, end what was wrong with it. None if there is nothing to end.
 
-    Raises NotFound, and InvalidRequest without a reason and for a payment that is credited as it should be."""
+    Raises NotFound, and InvalidRequest without a reason and for a payment that is credited correctly."""
     reason = _read_reason(reason)
     payment_id = find_payment(payment_id).id
     with transaction() as session:
         payment = lock(session, payment_id)
         before = _describe(payment)
         if payment.state == "paid":
-            if payment.problem is None and not _was_looked_at(session, payment):
+            if payment.problem is None and not _was_decided(session, payment):
                 raise InvalidRequest("This payment is credited, and nothing is wrong with it.", param="payment")
             if payment.problem is None:
                 return None
@@ -109,7 +110,7 @@ def close_payment(payment_id: str, *, reason: str, made_by: str) -> Payment | No
         else:
             payment.state = "closed"
             _give_back(session, payment, made_by)
-        _keep(session, payment, "close", before, reason, made_by)
+        _record_decision(session, payment, "close", before, reason, made_by)
     return payment
 
 
@@ -121,7 +122,7 @@ def _read_reason(reason: str) -> str:
 
 
 def require_open(payment: Payment, done: str) -> None:
-    """Refuse what was ended by an operator or went back. Raises InvalidRequest."""
+    """Refuse a payment that an operator closed or that went back. Raises InvalidRequest."""
     if payment.state == "closed":
         raise InvalidRequest(f"This payment was closed: it can't be {done} any more.", param="payment")
     if payment.state == "refunded":
@@ -131,7 +132,7 @@ def require_open(payment: Payment, done: str) -> None:
 
 
 def require_linkable(payment: Payment) -> None:
-    """Refuse what can't be paid by another intent any more. Raises InvalidRequest."""
+    """Refuse a payment that another intent can't pay any more. Raises InvalidRequest."""
     require_open(payment, "linked")
     if payment.kind == "again":
         raise InvalidRequest("Money that came beside a payment has no other: settle or close it.", param="payment")
@@ -140,7 +141,7 @@ def require_linkable(payment: Payment) -> None:
 
 
 def _find_intent(settings: Settings, payment_intent: str) -> Intent:
-    """What Stripe knows of an intent that was paid. Raises InvalidRequest and ServiceUnavailable."""
+    """What Stripe knows about a paid intent. Raises InvalidRequest and ServiceUnavailable."""
     if not settings.stripe_secret_key:
         raise InvalidRequest("STRIPE_SECRET_KEY is missing: Stripe can't be asked about it.", param="payment_intent")
     release()
@@ -161,7 +162,7 @@ def _require_paid(facts: Intent) -> None:
 
 
 def _ask_stripe(settings: Settings, payment: Payment) -> Intent | None:
-    """The same of a payment's own intent. None where Stripe can't be asked, but its event said what came."""
+    """What Stripe knows about a payment's own intent. None if Stripe can't be asked, but its event said what came."""
     heard = payment.paid_minor is not None
     if heard and not settings.stripe_secret_key:
         return None
@@ -177,8 +178,8 @@ def _ask_stripe(settings: Settings, payment: Payment) -> Intent | None:
     return facts
 
 
-def _note_refunds(settings: Settings, payment: Payment, facts: Intent) -> None:
-    """Refunds whose events have not come, or never will."""
+def _record_refunds(settings: Settings, payment: Payment, facts: Intent) -> None:
+    """Record the refunds whose events have not come, and may never come."""
     if facts.charge is None:
         return
     release()
@@ -188,11 +189,11 @@ def _note_refunds(settings: Settings, payment: Payment, facts: Intent) -> None:
         log.warning("stripe_not_asked", payment_id=payment.id, error=str(error))
         raise ServiceUnavailable("Stripe does not answer as it should. Try again.") from None
     for refund in refunds:
-        note_refund(payment.id, {**refund, "payment_intent": facts.id})
+        record_refund(payment.id, {**refund, "payment_intent": facts.id})
 
 
 def _take_facts(payment: Payment, facts: Intent | None) -> None:
-    """Stripe's word of now counts more than its event's."""
+    """Store Stripe's current figures, which count more than its event's."""
     if facts is None:
         return
     if facts.id != payment.payment_intent:
@@ -201,7 +202,7 @@ def _take_facts(payment: Payment, facts: Intent | None) -> None:
 
 
 def _find_credit(payment: Payment, dollars_nanos: int | None) -> int:
-    """What is to be credited for what came."""
+    """The credit for the money that came."""
     if payment.paid_currency != payment.currency:
         if dollars_nanos is None:
             raise InvalidRequest(f"{describe_money(payment)} came: say how many dollars to credit.", param="dollars")
@@ -210,14 +211,15 @@ def _find_credit(payment: Payment, dollars_nanos: int | None) -> int:
         return dollars_nanos
     if dollars_nanos is not None:
         raise InvalidRequest("What is credited follows from what was paid: give no dollars.", param="dollars")
-    nanos = worth(payment, payment.paid_minor, payment.paid_currency)
+    nanos = credit_at_rate(payment, payment.paid_minor, payment.paid_currency)
     if not nanos:
         raise InvalidRequest("What came is not known: link the payment intent.", param="payment")
     return nanos
 
 
 def _free_intent(session: Session, payment: Payment, facts: Intent, reason: str, made_by: str) -> None:
-    """Take the intent from the row that has it, which is closed: it must not be credited, nor another account's."""
+    """Take the intent from the row that has it and close that row. The row must not be credited, nor another
+    account's."""
     named = find_by_id(facts.payment_id)
     if named is not None and named.account_id != payment.account_id:
         raise InvalidRequest(f"{facts.id} was paid by account {named.account_id}.", param="payment_intent")
@@ -233,11 +235,11 @@ def _free_intent(session: Session, payment: Payment, facts: Intent, reason: str,
     own.state, own.payment_intent, own.paid_minor, own.paid_currency = "closed", None, None, None
     own.problem = f"Its money was linked to {payment.id}."
     session.flush()
-    _keep(session, own, "close", before, reason, made_by)
+    _record_decision(session, own, "close", before, reason, made_by)
 
 
 def _give_back(session: Session, payment: Payment, made_by: str) -> None:
-    """What an earlier version took back of a payment that was never credited."""
+    """Give back what an earlier version took back from a payment that was never credited."""
     if not payment.returned_nanos:
         return
     fields = {"source": REFUND, "external_id": f"{payment.id}:given_back", "made_by": made_by}
@@ -246,7 +248,7 @@ def _give_back(session: Session, payment: Payment, made_by: str) -> None:
         payment.returned_nanos = 0
 
 
-def _was_looked_at(session: Session, payment: Payment) -> bool:
+def _was_decided(session: Session, payment: Payment) -> bool:
     query = sa.select(Decision.id).where(Decision.payment_id == payment.id, Decision.action == "close")
     return session.execute(query).first() is not None
 
@@ -255,6 +257,6 @@ def _describe(payment: Payment) -> str:
     return f"{payment.state}: {payment.problem}" if payment.problem else payment.state
 
 
-def _keep(session: Session, payment: Payment, action: str, before: str, reason: str, made_by: str) -> None:
+def _record_decision(session: Session, payment: Payment, action: str, before: str, reason: str, made_by: str) -> None:
     session.add(Decision(payment_id=payment.id, action=action, before=before[:300], reason=reason, made_by=made_by))
     log.info("payment_decided", payment_id=payment.id, action=action, before=before, state=payment.state, by=made_by)

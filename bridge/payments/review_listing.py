@@ -1,4 +1,4 @@
-"""Payments as operators see them: those that want a look, and one with all that is known of it."""
+"""Payments as operators see them: the list of those to review, and one with everything known about it."""
 
 import contextlib
 import dataclasses
@@ -11,7 +11,7 @@ from bridge.errors import InvalidRequest
 from bridge.ledger.tables import Entry
 from bridge.payments.returns import NOT_CREDITED
 from bridge.payments.review import find_payment, require_linkable, require_open
-from bridge.payments.rows import DISPUTE, PAID, REFUND, wants_a_look
+from bridge.payments.rows import DISPUTE, PAID, REFUND, needs_review
 from bridge.payments.tables import Decision, Payment, Return
 
 PAGE_SIZE = 50
@@ -19,7 +19,7 @@ PAGE_SIZE = 50
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PaymentView:
-    """A payment, what went back of its money, its entries in the journal, what operators did with it, and may do."""
+    """A payment, its returns, its entries in the journal, what operators did with it, and what they may do."""
 
     payment: Payment
     returns: list[Return]
@@ -31,20 +31,20 @@ class PaymentView:
 def list_payments_to_review(
     *, everything: bool = False, search: str = "", before_id: str | None = None, limit: int = PAGE_SIZE
 ) -> list[Payment]:
-    """Payments that an operator has to look at, or all of them, the newest first; `search` is an id of ours or of
+    """Payments that an operator must review, or all payments, the newest first. `search` is an id of ours or of
     Stripe's."""
     query = sa.select(Payment).order_by(Payment.id.desc()).limit(limit)
     if search:
         query = query.where((Payment.id == search) | (Payment.payment_intent == search))
     elif not everything:
-        query = query.where(wants_a_look() | _returned_uncredited())
+        query = query.where(needs_review() | _returned_uncredited())
     if before_id:
         query = query.where(Payment.id < before_id)
     return list(db.session.scalars(query))
 
 
 def _returned_uncredited() -> sa.ColumnElement[bool]:
-    """Something went back of a payment whose money we never heard of, or was taken back that was never credited."""
+    """Whether money was returned of a payment whose money we never heard of, or was taken back without a credit."""
     went_back = sa.select(Return.id).where(Return.payment_intent == Payment.payment_intent, ~Return.undone)
     unheard = Payment.state.not_in(("paid", "closed", *NOT_CREDITED)) & went_back.correlate(Payment).exists()
     return unheard | ((Payment.state != "paid") & (Payment.returned_nanos > 0))
@@ -73,7 +73,7 @@ def _list_entries(payment: Payment, returns: list[Return]) -> list[Entry]:
 
 
 def _list_actions(payment: Payment) -> Iterator[str]:
-    """Those that the payment's state allows."""
+    """The actions that the payment's state allows."""
     if payment.state == "paid":
         if payment.problem is not None:
             yield "close"

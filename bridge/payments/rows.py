@@ -1,8 +1,9 @@
-"""Payments' rows, found and locked; what their money comes to; and the end of an account's automatic top-ups."""
+"""Finds and locks payments' rows, describes their money, and switches off an account's automatic top-ups."""
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bridge.accounts.standing import list_owners, lock_status, select_active
 from bridge.db import db
 from bridge.errors import AccountSuspended
 from bridge.mail.outbox import queue_mail
@@ -20,8 +21,6 @@ OFF_TEXT = """Your card is no longer charged when the balance is low, for this r
 Requests go on until the balance is used up; then they answer 402. On the billing page you can pay, keep another card,
 and switch automatic top-ups on again.
 """
-_accounts = sa.table("accounts", sa.column("id"), sa.column("status"))
-_members = sa.table("members", *map(sa.column, ("id", "account_id", "email", "role")))
 
 
 def new_payment_id() -> str:
@@ -38,42 +37,40 @@ def find_by_intent(payment_intent: str) -> Payment | None:
 
 
 def require_active(session: Session, account_id: int) -> None:
-    """In the caller's transaction, and until its end: no suspension comes between. Raises AccountSuspended."""
-    status = sa.select(_accounts.c.status).where(_accounts.c.id == account_id).with_for_update(read=True)
-    if session.scalar(status) == "suspended":
-        raise AccountSuspended("This account is suspended: nothing can be paid or redeemed.")
+    """Raises AccountSuspended. No suspension can come before the caller's transaction ends."""
+    if lock_status(session, account_id) == "suspended":
+        raise AccountSuspended("This account is suspended: nothing can be paid or redeemed. Write to the operator.")
 
 
 def may_be_charged() -> sa.ColumnElement[bool]:
     """Whether the account of a rule of automatic top-ups is not suspended."""
-    active = sa.select(_accounts.c.id).where(_accounts.c.id == AutoTopUp.account_id, _accounts.c.status == "active")
-    return active.correlate(AutoTopUp).exists()
+    return select_active(AutoTopUp.account_id).correlate(AutoTopUp).exists()
 
 
 def release() -> None:
-    """Give the database connection back: a call to Stripe follows."""
+    """Give the database connection back before a call to Stripe."""
     db.session.commit()
 
 
 def lock(session: Session, payment_id: str) -> Payment:
-    """The row as it is now, and nobody else's until the transaction ends."""
+    """The current row, locked until the transaction ends."""
     query = sa.select(Payment).where(Payment.id == payment_id).with_for_update()
     return session.scalars(query.execution_options(populate_existing=True)).one()
 
 
-def wants_a_look() -> sa.ColumnElement[bool]:
-    """Which payments an operator has to settle, link or close."""
+def needs_review() -> sa.ColumnElement[bool]:
+    """Selects the payments that an operator must settle, link or close."""
     return (Payment.state == "review") | ((Payment.state == "paid") & Payment.problem.is_not(None))
 
 
 def describe_money(payment: Payment) -> str:
-    """What came for a payment, and if that isn't known what was asked for: "$15.00"."""
+    """The money that came for a payment or, if that isn't known, what was asked for: "$15.00"."""
     return format_amount(payment.paid_minor or payment.amount_minor, payment.paid_currency or payment.currency)
 
 
 def switch_off(session: Session, account_id: int, problem: str, once: str) -> bool:
-    """No automatic top-up any more; the account's owners are told by one mail each, if it was on. `once` names the
-    reason among the account's. Whether it was on."""
+    """Switch automatic top-ups off. If they were on, the account's owners get one mail each. `once` names the reason,
+    uniquely for the account. Returns whether they were on."""
     was_on = session.execute(
         sa.update(AutoTopUp)
         .where(AutoTopUp.account_id == account_id, AutoTopUp.enabled)
@@ -83,8 +80,7 @@ def switch_off(session: Session, account_id: int, problem: str, once: str) -> bo
     ).one_or_none()
     if was_on is None:
         return False
-    owners = sa.select(_members.c.id, _members.c.email).where(_members.c.account_id == account_id)
-    for member_id, email in session.execute(owners.where(_members.c.role == "owner")):
+    for member_id, email in list_owners(session, account_id):
         queue_mail(
             session,
             once=f"auto-off:{once}:{member_id}",

@@ -1,5 +1,5 @@
-"""Payments at rest, what went back of them, what operators did; the rule and card of automatic top-ups. Only this room
-writes these tables."""
+"""The tables of payments, their returns, operators' decisions, and the rule and card of automatic top-ups. Only this
+room writes them."""
 
 import datetime
 
@@ -8,31 +8,31 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bridge.db import BigId, Table, UtcDateTime, now_utc
 
-OPEN_STATES = ("open", "pending")  # nothing final is known yet
+OPEN_STATES = ("open", "pending")  # states before the result is known
 _RUNNING_AUTO = sa.text("kind = 'auto' AND state IN ('open', 'pending')")
 
 
 class Payment(Table):
-    """One top-up, asked for here and paid at the provider. Its id goes with it as metadata and comes back in every
-    event. What is credited is frozen when it is asked for; entries in the journal say what became of it. Each row has
-    one payment intent: money that comes beside it has a row of its own, of the kind "again"."""
+    """One top-up, requested here and paid at the provider. Its id goes there as metadata and comes back in every event.
+    The credit is fixed when the payment is requested; entries in the journal say what became of it. Each row has one
+    payment intent: further money gets a row of its own, of the kind "again"."""
 
     __tablename__ = "payments"
     id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)  # pay_ and a UUIDv7
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     kind: Mapped[str] = mapped_column(sa.String(10))  # checkout, auto, again
-    # review: paid, but not what was asked for; refunded: all of it went back, and nothing was credited; closed: by an
+    # review: paid, but not as asked for; refunded: all of it went back, and nothing was credited; closed: by an
     # operator
     state: Mapped[str] = mapped_column(sa.String(10), default="open")
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)  # cents, of whatever currency
     currency: Mapped[str] = mapped_column(sa.String(3))
     credit_nanos: Mapped[int] = mapped_column(sa.BigInteger)
-    returned_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # taken back, of what was credited
-    # what of a credited payment is refunded or disputed at the provider, together; it may be more than was paid
+    returned_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # how much of the credit was taken back
+    # how much of a credited payment is refunded or disputed, in all; it may be more than was paid
     returned_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
-    paid_minor: Mapped[int | None] = mapped_column(sa.BigInteger)  # what came, as the provider says; None: not known
+    paid_minor: Mapped[int | None] = mapped_column(sa.BigInteger)  # what came, as the provider says; None: unknown
     paid_currency: Mapped[str | None] = mapped_column(sa.String(3))
-    payment_intent: Mapped[str | None] = mapped_column(sa.String(120), unique=True)  # the provider's id of the payment
+    payment_intent: Mapped[str | None] = mapped_column(sa.String(120), unique=True)  # the provider's id
     customer: Mapped[str | None] = mapped_column(sa.String(120))
     payment_method: Mapped[str | None] = mapped_column(sa.String(120))
     keeps_card: Mapped[bool] = mapped_column(default=False)  # for automatic top-ups
@@ -59,28 +59,28 @@ class Payment(Table):
 
 
 class Return(Table):
-    """A refund or a dispute of a payment intent, remembered whether or not that was credited: news of the credit may
-    come later."""
+    """A refund or a dispute of a payment intent, stored even if the intent isn't credited, since its credit may come
+    later."""
 
     __tablename__ = "payment_returns"
-    id: Mapped[str] = mapped_column(sa.String(120), primary_key=True)  # the provider's, of the refund or dispute
+    id: Mapped[str] = mapped_column(sa.String(120), primary_key=True)  # the provider's id of the refund or dispute
     payment_intent: Mapped[str] = mapped_column(sa.String(120), index=True)
-    source: Mapped[str] = mapped_column(sa.String(32))  # as its entries say: stripe_refund, stripe_dispute
+    source: Mapped[str] = mapped_column(sa.String(32))  # as in its entries: stripe_refund, stripe_dispute
     amount_minor: Mapped[int] = mapped_column(sa.BigInteger)
     currency: Mapped[str] = mapped_column(sa.String(3))
-    undone: Mapped[bool] = mapped_column(default=False)  # the refund failed, or the dispute was won; that is final
+    undone: Mapped[bool] = mapped_column(default=False)  # the refund failed, or the dispute was won: final
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (sa.CheckConstraint("amount_minor > 0", name="amount"),)
 
 
 class Decision(Table):
-    """What an operator did with a payment, and why."""
+    """An operator's decision on a payment, and the reason."""
 
     __tablename__ = "payment_decisions"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     payment_id: Mapped[str] = mapped_column(sa.ForeignKey("payments.id"), index=True)
     action: Mapped[str] = mapped_column(sa.String(10))  # settle, link, close
-    before: Mapped[str] = mapped_column(sa.String(300))  # the state it had, and its problem
+    before: Mapped[str] = mapped_column(sa.String(300))  # its earlier state and problem
     reason: Mapped[str] = mapped_column(sa.String(500))
     made_by: Mapped[str] = mapped_column(sa.String(254))  # the operator's e-mail, or "command"
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
@@ -88,10 +88,10 @@ class Decision(Table):
 
 
 class AutoTopUp(Table):
-    """When an account's card is charged without anybody there. Its amounts are of `currency`, and charged in no other;
-    "" is one that is not known any more. `month_minor` is what of it was charged, or is being charged, in `month`;
-    `claimed_until` keeps other workers, and the next charge, away until then. A `payment_method` without `card` is
-    forgotten here and still to be detached at the provider."""
+    """The rule by which an account's card is charged automatically. Its amounts are in `currency`, and charged in no
+    other; "" is a currency that is no longer known. `month_minor` is what was charged, or is being charged, in `month`.
+    `claimed_until` keeps other workers, and the next charge, away. A `payment_method` without `card` was forgotten here
+    and must still be detached at the provider."""
 
     __tablename__ = "auto_top_ups"
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)

@@ -1,4 +1,4 @@
-"""Asking for a payment, and the payments of an account as its pages show them."""
+"""Requests a payment, and lists an account's payments for its pages."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from bridge.ledger.tables import Entry
 from bridge.payments import booking, checkout, rows
 from bridge.payments.amounts import describe_bounds, is_within_bounds, to_credit
 from bridge.payments.auto import find_rule
-from bridge.payments.checkout import Order, StripeAway, StripeRefused
+from bridge.payments.checkout import PaymentRequest, StripeAway, StripeRefused
 from bridge.payments.tables import Payment
 
 SHOWN = 12
@@ -20,10 +20,10 @@ SHOWN = 12
 def open_top_up(
     settings: Settings, account_id: int, *, amount_minor: int, email: str, keeps_card: bool, site_url: str
 ) -> str:
-    """Note a payment and open Stripe's page for it; that page's address. What will be credited is settled here.
+    """Store a payment and open Stripe's page for it. Returns that page's address. The credit is fixed here.
 
-    Raises InvalidRequest for an amount out of bounds, AccountSuspended; StripeAway and StripeRefused: then the
-    payment is noted as failed."""
+    Raises InvalidRequest for an amount out of bounds, and AccountSuspended; StripeAway and StripeRefused, and then the
+    payment is recorded as failed."""
     if not is_within_bounds(settings, amount_minor):
         raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param="amount")
     rule = find_rule(account_id)
@@ -41,12 +41,12 @@ def open_top_up(
     with transaction() as session:
         rows.require_active(session, account_id)
         session.add(payment)
-    order = Order(payment.id, payment.amount_minor, payment.currency, payment.customer)
+    request = PaymentRequest(payment.id, payment.amount_minor, payment.currency, payment.customer)
     return_url = f"{site_url}/dashboard/billing/payments/{payment.id}"
     try:
-        return checkout.open_checkout(settings, order, email=email, keeps_card=keeps_card, return_url=return_url)
+        return checkout.open_checkout(settings, request, email=email, keeps_card=keeps_card, return_url=return_url)
     except (StripeAway, StripeRefused):
-        booking.note_failed(payment.id, "failed", "Stripe's payment page could not be opened.")
+        booking.record_failed(payment.id, "failed", "Stripe's payment page could not be opened.")
         raise
 
 
@@ -59,13 +59,13 @@ def find_payment(account_id: int, payment_id: str) -> Payment:
 
 
 def list_payments(account_id: int, limit: int = SHOWN) -> list[Payment]:
-    """The newest payments. Pages of Stripe's that were opened and left are not among them."""
+    """The newest payments, without those whose Stripe page was opened and left."""
     query = sa.select(Payment).where(Payment.account_id == account_id, Payment.state.not_in(("open", "expired")))
     return list(db.session.scalars(query.order_by(Payment.id.desc()).limit(limit)))
 
 
 def name_payments(entries: Iterable[Entry]) -> dict[str, str]:
-    """Payment intent -> our payment's id, for the entries that credit a payment."""
+    """Payment intent -> our payment's id, for entries that credit a payment."""
     intents = [entry.external_id for entry in entries if entry.source == rows.PAID and entry.external_id]
     query = sa.select(Payment.payment_intent, Payment.id).where(Payment.payment_intent.in_(intents))
     return {str(intent): payment_id for intent, payment_id in db.session.execute(query)}

@@ -15,8 +15,18 @@ def split_alike(whole: bytes, separator: bytes, before: bytes, after: bytes) -> 
     if rest < len(before) or not whole.startswith(before) or not whole.endswith(after):
         return None
     inner = whole[len(before) : rest]
-    pieces = _split(whole, separator, before, after) if separator in inner else [inner]
-    if len(pieces) > 1 and (after + separator + before).join(pieces) != inner:
+    if separator not in inner:  # mostly a read is one event
+        try:
+            return [inner], [_decode_text(b'"' + inner + b'"')]
+        except _RUBBISH:
+            return None
+    # Each event is as long around its text as it should be; whether it also reads so is seen below. A few bytes on each
+    # side of the separator are quicker to look for than it alone, or than all of them.
+    head, tail = before[:EDGE_BYTES], after[-EDGE_BYTES:]
+    start, end = len(before) - len(head), len(tail) - len(after) or None
+    events = whole[len(head) : len(whole) - len(tail)].split(tail + separator + head)
+    pieces = [event[start:end] for event in events]
+    if (after + separator + before).join(pieces) != inner:
         return None
     texts = decode_texts(pieces)
     return None if texts is None else (pieces, texts)
@@ -34,12 +44,3 @@ def decode_texts(pieces: list[bytes]) -> list[str] | None:
     except _RUBBISH:
         return None
     return texts if len(texts) == len(pieces) else None
-
-
-def _split(whole: bytes, separator: bytes, before: bytes, after: bytes) -> list[bytes]:
-    """Where each event is as long around its text as it should be: whether it also reads so is for the caller to see.
-    A few bytes on each side of the separator are quicker to look for than it alone, or than all of them."""
-    head, tail = before[:EDGE_BYTES], after[-EDGE_BYTES:]
-    start, end = len(before) - len(head), len(tail) - len(after) or None
-    events = whole[len(head) : len(whole) - len(tail)].split(tail + separator + head)
-    return [event[start:end] for event in events]

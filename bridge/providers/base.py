@@ -1,88 +1,34 @@
 """What every provider speaks with the relay: what goes out, what comes back, how it fails. Pure values, no sockets."""
 
-import dataclasses
 import enum
 from collections.abc import Mapping, Sequence, Set
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
+from bridge.conversation.answer import NOTHING_KEPT, Completion, Listener
+from bridge.conversation.request import Conversation
+from bridge.conversation.usage import Counts
+from bridge.json_types import Json
 from bridge.providers.token_scale import TokenScales
 
-NOTHING_KEPT: Mapping[str, Any] = MappingProxyType({})
 
+class Order(msgspec.Struct, frozen=True):
+    """A request to be written in a provider's dialect. The conversation was checked, and nobody changes it.
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one answer in OpenAI's meaning: prompt includes cached and cache-written ones, completion reasoning.
-
-    `audio_tokens` and `image_tokens` are those of the prompt which are sound and pictures and were neither read from a
-    cache nor written to one; `cached_audio_tokens` are a part of the cached ones."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    cache_write_tokens: int = 0
-    cache_write_hour_tokens: int = 0  # of the written: those to be kept for an hour, where that has its own price
-    audio_tokens: int = 0
-    cached_audio_tokens: int = 0
-    audio_output_tokens: int = 0  # of the completion
-    image_tokens: int = 0
-    altered: "Altered | None" = dataclasses.field(default=None, compare=False)  # None: the provider said the same
-
-    @property
-    def total_tokens(self) -> int:
-        return self.prompt_tokens + self.completion_tokens
-
-
-class Counts(msgspec.Struct, frozen=True, gc=False):
-    """What a provider said of an answer's tokens, by Usage's names and in its meaning, however impossible.
-
-    None: it said nothing of that class, or nothing that is a number. `odd`: something there was no number."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    cache_write_tokens: int = 0
-    cache_write_hour_tokens: int = 0
-    audio_tokens: int = 0
-    cached_audio_tokens: int = 0
-    audio_output_tokens: int = 0
-    image_tokens: int = 0
-    odd: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Altered:
-    """What is charged differs from what the provider said. `counted` is what it said as far as that is possible, with
-    ours where it isn't: what of it is above the charged usage is given away."""
-
-    said: Counts
-    counted: Usage
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ChatOrder:
-    """A chat completion to be written in a provider's dialect. `body` was checked, and nobody changes it.
-
-    `output_cap` is set where the client gave none, or more than it may. `encoded_messages` is `body["messages"]` as
-    the client's own JSON, for dialects in which they go out as they are. `kept` is what this provider had us keep with
+    `output_cap` is set where the client gave none, or more than it may. `kept` is what this provider had us keep with
     earlier tool calls, by call id (see `Completion.kept`). `passes` are fields that the operator lets through the
-    channel, beside those that the provider is known to take."""
+    channel, beside those that the provider is known to take. `single`: of several choices this call gives one."""
 
-    body: dict[str, Any]
+    conversation: Conversation
     upstream_id: str
     output_cap: int | None = None
-    encoded_messages: msgspec.Raw | None = None
-    kept: Mapping[str, Any] = dataclasses.field(default_factory=lambda: NOTHING_KEPT)
+    kept: Mapping[str, Json] = NOTHING_KEPT
     passes: frozenset[str] = frozenset()
+    single: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """One upstream request, ready to send: path below the channel's base URL, body, and headers besides the key's.
 
     `reading` is whatever the provider's own reader of the answer has to know about the request."""
@@ -92,18 +38,14 @@ class Outgoing:
     headers: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
     clamped: tuple[str, ...] = ()
-    reading: Any = None
+    reading: object = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class StreamOrder:
-    """How the client's stream is to look: the same id, model, time and choice index in each of its chunks. `parallel`:
-    it is one of several that the client reads as one, so the time has to be this one."""
+class StreamOrder(msgspec.Struct, frozen=True):
+    """Who listens to a stream, and how much of one event it may hold. `index` is that of its first choice. `parallel`:
+    it is one of several that the client reads as one, so its chunks have to have the time of all."""
 
-    answer_id: str
-    model: str
-    created: int
-    include_usage: bool
+    listener: Listener
     max_event_bytes: int
     index: int = 0
     parallel: bool = False
@@ -162,23 +104,9 @@ def refuse(param: str, message: str, code: str = "invalid_value") -> AttemptFail
     return AttemptFailed(Blame.REQUEST, f"refused before it was sent: {param}", message=message, param=param, code=code)
 
 
-@dataclasses.dataclass(slots=True)
-class Completion:
-    """A whole answer, as OpenAI's body but for `id`, `model` and `usage`, which the relay writes.
-
-    `kept` is what the provider wants back with a tool call's result (its reasoning, signatures), by call id: plain
-    JSON, sealed and kept for a day, so that a client which returns only what OpenAI's API knows can go on."""
-
-    body: dict[str, Any]
-    usage: Counts | None
-    finish_reason: str | None
-    text: list[str]  # what the model said, for our own count of what `usage` lacks
-    kept: Mapping[str, Any] = dataclasses.field(default_factory=lambda: NOTHING_KEPT)
-    mended: Set[str] = frozenset()  # what was odd about it, and was put right: a word or two each
-
-
 class StreamReader(Protocol):
-    """Turns an upstream's bytes into frames for the client. Fed whatever has arrived; keeps what is incomplete."""
+    """Tells a listener what an upstream's bytes say, and gives what that has to send: the frames. Fed whatever has
+    arrived; keeps what is incomplete."""
 
     @property
     def started(self) -> bool:
@@ -212,13 +140,8 @@ class StreamReader(Protocol):
         ...
 
     @property
-    def kept(self) -> Mapping[str, Any]:
+    def kept(self) -> Mapping[str, Json]:
         """As in Completion; complete when the stream is."""
-        ...
-
-    @property
-    def created(self) -> int:
-        """The time in every chunk, since the first one was given."""
         ...
 
     @property
@@ -235,7 +158,7 @@ class StreamReader(Protocol):
         ...
 
     def feed(self, data: bytes) -> bytes:
-        """The frames that these bytes complete, ready to send; never the usage frame nor [DONE].
+        """The frames that these bytes complete, ready to send; never the answer's tail.
 
         Raises AttemptFailed for an error event or for what is no event of this dialect."""
         ...
@@ -247,19 +170,21 @@ class Provider(Protocol):
     name: str
     label: str
     base_url: str
-    keeps_reasoning: (
-        bool  # wants it back with tool calls: the relay keeps `Completion.kept`, and gives `ChatOrder.kept`
-    )
+    keeps_reasoning: bool  # wants it back with tool calls: the relay keeps `Completion.kept`, and gives `Order.kept`
     token_scales: TokenScales  # for answers that come without counts
+    fetches_any_link: bool  # reads whatever a picture's link leads to, as what it is: a book too
+    hour_write_times_input: int | None  # what an hour in its cache costs, where price lists don't say
+    stands_in: bool  # no company's: it makes answers up, in development, for models that have no channel
+    trial_model: str | None  # of its own models the only one that is good for a first try; None: any
 
     def auth_headers(self, key: str) -> dict[str, str]: ...
 
-    def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
-        """How many choices (`n`) one call for this body may ask for; more are made by parallel calls."""
+    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
+        """How many choices (`n`) one call for it may ask for; more are made by parallel calls."""
         ...
 
-    def write_chat(self, order: ChatOrder) -> Outgoing:
-        """OpenAI's chat body in this dialect. Raises AttemptFailed (see `refuse`) for content it can't take."""
+    def write_request(self, order: Order) -> Outgoing:
+        """The conversation in this dialect. Raises AttemptFailed (see `refuse`) for content it can't take."""
         ...
 
     def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:

@@ -1,12 +1,12 @@
 """DeepSeek, which speaks OpenAI's dialect, takes text alone, and thinks unless it is told not to."""
 
-from typing import Any
-
+from bridge.conversation.request import Conversation
+from bridge.json_types import JsonObject
+from bridge.providers.asked import read_thinking
 from bridge.providers.base import refuse
-from bridge.providers.conversation import read_thinking
-from bridge.providers.draft import Draft
-from bridge.providers.openai_messages import OPENING
-from bridge.providers.openai_siblings import SAMPLING, THOUGHTS, UNKNOWN, Sibling
+from bridge.providers.openai.draft import Draft
+from bridge.providers.openai.messages import OPENING
+from bridge.providers.openai.siblings import SAMPLING, THOUGHTS, UNKNOWN, Sibling
 from bridge.providers.token_scale import DEEPSEEK
 
 # The two old names are one model today, which thinks or not as it is told.
@@ -22,10 +22,10 @@ class DeepSeek(Sibling):
     most_stops = 16
     message_fields = THOUGHTS | {"prefix"}  # of an assistant's message that it goes on with
 
-    def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
+    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
         return 1
 
-    def check_part(self, part: dict[str, Any], place: str, upstream_id: str) -> None:
+    def check_part(self, part: JsonObject, place: str, upstream_id: str) -> None:
         kind = part["type"]
         code = "invalid_image" if kind == "image_url" else "invalid_value"
         raise refuse(place, f"{place}: this model reads text only, no {kind}.", code)
@@ -46,10 +46,10 @@ class DeepSeek(Sibling):
 
     def _write_thinking(self, draft: Draft, forced: bool) -> bool:
         """Whether it thinks in this call, and how hard. A tool can't be forced on it while it does."""
-        body, out = draft.order.body, draft.out
-        asked, effort = read_thinking(body), out.pop("reasoning_effort", None)
+        conversation, out = draft.order.conversation, draft.out
+        asked, effort = read_thinking(conversation), out.pop("reasoning_effort", None)
         wanted = asked.on if asked.on is not None or not asked.effort else True
-        by_name = THINKING.get(body["model"])
+        by_name = THINKING.get(conversation.model)
         on = wanted if wanted is not None else by_name
         thinking = out.pop("thinking", None)
         if on is False or (forced and draft.order.upstream_id == "deepseek-chat" and on is None):

@@ -3,8 +3,8 @@ broken answer must never be sold as a complete one."""
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
+from bridge.json_types import Json
 from bridge.providers.base import AttemptFailed, Blame, failed_finish
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
@@ -58,7 +58,7 @@ _OURS |= {_letters(word): word for word in FINISH_REASONS}
 _UNFINISHED = frozenset(_letters(word) for word in UNFINISHED)
 
 
-def read_finish(word: Any) -> str | None:
+def read_finish(word: Json) -> str | None:
     """OpenAI's word for the end, None where it isn't one yet. Raises AttemptFailed for a failure, and for what nobody
     knows. Some servers send numbers of their own for their words: an end like any other."""
     if word in FINISH_REASONS and isinstance(word, str):
@@ -82,7 +82,7 @@ def read_finish(word: Any) -> str | None:
     return _OURS[letters]
 
 
-def read_foreign_finish(word: Any, table: Mapping[Any, str]) -> str:
+def read_foreign_finish(word: Json, table: Mapping[Json, str]) -> str:
     """OpenAI's word for one of another dialect, by that dialect's table; some of its servers use OpenAI's own words.
     Raises AttemptFailed for a failure, and for what nobody knows."""
     found = table.get(word) if isinstance(word, str | int) else None

@@ -1,10 +1,11 @@
 """JSON schemas for providers that know no references: each is replaced by what it points to."""
 
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+
+from bridge.json_types import Json, JsonObject
 
 MAX_DEPTH = 64
 MAX_NODES = 5000  # a few nested references can stand for millions of schemas
@@ -33,7 +34,7 @@ class Room:
         return True
 
 
-def inline_references(schema: dict[str, Any], room: Room | None = None) -> dict[str, Any]:
+def inline_references(schema: JsonObject, room: Room | None = None) -> JsonObject:
     """The schema without `$schema`, and without local references where it has any. `room` is that of the request.
 
     What refers to itself, and what would become too large, ends in a schema that only says its type; what can't be
@@ -41,15 +42,15 @@ def inline_references(schema: dict[str, Any], room: Room | None = None) -> dict[
     schema = {name: value for name, value in schema.items() if name != "$schema"}
     if not refers(schema):
         return schema
-    inlined: dict[str, Any] = _Inliner(schema, room or Room()).inline(schema, (), 0)
+    inlined: JsonObject = _Inliner(schema, room or Room()).inline(schema, (), 0)
     return inlined
 
 
-def map_schemas(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+def map_schemas(schema: Json, change: Callable[[JsonObject], JsonObject]) -> Json:
     """The schema with `change` made to it and to all schemas within, the inner ones first."""
     if not isinstance(schema, dict):
         return schema
-    out: dict[str, Any] = {}
+    out: JsonObject = {}
     for name, value in schema.items():
         if name in (*_NAMED, *_DEFINITIONS) and isinstance(value, dict):
             out[name] = {key: map_schemas(one, change) for key, one in value.items()}
@@ -60,25 +61,25 @@ def map_schemas(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]])
     return change(out)
 
 
-def refers(value: Any) -> bool:
+def refers(value: Json) -> bool:
     """Whether a reference stands anywhere in it: what is written is searched first, for that takes least."""
     return b'"$ref"' in msgspec.json.encode(value) and _finds_reference(value)
 
 
-def _finds_reference(value: Any) -> bool:
+def _finds_reference(value: Json) -> bool:
     if isinstance(value, dict):
         return isinstance(value.get("$ref"), str) or any(_finds_reference(one) for one in value.values())
     return isinstance(value, list) and any(_finds_reference(one) for one in value)
 
 
 class _Inliner:
-    def __init__(self, root: dict[str, Any], room: Room):
+    def __init__(self, root: JsonObject, room: Room):
         self._root = root
         self._room = room
         self._nodes = 0
         self._sizes: dict[str, int] = {}  # of what is referred to, in bytes
 
-    def inline(self, schema: Any, open_references: tuple[str, ...], depth: int) -> Any:
+    def inline(self, schema: Json, open_references: tuple[str, ...], depth: int) -> Json:
         """The schema with its references replaced. `open_references` are those that it stands within."""
         if not isinstance(schema, dict):
             return schema  # true and false are schemas too
@@ -98,8 +99,8 @@ class _Inliner:
                 return self.inline(schema, open_references, depth + 1)
         return self._inline_children(schema, open_references, depth)
 
-    def _inline_children(self, schema: dict[str, Any], open_references: tuple[str, ...], depth: int) -> dict[str, Any]:
-        out: dict[str, Any] = {}
+    def _inline_children(self, schema: JsonObject, open_references: tuple[str, ...], depth: int) -> JsonObject:
+        out: JsonObject = {}
         for name, value in schema.items():
             if name in _DEFINITIONS:
                 continue
@@ -113,16 +114,16 @@ class _Inliner:
                 out[name] = value
         return out
 
-    def _measure(self, reference: str, found: dict[str, Any]) -> int:
+    def _measure(self, reference: str, found: JsonObject) -> int:
         if reference not in self._sizes:
             self._sizes[reference] = len(msgspec.json.encode(found))
         return self._sizes[reference]
 
-    def _find(self, reference: str) -> dict[str, Any]:
+    def _find(self, reference: str) -> JsonObject:
         """What a local reference points to; {} for what is elsewhere or nowhere."""
         if not reference.startswith("#"):
             return {}
-        place: Any = self._root
+        place: Json = self._root
         for step in unquote(reference[1:]).split("/")[1:]:
             step = step.replace("~1", "/").replace("~0", "~")
             if isinstance(place, dict):

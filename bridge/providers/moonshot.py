@@ -1,12 +1,14 @@
 """Moonshot, which speaks OpenAI's dialect: what each generation of its models takes."""
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bridge.conversation.request import Conversation, ToolChoice
+from bridge.json_types import JsonObject
+from bridge.providers.asked import Effort, read_thinking
 from bridge.providers.base import refuse
-from bridge.providers.conversation import Thinking, ToolChoice, read_thinking
-from bridge.providers.draft import Draft
-from bridge.providers.openai_siblings import SAMPLING, THOUGHTS, UNKNOWN, Sibling
+from bridge.providers.openai.draft import Draft
+from bridge.providers.openai.siblings import SAMPLING, THOUGHTS, UNKNOWN, Sibling
 from bridge.providers.token_scale import MOONSHOT
 from bridge.providers.tool_names import MOONSHOT_NAMES
 from bridge.providers.tool_schemas import ToolRule
@@ -57,9 +59,13 @@ class Moonshot(Sibling):
     def cap_field(self, upstream_id: str) -> str:
         return "max_completion_tokens"
 
-    def choices_per_call(self, body: dict[str, Any], upstream_id: str) -> int:
+    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
         """Several choices only of the older models, and not of nearly the same ones."""
-        return 1 if find_generation(upstream_id).newer or not (body.get("temperature") or 0) > 0.3 else MOST_CHOICES
+        return (
+            1
+            if find_generation(upstream_id).newer or not (conversation.options.get("temperature") or 0) > 0.3
+            else MOST_CHOICES
+        )
 
     def tool_rule(self, upstream_id: str) -> ToolRule:
         return TOOLS
@@ -67,7 +73,7 @@ class Moonshot(Sibling):
     def takes_parts(self, upstream_id: str) -> bool:
         return find_generation(upstream_id).sees
 
-    def check_part(self, part: dict[str, Any], place: str, upstream_id: str) -> None:
+    def check_part(self, part: JsonObject, place: str, upstream_id: str) -> None:
         if part["type"] != "image_url":
             raise refuse(place, f"{place}: this model reads text and pictures only, no {part['type']}.")
         if not find_generation(upstream_id).sees:
@@ -97,10 +103,10 @@ class Moonshot(Sibling):
             draft.out.setdefault("safety_identifier", user)
 
 
-def _write_thinking(draft: Draft, generation: Generation, choice: ToolChoice | None) -> bool:
+def _write_thinking(draft: Draft, generation: Generation, choice: ToolChoice | None) -> bool:  # noqa: C901 - a branch for each generation
     """Whether the model thinks in this call, told in its generation's field alone. A tool can't be forced on one that
     does: thinking gives way where it can."""
-    out, asked = draft.out, read_thinking(draft.order.body)
+    out, asked = draft.out, read_thinking(draft.order.conversation)
     effort = out.get("reasoning_effort")
     forced = choice is not None and choice.mode == "required" and bool(out.get("tools"))
     given = {field: out.pop(field, None) for field in ("thinking", "reasoning_effort")}
@@ -111,9 +117,9 @@ def _write_thinking(draft: Draft, generation: Generation, choice: ToolChoice | N
     if asked.budget_tokens:
         draft.dropped.append("thinking.budget_tokens")
     if generation.thinking == "if told":
-        old = find_generation(draft.order.body["model"]).thinking == "never"
+        old = find_generation(draft.order.conversation.model).thinking == "never"
         # a name that never thought and is served by a successor doesn't begin to, at its customer's expense
-        return _tell(draft, Thinking(False) if old and asked == Thinking() else asked, forced)
+        return _tell(draft, Effort(False) if old and asked == Effort() else asked, forced)
     if forced:
         draft.clamp("tool_choice", "auto")
     if generation.thinking == "by effort":
@@ -129,7 +135,7 @@ def _write_thinking(draft: Draft, generation: Generation, choice: ToolChoice | N
     return True
 
 
-def _tell(draft: Draft, asked: Thinking, forced: bool) -> bool:
+def _tell(draft: Draft, asked: Effort, forced: bool) -> bool:
     """The thinking field of the models that have one; they think unless it says otherwise."""
     if asked.on is False:
         draft.out["thinking"] = {"type": "disabled"}

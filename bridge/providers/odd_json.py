@@ -2,16 +2,19 @@
 
 import json
 import math
-from typing import Any
+from typing import Generic, TypeVar
 
 import msgspec
 
+from bridge.json_types import Json
+
+Channel = TypeVar("Channel", int, str, int | str)
 RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
 NO_NUMBER = -9999.0  # stands for NaN and infinities: what servers write for a probability of zero
 REPLACEMENT = "\ufffd"
 
 
-def decode_odd(data: bytes | memoryview) -> Any:
+def decode_odd(data: bytes | memoryview) -> Json:
     """The value, with half pairs still in its texts (see `mend_text`) and NO_NUMBER for what JSON has no number for.
     Raises what RUBBISH names."""
     try:
@@ -36,7 +39,7 @@ def may_be_odd(error: Exception) -> bool:
     return type(error) is msgspec.DecodeError
 
 
-def decode_any(data: bytes | memoryview) -> tuple[Any, bool]:
+def decode_any(data: bytes | memoryview) -> tuple[Json, bool]:
     """The value, and whether it was odd. Raises what RUBBISH names."""
     try:
         return msgspec.json.decode(data), False
@@ -46,7 +49,7 @@ def decode_any(data: bytes | memoryview) -> tuple[Any, bool]:
         return decode_odd(data), True
 
 
-def decode_whole(data: bytes | memoryview) -> tuple[Any, bool]:
+def decode_whole(data: bytes | memoryview) -> tuple[Json, bool]:
     """The same of a whole answer, in which no other half can follow."""
     value, odd = decode_any(data)
     return (mend_texts(value), True) if odd else (value, False)
@@ -61,7 +64,7 @@ def mend_text(text: str) -> str:
     return text
 
 
-def mend_texts(value: Any) -> Any:
+def mend_texts(value: Json) -> Json:
     """The same for all texts of a JSON value."""
     if isinstance(value, str):
         return mend_text(value)
@@ -72,18 +75,18 @@ def mend_texts(value: Any) -> Any:
     return value
 
 
-class Halves:
+class Halves(Generic[Channel]):
     """The first half of a character that ended a piece of a stream's text, until the piece with the other one."""
 
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: dict[Any, str] = {}
+        self._held: dict[Channel, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self._held)
 
-    def join(self, channel: Any, text: str) -> str:
+    def join(self, channel: Channel, text: str) -> str:
         """This piece, mended: `channel` names the text that it goes on with."""
         text = self._held.pop(channel, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
@@ -91,7 +94,7 @@ class Halves:
             text = text[:-1]
         return mend_text(text)
 
-    def end(self) -> dict[Any, str]:
+    def end(self) -> dict[Channel, str]:
         """What stands for the halves whose other half never came, by channel."""
         held, self._held = self._held, {}
         return dict.fromkeys(held, REPLACEMENT)

@@ -6,16 +6,16 @@ It speaks OpenAI's dialect to the relay, as bytes, so that everything but the so
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import gevent
 import msgspec
 
-from bridge.errors import InsufficientBalance, RateLimitExceeded, ServiceUnavailable
-from bridge.providers import drill
+from bridge.errors import InsufficientBalance, RateLimitExceeded, UpstreamError
+from bridge.json_types import Json, JsonObject
+from bridge.providers import faults as drill
 from bridge.providers.base import AttemptFailed, Blame, Outgoing
-from bridge.providers.http import Timeouts
-from bridge.providers.openai import OpenAICompatible
+from bridge.providers.openai.provider import OpenAICompatible
+from bridge.providers.wire.http import Timeouts
 
 LABEL = "[sandbox]"
 MAX_SAMPLE_DEPTH = 8
@@ -30,6 +30,8 @@ class Sandbox(OpenAICompatible):
     name: str = "sandbox"
     label: str = "Sandbox"
     base_url: str = "http://sandbox.invalid/v1"
+    stands_in: bool = True
+    trial_model: str | None = "sandbox-echo"  # the others rehearse what can go wrong
 
     def open_upstream(self) -> "SandboxUpstream":
         return SandboxUpstream()
@@ -49,7 +51,7 @@ class SandboxUpstream:
         if model == "sandbox-402":
             raise InsufficientBalance("Your balance is too low (rehearsed by the sandbox).")
         if model == "sandbox-503":
-            raise ServiceUnavailable("The service is unavailable (rehearsed by the sandbox).", code="upstream_error")
+            raise UpstreamError("The service is unavailable (rehearsed by the sandbox).")
         if model == "sandbox-500":
             raise AttemptFailed(Blame.UPSTREAM, "500 (rehearsed by the sandbox)")
         return SandboxAnswer(model, answer_pieces(body))
@@ -90,7 +92,7 @@ class SandboxAnswer:
         self._pieces = iter(())
 
 
-def answer_pieces(body: dict[str, Any]) -> Iterator[bytes]:
+def answer_pieces(body: JsonObject) -> Iterator[bytes]:
     """The bytes of the answer to this request, whole or as a stream; the cut model stops halfway."""
     if body["model"] == "sandbox-malformed":
         yield b"data: {this is no chunk\n\n"
@@ -115,14 +117,12 @@ def answer_pieces(body: dict[str, Any]) -> Iterator[bytes]:
     yield data[: len(data) // 2] if body["model"] == "sandbox-cut" else data
 
 
-def _stream(
-    head: dict[str, Any], message: dict[str, Any], finish: str, usage: dict[str, int], cut: bool
-) -> Iterator[bytes]:
-    def frame(choices: list[Any], usage: dict[str, int] | None = None) -> bytes:
+def _stream(head: JsonObject, message: JsonObject, finish: str, usage: dict[str, int], cut: bool) -> Iterator[bytes]:
+    def frame(choices: list[Json], usage: dict[str, int] | None = None) -> bytes:
         chunk = {**head, "object": "chat.completion.chunk", "choices": choices, "usage": usage}
         return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
-    def delta(value: dict[str, Any], finish_reason: str | None = None) -> bytes:
+    def delta(value: JsonObject, finish_reason: str | None = None) -> bytes:
         return frame([{"index": 0, "delta": value, "finish_reason": finish_reason, "logprobs": None}])
 
     yield delta({"role": "assistant", "content": ""})
@@ -138,9 +138,9 @@ def _stream(
     yield b"data: [DONE]\n\n"
 
 
-def _message(body: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def _message(body: JsonObject) -> tuple[JsonObject, str]:
     """What the sandbox says: an echo of the last question, an instance of the schema, or the call that was demanded."""
-    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
+    message: JsonObject = {"role": "assistant", "content": None, "refusal": None}
     tool = _demanded_tool(body)
     if tool:
         arguments = msgspec.json.encode(sample(tool.get("parameters") or {})).decode()
@@ -162,8 +162,8 @@ def _message(body: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return message, "stop"
 
 
-def _demanded_tool(body: dict[str, Any]) -> dict[str, Any] | None:
-    functions: list[dict[str, Any]] = [tool["function"] for tool in body.get("tools") or [] if tool.get("function")]
+def _demanded_tool(body: JsonObject) -> JsonObject | None:
+    functions: list[JsonObject] = [tool["function"] for tool in body.get("tools") or [] if tool.get("function")]
     choice = body.get("tool_choice")
     if choice == "required" and functions:
         return functions[0]
@@ -174,7 +174,7 @@ def _demanded_tool(body: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def sample(schema: Any, depth: int = 0) -> Any:
+def sample(schema: Json, depth: int = 0) -> Json:
     """The plainest value that fits a JSON schema, or nearly: enough to rehearse with. The schema may be anything."""
     if not isinstance(schema, dict) or depth > MAX_SAMPLE_DEPTH:
         return {}
@@ -197,7 +197,7 @@ def sample(schema: Any, depth: int = 0) -> Any:
     return plain.get(kind, "sandbox") if isinstance(kind, str) else "sandbox"
 
 
-def _text_of(content: Any) -> str:
+def _text_of(content: Json) -> str:
     if isinstance(content, list):
         texts = (part.get("text") for part in content if isinstance(part, dict))
         return " ".join(text for text in texts if isinstance(text, str))

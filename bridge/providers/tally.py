@@ -1,12 +1,9 @@
 """Reads counts out of an upstream's JSON, however they are written, and keeps parts within their wholes."""
 
-import dataclasses
-from typing import Any
-
-from bridge.providers.base import Counts, Usage
+from bridge.conversation.usage import PARTS, Counts, Usage
+from bridge.json_types import Json
 
 MOST_READ = 2**53  # what is above it counts nothing, and not every client can read it
-PARTS = tuple(field.name for field in dataclasses.fields(Usage))[2:-1]  # of prompt or completion
 
 
 class Tally:
@@ -15,7 +12,7 @@ class Tally:
     def __init__(self) -> None:
         self.odd = False
 
-    def read(self, value: Any) -> int | None:
+    def read(self, value: Json) -> int | None:
         """The number, below zero too; 10.0 is 10. None where there is none."""
         if type(value) is int and -MOST_READ <= value <= MOST_READ:
             return value
@@ -26,7 +23,7 @@ class Tally:
         self.odd = True
         return None
 
-    def first(self, places: Any, *names: str) -> int | None:
+    def first(self, places: Json, *names: str) -> int | None:
         """The first of these fields that holds a number."""
         if not isinstance(places, dict):
             self.odd = self.odd or bool(places)
@@ -36,7 +33,7 @@ class Tally:
                 return found
         return None
 
-    def part(self, places: Any, *names: str) -> int:
+    def part(self, places: Json, *names: str) -> int:
         """The same of a part of something: the first that is more than 0, and 0 where there is none."""
         if not places:
             return 0

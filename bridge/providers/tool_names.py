@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+
+from bridge.json_types import JsonObject
 
 
 class NameRule:
@@ -73,7 +74,7 @@ class SafeNames:
         return {safe: name for name, safe in self._written.items() if safe != name}
 
 
-def list_called(messages: Iterable[dict[str, Any]]) -> Iterator[str]:
+def list_called(messages: Iterable[JsonObject]) -> Iterator[str]:
     """The names in a conversation: of the calls made in it, and of results that name themselves."""
     for message in messages:
         if message["role"] == "assistant":
@@ -85,11 +86,11 @@ def list_called(messages: Iterable[dict[str, Any]]) -> Iterator[str]:
             yield from _name_of(message)
 
 
-def rename_calls(message: dict[str, Any], names: SafeNames) -> dict[str, Any]:
+def rename_calls(message: JsonObject, names: SafeNames) -> JsonObject:
     """The message with its calls, or the name of its result, in the provider's names."""
     if message["role"] in ("tool", "function"):
         return _rename(message, names)
-    changed: dict[str, Any] = {}
+    changed: JsonObject = {}
     if message.get("tool_calls"):
         changed["tool_calls"] = [rename_inside(call, names) for call in message["tool_calls"]]
     if message.get("function_call"):
@@ -97,7 +98,7 @@ def rename_calls(message: dict[str, Any], names: SafeNames) -> dict[str, Any]:
     return {**message, **changed} if changed else message
 
 
-def rename_inside(thing: dict[str, Any], names: SafeNames) -> dict[str, Any]:
+def rename_inside(thing: JsonObject, names: SafeNames) -> JsonObject:
     """A tool, call or choice with the name that its `function` or `custom` holds, or those of its `allowed_tools`."""
     for field in ("function", "custom"):
         if isinstance(thing.get(field), dict):
@@ -109,10 +110,10 @@ def rename_inside(thing: dict[str, Any], names: SafeNames) -> dict[str, Any]:
     return _rename(thing, names)
 
 
-def _name_of(named: dict[str, Any]) -> Iterator[str]:
+def _name_of(named: JsonObject) -> Iterator[str]:
     if isinstance(name := named.get("name"), str):
         yield name
 
 
-def _rename(named: dict[str, Any], names: SafeNames) -> dict[str, Any]:
+def _rename(named: JsonObject, names: SafeNames) -> JsonObject:
     return {**named, "name": names.write(named["name"])} if isinstance(named.get("name"), str) else named

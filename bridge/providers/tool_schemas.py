@@ -4,11 +4,11 @@ union, keys of properties by a rule. What comes out accepts all that a call coul
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from bridge.json_types import Json, JsonObject
 from bridge.providers.json_schema import Room, inline_references, map_schemas, refers
 from bridge.providers.tool_names import NameRule, SafeNames
 
@@ -42,13 +42,13 @@ class _Shape(Struct):
     """What an object may be: `rest` is what holds for properties that are not named (True: anything); those of
     `partial` are named by some branches alone."""
 
-    properties: dict[str, Any]
+    properties: JsonObject
     required: list[str]
-    rest: Any
+    rest: Json
     partial: frozenset[str] = frozenset()
 
 
-def fit_parameters(schema: dict[str, Any], rule: ToolRule, room: Room) -> dict[str, Any]:
+def fit_parameters(schema: JsonObject, rule: ToolRule, room: Room) -> JsonObject:
     """The schema by the rule, but for its keys; the very same one where nothing about it has to change."""
     if rule.plain_root:
         return fold_root(schema, rule.refused, room)
@@ -57,20 +57,20 @@ def fit_parameters(schema: dict[str, Any], rule: ToolRule, room: Room) -> dict[s
     return schema
 
 
-def speaks_of_unions(value: Any) -> bool:
+def speaks_of_unions(value: Json) -> bool:
     """Whether a union may stand anywhere in it: what is written is searched, for that takes least."""
     written = msgspec.json.encode(value)
     return b'"anyOf"' in written or b'"oneOf"' in written
 
 
-def is_plain(schema: dict[str, Any], refused: tuple[str, ...]) -> bool:
+def is_plain(schema: JsonObject, refused: tuple[str, ...]) -> bool:
     """Whether its root is that of one object, and no more."""
     if schema.get("type") != "object" or "anyOf" in schema or "oneOf" in schema or "allOf" in schema:
         return False
     return not refused or ("$ref" not in schema and not any(keyword in schema for keyword in refused))
 
 
-def fold_root(schema: dict[str, Any], refused: tuple[str, ...], room: Room) -> dict[str, Any]:
+def fold_root(schema: JsonObject, refused: tuple[str, ...], room: Room) -> JsonObject:
     """One plain object for what is a union at its root, or only points to an object."""
     if is_plain(schema, refused):
         return schema
@@ -92,7 +92,7 @@ def fold_root(schema: dict[str, Any], refused: tuple[str, ...], room: Room) -> d
     return out
 
 
-def _read_shape(schema: Any) -> _Shape | None:
+def _read_shape(schema: Json) -> _Shape | None:
     """What objects the schema accepts, or somewhat more; None for none at all."""
     if schema is False:
         return None
@@ -122,7 +122,7 @@ def _read_shape(schema: Any) -> _Shape | None:
 
 def _any_of(shapes: list[_Shape]) -> _Shape:
     """What one of these may be. A property that some of them name is what those say: the others didn't mean it."""
-    variants: dict[str, dict[bytes, Any]] = {}
+    variants: dict[str, dict[bytes, Json]] = {}
     for shape in shapes:
         for name, schema in shape.properties.items():
             variants.setdefault(name, {}).setdefault(msgspec.json.encode(schema), schema)
@@ -156,7 +156,7 @@ def _both(one: _Shape, other: _Shape) -> _Shape:
     return _Shape(properties, required, rest, frozenset(named))
 
 
-def _merge(one: Any, other: Any) -> Any:
+def _merge(one: Json, other: Json) -> Json:
     """A schema that accepts whatever both accept: their keywords together, unless these contradict each other."""
     if not isinstance(one, dict) or not isinstance(other, dict):
         return one if isinstance(one, dict) or one is False else other
@@ -166,7 +166,7 @@ def _merge(one: Any, other: Any) -> Any:
     return {**one, **other}
 
 
-def _tell_alternatives(schema: dict[str, Any], required: list[str]) -> str:
+def _tell_alternatives(schema: JsonObject, required: list[str]) -> str:
     """What a call has to hold besides what all have to, as words: the fold has made it optional."""
     for keyword in ("anyOf", "oneOf"):
         branches = schema.get(keyword)
@@ -179,13 +179,13 @@ def _tell_alternatives(schema: dict[str, Any], required: list[str]) -> str:
     return ""
 
 
-def type_branches(schema: dict[str, Any]) -> dict[str, Any]:
+def type_branches(schema: JsonObject) -> JsonObject:
     """The schema with the type of each union in its branches: beside the union Moonshot refuses it."""
-    typed: dict[str, Any] = map_schemas(schema, _type_branches)
+    typed: JsonObject = map_schemas(schema, _type_branches)
     return typed
 
 
-def _type_branches(node: dict[str, Any]) -> dict[str, Any]:
+def _type_branches(node: JsonObject) -> JsonObject:
     unions = [keyword for keyword in ("anyOf", "oneOf") if isinstance(node.get(keyword), list)]
     if not unions:
         return node
@@ -198,14 +198,14 @@ def _type_branches(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def _type_branch(branch: Any, kinds: Any) -> Any:
+def _type_branch(branch: Json, kinds: Json) -> Json:
     if not isinstance(branch, dict) or any(keyword in branch for keyword in ("type", "$ref", *UNIONS)):
         return branch
     found = _tell_kind(branch) if kinds is None else kinds
     return branch if found is None else {"type": found, **branch}
 
 
-def _tell_kind(schema: dict[str, Any]) -> Any:
+def _tell_kind(schema: JsonObject) -> Json:
     """The type that a schema without one speaks of, or None."""
     values = schema["enum"] if isinstance(schema.get("enum"), list) else [schema["const"]] if "const" in schema else []
     kinds = list(dict.fromkeys(_KIND_OF_VALUE.get(type(value), "object") for value in values))
@@ -215,7 +215,7 @@ def _tell_kind(schema: dict[str, Any]) -> Any:
     return found[0] if len(found) == 1 and not kinds else None
 
 
-def rename_keys(schema: dict[str, Any], rule: NameRule, room: Room) -> tuple[dict[str, Any], SafeNames | None]:
+def rename_keys(schema: JsonObject, rule: NameRule, room: Room) -> tuple[JsonObject, SafeNames | None]:
     """The schema with properties called by the rule, and their names; the same schema and None where all are."""
     written = msgspec.json.encode(schema)
     if len(written) <= MOST_REMEMBERED_BYTES and _do_keys_fit(written, rule):
@@ -225,7 +225,7 @@ def rename_keys(schema: dict[str, Any], rule: NameRule, room: Room) -> tuple[dic
     if all(map(rule.fits, keys)):
         return schema, None
     names = SafeNames(keys, rule)
-    renamed: dict[str, Any] = map_schemas(inline_references(schema, room), lambda node: _rename_node(node, names))
+    renamed: JsonObject = map_schemas(inline_references(schema, room), lambda node: _rename_node(node, names))
     return renamed, names
 
 
@@ -237,7 +237,7 @@ def _do_keys_fit(written: bytes, rule: NameRule) -> bool:
     return all(map(rule.fits, keys))
 
 
-def _note_keys(value: Any, keys: list[str]) -> None:
+def _note_keys(value: Json, keys: list[str]) -> None:
     """The names of all properties in a schema; where a value looks like a schema, somewhat more."""
     for keyword, inner in value.items() if type(value) is dict else enumerate(value):
         if type(inner) is dict:
@@ -248,8 +248,8 @@ def _note_keys(value: Any, keys: list[str]) -> None:
             _note_keys(inner, keys)
 
 
-def _rename_node(node: dict[str, Any], names: SafeNames) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
+def _rename_node(node: JsonObject, names: SafeNames) -> JsonObject:
+    changed: JsonObject = {}
     for keyword in ("properties", "dependentSchemas", "dependentRequired"):
         if isinstance(node.get(keyword), dict):
             changed[keyword] = {names.write(key): value for key, value in node[keyword].items()}
@@ -261,13 +261,13 @@ def _rename_node(node: dict[str, Any], names: SafeNames) -> dict[str, Any]:
     return {**node, **changed} if changed else node
 
 
-def _rename_listed(listed: Any, names: SafeNames) -> Any:
+def _rename_listed(listed: Json, names: SafeNames) -> Json:
     if not isinstance(listed, list):
         return listed
     return [names.write(name) if isinstance(name, str) else name for name in listed]
 
 
-def map_keys(value: Any, change: Callable[[str], str]) -> Any:
+def map_keys(value: Json, change: Callable[[str], str]) -> Json:
     """A call's arguments with other keys."""
     if isinstance(value, dict):
         return {change(key): map_keys(one, change) for key, one in value.items()}

@@ -6,7 +6,7 @@ is sealed under the master key, found by the call's id within the account, and d
 import datetime
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,8 +15,10 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import vault
+from bridge.conversation.turns import Call, Turn
 from bridge.db import db, now_utc, write
 from bridge.errors import MisconfiguredError
+from bridge.json_types import Json, JsonObject
 from bridge.reasoning.tables import KeptReasoning
 
 KEPT_FOR = datetime.timedelta(hours=24)
@@ -28,40 +30,43 @@ log = structlog.get_logger()
 
 
 def key_of(account_id: int, call_id: str, before: str) -> str:
-    """Under what the reasoning of a call is kept. `before` is the digest of the messages that its turn answered."""
+    """Under what the reasoning of a call is kept. `before` is the digest of the turns that its turn answered."""
     name = f"{account_id}\0{call_id}".encode()
     if not _UNIQUE_ID.fullmatch(call_id):
         name += f"\0{before}".encode()
     return hashlib.sha256(name).hexdigest()
 
 
-def list_calls(messages: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def list_calls(turns: Iterable[Turn]) -> list[tuple[str, str]]:
     """The calls of a conversation: each one's id, and the digest of what came before its turn where the id needs it.
-    Every message is read once, however many calls there are."""
+    Every turn is read once, however many calls there are."""
     calls = []
-    hashed, upto = hashlib.sha256(), 0
-    for place, message in enumerate(messages):
-        for call in (message.get("tool_calls") or ()) if message["role"] == "assistant" else ():
+    hashed, waiting = hashlib.sha256(), list[Turn]()
+    for turn in turns:
+        for part in turn.parts:
+            if not isinstance(part, Call) or part.legacy:
+                continue
             before = ""
-            if not _UNIQUE_ID.fullmatch(call["id"]):
-                hashed, upto = _hash_on(hashed, messages[upto:place]), place
+            if not _UNIQUE_ID.fullmatch(part.id):
+                hashed, waiting = _hash_on(hashed, waiting), []
                 before = hashed.hexdigest()
-            calls.append((call["id"], before))
+            calls.append((part.id, before))
+        waiting.append(turn)
     return calls
 
 
-def _hash_on(hashed: Any, messages: Sequence[dict[str, Any]]) -> Any:
-    for message in messages:
-        hashed.update(msgspec.json.encode(message) + b"\n")
+def _hash_on(hashed: Any, turns: Iterable[Turn]) -> Any:
+    for turn in turns:
+        hashed.update(msgspec.json.encode(turn.source) + b"\n")
     return hashed
 
 
-def keep_reasoning(account_id: int, kept: Mapping[str, Any], messages: Sequence[dict[str, Any]]) -> None:
-    """Keep the values by call id, durably; `messages` is the conversation that the calls' turn answered. Where the
+def keep_reasoning(account_id: int, kept: Mapping[str, Json], turns: Iterable[Turn]) -> None:
+    """Keep the values by call id, durably; `turns` are the conversation that the calls' turn answered. Where the
     database is away they are lost: the next turn goes without."""
     rows, before = [], ""
     if not all(map(_UNIQUE_ID.fullmatch, kept)):
-        before = _hash_on(hashlib.sha256(), messages).hexdigest()
+        before = _hash_on(hashlib.sha256(), turns).hexdigest()
     for call_id, value in kept.items():
         text = msgspec.json.encode(value).decode()
         if len(text) <= MAX_KEPT_BYTES:
@@ -75,9 +80,9 @@ def keep_reasoning(account_id: int, kept: Mapping[str, Any], messages: Sequence[
         log.warning("reasoning_not_kept", error=type(error).__name__)
 
 
-def recall_reasoning(account_id: int, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def recall_reasoning(account_id: int, turns: Iterable[Turn]) -> JsonObject:
     """What is kept for the calls of this conversation, by call id; of two with the same id the later one's."""
-    ids = {key_of(account_id, call_id, before): call_id for call_id, before in list_calls(messages)[-MOST_CALLS:]}
+    ids = {key_of(account_id, call_id, before): call_id for call_id, before in list_calls(turns)[-MOST_CALLS:]}
     if not ids:
         return {}
     wanted = sa.select(KeptReasoning.key, KeptReasoning.sealed).where(
@@ -105,7 +110,7 @@ def forget_reasoning() -> None:
     write(lambda connection: connection.execute(old) and None)
 
 
-def _insert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+def _insert(connection: sa.Connection, rows: list[JsonObject]) -> None:
     insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = insert(KeptReasoning).values(rows)
     renewed = {"sealed": statement.excluded.sealed, "created_at": statement.excluded.created_at}

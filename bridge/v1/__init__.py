@@ -1,27 +1,28 @@
-"""The API: a lean Flask app of its own, with no session, no cookie and no hook, before which `dispatch` stands."""
+"""The API: a lean Flask app of its own, with no session, no cookie and no hook, behind `dispatch`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask, Response, request
 from flask.sessions import NullSession, SessionInterface
 
 from bridge.api_paths import find_api_path
 from bridge.config import Settings
-from bridge.counters import Counters
+from bridge.counters.windows import Counters
+from bridge.headers import NO_STORE, Wsgi
+from bridge.inference.services import Services
+from bridge.shared_redis import SharedRedis
 from bridge.v1 import account, chat, list_models, openapi, quote, receipts
 from bridge.v1.door import answer_http_errors, guard
-from bridge.v1.services import Services
-from bridge.v1.visit import CORS
 
 CHAT = "/v1/chat/completions"
-Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 PREFLIGHT = [
-    *CORS,
     ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "*, Authorization"),
     ("Access-Control-Max-Age", "86400"),
     ("Content-Length", "0"),
+    NO_STORE,
 ]
 
 
@@ -32,9 +33,9 @@ class NoSession(SessionInterface):
         return NullSession()
 
 
-def register(api: Flask, settings: Settings, counters: Counters) -> Services:
+def register(api: Flask, settings: Settings, counters: Counters, shared: SharedRedis | None) -> Services:
     """Give the API app its routes. Returns what its requests share."""
-    services = Services(api, settings, counters)
+    services = Services(api, settings, counters, shared)
     api.session_interface = NoSession()
     api.url_map.strict_slashes = False
     for method, path, view in (
@@ -59,18 +60,19 @@ def register(api: Flask, settings: Settings, counters: Counters) -> Services:
 
 
 def as_flask_view(guarded: Callable[..., Response]) -> Callable[..., Response]:
-    """The guarded view as Flask calls one."""
+    """The guarded view in Flask's form."""
     return lambda **arguments: guarded(request.environ, **arguments)
 
 
 def dispatch(site: Wsgi, api: Flask, services: Services) -> Wsgi:
     """Send /v1 and /openapi.json to the API app, everything else to the site. Preflights are answered here.
 
-    The one endpoint that everyone pays for goes straight to its view: Flask's contexts and routing, which it has no
-    use for, would be a sixth of what it costs. The API app knows the route as well, for whatever isn't a POST."""
+    Chat completions, which everyone pays for, go straight to their view: Flask's contexts and routing, which they don't
+    need, would be a sixth of their cost. The API app has this route too, for other methods than POST."""
     answer_chat = guard(services, chat.create_chat_completion)
+    preflight = [*PREFLIGHT, *services.common_headers.pairs]
 
-    def choose(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == CHAT and environ["REQUEST_METHOD"] == "POST":
             return answer_chat(environ)(environ, start_response)
@@ -80,7 +82,7 @@ def dispatch(site: Wsgi, api: Flask, services: Services) -> Wsgi:
         if found is not None:
             environ["PATH_INFO"] = found
             if environ["REQUEST_METHOD"] == "OPTIONS":
-                start_response("204 No Content", PREFLIGHT)
+                start_response("204 No Content", list(preflight))
                 return [b""]
             return api.wsgi_app(environ, start_response)
         return site(environ, start_response)

@@ -6,6 +6,8 @@ import msgspec
 import sqlalchemy as sa
 from flask import Response
 
+from bridge.accounts.key_terms import PLAIN_LIMITS
+from bridge.accounts.keys import Caller
 from bridge.db import db, now_utc
 from bridge.ledger.budgets import period_start
 from bridge.ledger.ledger import CUSTOMER, find_balance
@@ -13,12 +15,13 @@ from bridge.ledger.rollups import sum_by
 from bridge.ledger.tables import Budget, Entry
 from bridge.money import format_dollars
 from bridge.v1.door import count
+from bridge.v1.schemas import account as schemas
 from bridge.v1.visit import Visit
 
 
 def show_key(visit: Visit) -> Response:
     """The calling key: name, limits, budget and what is left of it, usage today, this week and month, expiry."""
-    count(visit, requests=0)
+    count(visit)
     caller = visit.caller
     assert caller is not None
     now = now_utc()
@@ -27,30 +30,34 @@ def show_key(visit: Visit) -> Response:
     if caller.budget_nanos is not None:
         row = db.session.get(Budget, (caller.key_id, period_start(caller.budget_period, now)))
         used = row.spent_nanos + row.held_nanos if row else 0
-        budget = {
-            "amount": format_dollars(caller.budget_nanos),
-            "period": caller.budget_period,
-            "remaining": format_dollars(max(0, caller.budget_nanos - used)),
-        }
-    body = {
-        "object": "key",
-        "label": caller.key_name,
-        "limits": {
-            "requests_per_minute": caller.rpm or None,
-            "tokens_per_minute": caller.tpm or None,
-            "concurrent_requests": caller.concurrency or None,
-        },
-        "budget": budget,
-        "models": sorted(caller.models) if caller.models is not None else None,
-        "usage": {"today": usage["day"], "week": usage["week"], "month": usage["month"]},
-        "expires_at": caller.expires_at.isoformat() if caller.expires_at else None,
-    }
+        budget = schemas.KeyBudget(
+            amount=format_dollars(caller.budget_nanos),
+            period=caller.budget_period,
+            remaining=format_dollars(max(0, caller.budget_nanos - used)),
+        )
+    body = schemas.Key(
+        label=caller.key_name,
+        limits=_describe_limits(caller),
+        budget=budget,
+        models=sorted(caller.models) if caller.models is not None else None,
+        usage=schemas.KeyUsage(today=usage["day"], week=usage["week"], month=usage["month"]),
+        expires_at=caller.expires_at.isoformat() if caller.expires_at else None,
+    )
     visit.leave()
     return visit.answer(msgspec.json.encode(body))
 
 
+def _describe_limits(caller: Caller) -> msgspec.Struct:
+    """The limits in effect, by their terms' names in the API."""
+    found: dict[str, int | str | None] = {}
+    for term in PLAIN_LIMITS:
+        limit = getattr(caller, term.field)
+        found[term.api_name] = format_dollars(limit) if term.kind == "dollars" and limit else limit or None
+    return schemas.KeyLimits(**found)
+
+
 def _sum_periods(account_id: int, key_id: int, now: datetime.datetime) -> dict[str, str]:
-    """What the key spent in the running day, week and month."""
+    """What the key has spent in the running day, week and month."""
     starts = {period: period_start(period, now) for period in ("day", "week", "month")}
     since = datetime.datetime.combine(min(starts.values()), datetime.time(), datetime.UTC)
     days = sum_by("start", account_id=account_id, key_id=key_id, since=since)
@@ -62,7 +69,7 @@ def _sum_periods(account_id: int, key_id: int, now: datetime.datetime) -> dict[s
 
 def show_credits(visit: Visit) -> Response:
     """Balance, open holds, what is available, and all that was ever credited and used; dollars as decimal strings."""
-    count(visit, requests=0)
+    count(visit)
     caller = visit.caller
     assert caller is not None
     balance = find_balance(caller.account_id)
@@ -70,13 +77,12 @@ def show_credits(visit: Visit) -> Response:
     credited = int(
         db.session.execute(sa.select(sa.func.sum(signed)).where(Entry.account_id == caller.account_id)).scalar() or 0
     )
-    body = {
-        "object": "credits",
-        "balance": format_dollars(balance.balance_nanos),
-        "held": format_dollars(balance.held_nanos),
-        "available": format_dollars(balance.available_nanos),
-        "total_credited": format_dollars(credited),
-        "total_used": format_dollars(credited - balance.balance_nanos),
-    }
+    body = schemas.Credits(
+        balance=format_dollars(balance.balance_nanos),
+        held=format_dollars(balance.held_nanos),
+        available=format_dollars(balance.available_nanos),
+        total_credited=format_dollars(credited),
+        total_used=format_dollars(credited - balance.balance_nanos),
+    )
     visit.leave()
     return visit.answer(msgspec.json.encode(body))

@@ -1,8 +1,9 @@
-"""The door of /v1: a key is required, and how errors read. What needs no body is refused before it is read."""
+"""The door of /v1: requires a key and writes errors. What needs no body is refused before the body is read."""
 
 import functools
 from collections.abc import Callable
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
 import gevent
 import sqlalchemy as sa
@@ -25,21 +26,24 @@ from bridge.errors import (
     ServiceUnavailable,
     UnsupportedMediaType,
 )
-from bridge.limits.limits import admit
+from bridge.inference.services import Services
 from bridge.telemetry import log_refusal
-from bridge.v1.services import Services
+from bridge.turns import by_size, rest
 from bridge.v1.visit import Visit
 
 PIECE_BYTES = 2**16
+REST_PIECES = 8
+BODY_IS_HERE = "bridge.body_is_here"  # in the environ: all of the body came with the head, as the server says
 View = Callable[..., Response]
 log = structlog.get_logger()
 
 
 def guard(services: Services, view: View) -> View:
-    """The view behind the door. It gets a Visit; what it raises becomes an answer, and nothing it took stays taken."""
+    """Put the view behind the door. The view gets a Visit; its errors become answers, and what the request took is
+    given back."""
 
     @functools.wraps(view)
-    def guarded(environ: dict[str, Any], **arguments: Any) -> Response:
+    def guarded(environ: WSGIEnvironment, **arguments: Any) -> Response:
         visit = Visit.open(services, environ)
         try:
             _refuse_excess(visit)
@@ -47,19 +51,23 @@ def guard(services: Services, view: View) -> View:
             _find_caller(visit)
             return view(visit, **arguments)
         except BridgeError as error:
-            if not visit.left:  # else the ledger has its line
+            if not visit.left:  # otherwise the ledger has logged its line
                 log_refusal(visit.request_id, visit.caller, error.status, error.code)
+            if isinstance(error, ServiceUnavailable) and not services.draining:
+                services.last_minute.fail()
             visit.leave()
             return visit.refuse(error)
         except sa.exc.SQLAlchemyError as error:
             visit.leave()
+            services.last_minute.fail()
             log.error("database_away", request_id=visit.request_id, error=type(error).__name__)
             return visit.refuse(ServiceUnavailable("The database can't be reached. You were not charged."))
         except Exception:
             visit.leave()
+            services.last_minute.break_off(visit.caller.account_id if visit.caller else 0)
             log.exception("unexpected", request_id=visit.request_id, path=environ["PATH_INFO"])
             return visit.refuse(ServiceUnavailable("Something broke on our side. You were not charged."))
-        except BaseException:  # the greenlet is ended: nobody waits for an answer
+        except BaseException:  # the greenlet was killed: nobody waits for an answer
             visit.leave()
             raise
 
@@ -78,13 +86,13 @@ def _refuse_size(visit: Visit) -> None:
 
 
 def _find_caller(visit: Visit) -> None:
-    scheme, _, secret = visit.header("HTTP_AUTHORIZATION").partition(" ")
-    if not secret or scheme.lower() != "bearer":  # other vendors' clients have a header of their own for it
+    scheme, _, secret = visit.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if not secret or scheme.lower() != "bearer":  # other vendors' clients send their key in another header
         secret = visit.header("HTTP_X_API_KEY") or visit.header("HTTP_API_KEY")
     if not secret:
         raise InvalidApiKey("No API key was given. Send it as: Authorization: Bearer sk-…")
     caller = visit.services.find_caller(secret.strip())
-    visit.caller = caller
+    visit.identify(caller)
     if caller.account_status != "active":
         raise AccountSuspended("This account is suspended. Write to the operator of this gateway.")
     if caller.addresses is not None and not is_within(visit.header("REMOTE_ADDR"), caller.addresses):
@@ -104,10 +112,14 @@ def read_body(visit: Visit) -> bytes:
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
     length = int(environ.get("CONTENT_LENGTH") or 0) if not environ.get("HTTP_TRANSFER_ENCODING") else None
     _refuse_bodies(visit, length or 0)
+    most_bytes = settings.max_body_bytes + 1 if length is None else length
     data = None
     try:
-        with gevent.Timeout(settings.body_timeout_seconds, False):
-            data = _receive(visit, settings.max_body_bytes + 1 if length is None else length)
+        if environ.get(BODY_IS_HERE):  # a timer would cost more than the reading
+            data = _receive(visit, most_bytes)
+        else:
+            with gevent.Timeout(settings.body_timeout_seconds, False):
+                data = _receive(visit, most_bytes)
     except (OSError, ParseException):
         raise InvalidRequest("The body ended early, or its chunks are malformed.", code="invalid_json") from None
     if data is None:
@@ -122,9 +134,9 @@ def read_body(visit: Visit) -> bytes:
 
 
 def _refuse_bodies(visit: Visit, more_bytes: int = 0) -> None:
-    """Refuse what would be beyond the bodies that this worker keeps, or beyond the account's part of them."""
+    """Refuse a body beyond the bytes that this worker keeps for all bodies, or for those of the account."""
     services, share = visit.services, visit.share
-    if services.body_bytes + more_bytes > services.settings.max_bodies_in_memory_bytes:
+    if services.shares.body_bytes + more_bytes > services.settings.max_bodies_in_memory_bytes:
         raise Overloaded("Too many large requests are being read at once.", retry_after_seconds=1)
     if share is not None and share.body_bytes + more_bytes > services.shares.most_body_bytes:
         raise Overloaded(
@@ -133,8 +145,8 @@ def _refuse_bodies(visit: Visit, more_bytes: int = 0) -> None:
 
 
 def _receive(visit: Visit, most_bytes: int) -> bytes:
-    """The body as far as it comes, at most so many bytes. Only what has arrived counts as memory in use: what is
-    announced and never sent is not to keep others out."""
+    """Read the body, at most this many bytes. Only bytes that have arrived count as memory in use: a body that is
+    announced and never sent must not keep others out."""
     source = visit.environ["wsgi.input"]
     pieces: list[bytes] = []
     while visit.body_bytes < most_bytes:
@@ -143,31 +155,20 @@ def _receive(visit: Visit, most_bytes: int) -> bytes:
             break
         pieces.append(piece)
         visit.keep_body(len(piece))
-        _refuse_bodies(visit)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(piece) < most_bytes:  # otherwise all was announced, and checked then
+            _refuse_bodies(visit)
+        if len(pieces) % REST_PIECES == 0:  # a read that needn't wait lets nobody else run
+            rest()
+    return pieces[0] if len(pieces) == 1 else by_size(visit.body_bytes, b"".join, pieces)
 
 
-def count(visit: Visit, *, requests: int, tokens: int = 0, lease_seconds: float = 0) -> None:
+def count(visit: Visit, *, requests: int = 1, tokens: int = 0, lease_seconds: float = 0) -> None:
     """Put the request to the limits of its key and account. Raises RateLimitExceeded."""
-    assert visit.caller is not None
-    try:
-        visit.admission = admit(
-            visit.services.counters,
-            visit.caller,
-            visit.request_id,
-            requests=requests,
-            tokens=tokens,
-            lease_seconds=lease_seconds,
-        )
-    except BridgeError as error:
-        visit.windows = dict(getattr(error, "windows", {}))
-        raise
-    visit.windows = visit.admission.windows
-    visit.reserved_tokens = tokens
+    visit.admit(requests=requests, tokens=tokens, lease_seconds=lease_seconds)
 
 
 def answer_http_errors(api: Flask, services: Services) -> None:
-    """Unknown routes and wrong methods, in the error's shape."""
+    """Answer unknown routes and wrong methods in our error format."""
 
     def handle(error: HTTPException) -> Response:
         visit = Visit.open(services, request.environ)

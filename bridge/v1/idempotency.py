@@ -1,4 +1,4 @@
-"""The same Idempotency-Key gets the same answer, and it is paid for once."""
+"""Requests with the same Idempotency-Key get the same answer, which is charged once."""
 
 import hashlib
 
@@ -6,14 +6,14 @@ from flask import Response
 
 from bridge.errors import InvalidRequest
 from bridge.ledger.idempotency import Claim, KeptAnswer, claim_key
-from bridge.v1.stream import STREAM_HEADERS
-from bridge.v1.visit import ReadyResponse, Visit
+from bridge.v1.visit import Visit
 
 MAX_KEY_CHARACTERS = 255
 
 
 def read_claim(visit: Visit) -> Claim | None:
-    """The request's claim to its key, or None without one; an empty value is no key. Raises InvalidRequest."""
+    """The request's claim to its Idempotency-Key, or None without one; an empty value counts as none. Raises
+    InvalidRequest."""
     key = visit.header("HTTP_IDEMPOTENCY_KEY").strip()
     if not key:
         return None
@@ -28,7 +28,7 @@ def read_claim(visit: Visit) -> Claim | None:
 
 
 def find_answer(visit: Visit, claim: Claim, data: bytes, *, stream: bool) -> Response | None:
-    """The kept answer to the same request, or None where this one is to run. Raises IdempotencyConflict and
+    """The kept answer to the same request, or None if this request is to run. Raises IdempotencyConflict and
     IdempotencyMismatch."""
     settings = visit.services.settings
     fingerprint = hashlib.sha256(visit.environ["PATH_INFO"].encode() + b"\0" + data).hexdigest()
@@ -39,10 +39,10 @@ def find_answer(visit: Visit, claim: Claim, data: bytes, *, stream: bool) -> Res
 
 
 def _replay(visit: Visit, kept: KeptAnswer) -> Response:
-    """The answer as it was given, under the id of the request that was paid for."""
+    """The answer as it was given, under the id of the request that was charged."""
     visit.leave()
-    visit.request_id = kept.request_id
+    visit.answer_for(kept.request_id)
     more = [("Idempotent-Replayed", "true"), ("x-bridge-cost", "0"), ("x-bridge-attempts", "0")]
     if not kept.stream:
         return visit.answer(kept.body, 200, more)
-    return ReadyResponse([kept.body], 200, [*STREAM_HEADERS, *visit.answer_headers(), *more])
+    return visit.stream([kept.body], more)

@@ -1,23 +1,26 @@
-"""GET /v1/models and /v1/models/{id}: what this key may use."""
+"""GET /v1/models and /v1/models/{id}: the models that this key may use."""
 
 import hashlib
-from typing import Any
 
 import msgspec
 from flask import Response
+from msgspec import UNSET
 from werkzeug.http import parse_etags
 
 from bridge.catalogue.listing import ListedModel, list_models
+from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rates import Rates, name_rates
-from bridge.db import breathe
 from bridge.errors import ModelNotFound
+from bridge.json_types import JsonObject
 from bridge.money import format_dollars, format_per_token
+from bridge.turns import in_slices
 from bridge.v1.door import count
 from bridge.v1.parameters import list_parameters
+from bridge.v1.schemas import models as schemas
 from bridge.v1.visit import ReadyResponse, Visit
 
-SLICE_MODELS = 20  # described between two looks at what else there is to do: each takes a millisecond at first
-# The classes of prices as clients read them.
+ASKED_AGAIN = ("Cache-Control", "private, no-cache")  # cached by the client alone, and revalidated by its tag
+# Price classes by their names in the API.
 NAMES = {
     "input": "prompt",
     "cached": "cached_prompt",
@@ -35,34 +38,31 @@ NAMES = {
 
 def list_all(visit: Visit) -> Response:
     """Every model that the key may use, in OpenAI's list shape."""
-    count(visit, requests=0)
-    models = []
-    for model in _allowed(visit):
-        models.append(_describe(visit, model))
-        if len(models) % SLICE_MODELS == 0:
-            breathe()
-    data = msgspec.json.encode({"object": "list", "data": models})
+    count(visit)
+    models = [_describe(visit, model) for model in in_slices(_allowed(visit))]
+    data = msgspec.json.encode(schemas.ModelList(models))
     visit.leave()
     return _answer_unless_known(visit, data)
 
 
 def _answer_unless_known(visit: Visit, data: bytes) -> Response:
-    """The bytes under their tag, or 304 where the client says that it has them."""
+    """The bytes with their ETag, or 304 if the client has them."""
     tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     known = parse_etags(visit.header("HTTP_IF_NONE_MATCH"))
     if known.contains_weak(tag.strip('"')):
-        return ReadyResponse([], 304, [("ETag", tag), *visit.answer_headers()])
-    return visit.answer(data, more=[("ETag", tag)])
+        headers = [("ETag", tag), ASKED_AGAIN, *visit.answer_headers()]
+        return ReadyResponse([], 304, headers, visit.services.common_headers)
+    return visit.answer(data, more=[("ETag", tag)], stored=ASKED_AGAIN)
 
 
 def retrieve(visit: Visit, name: str) -> Response:
     """One model, by id or alias. Raises ModelNotFound, also for one that the key may not use."""
-    count(visit, requests=0)
+    count(visit)
     for model in _allowed(visit):
         if name == model.id or name in model.aliases:
             visit.leave()
             return visit.answer(msgspec.json.encode(_describe(visit, model)))
-    visit.services.catalogue.resolve(name)  # its own error names the nearest model
+    visit.services.catalogue.resolve(name)  # its error names the nearest model
     raise ModelNotFound(f"The model {name[:128]!r} does not exist.", param="model")
 
 
@@ -73,37 +73,34 @@ def _allowed(visit: Visit) -> list[ListedModel]:
     return [model for model in models if caller.models is None or model.id in caller.models]
 
 
-def _describe(visit: Visit, model: ListedModel) -> dict[str, Any]:
+def _describe(visit: Visit, model: ListedModel) -> schemas.Model:
     assert visit.caller is not None
     served = visit.services.catalogue.for_group(visit.caller.group).models.get(model.id)
-    found: dict[str, Any] = {
-        "id": model.id,
-        "object": "model",
-        "created": int(model.created_at.timestamp()),
-        "owned_by": model.provider,
-        "name": model.name,
-        "context_length": model.context_tokens,
-        "max_output_tokens": model.max_output_tokens,
-        "pricing": None,
-        "aliases": model.aliases,
-        "input_modalities": model.input_modalities,
-        "supported_parameters": list_parameters(served) if served else (),
-        "status": model.status,
-    }
-    if model.note:
-        found["note"] = model.note
-    if model.price_id is not None:
-        base, *longer = model.price.tiers
-        found["pricing"] = _describe_rates(base)
-        if longer:
-            found["pricing"]["tiers"] = [
-                {"above_prompt_tokens": rates.above_tokens, **_describe_rates(rates)} for rates in longer
-            ]
-    return found
+    return schemas.Model(
+        id=model.id,
+        object="model",
+        created=int(model.created_at.timestamp()),
+        owned_by=model.provider,
+        name=model.name,
+        context_length=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        pricing=None if model.price_id is None else _describe_price(model.price),
+        aliases=model.aliases,
+        input_modalities=model.input_modalities,
+        supported_parameters=list_parameters(served) if served else (),
+        status=model.status,
+        note=model.note or UNSET,
+    )
 
 
-def _describe_rates(rates: Rates) -> dict[str, Any]:
-    """Dollars per token by class, as this customer pays them; the further classes where they have their own price."""
+def _describe_price(price: PriceVersion) -> schemas.Pricing:
+    base, *longer = price.tiers
+    tiers = [schemas.PriceTier(above_prompt_tokens=rates.above_tokens, **_describe_rates(rates)) for rates in longer]
+    return schemas.Pricing(**_describe_rates(base), tiers=tiers or UNSET)
+
+
+def _describe_rates(rates: Rates) -> JsonObject:
+    """Dollars per token by class, as this customer pays them; further classes only if they have their own price."""
     return {
         NAMES[name]: format_dollars(nanos) if name == "request" else format_per_token(nanos)
         for name, nanos in name_rates(rates).items()

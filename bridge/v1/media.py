@@ -1,6 +1,6 @@
-"""Pictures, sounds and files of a request, as far as they can be judged without asking anybody: the scheme of an
-address and whom it names, and whether base64 is some. The provider fetches what an address names, from where it stands:
-an operator's own server may reach hosts that no customer is to reach."""
+"""Checks a request's images, audio and files as far as that needs no network: a URL's scheme and host, and whether
+base64 is valid. The provider fetches the URL from its own network: an operator's own server may reach hosts that no
+customer should reach."""
 
 import base64
 import binascii
@@ -10,16 +10,16 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-import gevent
-
+from bridge.conversation.turns import Media
 from bridge.errors import InvalidRequest
-from bridge.v1.chat_request import AudioPart, FilePart, ImagePart, Message
+from bridge.turns import rest
 
 MAX_HEAD = 1024  # characters of a data URL before its data
+MAX_ADDRESS = 2**14  # characters; browsers and servers take half as many
 MAX_PORT = 65_535
-SLICE = 2**20  # characters of base64 looked at before others have their turn
+SLICE = 2**20  # characters of base64 checked before others run
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_BLANKS = "\r\n\t "  # with which some break lines
+_BLANKS = "\r\n\t "  # some break lines with these
 _DATA_URL = re.compile(r"data:([\w.+/-]*)(?:;[^;,]*)*?;base64(?:;[^;,]*)*,", re.I | re.ASCII)
 _AUTHORITY = re.compile(r"https?://([^/?#\\]*)(.?)", re.I | re.ASCII)
 _PORT = re.compile(r":\d{0,5}", re.ASCII)
@@ -27,9 +27,9 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|\d+", re.I | re.ASCII)
 _NAME = re.compile(r"[\w-]+(\.[\w-]+)+", re.ASCII)
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _UNTYPED = ("", "application/octet-stream")
-# Names that mean the machine itself or its neighbours, wherever they are asked for.
+# Names that mean the machine itself or its neighbours, wherever they are resolved.
 _NEAR = ("localhost", "local", "internal", "localdomain", "lan", "intranet", "home.arpa")
-_EMBEDDING = (  # networks whose addresses hold one of IPv4, and how many bits stand behind it
+_EMBEDDING = (  # networks whose addresses contain an IPv4 address, and how many bits follow it
     (ipaddress.IPv6Network("::/96"), 0),
     (ipaddress.IPv6Network("::ffff:0:0/96"), 0),
     (ipaddress.IPv6Network("::ffff:0:0:0/96"), 0),
@@ -39,18 +39,26 @@ _EMBEDDING = (  # networks whose addresses hold one of IPv4, and how many bits s
 )
 
 
-def check_media(messages: Sequence[Message]) -> None:
+def check_media(media: Sequence[Media]) -> None:
     """Raises InvalidRequest for a picture, sound or file that no provider is to be sent."""
-    for i, message in enumerate(messages):
-        if isinstance(message.content, list):
-            for j, part in enumerate(message.content):
-                place = f"messages[{i}].content[{j}]"
-                if isinstance(part, ImagePart):
-                    _check_picture(part.image_url.url, f"{place}.image_url.url")
-                elif isinstance(part, AudioPart):
-                    _check_sound(part, place)
-                elif isinstance(part, FilePart):
-                    _check_file(part, place)
+    for one in media:
+        if one.media_type:
+            _check_base64(one)
+        elif one.kind == "image":
+            _check_picture(one.source, one.source_place)
+        elif one.kind == "audio":
+            _check_sound(one)
+        elif not one.stored:  # which is refused with words of its own
+            _check_file(one)
+
+
+def _check_base64(media: Media) -> None:
+    """Base64 of a type that its client names beside it."""
+    if media.kind == "image" and not media.media_type.lower().startswith("image/"):
+        raise _no_picture(media.source_place, "is no picture by its type")
+    if not is_base64(media.source, 0):
+        param = media.source_place
+        raise InvalidRequest(f"{param} holds no base64.", param=param, code="invalid_value")
 
 
 def _check_picture(url: str, place: str) -> None:
@@ -79,31 +87,29 @@ def _no_picture(place: str, why: str) -> InvalidRequest:
     return InvalidRequest(message, param=place, code="invalid_image")
 
 
-def _check_sound(part: AudioPart, place: str) -> None:
-    data, kind = part.input_audio.get("data"), part.input_audio.get("format")
-    if not isinstance(data, str) or not is_base64(data, 0):
-        param = f"{place}.input_audio.data"
+def _check_sound(media: Media) -> None:
+    if not is_base64(media.source, 0):
+        param = f"{media.source_place}.data"
         raise InvalidRequest(f"{param} must be the sound in base64.", param=param, code="invalid_value")
-    if not isinstance(kind, str) or not kind.isalnum():
-        param = f"{place}.input_audio.format"
+    if not media.sound_format.isalnum():
+        param = f"{media.source_place}.format"
         raise InvalidRequest(f"{param} must be the sound's format: wav or mp3.", param=param, code="invalid_value")
 
 
-def _check_file(part: FilePart, place: str) -> None:
-    if "file_id" in part.file:  # which is refused with words of its own
-        return
-    data, start = part.file.get("file_data"), 0
-    if isinstance(data, str) and data[:5].lower() == "data:":
+def _check_file(media: Media) -> None:
+    data, start = media.source, 0
+    if data[:5].lower() == "data:":
         head = _DATA_URL.match(data, 0, MAX_HEAD)
         start = head.end() if head else len(data)
-    if not isinstance(data, str) or not is_base64(data, start):
-        param = f"{place}.file.file_data"
+    if not is_base64(data, start):
+        param = media.source_place
         message = f"{param} must be the file itself: a base64 data URL such as data:application/pdf;base64,…."
         raise InvalidRequest(message, param=param, code="invalid_value")
 
 
 def is_base64(text: str, start: int) -> bool:
-    """Whether the text is base64 from there on: at least one letter, line breaks allowed, padded rightly if at all."""
+    """Whether the text is base64 from `start` on: at least one letter, line breaks allowed, padded correctly if at
+    all."""
     blanks = sum(text.count(blank, start) for blank in _BLANKS)
     tail = "".join(text[max(start, len(text) - 8) :].split())
     padding = len(tail) - len(tail.rstrip("="))
@@ -113,23 +119,23 @@ def is_base64(text: str, start: int) -> bool:
     left = 0
     for place in range(start, len(text), SLICE):
         if place > start:
-            gevent.sleep(0)
-        rest = text[place : place + SLICE].encode().translate(None, _LETTERS + b"\r\n\t ")
-        left += len(rest)
-        if left > padding or rest.strip(b"="):
+            rest()
+        others = text[place : place + SLICE].encode().translate(None, _LETTERS + b"\r\n\t ")
+        left += len(others)
+        if left > padding or others.strip(b"="):
             return False
     return left == padding
 
 
 def is_public_address(url: str) -> bool:
-    """Whether it is an http(s) URL that names a host, and none that is the reader's own or its neighbours'. Whoever
-    reads it may unfold the host as a browser does: percent signs, other scripts' digits, numbers of any base."""
-    found = _AUTHORITY.match(url)
+    """Whether the text is an http(s) URL with a host that is neither the reader's own machine nor its network. The
+    reader may normalise the host as a browser does: percent signs, other scripts' digits, numbers in any base."""
+    found = _AUTHORITY.match(url) if len(url) <= MAX_ADDRESS else None
     if found is None or found.group(2) == "\\" or any(sign <= " " or sign == "\x7f" for sign in url):
         return False
     host = unicodedata.normalize("NFKC", unquote(found.group(1))).lower()
     if "@" in host or any(sign in host for sign in "/?#\\% "):
-        return False  # who is meant by what stands before the @ is read in more than one way
+        return False  # readers differ on what is before the @
     if host.startswith("["):
         address, closed, port = host[1:].partition("]")
         return bool(closed) and (not port or _PORT.fullmatch(port) is not None) and _is_public_ipv6(address)
@@ -137,7 +143,7 @@ def is_public_address(url: str) -> bool:
     if colon and (_PORT.fullmatch(colon + port) is None or int(port or 0) > MAX_PORT):
         return False
     try:
-        host = host.encode("idna").decode().removesuffix(".")  # which also takes out what can't be seen
+        host = host.encode("idna").decode().removesuffix(".")  # this also removes invisible characters
     except UnicodeError:
         return False
     labels = host.split(".")
@@ -149,7 +155,7 @@ def is_public_address(url: str) -> bool:
 
 
 def _is_public_ipv4(labels: list[str]) -> bool:
-    """One to four numbers, decimal, octal or hexadecimal; the last one stands for all that is left."""
+    """One to four numbers, decimal, octal or hexadecimal; the last one covers all remaining bytes."""
     try:
         numbers = [_read_number(label) for label in labels]
     except ValueError:

@@ -1,4 +1,4 @@
-"""GET /openapi.json: what the API offers. The schemas of requests are built from the types that check them."""
+"""GET /openapi.json: describes the API. The schemas of requests are built from the types that check them."""
 
 import functools
 from collections.abc import Callable
@@ -7,11 +7,13 @@ import msgspec
 from flask import Response
 
 from bridge.config import Settings
-from bridge.v1.answer_schemas import ANSWERS
-from bridge.v1.chat import CLIENT_TOOLS, FREE_SERVICE_TIERS
-from bridge.v1.chat_request import ChatRequest
-from bridge.v1.schema_blocks import Schema, array, dollars, nullable, obj, ref, text, whole
-from bridge.v1.visit import CORS, JSON
+from bridge.dialects.chat.request import ChatRequest
+from bridge.dialects.chat.unpriced import CLIENT_TOOLS, FREE_SERVICE_TIERS
+from bridge.headers import api_headers
+from bridge.telemetry import new_request_id
+from bridge.v1.schemas import ANSWERS
+from bridge.v1.schemas.blocks import Schema, amount, count, nullable, ref, string
+from bridge.v1.visit import JSON
 
 VERSION = "1.0.0"
 HELLO: Schema = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello!"}]}
@@ -45,12 +47,14 @@ CHUNK = {
     "contentMediaType": "application/json",
     "contentSchema": {"anyOf": [ref("ChatCompletionChunk"), ref("Error")]},
 }
-# of a stream, OpenAPI 3.1 describes each event
-EVENT = obj(
-    {"data": {"anyOf": [{"const": "[DONE]"}, CHUNK]}},
-    description="One server-sent event: chunks, and `[DONE]` at the end. While the model thinks, `: keep-alive` "
+# OpenAPI 3.1 describes each event of a stream
+EVENT: Schema = {
+    "type": "object",
+    "properties": {"data": {"anyOf": [{"const": "[DONE]"}, CHUNK]}},
+    "required": ["data"],
+    "description": "One server-sent event: chunks, and `[DONE]` at the end. While the model thinks, `: keep-alive` "
     "comments come between. A stream that breaks ends with an Error and no [DONE].",
-    examples=[
+    "examples": [
         {
             "data": '{"id":"chatcmpl-01893b5ac0f07c3a9b1f0d2e4a6c8b0d","object":"chat.completion.chunk",'
             '"created":1714000000,"model":"gpt-4o","choices":[{"index":0,"delta":{"content":"Hello"},'
@@ -58,7 +62,7 @@ EVENT = obj(
         },
         {"data": "[DONE]"},
     ],
-)
+}
 FIELDS = {
     "model": "A model's id or alias: GET /models lists them.",
     "models": "Models to try, in this order, when `model` can't be served, at most three: each at its own price. The "
@@ -75,7 +79,7 @@ FIELDS = {
     "temperature": "How freely to choose words. Default: the provider's, mostly 1.",
     "store": "Nothing is stored at a provider: true is dropped and named in x-bridge-dropped.",
 }
-# What is refused by name or by the JSON reader, and not by a type.
+# What the field's name or the JSON reader refuses, and not a type.
 NOT_OFFERED = {"type": "null", "description": "Not offered, since it is billed apart: 400."}
 NARROWER: Schema = {
     "seed": nullable({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}),
@@ -83,7 +87,11 @@ NARROWER: Schema = {
     "web_search_options": NOT_OFFERED,
     "audio": NOT_OFFERED,
     "modalities": nullable(
-        array({"type": "string", "not": {"const": "audio"}}, description="Audio is not offered: 400.")
+        {
+            "type": "array",
+            "items": {"type": "string", "not": {"const": "audio"}},
+            "description": "Audio is not offered: 400.",
+        }
     ),
 }
 # status: what it means, and an example's type, code, message and param
@@ -143,7 +151,9 @@ REFUSALS: dict[str, tuple[str, tuple[str, str, str, str | None]]] = {
         ("invalid_request_error", "unsupported_media_type", "Send the body as JSON.", None),
     ),
     "429": (
-        "RPM, TPM or concurrency limit reached.",
+        "RPM, TPM or concurrency limit reached. `Retry-After` is when the window has room. When one of the concurrent "
+        "requests ends nobody knows: there it is an estimate, as long as they have run on average, divided by how many "
+        "they are, at least 1 and at most 30 seconds.",
         ("rate_limit_error", "rate_limit_exceeded", "Rate limit exceeded: 10 RPM", None),
     ),
     "503": (
@@ -152,24 +162,24 @@ REFUSALS: dict[str, tuple[str, tuple[str, str, str, str | None]]] = {
         ("api_error", "upstream_error", "All upstream channels for gpt-4o failed. You were not charged.", None),
     ),
 }
-MOMENT = text("A duration in OpenAI's format: 6m0s, 1.5s, 120ms.", pattern=r"^(\d+h)?(\d+m)?(\d+(\.\d+)?s|\d+ms)?$")
+MOMENT = string("A duration in OpenAI's format: 6m0s, 1.5s, 120ms.", pattern=r"^(\d+h)?(\d+m)?(\d+(\.\d+)?s|\d+ms)?$")
 HEADERS: Schema = {
-    "x-request-id": {"required": True, "schema": text("Our id of the request: GET /requests/{id}.", pattern="^req_")},
-    "x-bridge-cost": {"required": True, "schema": dollars("What was charged, in dollars. A stream's usage has it.")},
+    "x-request-id": {"required": True, "schema": string("Our id of the request: GET /requests/{id}.", pattern="^req_")},
+    "x-bridge-cost": {"required": True, "schema": amount("What was charged, in dollars. A stream's usage has it.")},
     "x-bridge-attempts": {
         "required": True,
-        "schema": whole("How many upstream attempts it took; 0 where none was asked."),
+        "schema": count("How many upstream attempts it took; 0 where none was asked."),
     },
     "x-bridge-dropped": {
-        "schema": text(
-            "Fields that the provider has no equal for, or that may not go to one.", examples=["logit_bias, seed"]
+        "schema": string(
+            "Fields that the provider has no equal for, or that may not go to one.", example="logit_bias, seed"
         )
     },
     "x-bridge-clamped": {
-        "schema": text("Values brought into range; a cap below the model's own.", examples=["temperature=1"])
+        "schema": string("Values brought into range; a cap below the model's own.", example="temperature=1")
     },
-    "retry-after": {"required": True, "schema": whole("Seconds until a request can succeed.")},
-    "retry-after-ms": {"required": True, "schema": whole("The same in milliseconds.")},
+    "retry-after": {"required": True, "schema": count("Seconds until a request can succeed.")},
+    "retry-after-ms": {"required": True, "schema": count("The same in milliseconds.")},
     "x-should-retry": {
         "schema": {
             "enum": ["true", "false"],
@@ -179,8 +189,8 @@ HEADERS: Schema = {
 }
 for _of in ("requests", "tokens"):
     HEADERS |= {
-        f"x-ratelimit-limit-{_of}": {"schema": whole(f"{_of.capitalize()} a minute, where the key has such a limit.")},
-        f"x-ratelimit-remaining-{_of}": {"schema": whole("What is left of them.")},
+        f"x-ratelimit-limit-{_of}": {"schema": count(f"{_of.capitalize()} a minute, where the key has such a limit.")},
+        f"x-ratelimit-remaining-{_of}": {"schema": count("What is left of them.")},
         f"x-ratelimit-reset-{_of}": {"schema": MOMENT},
     }
 EVERYWHERE = ("x-request-id", *(name for name in HEADERS if name.startswith("x-ratelimit-")))
@@ -214,7 +224,7 @@ def build(base_url: str) -> Schema:
             ),
         },
         "components": {
-            "schemas": {**ANSWERS, **_request_schemas()},
+            "schemas": _list_schemas(),
             "headers": HEADERS,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "A key of the dashboard: sk-…"}
@@ -223,8 +233,13 @@ def build(base_url: str) -> Schema:
     }
 
 
-def _request_schemas() -> Schema:
-    _, schemas = msgspec.json.schema_components([ChatRequest], ref_template="#/components/schemas/{name}")
+def _list_schemas() -> Schema:
+    """The schema of every body that goes in or out, from its type. A docstring of several lines is one description."""
+    _, schemas = msgspec.json.schema_components([*ANSWERS, ChatRequest], ref_template="#/components/schemas/{name}")
+    for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = " ".join(schema["description"].split())
+    schemas["Error"]["properties"]["error"] = schemas.pop("ErrorDetail")  # an error is described on its own
     properties = schemas["ChatRequest"]["properties"]
     properties |= NARROWER
     schemas["Tool"]["properties"]["type"] = {"enum": list(CLIENT_TOOLS), "description": "Others are billed apart: 400."}
@@ -238,7 +253,7 @@ def _chat() -> Schema:
     answers = _answers("ChatCompletion", *codes)
     answers["200"]["content"]["text/event-stream"] = {"schema": EVENT}
     answers["200"]["headers"] |= _headers("x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped")
-    for name in ("retry-after", "retry-after-ms"):  # where running requests hold what is missing
+    for name in ("retry-after", "retry-after-ms"):  # when running requests hold the missing money
         answers["402"]["headers"][name] = {**HEADERS[name], "required": False}
     # a stream's cost is not known when its headers go out
     answers["200"]["headers"]["x-bridge-cost"] = {**HEADERS["x-bridge-cost"], "required": False}
@@ -251,7 +266,7 @@ def _chat() -> Schema:
             *_terms(),
             _header(
                 "Idempotency-Key",
-                text("Asked again under the same key, the same body gets the same answer and is paid for once.")
+                string("Asked again under the same key, the same body gets the same answer and is paid for once.")
                 | {"maxLength": 255, "pattern": "^[ -~]*$"},
                 "order-1",
             ),
@@ -274,12 +289,12 @@ def _quote() -> Schema:
 
 
 def _terms() -> list[Schema]:
-    most = text(
+    most = string(
         "Dollars. What could cost more is 402; without `max_tokens`, the cap is what so much pays for.",
         pattern=r"^\$?\d{1,9}(\.\d{0,9})?$",
     )
     return [
-        _header("x-bridge-strict", text("With `true`, a field that would be dropped or clamped is 400."), "true"),
+        _header("x-bridge-strict", string("With `true`, a field that would be dropped or clamped is 400."), "true"),
         _header("x-bridge-max-cost", most, "0.05"),
     ]
 
@@ -327,14 +342,16 @@ def _header(name: str, schema: Schema, example: str) -> Schema:
 
 
 def show(settings: Settings) -> Callable[[], Response]:
-    """The view of the document, which is built once."""
+    """The view of the document. It is built once."""
     origin = settings.public_base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
 
     @functools.cache
     def document() -> bytes:
         return msgspec.json.encode(build(f"{origin}/v1"))
 
+    headers = [JSON, *api_headers(settings).pairs, ("Cache-Control", "public, max-age=300")]
+
     def openapi() -> Response:
-        return Response(document(), headers=[JSON, *CORS, ("Cache-Control", "public, max-age=300")])
+        return Response(document(), headers=[("x-request-id", new_request_id()), *headers])
 
     return openapi

@@ -1,18 +1,20 @@
-"""Which request fields a model honours: asked of its provider's own translation, so that the list can't be wrong."""
+"""Finds which request fields a model honours by asking its provider's own translation, so that the list is never
+wrong."""
 
 import functools
-from typing import Any
 
 from bridge.catalogue.routing import ServedModel
+from bridge.dialects.chat.read import read_conversation
+from bridge.json_types import Json, JsonObject
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, ChatOrder
+from bridge.providers.base import AttemptFailed, Order
 
 _FUNCTION = {"name": "look_up", "description": "Looks it up.", "parameters": {"type": "object", "properties": {}}}
 _TOOLS = {"tools": [{"type": "function", "function": _FUNCTION}]}
 _SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 _FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": _SCHEMA}}
-# parameter: a value that says something, and what it needs beside it
-SAMPLES: dict[str, tuple[Any, dict[str, Any]]] = {
+# parameter: a meaningful value, and the fields that it needs
+SAMPLES: dict[str, tuple[Json, JsonObject]] = {
     "stream": (True, {}),
     "stream_options": ({"include_usage": True}, {"stream": True}),
     "max_tokens": (2048, {}),
@@ -39,7 +41,7 @@ _QUESTION = [{"role": "user", "content": "Hi"}]
 
 
 def list_parameters(model: ServedModel) -> tuple[str, ...]:
-    """The fields of SAMPLES that the model's first channel takes, and `n`: we make it of parallel calls if need be."""
+    """The fields of SAMPLES that the model's first channel takes, and `n`, which we can make of parallel calls."""
     if model.routes:
         return parameters_of(model.routes[0].provider, model.routes[0].upstream_id)
     return parameters_of(model.provider, model.id)
@@ -55,7 +57,7 @@ def is_taken(provider: str, upstream_id: str, field: str) -> bool:
     value, beside = SAMPLES[field]
     body = {"model": upstream_id, "messages": _QUESTION, **beside, field: value}
     try:
-        outgoing = PROVIDERS[provider].write_chat(ChatOrder(body, upstream_id))
+        outgoing = PROVIDERS[provider].write_request(Order(read_conversation(body), upstream_id))
     except AttemptFailed:
         return False
     return field not in outgoing.dropped

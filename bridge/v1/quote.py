@@ -1,76 +1,81 @@
-"""POST /v1/quote: what a chat completion can cost, and what would become of it, without asking anybody."""
-
-from typing import Any
+"""POST /v1/quote: what a chat completion can cost, and whether it would be refused, without asking any provider."""
 
 import msgspec
 from flask import Response
 
-from bridge.counters import Window
+from bridge.counters.windows import Window
 from bridge.db import db, now_utc
+from bridge.dialects.chat.writer import Chat
 from bridge.errors import InvalidRequest, MaxCostExceeded
+from bridge.inference.attempts import Attempts
 from bridge.ledger.budgets import period_start
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.tables import Budget
 from bridge.money import format_dollars
 from bridge.providers.base import AttemptFailed
-from bridge.v1.chat import plan_chat
+from bridge.v1.chat_body import plan_chat
 from bridge.v1.door import count, read_body
-from bridge.v1.relay import Relay
+from bridge.v1.schemas import quote as schemas
 from bridge.v1.visit import Visit, format_duration
 
 
 def create_quote(visit: Visit) -> Response:
-    """The quote for a chat completion's body. Raises what the request itself would be refused for, but for money and
-    limits: those are told. It is a request of its key's minute, reserves no tokens, holds nothing and costs nothing."""
+    """The quote for a chat completion's body. Raises the errors of the request itself; those about money and limits are
+    reported in the quote instead. A quote counts as a request of its key's minute, reserves no tokens, holds nothing
+    and costs nothing."""
     data = read_body(visit)
-    count(visit, requests=1)
+    count(visit)
     plan = plan_chat(visit, data)
-    relay = Relay(visit, plan)
-    relay.recall_reasoning()
-    amount, least = relay.worst_case()
+    attempts = Attempts(visit.ask(plan, Chat()))
+    attempts.recall_reasoning()
+    amount, least = plan.worst_case()
     if plan.max_cost_nanos is not None:
         amount = max(least, min(amount, plan.max_cost_nanos))
-    available, budget = _find_money(relay)
+    available, budget = _find_money(visit)
     allowance = available if budget is None else min(available, budget)
     held = min(amount, max(least, allowance // 4))
-    relay.fit_caps(held)
-    choices = relay.failover.list_choices()
+    plan.fit_caps(held)
+    choices = attempts.list_choices()
+    offer, calls = plan.offers[0], 1
     if choices:
-        relay.offer, route = choices[0]
+        attempt = attempts.suppose(choices[0])
+        offer, calls = attempt.offer, attempt.calls
         try:
-            relay.write(route)
+            attempts.write(attempt)
         except AttemptFailed as failure:
             raise InvalidRequest(failure.message, param=failure.param, code=failure.code) from None
-    body = {
-        "object": "quote",
-        "model": {"asked": plan.request.model, "served": relay.offer.model.id},
-        "route": [
-            {"model": offer.model.id, "channel": route.channel_name, "upstream": route.upstream_id}
-            for offer, route in choices
+    body = schemas.Quote(
+        model=schemas.QuotedModel(asked=plan.request.model, served=offer.model.id),
+        route=[
+            schemas.QuotedChannel(model=each.model.id, channel=route.channel_name, upstream=route.upstream_id)
+            for each, route in choices
         ],
-        "max_cost": format_dollars(relay.worst_case()[0]),
-        "tokens": {
-            "prompt_at_most": relay.offer.measure.prompt_bound_tokens,
-            "output_at_most": relay.offer.cap_tokens,
-            "choices": plan.request.choices,
-            "calls": relay.calls,
-        },
-        "hold": format_dollars(held),
-        "available": format_dollars(max(0, available)),
-        "budget_remaining": None if budget is None else format_dollars(budget),
-        "refusal": _find_refusal(held, amount, available, budget, plan.max_cost_nanos, bool(choices)),
-        "limits": {name: _describe(visit.windows.get(kind)) for kind, name in (("rpm", "requests"), ("tpm", "tokens"))},
-        "dropped": relay.dropped,
-        "clamped": relay.clamped,
-    }
+        max_cost=format_dollars(plan.worst_case()[0]),
+        tokens=schemas.QuotedTokens(
+            prompt_at_most=offer.measure.prompt_bound_tokens,
+            output_at_most=offer.cap_tokens or 0,
+            choices=plan.request.choices,
+            calls=calls,
+        ),
+        hold=format_dollars(held),
+        available=format_dollars(max(0, available)),
+        budget_remaining=None if budget is None else format_dollars(budget),
+        refusal=_find_refusal(held, amount, available, budget, plan.max_cost_nanos, bool(choices)),
+        limits=schemas.QuotedLimits(
+            requests=_describe(visit.windows.get("rpm")), tokens=_describe(visit.windows.get("tpm"))
+        ),
+        dropped=attempts.dropped,
+        clamped=attempts.clamped,
+    )
     visit.leave()
     return visit.answer(msgspec.json.encode(body))
 
 
-def _find_money(relay: Relay) -> tuple[int, int | None]:
+def _find_money(visit: Visit) -> tuple[int, int | None]:
     """What is available, and what is left of the key's budget, if it has one."""
-    caller = relay.caller
-    with relay.services.app.app_context():
+    caller = visit.caller
+    assert caller is not None
+    with visit.services.app.app_context():
         available = find_balance(caller.account_id).available_nanos
         if caller.budget_nanos is None:
             return available, None
@@ -82,7 +87,7 @@ def _find_money(relay: Relay) -> tuple[int, int | None]:
 def _find_refusal(
     held: int, amount: int, available: int, budget: int | None, most: int | None, served: bool
 ) -> str | None:
-    """The code that the request would be refused with now, or None."""
+    """The code with which the request would be refused now, or None."""
     if most is not None and amount > most:
         return MaxCostExceeded.code
     if budget is not None and held > budget:
@@ -92,8 +97,10 @@ def _find_refusal(
     return None if served else "upstream_error"
 
 
-def _describe(window: Window | None) -> dict[str, Any] | None:
-    """A limit and what is left of it; None where the key has none."""
+def _describe(window: Window | None) -> schemas.LimitWindow | None:
+    """A limit and what is left of it; None if there is no limit."""
     if window is None:
         return None
-    return {"limit": window.limit, "remaining": window.remaining, "reset": format_duration(window.reset_seconds)}
+    return schemas.LimitWindow(
+        limit=window.limit, remaining=window.remaining, reset=format_duration(window.reset_seconds)
+    )

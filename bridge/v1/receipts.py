@@ -1,25 +1,26 @@
 """GET /v1/requests/{id}: the receipt of one request, by its id or by its answer's."""
 
-from typing import Any
-
 import msgspec
 from flask import Response
 
-from bridge.catalogue.frozen import thaw
+from bridge.catalogue.price_snapshot import read_snapshot
+from bridge.dialects import answer_id
+from bridge.json_types import JsonObject
 from bridge.ledger.charge_rules import find_rule
 from bridge.ledger.refunds import find_refund
 from bridge.ledger.tables import Entry, UsageRecord
 from bridge.ledger.usage import find_request
 from bridge.money import TOKENS_PER_MTOK, format_dollars, format_exact_sum, format_percent
-from bridge.telemetry import answer_id
 from bridge.v1.door import count
 from bridge.v1.list_models import NAMES
+from bridge.v1.schemas import receipt as schemas
+from bridge.v1.schemas.chat import ProviderCounts
 from bridge.v1.visit import Visit
 
 
 def show_receipt(visit: Visit, request_id: str) -> Response:
-    """The receipt. Raises NotFound for another account's request, one that still runs, and one that never held."""
-    count(visit, requests=0)
+    """The receipt. Raises NotFound for another account's request, a running one, and one that never had a hold."""
+    count(visit)
     assert visit.caller is not None
     usage = find_request(visit.caller.account_id, request_id)
     refund = find_refund(usage.account_id, usage.request_id)
@@ -27,94 +28,91 @@ def show_receipt(visit: Visit, request_id: str) -> Response:
     return visit.answer(msgspec.json.encode(describe(usage, refund)))
 
 
-def describe(usage: UsageRecord, refund: Entry | None = None) -> dict[str, Any]:
+def describe(usage: UsageRecord, refund: Entry | None = None) -> schemas.Receipt:
     """The receipt as JSON: dollars are decimal strings, times milliseconds since the request came in."""
     rule = find_rule(usage)
     adapted = msgspec.json.decode(usage.adapted) if usage.adapted else {"dropped": [], "clamped": []}
-    return {
-        "object": "request",
-        "id": usage.request_id,
-        "answer_id": answer_id(usage.request_id),
-        "created_at": usage.created_at.isoformat(),
-        "settled_at": usage.settled_at.isoformat(),
-        "endpoint": usage.endpoint,
-        "stream": usage.stream,
-        "model": {"asked": usage.model_asked, "served": usage.model_id, "upstream": usage.upstream_id},
-        "outcome": usage.outcome,
-        "state": usage.state,
-        "status": usage.status,
-        "error_code": usage.error_code,
-        "finish_reason": usage.finish_reason,
-        "attempts": msgspec.json.decode(usage.attempts),
-        "tokens": {
-            "prompt": usage.prompt_tokens,
-            "cached": usage.cached_tokens,
-            "cache_write": usage.cache_write_tokens,
-            "cache_write_hour": usage.cache_write_hour_tokens,
-            "completion": usage.completion_tokens,
-            "reasoning": usage.reasoning_tokens,
-            "source": usage.tokens_source,
-        },
-        "provider_counts": _describe_counts(usage),
-        "prices_per_million": {
-            "prompt": format_dollars(usage.input_nanos_per_mtok),
-            "cached": format_dollars(usage.cached_nanos_per_mtok),
-            "cache_write": format_dollars(usage.cache_write_nanos_per_mtok),
-            "cache_write_hour": format_dollars(usage.cache_write_hour_nanos_per_mtok),
-            "completion": format_dollars(usage.output_nanos_per_mtok),
-            "version": usage.price_id,
-        },
-        "price": _describe_price(usage),
-        "hold": format_dollars(usage.hold_nanos),
-        "charge": format_dollars(usage.charge_nanos),
-        "not_charged": format_dollars(usage.loss_nanos),
-        "released": format_dollars(max(0, usage.hold_nanos - usage.charge_nanos)),
-        "rule": {"name": rule.name, "text": rule.text},
-        "balance_after": None if usage.balance_after_nanos is None else format_dollars(usage.balance_after_nanos),
-        "refund": None if refund is None else _describe_refund(refund),
-        "output_cap_tokens": usage.output_cap_tokens,
-        "dropped": adapted["dropped"],
-        "clamped": adapted["clamped"],
-        "first_content_ms": usage.first_content_ms,
-        "total_ms": usage.total_ms,
-    }
+    return schemas.Receipt(
+        id=usage.request_id,
+        answer_id=answer_id(usage.endpoint, usage.request_id),
+        created_at=usage.created_at.isoformat(),
+        settled_at=usage.settled_at.isoformat(),
+        endpoint=usage.endpoint,
+        stream=usage.stream,
+        model=schemas.ReceiptModel(asked=usage.model_asked, served=usage.model_id, upstream=usage.upstream_id),
+        outcome=usage.outcome,
+        state=usage.state,
+        status=usage.status,
+        error_code=usage.error_code,
+        finish_reason=usage.finish_reason,
+        attempts=msgspec.json.decode(usage.attempts),
+        tokens=schemas.ReceiptTokens(
+            prompt=usage.prompt_tokens,
+            cached=usage.cached_tokens,
+            cache_write=usage.cache_write_tokens,
+            cache_write_hour=usage.cache_write_hour_tokens,
+            completion=usage.completion_tokens,
+            reasoning=usage.reasoning_tokens,
+            source=usage.tokens_source,
+        ),
+        provider_counts=_describe_counts(usage),
+        prices_per_million=schemas.ReceiptUnitPrices(
+            prompt=format_dollars(usage.input_nanos_per_mtok),
+            cached=format_dollars(usage.cached_nanos_per_mtok),
+            cache_write=format_dollars(usage.cache_write_nanos_per_mtok),
+            cache_write_hour=format_dollars(usage.cache_write_hour_nanos_per_mtok),
+            completion=format_dollars(usage.output_nanos_per_mtok),
+            version=usage.price_id,
+        ),
+        price=_describe_price(usage),
+        hold=format_dollars(usage.hold_nanos),
+        charge=format_dollars(usage.charge_nanos),
+        not_charged=format_dollars(usage.loss_nanos),
+        released=format_dollars(max(0, usage.hold_nanos - usage.charge_nanos)),
+        rule=schemas.ReceiptRule(name=rule.name, text=rule.text),
+        balance_after=None if usage.balance_after_nanos is None else format_dollars(usage.balance_after_nanos),
+        refund=None if refund is None else _describe_refund(refund),
+        output_cap_tokens=usage.output_cap_tokens,
+        dropped=adapted["dropped"],
+        clamped=adapted["clamped"],
+        first_content_ms=usage.first_content_ms,
+        total_ms=usage.total_ms,
+    )
 
 
-def _describe_price(usage: UsageRecord) -> dict[str, Any]:
+def _describe_price(usage: UsageRecord) -> schemas.ReceiptPrice:
     """What each class of tokens cost: lines that add up to the charge."""
-    frozen = thaw(usage)
-    lines = frozen.lines if usage.state == "captured" else []
-    return {
-        "version": usage.price_id,
-        "above_prompt_tokens": frozen.rates.above_tokens,
-        "markup_percent": format_percent(frozen.markup_bps),
-        "markup_rule": frozen.markup_rule or "none",
-        "lines": [
-            {"class": NAMES[name], "count": count, **_unit(name, nanos), "amount": format_exact_sum(count * nanos)}
+    snapshot = read_snapshot(usage)
+    lines = snapshot.lines if usage.state == "captured" else []
+    return schemas.ReceiptPrice(
+        version=usage.price_id,
+        above_prompt_tokens=snapshot.rates.above_tokens,
+        markup_percent=format_percent(snapshot.markup_bps),
+        markup_rule=snapshot.markup_rule or "none",
+        lines=[
+            schemas.ReceiptLine(
+                price_class=NAMES[name], count=count, **_unit(name, nanos), amount=format_exact_sum(count * nanos)
+            )
             for name, count, nanos in lines
         ],
-        "sum": format_exact_sum(sum(count * nanos for _, count, nanos in lines)),
-    }
+        sum=format_exact_sum(sum(count * nanos for _, count, nanos in lines)),
+    )
 
 
-def _describe_counts(usage: UsageRecord) -> dict[str, Any] | None:
-    """What the provider counted, and what of it was not charged; None where it is what was charged."""
+def _describe_counts(usage: UsageRecord) -> ProviderCounts | None:
+    """The provider's counts, and how much of them was not charged; None if they are those charged."""
     if not usage.provider_counts:
         return None
-    counts: dict[str, Any] = msgspec.json.decode(usage.provider_counts)
-    return {
-        **counts,
-        "not_charged_tokens": usage.uncharged_tokens,
-        "not_charged": format_dollars(usage.uncharged_nanos),
-    }
+    counts: JsonObject = msgspec.json.decode(usage.provider_counts)
+    return ProviderCounts(
+        **counts, not_charged_tokens=usage.uncharged_tokens, not_charged=format_dollars(usage.uncharged_nanos)
+    )
 
 
-def _describe_refund(refund: Entry) -> dict[str, Any]:
-    return {
-        "amount": format_dollars(refund.amount_nanos),
-        "reason": refund.note,
-        "created_at": refund.created_at.isoformat(),
-    }
+def _describe_refund(refund: Entry) -> schemas.ReceiptRefund:
+    return schemas.ReceiptRefund(
+        amount=format_dollars(refund.amount_nanos), reason=refund.note or "", created_at=refund.created_at.isoformat()
+    )
 
 
 def _unit(name: str, nanos: int) -> dict[str, str]:

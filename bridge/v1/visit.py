@@ -1,65 +1,73 @@
-"""One request to /v1: who calls, under which id, how the limits stand, and the headers that every answer carries."""
+"""One request to /v1: its caller, its id, its limits' windows, and the headers of its answer."""
 
-import dataclasses
 import time
 from collections.abc import Iterable
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
+import msgspec
 from flask import Response
 from werkzeug.http import HTTP_STATUS_CODES
 
 from bridge.accounts.keys import Caller
-from bridge.counters import Window
+from bridge.conversation.answer import Dialect
+from bridge.counters.windows import Window
 from bridge.errors import BridgeError
-from bridge.headers import ReadyHeaders
-from bridge.limits.limits import Admission
+from bridge.headers import NO_STORE, CommonHeaders, ReadyHeaders
+from bridge.inference.ask import Ask
+from bridge.inference.drill import DRILL
+from bridge.inference.plan import Plan
+from bridge.inference.services import Services
+from bridge.inference.shares import Share
+from bridge.ledger.idempotency import Claim
+from bridge.limits.limits import Admission, admit
 from bridge.telemetry import new_request_id
-from bridge.v1.services import Services
-from bridge.v1.shares import Share
+from bridge.v1.client import HttpClient
 
-EXPOSED = ", ".join(
-    ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
-    + [f"x-bridge-{name}" for name in ("cost", "attempts", "dropped", "clamped")]
-    + ["idempotent-replayed"]
-    + [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]
-)
-CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED))
 JSON = ("Content-Type", "application/json")
+STREAM_HEADERS = (
+    ("Content-Type", "text/event-stream; charset=utf-8"),
+    ("Cache-Control", "no-cache"),
+    ("X-Accel-Buffering", "no"),
+)
 
 
 class ReadyResponse(Response):
-    """An answer that is ready: its headers are a list and its body an iterable of bytes. Werkzeug's own would look at
-    both once more, at a fifth of what a request costs."""
+    """An answer that is ready: its headers are a list and its body is an iterable of bytes. Werkzeug's own would check
+    both again, at a fifth of a request's cost."""
 
     def __init__(
-        self, body: Iterable[bytes], status: int, headers: Iterable[tuple[str, str]], length: int | None = None
+        self,
+        body: Iterable[bytes],
+        status: int,
+        headers: Iterable[tuple[str, str]],
+        common: CommonHeaders,
+        length: int | None = None,
     ):
         self.response = body
         self.ready_status = f"{status} {HTTP_STATUS_CODES.get(status, 'UNKNOWN')}"
-        self.ready_headers = ReadyHeaders(headers)
-        self.ready_headers.length = length
+        self.ready_headers = ReadyHeaders(headers, common, length)
 
-    def __call__(self, environ: Any, start_response: Any) -> Any:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         try:
             start_response(self.ready_status, self.ready_headers)
-        except BaseException:  # a stream that nobody will ask for frames has to end all the same
+        except BaseException:  # a stream whose frames nobody will ask for must end too
             if hasattr(self.response, "close"):
                 self.response.close()
             raise
         return self.response
 
 
-@dataclasses.dataclass(slots=True)
-class Visit:
-    """What is known of the request so far. `leave()` ends it, once: also when the answer is a stream that goes on."""
+class Visit(msgspec.Struct):
+    """What is known about the request so far. `leave()` ends it once, also if the answer is a stream that goes on."""
 
     services: Services
-    environ: dict[str, Any]
+    environ: WSGIEnvironment
     request_id: str
     started: float
     caller: Caller | None = None
     admission: Admission | None = None
-    windows: dict[str, Window] = dataclasses.field(default_factory=dict)
+    windows: dict[str, Window] = msgspec.field(default_factory=dict)
     reserved_tokens: int = 0
     body_bytes: int = 0
     share: Share | None = None
@@ -67,9 +75,40 @@ class Visit:
     attempts: int = 0  # calls of an upstream
 
     @classmethod
-    def open(cls, services: Services, environ: dict[str, Any]) -> "Visit":
-        services.in_flight += 1
+    def open(cls, services: Services, environ: WSGIEnvironment) -> "Visit":
+        services.let_enter()
         return cls(services, environ, new_request_id(), time.monotonic())
+
+    def ask(self, plan: Plan, dialect: Dialect, claim: Claim | None = None) -> Ask:
+        """The request to the engine."""
+        caller, environ, services = self.caller, self.environ, self.services
+        assert caller is not None
+        deadline = self.started + services.settings.total_timeout_seconds
+        client, drill = HttpClient(environ), environ.get(DRILL)
+        times = self.started, deadline
+        return Ask(services, self.request_id, *times, caller, plan, dialect, self, client, claim, drill)
+
+    def identify(self, caller: Caller) -> None:
+        """Set the caller."""
+        self.caller = caller
+
+    def admit(self, *, requests: int, tokens: int, lease_seconds: float) -> None:
+        """Count the request against the limits of its key and account. Raises RateLimitExceeded."""
+        assert self.caller is not None
+        counters = self.services.counters
+        try:
+            self.admission = admit(
+                counters, self.caller, self.request_id, requests=requests, tokens=tokens, lease_seconds=lease_seconds
+            )
+        except BridgeError as error:
+            self.windows = dict(getattr(error, "windows", {}))
+            raise
+        self.windows = self.admission.windows
+        self.reserved_tokens = tokens
+
+    def answer_for(self, request_id: str) -> None:
+        """From here on the answer has the id of an earlier request, whose answer is given again."""
+        self.request_id = request_id
 
     def header(self, name: str) -> str:
         """A request header by its WSGI name, or ""."""
@@ -77,28 +116,32 @@ class Visit:
         return value
 
     def take_share(self, account_id: int) -> Share:
-        """Count the request to its account's part of this worker, until it leaves."""
+        """Count the request in its account's share of this worker, until it leaves."""
         share = self.services.shares.take(account_id)
         self.share = share
         return share
 
     def keep_body(self, count: int) -> None:
-        """So many more bytes of the body are in memory."""
+        """Count these bytes of the body as memory in use."""
+        assert self.share is not None  # which is taken before the body is read
         self.body_bytes += count
-        self.services.body_bytes += count
-        if self.share is not None:
-            self.share.body_bytes += count
+        self.services.shares.keep_body(self.share, count)
 
     def drop_body(self) -> None:
-        """The body's bytes are no longer needed."""
-        self.keep_body(-self.body_bytes)
+        """The body's bytes are no longer in use."""
+        if self.body_bytes:
+            self.keep_body(-self.body_bytes)
+
+    def count_attempt(self) -> None:
+        """Count one more call of an upstream."""
+        self.attempts += 1
 
     def leave(self, used_tokens: int = 0) -> None:
         """Count the tokens that were used, give the leases back, and make room for the next request."""
         if self.left:
             return
         self.left = True
-        self.services.in_flight -= 1
+        self.services.let_leave()
         self.drop_body()
         if self.share is not None:
             self.services.shares.give_back(self.share)
@@ -106,7 +149,8 @@ class Visit:
             self.admission.true_up(self.services.counters, used_tokens)
 
     def answer_headers(self) -> list[tuple[str, str]]:
-        found = [("x-request-id", self.request_id), *CORS]
+        """The headers of this request alone, beside the common ones."""
+        found = [("x-request-id", self.request_id)]
         for kind, name in (("rpm", "requests"), ("tpm", "tokens")):
             window = self.windows.get(kind)
             if window:
@@ -117,10 +161,21 @@ class Visit:
                 )
         return found
 
-    def answer(self, data: bytes, status: int = 200, more: Iterable[tuple[str, str]] = ()) -> Response:
-        """A whole answer of ready bytes."""
-        headers = [JSON, ("Content-Length", str(len(data))), *self.answer_headers(), *more]
-        return ReadyResponse([data], status, headers, len(data))
+    def answer(
+        self,
+        data: bytes,
+        status: int = 200,
+        more: Iterable[tuple[str, str]] = (),
+        stored: tuple[str, str] = NO_STORE,
+    ) -> Response:
+        """A whole answer of ready bytes. `stored` is its Cache-Control."""
+        headers = [JSON, ("Content-Length", str(len(data))), stored, *self.answer_headers(), *more]
+        return ReadyResponse([data], status, headers, self.services.common_headers, len(data))
+
+    def stream(self, frames: Iterable[bytes], more: Iterable[tuple[str, str]]) -> Response:
+        """An answer that the server iterates, and closes if it can be closed."""
+        headers = [*STREAM_HEADERS, *self.answer_headers(), *more]
+        return ReadyResponse(frames, 200, headers, self.services.common_headers)
 
     def refuse(self, error: BridgeError) -> Response:
         """The error as an answer."""

@@ -16,7 +16,7 @@ from tests.rooms import close_rooms, open_rooms
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    """The rooms alone, in a process that looks at the versions as a worker does."""
+    """The rooms alone, in a process that watches the versions as a worker does."""
     app = open_rooms(dataclasses.replace(settings, default_rpm=7))
     with app.app_context():
         versions.poll(db.engine)

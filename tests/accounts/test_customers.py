@@ -3,6 +3,7 @@
 import pytest
 
 from bridge.accounts.customers import find_customer, list_customers, suspend_account
+from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key, revoke_key
 from bridge.errors import NotFound
 from tests.accounts.conftest import make_account
@@ -28,8 +29,8 @@ def test_the_next_page_begins_where_the_last_one_ended(account_id: int):
 
 
 def test_a_customer_counts_the_keys_that_are_left(account_id: int):
-    issue_key(account_id, name="kept")
-    revoke_key(account_id, issue_key(account_id, name="gone").key.id)
+    issue_key(account_id, KeyTerms(name="kept"))
+    revoke_key(account_id, issue_key(account_id, KeyTerms(name="gone")).key.id)
     customer = find_customer(account_id)
     assert (customer.account_id, customer.keys, customer.status) == (account_id, 1, "active")
 

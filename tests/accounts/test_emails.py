@@ -1,4 +1,4 @@
-"""An e-mail address is read in one place: whatever form it comes in, it is the same member's."""
+"""An e-mail address is read in one place: in every form it belongs to the same member."""
 
 import unicodedata
 
@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.accounts.customers import find_account_id
-from bridge.accounts.emails import as_kept, check_email, find_by_email
-from bridge.accounts.sign_in import create_account, sign_in
+from bridge.accounts.emails import check_email, find_by_email, find_member, normalise_email
+from bridge.accounts.sign_in import sign_in
+from bridge.ledger.opening import create_account
 from bridge.mail.smtp import MailServer, write_message
-from bridge.ops.command_line import find_member
 
 PASSWORD = "correct horse battery staple"
 FORMS = {
@@ -36,9 +36,9 @@ def test_whoever_signed_up_enters_and_is_found_by_every_form(app, kept: str, wri
 
 @given(st.text(max_size=300))
 def test_what_is_no_address_has_a_form_too_and_nothing_is_raised(text: str):
-    kept = as_kept(text)
+    kept = normalise_email(text)
     assert "\0" not in kept
-    assert as_kept(kept) == kept or "@" not in kept or len(kept) <= 254
+    assert normalise_email(kept) == kept or "@" not in kept or len(kept) <= 254
 
 
 @given(st.emails())
@@ -47,7 +47,7 @@ def test_the_form_of_a_form_is_the_same(text: str):
         kept = check_email(text)
     except ValueError:
         return
-    assert check_email(kept) == kept == as_kept(text)
+    assert check_email(kept) == kept == normalise_email(text)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

@@ -1,4 +1,4 @@
-"""Keys: shown once, kept as a hash, refused by every worker once they are taken away."""
+"""Keys: shown once, stored as a hash, and refused by every worker once they are revoked."""
 
 import datetime
 import ipaddress
@@ -16,6 +16,7 @@ from bridge.accounts import keys
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.key_format import ALPHABET, digest, looks_like_key, make_secret
 from bridge.accounts.key_limits import limit_account, limit_key
+from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import (
     Caller,
     disable_key,
@@ -25,8 +26,8 @@ from bridge.accounts.keys import (
     find_key,
     issue_key,
     list_keys,
-    note_use,
     read_caller,
+    record_use,
     revoke_key,
     update_key,
 )
@@ -43,7 +44,7 @@ def never(*_: object) -> None:
 
 
 def from_elsewhere(statement: sa.Executable, *, announce: bool = True) -> None:
-    """What another worker commits: a change with its version, which this process has not seen yet."""
+    """Commit as another worker would: a change with its version, which this process has not seen yet."""
     with db.engine.begin() as connection:
         connection.execute(statement)
         if announce:
@@ -55,7 +56,7 @@ def revoke_elsewhere(key_id: int) -> sa.Executable:
 
 
 def test_a_secret_is_kept_only_as_its_hash(account_id: int):
-    issued = issue_key(account_id, name="worker")
+    issued = issue_key(account_id, KeyTerms(name="worker"))
     row = db.session.execute(sa.select(sa.text("*")).select_from(Key)).mappings().one()
     assert issued.secret not in str(dict(row))
     assert row["digest"] == digest(issued.secret)
@@ -93,9 +94,9 @@ def test_what_is_no_key_is_refused_without_a_look_up(app: Flask, monkeypatch: py
 
 def test_a_caller_has_its_own_limits_within_its_accounts_which_are_else_the_gateways(app: Flask):
     account_id = make_account("firm@example.com", tpm=500, concurrency=0)
-    own = find_caller(issue_key(account_id, name="own", rpm=6, tpm=0, concurrency=3).secret)
+    own = find_caller(issue_key(account_id, KeyTerms(name="own", rpm=6, tpm=0, concurrency=3)).secret)
     assert (own.rpm, own.tpm, own.concurrency) == (6, 500, 3)
-    inherited = find_caller(issue_key(account_id, name="inherits").secret)
+    inherited = find_caller(issue_key(account_id, KeyTerms(name="inherits")).secret)
     assert (inherited.rpm, inherited.tpm, inherited.concurrency) == (7, 500, 0)
     assert (inherited.account_rpm, inherited.account_tpm, inherited.account_concurrency) == (7, 500, 0)
 
@@ -116,12 +117,14 @@ def test_no_figure_of_a_key_lifts_its_accounts(own: int | None, account: int | N
 def test_a_caller_carries_what_its_key_may_do(account_id: int):
     secret = issue_key(
         account_id,
-        name="  narrow \n key ",
-        budget_nanos=5_000_000_000,
-        budget_period="day",
-        models=["claude-3-5-sonnet", "gpt-4o", "claude-3-5-sonnet-20241022"],
-        addresses=["203.0.113.7", "2001:db8::/32"],
-        expires_at=TOMORROW,
+        KeyTerms(
+            name="  narrow \n key ",
+            budget_nanos=5_000_000_000,
+            budget_period="day",
+            models=["claude-3-5-sonnet", "gpt-4o", "claude-3-5-sonnet-20241022"],
+            addresses=["203.0.113.7", "2001:db8::/32"],
+            expires_at=TOMORROW,
+        ),
     ).secret
     caller = find_caller(secret)
     assert caller.key_name == "narrow key"
@@ -149,14 +152,14 @@ def test_a_caller_carries_what_its_key_may_do(account_id: int):
 )
 def test_a_field_that_cannot_be_is_named(account_id: int, field: str, fields: dict):
     with pytest.raises(InvalidRequest) as refusal:
-        issue_key(account_id, **{"name": "key", **fields})
+        issue_key(account_id, KeyTerms(**{"name": "key", **fields}))
     assert refusal.value.param == field
     assert list_keys(account_id) == []
 
 
 @pytest.mark.parametrize("column", ["revoked_at", "disabled_at", "expires_at"])
 def test_the_database_refuses_what_is_revoked_disabled_or_expired(account_id: int, column: str):
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     assert read_caller(issued.secret)
     from_elsewhere(sa.update(Key).values({column: now_utc()}))
     assert read_caller(issued.secret) is None
@@ -164,7 +167,7 @@ def test_the_database_refuses_what_is_revoked_disabled_or_expired(account_id: in
 
 @pytest.mark.parametrize("take_away", [revoke_key, disable_key])
 def test_the_request_after_a_revoke_is_refused(account_id: int, take_away):
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     find_caller(issued.secret)
     take_away(account_id, issued.key.id)
     with pytest.raises(InvalidApiKey):
@@ -172,14 +175,14 @@ def test_the_request_after_a_revoke_is_refused(account_id: int, take_away):
 
 
 def test_a_lower_limit_counts_for_the_next_request(account_id: int):
-    issued = issue_key(account_id, name="key", rpm=6)
+    issued = issue_key(account_id, KeyTerms(name="key", rpm=6))
     assert find_caller(issued.secret).rpm == 6
-    update_key(account_id, issued.key.id, name="key", rpm=2)
+    update_key(account_id, issued.key.id, KeyTerms(name="key", rpm=2))
     assert find_caller(issued.secret).rpm == 2
 
 
 def test_an_enabled_key_works_again(account_id: int):
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     disable_key(account_id, issued.key.id)
     with pytest.raises(InvalidApiKey):
         find_caller(issued.secret)
@@ -189,7 +192,7 @@ def test_an_enabled_key_works_again(account_id: int):
 
 
 def test_callers_come_from_memory_while_the_numbers_are_fresh(account_id: int, monkeypatch: pytest.MonkeyPatch):
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     caller, stranger = find_caller(issued.secret), make_secret()
     with pytest.raises(InvalidApiKey):
         find_caller(stranger)
@@ -202,7 +205,7 @@ def test_callers_come_from_memory_while_the_numbers_are_fresh(account_id: int, m
 
 def test_another_workers_revoke_is_seen_with_the_next_look(account_id: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(versions, "is_fresh", lambda: True)
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     find_caller(issued.secret)
     from_elsewhere(revoke_elsewhere(issued.key.id))
     versions.poll(db.engine)
@@ -211,17 +214,17 @@ def test_another_workers_revoke_is_seen_with_the_next_look(account_id: int, monk
 
 
 def test_without_a_fresh_look_the_database_is_asked(account_id: int, monkeypatch: pytest.MonkeyPatch):
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     find_caller(issued.secret)
     from_elsewhere(revoke_elsewhere(issued.key.id))
-    monkeypatch.setattr(versions._seen, "looked_at", -math.inf)
+    monkeypatch.setattr(versions._Process.seen, "looked_at", -math.inf)
     with pytest.raises(InvalidApiKey):
         find_caller(issued.secret)
 
 
 def test_what_was_read_before_a_change_does_not_outlive_it(account_id: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(versions, "is_fresh", lambda: True)
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
 
     read_callers = keys._read_callers
 
@@ -240,17 +243,17 @@ def test_what_was_read_before_a_change_does_not_outlive_it(account_id: int, monk
 
 def test_a_cached_caller_does_not_outlive_its_expiry(account_id: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(versions, "is_fresh", lambda: True)
-    issued = issue_key(account_id, name="key", expires_at=TOMORROW)
+    issued = issue_key(account_id, KeyTerms(name="key", expires_at=TOMORROW))
     find_caller(issued.secret)
     monkeypatch.setattr(keys, "now_utc", lambda: TOMORROW)
-    monkeypatch.setattr(keys, "_read_callers", lambda _: {})  # as the database would say by then
+    monkeypatch.setattr(keys, "_read_callers", lambda _: {})  # as the database would answer by then
     with pytest.raises(InvalidApiKey):
         find_caller(issued.secret)
 
 
 def test_who_is_read_again_and_gone_is_forgotten(account_id: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(versions, "is_fresh", lambda: True)
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     find_caller(issued.secret)
     monkeypatch.setattr(keys, "CACHE_SECONDS", 0)
     from_elsewhere(revoke_elsewhere(issued.key.id), announce=False)
@@ -263,14 +266,14 @@ def test_who_is_read_again_and_gone_is_forgotten(account_id: int, monkeypatch: p
 
 def test_who_waits_at_the_same_moment_is_looked_up_in_one_query(account_id: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(versions, "is_fresh", lambda: True)
-    first, second, known = [issue_key(account_id, name=name).secret for name in ("first", "second", "known")]
+    first, second, known = [issue_key(account_id, KeyTerms(name=name)).secret for name in ("first", "second", "known")]
     find_caller(known)
     asked = []
     read_callers = keys._read_callers
     monkeypatch.setattr(keys, "_read_callers", lambda digests: asked.append(digests) or read_callers(digests))
     found = find_callers([first, make_secret(), second, "sk-none", known, first])
     assert [getattr(one, "key_name", None) for one in found] == ["first", None, "second", None, "known", "first"]
-    assert [len(digests) for digests in asked] == [3]  # each once, and neither who is known nor what can be no key
+    assert [len(digests) for digests in asked] == [3]  # each once, without known callers and malformed keys
     assert find_callers([first, second]) == [found[0], found[2]]
     assert len(asked) == 1
 
@@ -278,14 +281,14 @@ def test_who_waits_at_the_same_moment_is_looked_up_in_one_query(account_id: int,
 def test_the_cache_is_bounded(account_id: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(keys, "CACHE_SIZE", 2)
     for _ in range(5):
-        find_caller(issue_key(account_id, name="key").secret)
+        find_caller(issue_key(account_id, KeyTerms(name="key")).secret)
         with pytest.raises(InvalidApiKey):
             find_caller(make_secret())
     assert len(keys._cache.callers) == len(keys._cache.strangers) == 2
 
 
 def test_a_suspended_accounts_caller_says_so(account_id: int):
-    secret = issue_key(account_id, name="key").secret
+    secret = issue_key(account_id, KeyTerms(name="key")).secret
     assert find_caller(secret).account_status == "active"
     suspend_account(account_id)
     assert find_caller(secret).account_status == "suspended"
@@ -296,16 +299,16 @@ def test_a_suspended_accounts_caller_says_so(account_id: int):
 
 @pytest.mark.parametrize("change", [find_key, revoke_key, disable_key, enable_key])
 def test_another_accounts_key_looks_missing(account_id: int, change):
-    foreign = issue_key(make_account("other@example.com"), name="foreign")
+    foreign = issue_key(make_account("other@example.com"), KeyTerms(name="foreign"))
     with pytest.raises(NotFound):
         change(account_id, foreign.key.id)
     with pytest.raises(NotFound):
-        update_key(account_id, foreign.key.id, name="mine")
+        update_key(account_id, foreign.key.id, KeyTerms(name="mine"))
     assert find_caller(foreign.secret).key_name == "foreign"
 
 
 def test_a_revoked_key_is_gone_for_good(account_id: int):
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     revoke_key(account_id, issued.key.id)
     assert list_keys(account_id) == []
     with pytest.raises(NotFound):
@@ -314,7 +317,7 @@ def test_a_revoked_key_is_gone_for_good(account_id: int):
 
 
 def test_commands_find_a_key_by_secret_or_id(account_id: int):
-    issued = issue_key(account_id, name="key")
+    issued = issue_key(account_id, KeyTerms(name="key"))
     assert find_any_key(issued.secret).id == find_any_key(str(issued.key.id)).id == issued.key.id
     for nobody in ("999", "sk-nothing", "9" * 30):
         with pytest.raises(NotFound):
@@ -322,21 +325,21 @@ def test_commands_find_a_key_by_secret_or_id(account_id: int):
 
 
 def test_an_expiry_that_has_passed_may_stay(account_id: int):
-    issued = issue_key(account_id, name="key", expires_at=TOMORROW)
+    issued = issue_key(account_id, KeyTerms(name="key", expires_at=TOMORROW))
     passed = now_utc() - datetime.timedelta(days=1)
     from_elsewhere(sa.update(Key).values(expires_at=passed))
     db.session.expire_all()
-    assert update_key(account_id, issued.key.id, name="renamed", expires_at=passed).expires_at == passed
+    assert update_key(account_id, issued.key.id, KeyTerms(name="renamed", expires_at=passed)).expires_at == passed
     with pytest.raises(InvalidRequest):
-        update_key(account_id, issued.key.id, name="renamed", expires_at=passed - datetime.timedelta(days=1))
+        update_key(account_id, issued.key.id, KeyTerms(name="renamed", expires_at=passed - datetime.timedelta(days=1)))
 
 
 def test_last_use_never_goes_back(account_id: int):
-    key = issue_key(account_id, name="key").key
-    other = issue_key(account_id, name="other").key
+    key = issue_key(account_id, KeyTerms(name="key")).key
+    other = issue_key(account_id, KeyTerms(name="other")).key
     later, earlier = now_utc(), now_utc() - datetime.timedelta(minutes=5)
-    note_use({key.id: later, other.id: earlier})
-    note_use({key.id: earlier, other.id: later})
-    note_use({})
+    record_use({key.id: later, other.id: earlier})
+    record_use({key.id: earlier, other.id: later})
+    record_use({})
     db.session.expire_all()
     assert {one.name: one.last_used_at for one in list_keys(account_id)} == {"key": later, "other": later}

@@ -10,7 +10,7 @@ from tests.factories import Factories, MadeAccount
 
 @pytest.fixture
 def engine() -> str:
-    """One engine is enough: what these pages ask of the database is proved where it is asked."""
+    """One engine suffices: the rooms' own tests cover what these pages ask of the database."""
     return "sqlite"
 
 

@@ -1,4 +1,4 @@
-"""Channels: what the operator adds serves, its key is never shown, and health is told in words."""
+"""Channels: an added channel serves, its key is never shown, and its health is shown in words."""
 
 import datetime
 import re

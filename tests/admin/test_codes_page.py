@@ -1,4 +1,4 @@
-"""Codes: made once by a form, shown once, listed with what became of them, voided."""
+"""Codes: a form makes them once, they are shown once, listed with their state, and voided."""
 
 import base64
 import re
@@ -24,7 +24,7 @@ def make_codes(client: FlaskClient, **fields: str):
 
 
 def codes_of(page: str) -> list[str]:
-    """Those that are there to be read, not those of the button that copies them."""
+    """The codes in the page's text, not those of the copy button."""
     shown = page.partition('aria-label="Codes"')[2].partition("</pre>")[0]
     return re.findall(r"\b(?:[0-9A-Z]{5}-){3}[0-9A-Z]{5}\b", shown)
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from bridge.accounts.customers import PAGE_SIZE
 from bridge.accounts.keys import read_caller
-from bridge.accounts.tables import Account
+from bridge.accounts.tables import Account, Key
 from bridge.db import db, transaction
 from bridge.ledger.tables import Entry
 from tests.dashboard.pages import post
@@ -55,6 +55,47 @@ def test_many_customers_come_in_pages(app: Flask, client: FlaskClient):
     assert len(names) == len(set(names)) == PAGE_SIZE + 5
     assert ">Newer<" in second
     assert client.get(f"{LIST}?before=x").status_code == 200
+
+
+def test_a_customer_s_keys_come_in_pages(app: Flask, client: FlaskClient, customer: MadeAccount):
+    add_keys(app, customer, 2 * PAGE_SIZE + 5)
+    path, found = f"{LIST}/{customer.id}", []
+    for count in (PAGE_SIZE, PAGE_SIZE, 5):
+        page = client.get(path).text
+        assert f">{2 * PAGE_SIZE + 5} keys<" in page
+        names = re.findall(r"<b>(key \d+)</b>", page)
+        assert len(names) == count
+        found += names
+        older = re.search(rf'href="{LIST}/{customer.id}(\?keys_before=\d+)">Older<', page)
+        path = f"{LIST}/{customer.id}{older[1]}" if older else ""
+    assert not path
+    assert len(set(found)) == 2 * PAGE_SIZE + 5
+    assert client.get(f"{LIST}/{customer.id}?keys_before=x").status_code == 200
+
+
+def test_no_page_grows_with_the_number_of_keys(
+    app: Flask, client: FlaskClient, customers_client: FlaskClient, customer: MadeAccount
+):
+    """One key of them is used; it is the oldest, and still has its name."""
+    most = 250
+    add_keys(app, customer, 3 * most)
+    with app.app_context():
+        oldest = db.session.scalars(sa.select(sa.func.min(Key.id)).where(Key.account_id == customer.id)).one()
+        add_record(customer.id, key_id=oldest)
+    pages = [rule.rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ()) and not rule.arguments]
+    for path in [*pages, f"{LIST}/{customer.id}", f"/dashboard/usage?key={oldest}"]:
+        for browser in (client, customers_client):
+            assert len(re.findall(r"key \d+<", browser.get(path).text)) <= most, path
+    for path in ("/dashboard/", "/dashboard/usage", f"/dashboard/usage?key={oldest}"):
+        assert "key 0<" in customers_client.get(path).text, path
+
+
+def add_keys(app: Flask, account: MadeAccount, count: int) -> None:
+    """Keys of the account, each with a budget that is used up."""
+    with app.app_context(), transaction() as session:
+        for number in range(count):
+            values = {"digest": b"%032d" % number, "last_four": f"{number % 10_000:04}", "budget_nanos": 1}
+            session.add(Key(account_id=account.id, name=f"key {number}", **values))
 
 
 def test_a_credit_has_a_reason_and_its_maker(

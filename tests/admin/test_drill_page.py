@@ -1,4 +1,4 @@
-"""The fault drill: one request with a fault in its way, and an account whose requests all meet one for a while."""
+"""The fault drill: one request that meets a fault, and an account whose requests all meet one for a while."""
 
 import datetime
 import html

@@ -182,6 +182,17 @@ def test_an_operator_says_what_an_upstream_adds_to_a_prompt(app: Flask, client: 
         assert post(client, "/admin/models/added", page, id="gpt-4o", added_tokens=wrong).status_code == 400
 
 
+def test_an_operator_says_how_long_a_model_is_waited_for(app: Flask, client: FlaskClient):
+    page = "/admin/models/one?id=gpt-4o"
+    for seconds, kept in (("3", 3), ("", None)):
+        assert post(client, "/admin/models/patience", page, id="gpt-4o", patience=seconds).status_code == 303
+        with app.app_context():
+            assert next(model for model in list_models() if model.id == "gpt-4o").patience_seconds == kept
+        assert f'name="patience" type="text" value="{seconds}"' in client.get(page).text
+    for wrong in ("0", "-1", "1000000", "many"):
+        assert post(client, "/admin/models/patience", page, id="gpt-4o", patience=wrong).status_code == 400
+
+
 def test_what_is_wrong_with_one_form_leaves_the_others_as_they_stand(client: FlaskClient):
     page = "/admin/models/one?id=gpt-4o"
     post(client, "/admin/models/markup", page, id="gpt-4o", markup="7.5")

@@ -1,4 +1,4 @@
-"""Payments: the operator finds those to look at, and ends each with a reason."""
+"""Payments: the operator finds those to review, and finishes each with a reason."""
 
 import pytest
 from flask import Flask

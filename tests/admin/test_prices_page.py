@@ -1,4 +1,4 @@
-"""Prices as operators enter them: tiers, classes, what providers take, later; markups; and the margins they make."""
+"""Prices as operators enter them: tiers, classes, costs and later prices; markups; and the resulting margins."""
 
 import datetime
 import re
@@ -34,7 +34,7 @@ def version(app: Flask, id_: str = "gpt-4o") -> PriceVersion:
 
 
 def enter(client: FlaskClient, **fields: str):
-    """A new price, whatever it costs us."""
+    """Enter a new price, confirmed even if it is below cost."""
     return post(client, f"{LIST}/price", ONE, **{**PRICES, "below_cost": "yes", **fields})
 
 

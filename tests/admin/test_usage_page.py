@@ -1,4 +1,5 @@
-"""Usage and margin: exact sums under any filter, the same in tables, chart and CSV, and days that lost money say so."""
+"""Usage and margin: sums are exact under any filter and equal in tables, chart and CSV; days that lost money are
+marked."""
 
 import csv
 import datetime
@@ -21,7 +22,7 @@ CENT = 10_000_000
 
 @pytest.fixture(autouse=True)
 def _today():
-    """A Tuesday; sessions are as old as it is."""
+    """A Tuesday; sessions begin on that day too."""
     with travel(NOON, tick=False):
         yield
 

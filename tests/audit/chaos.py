@@ -1,4 +1,4 @@
-"""What the audit does to the gateway and to what it stands on, while clients are being served."""
+"""The faults that the audit inflicts on the gateway and its services while clients are served."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from tests.gateway import Gateway
 
 
 class Chaos:
-    """Does one thing after another, by its seed, and counts."""
+    """Inflicts one fault after another, by its seed, and counts them."""
 
     def __init__(self, gateway: Gateway, seed: int, cluster: Cluster | None, away_seconds: tuple[float, float]):
         self.gateway, self._cluster, self._away = gateway, cluster, away_seconds
@@ -27,7 +27,7 @@ class Chaos:
         self.away = False  # the database
 
     def strike(self) -> None:
-        """The next thing that goes wrong. Returns when it is over."""
+        """Inflict the next fault. Returns when it is over."""
         if not self._deck:
             self._deck = ["kill", "kill", "outage", "kill", "flush", "outage and kill", "kill", "restart"]
         action = self._deck.pop(0)
@@ -84,7 +84,7 @@ class Chaos:
 
 
 def _lock(connection: sqlite3.Connection) -> None:
-    """As soon as nobody else writes. SQLite's own patience would stop this whole process."""
+    """Lock the database as soon as nobody else writes. SQLite's own waiting would block this whole process."""
     while True:
         with contextlib.suppress(sqlite3.OperationalError):
             connection.execute("BEGIN IMMEDIATE")
@@ -94,7 +94,7 @@ def _lock(connection: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def _shut_out(url: str) -> Iterator[None]:
-    """On a server that others use: the database lets nobody in, and whoever was in is thrown out."""
+    """On a shared server: let nobody into the database, and end its connections."""
     before, _, name = url.partition("?")[0].rpartition("/")
     database = sql.Identifier(name)
     with psycopg.connect(f"{before}/postgres", autocommit=True) as connection:

@@ -50,8 +50,8 @@ class Wish:
 
 @dataclasses.dataclass
 class Got:
-    """What became of it. `ended`: "done"; "error", a refusal or a stream's last frame; "left", the client; "died", the
-    connection; "refused", before anything was asked."""
+    """The result of a wish. `ended`: "done"; "error", a refusal or a stream's last frame; "left", the client left;
+    "died", the connection; "refused", before anything was sent."""
 
     wish: Wish
     key_id: int
@@ -185,8 +185,8 @@ def _hear(got: Got, last: dict[int, str], index: int, text: str) -> None:
 
 
 class KeyRing:
-    """API keys of the accounts, each used by one request at a time: a row in the ledger then has one that it can
-    belong to, although the client of a connection that died never learnt its request's id."""
+    """API keys of the accounts, each used by one request at a time. So a row in the ledger can belong to only one
+    request, even if the client of a broken connection never learnt its request's id."""
 
     def __init__(self, gateway: Any, accounts: list[Any], each: int, is_away: Callable[[], bool]):
         self._gateway, self._accounts, self._is_away = gateway, accounts, is_away
@@ -206,6 +206,6 @@ class KeyRing:
         return self._free[account].pop()
 
     def give_back(self, account: int, key: Any, got: Got) -> None:
-        """Only where the request's id is known; else the key has had its one request."""
+        """Give a key back, if its request's id is known; otherwise the key has had its one request."""
         if got.request_id or got.ended == "refused":
             self._free[account].append(key)

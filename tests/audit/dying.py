@@ -1,8 +1,8 @@
 """gunicorn's settings for a worker that ends itself at a chosen place: the product's own, with a few functions wrapped.
 
-A file in the folder DIES_IN named like a place arms it: whoever comes there and can remove the file is gone as if
-killed. Nothing is cleaned up, no `finally` runs; what it leaves is the others' to put in order. Nothing of this is in
-the product."""
+A file in the folder DIES_IN, named like a place, arms it: the worker that reaches the place and can remove the file
+ends as if killed. Nothing is cleaned up and no `finally` runs; the other workers must put in order what it leaves.
+Nothing of this is in the product."""
 
 import os
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from bridge import webhooks
+from bridge.inference import purchase
+from bridge.inference.stream import Stream
 from bridge.ledger import spool
 from bridge.ledger.batch import Settlement
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 from bridge.ops.gunicorn import *  # noqa: F403 - gunicorn reads its settings from here; gevent is patched by it
-from bridge.providers.http import Upstream
-from bridge.v1 import relay
-from bridge.v1.stream import Stream
+from bridge.providers.wire.http import Upstream
 
 FOLDER = Path(os.environ.get("DIES_IN", ""))
 Hook = Callable[[str, tuple[Any, ...]], None]
 
 
 def die(place: str, _arguments: tuple[Any, ...] = ()) -> None:
-    """If the place is armed."""
+    """End this worker, if the place is armed."""
     try:
         (FOLDER / place).unlink()
     except FileNotFoundError:
@@ -44,7 +44,7 @@ def on_a_sweep(place: str, arguments: tuple[Any, ...]) -> None:
 
 
 def on_more(place: str, arguments: tuple[Any, ...]) -> None:
-    """Whoever asks for more has sent what it got."""
+    """A server that asks for more has sent what it got."""
     if arguments[0]._handed:
         die(place)
 
@@ -67,7 +67,7 @@ def wrap(owner: Any, name: str, before: str = "", after: str = "", hook: Hook = 
 wrap(Writer, "place_hold", after="after the hold")
 wrap(Upstream, "send", after="after the upstream was asked")
 wrap(Stream, "__next__", before="after the first content", hook=on_more)
-wrap(relay, "keep_answer", after="after the answer was kept")
+wrap(purchase, "keep_answer", after="after the answer was kept")
 wrap(Writer, "settle", "before the charge", "after the charge", on_a_charge)
 wrap(Spool, "add", "before spooling", "after spooling", on_a_charge)
 wrap(spool, "_apply_line", "before a spooled charge is committed", "before a spool is removed")

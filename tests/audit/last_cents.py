@@ -17,7 +17,7 @@ BODY = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 10}
 
 
 def race(gateway: Gateway, upstream: ScriptedUpstream, *, clients: int, rounds: int) -> list[str]:
-    """Whatever went otherwise than the balance pays for; [] when nothing did."""
+    """Whatever differs from what the balance pays for; [] if nothing does."""
     model = gateway.make.make_model(input_price=0, output_price=OUTPUT_PRICE)
     gateway.make.make_channel(upstream.base_url, model)
     url = f"{gateway.base_url}/chat/completions"

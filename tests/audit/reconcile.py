@@ -1,7 +1,7 @@
-"""Afterwards: every request's row in the ledger against what its client received and what its upstream sent.
+"""Reconciles afterwards every request's row in the ledger with what its client received and its upstream sent.
 
-price(received) ≤ charge ≤ price(sent), and equal where the answer was complete. Of a request whose worker was killed,
-0 ≤ charge ≤ price(received). A false claim of an upstream is believed within bounds: then only those are looked at."""
+price(received) ≤ charge ≤ price(sent), and equal if the answer was complete. For a request whose worker was killed, 0 ≤
+charge ≤ price(received). A false count of an upstream is believed within bounds, so then only those are checked."""
 
 import collections
 import dataclasses
@@ -102,7 +102,7 @@ def _judge(got: Got, row: UsageRecord | None, served: list[Served], kills: int) 
 
 
 def _judge_lost(got: Got, row: UsageRecord, served: list[Served], kills: int, cap: int) -> Iterator[str]:
-    """A client that left by itself hasn't read all that went out to it."""
+    """A client that left by itself hasn't read everything that went out to it."""
     if not kills:
         yield "lost, and no worker was killed"
     most = _least(got, served, cap) if got.ended == "died" else _most(served, cap)
@@ -126,7 +126,7 @@ def _received(got: Got, served: list[Served], row: UsageRecord) -> int:
 
 
 def _least(got: Got, served: list[Served], cap: int) -> int:
-    """What the client has is worth so much; that there is no more to come is a token of complete answers alone."""
+    """The price of what the client received, without the end token that only complete answers have."""
     return price(served[-1].prompt_tokens, min(got.words, cap)) if got.words else 0
 
 
@@ -135,7 +135,7 @@ def _most(served: list[Served], cap: int) -> int:
 
 
 def _judge_repeated(pairs: Sequence[Pair]) -> Iterator[str]:
-    """What is asked under one Idempotency-Key is paid for once, and whoever asks again gets what was paid for."""
+    """Requests with one Idempotency-Key are charged once, and a repetition gets the answer that was charged."""
     groups: dict[tuple[int, str], list[Pair]] = collections.defaultdict(list)
     for got, row in pairs:
         if got.wish.idempotency_key:

@@ -35,8 +35,8 @@ CONFLICT = 409
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How much of it. It ends after so many requests or so many seconds; something goes wrong after every
-    `strike_after` requests, or every `strike_every` seconds."""
+    """The extent of an audit. It ends after a number of requests or seconds; a fault comes after every `strike_after`
+    requests, or every `strike_every` seconds."""
 
     seed: int
     clients: int
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclasses.dataclass
 class Report:
-    """What happened, and what is left of it."""
+    """What happened, and what is left behind."""
 
     plan: Plan
     requests: int
@@ -88,7 +88,7 @@ class Audit:
         self._stopping = False
 
     def run(self) -> Report:
-        """Everything. Raises only where the audit itself can't go on."""
+        """Run the audit. Raises only if the audit itself can't go on."""
         started = time.monotonic()
         clients = Pool(self.plan.clients)
         for _ in range(self.plan.clients):
@@ -148,7 +148,8 @@ class Audit:
                 self.chaos.strike()
 
     def _wait_until_resolved(self) -> None:
-        """Holds end by their deadline at the latest, spools are applied: nothing here helps them along."""
+        """Wait until holds have ended, at the latest by their deadline, and spools are applied; nothing here helps that
+        along."""
         _wait(lambda: not (self._look(_count_holds) or self._spooled()), RESOLVE_SECONDS)
 
     def _spooled(self) -> int:
@@ -158,7 +159,7 @@ class Audit:
             import redis
 
             with redis.Redis.from_url(settings.redis_url) as client:
-                waiting += int(client.llen(REDIS_LIST))  # type: ignore[arg-type]
+                waiting += int(client.llen(self.gateway.redis_key(REDIS_LIST)))  # type: ignore[arg-type]
         return waiting
 
     def _look(self, what: Callable[[], object]) -> object:

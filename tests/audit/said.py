@@ -1,5 +1,5 @@
-"""What prompts and answers of the audit are made of: words of exactly one token each, with and without a space before,
-so that whoever counts words counts tokens."""
+"""The words of the audit's prompts and answers: each is exactly one token, with and without a space before it, so
+counting words counts tokens."""
 
 WORDS = [
     "able",
@@ -47,7 +47,7 @@ def price(prompt_tokens: int, completion_tokens: int) -> int:
 
 
 def write_prompt(number: int, more_words: int) -> str:
-    """A prompt that names a request, and then some."""
+    """A prompt that names a request, with further words."""
     digits = [number // len(WORDS) ** place % len(WORDS) for place in range(TAG_WORDS)]
     return " ".join(WORDS[digit % len(WORDS)] for digit in [*digits, *range(more_words)])
 
@@ -64,7 +64,8 @@ def count_prompt(prompt: str) -> int:
 
 
 def say(attempt: int, place: int) -> str:
-    """The word at this place of an answer. Each attempt begins elsewhere: a mixture of two would be noticed."""
+    """The word at this place of an answer. Each attempt begins with another word, so a mixture of two would be
+    noticed."""
     return " " + WORDS[(attempt * 7 + place) % len(WORDS)]
 
 

@@ -1,5 +1,5 @@
-"""A worker that ends at each of the places between the hold and the last byte: the ledger comes out right each time,
-and whoever is left goes on serving. The places are in tests/audit/dying.py."""
+"""A worker ends at each of the places between the hold and the last byte: the ledger comes out right each time, and the
+other workers go on serving. The places are in tests/audit/dying.py."""
 
 import contextlib
 import datetime
@@ -64,13 +64,13 @@ class Served:
         self.renew()
 
     def renew(self) -> None:
-        """From now on, another account asks."""
+        """Use another account from now on."""
         self.key = self.make.make_key()
         self.upstream.requests.clear()
         self.upstream.plays(says(*WORDS))
 
     def ask(self, stream: bool, **headers: str) -> int:
-        """How many words came."""
+        """Send the request; returns how many words came."""
         text = ""
         body = {"model": self.model, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 20}
         url = f"{self.mortals.gateway.base_url}/chat/completions"
@@ -91,7 +91,7 @@ class Served:
             return int(asking.get(timeout=WAIT_SECONDS))
 
     def lapse(self) -> None:
-        """As if the hold's deadline had come."""
+        """Let the hold's deadline pass."""
         past = now_utc() - datetime.timedelta(seconds=1)
         with self.make.app.app_context(), transaction() as session:
             lapsed = sa.update(Hold).where(Hold.account_id == self.key.account_id).values(deadline_at=past)
@@ -165,7 +165,7 @@ def test_a_worker_that_ends_between_hold_and_last_byte_takes_no_more_than_was_re
     row = served.row()
     assert (row.outcome, row.charge_nanos) == ("complete", PRICE)
     served.renew()
-    assert served.ask(stream) == len(WORDS)  # whoever is left serves on
+    assert served.ask(stream) == len(WORDS)  # the other workers go on serving
     assert served.row().charge_nanos == PRICE
     for place, received, served.key in lost:
         served.lapse()

@@ -33,8 +33,8 @@ WRONG_COUNTS: tuple[tuple[Any, Any], ...] = ((None, 0), (None, 7), (2**31, 2**31
 
 @dataclasses.dataclass
 class Served:
-    """One attempt: what went out, in tokens of all its choices. `counts` is what it claimed where that was no count of
-    what it sent; `finished`, whether it came to its end."""
+    """One attempt: what was sent, in tokens of all its choices. `counts` is what it claimed if that was false;
+    `finished` is whether it was sent to its end."""
 
     tag: int
     play: str
@@ -46,12 +46,12 @@ class Served:
 
     @property
     def sent_tokens(self) -> int:
-        """A token a word, and one for the end."""
+        """One token per word, and one for the end."""
         return self.words + self.finished
 
 
 class Plays:
-    """What a ScriptedUpstream plays for the audit, and the book about it."""
+    """What a ScriptedUpstream plays for the audit, and the record of it."""
 
     def __init__(self, seed: int, faults: bool = True):
         self.seed, self.faults = seed, faults

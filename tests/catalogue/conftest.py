@@ -1,4 +1,4 @@
-"""What the catalogue's tests share."""
+"""Fixtures of the catalogue's tests."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,12 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-from cryptography.fernet import Fernet
 from flask import Flask
 
 from bridge import vault, versions
 from bridge.config import Settings
 from bridge.db import db, engine_options, prepare_engine
+from tests.rooms import FERNET_KEY
 
 
 def make_app(folder: Path, **changes: object) -> Flask:
@@ -17,7 +17,7 @@ def make_app(folder: Path, **changes: object) -> Flask:
         bridge_env="development",
         data_dir=str(folder),
         secret_key="0123456789abcdef" * 4,
-        fernet_keys=Fernet.generate_key().decode(),
+        fernet_keys=FERNET_KEY,
     )
     settings = dataclasses.replace(settings, **changes)  # type: ignore[arg-type]
     vault.open_vault(settings.fernet_key_list)

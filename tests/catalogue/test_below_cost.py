@@ -1,4 +1,4 @@
-"""A price below cost is found in every class and tier, whichever way it is entered, and asks to be confirmed."""
+"""A price below cost is found in every class and tier, however it is entered, and must be confirmed."""
 
 import datetime
 
@@ -14,8 +14,8 @@ from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_r
 from bridge.catalogue.sync import sync_catalogue
 from bridge.catalogue.tables import Alias, Model, Price
 from bridge.config import Settings
+from bridge.conversation.usage import Usage
 from bridge.db import db, now_utc, transaction
-from bridge.providers.base import Usage
 
 DOLLAR = 1_000_000_000
 CLASSES = (*PRICE_CLASSES, *FURTHER_CLASSES)
@@ -24,7 +24,7 @@ LEVEL = dict.fromkeys(CLASSES, 10 * DOLLAR)
 
 @pytest.fixture
 def _filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The catalogue as it comes, each model at its list price."""
+    """The initial catalogue, each model at its list price."""
     monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _environ: {})
     sync_catalogue(settings)
 

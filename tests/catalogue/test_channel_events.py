@@ -1,4 +1,4 @@
-"""What operators read of a channel: its state, and a timeline of why it was left and taken back."""
+"""What operators read about a channel: its state, and a timeline of why it was left and taken back."""
 
 import datetime
 
@@ -6,13 +6,14 @@ import pytest
 import sqlalchemy as sa
 
 from bridge.catalogue import editing
-from bridge.catalogue.breaker import FAILURES_IN_A_ROW
+from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW
 from bridge.catalogue.channel_events import delete_old_events, list_events, record_test
 from bridge.catalogue.health import Health
 from bridge.catalogue.routing import load_catalogue
-from bridge.catalogue.tables import Channel, ChannelEvent, Version
+from bridge.catalogue.tables import Channel, ChannelEvent
 from bridge.db import db, now_utc, transaction
 from bridge.providers.base import AttemptFailed, Blame
+from bridge.versions import Version
 from tests.catalogue.test_health import Clock, OneRoute, answer, fail
 
 FIRST = 30.0
@@ -80,7 +81,7 @@ def test_the_page_says_what_is_wrong(
     channel: OneRoute, blame: Blame, health: str, refused: list[str] | None, told: list[object]
 ):
     found = Health(FIRST)
-    fail(found, blame, retry_after=60, route=channel)
+    fail(found, blame, times=2, retry_after=60, route=channel)
     row = show(found)
     assert (row.health, row.refused_models, row.last_error) == (health, refused, "500")
     assert timeline(row) == told
@@ -89,7 +90,8 @@ def test_the_page_says_what_is_wrong(
 def test_neither_address_nor_key_is_written_down(channel: OneRoute):
     health = Health(FIRST)
     said = "401 sk-proj-abcd1234 is refused at https://api.internal.example/v1"
-    health.failed(channel, AttemptFailed(Blame.CREDENTIAL, said))
+    for account in (1, 2):
+        health.failed(channel, AttemptFailed(Blame.CREDENTIAL, said), account_id=account)
     row = show(health)
     for text in (row.last_error or "", timeline(row)[0][1]):
         assert "sk-proj" not in text
@@ -114,7 +116,7 @@ def test_notes_are_written_once_and_kept_while_the_database_is_away(channel: One
         raise sa.exc.OperationalError("", {}, Exception())
 
     health = Health(FIRST)
-    fail(health, Blame.CREDENTIAL, route=channel)
+    fail(health, Blame.CREDENTIAL, times=2, route=channel)
     with monkeypatch.context() as patch:
         patch.setattr("bridge.catalogue.channel_events.write_notes", away)
         with pytest.raises(sa.exc.OperationalError):
@@ -125,8 +127,8 @@ def test_notes_are_written_once_and_kept_while_the_database_is_away(channel: One
 
 def test_notes_of_a_channel_that_began_afresh_or_is_gone_change_nothing(channel: OneRoute):
     health, gone = Health(FIRST), OneRoute(channel_id=999)
-    fail(health, Blame.CREDENTIAL, route=channel)
-    fail(health, Blame.CREDENTIAL, route=gone)
+    fail(health, Blame.CREDENTIAL, times=2, route=channel)
+    fail(health, Blame.CREDENTIAL, times=2, route=gone)
     editing.update_channel("main", api_key="another")
     row = show(health)
     assert (row.health, timeline(row)) == ("unknown", [])
@@ -165,8 +167,8 @@ def test_channels_with_one_key_at_one_address_share_a_credential_and_its_new_beg
 
 def test_a_test_is_told_and_brings_back_only_if_it_is_answered(channel: OneRoute):
     health = Health(FIRST)
-    fail(health, Blame.CREDENTIAL, route=channel)
-    fail(health, Blame.SETUP, route=channel)
+    fail(health, Blame.CREDENTIAL, times=2, route=channel)
+    fail(health, Blame.SETUP, times=2, route=channel)
     show(health)
     record_test("main", False, "Nothing answers at http://10.0.0.1.")
     row = show(health)

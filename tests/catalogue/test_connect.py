@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bridge import vault, versions
 from bridge.catalogue import connect
-from bridge.catalogue.connect import connect_environment, offer_local_upstreams
+from bridge.catalogue.connect import connect_environment, connect_local_upstreams
 from bridge.catalogue.editing import find_channel, set_channel_enabled, update_channel
 from bridge.catalogue.listing import list_models
 from bridge.catalogue.tables import Channel, Model
@@ -148,7 +148,7 @@ def models_body(*ids: str) -> bytes:
 
 def test_a_model_server_on_this_machine_is_connected_at_no_price(settings: Settings, serve: Serve):
     base_url = serve("ollama", models_body("qwen3:0.6b", "gemma3:270m"))
-    offer_local_upstreams(settings)
+    connect_local_upstreams(settings)
     channel = find_channel("ollama")
     assert channel.base_url == base_url
     assert channel.models == {"qwen3:0.6b": "qwen3:0.6b", "gemma3:270m": "gemma3:270m"}
@@ -156,7 +156,7 @@ def test_a_model_server_on_this_machine_is_connected_at_no_price(settings: Setti
         ("qwen3:0.6b", 0, "live"),
         ("gemma3:270m", 0, "live"),
     }
-    assert offer_local_upstreams(settings) == []
+    assert connect_local_upstreams(settings) == []
 
 
 def test_a_local_server_takes_no_name_that_is_taken(settings: Settings, serve: Serve):
@@ -165,17 +165,17 @@ def test_a_local_server_takes_no_name_that_is_taken(settings: Settings, serve: S
             Model(id="gpt-4o", name="", provider="openai", upstream_id="gpt-4o", context_tokens=1, max_output_tokens=1)
         )
     serve("llama-cpp", models_body("gpt-4o", "tiny", "not a name", "../etc"))
-    offer_local_upstreams(settings)
+    connect_local_upstreams(settings)
     assert find_channel("llama-cpp").models == {"tiny": "tiny"}
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"data": 3}', b'{"data": [{}]}', b'{"data": []}'])
 def test_a_server_that_is_something_else_is_left_alone(settings: Settings, serve: Serve, body: bytes):
     serve("llama-cpp", body)
-    assert offer_local_upstreams(settings) == []
+    assert connect_local_upstreams(settings) == []
     assert db.session.scalars(select(Channel)).all() == []
 
 
 def test_production_looks_for_no_local_server(production: Flask, serve: Serve):
     serve("ollama", models_body("tiny"))
-    assert offer_local_upstreams(production.config["BRIDGE"]) == []
+    assert connect_local_upstreams(production.config["BRIDGE"]) == []

@@ -1,15 +1,19 @@
-"""When a channel is passed over, for how long, who probes it, and what brings it back; never for good."""
+"""When a channel is skipped, for how long, who probes it, and what brings it back; it is never out for good."""
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+import random
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.catalogue.breaker import FAILURES_IN_A_ROW, RATE_ATTEMPTS, RATE_WINDOW_SECONDS, SILENT_ATTEMPTS
+from bridge.catalogue.breaker import PROBE_SECONDS
+from bridge.catalogue.breaker_counts import RATE_ATTEMPTS, RATE_WINDOW_SECONDS, SILENT_ATTEMPTS
+from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW, MAX_COOLDOWN_SECONDS, NOBODY
 from bridge.catalogue.channel_events import Note
-from bridge.catalogue.health import MAX_COOLDOWN_SECONDS, PROBE_SECONDS, Health
+from bridge.catalogue.health import Health
 from bridge.providers.base import AttemptFailed, Blame
 
 FIRST = 30.0
@@ -17,7 +21,7 @@ FIRST = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class OneRoute:
-    """What health looks at."""
+    """A route as Health sees it."""
 
     channel_id: int = 1
     channel_name: str = "main"
@@ -27,10 +31,11 @@ class OneRoute:
 
 
 ROUTE = OneRoute()
+TURNS = itertools.count()
 
 
 class Clock:
-    """The monotonic clock, in a test's hand."""
+    """The monotonic clock, set by the test."""
 
     now = 1000.0
 
@@ -53,21 +58,26 @@ def fail(
     times: int = 1,
     retry_after: float | None = None,
     route: OneRoute = ROUTE,
+    accounts: Sequence[int] = (1, 2),
+    status: int | None = None,
 ) -> None:
-    """Attempts that begin and fail."""
+    """Let attempts begin and fail, by these accounts in turn, also across calls."""
     for _ in range(times):
-        health.begin(route)
-        health.failed(route, AttemptFailed(blame, "500", retry_after_seconds=retry_after))
+        account = accounts[next(TURNS) % len(accounts)]
+        health.begin(route, account)
+        failure = AttemptFailed(blame, "500", retry_after_seconds=retry_after, status=status)
+        health.failed(route, failure, account_id=account)
 
 
-def answer(health: Health, route: OneRoute = ROUTE) -> None:
-    """An attempt that begins and is answered."""
-    health.begin(route)
-    health.succeeded(route)
+def answer(health: Health, route: OneRoute = ROUTE, account: int = NOBODY) -> None:
+    """Let an attempt begin and be answered."""
+    health.begin(route, account)
+    health.succeeded(route, account_id=account)
 
 
-def out(health: Health, clock: Clock, route: OneRoute = ROUTE) -> float:
-    return health.seconds_out(route, clock.now)
+def out(health: Health, clock: Clock, route: OneRoute = ROUTE, account: int = NOBODY) -> float:
+    """How long the route is out for this account; by default, one that has met nothing there."""
+    return health.seconds_out(route, clock.now, account)
 
 
 def changes(health: Health) -> list[Note]:
@@ -89,7 +99,7 @@ def test_an_answer_between_begins_the_count_anew(health: Health, clock: Clock):
     for _ in range(10):
         fail(health, times=FAILURES_IN_A_ROW - 1)
         answer(health)
-        clock.now += RATE_WINDOW_SECONDS  # so that the rate of errors has no say
+        clock.now += RATE_WINDOW_SECONDS  # so that the rate of failures doesn't matter
     assert out(health, clock) == 0
 
 
@@ -129,6 +139,8 @@ def test_the_time_out_grows_with_each_failed_probe_up_to_five_minutes(health: He
         found.append(out(health, clock))
         clock.now += found[-1]
         assert out(health, clock) == 0  # it is tried again
+        fail(health)
+        assert out(health, clock) == 0  # it may be that account's own fault
         fail(health)
     assert found == [30, 60, 120, 240, 300, 300]
     assert [note.seconds for note in changes(health)] == [30, 60, 120, 240, 300]  # the same again is no news
@@ -195,7 +207,7 @@ def test_what_was_under_way_when_it_went_out_neither_brings_it_back_nor_keeps_it
 
 
 def test_a_last_resort_that_is_answered_brings_it_back_before_its_time(health: Health, clock: Clock):
-    """Where all are out, whoever is least so is tried: it may be well by then."""
+    """If all are out, the one that is back soonest is tried: it may be well by then."""
     fail(health, times=FAILURES_IN_A_ROW)
     answer(health)
     assert out(health, clock) == 0
@@ -241,7 +253,7 @@ def test_failures_do_not_shorten_a_rate_limit(health: Health, clock: Clock):
 def test_a_refused_credential_takes_out_every_channel_that_has_it(health: Health, clock: Clock):
     one, other = OneRoute(credential="k"), OneRoute(channel_id=2, channel_name="other", credential="k")
     health.learn([one, other, OneRoute(channel_id=3, credential="l")])
-    fail(health, Blame.CREDENTIAL, route=one)
+    fail(health, Blame.CREDENTIAL, times=2, route=one)
     assert out(health, clock, one) == out(health, clock, other) == MAX_COOLDOWN_SECONDS
     assert out(health, clock, OneRoute(channel_id=3, credential="l")) == 0
     assert sorted((note.channel_id, note.what) for note in changes(health)) == [(1, "out"), (2, "out")]
@@ -254,13 +266,13 @@ def test_a_refused_credential_takes_out_every_channel_that_has_it(health: Health
 
 
 def test_without_a_key_a_refusal_is_the_channel_s_own(health: Health, clock: Clock):
-    fail(health, Blame.CREDENTIAL)
+    fail(health, Blame.CREDENTIAL, times=2)
     assert out(health, clock) == MAX_COOLDOWN_SECONDS
     assert out(health, clock, OneRoute(channel_id=2)) == 0
 
 
 def test_an_unknown_model_takes_out_that_model_of_the_channel_alone(health: Health, clock: Clock):
-    fail(health, Blame.SETUP)
+    fail(health, Blame.SETUP, times=2)
     assert out(health, clock) == FIRST
     assert out(health, clock, OneRoute(upstream_id="other")) == 0
     answer(health, OneRoute(upstream_id="other"))
@@ -278,11 +290,11 @@ def test_a_channel_that_begins_afresh_is_free_of_all_before(health: Health, cloc
     old = OneRoute(credential="k.0")
     fail(health, times=FAILURES_IN_A_ROW, route=old)
     for blame in (Blame.RATE, Blame.CREDENTIAL, Blame.SETUP):
-        fail(health, blame, route=old)
+        fail(health, blame, times=2, route=old)
     new = OneRoute(resets=1, credential="k.1")
     assert out(health, clock, new) == 0
     health.learn([new])
-    assert health._states == {}
+    assert health._breaker.states == {}
 
 
 def test_the_time_to_first_content_is_averaged_and_the_latest_counts_most(health: Health):
@@ -298,14 +310,15 @@ def test_the_time_to_first_content_is_averaged_and_the_latest_counts_most(health
 
 @pytest.mark.parametrize("percent", [20, 25, 35, 45])
 def test_a_share_of_failures_takes_a_channel_out_though_never_many_in_a_row(health: Health, clock: Clock, percent: int):
-    failed = 0
+    failed, draw = 0, random.Random(percent)
     for number in range(1, 61):
         clock.now += 0.1
+        account = draw.randint(1, 3)
         if failed * 100 < number * percent:
-            fail(health)
+            fail(health, accounts=[account])
             failed += 1
         else:
-            answer(health)
+            answer(health, account=account)
         if out(health, clock):
             break
     assert out(health, clock) == pytest.approx(FIRST)
@@ -339,19 +352,20 @@ def test_one_accounts_failures_take_a_channel_out_only_where_nobody_else_can_tel
         serve(health, 2, well=False)
         serve(health, 2, well=True)
     assert out(health, clock) == FIRST
-    alone = Health(FIRST)
+    two = Health(FIRST)
     for _ in range(RATE_ATTEMPTS):
-        serve(alone, 1, well=False)
-        serve(alone, 1, well=True)
-    assert out(alone, clock) == FIRST
+        for account in (1, 2):
+            serve(two, account, well=False)
+            serve(two, account, well=True)
+    assert out(two, clock) == FIRST
 
 
 def test_that_others_were_served_before_doesnt_protect_a_channel_for_long(health: Health, clock: Clock):
     for _ in range(100):
         serve(health, 2, well=True)
     clock.now += RATE_WINDOW_SECONDS / 6
-    for _ in range(60):
-        serve(health, 1, well=False)
+    for number in range(60):
+        serve(health, 1 + 2 * (number % 2), well=False)
         serve(health, 1, well=True)
     assert out(health, clock) == FIRST
 
@@ -369,7 +383,8 @@ def test_what_fails_too_often_comes_back_by_a_probe_and_not_by_one_more_answer(h
     assert health.begin(ROUTE)
     assert not health.begin(ROUTE)
     health.succeeded(ROUTE)
-    assert health.all_well
+    assert out(health, clock) == 0
+    assert health.begin(ROUTE)
 
 
 def test_what_failed_in_a_row_is_not_worth_repeating(health: Health, clock: Clock):
@@ -382,7 +397,7 @@ def test_what_failed_in_a_row_is_not_worth_repeating(health: Health, clock: Cloc
 
 def test_whatever_failed_last_is_no_channel_to_move_on_to_for_free(health: Health, clock: Clock):
     assert health.is_well(ROUTE, clock.now)
-    fail(health)
+    fail(health, times=2)
     assert not health.is_well(ROUTE, clock.now)
     assert health.is_well(OneRoute(channel_id=2), clock.now)
     answer(health)
@@ -397,7 +412,7 @@ def test_whatever_failed_last_is_no_channel_to_move_on_to_for_free(health: Healt
 
 
 def send(health: Health, times: int, route: OneRoute = ROUTE) -> None:
-    """Attempts that begin, and of which nothing is heard."""
+    """Let attempts begin and stay without any answer."""
     for _ in range(times):
         health.begin(route)
         health.sent(route)
@@ -425,7 +440,7 @@ def test_several_attempts_that_wait_far_longer_than_usual_make_a_channel_the_las
 def test_without_knowing_better_silence_is_measured_by_the_time_that_a_first_content_may_take(
     clock: Clock, usual: float | None
 ):
-    health = Health(FIRST, "", 60.0)
+    health = Health(FIRST, None, 60.0)
     if usual:
         health.succeeded(ROUTE, usual)
     send(health, SILENT_ATTEMPTS)
@@ -502,19 +517,20 @@ def test_whatever_happened_nobody_is_locked_out_for_good(deeds: list[tuple[str, 
         for what, account, times in deeds:
             for _ in range(times):
                 clock.now += 1.0 if what == "wait" else 0.01
-                if what == "wait" or not (health.begin(ROUTE) or what == "send"):
+                if what == "wait" or not (health.begin(ROUTE, account) or what == "send"):
                     continue
-                health.sent(ROUTE)
+                health.sent(ROUTE, account)
                 if what in blames:
                     health.failed(ROUTE, AttemptFailed(blames[what], "it failed"), account_id=account)
                 elif what == "answer":
                     health.succeeded(ROUTE, 1.0, account_id=account)
                 elif what == "drop":
-                    health.dropped(ROUTE)
+                    health.dropped(ROUTE, account)
             assert 0 <= out(health, clock) <= MAX_COOLDOWN_SECONDS
         clock.now += MAX_COOLDOWN_SECONDS
         assert health.rank(ROUTE, clock.now) == (0.0, False)
-        assert health.begin(ROUTE)
-        health.sent(ROUTE)
-        health.succeeded(ROUTE, 1.0)
+        for account in range(4):
+            assert health.begin(ROUTE, account)
+            health.sent(ROUTE, account)
+            health.succeeded(ROUTE, 1.0, account_id=account)
         assert health.all_well

@@ -1,4 +1,4 @@
-"""What one worker finds out about a channel, the others know; without Redis each knows its own."""
+"""Workers share what they find out about a channel; without Redis each knows only its own."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -8,18 +8,22 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from bridge.catalogue.breaker import FAILURES_IN_A_ROW, RATE_ATTEMPTS
+from bridge.catalogue.breaker_counts import RATE_ATTEMPTS
+from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW, MAX_COOLDOWN_SECONDS
+from bridge.catalogue.doubts import UNREFUTED_SECONDS
 from bridge.catalogue.health import Health
 from bridge.catalogue.health_shared import HASH, RETRY_REDIS_SECONDS
-from bridge.counters import SAY_AGAIN_SECONDS
 from bridge.providers.base import Blame
+from bridge.shared_redis import LOG_AGAIN_SECONDS
 from tests.catalogue.test_health import ROUTE, Clock, OneRoute, answer, changes, fail, out
+from tests.rooms import share_redis
 
 FIRST = 30.0
+PREFIX = "bridge:tests:"
 
 
 class Shift:
-    """Moves this process's clock, and Redis's view of what it keeps with it."""
+    """Moves this process's clock, and the times stored in Redis with it."""
 
     def __init__(self, client: redis.Redis, clock: Clock):
         self._client, self._clock = client, clock
@@ -30,7 +34,7 @@ class Shift:
           local s = cjson.decode(redis.call('HGET', KEYS[1], name))
           s.u, s.p = s.u - ARGV[1], s.p - ARGV[1]
           redis.call('HSET', KEYS[1], name, cjson.encode(s)) end"""
-        self._client.eval(script, 1, HASH, round(seconds * 1000))
+        self._client.eval(script, 1, PREFIX + HASH, round(seconds * 1000))
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def open_health(redis_url: str, clock: Clock) -> Iterator[Callable[..., Health]]
     opened: list[Health] = []
 
     def open_(url: str = redis_url) -> Health:
-        opened.append(Health(FIRST, url))
+        opened.append(Health(FIRST, share_redis(url, PREFIX)))
         return opened[-1]
 
     yield open_
@@ -72,7 +76,7 @@ def workers(open_health: Callable[..., Health]) -> list[Health]:
 
 
 def hear(*workers: Health) -> None:
-    """What every worker does once a second."""
+    """Do what every worker does once a second."""
     for worker in workers:
         worker.exchange()
 
@@ -89,6 +93,61 @@ def test_failures_in_a_row_are_counted_together(workers: list[Health], clock: Cl
     assert out(other, clock) == pytest.approx(FIRST, abs=1)
     assert [note.what for note in changes(one)] == ["out"]
     assert changes(other) == []  # one outage is told once
+
+
+def test_one_accounts_run_is_counted_together_and_moves_it_alone_everywhere(workers: list[Health], clock: Clock):
+    one, other = workers
+    for worker in (one, other, one, other, one):
+        fail(worker, accounts=[1])
+        hear(worker)
+    hear(other)
+    for worker in workers:
+        assert out(worker, clock, account=1) == pytest.approx(FIRST, abs=1)
+        assert out(worker, clock, account=2) == 0
+    fail(other, accounts=[2])  # another worker serves this account
+    hear(other, one)
+    for worker in workers:
+        assert out(worker, clock) == pytest.approx(FIRST, abs=1)
+
+
+@pytest.mark.parametrize("blame", [Blame.CREDENTIAL, Blame.SETUP])
+def test_a_refusal_that_another_worker_confirms_is_everybodys(workers: list[Health], clock: Clock, blame: Blame):
+    one, other = workers
+    fail(one, blame, accounts=[1])
+    hear(one)
+    fail(other, blame, accounts=[1])
+    hear(other, one)
+    assert out(one, clock) == out(other, clock) == 0
+    fail(other, blame, accounts=[2])
+    hear(other, one)
+    seconds = MAX_COOLDOWN_SECONDS if blame is Blame.CREDENTIAL else FIRST
+    assert [out(worker, clock) for worker in workers] == [pytest.approx(seconds, abs=1)] * 2
+    assert len(changes(one)) + len(changes(other)) == 1
+
+
+def test_an_answer_that_another_worker_had_refutes_a_doubt(workers: list[Health], clock: Clock):
+    one, other = workers
+    fail(one, Blame.CREDENTIAL, accounts=[1])
+    hear(one, other)
+    answer(other, account=2)
+    hear(other, one)
+    clock.now += UNREFUTED_SECONDS
+    one._doubts.review(one._breaker.states, clock.now)
+    assert changes(one) == []
+    assert out(other, clock, account=1) == pytest.approx(MAX_COOLDOWN_SECONDS - UNREFUTED_SECONDS, abs=1)
+
+
+def test_an_accounts_own_probe_is_one_among_all_workers(workers: list[Health], clock: Clock, shift: Shift):
+    one, other = workers
+    fail(one, times=FAILURES_IN_A_ROW, accounts=[1])
+    hear(one, other)
+    shift(FIRST + 1)
+    assert one.begin(ROUTE, 1)
+    assert not other.begin(ROUTE, 1)
+    assert other.begin(ROUTE, 2)
+    one.succeeded(ROUTE, account_id=1)
+    hear(one, other)
+    assert one._breaker.states == other._breaker.states == {}
 
 
 def test_an_answer_that_any_worker_had_begins_the_count_anew(workers: list[Health], clock: Clock):
@@ -126,7 +185,7 @@ def test_one_probe_alone_among_all_workers(workers: list[Health], clock: Clock, 
     other.succeeded(ROUTE)
     hear(other, one)
     assert out(one, clock) == out(other, clock) == 0
-    assert one._states == {}
+    assert one._breaker.states == {}
     assert [note.what for note in changes(other)] == ["back"]
 
 
@@ -138,6 +197,9 @@ def test_a_failed_probe_keeps_it_out_for_longer_everywhere(workers: list[Health]
     hear(one, other)
     fail(other)
     hear(other, one)
+    assert out(one, clock) == out(other, clock) == 0  # it may be that account's own fault
+    fail(one)
+    hear(one, other)
     assert out(one, clock) == pytest.approx(2 * FIRST, abs=1)
     assert out(other, clock) == pytest.approx(2 * FIRST, abs=1)
 
@@ -170,7 +232,7 @@ def test_a_rate_limit_is_everybodys_and_the_longer_counts(workers: list[Health],
     shift(91)
     hear(one, other)
     assert out(one, clock) == out(other, clock) == 0
-    assert one._states == other._states == {}
+    assert one._breaker.states == other._breaker.states == {}
 
 
 def test_a_channel_that_begins_afresh_hears_nothing_of_before(workers: list[Health], clock: Clock):
@@ -179,7 +241,7 @@ def test_a_channel_that_begins_afresh_hears_nothing_of_before(workers: list[Heal
     other.learn([OneRoute(resets=1)])
     hear(one, other)
     assert out(one, clock) > 0
-    assert other._states == {}
+    assert other._breaker.states == {}
 
 
 def test_an_answer_asks_redis_nothing(workers: list[Health], monkeypatch: pytest.MonkeyPatch):
@@ -196,8 +258,8 @@ def test_an_answer_asks_redis_nothing(workers: list[Health], monkeypatch: pytest
 def test_what_redis_keeps_names_no_key_and_goes_by_itself(workers: list[Health], client: redis.Redis):
     fail(workers[0])
     hear(workers[0])
-    assert client.hkeys(HASH) == [b"1.0"]
-    assert 0 < client.pttl(HASH) <= 7_200_000
+    assert client.hkeys(PREFIX + HASH) == [b"1.0"]
+    assert 0 < client.pttl(PREFIX + HASH) <= 7_200_000
 
 
 def test_after_redis_was_flushed_channels_are_tried_again(workers: list[Health], clock: Clock, client: redis.Redis):
@@ -211,7 +273,7 @@ def test_after_redis_was_flushed_channels_are_tried_again(workers: list[Health],
 def test_without_redis_each_process_keeps_its_own_and_says_so_once_a_minute(
     open_health: Callable[..., Health], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bridge.counters._said_at", -math.inf)
+    monkeypatch.setattr("bridge.shared_redis._LastLogged.at", -math.inf)
     one, other = (open_health("redis://127.0.0.1:1/0") for _ in range(2))
     with capture_logs() as lines:
         for _ in range(FAILURES_IN_A_ROW):
@@ -228,7 +290,7 @@ def test_without_redis_each_process_keeps_its_own_and_says_so_once_a_minute(
     one.succeeded(ROUTE)
     hear(one)
     assert [note.what for note in changes(one)] == ["back"]
-    clock.now += SAY_AGAIN_SECONDS
+    clock.now += LOG_AGAIN_SECONDS
     with capture_logs() as lines:
         hear(one)
     assert [line["event"] for line in lines] == ["redis_away"]

@@ -1,4 +1,4 @@
-"""What pages and GET /v1/models say of a model: its price, its names, and whether it can be had."""
+"""What pages and GET /v1/models say about a model: its price, its names, and whether it is available."""
 
 import datetime
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.catalogue.prices import PriceVersion
-from bridge.providers.base import Usage
+from bridge.conversation.usage import Usage
 from tests.prices import make_version
 
 PRICES = st.builds(make_version, st.just(1), *[st.integers(0, 10**12)] * 5)

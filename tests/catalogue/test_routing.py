@@ -1,10 +1,10 @@
 """What a name means, and in which order its channels are tried."""
 
 import collections
-import dataclasses
 import random
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from flask import Flask
 
@@ -182,7 +182,7 @@ def test_a_snapshot_does_not_change_under_a_request(catalogue: Catalogue):
 
 def test_within_a_priority_the_cheapest_comes_first_and_equals_share(health: Health):
     dear, cheap, twin = route(1, weight=100), route(2), route(3)
-    cheap, twin = (dataclasses.replace(one, cost_bps=9_000) for one in (cheap, twin))
+    cheap, twin = (msgspec.structs.replace(one, cost_bps=9_000) for one in (cheap, twin))
     firsts = [
         order_routes([dear, cheap, twin], health, by="cost", point=drawn(seed), now=NOW)[0].channel_id
         for seed in range(40)

@@ -24,6 +24,8 @@ class AChannel:
     weight: int = 1
     enabled: bool = True
     groups: list[str] | None = None
+    from_environment: bool = False
+    sealed_key: str | None = None
 
 
 SANDBOX = AChannel("sandbox", "sandbox", priority=1000)
@@ -69,6 +71,12 @@ def test_the_sandbox_never_stands_beside_or_behind_a_real_channel():
     assert names(AModel(), SANDBOX, AChannel("a", enabled=False)) == []
 
 
+def test_the_sandbox_steps_in_again_for_a_channel_whose_key_has_left_the_environment():
+    gone = AChannel("openai-env", enabled=False, from_environment=True)
+    assert names(AModel(), SANDBOX, gone) == [("sandbox", "gpt-4o")]
+    assert names(AModel(), SANDBOX, gone, AChannel("a", enabled=False)) == []
+
+
 def test_the_sandbox_s_own_models_are_its_own():
     model = AModel("sandbox-429", "sandbox", "sandbox-429")
     assert names(model, SANDBOX, AChannel("a")) == [("sandbox", "sandbox-429")]
@@ -101,6 +109,7 @@ def test_an_index_finds_whatever_serves(data: st.DataObject):
     providers = st.sampled_from(["openai", "anthropic", "sandbox"])
     lists = st.none() | st.dictionaries(st.sampled_from(["m", "n"]), st.just("up"), max_size=2)
     numbers = st.integers(1, 3)
+    switches = [data.draw(st.booleans()) for _ in range(data.draw(st.integers(0, 6)))]
     channels = [
         AChannel(
             f"c{number}",
@@ -108,9 +117,10 @@ def test_an_index_finds_whatever_serves(data: st.DataObject):
             models=data.draw(lists),
             priority=data.draw(numbers),
             weight=data.draw(numbers),
-            enabled=data.draw(st.booleans()),
+            enabled=enabled,
+            from_environment=not enabled and data.draw(st.booleans()),
         )
-        for number in range(data.draw(st.integers(0, 6)))
+        for number, enabled in enumerate(switches)
     ]
     model = AModel("m", provider=data.draw(providers))
     expected = [channel for channel in channels if channel.enabled and serves(channel, model, channels)]

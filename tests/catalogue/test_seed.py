@@ -1,4 +1,4 @@
-"""The catalogue that a newcomer gets: the page's models, their windows, and an exact price for each."""
+"""The initial catalogue: the page's models, their windows, and an exact price for each."""
 
 import datetime
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from genai_prices import calc_price
 from bridge.catalogue.price_list import _to_nanos, find_listed_price
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.seed import SeedModel, SeedProvider, SourcedPrice, _read_price, load_seed
-from bridge.providers.base import Usage
+from bridge.conversation.usage import Usage
 from tests.prices import make_version
 
 PAGE = {

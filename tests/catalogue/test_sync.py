@@ -33,7 +33,7 @@ def version() -> int:
 
 
 def test_a_new_catalogue_is_filled_with_models_prices_and_aliases(settings: Settings):
-    connect_environment(settings)  # so that what follows is the models' doing
+    connect_environment(settings)  # so that only the models change from here
     before = version()
     sync_catalogue(settings)
     seeds = [model for provider in load_seed().values() for model in provider.models]

@@ -62,7 +62,7 @@ def add_model(name: str, output_price: int = 6 * DOLLAR) -> None:
 
 @pytest.fixture
 def upstream(app: Flask, monkeypatch: pytest.MonkeyPatch) -> FakeUpstream:
-    """Stands behind the channel `main`, which serves gpt-x as upstream-x."""
+    """The upstream of the channel `main`, which serves gpt-x as upstream-x."""
     add_model("gpt-x")
     editing.add_channel("main", "openai", api_key="k", models={"gpt-x": "upstream-x"})
     upstream = FakeUpstream()
@@ -191,7 +191,7 @@ def test_a_channel_without_a_model_has_nothing_to_ask(app: Flask):
 
 @pytest.fixture
 def asked() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The base URL of a model server on loopback, and what it was asked."""
+    """The base URL of a model server on loopback, and the bodies that it was sent."""
     seen: list[dict[str, Any]] = []
 
     def answer(environ, start_response):

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.catalogue.frozen import COUNTS, freeze, thaw
 from bridge.catalogue.price_rows import make_price, read_tiers, tiers_of, version_of, write_tiers
+from bridge.catalogue.price_snapshot import COUNTS, read_snapshot, snapshot_price
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates, name_rates
-from bridge.providers.base import Usage
+from bridge.conversation.usage import Usage
 from tests.prices import make_version
 
 NANOS = st.integers(0, 10**12)
@@ -23,7 +23,7 @@ DOLLAR = 10**9
 
 @st.composite
 def rates(draw: st.DrawFn, above_tokens: int = 0) -> Rates:
-    """Any prices; further classes at times without one of their own."""
+    """Any prices; further classes sometimes have none of their own."""
     prices: dict[str, int | None] = {name: draw(NANOS) for name in PRICE_CLASSES}
     prices |= {name: draw(st.none() | NANOS) for name in FURTHER_CLASSES}
     return make_rates(prices, above_tokens)
@@ -113,7 +113,7 @@ def test_where_higher_tiers_are_dearer_a_longer_prompt_is_never_cheaper(data: st
     lower = data.draw(rates())
     raised = {name: getattr(lower, name) + data.draw(NANOS) for name in CLASSES}
     version = PriceVersion(1, (lower, Rates(**raised, above_tokens=data.draw(st.integers(1, 2**21)))), (lower,))
-    longer = Usage(usage.prompt_tokens + more, *[getattr(usage, name) for name in list(Usage.__dataclass_fields__)[1:]])
+    longer = Usage(usage.prompt_tokens + more, *[getattr(usage, name) for name in Usage.__struct_fields__[1:]])
     assert version.charge(longer) >= version.charge(usage)
 
 
@@ -171,13 +171,13 @@ def test_a_row_gives_its_version_back(version: PriceVersion):
 
 @given(versions(), usages(), CALLS)
 def test_a_usage_row_alone_explains_its_charge(version: PriceVersion, usage: Usage, calls: int):
-    row = SimpleNamespace(**freeze(version, usage, calls), **{name: getattr(usage, name) for name in COUNTS})
-    frozen = thaw(row)
-    assert frozen.rates == version.tier(usage.prompt_tokens, calls)
-    assert (frozen.usage, frozen.calls) == (usage, calls)
-    assert (frozen.markup_bps, frozen.markup_rule) == (version.markup_bps, version.markup_rule)
-    assert -(-sum(count * nanos for _, count, nanos in frozen.lines) // 10**6) == version.charge(usage, calls)
+    row = SimpleNamespace(**snapshot_price(version, usage, calls), **{name: getattr(usage, name) for name in COUNTS})
+    snapshot = read_snapshot(row)
+    assert snapshot.rates == version.tier(usage.prompt_tokens, calls)
+    assert (snapshot.usage, snapshot.calls) == (usage, calls)
+    assert (snapshot.markup_bps, snapshot.markup_rule) == (version.markup_bps, version.markup_rule)
+    assert -(-sum(count * nanos for _, count, nanos in snapshot.lines) // 10**6) == version.charge(usage, calls)
 
 
 def test_an_ordinary_request_keeps_nothing_beside_its_columns():
-    assert freeze(make_version(1, 1, 2, 3, 4, 5), Usage(9, 9, 3, 4, 2, 1), 1)["pricing"] is None
+    assert snapshot_price(make_version(1, 1, 2, 3, 4, 5), Usage(9, 9, 3, 4, 2, 1), 1)["pricing"] is None

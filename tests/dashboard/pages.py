@@ -1,4 +1,4 @@
-"""The pages alone, without /v1: a small app over a database of its own, and a browser's way with forms."""
+"""The pages alone, without /v1: a small app over its own database, and forms sent as a browser would."""
 
 import re
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from bridge import dashboard
 from bridge.accounts import tables as accounts_tables  # noqa: F401 - so that create_all() knows them
 from bridge.catalogue import tables as catalogue_tables  # noqa: F401
 from bridge.config import Settings
+from bridge.cookies import session_cookie
 from bridge.db import db, engine_options, prepare_engine
 from bridge.extensions import csrf, limiter, login_manager
 from bridge.ledger import tables as ledger_tables  # noqa: F401
@@ -33,10 +34,8 @@ def make_pages(folder: Path, **settings: Any) -> Iterator[Flask]:
         SECRET_KEY=chosen.secret_key,
         SQLALCHEMY_DATABASE_URI=chosen.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(chosen),
-        SESSION_COOKIE_SECURE=not chosen.development,
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Lax",
         RATELIMIT_STORAGE_URI="memory://",
+        **session_cookie(chosen),
     )
     db.init_app(app)
     csrf.init_app(app)

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from bridge.config import Settings
 from bridge.extensions import limiter
-from bridge.ledger.alerts import find_alert, sign_off_token
+from bridge.ledger.alerts import find_alert, make_off_token
 from bridge.payments.codes import create_batch
 from tests.dashboard.pages import post, sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
@@ -118,7 +118,7 @@ def test_the_mails_address_asks_first_and_turns_off_when_posted_to(
     app: Flask, client: FlaskClient, settings: Settings, account: MadeAccount
 ):
     post(client, f"{PAGE}/alert", PAGE, do="on", alert_threshold="5")
-    path = f"/alerts/off/{sign_off_token(settings, account.id)}"
+    path = f"/alerts/off/{make_off_token(settings, account.id)}"
     stranger = app.test_client()  # neither session nor form token, as a mail program
     assert "Switch the low-balance alert off?" in stranger.get(path).text
     assert alert_of(app, account) == (True, 5 * DOLLAR)
@@ -129,6 +129,6 @@ def test_the_mails_address_asks_first_and_turns_off_when_posted_to(
 
 
 def test_an_address_that_we_did_not_write_is_not_there(app: Flask, client: FlaskClient, settings: Settings):
-    for token in ("x", sign_off_token(settings, 1)[:-2], "1"):
+    for token in ("x", make_off_token(settings, 1)[:-2], "1"):
         assert client.get(f"/alerts/off/{token}").status_code == 404
         assert client.post(f"/alerts/off/{token}").status_code == 404

@@ -1,4 +1,4 @@
-"""Guesses at passwords are counted before they are looked at, and lock out nobody but who makes them."""
+"""Tries of passwords are counted before they are checked, and lock out only the client that makes them."""
 
 from collections import Counter
 

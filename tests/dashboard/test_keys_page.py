@@ -1,4 +1,4 @@
-"""The key pages: a secret is shown once, errors stand beside their field, and nobody reaches another's key."""
+"""The key pages: a secret is shown once, errors are beside their field, and nobody reaches another's key."""
 
 import re
 
@@ -231,3 +231,11 @@ def test_many_keys_are_shown_page_by_page(
     assert seen == [["numbered-4", "numbered-3"], ["numbered-2", "numbered-1"], ["numbered-0"]]
     for odd in ("x", "-1", "9" * 30, ""):
         assert "numbered-4" in client.get(f"{KEYS}?before={odd}").text
+
+
+def test_a_new_key_without_credit_says_what_to_do(app: Flask, make: Factories):
+    account, browser = make.make_account(0), app.test_client()
+    sign_in(browser, account.email, account.password)
+    page = post(browser, KEYS, f"{KEYS}/new", name="first").text
+    assert "You have no credit yet." in page
+    assert 'href="/dashboard/billing">add credit' in page

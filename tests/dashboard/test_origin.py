@@ -1,4 +1,4 @@
-"""PUBLIC_BASE_URL decides whose forms are taken; the Host header, which a proxy may write, decides nothing."""
+"""PUBLIC_BASE_URL decides which forms are accepted; the Host header, which a proxy may write, decides nothing."""
 
 import re
 
@@ -16,7 +16,7 @@ def app(tmp_path):
 
 
 def send(app, *, host="gateway.example", **headers):
-    """A sign-up through a proxy that ends TLS and passes this Host."""
+    """Send a sign-up through a proxy that terminates TLS and sends this Host."""
     client = app.test_client()
     via = {"base_url": f"https://{host}"}
     token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/sign-up", **via).text)[1]

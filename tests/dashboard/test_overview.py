@@ -1,4 +1,4 @@
-"""The overview: the figures are the ledger's, the table is the chart's text, and a newcomer sees what comes first."""
+"""The overview: the figures are the ledger's, the table is the chart's text, and a newcomer sees the first steps."""
 
 import datetime
 import re

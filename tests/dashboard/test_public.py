@@ -234,17 +234,11 @@ def test_every_page_is_guarded_by_its_headers(client, path, stored):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == stored
     assert headers["x-request-id"].startswith("req_")
-    assert "Strict-Transport-Security" not in headers
 
 
 def test_what_a_signed_in_reader_sees_is_stored_nowhere(client):
     sign_up(client)
     assert client.get("/").headers["Cache-Control"] == "no-store"
-
-
-def test_behind_tls_the_browser_is_told_to_stay_there(client):
-    headers = client.get("/", base_url="https://gateway.example").headers
-    assert "max-age=31536000" in headers["Strict-Transport-Security"]
 
 
 def test_no_page_needs_inline_script_or_style():

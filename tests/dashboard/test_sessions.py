@@ -1,4 +1,5 @@
-"""A session is a row: known by a secret that only its cookie has, and over in time, at sign-out, and everywhere."""
+"""A session is a row, found by a secret that only its cookie has. It ends in time, by signing out, and everywhere at
+once."""
 
 import datetime
 
@@ -7,7 +8,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.sessions import IN_ALL, UNUSED, UNUSED_OPERATOR, list_sessions
+from bridge.accounts.sessions import MAX_AGE, MAX_UNUSED, MAX_UNUSED_OPERATOR, list_sessions
 from bridge.accounts.tables import Member, MemberSession
 from bridge.dashboard.settings import name_browser
 from bridge.db import db, now_utc, transaction
@@ -41,7 +42,7 @@ def rows(app: Flask) -> list[MemberSession]:
 
 
 def shift(app: Flask, **moments: datetime.timedelta) -> None:
-    """Let every session have been made, or used, so long ago."""
+    """Move the times at which every session was made or used into the past."""
     with app.app_context(), transaction() as session:
         values = {name: now_utc() - period for name, period in moments.items()}
         session.execute(sa.update(MemberSession).values(values))
@@ -55,7 +56,7 @@ def test_a_session_is_kept_as_a_hash_with_whose_and_from_where(app: Flask, make:
     assert len(secret) >= 40
     assert secret.encode() not in row.digest
     assert (row.user_agent, row.network) == (FIREFOX, "2001:db8:1:2::/64")
-    assert row.ends_at - row.made_at == IN_ALL
+    assert row.ends_at - row.made_at == MAX_AGE
     page = browser.get(SETTINGS).text
     for part in ("Firefox on Linux", "2001:db8:1:2::/64", "This one"):
         assert part in page
@@ -65,12 +66,12 @@ def test_a_session_is_kept_as_a_hash_with_whose_and_from_where(app: Flask, make:
 @pytest.mark.parametrize(
     ("operator", "moments", "lasts"),
     [
-        (False, {"used_at": UNUSED - A_MOMENT}, True),
-        (False, {"used_at": UNUSED + A_MOMENT}, False),
+        (False, {"used_at": MAX_UNUSED - A_MOMENT}, True),
+        (False, {"used_at": MAX_UNUSED + A_MOMENT}, False),
         (False, {"ends_at": -A_MOMENT}, True),
         (False, {"ends_at": A_MOMENT}, False),
-        (True, {"used_at": UNUSED_OPERATOR - A_MOMENT}, True),
-        (True, {"used_at": UNUSED_OPERATOR + A_MOMENT}, False),
+        (True, {"used_at": MAX_UNUSED_OPERATOR - A_MOMENT}, True),
+        (True, {"used_at": MAX_UNUSED_OPERATOR + A_MOMENT}, False),
         (True, {"ends_at": A_MOMENT}, False),
     ],
 )
@@ -86,7 +87,7 @@ def test_a_session_is_over_when_unused_and_after_thirty_days(
 
 def test_use_is_noted_and_keeps_a_session(app: Flask, make: Factories):
     browser = enter(app, make.make_account())
-    shift(app, used_at=UNUSED - A_MOMENT)
+    shift(app, used_at=MAX_UNUSED - A_MOMENT)
     assert is_inside(browser)
     assert now_utc() - rows(app)[0].used_at < A_MOMENT
     noted = rows(app)[0].used_at
@@ -115,7 +116,7 @@ def test_signing_out_ends_the_session_and_no_other(app: Flask, make: Factories):
     assert post(here, "/sign-out", "/models").status_code == 303
     with here.session_transaction() as session:
         session.update(kept)
-    assert not is_inside(here)  # the cookie of before is worth nothing
+    assert not is_inside(here)  # the old cookie is worth nothing
     assert is_inside(there)
 
 

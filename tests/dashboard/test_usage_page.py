@@ -1,4 +1,5 @@
-"""Usage and receipts: the page sums to the charges, a charge is explained to the nano-dollar, the CSV is the filter."""
+"""Usage and receipts: the page adds up to the charges, a charge is explained to the nano-dollar, the CSV matches the
+filter."""
 
 import csv
 import io

@@ -1,5 +1,6 @@
 """Signing up, in and out: who gets a session, what it is worth, and what a stranger learns."""
 
+import re
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from bridge.accounts import sign_in as room
 from bridge.accounts.tables import Account, Member
 from bridge.dashboard.welcome import local_path
 from bridge.db import db, transaction
+from bridge.ledger import opening
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.tables import Balance, Entry
 from tests.dashboard.pages import EMAIL, PASSWORD, make_pages, post, sign_in, sign_up
@@ -85,10 +87,10 @@ def test_an_address_is_taken_once(app, client):
 
 def test_of_two_who_take_an_address_at_once_one_gets_it(app, monkeypatch):
     with app.app_context():
-        room.create_account(EMAIL, PASSWORD)
-        monkeypatch.setattr(room, "find_by_email", lambda _email: None)  # as each of the two saw it
+        opening.create_account(EMAIL, PASSWORD)
+        monkeypatch.setattr(opening, "find_by_email", lambda _email: None)  # as each of the two saw it
         with pytest.raises(room.AddressTaken):
-            room.create_account(EMAIL, PASSWORD)
+            opening.create_account(EMAIL, PASSWORD)
         assert len(db.session.scalars(select(Account)).all()) == 1
 
 
@@ -252,11 +254,37 @@ def test_sign_up_is_limited_by_address(client, monkeypatch):
     assert codes == [400] * 10 + [429]
 
 
-def test_the_session_cookie_is_kept_from_scripts_other_sites_and_plain_http(tmp_path):
-    with make_pages(tmp_path, bridge_env="production", signup="open", public_base_url="https://gateway.example") as app:
-        client = app.test_client()
-        cookie = client.get("/sign-in", base_url="https://gateway.example").headers["Set-Cookie"]
-    assert all(flag in cookie for flag in ("Secure", "HttpOnly", "SameSite=Lax"))
+SITE = "https://gateway.example"
+
+
+@pytest.mark.parametrize("environment", ["production", "development"])
+def test_behind_tls_every_cookie_is_this_hosts_alone(tmp_path, environment):
+    with make_pages(tmp_path, bridge_env=environment, signup="open", public_base_url=SITE) as app:
+        client, cookies = app.test_client(), {}
+        for path, fields in (
+            ("/sign-up", {"email": EMAIL, "password": PASSWORD}),
+            ("/theme", {"theme": "dark"}),
+        ):
+            page = client.get("/" if path == "/theme" else path, base_url=SITE)
+            token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)[1]
+            answer = client.post(path, data={**fields, "csrf_token": token}, base_url=SITE, headers={"Origin": SITE})
+            assert answer.status_code == 303
+            for line in (*page.headers.getlist("Set-Cookie"), *answer.headers.getlist("Set-Cookie")):
+                cookies[line.partition("=")[0]] = {part.strip() for part in line.split(";")[1:]}
+        assert client.get("/dashboard/", base_url=SITE).status_code == 200, "the same names are read again"
+        assert ' data-bs-theme="dark"' in client.get("/", base_url=SITE).text
+        assert 'data-theme="__Host-theme"' in client.get("/", base_url=SITE).text, "the script writes the same"
+    assert set(cookies) == {"__Host-session", "__Host-known", "__Host-theme"}
+    for name, flags in cookies.items():
+        assert {"Secure", "SameSite=Lax", "Path=/"} <= flags
+        assert ("HttpOnly" in flags) == (name != "__Host-theme"), "a script may change the theme, and nothing else"
+        assert not any(flag.startswith("Domain") for flag in flags)
+
+
+def test_on_plain_http_cookies_have_plain_names(client):
+    sign_up(client)
+    assert client.get_cookie("session")
+    assert client.get_cookie("known")
 
 
 @pytest.mark.parametrize(

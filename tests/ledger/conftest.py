@@ -29,7 +29,7 @@ def find_ledger(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def ledger(engine: str, find_ledger: Callable[[str], Ledger]) -> Iterator[Ledger]:
-    """The ledger, in its app's context. After every test it adds up."""
+    """The ledger, in its app's context. It must add up after every test."""
     ledger = find_ledger(engine)
     with ledger.app.app_context():
         yield ledger
@@ -38,7 +38,7 @@ def ledger(engine: str, find_ledger: Callable[[str], Ledger]) -> Iterator[Ledger
 
 @pytest.fixture
 def damaged(app: Flask) -> Iterator[Ledger]:
-    """A ledger that a test may leave in disorder."""
+    """A ledger that a test may damage."""
     ledger = Ledger(app)
     with app.app_context():
         yield ledger

@@ -1,4 +1,4 @@
-"""A ledger for tests: orders put straight to its batch, and a look at the money afterwards."""
+"""A ledger for tests: sends orders directly to its batch, and reads the money afterwards."""
 
 import datetime
 import itertools
@@ -25,7 +25,7 @@ def new_id() -> str:
 
 
 def order_hold(account_id: int, amount: int, **changes: Any) -> HoldOrder:
-    """Hold this much, and nothing less unless told otherwise."""
+    """An order to hold this much, and no less unless changed."""
     fields: dict[str, Any] = {
         "request_id": new_id(),
         "account_id": account_id,
@@ -45,7 +45,7 @@ def order_hold(account_id: int, amount: int, **changes: Any) -> HoldOrder:
 
 
 def order_charge(hold: HoldOrder | str, price: int, **changes: Any) -> Settlement:
-    """Charge this much for the hold, at a nano-dollar a token."""
+    """An order to charge this much for the hold, at a nano-dollar a token."""
     request_id = hold if isinstance(hold, str) else hold.request_id
     fields: dict[str, Any] = {"state": "captured", "outcome": "complete", "status": 200, **changes}
     fields = {"completion_tokens": price, "output_nanos_per_mtok": 1_000_000, **fields}
@@ -60,7 +60,7 @@ class Ledger:
         self.writer = Writer(app.config["BRIDGE"])
 
     def open_account(self, balance: int = 0) -> int:
-        """An account, and so much credit."""
+        """Open an account with this credit."""
         with self.app.app_context():
             with transaction() as session:
                 account = Account(name="test")
@@ -70,7 +70,7 @@ class Ledger:
             return account.id
 
     def commit(self, *orders: Order) -> list[Any]:
-        """All in one batch."""
+        """Commit all orders in one batch."""
         return list(self.writer._commit(list(orders)))
 
     def find_money(self, account_id: int) -> tuple[int, int]:

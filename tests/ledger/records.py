@@ -1,4 +1,4 @@
-"""Settled requests for tests of what reads them."""
+"""Settled requests for tests of their readers."""
 
 import datetime
 import json
@@ -10,7 +10,7 @@ from bridge.telemetry import new_request_id
 
 
 def record_fields(ago: datetime.timedelta | None = None, **changes: Any) -> dict[str, Any]:
-    """One complete request of gpt-4o: 1,000 tokens in (400 cached), 100 out, $0.003. `ago` is how long it is past."""
+    """The fields of one complete request of gpt-4o: 1,000 tokens in (400 cached), 100 out, $0.003. `ago` is its age."""
     moment = now_utc() - (ago or datetime.timedelta())
     return {
         "created_at": moment,
@@ -54,12 +54,12 @@ def record_fields(ago: datetime.timedelta | None = None, **changes: Any) -> dict
 def make_record(
     account_id: int, *, key_id: int = 1, ago: datetime.timedelta | None = None, **changes: Any
 ) -> UsageRecord:
-    """The same, settled."""
+    """A settled request with these fields."""
     return UsageRecord(account_id=account_id, key_id=key_id, **record_fields(ago, **changes))
 
 
 def add_record(account_id: int, **changes: Any) -> UsageRecord:
-    """The same, committed."""
+    """A settled request with these fields, committed."""
     record = make_record(account_id, **changes)
     with transaction() as session:
         session.add(record)

@@ -1,4 +1,5 @@
-"""An owner is told once each time the balance falls below the threshold, however many requests and workers come."""
+"""An owner gets one mail each time the balance falls below the threshold, however many requests and workers there
+are."""
 
 from collections.abc import Iterator
 
@@ -12,10 +13,10 @@ from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
 from bridge.ledger.alerts import (
     find_alert,
+    make_off_token,
+    queue_balance_alerts,
     read_off_token,
     set_alert,
-    sign_off_token,
-    tell_low_balances,
     turn_alert_off,
     write_alert,
 )
@@ -34,7 +35,7 @@ def _in_app(app: Flask) -> Iterator[None]:
 
 @pytest.fixture
 def account(make: Factories) -> MadeAccount:
-    """An account with $10 that wants to know below $5."""
+    """An account with $10 and an alert below $5."""
     account = make.make_account()
     set_alert(account.id, 5 * DOLLAR)
     return account
@@ -50,21 +51,21 @@ def mails() -> list[Mail]:
 
 
 def test_one_mail_for_each_fall(settings: Settings, account: MadeAccount):
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
     spend(account, 5 * DOLLAR)
-    assert tell_low_balances(settings) == 0  # at the threshold is not below it
+    assert queue_balance_alerts(settings) == 0  # at the threshold is not below it
     spend(account, 1)
-    assert tell_low_balances(settings) == 1
+    assert queue_balance_alerts(settings) == 1
     spend(account, DOLLAR)
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
     credit(account.id, DOLLAR, source="operator")  # still a nano below
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
     spend(account, DOLLAR)
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
     credit(account.id, 10 * DOLLAR, source="operator")
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
     spend(account, 10 * DOLLAR)
-    assert tell_low_balances(settings) == 1
+    assert queue_balance_alerts(settings) == 1
     assert [mail.recipient for mail in mails()] == [account.email] * 2
 
 
@@ -73,7 +74,7 @@ def test_however_many_workers_look_one_tells(app: Flask, settings: Settings, acc
 
     def look() -> int:
         with app.app_context():
-            return tell_low_balances(settings)
+            return queue_balance_alerts(settings)
 
     workers = [gevent.spawn(look) for _ in range(6)]
     assert sum(worker.get() for worker in workers) == 1
@@ -83,41 +84,41 @@ def test_however_many_workers_look_one_tells(app: Flask, settings: Settings, acc
 def test_holds_that_come_and_go_are_no_fall(settings: Settings, account: MadeAccount):
     with transaction() as session:
         session.execute(sa.update(Balance).where(Balance.account_id == account.id).values(held_nanos=9 * DOLLAR))
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
     with transaction() as session:
         session.execute(sa.update(Balance).where(Balance.account_id == account.id).values(held_nanos=0))
 
 
 def test_a_balance_that_is_low_when_the_threshold_is_set_is_no_news(settings: Settings, account: MadeAccount):
     set_alert(account.id, 20 * DOLLAR)
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
     alert = find_alert(account.id)
     assert alert
     assert not alert.armed
     credit(account.id, 15 * DOLLAR, source="operator")
-    tell_low_balances(settings)
+    queue_balance_alerts(settings)
     spend(account, 15 * DOLLAR)
-    assert tell_low_balances(settings) == 1
+    assert queue_balance_alerts(settings) == 1
 
 
 def test_turned_off_is_silent_and_on_again_tells(settings: Settings, account: MadeAccount):
     turn_alert_off(account.id)
     spend(account, 6 * DOLLAR)
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
     set_alert(account.id, 3 * DOLLAR)
     spend(account, 2 * DOLLAR)
-    assert tell_low_balances(settings) == 1
+    assert queue_balance_alerts(settings) == 1
     assert "below $3.00" in mails()[0].subject
 
 
 def test_an_account_without_a_threshold_is_left_alone(settings: Settings, make: Factories):
     spend(make.make_account(), 12 * DOLLAR)
-    assert tell_low_balances(settings) == 0
+    assert queue_balance_alerts(settings) == 0
 
 
 def test_the_mail_says_what_is_left_what_follows_and_how_to_end_it(settings: Settings, account: MadeAccount):
     spend(account, 5_001_000_001)
-    tell_low_balances(settings)
+    queue_balance_alerts(settings)
     (mail,) = mails()
     assert mail.subject == "Your AI Bridge balance is below $5.00"
     assert "Your balance is $4.99, below the $5.00" in mail.text  # rounded down
@@ -135,7 +136,7 @@ def test_an_empty_balance_says_that_requests_are_refused(settings: Settings, bal
 
 
 def test_only_our_own_word_turns_mails_off(settings: Settings):
-    token = sign_off_token(settings, 7)
+    token = make_off_token(settings, 7)
     assert read_off_token(settings, token) == 7
     for forged in (token[:-1], "8." + token.partition(".")[2], "", "7", "x" * 3000):
         assert read_off_token(settings, forged) is None

@@ -1,4 +1,4 @@
-"""Any sequence of orders, at random: money is conserved, and both engines say the same."""
+"""Random sequences of orders: money is conserved, and both engines give the same results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -52,14 +52,14 @@ def test_any_sequence_of_orders_conserves_money_and_gives_the_same_on_both_engin
 
 
 def list_left(ledger: Ledger, ids: list[str]) -> list[Any]:
-    """What each request's account had right after it."""
+    """What each request's account had right after it was settled."""
     query = sa.select(UsageRecord.request_id, UsageRecord.balance_after_nanos).where(UsageRecord.request_id.in_(ids))
     with ledger.app.app_context():
         return [tuple(row) for row in db.session.execute(query.order_by(UsageRecord.request_id))]
 
 
 def play(ledger: Ledger, accounts: list[int], step: Any, ids: list[str], fresh: list[str]) -> list[Any]:
-    """One step on one engine, and what it was told."""
+    """Play one step on one engine; returns its result."""
     if step[0] == "move":
         _, account, amount = step
         with ledger.app.app_context():

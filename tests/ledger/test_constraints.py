@@ -1,6 +1,6 @@
-"""The last word is the database's: each constraint of the money's tables refuses a row that breaks it, on both engines.
+"""The database has the last word: on both engines, each constraint of the money's tables refuses a row that breaks it.
 
-A good row goes in first, so that it is the broken rule alone that is refused."""
+A good row goes in first, so that only the broken rule can refuse the second."""
 
 import datetime
 from typing import Any
@@ -91,7 +91,7 @@ CHECKS: list[tuple[str, str, dict[str, Any]]] = [
     ("codes", "redeemed", {"redeemed_at": MOMENT}),
     ("balance_alerts", "threshold", {"threshold_nanos": 0}),
 ]
-# What two rows must not have in common; they differ in all else that is unique.
+# What two rows must not have in common; they differ in all other unique values.
 UNIQUE: list[tuple[str, str, dict[str, Any]]] = [
     ("balances", "pk_balances", {"account_id": 1}),
     ("holds", "pk_holds", {"request_id": new_id()}),
@@ -129,7 +129,7 @@ class Rows:
         self._accounts = [ledger.open_account(), ledger.open_account()]
 
     def insert(self, name: str, changes: dict[str, Any], number: int = 0) -> None:
-        """The good row of this table with changes, of the first or second account; `account_id` 1 is the first's."""
+        """Insert the table's good row with changes, of the first or second account; `account_id` 1 is the first's."""
         account_id = self._accounts[0 if "account_id" in changes else number]
         text = new_id()
         fresh = {"account_id": account_id, "key_id": account_id, "digest": text[-32:].encode()}
@@ -143,7 +143,7 @@ class Rows:
         self._insert(name, GOOD[name] | fresh | changes | {"account_id": account_id})
 
     def _insert(self, name: str, row: dict[str, Any]) -> Any:
-        """Its columns alone; returns its key."""
+        """Insert the row's columns; returns its key."""
         table = Table.metadata.tables[name]
         with self._connection.begin_nested():
             done = self._connection.execute(

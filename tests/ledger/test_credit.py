@@ -1,4 +1,4 @@
-"""Money in and out by hand: once per payment, below zero only by decision, and a database that says no by itself."""
+"""Money in and out by hand: once per payment, below zero only by decision, and the database itself refuses the rest."""
 
 import gevent
 import pytest
@@ -24,7 +24,7 @@ def test_a_payment_is_credited_once(ledger: Ledger):
     account = ledger.open_account()
     assert credit(account, 500, source="stripe", external_id=payment) is True
     assert credit(account, 500, source="stripe", external_id=payment) is False
-    assert credit(account, 900, source="stripe", external_id=payment) is False  # whatever it says now
+    assert credit(account, 900, source="stripe", external_id=payment) is False  # whatever the amount is now
     assert credit(account, 7, source="code", external_id=payment) is True  # another source's own numbering
     assert find_balance(account).balance_nanos == 507
 

@@ -1,4 +1,4 @@
-"""An Idempotency-Key has one owner at a time, also where it changes hands in the middle of a look."""
+"""An Idempotency-Key has one owner at a time, even if it changes hands during a look-up."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A refund gives a charge back: all of it, once, to the account that paid, and every page and check knows of it."""
+"""A refund gives a whole charge back, once, to the account that paid, and every page and check shows it."""
 
 import gevent
 import pytest

@@ -1,4 +1,5 @@
-"""Roll-ups and the rows since then are the sum of the rows: late ones, uncommitted ones, and whenever rolled up."""
+"""Roll-ups plus the rows since then are the sum of all rows, whether they are late or uncommitted, and whenever they
+are rolled up."""
 
 import collections
 import datetime
@@ -47,13 +48,13 @@ steps = st.lists(st.one_of(settled, st.just("roll up"), st.integers(1, 10**12)),
 def name_ending(row: UsageRecord) -> str:
     if row.outcome == "client_gone":
         return "client_gone"
-    if row.state == "released":
-        return "failed"
-    return "complete" if row.outcome == "complete" else "cut"
+    if row.outcome == "complete":  # an empty one too, which is released
+        return "complete"
+    return "failed" if row.state == "released" else "cut"
 
 
 def sum_plainly(account_id: int, span: str) -> Plain:
-    """The cells, summed row by row."""
+    """The cells, summed row by row in Python."""
     found: Plain = collections.defaultdict(lambda: dict.fromkeys(SUMS, 0))
     for row in db.session.scalars(sa.select(UsageRecord).where(UsageRecord.account_id == account_id)):
         start = row.created_at.replace(minute=0, second=0, microsecond=0)
@@ -98,7 +99,7 @@ def test_whatever_comes_late_and_whenever_it_is_rolled_up_the_sums_are_those_of_
             settlement = settle(ledger, account, step)
             if settlement.outcome == "worker_lost":
                 swept.append(settlement)
-        elif swept:  # the settlement of a hold that was swept comes after all, and nobody pays for it
+        elif swept:  # the settlement of a swept hold comes after all, and nobody pays for it
             swept[-1].price_nanos += step
             _book_loss(swept[-1])
         for span in ("hour", "day"):
@@ -137,7 +138,7 @@ def test_a_row_that_is_committed_after_later_ones_were_rolled_up_is_not_missed(
     account = damaged.open_account()
     with Session(db.engine) as slow:
         slow.add(make_record(account, created_at=MOMENT, charge_nanos=1))
-        slow.flush()  # it has its number, and nobody else sees it
+        slow.flush()  # it has its number, and no other transaction sees it
         add_record(account, created_at=MOMENT, charge_nanos=10)
         assert roll_up() == 0
         assert sum_all(account_id=account).charge_nanos == 10

@@ -1,4 +1,4 @@
-"""What pages read of settled requests: exact sums, pages that lie beside each other, and nobody else's rows."""
+"""What pages read about settled requests: exact sums, adjacent pages, and no other account's rows."""
 
 import datetime
 from collections.abc import Iterator

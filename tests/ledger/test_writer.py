@@ -1,4 +1,5 @@
-"""The batch as the relay calls it: many at once, orders that come too late or are refused, commits of unknown fate."""
+"""The batch as the relay uses it: many orders at once, orders that time out or are refused, commits with an unknown
+outcome."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +14,12 @@ from bridge.ledger import postgres, sqlite
 from bridge.ledger.batch import MAX_FINISH_REASON, HoldResult, Order, Settlement, SettleResult
 from bridge.ledger.ledger import credit
 from tests.ledger.orders import MOMENT, Ledger, new_id, order_charge, order_hold
+from tests.upstream import PATIENCE_SECONDS
 
 
 @pytest.fixture
 def slow(ledger: Ledger) -> Iterator[Ledger]:
-    """The same ledger through a writer that a test may hold up."""
+    """The same ledger through a writer that a test can block."""
     slow = Ledger(ledger.app)
     yield slow
     slow.close()
@@ -63,9 +65,9 @@ def settle_or_none(ledger: Ledger, settlement: Settlement) -> SettleResult | Non
         return None
 
 
-def test_a_hold_that_comes_too_late_is_withdrawn(slow: Ledger, monkeypatch: pytest.MonkeyPatch):
+def test_a_hold_that_comes_too_late_is_withdrawn(slow: Ledger):
     account = slow.open_account(100)
-    monkeypatch.setattr("bridge.ledger.writer.HOLD_WAIT_SECONDS", 0)
+    slow.writer.wait_seconds = 0
     busy, go_on, commit = gevent.event.Event(), gevent.event.Event(), slow.writer._batcher._run
 
     def slowly(orders: list[Order]) -> Any:
@@ -80,15 +82,16 @@ def test_a_hold_that_comes_too_late_is_withdrawn(slow: Ledger, monkeypatch: pyte
     with pytest.raises(ServiceUnavailable):
         slow.writer.place_hold(waiting)
     go_on.set()
-    slow.writer.settle(order_charge(running, 10))  # when that is done, so is all that came before
+    slow.writer.wait_seconds = PATIENCE_SECONDS
+    slow.writer.settle(order_charge(running, 10))  # once that is done, so is everything before it
     assert slow.find_money(account) == (90, 0)
     assert slow.find_hold(waiting.request_id) is None
 
 
-def test_a_hold_of_unknown_fate_is_released(slow: Ledger, monkeypatch: pytest.MonkeyPatch):
-    """The commit came through, and the answer to it did not come in time."""
+def test_a_hold_of_unknown_fate_is_released(slow: Ledger):
+    """The commit was carried out, but its answer did not come in time."""
     account = slow.open_account(100)
-    monkeypatch.setattr("bridge.ledger.writer.HOLD_WAIT_SECONDS", 0.001)
+    slow.writer.wait_seconds = 0.001
     begun, go_on, commit = gevent.event.Event(), gevent.event.Event(), slow.writer._batcher._run
 
     def slowly(orders: list[Order]) -> Any:
@@ -103,6 +106,7 @@ def test_a_hold_of_unknown_fate_is_released(slow: Ledger, monkeypatch: pytest.Mo
     begun.wait()
     assert call.get() is None
     go_on.set()
+    slow.writer.wait_seconds = PATIENCE_SECONDS
     slow.writer.settle(order_charge(new_id(), 1))
     assert slow.find_money(account) == (100, 0)
     row = slow.find_usage(hold.request_id)
@@ -160,7 +164,7 @@ def test_a_batch_that_fails_on_sqlite_leaves_nothing_behind(ledger: Ledger):
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_a_batch_locks_its_accounts_in_order_of_id(ledger: Ledger):
-    """Else batches of two workers could each wait for what the other has."""
+    """Otherwise batches of two workers could each wait for the other's locks."""
     first, second, third = (ledger.open_account(100) for _ in range(3))
     with ledger.app.app_context():
         credit(first, 1, source="operator")  # its row is now the last of the three in the table
@@ -189,7 +193,7 @@ def is_waiting(connection: psycopg.Connection[Any]) -> bool:
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_no_batch_reads_all_of_a_table(database_url: str):
-    """Plans that were made while there were no holds would, and dead rows make it dear."""
+    """Plans made while there were no holds would do that, and dead rows would make it slow."""
     connection = postgres.connect(database_url)
     try:
         assert connection.execute("SHOW enable_seqscan").fetchone() == ("off",)

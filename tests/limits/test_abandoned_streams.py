@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.counters import MemoryCounters, RedisCounters, storage_uri
+from bridge.counters.memory import MemoryCounters
+from bridge.counters.redis import RedisCounters
 from bridge.limits.abandoned_streams import FREE_A_MINUTE, take_free_one
 from tests.clock import HandClock, clock_in_hand
+from tests.rooms import share_redis
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def test_no_sixty_seconds_have_more_than_three_free_ones(pauses: list[int]):
 
 
 def test_workers_that_share_a_redis_count_them_together(redis_url: str):
-    workers = [RedisCounters(storage_uri(redis_url)) for _ in range(3)]
+    workers = [RedisCounters("bridge-redis://", shared=share_redis(redis_url)) for _ in range(3)]
     assert sum(take_free_one(worker, 1, f"{place}-{n}") for place, worker in enumerate(workers) for n in range(4)) == 3
     for worker in workers:
         worker._client.close()

@@ -1,4 +1,5 @@
-"""RPM, TPM and concurrency of a key and its account: asked together, refused in documented words, true to time."""
+"""RPM, TPM and concurrency of a key and its account: taken together, refused with documented messages and true
+waits."""
 
 import dataclasses
 import datetime
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.counters import MemoryCounters
+from bridge.counters.memory import MemoryCounters
 from bridge.errors import RateLimitExceeded
 from bridge.limits.limits import Admission, admit, take_channel
 from tests.clock import HandClock, clock_in_hand
@@ -18,7 +19,7 @@ NOON = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """What of a caller the limits look at."""
+    """The part of a caller that the limits read."""
 
     key_id: int = 1
     account_id: int = 1

@@ -21,7 +21,7 @@ WAIT_SECONDS = 30
 
 @dataclasses.dataclass
 class Received:
-    """One mail as it came, and what the connection was like."""
+    """One received mail, and how its connection was secured."""
 
     sender: str
     recipients: list[str]
@@ -31,8 +31,8 @@ class Received:
 
 
 class MailServer:
-    """Takes mails. `answers` maps a verb to the line it is answered with instead; `certificate` allows STARTTLS, or is
-    used from the first byte with `implicit_tls`."""
+    """Receives mails. `answers` maps a verb to the line that answers it instead; `certificate` allows STARTTLS, or TLS
+    from the first byte with `implicit_tls`."""
 
     def __init__(self, certificate: Path | None = None, implicit_tls: bool = False):
         self.mails: list[Received] = []
@@ -54,7 +54,7 @@ class MailServer:
         self._server.stop(timeout=1)
 
     def wait_for(self, count: int) -> list[Received]:
-        """The mails, once there are so many."""
+        """The mails, once there are this many."""
         end = time.monotonic() + WAIT_SECONDS
         while len(self.mails) < count and time.monotonic() < end:
             gevent.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A mail that was decided on goes out once, by one worker, or says why it didn't; and never from a request."""
+"""A queued mail goes out once, from one worker, or says why it didn't; and never from a request."""
 
 import contextlib
 import dataclasses
@@ -121,7 +121,7 @@ def test_a_mail_that_is_refused_is_not_tried_again(mailing: Settings, server: Ma
 
 def test_a_worker_that_dies_in_the_middle_leaves_the_mail_to_others(mailing: Settings, server: MailServer):
     queue()
-    with transaction() as session:  # as the first worker leaves it: taken, and never noted
+    with transaction() as session:  # as the first worker leaves it: claimed, and its attempt never recorded
         later = now_utc() + datetime.timedelta(seconds=RETRY_AFTER_SECONDS[0])
         session.execute(sa.update(Mail).values(attempts=1, due_at=later))
     assert send_due(mailing) == 0

@@ -1,4 +1,4 @@
-"""A mail reaches a real SMTP server: signed in, under TLS that is verified, and in words that are read as written."""
+"""A mail reaches a real SMTP server: signed in, with verified TLS, and readable as written."""
 
 import dataclasses
 from collections.abc import Callable
@@ -92,7 +92,7 @@ def test_host_port_user_and_password_may_come_apart(server: MailServer):
         ("RCPT", b"450 mailbox busy", False),
         ("DATA", b"554 we think it is spam", True),
         ("DATA", b"451 local error", False),
-        ("MAIL", b"550 you may not send", False),  # ours to put right: the mail can wait for that
+        ("MAIL", b"550 you may not send", False),  # for us to fix: the mail can wait for that
     ],
 )
 def test_what_the_server_says_decides_whether_it_is_worth_another_try(
@@ -148,9 +148,9 @@ def test_passwords_are_not_shown():
     ],
 )
 def test_what_is_wrong_with_the_settings_is_said_at_start(settings: Settings, fields: dict, complaint: str):
-    (found,) = dataclasses.replace(settings, **fields).complaints()
+    (found,) = dataclasses.replace(settings, **fields).list_problems()
     assert found.startswith(complaint)
 
 
 def test_right_settings_start(mailing: Settings):
-    assert mailing.complaints() == []
+    assert mailing.list_problems() == []

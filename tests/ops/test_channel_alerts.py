@@ -1,4 +1,4 @@
-"""Operators get one mail when a channel needs them and one when it is back, whoever of the workers looks."""
+"""Operators get one mail when a channel needs them and one when it is back, whichever workers look."""
 
 from collections.abc import Iterator
 
@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from flask import Flask
 
 from bridge.catalogue import editing
-from bridge.catalogue.breaker import FAILURES_IN_A_ROW
+from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW
 from bridge.catalogue.channel_events import record_test
 from bridge.catalogue.health import Health
 from bridge.catalogue.tables import Channel
 from bridge.config import Settings
 from bridge.db import db
 from bridge.mail.tables import Mail
-from bridge.ops.channel_alerts import tell_of_channels
+from bridge.ops.channel_alerts import queue_channel_alerts
 from bridge.providers.base import AttemptFailed, Blame
 from tests.catalogue.test_health import OneRoute
 from tests.factories import Factories, MadeAccount
@@ -29,7 +29,7 @@ def _in_app(app: Flask) -> Iterator[None]:
 
 @pytest.fixture
 def operators(make: Factories) -> list[MadeAccount]:
-    make.make_account()  # a customer, whom this is no concern of
+    make.make_account()  # a customer, who gets no such mail
     return [make.make_account(0, is_operator=True) for _ in range(2)]
 
 
@@ -38,17 +38,18 @@ def add(name: str) -> OneRoute:
     return OneRoute(channel_id=channel.id, channel_name=name, credential="k")
 
 
-def fail(health: Health, route: OneRoute, blame: Blame, times: int = 1) -> None:
-    for _ in range(times):
-        health.begin(route)
-        health.failed(route, AttemptFailed(blame, "401 invalid_api_key"))
+def fail(health: Health, route: OneRoute, blame: Blame, times: int = 2) -> None:
+    """Let attempts of two accounts fail in turn."""
+    for account in range(times):
+        health.begin(route, account % 2)
+        health.failed(route, AttemptFailed(blame, "401 invalid_api_key"), account_id=account % 2)
     health.write_notes()
 
 
 def tell(settings: Settings) -> list[Mail]:
-    """The mails that one look writes."""
+    """The mails that one run of the job queues."""
     known = set(db.session.scalars(sa.select(Mail.id)))
-    tell_of_channels(settings)
+    queue_channel_alerts(settings)
     return [mail for mail in db.session.scalars(sa.select(Mail).order_by(Mail.id)) if mail.id not in known]
 
 
@@ -110,7 +111,7 @@ def test_what_passes_by_itself_or_is_already_changed_is_nobodys_mail(settings: S
 def test_workers_that_look_at_the_same_moment_tell_once(app: Flask, settings: Settings, operators: list[MadeAccount]):
     def look() -> None:
         with app.app_context():
-            tell_of_channels(settings)
+            queue_channel_alerts(settings)
 
     fail(Health(30), add("main"), Blame.CREDENTIAL)
     gevent.joinall([gevent.spawn(look) for _ in range(4)], raise_error=True)

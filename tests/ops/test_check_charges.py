@@ -1,4 +1,5 @@
-"""The check works every charge out again from its row, page by page, and names whose was something else."""
+"""The check recomputes every charge from its row, page by page, and names the accounts that were charged
+differently."""
 
 import datetime
 import json

@@ -23,14 +23,15 @@ from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.price_rows import list_prices, version_of
 from bridge.catalogue.tables import Channel, Model
 from bridge.catalogue.testing import ChannelTest
+from bridge.conversation.usage import Usage
 from bridge.db import db
 from bridge.ledger.idempotency import Claim, claim_key, keep_answer, seal_answer
 from bridge.ledger.tables import Balance, Entry
-from bridge.ops import commands, commands_catalogue
+from bridge.ops import commands, commands_channels
 from bridge.ops.command_line import read_moment
-from bridge.providers.base import Usage
 from bridge.reasoning.reasoning import keep_reasoning, recall_reasoning
 from tests.catalogue.small_app import drop_app, make_app
+from tests.conversations import list_turns
 from tests.ledger.records import add_record
 
 EMAIL = "ada@example.com"
@@ -56,7 +57,7 @@ def call(app: Flask, *arguments: str) -> Result:
 
 @pytest.fixture
 def run(app: Flask) -> Run:
-    """Runs a command that succeeds; its lines."""
+    """Runs a command that succeeds; returns its lines."""
 
     def run(*arguments: str) -> list[str]:
         result = call(app, *arguments)
@@ -68,7 +69,7 @@ def run(app: Flask) -> Run:
 
 @pytest.fixture
 def fail(app: Flask) -> Fail:
-    """Runs a command that fails as promised: status 1, one line on stderr, nothing else; that line."""
+    """Runs a command that fails as promised: status 1 and one line on stderr, which is returned."""
 
     def fail(*arguments: str) -> str:
         result = call(app, *arguments)
@@ -264,7 +265,7 @@ def test_a_channel_s_test_tells_what_came_of_it(app: Flask, run: Run, monkeypatc
         asked.append(arguments)
         return results.pop()
 
-    monkeypatch.setattr(commands_catalogue, "probe_channel", probe)
+    monkeypatch.setattr(commands_channels, "probe_channel", probe)
     results = [ChannelTest(False, "m did not.", 12), ChannelTest(True, "m answered.", 12, "Hello.", Usage(3, 2))]
     said = ["m answered. 12 ms", "Hello.", "3 tokens in, 2 out; the model has no price yet."]
     assert run("channel", "test", "main", "--model", "m", "--stream") == said
@@ -452,14 +453,14 @@ def test_rotation_keeps_what_clients_may_still_ask_for(
     monkeypatch.setattr(vault, "MOST_AT_ONCE", 2)
     conversation = [{"role": "user", "content": "Hello!"}]
     calls = [f"call_{number:020}" for number in range(3)]
-    keep_reasoning(account, dict.fromkeys(calls, "because"), conversation)
+    keep_reasoning(account, dict.fromkeys(calls, "because"), list_turns(conversation))
     claim = Claim(account, "order-1", "req_1")
     claim_key(claim, "print", stream=False, seconds=60)
     keep_answer(claim, seal_answer(b"the answer"))
     claim_key(Claim(account, "order-2", "req_2"), "print", stream=False, seconds=60)  # still running
     old, new = app.config["BRIDGE"].fernet_keys, Fernet.generate_key().decode()
     vault.open_vault([Fernet.generate_key().decode()])
-    keep_reasoning(account, {"call_lost_long_ago_12345": "nobody opens it"}, conversation)
+    keep_reasoning(account, {"call_lost_long_ago_12345": "nobody opens it"}, list_turns(conversation))
     vault.open_vault([new, old])
     assert run("vault", "rotate")[1] == "Sealed likewise what is kept for a day: answers 1, reasoning 3."
     vault.open_vault([new])
@@ -467,7 +468,7 @@ def test_rotation_keeps_what_clients_may_still_ask_for(
     assert again is not None
     assert again.body == b"the answer"
     turn = {"role": "assistant", "tool_calls": [{"id": call} for call in calls]}
-    assert recall_reasoning(account, [*conversation, turn]) == dict.fromkeys(calls, "because")
+    assert recall_reasoning(account, list_turns([*conversation, turn])) == dict.fromkeys(calls, "because")
 
 
 def test_rotation_without_the_old_master_key_changes_nothing(run: Run, fail: Fail):
@@ -517,6 +518,12 @@ def test_a_channel_is_set_and_a_model_and_an_account_find_their_order_and_group(
     run("model", "added", "gpt-4o", "500")
     assert db.session.get_one(Model, "gpt-4o").added_tokens == 500
     assert "from 0 to 999" in fail("model", "added", "gpt-4o", "1000")
+    run("model", "patience", "gpt-4o", "2")
+    assert db.session.get_one(Model, "gpt-4o").first_content_timeout_seconds == 2
+    assert "from 1 to" in fail("model", "patience", "gpt-4o", "100000")
+    assert "default" in fail("model", "patience", "gpt-4o", "long")
+    run("model", "patience", "gpt-4o", "default")
+    assert db.session.get_one(Model, "gpt-4o").first_content_timeout_seconds is None
     run("account", "create", EMAIL, "--password", "correct horse battery")
     run("account", "group", EMAIL, "partners")
     assert any(line.split() == ["Group:", "partners"] for line in run("account", "show", EMAIL))

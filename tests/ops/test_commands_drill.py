@@ -1,4 +1,4 @@
-"""`flask drill` in this process: what it prints of a stream, whose account it takes, and how it fails."""
+"""`flask drill` in this process: what it prints about a stream, which account it uses, and how it fails."""
 
 import pytest
 from flask import Flask

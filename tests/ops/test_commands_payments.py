@@ -1,4 +1,4 @@
-"""`flask payment` ends what stands in review, and the ledger's check is clean afterwards."""
+"""`flask payment` finishes payments in review, and the ledger's check is clean afterwards."""
 
 import pytest
 from flask import Flask
@@ -19,7 +19,7 @@ def run(app: Flask, *arguments: str) -> tuple[int, str, str]:
 
 
 def last_line(said: str) -> str:
-    """What the command prints comes after its log."""
+    """The last line: the command's output comes after its log."""
     return said.splitlines()[-1]
 
 

@@ -1,4 +1,4 @@
-"""A deploy under load: what was accepted is answered, streams come to an end of ours, and the process ends in time."""
+"""A deploy under load: accepted requests are answered, we end the streams, and the process ends in time."""
 
 import contextlib
 import dataclasses
@@ -30,7 +30,7 @@ def fits_the_request(stream_play: Callable[[Received], Any]) -> Callable[[Receiv
 
 @dataclasses.dataclass
 class Crowd:
-    """Clients of one address: what each stream received, and what became of each short call."""
+    """Clients of one address: what each stream received, and how each short call ended."""
 
     url: str
     served: Served
@@ -109,7 +109,7 @@ def test_new_workers_take_over_under_load_and_nothing_is_lost(
 
 
 def call_on(crowd: Crowd, times: int) -> None:
-    """Calls one after the other, on a connection that is kept, and on new ones."""
+    """Make calls one after the other, on a kept connection and on new ones."""
     with requests.Session() as session:
         for number in range(times):
             crowd.call(session if number % 2 else requests)  # type: ignore[arg-type]
@@ -202,8 +202,8 @@ http {{
 
 @contextlib.contextmanager
 def running_router(folder: Path, gateways: list[Gateway]) -> Iterator[str]:
-    """nginx before the gateways, as it comes: it sends nothing twice that isn't safe to send twice; but it goes on
-    sending to whoever is down, which is the worst that a router can do. Its address."""
+    """nginx before the gateways, with its defaults: it repeats only requests that are safe to repeat, but keeps sending
+    to gateways that are down, which is the worst that a router can do. Yields its address."""
     assert NGINX is not None
     folder.mkdir()
     port, config = free_port(), folder / "nginx.conf"

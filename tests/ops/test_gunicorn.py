@@ -1,4 +1,4 @@
-"""How the gateway is served: what stops a start, what is said at one, and how workers come and go."""
+"""How the gateway is served: what stops a start, what a start prints, and how workers come and go."""
 
 import dataclasses
 import subprocess
@@ -81,7 +81,7 @@ def test_idle_connections_do_not_hold_up_a_stop(start_gateway: Start):
 
 
 def test_workers_do_not_share_connections(gateway: Gateway):
-    """Both are asked, at the same time, often: a connection that two processes share would mix their answers up."""
+    """Both are asked often and at the same time: a connection that two processes shared would mix their answers up."""
     key = gateway.make.make_key()
 
     def ask(_number: int) -> int:

@@ -12,7 +12,7 @@ from bridge.catalogue.model_editing import set_markup
 from bridge.config import Settings
 from bridge.db import db
 from bridge.mail.tables import Mail
-from bridge.ops.margin_alerts import tell_of_losses
+from bridge.ops.margin_alerts import queue_margin_alerts
 from tests.factories import Factories, MadeAccount
 
 
@@ -33,30 +33,30 @@ def subjects() -> list[str]:
 
 
 def test_each_change_of_state_is_told_once(operators: list[MadeAccount], settings: Settings):
-    tell_of_losses(settings)
+    queue_margin_alerts(settings)
     assert subjects() == []
     set_markup("gpt-4o", -1_000, below_cost=True)
     for _ in range(3):
-        tell_of_losses(settings)
+        queue_margin_alerts(settings)
     assert subjects() == ["AI Bridge: gpt-4o is sold below cost"] * 2
     text = db.session.scalar(sa.select(Mail.text).limit(1))
     assert "gpt-4o, input: customers pay $2.25, it costs $2.50" in text
     assert "/admin/models/one?id=gpt-4o" in text
     set_markup("gpt-4o", -2_000, below_cost=True)
-    tell_of_losses(settings)
+    queue_margin_alerts(settings)
     assert len(subjects()) == 2
     set_markup("gpt-4o", 0)
-    tell_of_losses(settings)
-    tell_of_losses(settings)
+    queue_margin_alerts(settings)
+    queue_margin_alerts(settings)
     assert subjects()[2:] == ["AI Bridge: gpt-4o is no longer sold below cost"] * 2
     set_markup("gpt-4o", -1_000, below_cost=True)
-    tell_of_losses(settings)
+    queue_margin_alerts(settings)
     assert len(subjects()) == 6
 
 
 def test_an_account_s_own_markup_counts(operators: list[MadeAccount], settings: Settings, make: Factories):
     set_account_markup(make.make_account().id, -100)
-    tell_of_losses(settings)
+    queue_margin_alerts(settings)
     (subject, _) = subjects()
     assert "models are sold below cost" in subject
 
@@ -66,7 +66,7 @@ def test_of_workers_that_look_at_once_one_tells(app: Flask, operators: list[Made
 
     def look() -> None:
         with app.app_context():
-            tell_of_losses(settings)
+            queue_margin_alerts(settings)
 
     gevent.joinall([gevent.spawn(look) for _ in range(4)], raise_error=True)
     assert len(subjects()) == 2

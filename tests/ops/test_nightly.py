@@ -1,4 +1,4 @@
-"""The books are checked once a night by one worker; what differs is a line an account, a mail and a page."""
+"""The books are checked once a night by one worker; differences are a line per account, a mail and a page."""
 
 import dataclasses
 import datetime
@@ -12,15 +12,15 @@ from flask import Flask, current_app
 from flask.testing import FlaskClient
 
 from bridge.config import Settings
-from bridge.daily import list_days
+from bridge.daily import LEDGER_CHECK, list_days
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.rollups import Sums
 from bridge.ledger.statement import Statement
 from bridge.ledger.writer import Writer
 from bridge.mail.tables import Mail
 from bridge.ops import books
-from bridge.ops.books import check_books, gather
-from bridge.ops.nightly import JOB, check_nightly
+from bridge.ops.books import check_books, join_by_subject
+from bridge.ops.nightly import check_nightly
 from bridge.payments.codes import create_batch, redeem
 from tests.dashboard.pages import sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
@@ -53,7 +53,7 @@ def mails() -> list[Mail]:
 
 def results() -> list[tuple[datetime.date, bool, int]]:
     db.session.commit()
-    return [(job.day, job.finished_at is not None, len(job.complaints)) for job in list_days(JOB)]
+    return [(job.day, job.finished_at is not None, len(job.complaints)) for job in list_days(LEDGER_CHECK)]
 
 
 def test_exact_books_are_a_good_end_and_no_mail(settings: Settings, make: Factories, operators: list[MadeAccount]):
@@ -162,7 +162,7 @@ def test_the_night_works_out_the_charges_of_two_days(settings: Settings, make: F
 
 
 def test_lines_keep_their_order():
-    assert gather(["key 1: a", "account 1: b", "key 1: c: d"]) == ["key 1: a; c: d", "account 1: b"]
+    assert join_by_subject(["key 1: a", "account 1: b", "key 1: c: d"]) == ["key 1: a; c: d", "account 1: b"]
 
 
 def test_a_payment_without_its_entry_is_named(make: Factories):

@@ -1,4 +1,4 @@
-"""What lies on the disk is its owner's alone."""
+"""Files on the disk are readable by their owner alone."""
 
 import stat
 import subprocess
@@ -26,7 +26,8 @@ def test_sqlites_files_are_their_owners_alone(tmp_path: Path, before: int | None
 
 
 def test_another_process_never_takes_the_database_for_its_own(tmp_path: Path):
-    """A process that closes the file ends its own locks on it: the next one would then throw away the log between."""
+    """A process that closes the file drops its own locks on it: the next process would then throw away the log in
+    between."""
     app = open_rooms(make_settings(tmp_path))
     path = tmp_path / "bridge.db"
     with app.app_context():

@@ -13,7 +13,7 @@ from tests.upstream import free_port
 def test_a_worker_starts_without_a_database_and_goes_on_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """gunicorn would end all workers for one that doesn't start."""
     begun = []
-    monkeypatch.setattr(worker, "every", lambda _app, seconds, *_, **__: begun.append(seconds))
+    monkeypatch.setattr(worker, "run_every", lambda _app, seconds, *_, **__: begun.append(seconds))
     settings = make_settings(tmp_path, database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/none")
     app = create_app(settings)
     worker.start(app)

@@ -33,7 +33,7 @@ KEY = "sk_test_" + "k" * 24
 
 @dataclasses.dataclass
 class Till:
-    """The app, and what tests ask of its books."""
+    """The app, and what tests read from its books."""
 
     app: Flask
     settings: Settings
@@ -56,7 +56,7 @@ class Till:
             return account.id
 
     def open_payment(self, account_id: int, amount: int = 2000, **fields: Any) -> str:
-        """A payment that was asked for; its id."""
+        """Store a requested payment; returns its id."""
         values = {"id": new_payment_id(), "kind": "checkout", "currency": "usd", **fields}
         values["credit_nanos"] = to_credit(self.settings, amount)
         with self.app.app_context(), transaction() as session:
@@ -104,7 +104,7 @@ class Till:
         return [(entry.source, entry.external_id, sign * entry.amount_nanos // CENT) for entry, sign in signs]
 
     def check(self) -> list[str]:
-        """Whatever does not add up, in the ledger or beside the payments."""
+        """All differences in the ledger and among the payments."""
         with self.app.app_context():
             return [*check_ledger(), *check_payments()]
 
@@ -144,7 +144,7 @@ def find_till(databases: Databases, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def till(engine: str, find_till: Callable[[str], Till]) -> Iterator[Till]:
-    """The till. After every test it adds up."""
+    """The till. It must add up after every test."""
     till = find_till(engine)
     yield till
     assert [line for line in till.check() if "look at it" not in line] == []

@@ -14,7 +14,8 @@ from tests.upstream import PATIENCE_SECONDS
 
 
 class StripeServer:
-    """Each payment intent that it made is a card that was charged. `hold()` keeps answers back until `let_go()`."""
+    """A fake of Stripe. Each payment intent that it made is a card that was charged. `hold()` keeps answers back until
+    `let_go()`."""
 
     def __init__(self) -> None:
         self._server = WSGIServer(("127.0.0.1", 0), self._answer, log=None)

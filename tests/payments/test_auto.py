@@ -1,4 +1,4 @@
-"""Automatic top-ups: once however many look, up to the cap, and off when the card says no."""
+"""Automatic top-ups: one charge however many workers look, up to the cap, and off when the card is declined."""
 
 import dataclasses
 import datetime
@@ -30,7 +30,7 @@ API = "https://api.stripe.com/v1"
 
 
 class FakeCards:
-    """The side of Stripe that charges cards: one payment intent for each idempotency key, whatever is asked again."""
+    """The part of Stripe that charges cards: one payment intent for each idempotency key, however often it is asked."""
 
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, Any]] = {}
@@ -48,7 +48,7 @@ class FakeCards:
         return 200, {}, json.dumps({"id": method, "object": "payment_method", "customer": None})
 
     def answer(self, request: Any) -> tuple[int, dict[str, str], str]:
-        gevent.sleep(0)  # whoever else is on the way comes by
+        gevent.sleep(0)  # lets other calls overtake this one
         key = request.headers["Idempotency-Key"]
         self.asked.append(key)
         form = {name: values[0] for name, values in parse_qs(request.body).items()}
@@ -76,7 +76,7 @@ def cards() -> Iterator[FakeCards]:
 
 @pytest.fixture
 def till(till: Till) -> Till:
-    """Tests before this one may have left accounts that are low."""
+    """The till without the low accounts that earlier tests may have left."""
     with till.app.app_context(), transaction() as session:
         session.execute(sa.update(AutoTopUp).values(enabled=False))
     return till
@@ -88,7 +88,7 @@ def look(till: Till) -> int:
 
 
 def lapse(till: Till, account: int) -> None:
-    """As if the claim's time were over."""
+    """End the claim's time."""
     with till.app.app_context(), transaction() as session:
         past = now_utc() - datetime.timedelta(seconds=1)
         session.execute(sa.update(AutoTopUp).where(AutoTopUp.account_id == account).values(claimed_until=past))
@@ -392,7 +392,7 @@ def test_a_card_that_another_one_replaces_is_detached_too(till: Till, cards: Fak
 
 
 def look_with(till: Till, **changes: Any) -> int:
-    """A look after a restart with other settings."""
+    """One run of the job after a restart with other settings."""
     with till.app.app_context():
         return auto.top_up_due(dataclasses.replace(till.settings, **changes))
 

@@ -1,4 +1,4 @@
-"""A code is redeemed once, by whoever comes first; who does not have one learns nothing; the books know of each."""
+"""A code is redeemed once, by the first account; a wrong code teaches nothing; the books show each redemption."""
 
 import datetime
 from collections.abc import Iterator

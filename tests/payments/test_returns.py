@@ -1,4 +1,4 @@
-"""Refunds and disputes are entries of their own, once each, in whatever order they come, and may leave a debt."""
+"""Refunds and disputes are entries of their own, once each, in any sequence, and may leave a debt."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ API = "https://api.stripe.com/v1"
 
 @pytest.fixture
 def api() -> Iterator[responses.RequestsMock]:
-    """Stripe's API: what a test has not written down is refused."""
+    """Stripe's API: calls that a test hasn't registered are refused."""
     with responses.RequestsMock() as mock:
         yield mock
 

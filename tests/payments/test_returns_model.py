@@ -1,7 +1,7 @@
-"""Whatever comes, in whatever order and however often: balance, journal, states and check are those of a simple model.
+"""Whatever events come, in any sequence and number, balance, journal, states and check match a simple model.
 
-One payment is asked for. Up to two payment intents name it, each paid as asked or otherwise; refunds and disputes go
-back of either, in part or more than whole, and some of them are undone."""
+One payment is requested. Up to two payment intents name it, each paid as requested or otherwise. Refunds and disputes
+return money of either, in part or more than whole, and some of them are undone."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ class Return:
 
 @dataclasses.dataclass(frozen=True)
 class Story:
-    """What happened at Stripe; `order` are the numbers of its news as they arrive, some of them again."""
+    """What happened at Stripe; `order` has the numbers of its events as they arrive, some of them twice."""
 
     paid: list[int]  # by intent, in cents
     returns: list[Return]
@@ -70,7 +70,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 class Stage:
-    """An account with the payment, and Stripe's news of a story about it."""
+    """An account with the payment, and a story's events."""
 
     def __init__(self, till: Till, story: Story):
         self.till, self.story = till, story
@@ -104,7 +104,7 @@ class Stage:
 
     @property
     def first_that_fits(self) -> int | None:
-        """The intent that is credited: the first whose news come and that is what was asked for."""
+        """The intent that is credited: the first whose event comes and that is as requested."""
         told = [number // NEWS_OF_PAYMENT for number in self.story.order]
         fits = [intent for intent in told if intent < len(self.story.paid) and self.story.paid[intent] == ASKED]
         return fits[0] if fits else None

@@ -1,4 +1,4 @@
-"""An operator ends what Stripe's events don't: each payment once, for a reason, by Stripe's own word."""
+"""An operator finishes payments that Stripe's events don't: each once, for a reason, by Stripe's own figures."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,13 +23,13 @@ WHY = {"reason": "Seen at Stripe", "made_by": "ada@example.com"}
 
 @pytest.fixture
 def api() -> Iterator[responses.RequestsMock]:
-    """Stripe's API: what a test has not written down is refused."""
+    """Stripe's API: calls that a test hasn't registered are refused."""
     with responses.RequestsMock() as mock:
         yield mock
 
 
 def know(api: responses.RequestsMock, intent: str, payment: str, amount: int, **fields: Any) -> None:
-    """Stripe, asked for the intent, knows it as paid."""
+    """Let Stripe know the intent as paid."""
     api.get(f"{API}/payment_intents/{intent}", json=make_intent(payment, amount, id=intent, **fields))
 
 
@@ -188,7 +188,7 @@ def test_money_that_comes_after_the_close_is_not_lost(till: Till, api: responses
 
 
 def test_closing_gives_back_what_was_taken_without_a_credit(till: Till):
-    """As an earlier version left it: $15 taken back of a payment in review."""
+    """As an earlier version left it: $15 was taken back of a payment in review."""
     account = till.open_account(1000 * CENT)
     payment = till.open_payment(account, 2000, state="review", returned_nanos=1500 * CENT, problem="1500 was paid.")
     refund = new_id("re")

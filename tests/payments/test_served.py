@@ -1,4 +1,4 @@
-"""Payments over real sockets: two workers hear the same news, look at the same balances, and are killed in between."""
+"""Payments over real sockets: two workers get the same events, look at the same balances, and are killed in between."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The webhook believes Stripe alone, and credits what was paid, once, however the news of it comes."""
+"""The webhook trusts Stripe alone, and credits what was paid, once, however its events come."""
 
 import json
 import time
@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy.exc import OperationalError
 
 from app import create_app
+from bridge.accounts.customers import suspend_account
 from bridge.payments import booking, rows
 from tests.payments.conftest import Till
 from tests.payments.stripe_side import PATH, SECRET, make_event, make_intent, make_session, sign
@@ -30,6 +31,15 @@ def test_a_paid_checkout_is_credited_once_by_whatever_events_and_however_often(t
     assert till.balance(account) == 2000
     assert till.entries(account) == [("stripe", session["payment_intent"], 2000)]
     assert till.find_payment(payment).state == "paid"
+
+
+def test_a_suspended_account_is_credited_for_what_it_had_paid(till: Till):
+    account = till.open_account()
+    payment = till.open_payment(account, 2000)
+    with till.app.app_context():
+        suspend_account(account)
+    assert till.send(make_event("checkout.session.completed", make_session(payment, 2000))).status_code == 200
+    assert till.balance(account) == 2000
 
 
 def test_the_same_news_in_parallel_credits_once(till: Till):

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from bridge.providers.anthropic import Anthropic
-from bridge.providers.anthropic_stream import AnthropicReader
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Completion, Outgoing, StreamOrder
+from bridge.conversation.answer import Completion
+from bridge.providers.anthropic.provider import Anthropic
+from bridge.providers.anthropic.stream import AnthropicReader
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from tests.chat_answers import body_of, chat_order
+from tests.conversations import make_order
 
 OPUS_5, OPUS_48, OPUS_46 = "claude-opus-5", "claude-opus-4-8", "claude-opus-4-6"
 SONNET_45, SONNET_37, HAIKU_35 = "claude-sonnet-4-5", "claude-3-7-sonnet-20250219", "claude-3-5-haiku-20241022"
@@ -21,7 +24,7 @@ TOOL = {
 
 
 def write(model: str = SONNET_45, kept: dict[str, Any] | None = None, cap: int | None = None, **body: Any) -> Outgoing:
-    return Anthropic().write_chat(ChatOrder({"model": "m", "messages": HI, **body}, model, cap, kept=kept or {}))
+    return Anthropic().write_request(make_order({"model": "m", "messages": HI, **body}, model, cap, kept=kept or {}))
 
 
 def sent(model: str = SONNET_45, kept: dict[str, Any] | None = None, cap: int | None = None, **body: Any) -> Any:
@@ -70,7 +73,7 @@ def answer(*content: dict[str, Any], outgoing: Outgoing | None = None, **more: A
 
 
 def message(completion: Completion) -> dict[str, Any]:
-    found: dict[str, Any] = completion.body["choices"][0]["message"]
+    found: dict[str, Any] = body_of(completion)["choices"][0]["message"]
     return found
 
 
@@ -109,7 +112,7 @@ def ending(reason: str = "end_turn", **usage: int) -> bytes:
 
 def read(*events: bytes, outgoing: Outgoing | None = None, index: int = 0) -> tuple[list[dict[str, Any]], Any]:
     """What a client gets of a stream: the deltas and the last finish reason among them, and the reader."""
-    order = StreamOrder("chatcmpl-ours", "public", 0, False, 2**20, index)
+    order = chat_order("chatcmpl-ours", "public", 0, False, 2**20, index)
     reader: AnthropicReader = Anthropic().open_reader(outgoing or write(), order)
     frames = reader.feed(b"".join(events)).split(b"\n\n")
     assert frames.pop() == b""

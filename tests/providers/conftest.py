@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gevent import ssl
 
-from bridge.providers.http import Upstream, open_upstream
+from bridge.providers.wire.http import Upstream, open_upstream
 from tests.certificate import write_certificate
 from tests.providers.socket_server import PATIENT
 

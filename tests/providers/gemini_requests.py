@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing
-from bridge.providers.gemini import Gemini
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from bridge.providers.gemini.provider import Gemini
+from tests.conversations import make_order
 
 HI = [{"role": "user", "content": "Hi"}]
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -17,7 +18,7 @@ NEW, MIDDLE, OLD = "gemini-3.5-flash", "gemini-2.5-flash", "gemini-2.0-flash"
 
 def write(model: str = MIDDLE, kept: dict | None = None, cap: int | None = None, **body: Any) -> Outgoing:
     body = {"model": "public", "messages": HI, **body}
-    return Gemini().write_chat(ChatOrder(body, model, cap, kept=kept or {}))
+    return Gemini().write_request(make_order(body, model, cap, kept=kept or {}))
 
 
 def sent(model: str = MIDDLE, **more: Any) -> dict[str, Any]:

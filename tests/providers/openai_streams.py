@@ -5,9 +5,10 @@ from typing import Any
 
 from openai.types.chat import ChatCompletionChunk
 
-from bridge.providers.base import Outgoing, StreamOrder
-from bridge.providers.openai import OpenAI, OpenAICompatible
-from bridge.providers.openai_stream import OpenAIReader
+from bridge.providers.base import Outgoing
+from bridge.providers.openai.provider import OpenAI, OpenAICompatible
+from bridge.providers.openai.stream import OpenAIReader
+from tests.chat_answers import chat_order
 
 SENT = Outgoing("/chat/completions", b"{}")
 OURS, PUBLIC = "chatcmpl-0123456789abcdef", "public-name"
@@ -42,7 +43,7 @@ def read(
     outgoing: Outgoing = SENT,
 ) -> tuple[list[dict[str, Any]], OpenAIReader]:
     """What a client gets of a stream that arrives in pieces, as decoded chunks, and the reader."""
-    reader = (provider or OpenAI()).open_reader(outgoing, StreamOrder(OURS, PUBLIC, 0, include_usage, 10**6))
+    reader = (provider or OpenAI()).open_reader(outgoing, chat_order(OURS, PUBLIC, 0, include_usage, 10**6))
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     out = b"".join(reader.feed(data[i:j]) for i, j in zip(places, places[1:], strict=False))
     frames = out.split(b"\n\n")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from bridge.v1.chat_request import ChatRequest
+from bridge.dialects.chat.request import ChatRequest
 
 PICTURES = (b"\x89PNG\r\n\x1a\n" + b"\0" * 16, b"\xff\xd8\xff\xe0" + b"\0" * 16, b"GIF89a" + b"\0" * 16, b"no picture")
 TOOL_NAMES = ("get_weather", "add", "a.b", "lookup-it", "ünïcode", "x" * 128)

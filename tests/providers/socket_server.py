@@ -11,7 +11,7 @@ from gevent.event import Event
 from gevent.server import StreamServer
 
 from bridge.providers.base import Outgoing
-from bridge.providers.http import Answer, Timeouts, Upstream
+from bridge.providers.wire.http import Answer, Timeouts, Upstream
 
 LIMIT_SECONDS = 10  # of anything a test waits for; reached only when it fails
 SOON = 0.02  # for silences that a test wants to see end

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.anthropic import Anthropic
-from bridge.providers.base import AttemptFailed, ChatOrder, StreamOrder
-from bridge.providers.gemini import Gemini
-from bridge.providers.openai import OpenAI
+from bridge.providers.anthropic.provider import Anthropic
+from bridge.providers.base import AttemptFailed
+from bridge.providers.gemini.provider import Gemini
+from bridge.providers.openai.provider import OpenAI
+from tests.chat_answers import chat_order
+from tests.conversations import make_order
 
-ORDER = StreamOrder("chatcmpl-ours", "public", 0, False, 2**20)
+ORDER = chat_order("chatcmpl-ours", "public", 0, False, 2**20)
 
 
 def write(value: Any) -> bytes:
@@ -54,7 +56,7 @@ def read(name: str, begun: bytes, events: list[bytes], *, one_by_one: bool) -> t
     """What a client gets for the events, what is noted of it, and whether they are refused."""
     provider = DIALECTS[name][0]
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
-    reader = provider.open_reader(provider.write_chat(ChatOrder(body, "theirs", 100)), ORDER)
+    reader = provider.open_reader(provider.write_request(make_order(body, "theirs", 100)), ORDER)
     frames = reader.feed(begun)
     try:
         if one_by_one:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bridge.providers.anthropic import Anthropic
-from bridge.providers.anthropic_turns import OPENING
+from bridge.providers.anthropic.provider import Anthropic
+from bridge.providers.anthropic.turns import OPENING
+from tests.conversations import converse
 from tests.providers.anthropic_requests import (
     CACHE,
     HAIKU_35,
@@ -41,7 +42,7 @@ def test_the_key_is_a_header_and_the_version_goes_with_it():
     }
     assert Anthropic().auth_headers("secret") == {"x-api-key": "secret"}
     assert Anthropic().auth_headers("") == {}
-    assert Anthropic().choices_per_call({"n": 3}, SONNET_45) == 1
+    assert Anthropic().choices_per_call(converse({"n": 3}), SONNET_45) == 1
 
 
 def test_the_cap_is_the_gateways_else_the_clients():

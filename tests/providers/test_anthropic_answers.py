@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.providers.anthropic import Anthropic
-from bridge.providers.base import AttemptFailed, Blame, Counts, Outgoing, StreamOrder
+from bridge.conversation.usage import Counts
+from bridge.providers.anthropic.provider import Anthropic
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
 from bridge.providers.fences import FenceStripper, strip_fence
+from tests.chat_answers import body_of, chat_order
 from tests.providers.anthropic_requests import (
     COUNTS,
     HAIKU_35,
@@ -57,7 +59,7 @@ REASONS = [
 def valid(completion: Any) -> dict[str, Any]:
     """The message, once OpenAI's own types have taken it."""
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "usage": usage, **completion.body}
+    body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "usage": usage, **body_of(completion)}
     ChatCompletion.model_validate(body, strict=True)
     return message(completion)
 
@@ -133,7 +135,7 @@ def test_an_answer_without_content_has_to_say_its_end():
 def test_why_an_answer_ended(theirs: str, ours: str):
     content = [USED] if theirs == "tool_use" else []
     completion = answer(*content, stop_reason=theirs)
-    assert completion.finish_reason == completion.body["choices"][0]["finish_reason"] == ours
+    assert completion.finish_reason == body_of(completion)["choices"][0]["finish_reason"] == ours
     assert message(completion)["content"] == (None if content else "")
     streamed = [tool_block(0, "t", "f")] if content else []
     deltas, reader = read(START, *streamed, ending(theirs))
@@ -359,7 +361,7 @@ def test_what_is_no_answer_is_the_upstreams_failure(data: bytes):
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b"3", b'{"type": "content_block_delta", "delta": 3}', b'{"type": 3}'])
 def test_what_is_no_event_is_the_upstreams_failure(data: bytes):
-    reader = Anthropic().open_reader(write(tools=[TOOL]), StreamOrder("x", "m", 0, False, 2**20))
+    reader = Anthropic().open_reader(write(tools=[TOOL]), chat_order("x", "m", 0, False, 2**20))
     with pytest.raises(AttemptFailed) as caught:
         reader.feed(b"data: " + data + b"\n\n")
     assert caught.value.blame is Blame.UPSTREAM

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.providers.anthropic import Anthropic
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, StreamOrder
+from bridge.providers.anthropic.provider import Anthropic
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
 from bridge.providers.tool_names import ANTHROPIC_IDS, ANTHROPIC_NAMES, SafeNames
+from tests.chat_answers import chat_order
+from tests.conversations import make_order
 from tests.providers.anthropic_requests import (
     HAIKU_35,
     OPUS_5,
@@ -62,7 +64,7 @@ kept = st.dictionaries(
 def test_whatever_is_valid_is_refused_by_name_or_written_by_the_rules(body: Any, model: str, found: Any, cap: Any):
     before = msgspec.json.encode(body)
     try:
-        outgoing = Anthropic().write_chat(ChatOrder(body, model, cap, kept=found))
+        outgoing = Anthropic().write_request(make_order(body, model, cap, kept=found))
     except AttemptFailed as failure:
         # the client's own mistake, told with the field's name
         assert (failure.blame, bool(failure.message), bool(failure.param)) == (Blame.REQUEST, True, True)  # noqa: PT017
@@ -234,7 +236,7 @@ OUTGOING = st.sampled_from(
 def test_no_bytes_raise_anything_but_a_failed_attempt(data: bytes, outgoing: Outgoing):
     provider = Anthropic()
     for way in (
-        lambda: provider.open_reader(outgoing, StreamOrder("x", "m", 0, True, 2**20)).feed(START + data),
+        lambda: provider.open_reader(outgoing, chat_order("x", "m", 0, True, 2**20)).feed(START + data),
         lambda: provider.read_answer(data, outgoing),
         lambda: provider.read_answer(json.dumps({"content": [{"text": data.decode("latin-1")}]}).encode(), outgoing),
     ):

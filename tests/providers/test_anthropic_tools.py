@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bridge.providers.anthropic_schema import fit_schema
-from bridge.providers.anthropic_tools import JSON_ONLY
+from bridge.providers.anthropic.schema import fit_schema
+from bridge.providers.anthropic.tools import JSON_ONLY
 from tests.providers.anthropic_requests import (
     CACHE,
     HAIKU_35,

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.providers.base import Blame
-from bridge.providers.complaint_fields import our_param
-from bridge.providers.complaints import KNOWN
-from bridge.providers.errors import REFUSED, explain_error
-from bridge.providers.scrubbing import MAX_MESSAGE
+from bridge.providers.blame.complaint import our_param
+from bridge.providers.blame.complaints import KNOWN
+from bridge.providers.blame.errors import REFUSED, explain_error
+from bridge.providers.blame.scrubbing import MAX_MESSAGE
 
 TOO_LONG, POLICY, IMAGE = "context_length_exceeded", "content_policy_violation", "invalid_image"
 UNSUPPORTED = "unsupported_parameter"

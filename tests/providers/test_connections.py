@@ -7,8 +7,8 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from bridge.providers import connections
 from bridge.providers.base import AttemptFailed, Blame
+from bridge.providers.wire import connections
 from tests.providers.socket_server import HELLO, LIMIT_SECONDS, Visit, answer, chunked, plays, read, serving
 
 

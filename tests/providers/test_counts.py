@@ -2,16 +2,16 @@
 parts of the prompt."""
 
 import json
-import os
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.base import Counts, Outgoing, Usage
-from bridge.providers.openai import OpenAI
-from bridge.providers.tally import PARTS, fit_parts, usage_of
+from bridge.conversation.usage import PARTS, Counts, Usage
+from bridge.providers.base import Outgoing
+from bridge.providers.openai.provider import OpenAI
+from bridge.providers.tally import fit_parts, usage_of
+from tests.providers.recordings import FOLDER, list_exchanges, needs_recordings
 
 
 @given(st.tuples(*[st.integers(-(2**53), 2**53)] * 10))
@@ -45,12 +45,16 @@ def test_parts_of_a_smaller_whole_keep_their_share(prompt: int, data: st.DataObj
     assert 0 <= written * smaller / prompt - fitted.cache_write_tokens < 1 + 1e-6
 
 
-RECORDINGS = os.environ.get("RECORDINGS_DIR", "")
+def test_a_write_to_the_cache_is_counted():
+    (exchange,) = [each for each in list_exchanges("openai", "openai-chat") if each["id"] == "cache-write"]
+    data = exchange["response"]["body_text"].encode()
+    usage = OpenAI().read_answer(data, Outgoing("/chat/completions", b"{}")).usage
+    assert usage == Counts(440, 38, reasoning_tokens=32, cache_write_tokens=437)
 
 
-@pytest.mark.skipif(not RECORDINGS, reason="RECORDINGS_DIR names no recordings")
+@needs_recordings
 def test_a_recorded_write_to_the_cache_is_counted():
-    (path,) = Path(RECORDINGS).glob("openai/chat-completion-prompt-caching-5-6-cache-write-*.json")
+    (path,) = Path(FOLDER).glob("openai/chat-completion-prompt-caching-5-6-cache-write-*.json")
     data = json.loads(path.read_text())["response"]["body_text"].encode()
     usage = OpenAI().read_answer(data, Outgoing("/chat/completions", b"{}")).usage
     assert usage == Counts(1220, 100, reasoning_tokens=100, cache_write_tokens=1217)

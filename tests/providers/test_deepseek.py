@@ -6,9 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Counts, Outgoing
+from bridge.conversation.usage import Counts
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
 from bridge.providers.deepseek import DeepSeek
-from bridge.providers.openai_choice import Reading
+from bridge.providers.openai.choice import Reading
+from tests.chat_answers import body_of
+from tests.conversations import converse, make_order
 from tests.providers.openai_streams import COUNTS, HEAD, SENT, USAGE, accept, chunk, read, stream
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -23,7 +26,7 @@ LEGACY = Outgoing("/chat/completions", b"{}", reading=Reading(legacy=True))
 def write(kept: dict[str, Any] | None = None, upstream_id: str = "deepseek-v4-flash", **fields: Any) -> Outgoing:
     body = {"model": "public", "messages": HI, **fields}
     encoded = msgspec.Raw(msgspec.json.encode(body["messages"]))
-    return DeepSeek().write_chat(ChatOrder(body, upstream_id, None, encoded, kept or {}))
+    return DeepSeek().write_request(make_order(body, upstream_id, None, encoded, kept or {}))
 
 
 def sent(*args: Any, **fields: Any) -> dict[str, Any]:
@@ -263,7 +266,7 @@ def test_a_whole_answer_is_kept_likewise():
     message = {"role": "assistant", "content": "", "reasoning_content": "Hm.", "tool_calls": [CALL]}
     found = whole(message)
     assert found.kept == {"call_1": {"provider": "deepseek", "reasoning": "Hm."}}
-    assert found.body["choices"][0]["message"]["content"] is None
+    assert body_of(found)["choices"][0]["message"]["content"] is None
     assert whole({**message, "tool_calls": None}, "stop").kept == {}
 
 
@@ -287,7 +290,7 @@ def test_legacy_functions_are_tools():
 
 
 def test_a_call_is_a_function_call_to_a_client_that_asked_so():
-    found = whole({"content": "", "tool_calls": [CALL]}, outgoing=LEGACY).body["choices"][0]
+    found = body_of(whole({"content": "", "tool_calls": [CALL]}, outgoing=LEGACY))["choices"][0]
     assert found["message"]["function_call"] == CALL["function"]
     assert ("tool_calls" in found["message"], found["finish_reason"]) == (False, "function_call")
     chunks, reader = read(stream(*CALLING), provider=DeepSeek(), outgoing=LEGACY)
@@ -300,7 +303,7 @@ def test_a_call_is_a_function_call_to_a_client_that_asked_so():
 
 
 def test_one_choice_a_call():
-    assert DeepSeek().choices_per_call({"n": 4}, "deepseek-v4-pro") == 1
+    assert DeepSeek().choices_per_call(converse({"n": 4}), "deepseek-v4-pro") == 1
 
 
 def test_what_it_says_of_thoughts_probabilities_passes():

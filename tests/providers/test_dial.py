@@ -8,9 +8,9 @@ import gevent
 import pytest
 from gevent.server import StreamServer
 
-from bridge.providers import connections, dial
 from bridge.providers.base import AttemptFailed, Blame, Outgoing
-from bridge.providers.http import Timeouts
+from bridge.providers.wire import connections, dial
+from bridge.providers.wire.http import Timeouts
 from tests.providers.socket_server import (
     HELLO,
     LIMIT_SECONDS,

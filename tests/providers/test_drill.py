@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.providers.base import AttemptFailed, Outgoing, StreamOrder
-from bridge.providers.drill import FAULTS, PREFIX
-from bridge.providers.http import Timeouts
+from bridge.providers.base import AttemptFailed, Outgoing
+from bridge.providers.faults import FAULTS, PREFIX
 from bridge.providers.sandbox import Sandbox
+from bridge.providers.wire.http import Timeouts
+from tests.chat_answers import chat_order
 
 SOON = Timeouts(0.01, 0.01, 0.01)
 BLAMES = {
@@ -32,7 +33,7 @@ def ask(fault: str, stream: bool) -> Any:
         raise provider.read_error(answer.status, answer.headers, answer.read_all(10_000, 1))
     if not stream:
         return provider.read_answer(answer.read_all(2000, 0.001), outgoing)
-    reader = provider.open_reader(outgoing, StreamOrder("chatcmpl-1", "model", 1, False, 10_000))
+    reader = provider.open_reader(outgoing, chat_order("chatcmpl-1", "model", 1, False, 10_000))
     for _ in range(100):
         data = answer.read_some(0.001)
         if not data:

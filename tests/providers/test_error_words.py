@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bridge.providers import PROVIDERS
 from bridge.providers.base import AttemptFailed, Blame
-from bridge.providers.complaints import explain_complaint
-from bridge.providers.error_bodies import Said, list_said, unwrap
-from bridge.providers.errors import LARGE, find_refusal, read_openai_error
+from bridge.providers.blame.complaints import explain_complaint
+from bridge.providers.blame.error_bodies import Said, list_said, unwrap
+from bridge.providers.blame.errors import LARGE, find_refusal, read_openai_error
 from tests.providers.error_bodies import PLACES, write_body
 from tests.providers.test_complaints import COMPLAINTS
 

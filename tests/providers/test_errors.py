@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.providers.base import AttemptFailed, Blame
-from bridge.providers.errors import read_openai_error
-from bridge.providers.scrubbing import MAX_MESSAGE, scrub
+from bridge.providers.blame.errors import read_openai_error
+from bridge.providers.blame.scrubbing import MAX_MESSAGE, scrub
 
 NOON = datetime.datetime(2026, 3, 10, 12, tzinfo=datetime.UTC)
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from bridge.providers.base import AttemptFailed, Blame
-from bridge.providers.gemini import Gemini
-from bridge.providers.gemini_contents import NO_SIGNATURE, OPENING
+from bridge.providers.gemini.contents import NO_SIGNATURE, OPENING
+from bridge.providers.gemini.provider import Gemini
 from tests.providers.gemini_requests import (
     HI,
     MIDDLE,

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.providers.base import AttemptFailed, Blame, Counts, Outgoing, StreamOrder, failed_finish
-from bridge.providers.gemini import Gemini
-from bridge.providers.gemini_answers import Reading
+from bridge.conversation.usage import Counts
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, failed_finish
+from bridge.providers.gemini.answers import Reading
+from bridge.providers.gemini.provider import Gemini
+from tests.chat_answers import body_of, chat_order
 
 OURS, PUBLIC = "chatcmpl-0123456789abcdef", "public-name"
 COUNTS = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
@@ -33,14 +35,14 @@ def read_whole(*candidates: dict[str, Any], outgoing: Outgoing | None = None, **
     data = json.dumps(answer(*candidates, **more)).encode()
     completion = Gemini().read_answer(data, outgoing or sent())
     ours = {"id": OURS, "object": "chat.completion", "created": 0, "model": PUBLIC}
-    ChatCompletion.model_validate({**ours, **completion.body}, strict=True)
+    ChatCompletion.model_validate({**ours, **body_of(completion)}, strict=True)
     return completion
 
 
 def read_stream(*chunks: dict[str, Any], outgoing: Outgoing | None = None, **order: Any) -> tuple[list[Any], Any]:
     data = b"".join(b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n" for chunk in chunks)
     order = {"include_usage": False, **order}
-    reader = Gemini().open_reader(outgoing or sent(), StreamOrder(OURS, PUBLIC, 0, max_event_bytes=10**6, **order))
+    reader = Gemini().open_reader(outgoing or sent(), chat_order(OURS, PUBLIC, 0, max_event_bytes=10**6, **order))
     frames = (reader.feed(data) + reader.end()).split(b"\n\n")
     assert frames.pop() == b""
     found = [ChatCompletionChunk.model_validate(json.loads(frame[6:]), strict=True) for frame in frames]
@@ -65,7 +67,7 @@ def calls_of(choices: list[Any]) -> list[Any]:
 
 def test_texts_are_joined_and_thoughts_are_apart():
     found = read_whole(candidate({"text": "hm", "thought": True}, {"text": "a"}, {"text": "b"}, finish="STOP"))
-    message = found.body["choices"][0]["message"]
+    message = body_of(found)["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"], found.finish_reason) == ("ab", "hm", "stop")
     assert found.text == ["ab", "hm"]
     assert found.usage == Counts(10, 5)
@@ -74,7 +76,7 @@ def test_texts_are_joined_and_thoughts_are_apart():
 
 def test_a_call_is_kept_by_the_id_that_the_client_sees():
     found = read_whole(candidate(SIGNED, CALL, finish="STOP"))
-    first, second = found.body["choices"][0]["message"]["tool_calls"]
+    first, second = body_of(found)["choices"][0]["message"]["tool_calls"]
     assert first["id"] == "g1"
     assert first["extra_content"] == {"google": {"thought_signature": "sig"}}
     assert second["id"].startswith("call_")
@@ -82,18 +84,18 @@ def test_a_call_is_kept_by_the_id_that_the_client_sees():
     assert "extra_content" not in second
     assert found.kept == {"g1": {"provider": "gemini", "signature": "sig", "id": "g1", "name": "weather"}}
     assert found.finish_reason == "tool_calls"
-    assert found.body["choices"][0]["message"]["content"] is None
+    assert body_of(found)["choices"][0]["message"]["content"] is None
 
 
 def test_a_signature_without_an_id_is_kept_by_ours():
     found = read_whole(candidate({**CALL, "thoughtSignature": "sig"}, finish="STOP"))
-    ours = found.body["choices"][0]["message"]["tool_calls"][0]["id"]
+    ours = body_of(found)["choices"][0]["message"]["tool_calls"][0]["id"]
     assert found.kept == {ours: {"provider": "gemini", "signature": "sig", "id": None, "name": "weather"}}
 
 
 def test_only_the_first_call_where_the_client_wants_no_parallel_ones():
     found = read_whole(candidate(SIGNED, CALL, finish="STOP"), outgoing=sent(one_call=True))
-    assert len(found.body["choices"][0]["message"]["tool_calls"]) == 1
+    assert len(body_of(found)["choices"][0]["message"]["tool_calls"]) == 1
     assert list(found.kept) == ["g1"]
     choices, reader = read_stream(
         answer(candidate(SIGNED)), answer(candidate(CALL, finish="STOP")), outgoing=sent(one_call=True)
@@ -104,7 +106,7 @@ def test_only_the_first_call_where_the_client_wants_no_parallel_ones():
 
 def test_the_legacy_dialect_gets_its_function_call():
     found = read_whole(candidate(SIGNED, finish="STOP"), outgoing=sent(legacy=True))
-    assert found.body["choices"][0]["message"]["function_call"] == {"name": "weather", "arguments": "{}"}
+    assert body_of(found)["choices"][0]["message"]["function_call"] == {"name": "weather", "arguments": "{}"}
     assert found.finish_reason == "function_call"
     assert not found.kept
     choices, reader = read_stream(answer(candidate(SIGNED, finish="STOP")), outgoing=sent(legacy=True))
@@ -125,7 +127,7 @@ def test_a_call_of_what_was_never_offered_is_not_forwarded(finish):
             read_stream(answer(candidate(CALL)), answer(candidate(finish=reason)), outgoing=offered)
     # beside a text it is merely left out
     both = candidate({"text": "Hi"}, CALL, finish="STOP")
-    assert read_whole(both, outgoing=offered).body["choices"][0]["message"].get("tool_calls") is None
+    assert body_of(read_whole(both, outgoing=offered))["choices"][0]["message"].get("tool_calls") is None
     choices, _ = read_stream(answer(both), outgoing=offered)
     assert (calls_of(choices), text_of(choices), finishes(choices)) == ([], "Hi", ["stop"])
 
@@ -140,7 +142,7 @@ def test_an_answer_that_ended_in_failure_is_none(finish, parts):
     with pytest.raises(AttemptFailed) as caught:
         read_whole(candidate(*parts, finish=finish))
     assert (caught.value.blame, caught.value.reason) == (Blame.UPSTREAM, f"the answer ended in failure: {finish}")
-    reader = Gemini().open_reader(sent(), StreamOrder(OURS, PUBLIC, 0, False, 10**6))
+    reader = Gemini().open_reader(sent(), chat_order(OURS, PUBLIC, 0, False, 10**6))
     with pytest.raises(AttemptFailed) as caught:
         reader.feed(b"data: " + json.dumps(answer(candidate(*parts, finish=finish))).encode() + b"\n\n")
     assert reader.finish_reason is None
@@ -162,7 +164,7 @@ def test_pictures_are_passed_on_as_clients_know_them():
         for index in (0, 1)
     ]
     parts = [{"text": "Look:"}, PICTURE, {**PICTURE, "thought": True}, PICTURE]
-    message = read_whole(candidate(*parts, finish="STOP")).body["choices"][0]["message"]
+    message = body_of(read_whole(candidate(*parts, finish="STOP")))["choices"][0]["message"]
     assert (message["images"], message["content"]) == (wanted, "Look:")
     choices, reader = read_stream(*(answer(candidate(part)) for part in parts), answer(candidate(finish="STOP")))
     assert [one for choice in choices for one in (choice.delta.model_extra or {}).get("images", ())] == wanted
@@ -173,7 +175,7 @@ def test_pictures_are_passed_on_as_clients_know_them():
 
 def test_what_is_no_picture_is_none():
     sound = {"inlineData": {"mimeType": "audio/L16", "data": "AAAA"}}
-    assert "images" not in read_whole(candidate({"text": "a"}, sound, finish="STOP")).body["choices"][0]["message"]
+    assert "images" not in body_of(read_whole(candidate({"text": "a"}, sound, finish="STOP")))["choices"][0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_finish_reasons(finish, expected):
 @pytest.mark.parametrize("content", [{"content": {"role": "model"}}, {"content": {}}, {}, {"content": None}])
 def test_an_answer_without_content_is_an_empty_one(content):
     found = read_whole({**content, "finishReason": "MAX_TOKENS"})
-    assert found.body["choices"][0]["message"]["content"] == ""
+    assert body_of(found)["choices"][0]["message"]["content"] == ""
     assert found.finish_reason == "length"
     choices, reader = read_stream(answer({**content, "finishReason": "MAX_TOKENS"}))
     assert text_of(choices) == ""
@@ -215,7 +217,7 @@ def test_a_blocked_prompt_is_one_choice(reason):
     blocked = {"promptFeedback": {"blockReason": reason}, "usageMetadata": {"promptTokenCount": 7}}
     for body in (blocked, {**blocked, "candidates": []}):
         found = Gemini().read_answer(json.dumps(body).encode(), sent())
-        assert found.body["choices"][0]["message"]["content"] == ""
+        assert body_of(found)["choices"][0]["message"]["content"] == ""
         assert found.finish_reason == "content_filter"
         assert found.usage == Counts(7)
         choices, reader = read_stream(body)
@@ -225,7 +227,7 @@ def test_a_blocked_prompt_is_one_choice(reason):
 
 def test_several_candidates_are_several_choices():
     found = read_whole(candidate({"text": "a"}, finish="STOP"), candidate({"text": "b"}, finish="MAX_TOKENS", index=1))
-    assert [(one["index"], one["message"]["content"], one["finish_reason"]) for one in found.body["choices"]] == [
+    assert [(one["index"], one["message"]["content"], one["finish_reason"]) for one in body_of(found)["choices"]] == [
         (0, "a", "stop"),
         (1, "b", "length"),
     ]
@@ -242,7 +244,7 @@ def test_what_google_does_by_itself_is_ignored():
         {"text": "one"},
     ]
     found = read_whole(candidate(*parts, finish="STOP", groundingMetadata={"groundingChunks": [3]}))
-    assert found.body["choices"][0]["message"] == {"role": "assistant", "content": "one", "refusal": None}
+    assert body_of(found)["choices"][0]["message"] == {"role": "assistant", "content": "one", "refusal": None}
     choices, _ = read_stream(answer(candidate(*parts, finish="STOP")))
     assert text_of(choices) == "one"
     assert not calls_of(choices)
@@ -254,20 +256,20 @@ def test_logprobs_are_in_openais_shape():
     found = read_whole(candidate({"text": "Ö"}, finish="STOP", logprobsResult=result))
     expected = {"token": "Ö", "logprob": -0.5, "bytes": [195, 150]}
     other = {"token": "o", "logprob": -0.5, "bytes": [111]}
-    assert found.body["choices"][0]["logprobs"] == {
+    assert body_of(found)["choices"][0]["logprobs"] == {
         "content": [{**expected, "top_logprobs": [expected, other]}],
         "refusal": None,
     }
     choices, _ = read_stream(answer(candidate({"text": "Ö"}, logprobsResult=result)))
     assert text_of(choices) == "Ö"
     assert [one.logprob for choice in choices if choice.logprobs for one in choice.logprobs.content] == [-0.5]
-    assert read_whole(candidate({"text": "a"}, logprobsResult=[3])).body["choices"][0]["logprobs"] is None
+    assert body_of(read_whole(candidate({"text": "a"}, logprobsResult=[3])))["choices"][0]["logprobs"] is None
 
 
 def test_json_that_was_asked_for_in_words_comes_without_its_fence():
     fenced = sent(fenced=True)
     found = read_whole(candidate({"text": '```json\n{"a":1}\n```'}, finish="STOP"), outgoing=fenced)
-    assert found.body["choices"][0]["message"]["content"] == '{"a":1}'
+    assert body_of(found)["choices"][0]["message"]["content"] == '{"a":1}'
     pieces = [answer(candidate({"text": one})) for one in ("``", "`json\n", '{"a":', "1}\n``", "`")]
     choices, _ = read_stream(*pieces, answer(candidate(finish="STOP")), outgoing=fenced)
     assert text_of(choices) == '{"a":1}'
@@ -437,7 +439,7 @@ def test_what_is_no_answer_is_the_upstreams_fault(data):
 def test_an_error_in_mid_stream_keeps_what_came_before_it(wrap):
     error = '{"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}'
     data = json.dumps(answer(candidate({"text": "a"}))) + "\n\ndata: " + wrap.replace("{}", error)
-    reader = Gemini().open_reader(sent(), StreamOrder(OURS, PUBLIC, 0, False, 10**6))
+    reader = Gemini().open_reader(sent(), chat_order(OURS, PUBLIC, 0, False, 10**6))
     with pytest.raises(AttemptFailed) as caught:
         reader.feed(f"data: {data}\n\n".encode())
     assert caught.value.blame is Blame.UPSTREAM
@@ -454,7 +456,7 @@ def test_a_call_that_comes_after_a_stop_is_told_of_by_the_one_finish():
 
 
 def test_until_the_body_has_ended_there_is_no_finish():
-    reader = Gemini().open_reader(sent(), StreamOrder(OURS, PUBLIC, 0, False, 10**6))
+    reader = Gemini().open_reader(sent(), chat_order(OURS, PUBLIC, 0, False, 10**6))
     reader.feed(b"data: " + json.dumps(answer(candidate({"text": "Hi"}, finish="STOP"))).encode() + b"\n\n")
     assert reader.finish_reason is None
     assert b'"finish_reason":"stop"' in reader.end()

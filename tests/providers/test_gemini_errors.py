@@ -7,9 +7,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, StreamOrder
-from bridge.providers.gemini import Gemini
-from bridge.providers.gemini_answers import GeminiReader, Reading
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from bridge.providers.gemini.answers import GeminiReader, Reading
+from bridge.providers.gemini.provider import Gemini
+from tests.chat_answers import chat_order
+from tests.conversations import make_order
 from tests.providers.requests_strategy import bodies
 
 SENT = Outgoing("/", b"{}", reading=Reading())
@@ -91,7 +93,7 @@ def test_no_bytes_raise_anything_but_a_failed_attempt(pieces, status):
         with contextlib.suppress(AttemptFailed):
             provider.read_answer(piece, SENT)
         assert isinstance(provider.read_error(status, {}, piece), AttemptFailed)
-    reader: GeminiReader = provider.open_reader(SENT, StreamOrder("id", "name", 0, True, 10**5))
+    reader: GeminiReader = provider.open_reader(SENT, chat_order("id", "name", 0, True, 10**5))
     for piece in pieces:
         try:
             reader.feed(piece + b"\n\n")
@@ -105,7 +107,7 @@ def test_no_bytes_raise_anything_but_a_failed_attempt(pieces, status):
 def test_every_request_is_written_by_geminis_rules_or_refused(body, model):
     failure: AttemptFailed | None = None
     try:
-        outgoing = Gemini().write_chat(ChatOrder(body, model))
+        outgoing = Gemini().write_request(make_order(body, model))
     except AttemptFailed as raised:
         failure = raised
     if failure is not None:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from bridge.providers.gemini import Gemini
+from bridge.providers.gemini.provider import Gemini
+from tests.conversations import converse
 from tests.providers.gemini_requests import MIDDLE, NEW, OLD, TOOL, WEATHER, config, refusal, sent, write
 
 # tools
@@ -154,9 +155,9 @@ def test_penalties_and_logprobs_only_where_the_model_has_them():
 def test_several_choices_in_one_call_only_of_whole_answers_of_older_models():
     assert config(n=3)["candidateCount"] == 3
     for model, body in ((NEW, {}), (MIDDLE, {"stream": True}), ("gemini-flash-latest", {})):
-        assert Gemini().choices_per_call({"n": 2, **body}, model) == 1
+        assert Gemini().choices_per_call(converse({"n": 2, **body}), model) == 1
         assert "candidateCount" not in config(model, **body, n=2)
-    assert Gemini().choices_per_call({}, MIDDLE) == 8
+    assert Gemini().choices_per_call(converse({}), MIDDLE) == 8
 
 
 def test_what_has_no_equal_is_dropped_and_named():

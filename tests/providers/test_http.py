@@ -9,9 +9,9 @@ import pytest
 import responses
 from gevent.event import Event
 
-from bridge.providers import connections
 from bridge.providers.base import AttemptFailed, Blame, Outgoing
-from bridge.providers.http import Timeouts
+from bridge.providers.wire import connections
+from bridge.providers.wire.http import Timeouts
 from tests.providers.socket_server import (
     HELLO,
     LIMIT_SECONDS,
@@ -217,7 +217,7 @@ def test_cookies_are_not_kept(connect: Any) -> None:
 
 
 def test_the_responses_library_can_play_the_upstream(connect: Any) -> None:
-    with responses.RequestsMock(target="bridge.providers.transport.GeventAdapter.send") as played:
+    with responses.RequestsMock(target="bridge.providers.wire.transport.GeventAdapter.send") as played:
         played.post("http://upstream.test/v1/chat/completions", body=b"hello", status=201, headers={"X-A": "b"})
         found = connect("http://upstream.test/v1", {"Authorization": "Bearer x"}).send(HELLO)
         assert (found.status, found.headers["x-a"]) == (201, "b")
@@ -229,7 +229,7 @@ def test_the_responses_library_can_play_the_upstream(connect: Any) -> None:
 
 def test_a_failure_played_by_the_responses_library_is_an_attempt_that_failed(connect: Any) -> None:
     with (
-        responses.RequestsMock(target="bridge.providers.transport.GeventAdapter.send"),
+        responses.RequestsMock(target="bridge.providers.wire.transport.GeventAdapter.send"),
         pytest.raises(AttemptFailed, match="ConnectionError"),
     ):
         connect("http://upstream.test/v1").send(HELLO)

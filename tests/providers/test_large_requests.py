@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from bridge.providers import PROVIDERS
-from bridge.providers.anthropic_schema import fit_schema
-from bridge.providers.base import AttemptFailed, ChatOrder
-from bridge.providers.openai_answer import read_body
+from bridge.providers.anthropic.schema import fit_schema
+from bridge.providers.base import AttemptFailed
+from bridge.providers.openai.answer import read_body
+from tests.conversations import make_order
 
 NULL = {"type": "null"}
 QUESTION = {"role": "user", "content": "What time is it?"}
@@ -23,7 +24,7 @@ MODELS = [
 
 
 def write(provider: str, model: str, body: dict[str, Any]) -> dict[str, Any]:
-    outgoing = PROVIDERS[provider].write_chat(ChatOrder({"model": model, **body}, model, 100))
+    outgoing = PROVIDERS[provider].write_request(make_order({"model": model, **body}, model, 100))
     written: dict[str, Any] = msgspec.json.decode(outgoing.body)
     return written
 

@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Counts, Outgoing
+from bridge.conversation.usage import Counts
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
 from bridge.providers.moonshot import Moonshot
+from tests.conversations import converse, make_order
 from tests.providers.openai_streams import COUNTS, HEAD, HELLO, SENT, USAGE, accept, chunk, read, stream
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -19,7 +21,7 @@ V1, K2, K25, K27, K3 = "moonshot-v1-128k", "kimi-k2-0905-preview", "kimi-k2.5", 
 def write(upstream_id: str = K25, kept: dict[str, Any] | None = None, **fields: Any) -> Outgoing:
     body = {"model": "public", "messages": HI, **fields}
     encoded = msgspec.Raw(msgspec.json.encode(body["messages"]))
-    return Moonshot().write_chat(ChatOrder(body, upstream_id, None, encoded, kept or {}))
+    return Moonshot().write_request(make_order(body, upstream_id, None, encoded, kept or {}))
 
 
 def sent(upstream_id: str = K25, **fields: Any) -> dict[str, Any]:
@@ -179,7 +181,7 @@ def test_the_newer_models_know_schemas():
     [(V1, 0.5, 5), (V1, 0.3, 1), (V1, None, 1), (K25, 0.5, 1), (K3, 1, 1)],
 )
 def test_several_choices_are_given_by_the_older_models_alone(upstream_id: str, temperature: Any, choices: int):
-    assert Moonshot().choices_per_call({"n": 3, "temperature": temperature}, upstream_id) == choices
+    assert Moonshot().choices_per_call(converse({"n": 3, "temperature": temperature}), upstream_id) == choices
 
 
 CALLED = [*HI, {"role": "assistant", "content": None, "tool_calls": [CALL]}]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.providers import PROVIDERS
-from bridge.providers.base import Outgoing, StreamOrder
-from bridge.providers.openai_choice import Reading
+from bridge.providers.base import Outgoing
+from bridge.providers.openai.choice import Reading
+from tests.chat_answers import body_of, chat_order
 from tests.contract import read_answer, read_stream
 
 NAMES = ("get_weather", "get_time", "get_weather_soon", "f")
@@ -236,7 +237,7 @@ def test_an_oddly_written_stream_leaves_as_openai_would_have_written_it(
     body = write_stream(data.draw, answer, how)
     reading = Reading(tools=TOOLS, free=True, choices=1)
     reader = PROVIDERS[provider].open_reader(
-        Outgoing("/", b"{}", reading=reading), StreamOrder("ours", "public", 9, False, 2**20)
+        Outgoing("/", b"{}", reading=reading), chat_order("ours", "public", 9, False, 2**20)
     )
     places = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=4)))
     pieces = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
@@ -282,7 +283,7 @@ def test_an_oddly_written_answer_leaves_as_openai_would_have_written_it(data: An
     reading = Reading(tools=TOOLS, free=True, choices=1)
     body = json.dumps({"id": "x", "created": 5, "choices": [choice]}).encode()
     completion = PROVIDERS["openai"].read_answer(body, Outgoing("/", b"{}", reading=reading))
-    compare(read_answer(completion.body), answer, how.known_ids)
+    compare(read_answer(body_of(completion)), answer, how.known_ids)
 
 
 @settings(max_examples=150, deadline=None)
@@ -298,7 +299,7 @@ def test_several_choices_keep_apart(data: Any, answers: list[Meant], how: Habits
     mixed = b"".join(streams[place].pop(0) + b"\n\n" for place in order)
     reading = Reading(tools=TOOLS, free=True, choices=len(answers))
     reader = PROVIDERS["openai"].open_reader(
-        Outgoing("/", b"{}", reading=reading), StreamOrder("ours", "public", 9, True, 2**20)
+        Outgoing("/", b"{}", reading=reading), chat_order("ours", "public", 9, True, 2**20)
     )
     said = read_stream(reader.feed(mixed), done=False)
     for one, answer in zip(said, answers, strict=True):

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from bridge.providers import PROVIDERS
-from bridge.providers.anthropic_answers import Reading as AnthropicReading
-from bridge.providers.base import AttemptFailed, Outgoing, StreamOrder
-from bridge.providers.gemini_answers import Reading as GeminiReading
+from bridge.providers.anthropic.answers import Reading as AnthropicReading
+from bridge.providers.base import AttemptFailed, Outgoing
+from bridge.providers.gemini.answers import Reading as GeminiReading
+from tests.chat_answers import body_of, chat_order
 from tests.contract import Said, read_answer, read_stream
 
 SENT = {
@@ -50,7 +51,7 @@ def write_stream(provider: str, texts: list[str], calls: Calls, end: Any, closes
 
 
 def streamed(provider: str, data: bytes) -> tuple[Said, Any]:
-    reader = PROVIDERS[provider].open_reader(SENT[provider], StreamOrder("ours", "public", 7, False, 2**20))
+    reader = PROVIDERS[provider].open_reader(SENT[provider], chat_order("ours", "public", 7, False, 2**20))
     [said] = read_stream(reader.feed(data) + reader.end(), done=False)
     return said, reader
 
@@ -66,7 +67,7 @@ END = {"anthropic": "end_turn", "gemini": "STOP"}
 @both
 def test_half_a_character_is_joined_with_its_other_half_or_replaced(provider: str):
     completion = PROVIDERS[provider].read_answer(write_whole(provider, "a\ud83d b", [], END[provider]), SENT[provider])
-    assert read_answer(completion.body)[0]["text"] == "a\ufffd b"
+    assert read_answer(body_of(completion))[0]["text"] == "a\ufffd b"
     assert completion.mended == {"JSON"}
     texts = ["a", "b\ud83d", "\ude00c", "d\ud83d", "e", "\udcaf", "f\ud83d"]
     said, reader = streamed(provider, write_stream(provider, texts, [], END[provider]))
@@ -78,7 +79,7 @@ def test_half_a_character_is_joined_with_its_other_half_or_replaced(provider: st
 def test_calls_with_one_id_get_one_each(provider: str):
     calls = [("a", "f", {"x": 1}), ("a", "g", {}), ("", "h", {})]
     completion = PROVIDERS[provider].read_answer(write_whole(provider, "", calls, END[provider]), SENT[provider])
-    assert made(read_answer(completion.body)[0]) == [("f", {"x": 1}), ("g", {}), ("h", {})]
+    assert made(read_answer(body_of(completion))[0]) == [("f", {"x": 1}), ("g", {}), ("h", {})]
     if provider == "anthropic":
         calls = [(one, name, json.dumps(value)) for one, name, value in calls]
     said, _ = streamed(provider, write_stream(provider, [], calls, END[provider]))
@@ -89,7 +90,7 @@ def test_calls_with_one_id_get_one_each(provider: str):
 @both
 def test_an_input_may_be_text_or_an_object(provider: str):
     data = write_whole(provider, "", [("a", "f", '{"x": 1}')], END[provider])
-    assert made(read_answer(PROVIDERS[provider].read_answer(data, SENT[provider]).body)[0]) == [("f", {"x": 1})]
+    assert made(read_answer(body_of(PROVIDERS[provider].read_answer(data, SENT[provider])))[0]) == [("f", {"x": 1})]
     for value in ({"x": 1}, '{"x": 1}'):
         said, _ = streamed(provider, write_stream(provider, [], [("a", "f", value)], END[provider]))
         assert made(said) == [("f", {"x": 1})]

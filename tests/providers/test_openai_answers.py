@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion
 
-from bridge.providers.base import AttemptFailed, Blame, Counts, Outgoing
-from bridge.providers.openai import OpenAI
-from bridge.providers.openai_choice import Reading
+from bridge.conversation.usage import Counts
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from bridge.providers.openai.choice import Reading
+from bridge.providers.openai.provider import OpenAI
+from tests.chat_answers import body_of
 from tests.providers.openai_streams import COUNTS, HEAD, SENT
 
 
@@ -28,15 +30,15 @@ def test_a_whole_answer_is_read():
     )
     assert completion.usage == Counts(10, 5, 4, 3)
     assert (completion.finish_reason, completion.text) == ("stop", ["Hi"])
-    assert completion.body["system_fingerprint"] == "f"
-    assert set(completion.body) == {"created", "system_fingerprint", "choices"}
-    ChatCompletion.model_validate({**HEAD, **completion.body, "object": "chat.completion"})
+    assert body_of(completion)["system_fingerprint"] == "f"
+    assert set(body_of(completion)) == {"created", "system_fingerprint", "choices"}
+    ChatCompletion.model_validate({**HEAD, **body_of(completion), "object": "chat.completion"})
 
 
 def test_a_poor_answer_gets_what_the_sdk_relies_on():
     completion = OpenAI().read_answer(b'{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}', SENT)
-    choices = completion.body["choices"]
-    ChatCompletion.model_validate({**HEAD, **completion.body, "object": "chat.completion"})
+    choices = body_of(completion)["choices"]
+    ChatCompletion.model_validate({**HEAD, **body_of(completion), "object": "chat.completion"})
     assert [choice["index"] for choice in choices] == [0, 1]
     assert choices[0]["message"] == {"role": "assistant", "content": "a", "refusal": None}
     assert (choices[0]["finish_reason"], choices[0]["logprobs"]) == ("stop", None)
@@ -88,8 +90,8 @@ def test_no_answer_tells_who_served_it():
     data = json.loads(answer(message, **host))
     data["choices"][0] |= {"native_finish_reason": "stop", "content_filter_results": {}, "stop_reason": 7}
     completion = OpenAI().read_answer(json.dumps(data).encode(), SENT)
-    assert set(completion.body) == {"created", "choices"}
-    assert completion.body["choices"] == [
+    assert set(body_of(completion)) == {"created", "choices"}
+    assert body_of(completion)["choices"] == [
         {
             "index": 0,
             "message": {"role": "assistant", "content": "Hi", "refusal": None, "reasoning_content": "Hm"},
@@ -102,14 +104,16 @@ def test_no_answer_tells_who_served_it():
 def test_openai_s_own_fields_pass():
     own = {"service_tier": "flex", "system_fingerprint": None}
     message = {"content": None, "refusal": "No.", "annotations": [], "audio": {"id": "a", "data": "", "transcript": ""}}
-    found = OpenAI().read_answer(answer(message, **own), SENT).body
+    found = body_of(OpenAI().read_answer(answer(message, **own), SENT))
     assert own.items() <= found.items()
     assert found["choices"][0]["message"] == {"role": "assistant", **message}
 
 
 def test_content_beside_calls_is_null_where_nothing_was_said():
     call = {"id": "c", "index": 0, "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
-    message = OpenAI().read_answer(answer({"content": "", "tool_calls": [call]}), SENT).body["choices"][0]["message"]
+    message = body_of(OpenAI().read_answer(answer({"content": "", "tool_calls": [call]}), SENT))["choices"][0][
+        "message"
+    ]
     function = {"name": "f", "arguments": '{"a":1}'}
     assert message["content"] is None
     assert message["tool_calls"] == [{"id": "c", "type": "function", "function": function}]
@@ -122,7 +126,7 @@ def test_what_keeps_the_line_open_is_skipped(before: bytes):
 
 def test_a_filtered_choice_may_have_no_message():
     completion = OpenAI().read_answer(b'{"choices":[{"finish_reason":"content_filter","index":0}]}', SENT)
-    ChatCompletion.model_validate({**HEAD, **completion.body, "object": "chat.completion"})
+    ChatCompletion.model_validate({**HEAD, **body_of(completion), "object": "chat.completion"})
     assert completion.finish_reason == "content_filter"
 
 
@@ -164,7 +168,7 @@ def test_nothing_is_called_mended_about_an_ordinary_whole_answer(message, finish
     data = _whole_with(message, finish_reason)
     found = OpenAI().read_answer(data, outgoing)
     assert found.mended == set()
-    monkeypatch.setattr("bridge.providers.openai_answer._read_plain", lambda *_: None)
+    monkeypatch.setattr("bridge.providers.openai.answer._read_plain", lambda *_: None)
     assert OpenAI().read_answer(data, outgoing) == found
 
 
@@ -180,7 +184,7 @@ def test_nothing_is_called_mended_about_an_ordinary_whole_answer(message, finish
 def test_calls_that_lack_something_take_the_long_way(calls):
     data = _whole_with({"content": None, "tool_calls": calls}, "tool_calls")
     found = OpenAI().read_answer(data, Outgoing("/", b"{}"))
-    written = found.body["choices"][0]["message"]["tool_calls"]
+    written = body_of(found)["choices"][0]["message"]["tool_calls"]
     assert found.mended
     assert len({call["id"] for call in written}) == len(calls)
     assert all(json.loads(call["function"]["arguments"]) is not None for call in written)

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from bridge.dialects.chat.request import ChatRequest
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Outgoing, StreamOrder
-from bridge.providers.openai_choice import Reading
-from bridge.v1.chat_request import ChatRequest
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from bridge.providers.openai.choice import Reading
+from tests.chat_answers import body_of, chat_order
+from tests.conversations import make_order
 from tests.providers.openai_streams import HEAD
 from tests.providers.requests_strategy import CALL_IDS, bodies
 
@@ -40,9 +42,9 @@ def test_any_request_is_written_or_refused_by_its_field(
 ):
     provider, upstream_id = served
     before = json.dumps(body)
-    order = ChatOrder(body, upstream_id, cap, msgspec.Raw(msgspec.json.encode(body["messages"])), kept)
+    order = make_order(body, upstream_id, cap, msgspec.Raw(msgspec.json.encode(body["messages"])), kept)
     try:
-        outgoing = PROVIDERS[provider].write_chat(order)
+        outgoing = PROVIDERS[provider].write_request(order)
     except AttemptFailed as failed:
         assert provider != "openai"  # noqa: PT017
         assert failed.blame is Blame.REQUEST  # noqa: PT017
@@ -168,24 +170,24 @@ def test_any_answer_is_one_of_openai_s_or_a_failed_attempt(body: dict[str, Any],
         assert failed.blame is not Blame.REQUEST  # noqa: PT017
         return
     assert completion.finish_reason
-    assert set(completion.body) <= {"choices", "created", "service_tier", "system_fingerprint"}
-    assert not (legacy and any("tool_calls" in choice["message"] for choice in completion.body["choices"]))
+    assert set(body_of(completion)) <= {"choices", "created", "service_tier", "system_fingerprint"}
+    assert not (legacy and any("tool_calls" in choice["message"] for choice in body_of(completion)["choices"]))
     assert all(isinstance(text, str) for text in completion.text)
     assert all(isinstance(call_id, str) and value["provider"] == name for call_id, value in completion.kept.items())
-    for choice in completion.body["choices"]:
+    for choice in body_of(completion)["choices"]:
         choice["message"].pop("function_call", None)  # of which each server's half is passed on
         choice["message"].pop("annotations", None)
         for call in choice["message"].get("tool_calls", ()):
             call.setdefault("function", {"name": "", "arguments": ""})
             call["type"] = "function"
         choice["index"] = 0
-    ChatCompletion.model_validate({**OURS, **completion.body})
+    ChatCompletion.model_validate({**OURS, **body_of(completion)})
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(BODIES, max_size=5), NAMES, st.booleans(), st.integers(0, 2))
 def test_any_stream_is_one_of_openai_s_or_a_failed_attempt(events: list[Any], name: str, legacy: bool, index: int):
-    order = StreamOrder("ours", "public", 0, False, 2**20, index)
+    order = chat_order("ours", "public", 0, False, 2**20, index)
     reader = PROVIDERS[name].open_reader(Outgoing("/", b"{}", reading=Reading(legacy=legacy)), order)
     data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
     try:
@@ -229,7 +231,7 @@ SCRAPS += [
 def test_any_bytes_are_frames_or_a_failed_attempt(data: bytes, name: str, legacy: bool):
     outgoing = Outgoing("/", b"{}", reading=Reading(legacy=legacy))
     for take in (
-        lambda: PROVIDERS[name].open_reader(outgoing, StreamOrder("x", "m", 0, True, 500)).feed(data),
+        lambda: PROVIDERS[name].open_reader(outgoing, chat_order("x", "m", 0, True, 500)).feed(data),
         lambda: PROVIDERS[name].read_answer(data, outgoing),
     ):
         try:
@@ -252,7 +254,7 @@ def test_the_short_way_says_the_same_for_hosts_of_any_make(name: str, texts: lis
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     events.append({**HEAD, "choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]})
     data = b"".join(b"data: " + json.dumps(event, separators=separators).encode() + b"\n\n" for event in events)
-    reader = PROVIDERS[name].open_reader(Outgoing("/", b"{}"), StreamOrder("ours", "public", 0, False, 2**20))
+    reader = PROVIDERS[name].open_reader(Outgoing("/", b"{}"), chat_order("ours", "public", 0, False, 2**20))
     frames = reader.feed(data).split(b"\n\n")[:-1]
     deltas = [ChatCompletionChunk.model_validate_json(frame[6:]).choices[0].delta for frame in frames]
     ours = "content" if field == "content" else "reasoning_content"

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from bridge.providers.base import ChatOrder, Outgoing
-from bridge.providers.openai import OpenAI
-from bridge.providers.request_fields import NEVER
+from bridge.providers.base import Outgoing
+from bridge.providers.openai.provider import OpenAI
+from bridge.providers.openai.request_fields import NEVER
+from tests.conversations import make_order
 
 
 def write(body: dict[str, Any], upstream_id: str = "theirs", cap: int | None = None) -> tuple[dict[str, Any], tuple]:
@@ -18,7 +19,7 @@ def write(body: dict[str, Any], upstream_id: str = "theirs", cap: int | None = N
 
 def write_out(body: dict[str, Any], upstream_id: str, cap: int | None = None) -> Outgoing:
     encoded = msgspec.Raw(msgspec.json.encode(body["messages"]))
-    outgoing = OpenAI().write_chat(ChatOrder(body, upstream_id, cap, encoded))
+    outgoing = OpenAI().write_request(make_order(body, upstream_id, cap, encoded))
     assert outgoing.path == "/chat/completions"
     return outgoing
 

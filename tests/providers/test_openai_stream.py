@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.base import AttemptFailed, Blame, Counts, StreamOrder
-from bridge.providers.openai import OpenAI
+from bridge.conversation.usage import Counts
+from bridge.providers.base import AttemptFailed, Blame
+from bridge.providers.openai.provider import OpenAI
+from tests.chat_answers import chat_order
 from tests.providers.openai_streams import (
     COUNTS,
     DONE,
@@ -383,7 +385,7 @@ def test_any_json_is_an_answer_or_a_failed_attempt(value: Any):
 def test_streams_that_a_client_reads_as_one_have_one_time():
     found = set()
     for index in range(2):
-        order = StreamOrder(OURS, PUBLIC, 7, False, 10**6, index, parallel=True)
+        order = chat_order(OURS, PUBLIC, 7, False, 10**6, index, parallel=True)
         frames = OpenAI().open_reader(SENT, order).feed(stream(*({**one, "created": index} for one in HELLO)))
         found |= {json.loads(frame[6:])["created"] for frame in frames.split(b"\n\n")[:-1]}
     assert found == {7}

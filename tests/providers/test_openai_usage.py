@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.base import Counts
-from bridge.providers.openai_usage import read_openai_usage
+from bridge.conversation.usage import Counts
+from bridge.providers.openai.usage import read_openai_usage
 
 TOKENS = st.integers(0, 10**6)
 BASE = {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105}

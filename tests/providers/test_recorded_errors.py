@@ -1,4 +1,6 @@
-"""What each recorded error means: whom it speaks against, and what of it the client is told. Never anything of ours."""
+"""What each error means, our own or recorded: whom it speaks against, and what of it the client is told.
+
+The client is never told anything of ours."""
 
 import re
 from pathlib import Path
@@ -8,12 +10,18 @@ import pytest
 
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Blame
-from tests.providers.recordings import list_all, needs_recordings
+from tests.providers.recordings import list_own, list_recorded, needs_recordings
 
-pytestmark = needs_recordings
-LINES = (Path(__file__).parent / "recorded_errors.txt").read_text().splitlines()[1:]
-MEANINGS = {tuple(line.split(" | ")[:2]): line.split(" | ", 5)[2:] for line in LINES}
-ERRORS = [each for each in list_all() if each["response"]["status"] != 200]
+
+def read_meanings(name: str) -> dict[tuple[str, str], list[str]]:
+    """What stands behind a provider and an id, line by line."""
+    lines = [line.split(" | ", 5) for line in (Path(__file__).parent / name).read_text().splitlines()[1:]]
+    return {(provider, exchange_id): meaning for provider, exchange_id, *meaning in lines}
+
+
+OWN, RECORDED = read_meanings("own_errors.txt"), read_meanings("recorded_errors.txt")
+MEANINGS = OWN | RECORDED
+ERRORS = [each for each in (*list_own(), *list_recorded()) if each["response"]["status"] != 200]
 # What may be somebody's in an error: addresses, keys, whatever is masked (but for the id of an answer, which the client
 # itself sent), and the names of a project or a model there.
 THEIRS = re.compile(
@@ -23,6 +31,12 @@ THEIRS = re.compile(
 )
 
 
+def test_every_error_of_our_own_has_a_line():
+    errors = [each for each in list_own() if each["response"]["status"] != 200]
+    assert {(each["provider"], each["id"]) for each in errors} == set(OWN)
+
+
+@needs_recordings
 def test_every_recorded_error_has_a_line():
     assert {(each["provider"], each["id"]) for each in ERRORS} == set(MEANINGS)
 

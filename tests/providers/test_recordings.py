@@ -1,4 +1,4 @@
-"""OpenAI's dialect against recorded exchanges: what we write is what was sent, what we read is what was said."""
+"""OpenAI's dialect against exchanges, our own and recorded: what we write was sent, and what we read was said."""
 
 import json
 import random
@@ -8,16 +8,18 @@ import msgspec
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from bridge.conversation.usage import Counts
+from bridge.dialects.chat.request import ChatRequest
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, ChatOrder, Counts, Outgoing, StreamOrder
-from bridge.v1.chat_request import ChatRequest
-from tests.providers.recordings import list_recordings, needs_recordings
+from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from tests.chat_answers import body_of, chat_order
+from tests.conversations import make_order
+from tests.providers.recordings import list_exchanges
 
-pytestmark = needs_recordings
 CHATS = ("openai-chat", "azure-openai-chat", "deepseek-chat", "kimi-via-host")
-EXCHANGES = [each for name in ("openai", "deepseek", "moonshot") for each in list_recordings(name, *CHATS)]
+EXCHANGES = [each for name in ("openai", "deepseek", "moonshot") for each in list_exchanges(name, *CHATS)]
 SENT = Outgoing("/", b"{}")
-ORDER = StreamOrder("chatcmpl-ours", "public", 1_750_000_000, True, 2**20)
+ORDER = chat_order("chatcmpl-ours", "public", 1_750_000_000, True, 2**20)
 OURS = {"id": "chatcmpl-ours", "object": "chat.completion", "created": 1_750_000_000, "model": "public"}
 CHUNK = {"id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint", "obfuscation"}
 
@@ -128,13 +130,13 @@ def test_what_is_written_is_what_was_sent(exchange: dict[str, Any]):
     if exchange["id"] != "chat-no-messages-ca0fed2e":  # which none of our clients can send
         msgspec.convert(sent, ChatRequest)
     encoded = msgspec.Raw(msgspec.json.encode(sent["messages"]))
-    order = ChatOrder(sent, sent["model"], None, encoded)
+    order = make_order(sent, sent["model"], None, encoded)
     if exchange["id"] in REFUSED:
         with pytest.raises(AttemptFailed) as failed:
-            PROVIDERS[exchange["provider"]].write_chat(order)
+            PROVIDERS[exchange["provider"]].write_request(order)
         assert (failed.value.param, failed.value.code) == REFUSED[exchange["id"]]
         return
-    outgoing = PROVIDERS[exchange["provider"]].write_chat(order)
+    outgoing = PROVIDERS[exchange["provider"]].write_request(order)
     expected, names = expected_request(exchange)
     assert json.loads(outgoing.body) == expected
     assert (*outgoing.dropped, *outgoing.clamped) == names
@@ -189,9 +191,9 @@ def test_a_whole_answer_says_what_was_recorded(exchange: dict[str, Any]):
     recorded = json.loads(text)
     for before in ("", "\n  \n", ": keep-alive\n\n"):
         completion = PROVIDERS[exchange["provider"]].read_answer((before + text).encode(), SENT)
-        assert set(completion.body) <= CHUNK
-        choices = completion.body["choices"]
-        ChatCompletion.model_validate({**OURS, **completion.body}, strict=True)
+        assert set(body_of(completion)) <= CHUNK
+        choices = body_of(completion)["choices"]
+        ChatCompletion.model_validate({**OURS, **body_of(completion)}, strict=True)
         assert said_by(choices) == said_by(recorded["choices"])
         assert completion.usage == counts_of([recorded])
         assert completion.finish_reason == recorded["choices"][0]["finish_reason"]

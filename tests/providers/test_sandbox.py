@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from bridge.providers.base import Outgoing, StreamOrder
+from bridge.dialects.chat.request import ChatRequest
+from bridge.providers.base import Outgoing
 from bridge.providers.sandbox import LABEL, Sandbox, answer_pieces, sample
 from bridge.v1.body import convert
-from bridge.v1.chat_request import ChatRequest
+from tests.chat_answers import body_of, chat_order
 
 SENT = Outgoing("/chat/completions", b"{}")
 BODY: dict[str, Any] = {"model": "sandbox-echo", "messages": [{"role": "user", "content": "What is a gateway?"}]}
@@ -23,9 +24,9 @@ TOOLS = [{"type": "function", "function": WEATHER}]
 def answer(**fields: Any) -> dict[str, Any]:
     """A whole answer, through the reader that any provider's goes through."""
     completion = Sandbox().read_answer(b"".join(answer_pieces({**BODY, **fields})), SENT)
-    ChatCompletion.model_validate({"id": "a", "model": "b", "object": "chat.completion", **completion.body})
+    ChatCompletion.model_validate({"id": "a", "model": "b", "object": "chat.completion", **body_of(completion)})
     assert completion.usage is not None
-    return {**completion.body, "completion_tokens": completion.usage.completion_tokens}
+    return {**body_of(completion), "completion_tokens": completion.usage.completion_tokens}
 
 
 def test_it_says_what_it_is_and_gives_the_question_back():
@@ -37,7 +38,7 @@ def test_it_says_what_it_is_and_gives_the_question_back():
 @pytest.mark.parametrize("fields", [{}, {"tools": TOOLS, "tool_choice": "required"}])
 def test_a_stream_says_the_same_as_a_whole_answer(fields: dict[str, Any]):
     message = answer(**fields)["choices"][0]["message"]
-    reader = Sandbox().open_reader(SENT, StreamOrder("chatcmpl-ours", "public", 0, False, 10**6))
+    reader = Sandbox().open_reader(SENT, chat_order("chatcmpl-ours", "public", 0, False, 10**6))
     frames = b"".join(reader.feed(piece) for piece in answer_pieces({**BODY, **fields, "stream": True}))
     chunks = [ChatCompletionChunk.model_validate_json(frame[6:]) for frame in frames.split(b"\n\n") if frame]
     deltas = [chunk.choices[0].delta for chunk in chunks]

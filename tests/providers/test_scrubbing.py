@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Blame
-from bridge.providers.complaint_fields import our_param
-from bridge.providers.errors import REFUSED, read_openai_error
-from bridge.providers.scrubbing import MAX_MESSAGE, keep_plain, keep_sentence, keep_word
+from bridge.providers.blame.complaint import our_param
+from bridge.providers.blame.errors import REFUSED, read_openai_error
+from bridge.providers.blame.scrubbing import MAX_MESSAGE, keep_plain, keep_sentence, keep_word
 from tests.providers.error_bodies import PLACES, write_body
 
 LABEL = st.from_regex(r"[a-z][a-z0-9]{2,10}(-[a-z0-9]{1,6}){0,2}", fullmatch=True)

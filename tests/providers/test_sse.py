@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.providers.base import AttemptFailed, Blame
-from bridge.providers.sse import EventSplitter, split_joined
+from bridge.providers.wire.sse import MAX_LINES, EventSplitter, split_joined
 
 STREAMS = st.lists(
     st.sampled_from(
@@ -179,6 +179,18 @@ def test_a_large_event_beyond_the_limit_is_refused_as_it_comes():
         splitter.feed(b"0123456789")
     with pytest.raises(AttemptFailed, match="larger than the limit"):
         splitter.feed(b"0" * 8192)
+
+
+@pytest.mark.parametrize("line", [b"data: \n", b"data: x\r\n", b"x\r", b": c\n"])
+def test_an_event_of_more_lines_than_any_server_writes_is_refused_as_it_comes(line: bytes):
+    def feed(lines: int) -> None:
+        splitter = EventSplitter(2**24)
+        for _ in range(lines // 1000):
+            splitter.feed(line * 1000)
+
+    feed(MAX_LINES)
+    with pytest.raises(AttemptFailed, match="more lines than the limit"):
+        feed(2 * MAX_LINES)
 
 
 def test_a_large_event_that_lacks_its_end_is_read_when_nothing_follows():

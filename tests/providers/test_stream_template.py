@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.providers.base import AttemptFailed, Outgoing, StreamOrder
-from bridge.providers.openai import OpenAI
+from bridge.providers.base import AttemptFailed, Outgoing
+from bridge.providers.openai.provider import OpenAI
+from tests.chat_answers import chat_order
 
 SENT = Outgoing("/chat/completions", b"{}")
 
 
 def read(*events: str, include_usage: bool = False) -> tuple[list[dict[str, Any]], list[str]]:
     """What a client gets for these events in one read, and what was noted as said."""
-    reader = OpenAI().open_reader(SENT, StreamOrder("chatcmpl-ours", "public", 0, include_usage, 2**20))
+    reader = OpenAI().open_reader(SENT, chat_order("chatcmpl-ours", "public", 0, include_usage, 2**20))
     frames = reader.feed("".join(f"data: {event}\n\n" for event in events).encode())
     assert frames.endswith(b"\n\n") or not frames
     return [json.loads(frame[6:]) for frame in frames.decode().split("\n\n")[:-1]], reader.text
@@ -86,7 +87,7 @@ PIECES = st.sampled_from(["a", "\\", '"', ",", "\\n", '","', '",\\n"', "\\u00e9"
 def test_a_read_full_of_odd_texts_is_what_its_events_are_one_by_one(insides: list[str]):
     plain = chunk(content="first")
     events = [plain, *(plain.replace('"first"', f'"{inside}"') for inside in insides)]
-    reader = OpenAI().open_reader(SENT, StreamOrder("chatcmpl-ours", "public", 0, False, 2**20))
+    reader = OpenAI().open_reader(SENT, chat_order("chatcmpl-ours", "public", 0, False, 2**20))
     # the first read teaches what the second has in common with it
     reader.feed(f"data: {events[0]}\n\n".encode())
     together = "".join(f"data: {event}\n\n" for event in events[1:]).encode()

@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
 from bridge.db import db, now_utc
+from bridge.reasoning import reasoning
 from bridge.reasoning.reasoning import (
     KEPT_FOR,
     MAX_KEPT_BYTES,
     forget_reasoning,
-    keep_reasoning,
     key_of,
-    recall_reasoning,
 )
 from bridge.reasoning.tables import KeptReasoning
+from tests.conversations import list_turns
 
 QUESTION = {"role": "user", "content": "What is the weather in Paris?"}
 OTHER_QUESTION = {"role": "user", "content": "And in Rome?"}
@@ -30,6 +30,14 @@ THOUGHTS = {"provider": "anthropic", "blocks": [{"type": "thinking", "thinking":
 def context(app):
     with app.app_context():
         yield
+
+
+def keep_reasoning(account_id: int, kept: dict[str, Any], messages: list[dict[str, Any]]) -> None:
+    reasoning.keep_reasoning(account_id, kept, list_turns(messages))
+
+
+def recall_reasoning(account_id: int, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    return reasoning.recall_reasoning(account_id, list_turns(messages))
 
 
 def call(*ids: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The soak: thousands of streams, half of them dropped at random moments, and nothing of them stays behind."""
+"""The soak: thousands of streams, half of them dropped at random moments; none may leave anything behind."""

@@ -1,9 +1,8 @@
-"""gunicorn's settings for a worker that tells about itself: the product's own, with a greenlet that looks and writes.
+"""gunicorn's settings for a worker that reports on itself: the product's own, with a greenlet that measures and writes.
 
 `VITALS` names the folder in which each worker leaves a file under its process id: how many greenlets it has, and the
-longest that the event loop was busy without a break, in processor time: what else the machine does is no matter.
-`POOL` makes the pools of database connections so large. Nobody is refused because the machine is slow. Nothing of this
-is in the product."""
+longest time for which its event loop was busy, in processor time, so that other processes don't matter. `POOL` sets the
+size of the pools of database connections. Nothing of this is in the product."""
 
 import gc
 import json
@@ -14,16 +13,13 @@ from typing import Any
 
 import bridge.ops.gunicorn as product
 from bridge import db as database
-from bridge.ledger import writer
 from bridge.ops.gunicorn import *  # noqa: F403 - gunicorn reads its settings from here; gevent is patched by it
-from bridge.v1 import services
 
 TICK_SECONDS = 0.005
 PATIENCE_SECONDS = 60
 WRITE_SECONDS = 0.5
 VITALS, POOL = os.environ.get("VITALS", ""), int(os.environ.get("POOL", 0))
 engine_options = database.engine_options
-services.DATABASE_WAIT_SECONDS = writer.HOLD_WAIT_SECONDS = PATIENCE_SECONDS
 
 
 def with_small_pool(settings: Any) -> dict[str, Any]:
@@ -35,7 +31,7 @@ if POOL:
 
 
 def look(path: Path) -> None:
-    """For as long as the worker lives. A file `reset` beside it begins the longest anew."""
+    """Measure for as long as the worker lives. A file `reset` beside it resets the longest time."""
     import gevent
     import greenlet
 

@@ -35,7 +35,7 @@ class Vitals:
 
 
 class Soak(Audit):
-    """Streams alone, and no misfortune but clients that leave."""
+    """Only streams, and no faults but clients that leave."""
 
     def __init__(self, gateway: Gateway, upstream: ScriptedUpstream, plan: Plan):
         super().__init__(gateway, upstream, plan, Chaos(gateway, plan.seed, None, (0, 0)))
@@ -131,7 +131,7 @@ def compare(before: dict[int, Vitals], after: dict[int, Vitals], slack: int) -> 
 
 
 def measure(gateway: Gateway, vitals: Path) -> dict[int, Vitals]:
-    """Every worker now; of what it says itself, what it says next."""
+    """Every worker's vitals now; its own report is the next that it writes."""
     asked = time.time()
     found = {}
     for worker in gateway.workers():
@@ -149,7 +149,7 @@ def measure(gateway: Gateway, vitals: Path) -> dict[int, Vitals]:
 
 
 def begin_longest_anew(gateway: Gateway, vitals: Path) -> None:
-    """From here on, the longest that the event loop was busy."""
+    """Reset the longest time for which the event loop was busy."""
     files = [(vitals / f"{worker}.reset") for worker in gateway.workers()]
     for file in files:
         file.touch()

@@ -1,4 +1,4 @@
-"""A gateway with the catalogue as it comes, whose providers are played on loopback sockets."""
+"""A gateway with the initial catalogue, whose providers are played on loopback sockets."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.v1.each_provider import Door
 
 @dataclasses.dataclass
 class Caller:
-    """A client of its own account, and what its requests were booked as."""
+    """A client of its own account, and the records of its requests."""
 
     gateway: Gateway
     key: MadeKey

@@ -1,4 +1,4 @@
-"""A gateway with a model of every provider, all played by one upstream in whatever bytes a test wants."""
+"""A gateway with a model of every provider, all played by one upstream in any bytes that a test wants."""
 
 import json
 from typing import Any
@@ -45,7 +45,7 @@ class Door:
             gateway.make.make_channel(base_url, provider=provider, models=served)
 
     def ask(self, provider: str, steps: Any, **more: Any) -> "Asked":
-        """One request to this provider's model, which it answers in these steps."""
+        """Send one request to this provider's model, which is answered in these steps."""
         self.upstream.requests.clear()
         self.upstream.plays(steps if callable(steps) else lambda _request: steps)
         return Asked(self, {"model": self.models[provider], "messages": HELLO, "tools": [TOOL], **more})
@@ -56,7 +56,7 @@ class Door:
 
 
 class Asked:
-    """An answer, and what it was booked as."""
+    """An answer, and its usage row."""
 
     def __init__(self, door: Door, body: dict[str, Any]):
         url = f"{door.gateway.base_url}/chat/completions"
@@ -71,7 +71,7 @@ class Asked:
 
 
 def check_complete(asked: Asked, reply: Reply) -> None:
-    """All of the reply is there, once, with its end; it was charged by the provider's counts."""
+    """The whole reply is there, once, with its end, and was charged by the provider's counts."""
     assert asked.answer.status_code == 200
     *chunks, last = asked.events
     assert last == "[DONE]"

@@ -1,4 +1,4 @@
-"""Every fault of an upstream before its first content: what it plays, and what the gateway makes of it."""
+"""Every fault of an upstream before its first content: what the upstream plays, and how the gateway judges it."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def of_both(in_whole: Scenario, in_stream: Scenario) -> Scenario:
 
 
 def oversized(request: Received) -> list[Step]:
-    """More than fits: in one event of a stream, or as an answer."""
+    """More than the limit, in one event of a stream or in a whole answer."""
     much = b"x" * 200_000
     if request.streams:
         return [STREAM_HEAD, b"%x\r\n" % (len(much) + 6), b"data: ", much, STALL]
@@ -89,7 +89,7 @@ GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Encoding: gzip\r\nCon
 
 
 def drips(head: bytes, piece: bytes) -> Scenario:
-    """Never ends, and is never silent either."""
+    """An answer that never ends and is never silent."""
 
     def steps() -> Iterator[Step]:
         yield head
@@ -168,7 +168,7 @@ def name_model(fault: str, mode: str, kind: str) -> str:
 
 
 class Nobody:
-    """Addresses where nobody speaks, or nobody who is to be trusted."""
+    """Addresses where no server answers, or none that can be trusted."""
 
     def __init__(self, certificate: Path):
         self.secure = ScriptedUpstream(certificate)

@@ -22,10 +22,11 @@ PATIENT = {"first_content_timeout_seconds": 60, "total_timeout_seconds": 60, "dr
 
 
 @contextlib.contextmanager
-def asking(gateway: Gateway, model: str, key: MadeKey, count: int):
-    """So many streams at once, each over a connection of its own, which are hung up on at the end."""
+def asking(gateway: Gateway, model: str, key: MadeKey, count: int, **more: int):
+    """This many streams at once, each on its own connection, which hang up at the end."""
     messages = [{"role": "user", "content": PROMPT}]
-    body = json.dumps({"model": model, "messages": messages, "stream": True, "max_tokens": 100}).encode()
+    body = {"model": model, "messages": messages, "stream": True, "max_tokens": 100} | more
+    body = json.dumps(body).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.secret}\r\n"
     with contextlib.ExitStack() as stack:
         clients = []
@@ -118,6 +119,31 @@ def test_who_leaves_after_a_failed_attempt_has_left_before_the_answer(start, ups
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("choices", [1, 2])
+def test_who_leaves_before_an_upstream_has_taken_the_connection_pays_nothing(start, choices):
+    """A request that never left us gives no provider anything to read, however many such streams there are."""
+    gateway, streams = start(connect_timeout_seconds=50), FREE + 3
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # from here on the system answers nobody who wants to connect
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        served = Served(gateway)
+        provider = "anthropic" if choices > 1 else "openai"  # one answer a call: several connections
+        address = f"http://127.0.0.1:{full.getsockname()[1]}"
+        gateway.make.make_channel(address, served.model, provider=provider)
+        with asking(gateway, served.model, served.key, streams, n=choices), gevent.Timeout(30):
+            while gateway.make.count_holds(served.key.account_id) < streams:
+                gevent.sleep(0.05)
+        rows = await_rows(gateway, served.key.account_id, streams)
+    assert [(row.outcome, row.state, row.charge_nanos) for row in rows] == [("client_gone", "released", 0)] * streams
+    assert receipt_of(gateway, served.key, rows[-1].request_id)["rule"]["name"] == "client_left_early"
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_who_left_keeps_the_tokens_counted_against_its_minute(start, upstream):
     gateway = start()
     served = Served(gateway, upstream.base_url)
@@ -140,7 +166,7 @@ def test_who_left_keeps_the_tokens_counted_against_its_minute(start, upstream):
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_every_attempt_failed_is_free_though_the_client_has_left_meanwhile(start, upstream):
-    """It is no early leaving once nobody is left to ask."""
+    """Leaving isn't early once no channel is left to ask."""
     gateway = start()
     served = Served(gateway, upstream.base_url)
 

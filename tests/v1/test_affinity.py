@@ -1,15 +1,15 @@
-"""A conversation keeps its channel, conversations share by weight, and a channel that is out moves nobody else's."""
+"""A conversation keeps its channel, conversations share by weight, and only the conversations of a channel that is out
+move."""
 
 import collections
 from typing import Any
 
-import msgspec
-
 from bridge.catalogue.health import Health
 from bridge.catalogue.routing import Route, order_routes
+from bridge.conversation.request import Conversation
+from bridge.inference.affinity import OPENING_CHARACTERS, Affinity, digest_conversation
 from bridge.providers.base import AttemptFailed, Blame
-from bridge.v1.affinity import OPENING_CHARACTERS, Affinity, digest_conversation
-from bridge.v1.chat_request import ChatRequest
+from tests.conversations import converse
 
 ROUTES = [
     Route(number, f"channel-{number}", "openai", None, None, 1, weight, "m")
@@ -17,12 +17,12 @@ ROUTES = [
 ]
 
 
-def ask(*messages: tuple[str, Any], **more: Any) -> ChatRequest:
+def ask(*messages: tuple[str, Any], **more: Any) -> Conversation:
     body = {"model": "m", "messages": [{"role": role, "content": content} for role, content in messages], **more}
-    return msgspec.convert(body, ChatRequest)
+    return converse(body)
 
 
-def first(request: ChatRequest, health: Health) -> int:
+def first(request: Conversation, health: Health) -> int:
     return order_routes(ROUTES, health, point=Affinity(request, 7))[0].channel_id
 
 

@@ -73,7 +73,7 @@ def test_a_stream_arrives_and_is_charged_by_its_last_counts(sdk, model, upstream
     assert (usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens, usage.completion_tokens) == (37, 20, 9)
     (request,) = upstream.requests
     assert request.path == "/v1/messages"
-    assert request.headers["x-api-key"].startswith("sk-upstream")
+    assert request.headers["x-api-key"].startswith("sk-Zq83hTr0")
     assert request.headers["anthropic-version"] == "2023-06-01"
     assert "authorization" not in request.headers
     assert request.json["system"] == [{"type": "text", "text": "Be brief.", **CACHE}]

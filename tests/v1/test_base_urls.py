@@ -1,4 +1,4 @@
-"""A base URL that is nearly right works, and one that isn't is told which it is."""
+"""A base URL that is nearly right works, and a wrong one is told the right one."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,7 +10,9 @@ from tests.v1.served import HELLO
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
-@pytest.mark.parametrize("base", ["/v1", "", "/v1/v1", "//v1", "/v1/", "/v1//v1", "//"])
+@pytest.mark.parametrize(
+    "base", ["/v1", "", "/v1/v1", "//v1", "/v1/", "/v1//v1", "//", "///v1///", "/v1/v1/v1", "/v1/v1/"]
+)
 def test_a_base_url_without_v1_with_it_twice_or_a_slash_too_many_works(
     client: FlaskClient, make: Factories, upstream: ScriptedUpstream, base: str, engine: str
 ):
@@ -40,7 +42,11 @@ def ask(key: MadeKey) -> list[dict[str, str]]:
     return [key.headers, {"x-api-key": key.secret}, {"Accept": "application/json"}]
 
 
-@pytest.mark.parametrize("path", ["/", "/api/chat/completions", "/v2/models", "/chat", "/nothing"])
+ELSEWHERE = ["/", "/api/chat/completions", "/v2/models", "/chat", "/nothing"]
+ELSEWHERE += ["/api/v1/chat/completions", "/openai/v1/models", "/V1/models", "/v1beta/models"]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
 def test_a_program_at_another_address_is_told_the_base_url(
     client: FlaskClient, make: Factories, path: str, engine: str
 ):

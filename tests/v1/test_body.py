@@ -1,4 +1,4 @@
-"""A body reads the same everywhere, or it is refused with 400: never half understood, never a crash."""
+"""A body reads the same everywhere, or is refused with 400: never half understood, never a crash."""
 
 import json
 from collections.abc import Callable
@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.dialects.chat.request import ChatRequest
 from bridge.errors import InvalidRequest
 from bridge.v1 import body as reading
 from bridge.v1.body import (
     MAX_CONTAINERS,
     MAX_DEPTH,
+    MAX_EXPONENTS,
     MAX_KEYS,
     MAX_VALUES,
     convert,
@@ -21,7 +23,7 @@ from bridge.v1.body import (
     find_messages,
     read_object,
 )
-from bridge.v1.chat_request import ChatRequest
+from tests.conversations import converse
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -63,7 +65,7 @@ def try_to(read: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def read_strictly(data: bytes) -> Any:
-    """What the standard library makes of it, without what it allows beyond JSON."""
+    """How the standard library reads the body, without what it allows beyond JSON."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len(dict(pairs)) == len(pairs)
@@ -279,9 +281,9 @@ def test_unknown_fields_are_no_fault():
 def test_the_cap_is_the_larger_of_two_different_ones():
     """An upstream may know either name; the hold has to cover both."""
     body = {"model": "m", "messages": [MESSAGE], "max_tokens": 500, "max_completion_tokens": 10}
-    assert convert(body, ChatRequest).output_cap_tokens == 500
-    assert msgspec.structs.replace(convert(body, ChatRequest), max_tokens=None).output_cap_tokens == 10
-    assert convert({"model": "m", "messages": [MESSAGE]}, ChatRequest).output_cap_tokens is None
+    assert converse(body).output_cap_tokens == 500
+    assert converse({**body, "max_tokens": None}).output_cap_tokens == 10
+    assert converse({"model": "m", "messages": [MESSAGE]}).output_cap_tokens is None
 
 
 def test_a_body_of_very_many_small_values_is_refused_before_anybody_reads_them_all():
@@ -314,17 +316,28 @@ def test_a_body_of_too_many_values_is_refused_before_any_is_made(kind: str, monk
     assert "send less at once" in refuse(HEAVY[kind])
 
 
+@pytest.mark.parametrize("number", [b"1.5e300", b"1.5E-300", b"2.25e+0099"])
+def test_numbers_that_are_slow_to_read_are_few(number: bytes, monkeypatch: pytest.MonkeyPatch):
+    read_object(b'{"a":[' + b",".join([number] * MAX_EXPONENTS) + b"]}")
+    decode = reading.msgspec.json.decode
+    monkeypatch.setattr(reading.msgspec.json, "decode", lambda *_arguments: pytest.fail("decoded"))
+    assert "exponent" in refuse(b'{"a":[' + b",".join([number] * (MAX_EXPONENTS + 1)) + b"]}")
+    monkeypatch.setattr(reading.msgspec.json, "decode", decode)
+    read_object(b'{"a":["' + b",".join([number] * (MAX_EXPONENTS + 1)) + b'"]}')  # a text may hold as many as it likes
+
+
 @pytest.mark.parametrize(
     "value",
     [
         [{"role": "user", "content": [{"type": "text", "text": "a, b: c"}] * 3} for _ in range(4096)],
         list(range(400_000)),
         [0.123456] * 500_000,
+        [1.5e-05, 2e-7] * 100_000,
         "data:image/png;base64," + "QUJD" * (7 * 2**20),
         '1,2;"quoted\\",' * 600_000,
         "\\\\:,\n:" * 600_000,
     ],
-    ids=["4096 messages", "numbers", "an embedding", "a picture", "a table as text", "escapes"],
+    ids=["4096 messages", "numbers", "an embedding", "small numbers", "a picture", "a table as text", "escapes"],
 )
 def test_what_honest_bodies_hold_is_read(value: Any):
     data = json.dumps({"a": value}, separators=(",", ":")).encode()

@@ -1,8 +1,8 @@
-"""What is written to a provider's cache: held for, counted, charged and shown at its own price."""
+"""Cache writes at a provider: held, counted, charged and shown at their own price."""
 
-import dataclasses
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 import requests
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.catalogue.prices import PriceVersion
-from bridge.providers.base import Usage
+from bridge.conversation.usage import Usage
+from bridge.inference.counts import fit_counts
+from bridge.inference.meter import CACHE_FOR_AN_HOUR, Measure
 from bridge.v1.body import read_object
-from bridge.v1.counts import fit_counts
-from bridge.v1.meter import CACHE_FOR_AN_HOUR, Measure
 from tests.factories import DOLLAR
 from tests.gateway import Gateway
 from tests.prices import make_version
@@ -128,7 +128,7 @@ def fit(measure: Measure, usage: Usage) -> Usage:
     """As a relay does it whose prompt's bound is the window."""
     most_output = (measure.cap_tokens or 0) + measure.predicted_tokens
     return fit_counts(
-        usage, dataclasses.replace(measure, most_prompt_tokens=measure.prompt_bound_tokens), most_output, 1
+        usage, msgspec.structs.replace(measure, most_prompt_tokens=measure.prompt_bound_tokens), most_output, 1
     )
 
 

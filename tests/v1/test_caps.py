@@ -6,13 +6,11 @@ from typing import Any
 import pytest
 import requests
 
+from bridge.inference.estimate import load_vocabulary
+from bridge.inference.meter import LEAST_OUTPUT_TOKENS, measure
+from bridge.inference.plan import Offer
 from bridge.providers import PROVIDERS
-from bridge.providers.base import ChatOrder
-from bridge.v1.body import convert
-from bridge.v1.chat_request import ChatRequest
-from bridge.v1.estimate import load_vocabulary
-from bridge.v1.meter import LEAST_OUTPUT_TOKENS, measure
-from bridge.v1.plan import Offer
+from tests.conversations import converse, make_order
 from tests.prices import make_version
 from tests.upstream import ScriptedUpstream, fails, says
 from tests.v1.served import DOLLAR, HELLO
@@ -162,7 +160,7 @@ def offer_of(text: str, window: int, most: int, **fields: Any) -> Offer:
         **{name: getattr(MODEL, name) for name in MODEL.__slots__}
         | {"context_tokens": window, "max_output_tokens": most, "routes": ROUTES}
     )
-    request = convert(body, ChatRequest)
+    request = converse(body)
     return Offer("m", model, make_version(1, 1, 1, 1, 1, 1), measure(request, model, len(text.encode()) + 100), request)
 
 
@@ -197,7 +195,7 @@ def test_a_prompt_that_fills_the_window_still_asks_for_something():
 
 def test_an_ordinary_prompt_is_not_counted(monkeypatch):
     """Counting takes milliseconds: 128 KiB for a window of 128,000 tokens go by their bytes."""
-    monkeypatch.setattr("bridge.v1.plan.count_prompt", lambda *_: pytest.fail("counted"))
+    monkeypatch.setattr("bridge.inference.plan.count_prompt", lambda *_: pytest.fail("counted"))
     for text, window, most in ((PROSE * 2_000, 128_000, 16_384), (PROSE * 200, 32_768, 32_768)):
         offer_of(text, window, most).fit_cap(10**18)
 
@@ -207,10 +205,10 @@ def test_an_ordinary_prompt_is_not_counted(monkeypatch):
 def test_a_thinking_budget_stays_below_the_cap_that_goes_out(budget: int, cap: int):
     thinking = {"type": "enabled", "budget_tokens": budget}
     for provider, upstream_id in (("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.5-pro")):
-        order = ChatOrder(
+        order = make_order(
             {"model": "m", "messages": HELLO, "thinking": thinking, "max_tokens": 200_000}, upstream_id, cap
         )
-        out = PROVIDERS[provider].write_chat(order).body
+        out = PROVIDERS[provider].write_request(order).body
         sent = requests.models.complexjson.loads(out)
         if provider == "anthropic":
             assert sent["max_tokens"] == cap

@@ -1,19 +1,26 @@
-"""The catalogue is read once for all that wait for it, in slices between which others run, and swapped whole."""
+"""The catalogue is read once for all waiting requests, and swapped whole."""
+
+import dataclasses
+import math
 
 import gevent
 import gevent.event
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 
+from bridge import versions
 from bridge.catalogue import routing
-from bridge.catalogue.tables import Alias, Model
-from bridge.db import SLICE_ROWS, db, read_in_slices, transaction
+from bridge.db import db
 from bridge.errors import ServiceUnavailable
-from bridge.v1 import services as shared
+from bridge.inference import services as shared
 from tests.factories import Factories
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+def look(app: Flask) -> None:
+    with app.app_context():
+        versions.poll(db.engine)
 
 
 def test_all_that_wait_share_one_reading(app: Flask, make: Factories, monkeypatch: pytest.MonkeyPatch):
@@ -45,7 +52,7 @@ def test_a_catalogue_that_takes_long_is_read_although_those_that_waited_gave_up(
         return read()
 
     monkeypatch.setattr(shared, "load_catalogue", load)
-    monkeypatch.setattr(shared, "DATABASE_WAIT_SECONDS", 0.3)
+    services.settings = dataclasses.replace(services.settings, database_wait_seconds=0.3)
     with pytest.raises(ServiceUnavailable):
         _ = services.catalogue
     may_end.set()
@@ -78,21 +85,64 @@ def test_a_reading_that_fails_is_told_to_all_and_tried_again(app: Flask, monkeyp
     assert len(readings) == 2
 
 
-def test_others_run_between_the_slices_of_a_long_table(app: Flask, make: Factories):
+def test_while_a_large_catalogue_is_read_anew_the_one_before_it_counts_for_a_while(
+    app: Flask, make: Factories, monkeypatch: pytest.MonkeyPatch
+):
+    services, may_end = app.extensions["bridge_services"], gevent.event.Event()
+    read, before = routing.load_catalogue, services.catalogue
+
+    def load() -> routing.Catalogue:
+        may_end.wait()
+        return read()
+
+    monkeypatch.setattr(shared, "load_catalogue", load)
+    monkeypatch.setattr(shared, "LARGE_CATALOGUE", before.size)
+    model = make.make_model()
+    look(app)
+    assert services.catalogue is before
+    for change in ("a price takes effect", "it takes too long"):
+        if change == "it takes too long":
+            services._outdated_since = -math.inf
+        else:
+            services._catalogue = dataclasses.replace(before, changes_at=0.0)
+        waiting = gevent.spawn(lambda: services.catalogue)
+        gevent.sleep(0)
+        assert waiting.dead is False
+        services._catalogue = before
+        waiting.kill()
+    may_end.set()
+    services._await_catalogue()
+    assert model in services.catalogue.models
+
+
+def test_a_small_one_is_waited_for_so_that_a_change_counts_once_it_was_seen(
+    app: Flask, make: Factories, monkeypatch: pytest.MonkeyPatch
+):
+    services, may_end = app.extensions["bridge_services"], gevent.event.Event()
+    read, before = routing.load_catalogue, services.catalogue
+
+    def load() -> routing.Catalogue:
+        may_end.wait()
+        return read()
+
+    monkeypatch.setattr(shared, "load_catalogue", load)
+    model = make.make_model()
+    look(app)
+    waiting = gevent.spawn(lambda: services.catalogue)
+    waiting.join(2 * shared.RELOAD_PATIENCE_SECONDS)
+    assert not waiting.ready()
+    may_end.set()
+    assert model in waiting.get(timeout=20).models
+    assert services.catalogue is not before
+
+
+def test_a_change_is_read_before_a_request_asks_for_it(app: Flask, make: Factories):
+    services = app.extensions["bridge_services"]
+    before = services.catalogue
+    services.read_catalogue_ahead()
+    assert services._reading is None
     make.make_model()
-    with app.app_context():
-        model_id = db.session.scalar(sa.select(Model.id).limit(1))
-        with transaction() as session:
-            session.add_all([Alias(name=f"alias-{n}", model_id=model_id) for n in range(3 * SLICE_ROWS)])
-        turns = 0
-
-        def look() -> None:
-            nonlocal turns
-            while True:
-                gevent.sleep(0)
-                turns += 1
-
-        looking = gevent.spawn(look)
-        assert len(list(read_in_slices(sa.select(Alias)))) >= 3 * SLICE_ROWS
-        looking.kill()
-        assert turns >= 2
+    look(app)
+    services.read_catalogue_ahead()
+    services._reading.join(20)
+    assert services._catalogue is not before

@@ -1,13 +1,14 @@
-"""Choices by parallel calls: a provider that gives one a call serves `n` all the same, paid for as what it is."""
+"""Choices by parallel calls: a provider with one choice a call serves `n` all the same, and every call is charged."""
 
 import gevent
 import pytest
 import requests
 from openai import OpenAI
 
-from bridge.providers.base import AttemptFailed, Blame, Counts
-from bridge.v1.choices import MAX_PARALLEL_CHOICES, ParallelAnswer, ParallelReader, call_all, sum_usages
-from bridge.v1.intake import Intake
+from bridge.conversation.usage import Counts
+from bridge.inference.choices import MAX_PARALLEL_CHOICES, ParallelAnswer, ParallelReader, call_all, sum_usages
+from bridge.inference.intake import Intake
+from bridge.providers.base import AttemptFailed, Blame
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream, fails, hangs_up, says, starts
 

@@ -1,4 +1,4 @@
-"""Counts are true and complete: class by class as the provider said them, and none is altered in silence."""
+"""Counts are true and complete: class by class as the provider gave them, and none is changed silently."""
 
 import json
 from types import SimpleNamespace
@@ -9,12 +9,14 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.conversation.usage import Counts, Usage
+from bridge.inference.counts import find_delivered, find_usage
+from bridge.inference.estimate import count_answer, count_text
 from bridge.ledger.margins import MarginFilter, sum_margins
 from bridge.providers import PROVIDERS
-from bridge.providers.base import ChatOrder, Counts, StreamOrder, Usage
 from bridge.providers.token_scale import find_scale
-from bridge.v1.counts import find_delivered, find_usage
-from bridge.v1.estimate import count_answer, count_text
+from tests.chat_answers import chat_order
+from tests.conversations import make_order
 from tests.prices import make_version
 from tests.replies import Reply, cut, write_stream
 from tests.upstream import CUT, PAUSE, STREAM_HEAD, Scenario, chunk, completion, framed, whole
@@ -232,7 +234,7 @@ MODELS = {"openai": "gpt-5", "deepseek": "deepseek-chat", "anthropic": "claude-o
 def relay_of(text: str, provider: str) -> Any:
     """As much of a relay as the counts ask for."""
     request, bound = ask(text)
-    relay: Any = SimpleNamespace(calls=1, attempts=[], visit=SimpleNamespace(request_id="req_0"))
+    relay: Any = SimpleNamespace(calls=1, request_id="req_0", route=SimpleNamespace(channel_name="one"))
     relay.offer = SimpleNamespace(measure=bound, model=SHORT_NAME, cap_tokens=4096)
     relay.most_output_tokens = lambda: 4096
     scale = find_scale(PROVIDERS[provider].token_scales, MODELS[provider])
@@ -246,8 +248,8 @@ def read_until(provider: str, stream: bytes, events: int | None) -> Any:
     """A reader that was fed so many events of a stream; None: all, and its end."""
     body = {"model": "x", "messages": HELLO, "stream": True}
     dialect = PROVIDERS[provider]
-    outgoing = dialect.write_chat(ChatOrder(body, MODELS[provider], 4096))
-    reader = dialect.open_reader(outgoing, StreamOrder("chatcmpl-1", "x", 1, True, 2**20))
+    outgoing = dialect.write_request(make_order(body, MODELS[provider], 4096))
+    reader = dialect.open_reader(outgoing, chat_order("chatcmpl-1", "x", 1, True, 2**20))
     mark = b"\r\n\r\n" if provider == "gemini" else b"\n\n"
     for event in stream.split(mark)[:events]:
         reader.feed(event + mark)

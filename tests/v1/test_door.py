@@ -1,4 +1,4 @@
-"""Who is let in, in which order faults are answered, and what every answer carries."""
+"""Who is let in, in which sequence errors are answered, and what every answer carries."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""Our own count stands in where a provider gave none: all of the text, on the scale of the model that answered."""
+"""Our own count replaces a missing one of the provider: of the whole text, on the scale of the model that answered."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.conversation.usage import Usage
+from bridge.inference.estimate import count_answer
 from bridge.providers import PROVIDERS
-from bridge.providers.base import Usage
 from bridge.providers.token_scale import OPENAI, TokenScale, find_scale
-from bridge.v1.estimate import count_answer
 from tests.upstream import CUT, STREAM_HEAD, chunk, fails, framed, says
 from tests.v1.served import Served
 from tests.v1.test_meter import TEXT, ask, o200k

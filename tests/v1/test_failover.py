@@ -9,16 +9,15 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from bridge.catalogue.health import Health
 from bridge.catalogue.routing import Route
+from bridge.inference.drill import Drill
+from bridge.inference.failover import Failover
+from bridge.inference.retries import RetryBudget
 from bridge.providers.base import AttemptFailed, Blame
-from bridge.v1.chat_request import ChatRequest
-from bridge.v1.drill import Drill
-from bridge.v1.failover import Failover
-from bridge.v1.retries import RetryBudget
+from tests.conversations import converse
 
 FIRST_CONTENT_SECONDS, COOLDOWN_SECONDS, TOTAL_SECONDS, RETRIES_ALWAYS = 60.0, 30.0, 590.0, 10
 FAILED = AttemptFailed(Blame.UPSTREAM, "500", status=500)
@@ -64,7 +63,7 @@ class Traffic:
 
     def __init__(self, clock: Any, plays: list[Play], *, in_turn: bool, accounts: int = 3):
         self.clock, self.plays, self.accounts = clock, plays, accounts
-        self.health = Health(COOLDOWN_SECONDS, "", FIRST_CONTENT_SECONDS)
+        self.health = Health(COOLDOWN_SECONDS, None, FIRST_CONTENT_SECONDS)
         self.retries = RetryBudget(RETRIES_ALWAYS)
         self.drill: Drill | None = None
         routes = tuple(make_route(number, priority=number if in_turn else 0) for number in range(len(plays)))
@@ -97,7 +96,7 @@ class Traffic:
         fate = Fate(self.clock.now, 1 + number % self.accounts)
         self.fates.append(fate)
         body = {"model": "m", "messages": [{"role": "user", "content": f"{number}"}]}
-        plan: Any = types.SimpleNamespace(offers=self.offers, request=msgspec.convert(body, ChatRequest))
+        plan: Any = types.SimpleNamespace(offers=self.offers, request=converse(body))
         settings = types.SimpleNamespace(retry_backoff_seconds=0)
         services: Any = types.SimpleNamespace(health=self.health, retries=self.retries, settings=settings)
         deadline = self.clock.now + TOTAL_SECONDS

@@ -69,7 +69,7 @@ def test_a_stream_ends_with_its_body_and_is_charged_by_its_last_counts(sdk, mode
     assert usage.completion_tokens_details.reasoning_tokens == 4
     (request,) = upstream.requests
     assert request.path == "/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse"
-    assert request.headers["x-goog-api-key"].startswith("sk-upstream")
+    assert request.headers["x-goog-api-key"].startswith("sk-Zq83hTr0")
     assert "authorization" not in request.headers
     config = request.json["generationConfig"]
     assert config["thinkingConfig"] == {"thinkingLevel": "low", "includeThoughts": True}

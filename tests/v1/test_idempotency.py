@@ -1,4 +1,4 @@
-"""The same Idempotency-Key gets the same answer, paid for once: whole and streamed, also by many at once."""
+"""Requests with the same Idempotency-Key get the same answer, charged once: whole and streamed, also many at once."""
 
 import datetime
 
@@ -8,9 +8,9 @@ import requests
 import sqlalchemy as sa
 
 from bridge.db import db, now_utc, transaction
+from bridge.inference.purchase import Purchase
 from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.tables import IdempotencyKey
-from bridge.v1.relay import Relay
 from tests.gateway import Gateway
 from tests.upstream import PATIENCE_SECONDS, PAUSE, ScriptedUpstream, hangs_up, pauses, says, starts
 
@@ -140,12 +140,15 @@ def test_a_stream_that_its_client_left_is_given_again_as_far_as_it_was_delivered
     assert again.content.startswith(received)
     assert b"error" in again.content
     assert b"[DONE]" not in again.content
-    assert len(served.gateway.make.list_usage(served.key.account_id)) == 1
+    with gevent.Timeout(PATIENCE_SECONDS):  # the answer is kept before it is charged
+        while not (rows := served.gateway.make.list_usage(served.key.account_id)):
+            gevent.sleep(0.05)
+    assert len(rows) == 1
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_stream_under_a_key_leaves_no_mark_to_be_charged_by(served: Served):
-    """Its answer would be lost with its worker, and asking again is paid for."""
+    """Its answer would be lost with its worker, and a repetition would be charged."""
     served.upstream.plays(starts("Some", " words", then=PAUSE))
     other = served.gateway.make.make_key()
     asking = []
@@ -227,10 +230,10 @@ def test_a_fault_of_ours_before_the_hold_leaves_the_key_free(client, make_key, m
     key, body = make_key(), {"model": "gpt-4o", "messages": HELLO}
     headers = {**key.headers, "Idempotency-Key": "order-1"}
 
-    def broken(_relay: Relay) -> None:
+    def broken(_purchase: Purchase) -> None:
         raise RuntimeError("a fault of ours")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Relay, "place_hold", broken)
+        patched.setattr(Purchase, "place_hold", broken)
         assert client.post("/v1/chat/completions", json=body, headers=headers).status_code == 503
     assert client.post("/v1/chat/completions", json=body, headers=headers).status_code != 409

@@ -4,6 +4,7 @@ wanted."""
 import requests
 
 from bridge.reasoning.reasoning import keep_reasoning
+from tests.conversations import list_turns
 from tests.gateway import Gateway
 from tests.upstream import says
 
@@ -27,7 +28,7 @@ def ask(gateway: Gateway, provider: str, upstream, times: int = 1, **headers: st
     gateway.make.make_channel(upstream.base_url, model, provider=provider)
     key = gateway.make.make_key()
     with gateway.make.app.app_context():
-        keep_reasoning(key.account_id, {CALL_ID: {"provider": "deepseek", "reasoning": THOUGHT}}, LOOP[:1])
+        keep_reasoning(key.account_id, {CALL_ID: {"provider": "deepseek", "reasoning": THOUGHT}}, list_turns(LOOP[:1]))
     upstream.plays(says("Sunny."))
     body = {"model": model, "messages": LOOP * times, "tools": TOOLS, "max_tokens": 1}
     headers = {**key.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}

@@ -1,4 +1,6 @@
-"""A key can't lift what its account may: by whatever way it was typed, on every worker, and it says so."""
+"""A key can't lift its account's limits: however they are entered, on every worker, and its limits are shown so."""
+
+import re
 
 import pytest
 import requests
@@ -75,5 +77,31 @@ def test_the_gateways_defaults_are_an_accounts_own_where_it_has_none(start_gatew
         for key in (lifted, other, lifted, lifted, other)
     ]
     assert codes == [400, 400, 400, 429, 429]  # there is no model in it: a bad body counts, too
-    limits = requests.get(f"{gateway.base_url}/key", headers=lifted.headers, timeout=30).json()["limits"]
+    reader = gateway.make.make_key(rpm=1000, concurrency=1000)  # of another account: to read is a request as well
+    limits = requests.get(f"{gateway.base_url}/key", headers=reader.headers, timeout=30).json()["limits"]
     assert limits == {"requests_per_minute": 3, "tokens_per_minute": 100_000, "concurrent_requests": 9}
+
+
+@pytest.mark.parametrize("whose", ["key", "account"])
+def test_every_reading_endpoint_is_a_request_of_its_minute(app, make, whose):
+    client, paths = app.test_client(), []
+    for rule in app.extensions["bridge_api"].url_map.iter_rules():
+        if "GET" in rule.methods and rule.rule != "/openapi.json":
+            paths.append(re.sub(r"<[^>]+>", "nothing", rule.rule))
+    assert len(paths) >= 5
+    for path in paths:
+        key = make.make_key(rpm=1 if whose == "key" else 0)
+        if whose == "account":
+            with app.app_context():
+                set_account_limits(key.account_id, {"rpm": 1})
+        first, second = (client.get(path, headers=key.headers) for _ in range(2))
+        assert first.status_code in (200, 404), path
+        assert first.headers["x-ratelimit-remaining-requests"] == "0", path
+        assert (second.status_code, second.json["error"]["code"]) == (429, "rate_limit_exceeded"), path
+        assert second.json["error"]["message"] == "Rate limit exceeded: 1 RPM"
+        assert 1 <= int(second.headers["Retry-After"]) <= 120, path
+
+
+def test_a_full_token_limit_does_not_keep_a_reader_out(app, make):
+    key, client = make.make_key(tpm=1), app.test_client()
+    assert [client.get("/v1/key", headers=key.headers).status_code for _ in range(3)] == [200] * 3

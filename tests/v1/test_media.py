@@ -1,4 +1,4 @@
-"""Pictures, sounds and files that no provider is sent: told from their address or their bytes, before any hold."""
+"""Images, audio and files that no provider may get: recognised by their URL or their bytes, before any hold."""
 
 import base64
 import ipaddress
@@ -9,7 +9,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.v1.media import is_base64, is_public_address
+from bridge.v1.media import MAX_ADDRESS, is_base64, is_public_address
 from tests.replies import Reply
 from tests.v1.conftest import Caller, Providers
 from tests.v1.test_providers_sdk import MODELS, PIXEL
@@ -68,6 +68,7 @@ PRIVATE = [
     "http://example.com:99999999/",
     "http:///a.png",
     "http://",
+    "https://example.com/" + "a" * MAX_ADDRESS,
     " https://example.com/",
     "https://exa mple.com/",
     "https://example.com/\n",

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.catalogue.routing import Route, ServedModel
+from bridge.conversation.request import Conversation
+from bridge.dialects.chat.request import ChatRequest
 from bridge.errors import InvalidRequest
+from bridge.inference.estimate import VOCABULARY, read_prompt, scale_prompt
+from bridge.inference.meter import DEFAULT_RESERVED_TOKENS, Measure, measure
 from bridge.providers import PROVIDERS
-from bridge.providers.base import ChatOrder
 from bridge.providers.token_scale import TokenScale
 from bridge.v1.body import convert, read_object
-from bridge.v1.chat_request import ChatRequest
-from bridge.v1.estimate import VOCABULARY, read_prompt, scale_prompt
-from bridge.v1.meter import DEFAULT_RESERVED_TOKENS, Measure, measure
+from tests.conversations import converse, make_order
 from tests.prices import make_version
 
 MODEL = ServedModel(
@@ -62,13 +63,15 @@ def o200k() -> tiktoken.Encoding:
 
 def ask(
     messages: Any, model: ServedModel = MODEL, ascii_only: bool = False, **fields: Any
-) -> tuple[ChatRequest, Measure]:
+) -> tuple[Conversation, Measure]:
     """The request as it arrives over the wire, and its measure."""
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     body = {"model": model.id, "messages": messages, **fields}
     data = json.dumps(body, ensure_ascii=ascii_only, separators=(",", ":")).encode()
-    request = convert(read_object(data)[0], ChatRequest)
+    body = read_object(data)[0]
+    convert(body, ChatRequest)
+    request = converse(body)
     return request, measure(request, model, len(data))
 
 
@@ -172,7 +175,7 @@ def test_schemas_without_their_references_are_within_the_bound(place: str):
     }[place]
     body = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "Hi"}], **fields}
     _, bound = ask("Hi", **fields)
-    sent = PROVIDERS["gemini"].write_chat(ChatOrder(body, "gemini-2.5-flash", 100)).body
+    sent = PROVIDERS["gemini"].write_request(make_order(body, "gemini-2.5-flash", 100)).body
     assert 50_000 < len(sent) < bound.prompt_bound_tokens
 
 
@@ -291,7 +294,7 @@ def test_reasoning_that_we_send_back_is_held_for_as_well():
 def test_a_picture_that_gemini_fetches_is_held_for_as_whatever_it_may_be():
     route = Route(1, "c", "gemini", None, None, 1, 1, "gemini-2.5-flash")
     fetching = dataclasses.replace(MODEL, routes=(route,))
-    request = convert({"model": "m", "messages": picture("https://example.com/a.png")}, ChatRequest)
+    request = converse({"messages": picture("https://example.com/a.png")})
     assert measure(request, fetching, 100).prompt_bound_tokens == MODEL.context_tokens
     assert measure(request, MODEL, 100).prompt_bound_tokens < MODEL.context_tokens
 

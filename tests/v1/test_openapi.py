@@ -10,7 +10,7 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
 
-from bridge.v1.chat_request import ChatRequest
+from bridge.dialects.chat.request import ChatRequest
 from bridge.v1.openapi import build
 from tests.upstream import whole
 

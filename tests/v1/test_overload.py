@@ -1,4 +1,4 @@
-"""More than a worker takes: the excess is told so at once, whatever it sends, and nothing of it stays behind."""
+"""More requests than a worker takes: the excess is refused at once, whatever it sends, and leaves nothing behind."""
 
 import io
 import json
@@ -79,6 +79,7 @@ def test_whatever_ends_a_request_its_place_is_free_again(
     app: Flask, make: Factories, upstream: ScriptedUpstream, engine: str
 ):
     services = app.extensions["bridge_services"]
+    shares = services.shares
     model, key = make.make_model(), make.make_key()
     make.make_channel(upstream.base_url, model)
     for stream in (False, True):
@@ -86,7 +87,10 @@ def test_whatever_ends_a_request_its_place_is_free_again(
             for end in ENDS:
                 upstream.plays(play)
                 request(app, key.secret, model, stream, end)
-                assert (services.in_flight, services.body_bytes, len(services.streams)) == (0, 0, 0), (stream, end)
+                assert (services.in_flight, shares.body_bytes, len(services.streams)) == (0, 0, 0), (
+                    stream,
+                    end,
+                )
                 assert not services.waiting
     assert make.count_holds(key.account_id) <= len(PLAYS)  # of whole answers that were killed: the sweeper's to end
     assert make.check_ledger() == []

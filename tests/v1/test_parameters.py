@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.providers import PROVIDERS
-from bridge.providers.base import ChatOrder
+from bridge.providers.base import Order
 from bridge.v1.parameters import SAMPLES, is_taken, parameters_of
 
 
@@ -19,13 +19,13 @@ def test_a_model_is_listed_with_what_its_generation_takes():
 
 def test_what_a_provider_drops_is_not_listed(monkeypatch):
     provider = PROVIDERS["openai"]
-    write = type(provider).write_chat
+    write = type(provider).write_request
 
-    def drops_seed(self, order: ChatOrder):
+    def drops_seed(self, order: Order):
         outgoing = write(self, order)
-        return type(outgoing)(outgoing.path, outgoing.body, dropped=tuple({"seed"} & set(order.body)))
+        return type(outgoing)(outgoing.path, outgoing.body, dropped=tuple({"seed"} & set(order.conversation.options)))
 
-    monkeypatch.setattr(type(provider), "write_chat", drops_seed)
+    monkeypatch.setattr(type(provider), "write_request", drops_seed)
     assert not is_taken("openai", "gpt-4o", "seed")
     assert is_taken("openai", "gpt-4o", "stop")
 

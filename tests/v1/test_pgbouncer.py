@@ -1,4 +1,4 @@
-"""Behind a pooler that gives each transaction to another of its connections, everything is as without one."""
+"""Behind a pooler that gives each transaction another connection, everything works as without one."""
 
 import subprocess
 import sys

@@ -1,4 +1,6 @@
-"""Every recorded answer, played byte by byte through a running gateway: the SDK reads it, and its counts are booked."""
+"""Every answer, our own or recorded, is played byte by byte through a running gateway.
+
+The SDK reads it, and its counts are booked."""
 
 import json
 from pathlib import Path
@@ -8,11 +10,10 @@ import pytest
 
 from scripts.recorded_chats import Exchange, list_exchanges
 from tests.factories import DOLLAR
-from tests.providers.recordings import FOLDER, needs_recordings
+from tests.providers.recordings import FOLDERS
 from tests.replay import replays
 from tests.v1.conftest import Caller, Providers
 
-pytestmark = needs_recordings
 MODELS = {
     "openai": "gpt-5.4",
     "anthropic": "claude-opus-4-8",
@@ -53,14 +54,15 @@ def is_stream(body: str) -> bool:
     return body.lstrip()[:1] not in ("{", "[")
 
 
+@pytest.mark.parametrize("folder", FOLDERS, ids=["own", "recorded"][: len(FOLDERS)])
 @pytest.mark.parametrize("provider", MODELS)
 def test_every_recorded_answer_reads_the_same_and_is_booked_as_its_provider_counted(
-    provider: str, providers: Providers
+    provider: str, folder: Path, providers: Providers
 ):
     key = providers.gateway.make.make_key(providers.gateway.make.make_account(balance_nanos=1_000_000 * DOLLAR))
     caller, wrong, read = Caller(providers.gateway, key), {}, 0
-    for exchange in list_exchanges(Path(FOLDER)):
-        recording = json.loads((Path(FOLDER) / exchange.provider / f"{exchange.name}.json").read_text())
+    for exchange in list_exchanges(folder):
+        recording = json.loads((folder / exchange.provider / f"{exchange.name}.json").read_text())
         body = recording["response"]["body_text"]
         if exchange.provider != provider or recording["api"] == "gemini-openai-compat-chat" or body.lstrip()[:1] == "[":
             continue

@@ -8,6 +8,7 @@ import gevent
 import pytest
 import requests
 
+from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import update_key
 from bridge.db import db
 from bridge.ledger.budgets import period_start
@@ -38,7 +39,11 @@ class Payer:
         )
 
     def set_budget(self, period: str) -> None:
-        update_key(self.key.account_id, self.key.id, name="k", budget_nanos=1_000 * NANOS_A_TOKEN, budget_period=period)
+        update_key(
+            self.key.account_id,
+            self.key.id,
+            KeyTerms(name="k", budget_nanos=1_000 * NANOS_A_TOKEN, budget_period=period),
+        )
 
     def budget_left(self) -> str:
         shown = requests.get(f"{self.gateway.base_url}/key", headers=self.key.headers, timeout=30).json()

@@ -1,4 +1,4 @@
-"""Which of a request's fields arrive at a provider: those of the list, and what its channel lets through."""
+"""Which fields of a request arrive at a provider: those of the list, and those that its channel lets through."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import requests
 
 from bridge.catalogue.editing import update_channel
 from bridge.errors import InvalidRequest
-from bridge.providers.request_fields import ACCEPTED, DOCUMENTED, NEVER, SAMPLING, check_pass_fields
+from bridge.providers.openai.request_fields import ACCEPTED, DOCUMENTED, NEVER, SAMPLING, check_pass_fields
 from tests.replies import Reply
 from tests.v1.conftest import Caller, Providers
 from tests.v1.test_providers_sdk import MODELS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.v1.retries import RetryBudget
+from bridge.inference.retries import RetryBudget
 
 
 def count(budget: RetryBudget, now: float) -> int:

@@ -8,9 +8,14 @@ from typing import Any
 import gevent
 import pytest
 import requests
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
 
+from bridge import versions
 from bridge.accounts.customers import set_account_group
 from bridge.catalogue.editing import set_route_order, update_channel
+from bridge.catalogue.tables import Channel
+from bridge.db import db
 from tests import services
 from tests.failover import FAULTS, MOST_ATTEMPTS, TIMES, Course, drive
 from tests.gateway import Gateway
@@ -260,6 +265,28 @@ def test_the_only_channel_is_not_asked_again_where_that_is_no_use_or_would_do_it
     assert served.spent() == 0
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_channel_whose_key_no_master_key_opens_is_the_next_ones_turn(gateway, upstreams, stream):
+    first, second = upstreams(2)
+    model, key = gateway.make.make_model(), gateway.make.make_key()
+    channels = [gateway.make.make_channel(each.base_url, model, priority=at) for at, each in enumerate((first, second))]
+    sealed = Fernet(Fernet.generate_key()).encrypt(b"sk-lost").decode()
+    with gateway.make.app.app_context():
+        db.session.execute(sa.update(Channel).where(Channel.name == channels[0]).values(sealed_key=sealed))
+        versions.bump("catalogue")
+        db.session.commit()
+        gateway.make.wait_for_gateway()
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], "stream": stream}
+    url = f"{gateway.base_url}/chat/completions"
+    answers = [requests.post(url, json=body, headers=key.headers, timeout=30) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert all("from 1" in answer.text for answer in answers)
+    assert first.requests == []
+    (line,) = [line for line in gateway.log_lines("channel_out") if line["channel"] == channels[0]]
+    assert "FERNET_KEYS" in str(line)
+
+
 @ON_SQLITE
 def test_all_failed_says_when_a_channel_is_back(gateway, upstream):
     served, model = Served(gateway), gateway.make.make_model()
@@ -276,7 +303,9 @@ def test_all_failed_says_when_a_channel_is_back(gateway, upstream):
 
 
 def test_moving_on_to_a_channel_that_is_well_takes_nothing_from_the_budget_of_retries(start_gateway, upstreams):
-    gateway = start_gateway("sqlite", retries_always=0)
+    # however slow the machine: while nobody waits for long, no channel seems to have fallen silent
+    patient = dict.fromkeys(("first_content_timeout_seconds", "answer_timeout_seconds", "total_timeout_seconds"), 300)
+    gateway = start_gateway("sqlite", retries_always=0, **patient)
     served, model = Served(gateway), gateway.make.make_model()
     bad, good = upstreams(2)
     bad.plays(fails(500))

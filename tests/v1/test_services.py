@@ -1,4 +1,4 @@
-"""What the requests of a process share, and what is written of it."""
+"""What the requests of a process share, and what is written from it."""
 
 import datetime
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from flask import Flask
 
 from bridge.accounts.keys import list_keys
 from bridge.db import db, now_utc
-from bridge.v1 import services as room
+from bridge.inference import services as room
 from tests.factories import MadeKey
 
 
@@ -62,7 +62,7 @@ def test_a_last_use_that_could_not_be_written_is_written_with_the_next(
         waits = services.keys_used[other.id] = now_utc()
         services.keys_used[key.id] = now_utc()
         with monkeypatch.context() as broken:
-            broken.setattr(room, "note_use", fail)
+            broken.setattr(room, "record_use", fail)
             with pytest.raises(ConnectionError):
                 services.write_keys_used()
         assert services.keys_used == {other.id: waits}  # not yet due, and kept

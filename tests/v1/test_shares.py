@@ -1,4 +1,4 @@
-"""No account takes what is everybody's: each has a part of a worker's requests and bodies, counted before the body."""
+"""No account takes a whole worker: each has a share of its requests and bodies, counted before the body is read."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""Clients and upstreams that misuse patience: who reads too slowly, who never ends, and a body that nobody wants."""
+"""Clients and upstreams that misuse patience: clients that read too slowly, answers that never end, and bodies that
+nobody reads."""
 
 import contextlib
 import json

@@ -15,7 +15,7 @@ from bridge.accounts.tables import Account
 from bridge.catalogue.model_editing import add_model, enter_price, set_markup
 from bridge.catalogue.rates import Rates, make_rates
 from bridge.db import now_utc, transaction
-from bridge.v1.services import Services
+from bridge.inference.services import Services
 from bridge.versions import bump
 from tests.factories import DOLLAR, MadeKey
 from tests.gateway import Gateway

@@ -1,4 +1,4 @@
-"""Ways to be answered for less than it costs, or to leave something taken behind: none of them work."""
+"""Ways to get an answer for less than its cost, or to leave something reserved: none of them works."""
 
 import socket
 from collections.abc import Iterator
@@ -7,13 +7,14 @@ from typing import Any
 import gevent
 import pytest
 
+from bridge.dialects.chat.request import ChatRequest
+from bridge.dialects.chat.unpriced import refuse_unpriced
 from bridge.errors import InvalidRequest
+from bridge.inference.estimate import count_answer
+from bridge.inference.meter import measure
 from bridge.providers.token_scale import OPENAI, find_scale
 from bridge.v1.body import convert
-from bridge.v1.chat import _refuse_unpriced
-from bridge.v1.chat_request import ChatRequest
-from bridge.v1.estimate import count_answer
-from bridge.v1.meter import measure
+from tests.conversations import converse
 from tests.factories import MadeKey
 from tests.gateway import Gateway
 from tests.prices import make_version
@@ -29,15 +30,15 @@ ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_tool_that_the_provider_runs_and_bills_for_is_refused(kind: str):
     tools = [{"type": "function", "function": {"name": "mine"}}, {"type": kind}]
     with pytest.raises(InvalidRequest) as refused:
-        _refuse_unpriced(convert({**BODY, "tools": tools}, ChatRequest))
+        refuse_unpriced(convert({**BODY, "tools": tools}, ChatRequest))
     assert (refused.value.param, refused.value.code) == ("tools[1].type", "unsupported_parameter")
-    _refuse_unpriced(convert({**BODY, "tools": [tools[0], {"type": "custom"}]}, ChatRequest))
+    refuse_unpriced(convert({**BODY, "tools": [tools[0], {"type": "custom"}]}, ChatRequest))
 
 
 def test_a_rejected_prediction_is_held_for_as_output():
     """Providers bill what they reject of it like output, beside the cap."""
     prediction = {"type": "content", "content": "word " * 1000}
-    request = convert({**BODY, "max_tokens": 1, "prediction": prediction}, ChatRequest)
+    request = converse({**BODY, "max_tokens": 1, "prediction": prediction})
     found = measure(request, MODEL, 6000)
     assert found.cap_tokens == 1
     assert found.predicted_tokens >= 5000
@@ -48,7 +49,7 @@ def test_a_rejected_prediction_is_held_for_as_output():
 @pytest.mark.parametrize("character", [" ", "^", "a", "\n", "的"])
 def test_no_text_breaks_our_own_count(character: str):
     """The tokenizer gives up over a million spaces, and with it would go the charge of whoever hangs up after them."""
-    request = convert({**BODY, "messages": [{"role": "user", "content": character * 1_000_000}]}, ChatRequest)
+    request = converse({**BODY, "messages": [{"role": "user", "content": character * 1_000_000}]})
     usage = count_answer(["Hello"], request, 2**31, find_scale(OPENAI, "gpt-4o"))
     assert usage.prompt_tokens > 1000
     assert usage.completion_tokens == 2

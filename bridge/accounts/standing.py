@@ -1,0 +1,24 @@
+"""What the ledger and payments ask about an account: whether it is active, and who its owners are."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bridge.accounts.tables import Account, Member
+
+
+def lock_status(session: Session, account_id: int) -> str | None:
+    """The account's status, locked until the caller's transaction ends."""
+    return session.scalar(sa.select(Account.status).where(Account.id == account_id).with_for_update(read=True))
+
+
+def select_active(account_id: Any) -> sa.Select[int]:
+    """A query for the account with that id (a value or a column); it finds nothing while the account is suspended."""
+    return sa.select(Account.id).where(Account.id == account_id, Account.status == "active")
+
+
+def list_owners(session: Session, account_id: int) -> list[tuple[int, str]]:
+    """Id and address of the members who get mail about the account."""
+    owners = sa.select(Member.id, Member.email).where(Member.account_id == account_id, Member.role == "owner")
+    return [(member_id, email) for member_id, email in session.execute(owners.order_by(Member.id))]

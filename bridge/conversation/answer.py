@@ -1,0 +1,198 @@
+"""An answer between the provider that gives it and the client who gets it.
+
+A provider's reader says what it heard to an `AnswerWriter`, and does not know who listens; the client's dialect has the
+writer, and does not know who speaks. A whole answer comes as the same in plain values."""
+
+from collections.abc import Mapping, Sequence, Set
+from types import MappingProxyType
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from bridge.conversation.usage import Counts, Usage
+from bridge.errors import BridgeError
+from bridge.json_types import Json, JsonObject
+
+NOTHING_KEPT: Mapping[str, Json] = MappingProxyType({})
+# What a text of an answer is; in their place an integer says: the arguments of the call at that place.
+TEXT, REASONING, REFUSAL = "text", "reasoning", "refusal"
+Channel = str | int
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A call that the model made. `arguments` is JSON text, or any text where `kind` is `custom`; a stream may say more
+    of it later. Without an `id` it is one of OpenAI's older `functions`. `extra` is what its provider wants back."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    kind: str = "function"
+    extra: JsonObject | None = None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One choice of a whole answer. `extras` are what has no field of its own, by OpenAI's names or those in general
+    use beside them: annotations, images, audio, thinking_blocks, extra_content. `chat` is the choice in OpenAI's own
+    JSON, where it came so: clients of that dialect get it as it is."""
+
+    finish_reason: str
+    text: str = ""
+    reasoning: str = ""
+    refusal: str | None = None
+    calls: Sequence[Call] = ()
+    logprobs: JsonObject | None = None
+    extras: Mapping[str, Json] = {}
+    index: int = 0
+    chat: JsonObject | None = None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is anything in it: a text, a call, a picture, a sound."""
+        if self.text or self.calls or self.reasoning or self.refusal:
+            return True
+        return bool(self.extras.get("images") or self.extras.get("audio"))
+
+
+class Completion(msgspec.Struct):
+    """A whole answer. `top` is what one of OpenAI's dialect says of itself: `created`, `system_fingerprint`.
+
+    `kept` is what the provider wants back with a tool call's result (its reasoning, signatures), by call id: plain
+    JSON, sealed and kept for a day, so that a client which returns only what its dialect knows can go on."""
+
+    choices: Sequence[Choice]
+    usage: Counts | None
+    finish_reason: str
+    text: list[str]  # what the model said, for our own count of what `usage` lacks
+    kept: Mapping[str, Json] = NOTHING_KEPT
+    mended: Set[str] = frozenset()  # what was odd about it, and was put right: a word or two each
+    top: Mapping[str, Json] = NOTHING_KEPT
+
+    @property
+    def says_something(self) -> bool:
+        """Whether any of its choices does."""
+        choices = self.choices
+        return choices[0].says_something or any(choice.says_something for choice in choices[1:])
+
+
+class Chunks(msgspec.Struct):
+    """How the chunks of OpenAI's dialect have to look that may go out as they are: these names in place of theirs, and
+    `"usage":null` in each or in none. `created` is their one time: the first chunk's, once it has passed."""
+
+    answer_id: str
+    model: str
+    created: int
+    with_usage: bool
+
+
+class ChoiceWriter(Protocol):
+    """Writes one choice of a stream as it is said: what a method returns can go out at once. Texts are never empty, but
+    beside `logprobs`."""
+
+    def begin(self) -> bytes:
+        """Somebody speaks. May be left out, and said again."""
+        ...
+
+    def text(self, text: str, logprobs: JsonObject | None = None) -> bytes:
+        """A piece of the answer. `logprobs` are OpenAI's, of this piece or of what was said before."""
+        ...
+
+    def reasoning(self, text: str) -> bytes:
+        """A piece of what the model thinks aloud."""
+        ...
+
+    def refusal(self, text: str, logprobs: JsonObject | None = None) -> bytes:
+        """A piece of why it won't answer."""
+        ...
+
+    def call(self, call: Call) -> bytes:
+        """The next call begins."""
+        ...
+
+    def arguments(self, place: int, text: str) -> bytes:
+        """More of the arguments of the call at this place, nearly always the last one."""
+        ...
+
+    def call_extra(self, place: int, extra: JsonObject) -> bytes:
+        """A call's `extra` that came after its beginning."""
+        ...
+
+    def pieces(self, channel: Channel, encoded: list[bytes], said: list[str]) -> bytes:
+        """Many more pieces of a text of which one was said already. `encoded`: the same as JSON, without its quotes."""
+        ...
+
+    def extras(self, values: Mapping[str, Json]) -> bytes:
+        """What a Choice has as its `extras`."""
+        ...
+
+    def finish(self, reason: str) -> bytes:
+        """The end, once: why, in OpenAI's words."""
+        ...
+
+
+class Listener(Protocol):
+    """Whom a provider's reader tells what it hears of a stream."""
+
+    @property
+    def chunks(self) -> Chunks | None:
+        """None: nobody's chunks go out as they are, and everything has to be said."""
+        ...
+
+    def choice(self, index: int) -> ChoiceWriter:
+        """Who listens to one choice. Each is asked for once."""
+        ...
+
+
+class TokenCounter(Protocol):
+    """Our own count of tokens."""
+
+    def count_tokens(self, text: str) -> int: ...
+
+    def cut_text(self, text: str, most_tokens: int) -> str:
+        """The beginning of a text, of at most so many tokens."""
+        ...
+
+
+class AnswerWriter(Listener, Protocol):
+    """Writes one answer in a client's dialect, whole or streamed. Another attempt gets another one."""
+
+    def tail(self, usage: Usage, cost: str) -> bytes:
+        """What comes after all was said. `cost` is in dollars, with all its digits. May be asked for again."""
+        ...
+
+    def cut(self, frames: bytes, most_tokens: int, counter: TokenCounter) -> bytes:
+        """What of these, which its choices have written, is within so many tokens: the stream ends at its cap."""
+        ...
+
+    def error(self, error: BridgeError) -> bytes:
+        """The end of a stream that breaks off."""
+        ...
+
+    def whole(self, completion: Completion, usage: Usage, cost: str) -> bytes:
+        """The body of a whole answer. May be asked for again."""
+        ...
+
+
+class Dialect(Protocol):
+    """What the client of one request speaks."""
+
+    keepalive: ClassVar[bytes]  # what a stream says while there is nothing to be said
+
+    def open_writer(self, request_id: str, model: str, created: int) -> AnswerWriter:
+        """The writer of an answer of this model, by the name that the client has for it."""
+        ...
+
+
+def say_choice(writer: ChoiceWriter, choice: Choice) -> bytes:
+    """A whole choice, said at once."""
+    said = [writer.begin()]
+    if choice.reasoning:
+        said.append(writer.reasoning(choice.reasoning))
+    if choice.text:
+        said.append(writer.text(choice.text, choice.logprobs))
+    if choice.refusal:
+        said.append(writer.refusal(choice.refusal, choice.logprobs))
+    said += [writer.call(call) for call in choice.calls]
+    if choice.extras:
+        said.append(writer.extras(choice.extras))
+    said.append(writer.finish(choice.finish_reason))
+    return b"".join(said)

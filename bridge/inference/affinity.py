@@ -1,0 +1,81 @@
+"""Which of several equal channels a conversation goes to: always the same, so that its provider's prompt cache knows
+it. By rendezvous hashing: each channel gets a number for the conversation, so when one is out only its conversations
+move."""
+
+import struct
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from bridge.catalogue.routing import Route
+from bridge.conversation.request import Conversation
+from bridge.conversation.turns import Media, Part, Result, Text, Turn
+
+OPENING_CHARACTERS = 2048  # of each message: beyond them conversations hardly ever differ for the first time
+OPENING_MESSAGES = 4  # with the first that a user wrote, or without
+NUMBERS_OF_A_HASH = 8
+_unpack_numbers = struct.Struct("<8Q").unpack
+
+
+class Affinity:
+    """What `order_routes` draws with. Nothing is hashed before the first draw: one channel alone needs none."""
+
+    __slots__ = ("_request", "_account_id", "_digest", "_numbers")
+
+    def __init__(self, request: Conversation, account_id: int):
+        self._request = request
+        self._account_id = account_id
+        self._digest = b""
+        self._numbers: dict[int, tuple[int, ...]] = {}
+
+    def __call__(self, route: Route) -> float:
+        """A number of (0, 1], even over conversations, always the same for this one and this channel."""
+        block, place = divmod(route.channel_id, NUMBERS_OF_A_HASH)
+        numbers = self._numbers.get(block) or self._hash(block)
+        return (numbers[place] + 1) / 2**64
+
+    def _hash(self, block: int) -> tuple[int, ...]:
+        """The numbers of channels that follow each other, by one hash: there may be dozens to choose from."""
+        if not self._digest:
+            self._digest = digest_conversation(self._request, self._account_id)
+        data = self._digest + block.to_bytes(8, "little")
+        self._numbers[block] = numbers = _unpack_numbers(blake2b(data).digest())
+        return numbers
+
+
+def digest_conversation(request: Conversation, account_id: int) -> bytes:
+    """64 bits that stay the same as a conversation grows: of its account and `prompt_cache_key`, or without one of what
+    it begins with, up to the first thing that its user said."""
+    if cache_key := request.options.get("prompt_cache_key"):
+        opening = "key", cache_key[:OPENING_CHARACTERS]
+    else:
+        opening = "messages", _read_opening(request)
+    data = f"{account_id}\0{opening[0]}\0{opening[1]}".encode(errors="surrogatepass")
+    return blake2b(data, digest_size=8).digest()
+
+
+def _read_opening(request: Conversation) -> str:
+    found = []
+    for turn in request.turns:
+        found.append(_read_first(turn.parts)[:OPENING_CHARACTERS])
+        if _is_users(turn) or len(found) == OPENING_MESSAGES:
+            break
+    return "\0".join(found)
+
+
+def _is_users(turn: Turn) -> bool:
+    """Whether a user speaks in it, and not tools alone."""
+    return turn.role == "user" and any(not isinstance(part, Result) for part in turn.parts)
+
+
+def _read_first(parts: Iterable[Part]) -> str:
+    """The first that says something: a text, or a picture by its address."""
+    for part in parts:
+        if isinstance(part, Result):
+            said = _read_first(part.parts)
+        elif isinstance(part, Media):
+            said = part.source if part.kind == "image" else ""
+        else:
+            said = part.text if isinstance(part, Text) and not part.refusal else ""
+        if said:
+            return said
+    return ""

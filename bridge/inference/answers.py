@@ -1,0 +1,49 @@
+"""What whole answers and streams have in common: what writes them, and what an upstream's error means."""
+
+import contextlib
+from collections.abc import Mapping, Set
+
+import gevent
+import structlog
+
+from bridge.conversation.answer import AnswerWriter
+from bridge.inference.ask import Ask
+from bridge.inference.attempts import Attempt
+from bridge.inference.plan import Offer
+from bridge.inference.purchase import Purchase
+from bridge.inference.upstream import UpstreamAnswer
+from bridge.json_types import Json
+from bridge.providers.base import AttemptFailed, Provider
+from bridge.providers.wire.http import Timeouts
+from bridge.reasoning.reasoning import keep_reasoning
+
+MAX_ERROR_BYTES = 64 * 1024
+ERROR_SECONDS = 2.0  # within which a client that leaves is to be noticed
+log = structlog.get_logger()
+
+
+def read_failure(provider: Provider, answer: UpstreamAnswer, timeouts: Timeouts) -> AttemptFailed:
+    """What an answer that isn't 200 means. Its words are waited for a little: the next channel can be asked without."""
+    data = b""
+    with contextlib.suppress(AttemptFailed), gevent.Timeout(min(ERROR_SECONDS, timeouts.idle_seconds), False):
+        data = answer.read_all(MAX_ERROR_BYTES, timeouts.idle_seconds)
+    return provider.read_error(answer.status, answer.headers, data)
+
+
+def open_writer(ask: Ask, purchase: Purchase, offer: Offer) -> AnswerWriter:
+    """What writes an answer of this model, by the name that the client has for it."""
+    return ask.dialect.open_writer(ask.request_id, offer.name, int(purchase.created_at.timestamp()))
+
+
+def keep_reasoning_of(ask: Ask, kept: Mapping[str, Json]) -> None:
+    """Keep what the provider wants back with the results of these calls, before the client can answer them."""
+    if kept:
+        with ask.services.app.app_context():
+            keep_reasoning(ask.caller.account_id, kept, ask.plan.request.turns)
+
+
+def note_mended(attempt: Attempt, mended: Set[str]) -> None:
+    """What was odd about an answer and was put right: once for each, so that an operator knows their server."""
+    if mended:
+        channel = attempt.record.channel
+        log.info("answer_mended", request_id=attempt.request_id, channel=channel, oddities=sorted(mended))

@@ -1,0 +1,256 @@
+"""The attempts of one request: each is one call to one channel, and ends itself as succeeded, failed or dropped."""
+
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from bridge.catalogue.upstreams import hide_key
+from bridge.conversation.answer import NOTHING_KEPT
+from bridge.conversation.usage import Usage
+from bridge.errors import BridgeError, InvalidRequest, UpstreamError
+from bridge.inference.ask import Ask
+from bridge.inference.choices import calls_of, keeps_reasoning
+from bridge.inference.drill import find_drill
+from bridge.inference.estimate import count_answer
+from bridge.inference.failover import Choice, Failover
+from bridge.inference.meter import count_mentions
+from bridge.inference.plan import Offer
+from bridge.inference.upstream import Upstream
+from bridge.json_types import Json
+from bridge.providers import PROVIDERS
+from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, Provider
+from bridge.providers.token_scale import find_scale
+from bridge.providers.wire.http import Timeouts
+from bridge.reasoning.reasoning import recall_reasoning
+from bridge.turns import by_size
+
+_NO_HEADER_TEXT = re.compile(r"[^\x20-\x7e]")  # names that a client chose; the server looks at no header of ours again
+SLACK_SECONDS = 0.25  # what the limits of single phases, which say more, come earlier by
+MOST_NAMED = 64  # fields in a header: proxies refuse an answer whose headers are long
+
+
+class AttemptRecord(msgspec.Struct):
+    """An attempt as the receipt tells it."""
+
+    channel: str
+    upstream_id: str
+    started_ms: int
+    took_ms: int = 0
+    outcome: str = ""  # none while it is under way
+
+
+class Attempts:
+    """Iterate for one attempt after the other, until one has succeeded or nobody is left to ask."""
+
+    def __init__(self, ask: Ask):
+        self._ask = ask
+        self._failover = Failover(
+            ask.services, ask.plan, ask.caller.account_id, ask.request_id, ask.deadline, find_drill(ask)
+        )
+        self.last: Attempt | None = None
+        self.offer: Offer = ask.plan.offers[0]  # the model of the last attempt, or the one that was asked for
+        self.records: list[AttemptRecord] = []
+        self.dropped: list[str] = []  # fields that the last provider to be asked does not take
+        self.clamped: list[str] = []  # and those that it takes with another value
+        self._recalled: Mapping[str, Json] = NOTHING_KEPT
+
+    def __iter__(self) -> "Iterator[Attempt]":
+        while (choice := self._failover.choose()) is not None:
+            self.last = attempt = Attempt(self._ask, self._failover, choice)
+            self.offer = attempt.offer
+            self.records.append(attempt.record)
+            self._ask.seat.count_attempt()
+            yield attempt
+
+    def explain(self) -> BridgeError:
+        """What the client is told when no attempt is left."""
+        return self._failover.explain()
+
+    def drop(self, outcome: str) -> None:
+        """Nobody waits any more for the attempt under way, if one is."""
+        if self.last is not None:
+            self.last.dropped(outcome)
+
+    def leave(self, used_tokens: int) -> None:
+        """The request has ended, with so many tokens: nothing of its last channel stays taken. May be called again."""
+        self._failover.leave(used_tokens)
+
+    def list_choices(self) -> list[Choice]:
+        """What would be tried if each attempt failed."""
+        return self._failover.list_choices()
+
+    def suppose(self, choice: Choice) -> "Attempt":
+        """The attempt that this would be. Nobody is asked, and nothing is taken."""
+        return Attempt(self._ask, self._failover, choice)
+
+    def recall_reasoning(self) -> None:
+        """Find what we keep of the reasoning behind the conversation's tool calls, and count it to the prompt: it goes
+        out with it. Once, before the hold."""
+        ask, plan = self._ask, self._ask.plan
+        wanting = [offer for offer in plan.offers if keeps_reasoning(offer.model)]
+        if not wanting:
+            return
+        if plan.request.has_calls:
+            with ask.services.app.app_context():
+                self._recalled = recall_reasoning(ask.caller.account_id, plan.request.turns)
+        if self._recalled:
+            times = count_mentions(plan.request.turns)  # with each call of that id it goes out anew
+            more = sum(len(msgspec.json.encode(kept)) * times[call_id] for call_id, kept in self._recalled.items())
+            for offer in wanting:
+                offer.lengthen_prompt(more)
+
+    def write(self, attempt: "Attempt") -> Outgoing:
+        """The request in the words of the attempt's provider. Raises AttemptFailed for what it can't take at all, and
+        InvalidRequest in strict mode where it isn't taken whole."""
+        plan, offer, route, provider = self._ask.plan, attempt.offer, attempt.route, attempt.provider
+        kept = self._recalled if provider.keeps_reasoning else NOTHING_KEPT
+        order = Order(plan.request, route.upstream_id, offer.cap_to_send, kept, route.pass_fields, attempt.calls > 1)
+        outgoing = by_size(self._ask.seat.body_bytes, provider.write_request, order)
+        # of this attempt alone: what another provider didn't take is no matter any more
+        self.dropped = [*outgoing.dropped[:MOST_NAMED]]
+        self.clamped = [*offer.clamped, *outgoing.clamped][:MOST_NAMED]
+        if plan.strict and (self.dropped or self.clamped):
+            names = ", ".join([*self.dropped, *self.clamped])
+            raise InvalidRequest(
+                f"Not taken as sent: {names}. Leave it out, or drop x-bridge-strict.",
+                param=names.partition(",")[0].partition("=")[0],
+                code="unsupported_parameter",
+            )
+        return outgoing
+
+    def adapted_headers(self) -> list[tuple[str, str]]:
+        """How the answer came about, for its headers."""
+        found = []
+        if self.dropped:
+            found.append(("x-bridge-dropped", _NO_HEADER_TEXT.sub("?", ", ".join(self.dropped))))
+        if self.clamped:
+            found.append(("x-bridge-clamped", _NO_HEADER_TEXT.sub("?", ", ".join(self.clamped))))
+        found.append(("x-bridge-attempts", str(len(self.records))))
+        return found
+
+
+class Attempt:
+    """One call to one channel; several where the provider gives one choice a call. It knows nothing of the others: in a
+    circle they would keep the request in memory."""
+
+    __slots__ = (
+        "_failover",
+        "_ask",
+        "calls",
+        "delivered",
+        "first_content_at",
+        "offer",
+        "provider",
+        "record",
+        "route",
+        "sent",
+    )
+
+    def __init__(self, ask: Ask, failover: Failover, choice: Choice):
+        self._ask, self._failover = ask, failover
+        self.offer, self.route = offer, route = choice
+        self.provider: Provider = PROVIDERS[route.provider]
+        self.calls = calls_of(route.provider, offer.request, route.upstream_id)
+        self.record = AttemptRecord(route.channel_name, route.upstream_id, self._passed_ms())
+        self.first_content_at: float | None = None
+        self.delivered = False
+        self.sent = True  # as far as is known
+
+    # how it goes
+
+    def timeouts(self) -> Timeouts:
+        """The socket's own deadlines, within what is left of the whole. A whole answer has to be there by `until`."""
+        settings, model = self._ask.services.settings, self.offer.model
+        now = time.monotonic()
+        left = max(0.001, self._ask.deadline - now)
+        patience = model.first_content_timeout_seconds or (
+            settings.first_content_timeout_seconds
+            if self.offer.request.stream and not model.thinks
+            else settings.answer_timeout_seconds
+        )
+        return Timeouts(
+            min(settings.connect_timeout_seconds, left),
+            min(patience, left),
+            min(settings.idle_timeout_seconds, left),
+            math.inf if self.offer.request.stream else min(self.deadline, now + patience + SLACK_SECONDS),
+        )
+
+    @property
+    def deadline(self) -> float:
+        """When the whole request has to have ended, monotonic."""
+        return self._ask.deadline
+
+    def upstream(self) -> Upstream:
+        """The channel's connections."""
+        return self._ask.services.upstream(self.route)
+
+    def heard(self, now: float) -> None:
+        """A first content has come; the client's words will not be sent to anybody else."""
+        self.first_content_at = now
+        self._failover.heard()
+        self._ask.seat.drop_body()
+
+    def deliver(self) -> None:
+        """The client gets the first of it now: from here on there is no failover."""
+        self.delivered = True
+
+    def never_sent(self) -> None:
+        """It was given up before its upstream had got a byte of it."""
+        self.sent = False
+
+    # how it ends
+
+    def succeeded(self) -> None:
+        """It was answered to its end."""
+        self._end("200")
+        seconds = self.record.took_ms / 1000
+        if self.first_content_at is not None:
+            seconds = self.first_content_at - self._ask.started - self.record.started_ms / 1000
+        self._failover.succeeded(max(0.0, seconds))
+
+    def failed(self, failure: AttemptFailed) -> None:
+        """It failed, and another channel may be asked. Raises InvalidRequest where the fault is the request's own, for
+        nobody will take it; and UpstreamError where something was delivered, for it is too late."""
+        hide_key(failure, self.route)
+        self._end(failure.reason)
+        self._failover.failed(failure)
+        if self.delivered:
+            raise UpstreamError(failure.message or "The provider broke off its answer.")
+        if failure.blame is Blame.REQUEST:
+            raise InvalidRequest(failure.message, param=failure.param, code=failure.code)
+
+    @property
+    def under_way(self) -> bool:
+        return not self.record.outcome
+
+    def dropped(self, outcome: str) -> None:
+        """Nobody waits for it any more, if it is still under way."""
+        if self.under_way:
+            self._end(outcome)
+
+    def _end(self, outcome: str) -> None:
+        self.record.took_ms = self._passed_ms() - self.record.started_ms
+        self.record.outcome = outcome
+
+    def _passed_ms(self) -> int:
+        """Since the request came in."""
+        return round((time.monotonic() - self._ask.started) * 1000)
+
+    # what of it is counted
+
+    @property
+    def request_id(self) -> str:
+        return self._ask.request_id
+
+    def most_output_tokens(self) -> int:
+        """What all choices together may write."""
+        return (self.offer.cap_tokens or 0) * self.offer.choices + self.offer.measure.predicted_tokens
+
+    def count_delivered(self, text: Sequence[str], ended: bool = True) -> Usage:
+        """Our own count of the prompt and of what was said, on the scale of the model that said it."""
+        scale = find_scale(self.provider.token_scales, self.route.upstream_id)
+        most = self.offer.measure.prompt_bound_tokens
+        return count_answer(text, self.offer.request, most, scale, self.calls, ended)

@@ -1,0 +1,150 @@
+"""A checked request, as the relay, the quote and the answers know it: what was asked, and of which models."""
+
+from typing import Any
+
+import msgspec
+
+from bridge.catalogue.prices import PriceVersion
+from bridge.catalogue.routing import ServedModel
+from bridge.conversation.request import Conversation
+from bridge.inference.estimate import count_prompt
+from bridge.inference.meter import BYTES_PER_TOKEN, LEAST_OUTPUT_TOKENS, TEMPLATE_TOKENS, Measure
+from bridge.providers import PROVIDERS
+from bridge.providers.token_scale import find_scale
+
+MOST_TOKENS_OF_FOUR_BYTES = 3  # of a long text, be it digits; a short one may have a token for each byte
+MOST_COUNTED_BYTES = 1024 * 1024
+
+
+class Offer(msgspec.Struct):
+    """A model that may serve the request, under the name it was asked for by, at the price that this account pays: one
+    function for hold and charge. `calls`: how many it takes at the most, where the choices are made by parallel calls.
+    `cap_tokens` is what each choice may write at the most, once `fit_cap` has found it; `clamped` names it then where
+    it is below what was asked for."""
+
+    name: str
+    model: ServedModel
+    price: PriceVersion
+    measure: Measure
+    request: Conversation
+    calls: int = 1
+    cap_tokens: int | None = None
+    clamped: tuple[str, ...] = ()
+    choices: int = 0  # how many answers the client wants, as its request says
+    _counted: int | None = None
+    _most_nanos: int | None = None  # that it can cost, once somebody asked
+
+    def __post_init__(self) -> None:
+        self.choices = self.request.choices
+
+    @property
+    def most_cap_tokens(self) -> int:
+        """The largest cap that may be asked for, whatever it costs."""
+        return self._caps()[0]
+
+    @property
+    def cap_to_send(self) -> int | None:
+        """The cap that goes upstream in place of the client's; None where its own goes, as it is."""
+        sent = self.request.sent_cap
+        return None if sent is not None and sent[1] <= (self.cap_tokens or 0) else self.cap_tokens
+
+    def worst_case(self) -> tuple[int, int]:
+        """The most that this model can cost, in nano-dollars, and the least that has to be set aside for it: less
+        where the client gave no cap."""
+        cap, least = self._caps()
+        most = self._most_nanos = self._price(cap)
+        return most, most if least == cap else self._price(least)
+
+    def fit_cap(self, held_nanos: int) -> None:
+        """The client's cap or, where it gave none, the most that the model may write, as far as the hold pays for it.
+        Named where that is less than the client's, or than the model's own maximum."""
+        cap, least = self._caps()
+        if least < cap:
+            most = self._price(cap) if self._most_nanos is None else self._most_nanos
+            cap = cap if held_nanos >= most else max(least, self.largest_cap(held_nanos))
+        self.cap_tokens = cap
+        field, asked = self.request.sent_cap or ("max_tokens", self.model.max_output_tokens)
+        self.clamped = (f"{field}={cap}",) if cap < asked else ()
+
+    def lengthen_prompt(self, more_bytes: int) -> None:
+        """So many bytes more go out with the prompt to this model's channels."""
+        self.measure = self.measure.with_more(more_bytes, self.model.context_tokens)
+
+    def largest_cap(self, amount_nanos: int) -> int:
+        """The largest cap that so much pays for, within the model's own; 0 or less where there is none."""
+        prompt, predicted, reach = self._reach()
+        affordable = self.price.affordable_output_tokens(amount_nanos, prompt, **reach)
+        return min((affordable - predicted) // self.choices, self._most_tokens())
+
+    def _caps(self) -> tuple[int, int]:
+        """What each choice may write at the most, and the least that is worth asking for."""
+        if self.cap_tokens is not None:
+            return self.cap_tokens, self.cap_tokens
+        own, most = self.measure.cap_tokens, self.model.max_output_tokens
+        if own is None:
+            most = self._most_tokens()
+            return most, min(LEAST_OUTPUT_TOKENS, most)
+        if most >= self.model.context_tokens:  # all that is known of it is its window
+            own = min(own, self._most_tokens())
+        return own, own
+
+    def _most_tokens(self) -> int:
+        """The model's own maximum, or less where the window leaves less beside the prompt: providers refuse what is
+        longer together. The prompt is counted only where its bytes don't tell enough: that takes time."""
+        most, window, bound = self.model.max_output_tokens, self.model.context_tokens, self.measure.most_prompt_tokens
+        left = window - bound
+        if left >= min(most, window // 2):
+            return min(most, left)
+        if window - bound * MOST_TOKENS_OF_FOUR_BYTES // 4 >= most:
+            return most
+        room = window - self._count_prompt()
+        return max(min(LEAST_OUTPUT_TOKENS, most), min(most, max(left, room)))
+
+    def _count_prompt(self) -> int:
+        """How long the prompt is, rather too long than too short; counted once."""
+        if self._counted is None:
+            measure, routes = self.measure, self.model.routes
+            if not routes or measure.most_prompt_tokens > MOST_COUNTED_BYTES:
+                return measure.most_prompt_tokens // BYTES_PER_TOKEN
+            scale = find_scale(PROVIDERS[routes[0].provider].token_scales, routes[0].upstream_id)
+            counted = count_prompt(self.request, scale)
+            self._counted = counted + counted // 16 + TEMPLATE_TOKENS + measure.media_tokens + measure.kept_bytes
+        return self._counted
+
+    def _price(self, cap: int) -> int:
+        prompt, predicted, reach = self._reach()
+        return self.price.worst_charge(prompt, cap * self.choices + predicted, **reach)
+
+    def _reach(self) -> tuple[int, int, dict[str, Any]]:
+        """Tokens of the prompt in all calls, tokens predicted, and what the price depends on beside them."""
+        measure = self.measure
+        return (
+            measure.prompt_bound_tokens * self.calls,
+            measure.predicted_tokens,
+            {**measure.reach, "calls": self.calls},
+        )
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A checked request. `offers` are the models that may serve it, in the order of the client's wish."""
+
+    request: Conversation
+    offers: tuple[Offer, ...]
+    max_cost_nanos: int | None
+    strict: bool
+
+    @property
+    def reserved_tokens(self) -> int:
+        """What the limits count until it is answered."""
+        return max(offer.measure.reserved_tokens for offer in self.offers)
+
+    def worst_case(self) -> tuple[int, int]:
+        """The most that this request can cost, in nano-dollars, and the least that has to be set aside for it: the
+        dearest model's. After `recall_reasoning`, which makes the prompt longer."""
+        cases = [offer.worst_case() for offer in self.offers]
+        return max(most for most, _ in cases), max(least for _, least in cases)
+
+    def fit_caps(self, held_nanos: int) -> None:
+        """Find each model's cap: the client's, or what the hold pays for."""
+        for offer in self.offers:
+            offer.fit_cap(held_nanos)

@@ -1,0 +1,62 @@
+"""Refusals for money (402): what is needed, what is there, and what would pass; and whether waiting helps."""
+
+from collections.abc import Sequence
+
+from bridge.errors import BridgeError, InsufficientBalance, KeyBudgetExceeded, MaxCostExceeded
+from bridge.inference.plan import Offer
+from bridge.ledger.batch import Funds, HoldOrder, HoldResult
+from bridge.money import format_dollars
+
+# Nobody knows when an answer ends: soon enough for most, and seldom enough for those that take their time.
+RETRY_AFTER_SECONDS = 5
+# Clients look for these two words to know that asking again is in vain.
+FINAL = "Insufficient credits"
+
+
+def refuse_unpaid(offers: Sequence[Offer], order: HoldOrder, result: HoldResult, funds: Funds) -> BridgeError:
+    """What balance or budget can't pay for. Where running requests hold what is missing, it says so and may be asked
+    again: then it doesn't begin with the words of a final refusal."""
+    needed_nanos, of_budget = order.least_nanos, result.refused == "budget"
+    idle, free = funds.balance_nanos, funds.balance_nanos - funds.held_nanos  # without running requests; beside them
+    if order.budget_nanos is not None:
+        budget = order.budget_nanos - funds.budget_spent_nanos
+        idle, free = min(idle, budget), min(free, budget - funds.budget_held_nanos)
+    kind = KeyBudgetExceeded if of_budget else InsufficientBalance
+    whose = "of this key's budget" if of_budget else "of your balance"
+    needed, available = _dollars(needed_nanos), _dollars(result.available_nanos)
+    passes = _name_cap(offers, min(free, result.available_nanos))
+    if needed_nanos <= idle:
+        held = _dollars(funds.budget_held_nanos if of_budget else funds.held_nanos)
+        refusal = kind(
+            f"Running requests hold what is missing: this answer can cost {needed}, and {available} is available while "
+            f"they hold {held} {whose}. Ask again in a moment{', or now with ' + passes if passes else ''}.",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+        )
+        refusal.retryable = True
+        return refusal
+    remedy = "Raise the budget" if of_budget else "Add credit"
+    left = "left of this key's budget" if of_budget else "available"
+    return kind(f"{FINAL}: this answer can cost {needed}, and {available} is {left}. {remedy}{_or_lower(passes)}.")
+
+
+def refuse_cost(offers: Sequence[Offer], needed_nanos: int, most_nanos: int) -> BridgeError:
+    """What can cost more than the client's own x-bridge-max-cost allows."""
+    passes = _name_cap(offers, most_nanos)
+    return MaxCostExceeded(
+        f"Cost limit exceeded: this answer can cost {_dollars(needed_nanos)}, and x-bridge-max-cost allows "
+        f"{_dollars(most_nanos)}. Allow more{_or_lower(passes)}."
+    )
+
+
+def _name_cap(offers: Sequence[Offer], amount_nanos: int) -> str:
+    """The largest cap that so much pays for, whichever model serves; "" where it pays for no token."""
+    cap = min(offer.largest_cap(max(0, amount_nanos)) for offer in offers)
+    return f"max_tokens of at most {cap}" if cap >= 1 else ""
+
+
+def _or_lower(passes: str) -> str:
+    return f", or ask with {passes}" if passes else "; no max_tokens is low enough"
+
+
+def _dollars(nanos: int) -> str:
+    return f"${format_dollars(max(0, nanos), 2)}"

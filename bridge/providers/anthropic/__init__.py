@@ -1,0 +1,1 @@
+"""Anthropic's Claude, in its own dialect."""

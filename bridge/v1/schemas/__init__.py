@@ -1,0 +1,22 @@
+"""The API's answers as types: answers are made from them, and so is /openapi.json."""
+
+import msgspec
+
+from bridge.errors import Error
+from bridge.v1.schemas.account import Credits, Key
+from bridge.v1.schemas.chat import ChatCompletion, ChatCompletionChunk
+from bridge.v1.schemas.models import Model, ModelList
+from bridge.v1.schemas.quote import Quote
+from bridge.v1.schemas.receipt import Receipt
+
+ANSWERS: tuple[type[msgspec.Struct], ...] = (
+    Error,
+    ChatCompletion,
+    ChatCompletionChunk,
+    Model,
+    ModelList,
+    Quote,
+    Key,
+    Credits,
+    Receipt,
+)
