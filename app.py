@@ -13,6 +13,7 @@ from bridge.db import db, engine_options, prepare_engine
 from bridge.extensions import csrf, limiter, login_manager, migrate
 from bridge.odd_values import refuse_in_fields, refuse_in_paths
 from bridge.ops import commands, health
+from bridge.providers import COMPANIES
 from bridge.shared_redis import SharedRedis
 
 
@@ -20,7 +21,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The whole product as one WSGI app: this Flask app serves the pages, and a leaner second one serves /v1.
 
     Raises MisconfiguredError naming every setting that is missing or wrong."""
-    settings = settings or read_settings()
+    settings = settings or read_settings(COMPANIES)
     vault.open_vault(settings.fernet_key_list)
     versions.watch_versions(settings)
     app = Flask(__name__)

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from bridge.settings_rules import (
     read_flag,
 )
 
-PROVIDER_VARIABLES = ("OPENAI", "ANTHROPIC", "GEMINI", "DEEPSEEK", "MOONSHOT")
 DEVELOPMENT_CREDIT = "5"  # dollars: a newcomer to `make run` can make the call that the page shows
 UNLIMITED = -1  # other gateways' value for no limit; ours is 0
 MAIL_SERVER = re.compile(r"smtps?://([^@/\s]+@)?[^@:/\s]+(:\d{1,5})?/?", re.ASCII)
@@ -242,8 +241,9 @@ class Settings:
         return found
 
 
-def read_settings(environ: Mapping[str, str] | None = None, check: bool = True) -> Settings:
-    """Read every setting from the environment. Raises MisconfiguredError with all problems at once."""
+def read_settings(providers: Iterable[str], environ: Mapping[str, str] | None = None, check: bool = True) -> Settings:
+    """Read every setting from the environment, which may also hold keys of these providers. Raises MisconfiguredError
+    with all problems at once."""
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     problems = []
@@ -255,15 +255,15 @@ def read_settings(environ: Mapping[str, str] | None = None, check: bool = True) 
         except ValueError as error:
             problems.append(str(error))
     settings = Settings(**values)
-    if check and (found := problems + _list_problems(settings, problems) + _problems_of_providers(environ)):
+    if check and (found := problems + _list_problems(settings, problems) + _problems_of_providers(providers, environ)):
         raise MisconfiguredError(found)
     return settings
 
 
-def _problems_of_providers(environ: Mapping[str, str]) -> list[str]:
+def _problems_of_providers(providers: Iterable[str], environ: Mapping[str, str]) -> list[str]:
     """What is wrong with the keys and addresses of providers that the environment connects."""
     found = []
-    for name, (key, base_url) in provider_credentials(environ).items():
+    for name, (key, base_url) in provider_credentials(providers, environ).items():
         if is_quoted(key) or not (key.isascii() and key.isprintable()) or " " in key:
             found.append(f"{name.upper()}_API_KEY must be the key alone, without quotes or spaces.")
         if base_url and not is_web_address(base_url):
@@ -296,12 +296,13 @@ def _convert(name: str, text: str, kind: Any) -> object:
     return text.lower() if name in ("BRIDGE_ENV", "LOG_LEVEL", "SIGNUP", "TOP_UP_CURRENCY") else text
 
 
-def provider_credentials(environ: Mapping[str, str] | None = None) -> dict[str, tuple[str, str]]:
-    """The providers that the environment connects: name -> (key, base URL or "")."""
+def provider_credentials(
+    providers: Iterable[str], environ: Mapping[str, str] | None = None
+) -> dict[str, tuple[str, str]]:
+    """Those of the providers that the environment connects: name -> (key, base URL or "")."""
     environ = os.environ if environ is None else environ
     found = {}
-    for variable in PROVIDER_VARIABLES:
-        key = environ.get(f"{variable}_API_KEY", "").strip()
-        if key:
-            found[variable.lower()] = (key, environ.get(f"{variable}_BASE_URL", "").strip())
+    for name in providers:
+        if key := environ.get(f"{name.upper()}_API_KEY", "").strip():
+            found[name] = (key, environ.get(f"{name.upper()}_BASE_URL", "").strip())
     return found

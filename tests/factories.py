@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import time
 from typing import Any
 from unittest import mock
 
@@ -59,6 +60,7 @@ class Factories:
     def __init__(self, app: Flask, gateway_runs: bool = False):
         self.app = app
         self._gateway_runs = gateway_runs
+        self._seen_at = 0.0  # when the gateway has seen all changes
 
     def make_account(self, balance_nanos: int = 10 * DOLLAR, *, is_operator: bool = False) -> MadeAccount:
         """An account with its owner and this balance."""
@@ -87,18 +89,22 @@ class Factories:
         fields = {"provider": "local", "context_tokens": 32_768, "max_output_tokens": 4096, **fields}
         with self.app.app_context():
             add_model(name, input_price_nanos=input_price, output_price_nanos=output_price, **fields)
-            self.wait_for_gateway()
+        self.note_change()  # nobody serves it yet: whoever makes its channel waits
         return name
 
-    def make_channel(self, base_url: str, *models: str, provider: str = "openai", **fields: Any) -> str:
+    def make_channel(
+        self, base_url: str, *models: str, provider: str = "openai", waits: bool = True, **fields: Any
+    ) -> str:
         """A channel to an upstream that serves these models under their own names; without any, all of the provider's.
-        Its name."""
+        Its name. Unless it `waits`, a request finds it whose address is asked for afterwards."""
         name = f"channel-{next(_numbers)}"
         # a key of its own: channels that share one, at a port that is used again, would share its fate
         fields = {"api_key": f"sk-Zq83hTr0-{name}", "models": {model: model for model in models}, **fields}
         with self.app.app_context():
             add_channel(name, provider, base_url=base_url, **fields)
-            self.wait_for_gateway()
+        self.note_change()
+        if waits:
+            self.wait_until_seen()
         return name
 
     def remove_channel(self, name: str) -> None:
@@ -141,7 +147,17 @@ class Factories:
         with self.app.app_context():
             return list(check_ledger())
 
-    def wait_for_gateway(self) -> None:
-        """Wait until a running gateway knows the changes."""
+    def note_change(self) -> None:
+        """A running gateway has to see what has just changed."""
         if self._gateway_runs:  # wait_until_seen would believe that this process, which may look too, is the only one
-            gevent.sleep(self.app.config["BRIDGE"].version_poll_seconds + MARGIN_SECONDS)
+            self._seen_at = time.monotonic() + self.app.config["BRIDGE"].version_poll_seconds + MARGIN_SECONDS
+
+    def wait_until_seen(self) -> None:
+        """Wait until a running gateway has seen all changes."""
+        if (seconds := self._seen_at - time.monotonic()) > 0:
+            gevent.sleep(seconds)
+
+    def wait_for_gateway(self) -> None:
+        """Wait until a running gateway knows what has just changed."""
+        self.note_change()
+        self.wait_until_seen()

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +21,10 @@ from bridge.shared_redis import Installation
 from tests.factories import Factories
 from tests.rooms import close_rooms, open_rooms
 from tests.upstream import free_port
+from tests.warm import WarmProcess
 
-ROOT = Path(__file__).parents[1]
 START_SECONDS = 60  # a busy machine takes its time
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 LOOK_SECONDS = 0.05
 CONFIG = "bridge.ops.gunicorn"
 
@@ -58,8 +58,14 @@ class Gateway:
             raise
 
     @property
+    def port(self) -> int:
+        """Its port, for a request that finds all that was made."""
+        self.make.wait_until_seen()
+        return self.settings.port
+
+    @property
     def site_url(self) -> str:
-        return f"http://127.0.0.1:{self.settings.port}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -93,8 +99,11 @@ class Gateway:
 
     def run_flask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """An operator's command, beside the running gateway."""
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=self.environ, capture_output=True, text=True, check=False)
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder) / "out", Path(folder) / "err"
+            process = WarmProcess("flask", ["--app", "wsgi", *arguments], self.environ, out, err)
+            status = process.wait()
+            return subprocess.CompletedProcess(process.args, status, out.read_text(), err.read_text())
 
     def restart(self) -> None:
         """Restart as a deploy does: let it finish, then start it at the same address."""
@@ -118,9 +127,8 @@ class Gateway:
             close_rooms(self._rooms)
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "gunicorn", "-c", f"python:{self._config}", "wsgi:app"]
-        with self._log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self.environ, stdout=log, stderr=log)
+        arguments = ["-c", f"python:{self._config}", "wsgi:app"]
+        self.process = WarmProcess("gunicorn", arguments, self.environ, self._log_path, self._log_path)
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:

@@ -17,7 +17,7 @@ from tests.services import CI
 from tests.upstream import free_port
 
 POOL_SIZE = 5
-START_SECONDS = 20
+START_SECONDS = 60
 SETTINGS = """
 [databases]
 * = host={host} port={port}

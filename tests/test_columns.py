@@ -17,8 +17,9 @@ import bridge.ops.worker  # noqa: F401 - it knows every table
 from bridge.accounts.key_terms import KeyTerms
 from bridge.catalogue.rates import PRICE_CLASSES
 from bridge.catalogue.seed import SeedModel
-from bridge.config import PROVIDER_VARIABLES, Settings
+from bridge.config import Settings
 from bridge.db import Table
+from bridge.providers import COMPANIES
 
 ROOT = Path(__file__).parents[1]
 TABLES = {mapper.class_.__name__: mapper.class_ for mapper in Table.registry.mappers}
@@ -202,7 +203,7 @@ def test_every_setting_is_read_by_the_product():
 PAPERS = [ROOT / "README.md", ROOT / ".env.example", ROOT / "app.json", *sorted((ROOT / "docs").rglob("*.md"))]
 # no setting of ours: a library's, set here; what an operator's command names
 NOT_ASKED_FOR = {"TIKTOKEN_CACHE_DIR"}
-NO_VARIABLES = {"YOUR_API_KEY", "PROVIDER_VARIABLES"}  # in the papers: an example's placeholder, a constant
+NO_VARIABLES = {"YOUR_API_KEY"}  # in the papers: an example's placeholder
 
 
 def list_variables(paths: Iterable[Path]) -> set[str]:
@@ -229,7 +230,7 @@ def list_named_variables() -> set[str]:
 
 
 def list_settings() -> set[str]:
-    providers = {f"{name}_{what}" for name in PROVIDER_VARIABLES for what in ("API_KEY", "BASE_URL")}
+    providers = {f"{name.upper()}_{what}" for name in COMPANIES for what in ("API_KEY", "BASE_URL")}
     return {field.name.upper() for field in dataclasses.fields(Settings)} | providers
 
 

@@ -112,11 +112,11 @@ def test_the_server_sends_them_once_and_as_they_are(gateway, upstream):
     for answer in (
         served.post(),
         served.post(stream=True),
-        requests.get(f"{gateway.base_url}/models", headers=served.key.headers, timeout=30),
-        requests.head(f"{gateway.base_url}/models", headers=served.key.headers, timeout=30),
-        requests.get(f"{gateway.base_url}/nothing", timeout=30),
-        requests.get(f"{gateway.site_url}/livez", timeout=30),
-        requests.get(f"{gateway.site_url}/static/bridge.css", timeout=30),
+        requests.get(f"{gateway.base_url}/models", headers=served.key.headers, timeout=60),
+        requests.head(f"{gateway.base_url}/models", headers=served.key.headers, timeout=60),
+        requests.get(f"{gateway.base_url}/nothing", timeout=60),
+        requests.get(f"{gateway.site_url}/livez", timeout=60),
+        requests.get(f"{gateway.site_url}/static/bridge.css", timeout=60),
     ):
         with answer:
             for name in GUARDS:

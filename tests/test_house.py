@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from bridge.config import PROVIDER_VARIABLES, Settings
+from bridge.config import Settings
 from bridge.providers import PROVIDERS
 from tests.factories import Factories
 from tests.rooms import close_rooms, make_settings
@@ -364,10 +364,6 @@ def test_what_is_true_of_one_provider_is_an_attribute_of_its_class():
     pages = sorted((ROOT / "templates").rglob("*.html"))
     asked = re.compile(rf"""[=!]= *["'](?:{"|".join(PROVIDERS)})["']""")
     assert [str(path.relative_to(ROOT)) for path in pages if asked.search(path.read_text())] == []
-
-
-def test_the_environment_connects_every_provider_that_has_an_upstream():
-    assert sorted(PROVIDER_VARIABLES) == sorted(name.upper() for name, one in PROVIDERS.items() if not one.stands_in)
 
 
 def test_every_setting_is_in_the_readme():

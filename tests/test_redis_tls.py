@@ -17,7 +17,7 @@ from tests.test_settings import list_problems
 from tests.upstream import ScriptedUpstream, free_port
 from tests.v1.served import Served
 
-START_SECONDS = 30
+START_SECONDS = 60
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from bridge.config import Settings, read_settings
 from bridge.database_url import read_database_url
 from bridge.errors import MisconfiguredError
-from tests.gateway import ROOT
+from bridge.providers import COMPANIES
 from tests.rooms import FERNET_KEY, SECRET_KEY
+from tests.warm import ROOT
 
 GOOD = {
     "SECRET_KEY": SECRET_KEY,
@@ -28,7 +29,7 @@ PASSWORD = "s3cretpw"
 
 def list_problems(**changes: str) -> list[str]:
     try:
-        read_settings(GOOD | changes)
+        read_settings(COMPANIES, GOOD | changes)
     except MisconfiguredError as error:
         return error.problems
     return []
@@ -161,11 +162,13 @@ def test_no_address_makes_the_reading_raise_anything_but_its_sentence(text: str)
 
 @pytest.mark.parametrize("name", ["DEFAULT_RPM", "DEFAULT_TPM", "DEFAULT_CONCURRENCY"])
 def test_minus_one_is_no_limit_as_elsewhere(name: str) -> None:
-    assert getattr(read_settings(GOOD | {name: "-1"}), name.lower()) == 0
+    assert getattr(read_settings(COMPANIES, GOOD | {name: "-1"}), name.lower()) == 0
 
 
 def test_words_may_be_written_in_capitals_and_flags_in_words() -> None:
-    settings = read_settings(GOOD | {"LOG_LEVEL": "WARNING", "SIGNUP": "Open", "ALLOW_PRIVATE_UPSTREAMS": "Yes"})
+    settings = read_settings(
+        COMPANIES, GOOD | {"LOG_LEVEL": "WARNING", "SIGNUP": "Open", "ALLOW_PRIVATE_UPSTREAMS": "Yes"}
+    )
     assert (settings.log_level, settings.signup, settings.allow_private_upstreams) == ("warning", "open", True)
 
 

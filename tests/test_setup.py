@@ -26,11 +26,13 @@ from bridge.db import db, transaction
 from bridge.ledger.ledger import find_balance
 from bridge.ops.demo import CREDIT_NANOS, prepare_demo
 from bridge.ops.env_file import load_env_file, write_env_file
+from bridge.providers import COMPANIES
 from tests.factories import Factories, MadeKey
-from tests.gateway import LOOK_SECONDS, ROOT, START_SECONDS, STOP_SECONDS, as_environment
+from tests.gateway import LOOK_SECONDS, START_SECONDS, STOP_SECONDS, as_environment
 from tests.rooms import close_rooms, make_settings, open_rooms
 from tests.services import Databases
 from tests.upstream import ScriptedUpstream, free_port, says
+from tests.warm import ROOT
 
 PROMISED = ("Dashboard: ", "Sign in: ", "Operator: ", "Base URL: ", "API key: ", "curl ")
 
@@ -97,7 +99,7 @@ def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path):
     assert not write_env_file(path)
     assert path.read_text() == made
     load_env_file(path)
-    assert read_settings().development
+    assert read_settings(COMPANIES).development
 
 
 @pytest.mark.usefixtures("clean_environment")

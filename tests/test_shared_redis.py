@@ -109,7 +109,7 @@ def test_what_one_gateway_does_in_redis_is_nothing_to_another(
     for each in (one, other):
         each.key = each.gateway.make.make_key(MadeAccount(each.key.account_id, ""))
     upstream.plays(*[fails(500)] * FAILURES_IN_A_ROW, says("Hello"))
-    with gevent.Timeout(30):
+    with gevent.Timeout(60):
         while not one.gateway.log_lines("channel_out"):
             one.post()
     upstream.plays(says("Hello"))

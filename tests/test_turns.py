@@ -39,7 +39,7 @@ def test_a_socket_is_looked_at_between_two_slices():
             heard.append(0)
     assert sum(heard) >= 8
     ours.shutdown(socket.SHUT_WR)
-    answering.get(timeout=20)
+    answering.get(timeout=60)
     ours.close()
     theirs.close()
 

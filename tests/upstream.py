@@ -11,7 +11,7 @@ from gevent import socket, ssl
 from gevent.event import Event
 from gevent.server import StreamServer
 
-PATIENCE_SECONDS = 10  # of whatever a test waits for; reached only when it fails
+PATIENCE_SECONDS = 60  # of whatever a test waits for; reached only when it fails
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 CUT, STALL, PAUSE = "cut", "stall", "pause"
 Step = bytes | str

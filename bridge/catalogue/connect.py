@@ -15,7 +15,7 @@ from bridge.catalogue.rates import make_rates
 from bridge.catalogue.tables import Alias, Channel, Model
 from bridge.config import Settings, provider_credentials
 from bridge.db import transaction
-from bridge.providers import COMMON_DIALECT, PROVIDERS, SANDBOX, stands_in
+from bridge.providers import COMMON_DIALECT, COMPANIES, SANDBOX, stands_in
 from bridge.versions import bump
 
 ENVIRONMENT_SUFFIX = "-env"
@@ -34,7 +34,7 @@ def connect_environment(settings: Settings, environ: Mapping[str, str] | None = 
     key; one that comes back enables it again. A channel that an operator has disabled, with its key in place, stays
     disabled. The sandbox exists in development only. Raises MisconfiguredError when the master keys don't open a stored
     key."""
-    credentials = provider_credentials(environ)
+    credentials = provider_credentials(COMPANIES, environ)
     try:
         return _bring_in_line(settings, credentials)
     except IntegrityError:  # another process has just done the same
@@ -46,8 +46,7 @@ def _bring_in_line(settings: Settings, credentials: dict[str, tuple[str, str]]) 
         channels = {channel.name: channel for channel in session.scalars(select(Channel))}
         done = []
         for provider, (key, base_url) in credentials.items():
-            if provider in PROVIDERS:
-                done += _connect(session, channels.get(provider + ENVIRONMENT_SUFFIX), provider, key, base_url or None)
+            done += _connect(session, channels.get(provider + ENVIRONMENT_SUFFIX), provider, key, base_url or None)
         for channel in channels.values():
             if channel.from_environment and channel.provider not in credentials and channel.sealed_key:
                 channel.enabled, channel.sealed_key, channel.key_last_four = False, None, None

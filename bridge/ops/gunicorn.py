@@ -24,6 +24,7 @@ from bridge.ops.data_dir import find_data_dir_problem
 from bridge.ops.demo import greet, load_demo
 from bridge.ops.env_file import load_env_file
 from bridge.ops.gunicorn_worker import GRACE_BEYOND_DRAIN_SECONDS, Response, Worker
+from bridge.providers import COMPANIES
 from bridge.telemetry import configure_logging, log_to_stdout
 
 log = structlog.get_logger()
@@ -33,7 +34,7 @@ def read_or_exit() -> Settings:
     """The settings. If something is wrong with them, it is printed, a line each, and the start ends."""
     load_env_file()
     try:
-        settings = read_settings()
+        settings = read_settings(COMPANIES)
     except MisconfiguredError as error:
         raise SystemExit("\n".join(error.problems)) from None
     if problem := find_data_dir_problem(settings):

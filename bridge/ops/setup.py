@@ -22,6 +22,7 @@ from bridge.ops.data_dir import find_data_dir_problem
 from bridge.ops.demo import prepare_demo
 from bridge.ops.env_file import load_env_file, write_env_file
 from bridge.ops.health import newest_migration, read_migration
+from bridge.providers import COMPANIES
 
 MOST_LINES = 8
 
@@ -32,7 +33,7 @@ def main() -> None:
     try:
         write_env_file()
         load_env_file()
-        settings = read_settings()
+        settings = read_settings(COMPANIES)
     except MisconfiguredError as error:
         raise SystemExit("\n".join(error.problems)) from None
     if serves and is_taken(settings):

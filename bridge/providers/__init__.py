@@ -13,6 +13,7 @@ PROVIDERS = {provider.name: provider for provider in _ALL}
 SANDBOX = Sandbox.name  # for who connects it; whoever asks what a channel is asks `stands_in`
 COMMON_DIALECT = OpenAI.name  # which model servers speak that have no provider of their own
 STAND_INS = frozenset(provider.name for provider in _ALL if provider.stands_in)
+COMPANIES = tuple(name for name in PROVIDERS if name not in STAND_INS)  # those that a key connects
 
 
 def stands_in(provider: str) -> bool:

@@ -24,7 +24,7 @@ from tests.attack.attacks import ATTACKS, Attack, Result, carry_out, judge
 from tests.attack.report import write_end, write_head, write_row
 from tests.audit.__main__ import migrate_database
 from tests.audit.stores import running_cluster, running_redis
-from tests.gateway import ROOT
+from tests.warm import ROOT
 
 CONTROL_SECONDS = 5.0
 NICE = -10

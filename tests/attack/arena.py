@@ -17,8 +17,9 @@ from bridge.config import Settings
 from tests.attack.upstream import DIALECTS, PLAYS, PROVOKED
 from tests.attack.wire import SITE, Browser, Tally, ask, bearer, chat
 from tests.factories import DOLLAR, Factories, MadeAccount, MadeKey
-from tests.gateway import ROOT, Gateway
+from tests.gateway import Gateway
 from tests.rooms import FERNET_KEY, SECRET_KEY, close_rooms, open_rooms
+from tests.warm import ROOT
 
 ATTACK_SECONDS = 30  # no attacker's process lives longer
 BODY_SECONDS = 4.0

@@ -16,7 +16,8 @@ from bridge.payments.booking import settle
 from bridge.payments.rows import new_payment_id
 from bridge.payments.tables import Payment
 from tests.browser.drive import CHROMIUM
-from tests.gateway import ROOT, Gateway
+from tests.gateway import Gateway
+from tests.warm import ROOT
 
 pytestmark = [
     pytest.mark.browser,

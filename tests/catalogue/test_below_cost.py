@@ -25,7 +25,7 @@ LEVEL = dict.fromkeys(CLASSES, 10 * DOLLAR)
 @pytest.fixture
 def _filled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The initial catalogue, each model at its list price."""
-    monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _environ: {})
+    monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _providers, _environ: {})
     sync_catalogue(settings)
 
 

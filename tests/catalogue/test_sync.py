@@ -20,7 +20,7 @@ from bridge.db import db, transaction
 
 @pytest.fixture(autouse=True)
 def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _environ: {})
+    monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _providers, _environ: {})
 
 
 def count(table: type) -> int:

@@ -16,7 +16,7 @@ from gevent.server import StreamServer
 
 USER, PASSWORD = "bridge", "p:ss/w@rd"
 ACCEPTED = b"250 queued"
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 
 
 @dataclasses.dataclass

@@ -76,7 +76,7 @@ def test_a_gateway_takes_a_body_byte_by_byte_to_an_end(
     upstream.plays(says("Hello"))
     body = json.dumps({"model": served.model, "messages": HELLO, "max_tokens": 5, "user": "u" * letters}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
-    with socket.create_connection(("127.0.0.1", gateway.settings.port), timeout=PATIENCE_SECONDS) as client:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + split(body))
         answer = client.recv(2**16)
     assert answer.startswith(b"HTTP/1.1 " + status), answer[:300]

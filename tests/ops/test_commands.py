@@ -41,7 +41,7 @@ Fail = Callable[..., str]
 
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _environ: {})
+    monkeypatch.setattr("bridge.catalogue.connect.provider_credentials", lambda _providers, _environ: {})
     app = make_app(tmp_path)
     commands.register(app)
     with app.app_context():

@@ -37,7 +37,7 @@ def test_the_channel_of_the_environment_appears_once_the_database_is_there(
     environ = {"OPENAI_API_KEY": "sk-from-the-environment"}
     gateway = start_gateway(engine, database_url=databases.open_empty(engine), environ=environ)
     assert waited == [gateway]
-    with gateway.make.app.app_context(), gevent.Timeout(30):
+    with gateway.make.app.app_context(), gevent.Timeout(60):
         while "openai-env" not in db.session.scalars(sa.select(Channel.name)).all():
             db.session.rollback()
             gevent.sleep(0.05)

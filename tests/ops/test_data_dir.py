@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway import CONFIG, ROOT, as_environment
+from tests.gateway import CONFIG, as_environment
 from tests.rooms import make_settings
+from tests.warm import ROOT
 
 
 def _missing_parent(tmp_path: Path) -> Path:

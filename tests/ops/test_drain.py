@@ -50,7 +50,7 @@ class Crowd:
     def call(self, session: requests.Session) -> None:
         try:
             with self._post(session) as answer:
-                self.statuses.append(answer.status_code)
+                self.statuses.append(answer.status_code if answer.ok else (answer.status_code, answer.text))
         except requests.RequestException as error:
             self.statuses.append(repr(error))
 
@@ -207,7 +207,7 @@ def running_router(folder: Path, gateways: list[Gateway]) -> Iterator[str]:
     assert NGINX is not None
     folder.mkdir()
     port, config = free_port(), folder / "nginx.conf"
-    servers = " ".join(f"server 127.0.0.1:{gateway.settings.port} max_fails=0;" for gateway in gateways)
+    servers = " ".join(f"server 127.0.0.1:{gateway.port} max_fails=0;" for gateway in gateways)
     user = "user root;" if os.geteuid() == 0 else ""
     config.write_text(ROUTER.format(folder=folder, servers=servers, port=port, user=user))
     process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(config), "-e", str(folder / "nginx.log")])

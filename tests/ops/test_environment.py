@@ -13,7 +13,7 @@ def test_a_provider_named_in_the_environment_serves_its_models_from_the_start(st
     answers = {}
     for model in ("gpt-4o", "claude-3-5-sonnet"):
         body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}
-        answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=30)
+        answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
         answers[model] = answer.json()["choices"][0]["message"]["content"]
     assert answers["gpt-4o"] == "Really"
     assert answers["claude-3-5-sonnet"].startswith("[sandbox]")  # nobody has connected that one

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.gateway import ROOT, Gateway
+from tests.gateway import Gateway
+from tests.warm import ROOT
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 

@@ -13,10 +13,11 @@ from cryptography.fernet import Fernet
 
 from bridge.config import Settings
 from bridge.ops.address import is_taken, listen_address
-from tests.gateway import LOOK_SECONDS, ROOT, START_SECONDS, Gateway, as_environment
+from tests.gateway import LOOK_SECONDS, START_SECONDS, Gateway, as_environment
 from tests.rooms import make_settings
 from tests.upstream import ScriptedUpstream, free_port, says
 from tests.v1.served import Served
+from tests.warm import ROOT
 
 Start = Callable[..., Gateway]
 

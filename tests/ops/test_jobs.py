@@ -17,7 +17,7 @@ from bridge.ops.nightly import check_nightly
 
 ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-PATIENCE_SECONDS = 5
+PATIENCE_SECONDS = 60
 
 
 @pytest.mark.parametrize("job", list_jobs(Settings()), ids=lambda job: job.name)

@@ -80,7 +80,7 @@ def gateway(databases, tmp_path_factory):
 
 def send(gateway: Gateway, data: bytes) -> tuple[http.client.HTTPResponse, bytes, bytes]:
     """The answer, its body, and what came after it until the connection was closed."""
-    with socket.create_connection(("127.0.0.1", gateway.settings.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as client:
         client.sendall(data)
         received = b""
         while piece := client.recv(2**16):

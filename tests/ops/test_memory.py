@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.gateway import ROOT
+from tests.warm import ROOT
 
 # Bodies are freed while a small object that came later stays.
 LARGE_REQUESTS = """

@@ -138,4 +138,4 @@ def send(client: FlaskClient, event: dict[str, Any]) -> TestResponse:
 def send_over_socket(site_url: str, event: dict[str, Any]) -> int:
     """The same to a running gateway; the status."""
     body = json.dumps(event)
-    return requests.post(f"{site_url}{PATH}", data=body, headers=sign(body), timeout=30).status_code
+    return requests.post(f"{site_url}{PATH}", data=body, headers=sign(body), timeout=60).status_code

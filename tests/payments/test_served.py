@@ -176,9 +176,9 @@ def test_a_body_that_does_not_say_its_length_is_read_no_further_than_64_kib(star
             yield text[at : at + 8192].encode()
 
     url = gateway.site_url + PATH
-    assert requests.post(url, data=chunks(body), headers=sign(body), timeout=30).status_code == 200
-    assert requests.post(url, data=chunks(padded), headers=sign(padded), timeout=30).status_code == 413
-    assert requests.post(url, data=padded, headers=sign(padded), timeout=30).status_code == 413
+    assert requests.post(url, data=chunks(body), headers=sign(body), timeout=60).status_code == 200
+    assert requests.post(url, data=chunks(padded), headers=sign(padded), timeout=60).status_code == 413
+    assert requests.post(url, data=padded, headers=sign(padded), timeout=60).status_code == 413
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -187,7 +187,7 @@ def test_the_log_of_payments_holds_no_secret_and_no_body(start: Start):
     account = gateway.make.make_account(0).id
     payment = open_payment(gateway, account, 1000)
     send_over_socket(gateway.site_url, make_event("checkout.session.completed", make_session(payment, 1000)))
-    requests.post(gateway.site_url + PATH, data=b"{}", headers={"Stripe-Signature": "t=1,v1=00"}, timeout=30)
+    requests.post(gateway.site_url + PATH, data=b"{}", headers={"Stripe-Signature": "t=1,v1=00"}, timeout=60)
     assert {line["done"] for line in gateway.log_lines("webhook")} == {"credited"}
     assert len(gateway.log_lines("webhook_refused")) == 1
     assert KEY not in gateway.log()

@@ -42,7 +42,7 @@ class Door:
             model = self.models[provider] = gateway.make.make_model()
             base_url = self.upstream.base_url.removesuffix("/v1") + BASES.get(provider, "")
             served = {model: UPSTREAM_IDS.get(provider, "theirs")}
-            gateway.make.make_channel(base_url, provider=provider, models=served)
+            gateway.make.make_channel(base_url, provider=provider, models=served, waits=False)
 
     def ask(self, provider: str, steps: Any, **more: Any) -> "Asked":
         """Send one request to this provider's model, which is answered in these steps."""
@@ -52,7 +52,7 @@ class Door:
 
     def receipt(self, asked: "Asked") -> Any:
         url = f"{self.gateway.base_url}/requests/{asked.booked.request_id}"
-        return requests.get(url, headers=self.key.headers, timeout=30).json()
+        return requests.get(url, headers=self.key.headers, timeout=60).json()
 
 
 class Asked:
@@ -60,7 +60,7 @@ class Asked:
 
     def __init__(self, door: Door, body: dict[str, Any]):
         url = f"{door.gateway.base_url}/chat/completions"
-        self.answer = requests.post(url, json=body, headers=door.key.headers, timeout=30)
+        self.answer = requests.post(url, json=body, headers=door.key.headers, timeout=60)
         rows = door.gateway.make.list_usage(door.key.account_id)
         [self.booked] = [row for row in rows if row.request_id == self.answer.headers["x-request-id"]]
 

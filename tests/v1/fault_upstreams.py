@@ -209,7 +209,7 @@ class Table:
                 )
         make.make_channel(self.good.base_url, *good, priority=1)
         self.key = gateway.make.make_key()
-        gateway.make.make_model()  # and this waits
+        gateway.make.wait_for_gateway()
 
     def close(self) -> None:
         for upstream in (self.bad, self.good, self.nobody):

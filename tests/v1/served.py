@@ -22,13 +22,13 @@ class Served:
         self.gateway = gateway
         self.model = gateway.make.make_model()
         for priority, base_url in enumerate(upstreams):
-            gateway.make.make_channel(base_url, self.model, priority=priority)
+            gateway.make.make_channel(base_url, self.model, priority=priority, waits=False)
         self.key = gateway.make.make_key()
 
     def post(self, stream: bool = False, **more) -> requests.Response:
         body = {"model": self.model, "messages": HELLO, "stream": stream, **more}
         return requests.post(
-            f"{self.gateway.base_url}/chat/completions", json=body, headers=self.key.headers, stream=stream, timeout=30
+            f"{self.gateway.base_url}/chat/completions", json=body, headers=self.key.headers, stream=stream, timeout=60
         )
 
     def spent(self) -> tuple[int, int]:
@@ -38,12 +38,12 @@ class Served:
 
     def receipt(self, answer: requests.Response) -> dict:
         return requests.get(
-            f"{self.gateway.base_url}/requests/{answer.headers['x-request-id']}", headers=self.key.headers, timeout=30
+            f"{self.gateway.base_url}/requests/{answer.headers['x-request-id']}", headers=self.key.headers, timeout=60
         ).json()
 
     def await_usage(self):
         """The settled request's row, once it is there."""
-        with gevent.Timeout(20):
+        with gevent.Timeout(60):
             while not (rows := self.gateway.make.list_usage(self.key.account_id)):
                 gevent.sleep(0.02)
         return rows[-1]
@@ -56,7 +56,7 @@ def estimate_of(words: int, ended: bool = False) -> int:
 
 def await_request(upstream: ScriptedUpstream, count: int = 1) -> None:
     """Wait until so many requests have arrived there."""
-    with gevent.Timeout(20):
+    with gevent.Timeout(60):
         while len(upstream.requests) < count:
             gevent.sleep(0.02)
 
@@ -64,7 +64,7 @@ def await_request(upstream: ScriptedUpstream, count: int = 1) -> None:
 def ask_and_leave(served: Served, upstream: ScriptedUpstream, **more: Any) -> None:
     """Ask, and hang up once the upstream has the request."""
     body = json.dumps({"model": served.model, "messages": HELLO, **more}).encode()
-    with socket.create_connection(("127.0.0.1", served.gateway.settings.port)) as client:
+    with socket.create_connection(("127.0.0.1", served.gateway.port)) as client:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
         client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         await_request(upstream)

@@ -31,14 +31,14 @@ def asking(gateway: Gateway, model: str, key: MadeKey, count: int, **more: int):
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(count):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.settings.port)))
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
             client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             clients.append(client)
         yield clients
 
 
 def await_rows(gateway: Gateway, account_id: int, count: int) -> list:
-    with gevent.Timeout(30):
+    with gevent.Timeout(60):
         while len(rows := gateway.make.list_usage(account_id)) < count:
             gevent.sleep(0.05)
     return rows
@@ -46,7 +46,7 @@ def await_rows(gateway: Gateway, account_id: int, count: int) -> list:
 
 def receipt_of(gateway: Gateway, key: MadeKey, request_id: str) -> dict:
     url = f"{gateway.base_url}/requests/{request_id}"
-    return requests.get(url, headers=key.headers, timeout=30).json()
+    return requests.get(url, headers=key.headers, timeout=60).json()
 
 
 @pytest.fixture
@@ -98,7 +98,8 @@ def test_who_leaves_a_stream_that_had_only_keep_alives_has_left_before_the_answe
             client.settimeout(20)
             heard = b""
             while b"keep-alive" not in heard:
-                heard += client.recv(4096)
+                heard += (data := client.recv(4096))
+                assert data, heard
     rows = await_rows(gateway, served.key.account_id, FREE + 2)
     assert sorted(row.state for row in rows) == ["captured"] * 2 + ["released"] * FREE
 
@@ -135,7 +136,7 @@ def test_who_leaves_before_an_upstream_has_taken_the_connection_pays_nothing(sta
         provider = "anthropic" if choices > 1 else "openai"  # one answer a call: several connections
         address = f"http://127.0.0.1:{full.getsockname()[1]}"
         gateway.make.make_channel(address, served.model, provider=provider)
-        with asking(gateway, served.model, served.key, streams, n=choices), gevent.Timeout(30):
+        with asking(gateway, served.model, served.key, streams, n=choices), gevent.Timeout(60):
             while gateway.make.count_holds(served.key.account_id) < streams:
                 gevent.sleep(0.05)
         rows = await_rows(gateway, served.key.account_id, streams)
@@ -157,7 +158,7 @@ def test_who_left_keeps_the_tokens_counted_against_its_minute(start, upstream):
         f"{gateway.base_url}/chat/completions",
         json={"model": served.model, "messages": [{"role": "user", "content": "Hi"}]},
         headers=key.headers,
-        timeout=30,
+        timeout=60,
     )
     counted = 100_000 - int(answer.headers["x-ratelimit-remaining-tokens"])
     prompt = next(row.prompt_tokens for row in rows if row.state == "captured")

@@ -17,7 +17,7 @@ from tests.gateway import Gateway
 from tests.upstream import Scenario, ScriptedUpstream, fails, pauses, says
 
 HELLO = [{"role": "user", "content": "Hello!"}]
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 class Pair:

@@ -69,7 +69,7 @@ def test_a_write_is_charged_at_its_price_and_shown_in_usage_and_receipt(gateway:
     assert usage.cost == 0.0001055
     (row,) = gateway.make.list_usage(key.account_id)
     assert row.charge_nanos == CHARGED_NANOS
-    receipt = requests.get(f"{gateway.base_url}/requests/{row.request_id}", headers=key.headers, timeout=30).json()
+    receipt = requests.get(f"{gateway.base_url}/requests/{row.request_id}", headers=key.headers, timeout=60).json()
     tokens, prices = receipt["tokens"], receipt["prices_per_million"]
     assert (tokens["prompt"], tokens["cached"], tokens["cache_write"], tokens["cache_write_hour"]) == (100, 30, 50, 0)
     assert [prices[name] for name in ("prompt", "cached", "cache_write", "cache_write_hour", "completion")] == [
@@ -83,7 +83,7 @@ def test_the_hold_knows_the_hour_s_price_only_where_the_body_can_ask_for_one(gat
     for ttl in ("5m", "1h"):
         control = {"type": "ephemeral", "ttl": ttl}
         body = {"model": model, "messages": HELLO, "max_tokens": 10, "cache_control": control}
-        requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=30)
+        requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
     for_minutes, for_an_hour = gateway.make.list_usage(key.account_id)
     prompt_nanos = (for_minutes.hold_nanos - 10 * 2000) / 1250
     assert for_an_hour.hold_nanos - 10 * 2000 == prompt_nanos * 2000
@@ -93,7 +93,7 @@ def test_the_hold_knows_the_hour_s_price_only_where_the_body_can_ask_for_one(gat
 @ON_SQLITE
 def test_models_show_what_writes_cost(gateway: Gateway, model: str):
     key = gateway.make.make_key()
-    pricing = requests.get(f"{gateway.base_url}/models/{model}", headers=key.headers, timeout=30).json()["pricing"]
+    pricing = requests.get(f"{gateway.base_url}/models/{model}", headers=key.headers, timeout=60).json()["pricing"]
     assert pricing == {
         "prompt": "0.000001",
         "completion": "0.000002",

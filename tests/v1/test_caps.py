@@ -35,7 +35,7 @@ class Asked:
             f"{self.gateway.base_url}/{path}",
             json={"model": self.model, "messages": HELLO, **body},
             headers={**self.key.headers, **(headers or {})},
-            timeout=30,
+            timeout=60,
         )
 
     def sent(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def test_a_quote_names_the_lowered_cap_as_the_answer_does(gateway, upstream):
     assert (quote["clamped"], quote["tokens"]["output_at_most"]) == (["max_tokens=4096"], 4_096)
     receipt_of = asked.post(max_tokens=32_000).headers["x-request-id"]
     url = f"{gateway.base_url}/requests/{receipt_of}"
-    receipt = requests.get(url, headers=asked.key.headers, timeout=30).json()
+    receipt = requests.get(url, headers=asked.key.headers, timeout=60).json()
     assert receipt["hold"] == quote["hold"]
 
 

@@ -35,7 +35,7 @@ def test_all_that_wait_share_one_reading(app: Flask, make: Factories, monkeypatc
 
     monkeypatch.setattr(shared, "load_catalogue", load)
     waiting = [gevent.spawn(lambda: services.catalogue) for _ in range(20)]
-    found = [one.get(timeout=20) for one in waiting]
+    found = [one.get(timeout=60) for one in waiting]
     assert len(readings) == 1
     assert all(one is found[0] for one in found)
 
@@ -80,7 +80,7 @@ def test_a_reading_that_fails_is_told_to_all_and_tried_again(app: Flask, monkeyp
             return error.message
 
     waiting = [gevent.spawn(ask) for _ in range(5)]
-    assert {one.get(timeout=20) for one in waiting} == {"away"}
+    assert {one.get(timeout=60) for one in waiting} == {"away"}
     assert ask() != "away"
     assert len(readings) == 2
 
@@ -132,7 +132,7 @@ def test_a_small_one_is_waited_for_so_that_a_change_counts_once_it_was_seen(
     waiting.join(2 * shared.RELOAD_PATIENCE_SECONDS)
     assert not waiting.ready()
     may_end.set()
-    assert model in waiting.get(timeout=20).models
+    assert model in waiting.get(timeout=60).models
     assert services.catalogue is not before
 
 

@@ -32,7 +32,7 @@ class Served:
 
     def post(self, headers: dict[str, str] | None = None, **more) -> requests.Response:
         body, headers = {"model": self.model, "messages": HELLO, **more}, {**self.key.headers, **(headers or {})}
-        return requests.post(f"{self.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30)
+        return requests.post(f"{self.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=60)
 
     def spent_tokens(self) -> float:
         balance, held = self.gateway.make.find_money(self.key.account_id)
@@ -126,7 +126,7 @@ def test_a_provider_that_knows_n_is_called_once(gateway, upstream):
     key = gateway.make.make_key()
     upstream.plays(says("Hi"))
     body = {"model": model, "messages": HELLO, "n": 3}
-    requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=30)
+    requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
     assert [request.json["n"] for request in upstream.requests] == [3]
 
 

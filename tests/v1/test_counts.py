@@ -340,7 +340,7 @@ def test_what_the_provider_counted_is_given_again_with_the_answer(gateway, upstr
     body = {"model": served.model, "messages": HELLO, "stream": stream, **(WITH_USAGE if stream else {})}
     headers = {**served.key.headers, "Idempotency-Key": "once"}
     url = f"{gateway.base_url}/chat/completions"
-    first, again = (requests.post(url, json=body, headers=headers, timeout=30) for _ in range(2))
+    first, again = (requests.post(url, json=body, headers=headers, timeout=60) for _ in range(2))
     assert again.headers["Idempotent-Replayed"] == "true"
     assert usage_of(first, stream) == usage_of(again, stream)
     assert usage_of(again, stream)["provider_counts"]["prompt_tokens"] == 1000

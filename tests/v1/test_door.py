@@ -25,7 +25,7 @@ def served(gateway, upstream):
         body = HELLO | {"model": model} if body is None else body
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers.setdefault("Content-Type", "application/json")
-        return requests.post(f"{gateway.base_url}/chat/completions", data=data, headers=headers, timeout=30)
+        return requests.post(f"{gateway.base_url}/chat/completions", data=data, headers=headers, timeout=60)
 
     return post
 
@@ -64,7 +64,7 @@ def test_unknown_routes_and_methods_answer_in_the_errors_shape(gateway):
         ("GET", "/chat/completions", 405, "method_not_allowed"),
         ("DELETE", "/models", 405, "method_not_allowed"),
     ):
-        answer = requests.request(method, gateway.base_url + path, timeout=30)
+        answer = requests.request(method, gateway.base_url + path, timeout=60)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
         assert answer.headers["x-request-id"].startswith("req_")
         assert answer.headers["access-control-allow-origin"] == "*"
@@ -106,7 +106,7 @@ def test_bodies_of_the_wrong_kind_and_size_are_refused(gateway, served):
     answer = served(key, headers={"Content-Type": "text/plain"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
     where = urlsplit(gateway.base_url)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
     headers = {**key.headers, "Content-Type": "application/json", "Content-Length": str(33 * 2**20)}
     connection.request("POST", "/v1/chat/completions", headers=headers)
     answer = connection.getresponse()
@@ -120,13 +120,13 @@ def test_a_chunked_body_is_read_like_any_other(gateway, served):
         f"{gateway.base_url}/chat/completions",
         data=iter([b'{"model":"sandbox-echo",', b'"messages":[{"role":"user","content":"Hi"}]}']),
         headers={**key.headers, "Content-Type": "application/json"},
-        timeout=30,
+        timeout=60,
     )
     assert answer.json()["choices"][0]["message"]["content"].startswith("[sandbox]")
 
 
 def test_a_browsers_preflight_is_answered_and_no_cookie_is_set(gateway, served):
-    answer = requests.options(f"{gateway.base_url}/chat/completions", timeout=30)
+    answer = requests.options(f"{gateway.base_url}/chat/completions", timeout=60)
     assert answer.status_code == 204
     assert "POST" in answer.headers["access-control-allow-methods"]
     assert "set-cookie" not in served(gateway.make.make_key()).headers
@@ -136,19 +136,19 @@ def test_another_accounts_receipt_looks_missing(gateway, served):
     key, stranger = gateway.make.make_key(), gateway.make.make_key()
     request_id = served(key).headers["x-request-id"]
     url = f"{gateway.base_url}/requests/{request_id}"
-    assert requests.get(url, headers=key.headers, timeout=30).status_code == 200
-    answer = requests.get(url, headers=stranger.headers, timeout=30)
+    assert requests.get(url, headers=key.headers, timeout=60).status_code == 200
+    answer = requests.get(url, headers=stranger.headers, timeout=60)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 def test_the_receipt_is_found_by_the_answers_own_id_and_adds_up(gateway, served):
     key = gateway.make.make_key()
     answer = served(key)
-    receipt = requests.get(f"{gateway.base_url}/requests/{answer.json()['id']}", headers=key.headers, timeout=30).json()
+    receipt = requests.get(f"{gateway.base_url}/requests/{answer.json()['id']}", headers=key.headers, timeout=60).json()
     assert receipt["id"] == answer.headers["x-request-id"]
     assert receipt["charge"] == answer.headers["x-bridge-cost"]
     assert f'"cost":{receipt["charge"]}}}' in answer.text  # a number, with the same digits
-    credits = requests.get(f"{gateway.base_url}/credits", headers=key.headers, timeout=30).json()
+    credits = requests.get(f"{gateway.base_url}/credits", headers=key.headers, timeout=60).json()
     assert credits["total_used"] == receipt["charge"]
     assert credits["held"] == "0"
     assert receipt["balance_after"] == credits["balance"]
@@ -159,13 +159,13 @@ def test_a_refund_is_on_its_receipt(gateway, served):
     key = gateway.make.make_key()
     answer = served(key)
     url = f"{gateway.base_url}/requests/{answer.headers['x-request-id']}"
-    before = requests.get(url, headers=key.headers, timeout=30).json()
+    before = requests.get(url, headers=key.headers, timeout=60).json()
     with gateway.make.app.app_context():
         refund_request(before["id"], reason="It was empty.", made_by="a test")
-    after = requests.get(url, headers=key.headers, timeout=30).json()
+    after = requests.get(url, headers=key.headers, timeout=60).json()
     assert after.pop("refund")["amount"] == before["charge"]
     assert after == {name: value for name, value in before.items() if name != "refund"}
-    credits = requests.get(f"{gateway.base_url}/credits", headers=key.headers, timeout=30).json()
+    credits = requests.get(f"{gateway.base_url}/credits", headers=key.headers, timeout=60).json()
     assert credits["balance"] == "10"
 
 
@@ -183,14 +183,14 @@ def test_the_sandboxs_error_models_show_a_client_each_documented_code(gateway):
                 f"{gateway.base_url}/chat/completions",
                 json=HELLO | {"model": model, "stream": stream},
                 headers=key.headers,
-                timeout=30,
+                timeout=60,
             )
             assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
 def test_overload_is_refused_at_once(start_gateway, upstream):
     gateway = start_gateway("sqlite", max_in_flight=0)
-    answer = requests.get(f"{gateway.base_url}/models", headers=gateway.make.make_key().headers, timeout=30)
+    answer = requests.get(f"{gateway.base_url}/models", headers=gateway.make.make_key().headers, timeout=60)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
     assert answer.headers["retry-after"] == "1"
 

@@ -57,13 +57,13 @@ def test_a_drill_that_is_over_or_ended_is_met_no_more(gateway: Gateway, upstream
         past = now_utc() - datetime.timedelta(seconds=1)
         session.execute(sa.update(Account).values(drill_until=past).where(Account.id == served.key.account_id))
         bump("keys")
-    with Timeout(20):
+    with Timeout(60):
         while served.post().headers["x-bridge-attempts"] != "1":
             sleep(0.05)
     begin(served, "500")
     with gateway.make.app.app_context():
         end_drill(served.key.account_id)
-    with Timeout(20):
+    with Timeout(60):
         while served.post().headers["x-bridge-attempts"] != "1":
             sleep(0.05)
 

@@ -107,7 +107,7 @@ class Place:
     def post(self, stream: bool) -> requests.Response:
         body = {"model": self.model, "messages": HELLO, "stream": stream}
         url = f"{self.gateway.base_url}/chat/completions"
-        return requests.post(url, json=body, headers=self.key.headers, timeout=30)
+        return requests.post(url, json=body, headers=self.key.headers, timeout=60)
 
     def spent(self) -> tuple[int, int]:
         balance, held = self.gateway.make.find_money(self.key.account_id)

@@ -115,7 +115,7 @@ def test_five_failures_in_a_row_take_a_channel_out_and_one_probe_brings_it_back(
         assert [line["channel"] for line in gateway.log_lines(event)].count(first) == times
     asked = len(upstream.requests)
     upstream.plays(says("Back", prompt_tokens=10, completion_tokens=5))
-    with gevent.Timeout(20):
+    with gevent.Timeout(60):
         while "Back" not in ask(served, stream).text:
             assert len(upstream.requests) == asked  # it is not asked until its time is over
             gevent.sleep(0.02)
@@ -143,7 +143,7 @@ def test_a_limited_channel_rests_as_long_as_it_said_and_a_later_longer_limit_ext
 
 def await_rest(gateway: Gateway, channel: str, above: float) -> float:
     """For how many seconds its row says that it rests, once that is more than so many."""
-    with gevent.Timeout(20):
+    with gevent.Timeout(60):
         while True:
             with gateway.make.app.app_context():
                 row = find_channel(channel)
@@ -192,7 +192,7 @@ def test_a_running_request_ends_at_its_price_whatever_is_changed_meanwhile(gatew
     gateway.make.disable_channels(served.model)
     gateway.make.revoke_key(served.key)
     upstream.resume()
-    answer = running.get(timeout=20)
+    answer = running.get(timeout=60)
     assert answer.status_code == 200
     assert "Hello" in answer.text
     usage = served.await_usage()

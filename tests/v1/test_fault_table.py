@@ -47,7 +47,7 @@ class Asked:
         before, logged = make.find_money(account_id)[0], len(table.gateway.log_lines("attempt_failed"))
         body = {"model": model, "messages": HELLO, "stream": stream}
         url = f"{table.gateway.base_url}/chat/completions"
-        self.answer = requests.post(url, json=body, headers=table.key.headers, timeout=30)
+        self.answer = requests.post(url, json=body, headers=table.key.headers, timeout=60)
         self.usage = next(
             row for row in make.list_usage(account_id) if row.request_id == self.answer.headers["x-request-id"]
         )

@@ -32,7 +32,7 @@ def ask(gateway: Gateway, provider: str, upstream, times: int = 1, **headers: st
     upstream.plays(says("Sunny."))
     body = {"model": model, "messages": LOOP * times, "tools": TOOLS, "max_tokens": 1}
     headers = {**key.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30)
+    return requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=60)
 
 
 def needed_dollars(answer: requests.Response) -> float:

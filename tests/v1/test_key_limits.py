@@ -20,7 +20,7 @@ def served(gateway, upstream):
 
     def post(key, **more) -> requests.Response:
         url = f"{gateway.base_url}/chat/completions"
-        return requests.post(url, json={**HELLO, "model": model, **more}, headers=key.headers, timeout=30)
+        return requests.post(url, json={**HELLO, "model": model, **more}, headers=key.headers, timeout=60)
 
     return post
 
@@ -61,7 +61,7 @@ def test_the_key_endpoint_tells_the_limits_in_effect(gateway):
     limit(gateway, account, rpm=60, tpm=200, concurrency=4)
 
     def told() -> dict[str, int | None]:
-        return requests.get(f"{gateway.base_url}/key", headers=key.headers, timeout=30).json()["limits"]
+        return requests.get(f"{gateway.base_url}/key", headers=key.headers, timeout=60).json()["limits"]
 
     assert told() == {"requests_per_minute": 60, "tokens_per_minute": 50, "concurrent_requests": 4}
     limit(gateway, account, rpm=0, tpm=0, concurrency=0)
@@ -73,12 +73,12 @@ def test_the_gateways_defaults_are_an_accounts_own_where_it_has_none(start_gatew
     account = gateway.make.make_account()
     lifted, other = (gateway.make.make_key(account, rpm=rpm, concurrency=rpm) for rpm in (1000, None))
     codes = [
-        requests.post(f"{gateway.base_url}/quote", json=HELLO, headers=key.headers, timeout=30).status_code
+        requests.post(f"{gateway.base_url}/quote", json=HELLO, headers=key.headers, timeout=60).status_code
         for key in (lifted, other, lifted, lifted, other)
     ]
     assert codes == [400, 400, 400, 429, 429]  # there is no model in it: a bad body counts, too
     reader = gateway.make.make_key(rpm=1000, concurrency=1000)  # of another account: to read is a request as well
-    limits = requests.get(f"{gateway.base_url}/key", headers=reader.headers, timeout=30).json()["limits"]
+    limits = requests.get(f"{gateway.base_url}/key", headers=reader.headers, timeout=60).json()["limits"]
     assert limits == {"requests_per_minute": 3, "tokens_per_minute": 100_000, "concurrent_requests": 9}
 
 

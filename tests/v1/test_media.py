@@ -98,7 +98,7 @@ def picture(url: str) -> list[dict[str, Any]]:
 
 def post(caller: Caller, **body: Any) -> requests.Response:
     url = f"{caller.gateway.base_url}/chat/completions"
-    return requests.post(url, json=body, headers=caller.key.headers, timeout=30)
+    return requests.post(url, json=body, headers=caller.key.headers, timeout=60)
 
 
 def refused(providers: Providers, caller: Caller, provider: str, messages: Any, **more: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def send_large(gateway: Gateway, secret: str, *lines: str) -> bytes:
     """All that comes back for a large body that is sent to its end, whatever is said meanwhile."""
     body = b"x" * (8 * MEBIBYTE)
     head = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {secret}", *lines]
-    with socket.create_connection(("127.0.0.1", gateway.settings.port)) as client:
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         client.sendall("\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode())
         client.sendall(body)
         client.shutdown(socket.SHUT_WR)
@@ -92,7 +92,7 @@ def test_whatever_ends_a_request_its_place_is_free_again(
                     end,
                 )
                 assert not services.waiting
-    assert make.count_holds(key.account_id) <= len(PLAYS)  # of whole answers that were killed: the sweeper's to end
+    assert make.count_holds(key.account_id) <= 2 * len(PLAYS)  # of those that were killed: the sweeper's to end
     assert make.check_ledger() == []
 
 

@@ -14,12 +14,13 @@ import sqlalchemy as sa
 
 from bridge.db import db
 from bridge.ledger import postgres
-from tests.gateway import ROOT, Gateway, as_environment
+from tests.gateway import Gateway, as_environment
 from tests.pgbouncer import PgBouncer
 from tests.rooms import close_rooms, make_settings, open_rooms
 from tests.services import Databases
 from tests.upstream import ScriptedUpstream
 from tests.v1.served import Served
+from tests.warm import ROOT
 
 Start = Callable[..., Gateway]
 pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)

@@ -21,7 +21,7 @@ class Served:
     def post(self, path: str, headers: dict[str, str] | None = None, **more) -> requests.Response:
         body = {"model": self.model, "messages": HELLO, **more}
         headers = {**self.key.headers, **(headers or {})}
-        return requests.post(f"{self.gateway.base_url}/{path}", json=body, headers=headers, timeout=30)
+        return requests.post(f"{self.gateway.base_url}/{path}", json=body, headers=headers, timeout=60)
 
     def quote(self, **more) -> dict:
         answer = self.post("quote", **more)
@@ -30,7 +30,7 @@ class Served:
 
     def receipt(self, answer: requests.Response) -> dict:
         url = f"{self.gateway.base_url}/requests/{answer.headers['x-request-id']}"
-        return requests.get(url, headers=self.key.headers, timeout=30).json()
+        return requests.get(url, headers=self.key.headers, timeout=60).json()
 
 
 @pytest.mark.parametrize("more", [{"max_tokens": 100}, {}, {"n": 2, "max_tokens": 50}])

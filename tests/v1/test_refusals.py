@@ -35,7 +35,7 @@ class Payer:
             f"{self.gateway.base_url}/chat/completions",
             json={"model": self.model, "messages": HELLO, **body},
             headers={**self.key.headers, **(headers or {})},
-            timeout=30,
+            timeout=60,
         )
 
     def set_budget(self, period: str) -> None:
@@ -46,7 +46,7 @@ class Payer:
         )
 
     def budget_left(self) -> str:
-        shown = requests.get(f"{self.gateway.base_url}/key", headers=self.key.headers, timeout=30).json()
+        shown = requests.get(f"{self.gateway.base_url}/key", headers=self.key.headers, timeout=60).json()
         left: str = shown["budget"]["remaining"]
         return left
 
@@ -105,7 +105,7 @@ def test_what_running_requests_hold_is_told_with_the_time_to_ask_again(gateway, 
     assert passing_cap(refused) == 100
     check_final(payer.post(max_tokens=1_001, stream=stream), "insufficient_balance", "Insufficient credits")
     upstream.resume()
-    assert running.get(timeout=30).status_code == 200
+    assert running.get(timeout=60).status_code == 200
     assert payer.post(max_tokens=200, stream=stream).status_code == 200
     assert gateway.make.check_ledger() == []
 
@@ -122,7 +122,7 @@ def test_a_key_s_budget_tells_the_same_truth(gateway, upstream):
     check_final(refused, "key_budget_exceeded", "Insufficient credits")
     assert passing_cap(refused) == 100
     upstream.resume()
-    assert running.get(timeout=30).status_code == 200
+    assert running.get(timeout=60).status_code == 200
 
 
 def test_the_cap_that_is_named_passes_balance_and_budget(gateway, upstream):

@@ -59,7 +59,7 @@ FOREIGN: dict[str, Any] = {
 
 def post(caller: Caller, strict: bool = False, **body: Any) -> requests.Response:
     headers = {**caller.key.headers, **({"x-bridge-strict": "true"} if strict else {})}
-    return requests.post(f"{caller.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30)
+    return requests.post(f"{caller.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=60)
 
 
 def send(
@@ -192,7 +192,7 @@ def test_messages_in_which_nothing_has_to_go_arrive_as_they_were_written(provide
     messages = '[ {"content" : "H\\u00ebllo", "role":"user"},  {"role":"assistant","content":"Hi"} ]'
     data = f'{{"model": "gpt-4o", "messages": {messages}}}'
     url = f"{caller.gateway.base_url}/chat/completions"
-    assert requests.post(url, data=data, headers=caller.key.headers, timeout=30).status_code == 200
+    assert requests.post(url, data=data, headers=caller.key.headers, timeout=60).status_code == 200
     assert messages.encode() in providers["openai"].requests[-1].body
 
 

@@ -26,7 +26,7 @@ def opened() -> Iterator[list[socket.socket]]:
 
 def send_half(gateway: Gateway, key: MadeKey, announced: int = 1000, sent: int = 10) -> socket.socket:
     """A request whose body is not sent to its end."""
-    connection = socket.create_connection(("127.0.0.1", gateway.settings.port))
+    connection = socket.create_connection(("127.0.0.1", gateway.port))
     head = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {key.secret}"]
     connection.sendall("\r\n".join([*head, f"Content-Length: {announced}", "", ""]).encode() + b"{" * sent)
     return connection
@@ -119,7 +119,7 @@ def test_forms_and_webhooks_that_do_not_arrive_are_ended_in_time(start_gateway, 
     gateway = start_gateway(
         "sqlite", body_timeout_seconds=0.5, stripe_secret_key="sk_test_x", stripe_webhook_secret="whsec_x"
     )
-    connection = socket.create_connection(("127.0.0.1", gateway.settings.port))
+    connection = socket.create_connection(("127.0.0.1", gateway.port))
     opened.append(connection)
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n{kind}\r\n\r\n"
     connection.sendall(head.encode() + (b"" if "Length" in kind else b"5\r\n"))

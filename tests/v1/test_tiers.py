@@ -61,10 +61,10 @@ def sell(gateway: Gateway, upstream: ScriptedUpstream) -> Callable[..., str]:
 def ask(gateway: Gateway, key: MadeKey, model: str, **fields: Any) -> dict[str, Any]:
     """The receipt of one request."""
     body = {"model": model, "messages": HELLO, "max_tokens": 50, **fields}
-    answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=30)
+    answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
     assert answer.status_code == 200, answer.text
     id_ = answer.headers["x-request-id"]
-    found: dict[str, Any] = requests.get(f"{gateway.base_url}/requests/{id_}", headers=key.headers, timeout=30).json()
+    found: dict[str, Any] = requests.get(f"{gateway.base_url}/requests/{id_}", headers=key.headers, timeout=60).json()
     return found
 
 
@@ -144,7 +144,7 @@ def test_the_markup_is_in_price_hold_charge_and_list_alike(
         Decimal(applied) / 100,
     )
     assert add_up(receipt) == Decimal(receipt["charge"])
-    listed = requests.get(f"{gateway.base_url}/models/{model}", headers=key.headers, timeout=30).json()["pricing"]
+    listed = requests.get(f"{gateway.base_url}/models/{model}", headers=key.headers, timeout=60).json()["pricing"]
     assert Decimal(listed["prompt"]) * 10**15 == own.input
     assert [Decimal(tier["prompt"]) * 10**15 for tier in listed["tiers"]] == [LONGER.marked_up(applied).input]
     assert listed["tiers"][0]["above_prompt_tokens"] == ABOVE
@@ -194,10 +194,10 @@ def test_what_failed_has_no_lines_and_no_fee(gateway: Gateway, sell: Callable[..
     model, key = sell(make_rates({"input": DOLLAR, "output": DOLLAR, "request": 1000})), gateway.make.make_key()
     gateway.make.disable_channels(model)
     body = {"model": model, "messages": HELLO}
-    answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=30)
+    answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
     assert answer.status_code == 503
     id_ = answer.headers["x-request-id"]
-    receipt = requests.get(f"{gateway.base_url}/requests/{id_}", headers=key.headers, timeout=30).json()
+    receipt = requests.get(f"{gateway.base_url}/requests/{id_}", headers=key.headers, timeout=60).json()
     assert (receipt["price"]["lines"], receipt["price"]["sum"], receipt["charge"]) == ([], "0", "0")
 
 

@@ -55,14 +55,14 @@ def test_no_text_breaks_our_own_count(character: str):
     assert usage.completion_tokens == 2
 
 
-@ON_SQLITE
-def test_an_upstream_that_only_clears_its_throat_is_given_up_for_the_next(gateway, upstream):
+def test_an_upstream_that_only_clears_its_throat_is_given_up_for_the_next(start_gateway, upstream):
     """Chunks without content are no content: neither the limits nor the client wait for them for ever."""
+    gateway = start_gateway("sqlite", first_content_timeout_seconds=2)
     second = ScriptedUpstream()
     served = Served(gateway, upstream.base_url, second.base_url)
     upstream.plays(lambda _request: drip(STREAM_HEAD, framed(chunk(delta={"role": "assistant", "content": ""}))))
     second.plays(says("Good"))
-    with gevent.Timeout(20):
+    with gevent.Timeout(60):
         answer = served.post(stream=True)
         assert "Good" in answer.text
     assert answer.text.count('"role"') == 1
@@ -79,7 +79,7 @@ def test_a_client_that_leaves_a_busy_upstream_before_its_content_is_noticed(star
     upstream.plays(lambda _request: drip(STREAM_HEAD, busy))
     ask_and_leave(served, upstream, stream=True)
     assert served.await_usage().outcome == "client_gone"
-    with gevent.Timeout(20):
+    with gevent.Timeout(60):
         upstream.requests[0].hung_up.wait()
 
 
@@ -88,7 +88,7 @@ def test_a_client_that_leaves_before_the_upstream_answered_ends_the_call(start_g
     served = Served(gateway, upstream.base_url)
     upstream.plays(stalls())
     ask_and_leave(served, upstream, stream=True)
-    with gevent.Timeout(20):
+    with gevent.Timeout(60):
         upstream.requests[0].hung_up.wait()
     assert served.await_usage().outcome == "client_gone"
 
@@ -114,7 +114,7 @@ def drip(head: bytes, step: bytes) -> Iterator[bytes]:
 
 def open_body(gateway: Gateway, key: MadeKey, *lines: str) -> socket.socket:
     """A connection whose request's head is sent, with these lines, and of its body nothing yet."""
-    connection = socket.create_connection(("127.0.0.1", gateway.settings.port))
+    connection = socket.create_connection(("127.0.0.1", gateway.port))
     head = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {key.secret}", *lines, "", ""]
     connection.sendall("\r\n".join(head).encode())
     return connection
