@@ -24,10 +24,14 @@ from bridge import vault
 from bridge.config import Settings
 from bridge.providers import COMPANIES
 from tests import services
+from tests.each_provider import Door
 from tests.factories import Factories, MadeAccount, MadeKey
 from tests.gateway import CONFIG, Gateway
 from tests.page_text import as_read
+from tests.played import Caller, Providers
+from tests.replay import PATHS, Replay
 from tests.rooms import FERNET_KEY, close_rooms, make_settings
+from tests.sdk import close_sdks
 from tests.upstream import ScriptedUpstream
 
 ENGINES = ("sqlite", "postgresql")
@@ -113,6 +117,13 @@ def _master_keys_of_tests() -> Iterator[None]:
     vault, and no gateway could open what a test sealed with other keys."""
     yield
     vault.open_vault([FERNET_KEY])
+
+
+@pytest.fixture(autouse=True)
+def _sdks_of_one_test() -> Iterator[None]:
+    """Each test closes its SDKs' connections."""
+    yield
+    close_sdks()
 
 
 @pytest.fixture(params=ENGINES)
@@ -254,3 +265,39 @@ def start_gateway(databases: services.Databases, tmp_path: Path) -> Iterator[Cal
 
     yield start
     gevent.joinall([gevent.spawn(gateway.stop) for gateway in started], raise_error=True)
+
+
+@pytest.fixture(scope="session")
+def _played_providers(databases: services.Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Providers]:
+    folder = tmp_path_factory.mktemp("providers")
+    replays = {provider: Replay(provider) for provider in PATHS}
+    gateway = Gateway(make_settings(folder, database_url=databases.open("sqlite")), folder / "log")
+    for provider, replay in replays.items():
+        gateway.make.make_channel(replay.base_url, provider=provider, models=None)
+    yield Providers(gateway, replays)
+    gateway.stop()
+    for replay in replays.values():
+        replay.close()
+
+
+@pytest.fixture
+def providers(_played_providers: Providers) -> Providers:
+    """Shared by all tests of this process: each plays what it needs, and has a caller of its own."""
+    return _played_providers
+
+
+@pytest.fixture
+def caller(providers: Providers) -> Caller:
+    return providers.make_caller()
+
+
+@pytest.fixture(scope="module")
+def door(databases: services.Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("ends")
+    # an upstream's silence would be noticed only after the test's own patience
+    changes: dict[str, Any] = {"end_mark_seconds": 0.2, "idle_timeout_seconds": 60, "total_timeout_seconds": 60}
+    gateway = Gateway(make_settings(folder, database_url=databases.open("sqlite"), **changes), folder / "log")
+    door = Door(gateway)
+    yield door
+    gateway.stop()
+    door.upstream.close()

@@ -17,10 +17,10 @@ from bridge.catalogue.tables import Model
 from bridge.db import transaction
 from tests.certificate import write_certificate
 from tests.factories import Factories, MadeKey
+from tests.fault_upstreams import FAULTS as TABLE
+from tests.fault_upstreams import Fault, Nobody
 from tests.gateway import Gateway
 from tests.upstream import Scenario, ScriptedUpstream, fails, hangs_up, says, stalls
-from tests.v1.fault_upstreams import FAULTS as TABLE
-from tests.v1.fault_upstreams import Fault, Nobody
 
 DOLLAR = 1_000_000_000
 BALANCE_NANOS = 10 * DOLLAR

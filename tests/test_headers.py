@@ -7,9 +7,9 @@ import requests
 
 from app import create_app
 from tests.rooms import close_rooms
+from tests.served import Served
 from tests.test_house import routes
 from tests.upstream import says
-from tests.v1.served import Served
 
 GUARDS = ("X-Content-Type-Options", "Permissions-Policy", "Content-Security-Policy", "Cache-Control")
 KEPT = {  # what may be kept, by whom, and asked for again

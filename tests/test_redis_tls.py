@@ -13,9 +13,9 @@ from bridge.settings_rules import find_problem
 from tests.audit.stores import find_program
 from tests.certificate import write_certificate
 from tests.gateway import Gateway
+from tests.served import Served
 from tests.test_settings import list_problems
 from tests.upstream import ScriptedUpstream, free_port
-from tests.v1.served import Served
 
 START_SECONDS = 60
 

@@ -19,13 +19,13 @@ from bridge.ledger.spool import REDIS_LIST, Spool
 from bridge.shared_redis import SharedRedis
 from tests.factories import MadeAccount
 from tests.gateway import Gateway
+from tests.inference.test_database_away import holding_the_database
+from tests.inference.test_redis_faults import sign_in_statuses
 from tests.ledger.orders import order_charge
 from tests.rooms import close_rooms, make_settings, open_rooms, share_redis
+from tests.served import Served, ask_and_leave, await_request
 from tests.services import OWNER, Databases
 from tests.upstream import PATIENCE_SECONDS, ScriptedUpstream, fails, pauses, says
-from tests.v1.served import Served, ask_and_leave, await_request
-from tests.v1.test_database_away import holding_the_database
-from tests.v1.test_redis_faults import sign_in_statuses
 
 Start = Callable[..., Gateway]
 PREFIX = "bridge:([0-9a-f]{12}|tests):"

@@ -20,11 +20,11 @@ from bridge.payments.tables import Payment
 from tests import services
 from tests.factories import DOLLAR
 from tests.gateway import Gateway
+from tests.inference.test_database_away import holding_the_database
 from tests.payments.conftest import CENT, KEY
 from tests.payments.stripe_side import SECRET, make_event, make_session, send_over_socket
 from tests.rooms import make_settings
 from tests.upstream import PAUSE, ScriptedUpstream, pauses, says, starts
-from tests.v1.test_database_away import holding_the_database
 
 WORDS = (" one", " two", " three", " four", " five")
 PRICE = 12_000  # a prompt of 7 and 5 words at 1,000 nano-dollars

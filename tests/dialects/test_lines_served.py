@@ -13,11 +13,11 @@ from bridge.v1 import chat
 from bridge.v1.planning import plan_request
 from bridge.v1.visit import Visit
 from tests.dialects.lines import Lines, read_lines, read_request
+from tests.each_provider import PROVIDERS, TOOL, UPSTREAM_IDS
 from tests.factories import Factories
 from tests.replay import BASES, replies
 from tests.replies import Call, Reply
 from tests.upstream import ScriptedUpstream, fails, says, starts
-from tests.v1.each_provider import PROVIDERS, TOOL, UPSTREAM_IDS
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 HELLO = [{"role": "user", "content": "Hello!"}]

@@ -11,8 +11,8 @@ from gunicorn.http.unreader import IterUnreader
 
 from bridge.ops.chunks import MOST_CHUNKS, SLICE_CHUNKS, Chunks
 from tests.gateway import Gateway
+from tests.served import HELLO, Served
 from tests.upstream import PATIENCE_SECONDS, ScriptedUpstream, says
-from tests.v1.served import HELLO, Served
 
 END = b"0\r\n\r\n"
 

@@ -12,9 +12,9 @@ from bridge.catalogue.tables import Channel
 from bridge.db import db
 from tests.gateway import STOP_SECONDS, Gateway
 from tests.proxy import Proxy
+from tests.served import Served
 from tests.services import Databases
 from tests.upstream import ScriptedUpstream
-from tests.v1.served import Served
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)

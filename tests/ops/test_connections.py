@@ -9,8 +9,8 @@ import requests
 
 from bridge.db import db
 from tests.gateway import Gateway
+from tests.served import HELLO, Served
 from tests.upstream import ScriptedUpstream, says
-from tests.v1.served import HELLO, Served
 
 MOST, AT_ONCE = 5, 24
 

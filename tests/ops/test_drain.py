@@ -14,9 +14,9 @@ import pytest
 import requests
 
 from tests.gateway import Gateway
+from tests.served import HELLO, Served
 from tests.services import Databases
 from tests.upstream import PATIENCE_SECONDS, PAUSE, Received, ScriptedUpstream, free_port, pauses, says, stalls, starts
-from tests.v1.served import HELLO, Served
 
 WORDS = ("One", " two", " three")
 SHORT_CALLS = 150

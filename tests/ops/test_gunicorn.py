@@ -15,8 +15,8 @@ from bridge.config import Settings
 from bridge.ops.address import is_taken, listen_address
 from tests.gateway import LOOK_SECONDS, START_SECONDS, Gateway, as_environment
 from tests.rooms import make_settings
+from tests.served import Served
 from tests.upstream import ScriptedUpstream, free_port, says
-from tests.v1.served import Served
 from tests.warm import ROOT
 
 Start = Callable[..., Gateway]

@@ -16,8 +16,8 @@ from bridge.inference.last_minute import LEAST_FAILED
 from bridge.ops.health import newest_migration
 from tests.gateway import Gateway
 from tests.rooms import close_rooms, make_settings
+from tests.served import Served
 from tests.upstream import ScriptedUpstream, fails
-from tests.v1.served import Served
 
 
 def test_ready_with_database_and_migrations(client: FlaskClient):

@@ -12,9 +12,9 @@ import requests
 
 from tests.factories import PASSWORD
 from tests.gateway import Gateway
+from tests.inference.test_redis_faults import CSRF
+from tests.served import DOLLAR, Served, await_request
 from tests.upstream import ScriptedUpstream, pauses, says
-from tests.v1.served import DOLLAR, Served, await_request
-from tests.v1.test_redis_faults import CSRF
 
 HOLD = """
 import sqlite3, sys

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from bridge.providers import PROVIDERS
-from tests.providers import test_anthropic_recordings, test_gemini_recordings, test_recordings
+from tests.providers import test_recordings
+from tests.providers.anthropic import test_recordings as anthropic_recordings
+from tests.providers.gemini import test_recordings as gemini_recordings
 from tests.providers.recordings import list_exchanges, list_own, list_recorded, needs_recordings
 
 # 120 were recorded for doors to come: answers and errors of the Responses API and its kin, of text completions and
@@ -33,8 +35,8 @@ APART = 175  # on the other endpoints, answered or not; what is an error of thei
 
 TESTED = [
     *test_recordings.EXCHANGES,
-    *test_anthropic_recordings.EXCHANGES,
-    *test_gemini_recordings.EXCHANGES,
+    *anthropic_recordings.EXCHANGES,
+    *gemini_recordings.EXCHANGES,
     *list_exchanges("gemini", "gemini-openai-compat-chat"),
 ]
 

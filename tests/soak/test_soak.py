@@ -9,10 +9,10 @@ import requests
 
 from tests.audit.run import Plan
 from tests.gateway import Gateway
+from tests.inference.test_redis_faults import CSRF
+from tests.served import HELLO, Served
 from tests.soak.run import begin_longest_anew, measure, run
 from tests.upstream import PAUSE, ScriptedUpstream, says, starts
-from tests.v1.served import HELLO, Served
-from tests.v1.test_redis_faults import CSRF
 
 CALM = dict.fromkeys(
     ("first_content_timeout_seconds", "answer_timeout_seconds", "idle_timeout_seconds", "total_timeout_seconds"), 120

@@ -4,8 +4,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.factories import Factories, MadeKey
+from tests.served import HELLO
 from tests.upstream import ScriptedUpstream
-from tests.v1.served import HELLO
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.v1.media import MAX_ADDRESS, is_base64, is_public_address
+from tests.played import Caller, Providers
 from tests.replies import Reply
-from tests.v1.conftest import Caller, Providers
 from tests.v1.test_providers_sdk import MODELS, PIXEL
 
 PUBLIC = [

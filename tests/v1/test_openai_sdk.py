@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.gateway import Gateway
+from tests.sdk import open_sdk
 from tests.upstream import Received, ScriptedUpstream, chunk, completion, fails, framed, says, sends, whole
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -32,7 +33,7 @@ def model(gateway: Gateway, upstream: ScriptedUpstream) -> str:
 
 @pytest.fixture
 def sdk(gateway: Gateway) -> openai.OpenAI:
-    return openai.OpenAI(api_key=gateway.make.make_key().secret, base_url=gateway.base_url, max_retries=0)
+    return open_sdk(gateway, gateway.make.make_key().secret)
 
 
 def test_create_gives_the_answer_with_our_id_the_public_name_and_the_cost(sdk, model, upstream):
@@ -147,7 +148,7 @@ def test_errors_arrive_as_the_sdks_own(gateway, sdk, model, upstream):
 
 def test_a_limit_is_a_rate_limit_error_with_a_true_retry_after(gateway, model):
     key = gateway.make.make_key(rpm=1)
-    sdk = openai.OpenAI(api_key=key.secret, base_url=gateway.base_url, max_retries=0)
+    sdk = open_sdk(gateway, key.secret)
     sdk.chat.completions.create(model=model, messages=HELLO)
     with pytest.raises(openai.RateLimitError) as refused:
         sdk.chat.completions.create(model=model, messages=HELLO)
@@ -159,7 +160,7 @@ def test_a_limit_is_a_rate_limit_error_with_a_true_retry_after(gateway, model):
 def test_an_empty_balance_is_402_and_is_not_retried(gateway, model, upstream):
     account = gateway.make.make_account(balance_nanos=0)
     key = gateway.make.make_key(account)
-    sdk = openai.OpenAI(api_key=key.secret, base_url=gateway.base_url, max_retries=2)
+    sdk = open_sdk(gateway, key.secret, max_retries=2)
     with pytest.raises(openai.APIStatusError) as refused:
         sdk.chat.completions.create(model=model, messages=HELLO)
     assert refused.value.status_code == 402
@@ -195,7 +196,7 @@ def test_the_async_client_works_the_same(gateway, model, upstream):
 def test_an_answer_that_is_none_is_503_and_free(gateway, model, upstream):
     key = gateway.make.make_key()
     upstream.plays(sends(b"<html>Bad gateway</html>", content_type="text/html"))
-    sdk = openai.OpenAI(api_key=key.secret, base_url=gateway.base_url, max_retries=0)
+    sdk = open_sdk(gateway, key.secret)
     with pytest.raises(openai.InternalServerError) as refused:
         sdk.chat.completions.create(model=model, messages=HELLO)
     assert refused.value.status_code == 503

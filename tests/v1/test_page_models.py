@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from bridge.catalogue.seed import load_seed
+from tests.played import Caller, Providers
 from tests.replay import upstream_model
 from tests.replies import Reply
-from tests.v1.conftest import Caller, Providers
 
 # Name on the page, provider, and what its maker calls what serves it now.
 PAGE = [

@@ -7,10 +7,10 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from tests.played import Caller, Providers
 from tests.replay import replies, stream_steps, upstream_model
 from tests.replies import Call, Reply, write_stream
 from tests.upstream import PAUSE, Received, Step
-from tests.v1.conftest import Caller, Providers
 
 MODELS = {
     "openai": "gpt-4o",

@@ -10,9 +10,9 @@ import pytest
 
 from scripts.recorded_chats import Exchange, list_exchanges
 from tests.factories import DOLLAR
+from tests.played import Caller, Providers
 from tests.providers.recordings import FOLDERS
 from tests.replay import replays
-from tests.v1.conftest import Caller, Providers
 
 MODELS = {
     "openai": "gpt-5.4",

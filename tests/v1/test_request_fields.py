@@ -9,8 +9,8 @@ import requests
 from bridge.catalogue.editing import update_channel
 from bridge.errors import InvalidRequest
 from bridge.providers.openai.request_fields import ACCEPTED, DOCUMENTED, NEVER, SAMPLING, check_pass_fields
+from tests.played import Caller, Providers
 from tests.replies import Reply
-from tests.v1.conftest import Caller, Providers
 from tests.v1.test_providers_sdk import MODELS
 
 EVERY = pytest.mark.parametrize("provider", MODELS)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.played import Caller, Providers
 from tests.replies import Call, Reply
-from tests.v1.conftest import Caller, Providers
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS: list[Any] = [
