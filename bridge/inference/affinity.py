@@ -1,6 +1,8 @@
-"""Which of several equal channels a conversation goes to: always the same, so that its provider's prompt cache knows
-it. By rendezvous hashing: each channel gets a number for the conversation, so when one is out only its conversations
-move."""
+"""Chooses which of several equal channels serves a conversation: always the same one, so that its provider's prompt
+cache knows it.
+
+This is rendezvous hashing: each channel gets a number for the conversation. When a channel is out, only its own
+conversations move."""
 
 import struct
 from collections.abc import Iterable
@@ -17,7 +19,8 @@ _unpack_numbers = struct.Struct("<8Q").unpack
 
 
 class Affinity:
-    """What `order_routes` draws with. Nothing is hashed before the first draw: one channel alone needs none."""
+    """Gives `order_routes` the numbers to order channels by. It hashes nothing before the first one is asked for: a
+    channel that is alone needs none."""
 
     __slots__ = ("_request", "_account_id", "_digest", "_numbers")
 
@@ -34,7 +37,7 @@ class Affinity:
         return (numbers[place] + 1) / 2**64
 
     def _hash(self, block: int) -> tuple[int, ...]:
-        """The numbers of channels that follow each other, by one hash: there may be dozens to choose from."""
+        """The numbers of several channels in a row, from one hash: there may be dozens to choose from."""
         if not self._digest:
             self._digest = digest_conversation(self._request, self._account_id)
         data = self._digest + block.to_bytes(8, "little")
@@ -63,12 +66,12 @@ def _read_opening(request: Conversation) -> str:
 
 
 def _is_users(turn: Turn) -> bool:
-    """Whether a user speaks in it, and not tools alone."""
+    """Whether a user speaks in this turn, and not only tools."""
     return turn.role == "user" and any(not isinstance(part, Result) for part in turn.parts)
 
 
 def _read_first(parts: Iterable[Part]) -> str:
-    """The first that says something: a text, or a picture by its address."""
+    """The first part that says something: a text, or a picture by its address."""
     for part in parts:
         if isinstance(part, Result):
             said = _read_first(part.parts)

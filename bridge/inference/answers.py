@@ -1,4 +1,4 @@
-"""What whole answers and streams have in common: what writes them, and what an upstream's error means."""
+"""Whole answers and streams share this: who writes them, and what an upstream's error means."""
 
 import contextlib
 from collections.abc import Mapping, Set
@@ -23,7 +23,8 @@ log = structlog.get_logger()
 
 
 def read_failure(provider: Provider, answer: UpstreamAnswer, timeouts: Timeouts) -> AttemptFailed:
-    """What an answer that isn't 200 means. Its words are waited for a little: the next channel can be asked without."""
+    """Read what an answer other than 200 means. It waits only briefly for the error's words: the next channel can be
+    asked without them."""
     data = b""
     with contextlib.suppress(AttemptFailed), gevent.Timeout(min(ERROR_SECONDS, timeouts.idle_seconds), False):
         data = answer.read_all(MAX_ERROR_BYTES, timeouts.idle_seconds)
@@ -31,19 +32,20 @@ def read_failure(provider: Provider, answer: UpstreamAnswer, timeouts: Timeouts)
 
 
 def open_writer(ask: Ask, purchase: Purchase, offer: Offer) -> AnswerWriter:
-    """What writes an answer of this model, by the name that the client has for it."""
+    """The writer of an answer of this model, under the name that the client has for it."""
     return ask.dialect.open_writer(ask.request_id, offer.name, int(purchase.created_at.timestamp()))
 
 
 def keep_reasoning_of(ask: Ask, kept: Mapping[str, Json]) -> None:
-    """Keep what the provider wants back with the results of these calls, before the client can answer them."""
+    """Keep what the provider wants back with the results of these calls. This happens before the client can answer
+    them."""
     if kept:
         with ask.services.app.app_context():
             keep_reasoning(ask.caller.account_id, kept, ask.plan.request.turns)
 
 
 def note_mended(attempt: Attempt, mended: Set[str]) -> None:
-    """What was odd about an answer and was put right: once for each, so that an operator knows their server."""
+    """Log each oddity of an answer that was put right, once, so that operators know their server."""
     if mended:
         channel = attempt.record.channel
         log.info("answer_mended", request_id=attempt.request_id, channel=channel, oddities=sorted(mended))

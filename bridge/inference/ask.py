@@ -1,4 +1,5 @@
-"""What the engine is asked for, in plain values: by whom, since when, and for what. Nothing of HTTP is in it."""
+"""Describes what the engine is asked for, in plain values: by whom, since when, and for what. Nothing of HTTP is in
+it."""
 
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from bridge.ledger.idempotency import Claim
 
 
 class Seat(Protocol):
-    """What the request takes of this process and of its limits until it leaves."""
+    """Holds what the request takes of this process and of its limits until it leaves."""
 
     @property
     def body_bytes(self) -> int:
@@ -26,7 +27,7 @@ class Seat(Protocol):
         ...
 
     def drop_body(self) -> None:
-        """The body's bytes are no longer needed."""
+        """Forget the body's bytes: nobody needs them any more."""
         ...
 
     def count_attempt(self) -> None:
@@ -34,7 +35,7 @@ class Seat(Protocol):
         ...
 
     def leave(self, used_tokens: int = 0) -> None:
-        """It has ended, with so many tokens. May be called again."""
+        """The request has ended, with so many tokens. May be called again."""
         ...
 
 

@@ -1,4 +1,5 @@
-"""The attempts of one request: each is one call to one channel, and ends itself as succeeded, failed or dropped."""
+"""Makes the attempts of one request. Each attempt is one call to one channel, and ends itself as succeeded, failed or
+dropped."""
 
 import math
 import re
@@ -33,7 +34,7 @@ MOST_NAMED = 64  # fields in a header: proxies refuse an answer whose headers ar
 
 
 class AttemptRecord(msgspec.Struct):
-    """An attempt as the receipt tells it."""
+    """One attempt, as the receipt shows it."""
 
     channel: str
     upstream_id: str
@@ -43,7 +44,7 @@ class AttemptRecord(msgspec.Struct):
 
 
 class Attempts:
-    """Iterate for one attempt after the other, until one has succeeded or nobody is left to ask."""
+    """Iterates over one attempt after the other, until one has succeeded or no channel is left to ask."""
 
     def __init__(self, ask: Ask):
         self._ask = ask
@@ -66,20 +67,20 @@ class Attempts:
             yield attempt
 
     def explain(self) -> BridgeError:
-        """What the client is told when no attempt is left."""
+        """The error that the client gets when no attempt is left."""
         return self._failover.explain()
 
     def drop(self, outcome: str) -> None:
-        """Nobody waits any more for the attempt under way, if one is."""
+        """Give up the attempt under way, if there is one: nobody waits for it any more."""
         if self.last is not None:
             self.last.dropped(outcome)
 
     def leave(self, used_tokens: int) -> None:
-        """The request has ended, with so many tokens: nothing of its last channel stays taken. May be called again."""
+        """The request has ended, with so many tokens. Nothing of its last channel stays taken. May be called again."""
         self._failover.leave(used_tokens)
 
     def list_choices(self) -> list[Choice]:
-        """What would be tried if each attempt failed."""
+        """List what would be tried if each attempt failed."""
         return self._failover.list_choices()
 
     def suppose(self, choice: Choice) -> "Attempt":
@@ -87,8 +88,8 @@ class Attempts:
         return Attempt(self._ask, self._failover, choice)
 
     def recall_reasoning(self) -> None:
-        """Find what we keep of the reasoning behind the conversation's tool calls, and count it to the prompt: it goes
-        out with it. Once, before the hold."""
+        """Find the reasoning that we keep behind the conversation's tool calls, and count it to the prompt that it goes
+        out with. Called once, before the hold."""
         ask, plan = self._ask, self._ask.plan
         wanting = [offer for offer in plan.offers if keeps_reasoning(offer.model)]
         if not wanting:
@@ -133,8 +134,8 @@ class Attempts:
 
 
 class Attempt:
-    """One call to one channel; several where the provider gives one choice a call. It knows nothing of the others: in a
-    circle they would keep the request in memory."""
+    """One call to one channel, or several where the provider gives one choice a call. It knows nothing of the other
+    attempts: references in a circle would keep the request in memory."""
 
     __slots__ = (
         "_failover",
@@ -188,23 +189,23 @@ class Attempt:
         return self._ask.services.upstream(self.route)
 
     def heard(self, now: float) -> None:
-        """A first content has come; the client's words will not be sent to anybody else."""
+        """A first content has come: from now on the client's words go to no other channel."""
         self.first_content_at = now
         self._failover.heard()
         self._ask.seat.drop_body()
 
     def deliver(self) -> None:
-        """The client gets the first of it now: from here on there is no failover."""
+        """The client gets the first bytes now: from here on there is no failover."""
         self.delivered = True
 
     def never_sent(self) -> None:
-        """It was given up before its upstream had got a byte of it."""
+        """Whether it was given up before its upstream had got a byte of it."""
         self.sent = False
 
     # how it ends
 
     def succeeded(self) -> None:
-        """It was answered to its end."""
+        """It was answered to the end."""
         self._end("200")
         seconds = self.record.took_ms / 1000
         if self.first_content_at is not None:
@@ -227,7 +228,7 @@ class Attempt:
         return not self.record.outcome
 
     def dropped(self, outcome: str) -> None:
-        """Nobody waits for it any more, if it is still under way."""
+        """End it, if it is still under way: nobody waits for it any more."""
         if self.under_way:
             self._end(outcome)
 

@@ -1,4 +1,5 @@
-"""Several choices (`n`) of a provider that gives one a call: parallel calls, whose answers the client reads as one.
+"""Makes several choices (`n`) with a provider that gives one a call: parallel calls, whose answers the client reads as
+one.
 
 Each is a call of its own upstream, so each prompt is held and charged."""
 
@@ -55,9 +56,8 @@ def keeps_reasoning(model: ServedModel) -> bool:
 
 
 def call_all(calls: int, call: Callable[[int], T], discard: Callable[[T], object] = bool) -> list[T]:
-    """The results of `calls` parallel calls, in order. The first to fail ends the others, and is raised.
-
-    `discard` closes what the others gave; also when this greenlet is killed while it waits."""
+    """Make so many parallel calls and return their results in order. The first to fail ends the others, and is raised.
+    `discard` closes what the others returned, also when this greenlet is killed while it waits."""
     done: Queue[int] = Queue()
     greenlets = [gevent.spawn(_run, call, place, done) for place in range(calls)]
     try:

@@ -1,6 +1,7 @@
-"""What an answer is charged for: the provider's counts, class by class, and our own where it gave none that can be.
+"""Decides what an answer is charged for: the provider's counts, class by class, and our own where it gave none that can
+be true.
 
-Why it is so: docs/decisions/counts.md."""
+The reasons are in docs/decisions/counts.md."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -69,7 +70,8 @@ def find_usage(
 
 
 def find_delivered(served: Served, said: Counts | None, completion_tokens: int) -> Usage:
-    """The provider's count of the prompt, as far as it gave one, and so many tokens delivered. For marks."""
+    """The provider's count of the prompt, as far as it gave one, with so many tokens delivered. Marks are made of
+    it."""
     theirs = said or NOTHING_SAID
     prompt, _ = _believe(served, theirs)
     return _settle_on(served, theirs, prompt or 0, completion_tokens, quiet=True)
@@ -135,7 +137,7 @@ def fit_counts(usage: Usage, measure: Measure, most_output_tokens: int, calls: i
 
 
 def _tell(served: Served, theirs: Counts, counted: Usage, usage: Usage) -> None:
-    """The operator's log says it too, with what is charged instead."""
+    """Log it for the operator too, with what is charged instead."""
     beyond = any(getattr(counted, name) > getattr(usage, name) for name in CLASSES)
     believed = _believe(served, theirs)
     if beyond:

@@ -1,4 +1,5 @@
-"""Our own count of a prompt and of what was delivered, for answers that come without their provider's."""
+"""Counts a prompt and what was delivered of its answer ourselves, for answers that come without their provider's
+counts."""
 
 import dataclasses
 import functools
@@ -57,7 +58,7 @@ def count_answer(
 
 
 def count_pieces(pieces: Sequence[str]) -> int:
-    """Our own count of some of an answer, without any scale."""
+    """Count some pieces of an answer ourselves, without any scale."""
     said = "".join(pieces)
     return min(_counting_pool().apply(count_text, (said,)), _count_bytes(said)) if said else 0
 
@@ -75,7 +76,7 @@ def count_prompt(request: Conversation, scale: TokenScale) -> int:
 
 
 def scale_prompt(prompt: Prompt, ours: int, scale: TokenScale) -> int:
-    """The provider's count, where its texts are so many of our tokens."""
+    """The provider's count of a prompt whose texts are so many of our tokens."""
     return scale.prompt(ours, messages=prompt.messages, tools=prompt.tools, calls=prompt.calls, schema=prompt.schema)
 
 
@@ -86,7 +87,7 @@ def count_calls(text: Sequence[str], request: Conversation) -> int:
 
 
 def read_prompt(request: Conversation) -> Prompt:
-    """All that a provider reads of a request as text. Pictures, sound and files are left out."""
+    """Collect all that a provider reads of a request as text. Pictures, sound and files are left out."""
     functions = list(_functions(request))
     schema = request.format.definition if request.format else None
     texts, called = list[str](), list[str]()
@@ -103,7 +104,7 @@ def _functions(request: Conversation) -> Iterator[Tool]:
 
 
 def _read_parts(parts: Iterable[Part], texts: list[str], called: list[str]) -> None:
-    """Add what is said in them, and what was called."""
+    """Add what these parts say, and what they call."""
     for part in parts:
         if isinstance(part, Text | Thoughts):
             texts.append(part.text)
@@ -145,7 +146,7 @@ def count_text(text: str) -> int:
 
 
 def count_tokens(text: str) -> int:
-    """The same, beside the event loop where it would take long."""
+    """Count them beside the event loop where it would take long."""
     return count_text(text) if len(text) < QUICK_CHARACTERS else _counting_pool().apply(count_text, (text,))
 
 

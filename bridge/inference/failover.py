@@ -1,5 +1,7 @@
-"""Which channel a request is sent to next, and whether to any: three attempts at the most, within one deadline and the
-channels' own limits. Moving on to a channel that is well is always allowed; anything else has a budget."""
+"""Decides which channel a request is sent to next, and whether to any: three attempts at the most, within one deadline
+and the channels' own limits.
+
+Moving on to a channel that is well is always allowed. Anything else has a budget."""
 
 import random
 import time
@@ -55,8 +57,8 @@ class Failover:
         self._over_budget = False
 
     def choose(self) -> Choice | None:
-        """The model and channel to ask next, which is under way then; None when it is time to give up. Waits a moment
-        before it asks the only channel again."""
+        """Choose the model and channel to ask next; an attempt is under way then. Returns None when it is time to give
+        up. Before it asks the only channel again, it waits a moment."""
         now, health, account = time.monotonic(), self._services.health, self._account_id
         if not self._tried:
             self._services.retries.note_request(now)
@@ -71,7 +73,7 @@ class Failover:
         )
 
     def list_choices(self) -> list[Choice]:
-        """What would be tried if each attempt failed. Nothing is under way then."""
+        """List what would be tried if each attempt failed. No attempt is under way then."""
         now, health = time.monotonic(), self._services.health
         found = [(offer, route) for place, offer in enumerate(self._offers) for route in self._order(place)]
         return sorted(found, key=lambda choice: health.seconds_out(choice[1], now, self._account_id) > 0)[:MAX_ATTEMPTS]
@@ -110,7 +112,7 @@ class Failover:
         self._give_place_back(used_tokens)
 
     def explain(self) -> BridgeError:
-        """What the client is told when no attempt was left, and when it is worth asking again."""
+        """The error that the client gets when no attempt was left, and when it is worth asking again."""
         name, now = self._offers[0].name, time.monotonic()
         routes = [route for offer in self._offers for route in offer.model.routes]
         if not routes:
@@ -254,7 +256,7 @@ class Failover:
 
 
 def _as_verdict(failure: AttemptFailed) -> AttemptFailed:
-    """The failure as health is told of it: a 503 that says when to come back is as good as a limit that says so."""
+    """What health is told of a failure: a 503 that says when to come back is as good as a limit that says so."""
     if failure.status != 503 or failure.blame is not Blame.UPSTREAM or not failure.retry_after_seconds:
         return failure
     return AttemptFailed(

@@ -1,7 +1,7 @@
-"""What comes from an upstream while it streams: its bytes, as frames for the client, until its answer has ended.
+"""Takes in what an upstream streams, and gives its bytes as frames for the client, until its answer has ended.
 
-An answer has ended when it has said so: how each choice ended is enough. What follows then, the counts and an end
-mark, is waited for a moment only, and not missed where it stays away."""
+An answer has ended when it has said how each choice ended. What follows, its counts and an end mark, is waited for only
+a moment, and not missed where it stays away."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ class Readable(Protocol):
 
 
 class Intake:
-    """One stream of an upstream. `reader` is another one once the answer shows to be JSON: `open_json` makes it.
-    `received` are the bytes that have come."""
+    """Takes in one upstream's stream. `reader` is replaced once the answer turns out to be JSON: `open_json` makes the
+    new one. `received` counts the bytes that have come."""
 
     __slots__ = ("_comment", "_end_seconds", "_open_json", "_overrun", "reader", "received")
 

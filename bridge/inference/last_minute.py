@@ -1,6 +1,6 @@
-"""How this worker's requests fared within the last minute, as far as that is our own doing: `/readyz` tells.
+"""Tells `/readyz` how this worker's requests fared within the last minute, as far as that is our own doing.
 
-An upstream's failure, a limit and overload are none of it: another worker would have done no better."""
+An upstream's failure, a limit and overload don't count: another worker would have done no better."""
 
 import math
 import time

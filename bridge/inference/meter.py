@@ -1,4 +1,5 @@
-"""The worst case of a request, from its bytes: what is held for it, and what the limits count until it is answered."""
+"""Measures the worst case of a request from its bytes: what is held for it, and what the limits count until it is
+answered."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -95,14 +96,15 @@ def count_mentions(turns: Iterable[Turn]) -> Counter[str]:
 
 
 def _format_bound(wanted: Format | None) -> int:
-    """What the answer's format adds, beside its bytes: instructions, and its schema once more where those repeat it."""
+    """The tokens that the answer's format adds beside its bytes: instructions, and its schema once more where those
+    repeat it."""
     if wanted is None or wanted.kind == "text":
         return 0
     return FORMAT_TOKENS + (len(msgspec.json.encode(wanted.definition)) if wanted.definition else 0)
 
 
 def _references_bound(request: Conversation) -> int:
-    """What the schemas are longer where a provider gets them without references."""
+    """How much longer the schemas get where a provider is given them without references."""
     schemas: list[Any] = [tool.parameters for tool in request.tools if tool.custom is None]
     if request.format and request.format.definition:
         schemas.append(request.format.definition.get("schema"))

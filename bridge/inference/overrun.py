@@ -1,4 +1,4 @@
-"""The end of a stream that goes on beyond the cap that its upstream was given: nobody pays for what follows it."""
+"""Ends a stream that goes on beyond the cap that its upstream was given: nobody pays for what follows it."""
 
 from collections.abc import Callable, Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""The money side of one request: the worst case is set aside, one settlement ends it, and a paid answer is kept.
+"""Handles the money of one request: the worst case is set aside, one settlement ends it, and a paid answer is kept.
 
 It knows prices and the ledger, and no dialect."""
 
@@ -26,7 +26,7 @@ NOTHING_USED = Usage(0, 0)
 
 
 class Purchase:
-    """Whoever calls `settle` first decides; after that nothing changes any more."""
+    """The money side of one request. Whoever calls `settle` first decides; after that nothing changes any more."""
 
     def __init__(self, ask: Ask, attempts: Attempts):
         self._ask, self._attempts = ask, attempts
@@ -130,7 +130,7 @@ class Purchase:
         return self._claim is not None
 
     def free_key(self) -> None:
-        """Nothing was paid: whoever asks under the same Idempotency-Key is served anew."""
+        """Free the Idempotency-Key, since nothing was paid: whoever asks under it again is served anew."""
         if self._claim is not None:
             with self._services.app.app_context():
                 free_key(self._claim)

@@ -1,4 +1,4 @@
-"""Refusals for money (402): what is needed, what is there, and what would pass; and whether waiting helps."""
+"""Writes the refusals for money (402): what is needed, what is there, what would pass, and whether waiting helps."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ FINAL = "Insufficient credits"
 
 
 def refuse_unpaid(offers: Sequence[Offer], order: HoldOrder, result: HoldResult, funds: Funds) -> BridgeError:
-    """What balance or budget can't pay for. Where running requests hold what is missing, it says so and may be asked
-    again: then it doesn't begin with the words of a final refusal."""
+    """The refusal of what balance or budget can't pay for. Where running requests hold what is missing, it says so, and
+    the client may ask again: then it doesn't begin with the words of a final refusal."""
     needed_nanos, of_budget = order.least_nanos, result.refused == "budget"
     idle, free = funds.balance_nanos, funds.balance_nanos - funds.held_nanos  # without running requests; beside them
     if order.budget_nanos is not None:
@@ -40,7 +40,7 @@ def refuse_unpaid(offers: Sequence[Offer], order: HoldOrder, result: HoldResult,
 
 
 def refuse_cost(offers: Sequence[Offer], needed_nanos: int, most_nanos: int) -> BridgeError:
-    """What can cost more than the client's own x-bridge-max-cost allows."""
+    """The refusal of what can cost more than the client's own x-bridge-max-cost allows."""
     passes = _name_cap(offers, most_nanos)
     return MaxCostExceeded(
         f"Cost limit exceeded: this answer can cost {_dollars(needed_nanos)}, and x-bridge-max-cost allows "

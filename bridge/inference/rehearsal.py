@@ -1,5 +1,5 @@
-"""One request with a fault in its way, sent through the gateway's own API in this process: what its client sees, hears
-and pays, for operators to look at. The charge is real, and is given back."""
+"""Sends one request with a fault in its way through the gateway's own API, in this process, and shows operators what
+its client sees, hears and pays. The charge is real, and is given back."""
 
 import collections
 import dataclasses

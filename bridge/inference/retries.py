@@ -1,4 +1,4 @@
-"""How much may be tried again: where much fails, retries would only add to it."""
+"""Limits how much may be tried again: where much fails, retries would only add to it."""
 
 WINDOW_SECONDS = 10
 SHARE = 0.2

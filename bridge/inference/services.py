@@ -1,4 +1,5 @@
-"""What the requests of one process share: settings, ledger writer, counters, catalogue, channel health, connections."""
+"""Holds what the requests of one process share: settings, ledger writer, counters, catalogue, channel health,
+connections."""
 
 import contextlib
 import datetime

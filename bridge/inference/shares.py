@@ -1,4 +1,4 @@
-"""What each account has of this worker at the moment, so that none takes what is everybody's."""
+"""Keeps count of what each account has of this worker at the moment, so that none takes what is everybody's."""
 
 import dataclasses
 

@@ -1,4 +1,5 @@
-"""A streamed answer: frames as they come, keep-alives while the upstream is silent, one settlement whatever ends it."""
+"""Streams an answer: frames as they come, keep-alives while the upstream is silent, and one settlement whatever ends
+it."""
 
 import functools
 import time

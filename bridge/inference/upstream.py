@@ -1,4 +1,4 @@
-"""What the engine asks of an upstream: whether a socket, the sandbox or a test answers is no matter to it."""
+"""Says what the engine asks of an upstream. Whether a socket, the sandbox or a test answers doesn't matter to it."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""What ends a stream that does not end by itself: the clock, the byte limit, our drain, a client that has left."""
+"""Ends a stream that doesn't end by itself: for the clock, the byte limit, our drain, or a client that has left."""
 
 import time
 from typing import Protocol

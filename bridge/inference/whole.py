@@ -1,4 +1,4 @@
-"""A whole answer: the first channel's that gives one, paid for before it goes out."""
+"""Answers in one piece: the first channel that gives a whole answer is paid before it goes out."""
 
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -23,7 +23,7 @@ from bridge.turns import LARGE_BYTES, by_size, rest
 
 
 class WholeAnswer:
-    """What is sent once all of it is there."""
+    """An answer that is sent once all of it is there."""
 
     def __init__(self, ask: Ask, attempts: Attempts, purchase: Purchase):
         self._ask, self._attempts, self._purchase = ask, attempts, purchase

@@ -1,4 +1,5 @@
-"""Events of one read that differ in one text alone: taken apart, checked and put together again all at once."""
+"""Reads events of one read together where they differ in one text alone: they are taken apart, checked and put together
+again all at once."""
 
 import msgspec
 

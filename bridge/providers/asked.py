@@ -1,5 +1,5 @@
-"""What a Conversation asks for beside its words, as far as it means something: tools, the choice among them, a schema,
-thinking. What a client's dialect left open is refused here, with the field's name."""
+"""Reads what a Conversation asks for beside its words, as far as it means something: tools, the choice among them, a
+schema, thinking. What a client's dialect left open is refused here, with the field's name."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,5 @@
-"""What every provider speaks with the relay: what goes out, what comes back, how it fails. Pure values, no sockets."""
+"""Defines what every provider speaks with the relay: what goes out, what comes back, how it fails. These are values;
+nothing here opens a socket."""
 
 import enum
 from collections.abc import Mapping, Sequence, Set

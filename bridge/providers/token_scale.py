@@ -1,4 +1,4 @@
-"""How many tokens a provider counts where our own tokenizer (o200k, OpenAI's) counts some: on the high side."""
+"""Scales our own tokenizer's counts (o200k, OpenAI's) to a provider's: on the high side."""
 
 import dataclasses
 import re

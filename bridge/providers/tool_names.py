@@ -1,4 +1,5 @@
-"""Names that a provider takes in place of the client's, and back: each provider's rule, and what applies it."""
+"""Gives tools names that a provider takes in place of the client's, and finds the client's again: each provider's rule,
+and what applies it."""
 
 import re
 from collections.abc import Iterable, Iterator

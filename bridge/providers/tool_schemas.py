@@ -1,5 +1,5 @@
-"""A tool's schema as a provider takes it: unions at its root folded into one object, types within the branches of a
-union, keys of properties by a rule. What comes out accepts all that a call could hold before."""
+"""Fits a tool's schema to a provider: unions at its root are folded into one object, types go within the branches of a
+union, keys of properties follow a rule. The result accepts all that a call could hold before."""
 
 import functools
 import re

@@ -1,5 +1,5 @@
-"""What the readers of dialects that are not OpenAI's have in common: one event is read at a time, and what it says is
-told to whoever listens."""
+"""Readers of dialects other than OpenAI's share this: one event is read at a time, and what it says is told to whoever
+listens."""
 
 import secrets
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Anthropic's whole answers: what their content blocks say, and its counts in our meaning."""
+"""Reads Anthropic's whole answers: what their content blocks say, and its counts in our meaning."""
 
 import msgspec
 from msgspec import Struct
@@ -30,9 +30,9 @@ MAX_CITATIONS = 1000
 
 
 class Reading(Struct, frozen=True):
-    """What of the request the answer's reader has to know: whether functions are asked for in the old way, whether
-    JSON may come in a fence, the tool whose input is the answer, and the client's names of renamed tools, and of the
-    properties of each, by the tool's name there."""
+    """What the answer's reader has to know of the request: whether functions are asked for in the old way, whether JSON
+    may come in a fence, the tool whose input is the answer, and the client's names of renamed tools and of their
+    properties, by the tool's name there."""
 
     model: str = ""
     legacy: bool = False
@@ -147,7 +147,8 @@ def keep(reading: Reading, call_id: str, blocks: list[JsonObject]) -> JsonObject
 
 
 def say_why(stop_reason: Json, called: bool, said: bool = True) -> str:
-    """OpenAI's word. Raises AttemptFailed for one that we don't know, and for none where nothing was `said` either."""
+    """Why the answer ended, in OpenAI's word. Raises AttemptFailed for a word that we don't know, and for none where
+    nothing was `said` either."""
     if not stop_reason and not said:
         raise AttemptFailed(Blame.UPSTREAM, "the answer has no content and no end")
     found = read_foreign_finish(stop_reason or ("tool_use" if called else "end_turn"), FINISH_REASONS)
@@ -157,7 +158,7 @@ def say_why(stop_reason: Json, called: bool, said: bool = True) -> str:
 
 
 def cite(citations: Json, start: int, end: int) -> list[JsonObject]:
-    """Citations of pages as OpenAI's annotations; those of documents have no equal there."""
+    """Citations of pages as OpenAI's annotations. Those of documents have no equal there."""
     found: list[JsonObject] = []
     for citation in citations[:MAX_CITATIONS] if isinstance(citations, list) else ():
         url = citation.get("url") if isinstance(citation, dict) else None

@@ -1,4 +1,4 @@
-"""What an error of Anthropic's says: its envelope, in the words that all providers' errors are explained with."""
+"""Reads Anthropic's errors: their envelope becomes the words that all providers' errors are explained with."""
 
 import re
 

@@ -1,7 +1,7 @@
-"""What each generation of Claude takes, told from the model's name. A name we can't read counts as the newest.
+"""Tells from a model's name what its generation of Claude takes. A name that we can't read counts as the newest.
 
-From Anthropic's own list of models and their capabilities, and from what its API refuses. Thinking comes in two kinds:
-with a budget of tokens (3.7 to 4.6), and adaptive (4.6 and later), which is steered by an effort."""
+The facts are from Anthropic's own list of models and their capabilities, and from what its API refuses. Thinking comes
+in two kinds: with a budget of tokens (3.7 to 4.6), and adaptive (4.6 and later), which is steered by an effort."""
 
 import functools
 import re
@@ -24,17 +24,17 @@ class Claude(Struct, frozen=True):
 
     @property
     def takes_budget(self) -> bool:
-        """Thinking with a budget; it has to be asked for, and refuses a forced tool."""
+        """Whether it thinks with a budget. That has to be asked for, and refuses a forced tool."""
         return (3, 7) <= self.version <= (4, 6)
 
     @property
     def takes_adaptive(self) -> bool:
-        """Adaptive thinking and `output_config.effort`. Takes a forced tool too."""
+        """Whether it takes adaptive thinking and `output_config.effort`. It then takes a forced tool too."""
         return self.version >= (4, 6)
 
     @property
     def thinks_by_default(self) -> bool:
-        """Thinks where nothing is said about it."""
+        """Whether it thinks where nothing is said about it."""
         return self.version >= (5, 0)
 
     @property
@@ -46,7 +46,7 @@ class Claude(Struct, frozen=True):
 
     @property
     def hides_thoughts(self) -> bool:
-        """Sends thoughts without their text unless asked for it."""
+        """Whether it sends thoughts without their text unless asked for it."""
         return self.version >= (4, 7)
 
     @property
@@ -57,33 +57,33 @@ class Claude(Struct, frozen=True):
 
     @property
     def takes_forced_tool(self) -> bool:
-        """A `tool_choice` of any, or of one tool."""
+        """Whether it takes a `tool_choice` of any, or of one tool."""
         first = {"opus": (5, 5), "fable": (5, 1), "mythos": (5, 1), "": (5, 5)}
         return self.version < first.get(self.family, (100, 0))
 
     @property
     def takes_schema(self) -> bool:
-        """`output_config.format`, and strict tools."""
+        """Whether it takes `output_config.format`, and strict tools."""
         return self.version >= (4, 5) or (self.family == "opus" and self.version >= (4, 1))
 
     @property
     def takes_sampling(self) -> bool:
-        """`temperature`, `top_p` and `top_k`; later ones refuse whatever is not the default."""
+        """Whether it takes `temperature`, `top_p` and `top_k`. Later ones refuse whatever is not the default."""
         return self.version < (4, 7)
 
     @property
     def takes_one_sampling(self) -> bool:
-        """Only one of `temperature` and `top_p`."""
+        """Whether it takes only one of `temperature` and `top_p`."""
         return self.version >= (4, 1)
 
     @property
     def takes_prefill(self) -> bool:
-        """A conversation that ends with the model's own words, which it goes on with."""
+        """Whether it goes on with its own words where a conversation ends with them."""
         return self.version < (4, 6)
 
     @property
     def takes_system_turns(self) -> bool:
-        """Messages of role system after a user's turn."""
+        """Whether it takes messages of role system after a user's turn."""
         first = {"opus": (4, 8), "fable": (5, 0), "mythos": (5, 0)}
         return self.version >= first.get(self.family, (5, 5))
 

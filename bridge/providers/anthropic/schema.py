@@ -1,4 +1,5 @@
-"""A JSON schema as Anthropic's compiler takes it, for `output_config.format` and strict tools, with the same meaning.
+"""Fits a JSON schema to Anthropic's compiler, for `output_config.format` and strict tools, without changing its
+meaning.
 
 The compiler closes every object and knows types, enums, anyOf, references without recursion and a few formats; anything
 else is a 400. Bounds that it can't enforce are told to the model in the description, as Anthropic's own clients do."""

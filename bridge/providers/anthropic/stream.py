@@ -1,4 +1,4 @@
-"""Anthropic's streams: what their events about content blocks say."""
+"""Reads Anthropic's streams: what their events about content blocks say."""
 
 import msgspec
 from msgspec import Struct, field

@@ -1,4 +1,4 @@
-"""How much Claude is to think: `reasoning_effort` or `thinking`, as far as model, cap and tools allow it."""
+"""Decides how much Claude is to think: `reasoning_effort` or `thinking`, as far as model, cap and tools allow it."""
 
 from msgspec import Struct, field
 

@@ -1,4 +1,4 @@
-"""Tools, the choice among them, and the answer's format: how OpenAI's fields are said to Anthropic."""
+"""Writes tools, the choice among them and the answer's format, which are OpenAI's fields, in Anthropic's."""
 
 import msgspec
 from msgspec import Struct, field

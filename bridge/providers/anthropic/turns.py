@@ -1,4 +1,4 @@
-"""A conversation as Anthropic takes it: two sides in turn, no empty block, results right after their calls."""
+"""Writes a conversation as Anthropic takes it: two sides in turn, no empty block, results right after their calls."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Connections to one upstream: waited for before they are read, and kept while idle."""
+"""Keeps connections to one upstream: they are waited for before they are read, and kept while idle."""
 
 import math
 import time

@@ -1,8 +1,8 @@
-"""Bytes to events: the framing of server-sent events, by the bytes alone. Lines end in LF, CRLF or CR.
+"""Splits bytes into server-sent events, by the bytes alone. Lines end in LF, CRLF or CR.
 
-Two things are read that the standard has otherwise, since some servers send them: events with one line end between
-them instead of two, and a last event that nothing follows. Either counts only where the data is a whole JSON object,
-to which nothing could be added."""
+Two things are read that the standard has otherwise, since some servers send them: events with one line end between them
+instead of two, and a last event that nothing follows. Either counts only where the data is a whole JSON object, to
+which nothing could be added."""
 
 import msgspec
 

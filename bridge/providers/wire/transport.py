@@ -1,4 +1,4 @@
-"""What carries a requests session to an upstream: our connections, and llhttp's parser from geventhttpclient."""
+"""Carries a requests session to an upstream: over our connections, with llhttp's parser from geventhttpclient."""
 
 import math
 import time

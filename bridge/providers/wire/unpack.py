@@ -1,4 +1,4 @@
-"""Bodies that come compressed although we asked for none that is: unpacked a bounded piece at a time."""
+"""Unpacks bodies that come compressed although we asked for none that is, a bounded piece at a time."""
 
 import zlib
 from collections.abc import Callable
