@@ -128,6 +128,7 @@ class Gateway:
 
     def _start(self) -> None:
         arguments = ["-c", f"python:{self._config}", "wsgi:app"]
+        self._log_path.touch()
         self.process = WarmProcess("gunicorn", arguments, self.environ, self._log_path, self._log_path)
         self._wait_until_ready()
 

@@ -29,7 +29,7 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
         idle_timeout_seconds=60,
         total_timeout_seconds=60,
         hold_grace_seconds=1,
-        sweep_seconds=0.5,
+        sweep_seconds=2,
         drain_seconds=2,
         version_poll_seconds=0.25,
         retry_backoff_seconds=0.01,

@@ -86,7 +86,7 @@ def test_who_takes_nothing_holds_the_upstream_back_and_is_let_go(
 def test_who_reads_too_slowly_for_the_deadline_costs_the_channel_nothing(
     start_gateway: Callable[..., Gateway], upstream: ScriptedUpstream, engine: str
 ):
-    gateway = start_gateway(engine, slow_client_seconds=60, total_timeout_seconds=2, hold_grace_seconds=60)
+    gateway = start_gateway(engine, slow_client_seconds=60, total_timeout_seconds=8, hold_grace_seconds=60)
     served = Served(gateway, upstream.base_url)
     with contextlib.closing(ScriptedUpstream()) as other:
         other.plays(stalls())
