@@ -1,12 +1,16 @@
 """The time limit of bodies that are sent to pages and webhooks: a body has arrived before the database is asked
 anything."""
 
+import random
+
 import gevent
 from flask import Flask, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestTimeout
 
 from bridge.config import Settings
+
+SPREAD_SECONDS = 1.0
 
 
 def limit_body_time(app: Flask, settings: Settings) -> None:
@@ -28,4 +32,5 @@ def _read(seconds: float) -> None:
         except (OSError, ParseException):  # it ended early, or its chunks are malformed
             raise BadRequest from None
         return
+    gevent.sleep(random.uniform(0, SPREAD_SECONDS))  # noqa: S311 - hundreds that began at once don't end at once
     raise RequestTimeout

@@ -26,7 +26,7 @@ from bridge.turns import in_slices
 Result = TypeVar("Result")
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # groups of accounts, which channels may serve alone
 DEFAULT_GROUP = "default"
-SLICE_ROWS = 100  # rows of a long table that are read at once: some ten milliseconds
+SLICE_ROWS = 25  # rows of a long table that are read at once: some two milliseconds
 WORKS_BY = {"statement_timeout": "10s"}  # for each PostgreSQL session; behind a pooler, each transaction
 NAMING = {
     "ix": "ix_%(column_0_label)s",

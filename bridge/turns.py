@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import gevent
+import gevent.monkey
 from gevent.threadpool import ThreadPool
 
-SLICE_SECONDS = 0.003  # a page asks the database some twenty times, and each answer may arrive during a slice
+SLICE_SECONDS = 0.001  # a page asks the database some twenty times, and each answer may arrive during a slice
 SWITCH_SECONDS = 0.0005
 REST_SECONDS = 0.001  # a sleep of zero would not do: gevent looks at sockets and timers only after fifty of those
-THREADS = 2  # they take turns with the loop, and more would delay it
+THREADS = 1  # it takes turns with the loop alone: of two, each would pass the interpreter to the other half the time
+SHORT_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.25
 LARGE_BYTES = 2**18  # of a text: work on a larger one may take more than ten milliseconds
+_sleep = gevent.monkey.get_original("time", "sleep")  # the thread's own, which lets the loop run
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -38,7 +41,7 @@ def by_size(size_bytes: int, function: Callable[..., Result], *arguments: Any) -
     themselves. Returns or raises what it does. The function must not wait for anything."""
     if size_bytes < LARGE_BYTES:
         return function(*arguments)
-    result, error = _pool().apply(_try, (function, arguments))
+    result, error = _pool().apply(_Pace.run, (function, arguments))
     if error is not None:
         raise error
     found: Result = result
@@ -58,9 +61,23 @@ def _pool() -> ThreadPool:
     return ThreadPool(THREADS)
 
 
-def _try(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
-    """Call the function and return its error: gevent would also print an error that a thread raises."""
-    try:
-        return function(*arguments), None
-    except Exception as error:  # noqa: BLE001 - it goes on in the caller
-        return None, error
+class _Pace:
+    """The pool's thread rests after long work for as long as that took. Much of it holds the interpreter for tens of
+    milliseconds at a time, and whoever has many small waits, as a page has, would lose one to each."""
+
+    rested_at = 0.0  # monotonic
+
+    @classmethod
+    def run(cls, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+        """Call the function and return its error: gevent would also print an error that a thread raises."""
+        if (left := cls.rested_at - time.monotonic()) > 0:
+            _sleep(left)
+        began = time.monotonic()
+        try:
+            return function(*arguments), None
+        except Exception as error:  # noqa: BLE001 - it goes on in the caller
+            return None, error
+        finally:
+            took = time.monotonic() - began
+            if took > SHORT_SECONDS:
+                cls.rested_at = began + took + min(took, LONGEST_PAUSE_SECONDS)

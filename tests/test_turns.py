@@ -59,6 +59,21 @@ def test_large_work_is_done_in_a_thread(size_bytes: int, elsewhere: bool, capsys
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_thread_rests_after_long_work_for_as_long_as_that_took(monkeypatch: pytest.MonkeyPatch):
+    clock, rests = [100.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        rests.append(round(seconds, 3))
+        clock[0] += seconds
+
+    monkeypatch.setattr(turns, "_sleep", sleep)
+    monkeypatch.setattr(turns._Pace, "rested_at", 0.0)
+    monkeypatch.setattr(turns.time, "monotonic", lambda: clock[0])
+    for took in (0.001, 0.1, 0.2, 9.0, 0.001, 0.001):
+        turns._Pace.run(lambda took=took: clock.__setitem__(0, clock[0] + took), ())
+    assert rests == [0.1, 0.2, turns.LONGEST_PAUSE_SECONDS]
+
+
 def test_all_items_come_in_their_order():
     assert list(in_slices(iter(range(1000)))) == list(range(1000))
 

@@ -2,7 +2,10 @@
 worker."""
 
 import functools
+import os
 import string
+import sys
+import threading
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +19,7 @@ from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Member
 from bridge.db import db, now_utc, transaction
 
+LOWEST_PRIORITY = 19
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 128
 LEAST_DIFFERENT = 5  # characters
@@ -47,7 +51,15 @@ def _pool() -> ThreadPool:
 
 def _in_pool(function: Any, *arguments: Any) -> Any:
     db.session.commit()  # hashing is slow and may queue: no connection is held meanwhile
-    return _pool().apply(function, arguments)
+    return _pool().apply(_step_back, (function, *arguments))
+
+
+def _step_back(function: Any, *arguments: Any) -> Any:
+    """Hash at a lower priority than all else that this machine has to do: a flood of sign-ins takes every core.
+    Linux alone has priorities of threads; hashing does not hold the interpreter."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+    return function(*arguments)
 
 
 def check_new_password(password: str) -> str:

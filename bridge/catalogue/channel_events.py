@@ -17,6 +17,7 @@ from bridge.db import db, now_utc, transaction
 from bridge.providers.blame.scrubbing import scrub
 from bridge.versions import bump
 
+HEALTH = "health"  # the topic whose number goes up when a channel's state changes
 KEPT_DAYS = 30
 MOST_WAITING = 1000  # while the database is away
 MOST_CHARACTERS = 300
@@ -112,6 +113,14 @@ def write_notes(notes: Iterable[Note]) -> None:
             row = rows.get(note.channel_id)
             if row is not None and row.resets == note.resets:
                 _apply(session, row, note)
+        if any(_has_changed(row) for row in rows.values()):
+            bump(HEALTH)
+
+
+def _has_changed(row: Channel) -> bool:
+    """Whether a note has changed what the channel's models are listed as."""
+    changed = sa.inspect(row).attrs
+    return any(changed[name].history.has_changes() for name in ("health", "cooling_until", "refused_models"))
 
 
 def _apply(session: Session, row: Channel, note: Note) -> None:  # noqa: C901 - one case for each kind of note

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from bridge.catalogue.breaker_states import NOBODY
 from bridge.catalogue.health import Health
@@ -118,6 +119,13 @@ class Catalogue:
         near = _find_nearest(name[:MOST_CHARACTERS], known)
         hint = f" Did you mean {near!r}?" if near else " GET /v1/models lists what there is."
         return f"The model {name[:MOST_CHARACTERS]!r} does not exist.{hint}"
+
+
+def count_rows() -> int:
+    """How many models and channels there are to read."""
+    models = sa.select(sa.func.count()).select_from(Model).scalar_subquery()
+    channels = sa.select(sa.func.count()).select_from(Channel).scalar_subquery()
+    return int(db.session.scalar(sa.select(models + channels)) or 0)
 
 
 def load_catalogue() -> Catalogue:

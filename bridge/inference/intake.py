@@ -25,7 +25,7 @@ class Intake:
     """Takes in one upstream's stream. `reader` is replaced once the answer turns out to be JSON: `open_json` makes the
     new one. `received` counts the bytes that have come."""
 
-    __slots__ = ("_comment", "_end_seconds", "_open_json", "_overrun", "reader", "received")
+    __slots__ = ("_comment", "_end_seconds", "_open_json", "_overrun", "_read_up_to", "reader", "received")
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Intake:
         cut: Cut = keep_none,
     ):
         self.reader = reader
-        self.received = 0
+        self.received = self._read_up_to = 0
         self._open_json = open_json
         self._comment = b""  # how one begins that has not ended yet, before the answer
         self._end_seconds = end_seconds
@@ -56,7 +56,7 @@ class Intake:
                 if not self.received:
                     reader, data = self._choose_reader(data)
                 self.received += len(data)
-                frames = reader.feed(data)
+                frames = self._feed(reader, data)
                 if self.received > rest_at:  # a read that needn't wait gives nobody else a turn
                     rest()
                     rest_at = self.received + LARGE_BYTES
@@ -72,6 +72,14 @@ class Intake:
                 yield frames
         for frames in self._await_rest(answer):
             yield from overrun.look(reader.text, frames, self.received)
+
+    def _feed(self, reader: StreamReader, data: bytes) -> bytes:
+        """The frames of these bytes. What has come since the last frames may be one event, which is read with its last
+        byte."""
+        frames = by_size(self.received - self._read_up_to, reader.feed, data)
+        if frames:
+            self._read_up_to = self.received
+        return frames
 
     def _choose_reader(self, data: bytes) -> tuple[StreamReader, bytes]:
         """The reader for an answer that begins like this, and that beginning, of which blanks and comments are none."""

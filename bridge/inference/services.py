@@ -16,7 +16,7 @@ from bridge import versions
 from bridge.accounts.keys import Caller, find_callers, recall_caller, record_use
 from bridge.batcher import Batcher
 from bridge.catalogue.health import Health
-from bridge.catalogue.routing import Catalogue, Route, load_catalogue
+from bridge.catalogue.routing import Catalogue, Route, count_rows, load_catalogue
 from bridge.catalogue.upstreams import open_channel
 from bridge.config import Settings
 from bridge.counters.windows import Counters
@@ -75,9 +75,11 @@ class Services:
         self.broken_off = 0  # answers that the drain has ended
         self.keys_used: dict[int, datetime.datetime] = {}  # a job writes them to the keys' rows
         self._keys_noted: dict[int, datetime.datetime] = {}  # when it wrote which of them within the last minute
+        self.model_lists: dict[object, tuple[object, float, bytes, str]] = {}  # GET /v1/models, by who may see what
         self._callers = Batcher(self._find_callers)
         self._catalogue: Catalogue | None = None
         self._catalogue_number = -1
+        self._coming_rows = 0  # of the snapshot that is read, or was read last
         self._outdated_since: float | None = None  # monotonic
         self._reading: gevent.Greenlet[[], Exception | None] | None = None
         self._upstreams: dict[tuple[int, str | None, str | None], Upstream] = {}
@@ -137,10 +139,11 @@ class Services:
                 known = self._catalogue
                 if known is not None and not self._is_outdated(known):
                     return known
-                if known is None or not self._may_outlast(known):
-                    self._await_catalogue()
-                elif not self._await_catalogue(RELOAD_PATIENCE_SECONDS):
+                if self._await_catalogue(None if known is None else self._patience_seconds()):
+                    continue
+                if known is not None and self._may_outlast(known):
                     return known
+                self._await_catalogue()
 
     def read_catalogue_ahead(self) -> None:
         """Begin to read the catalogue if it has changed, before a request asks for it."""
@@ -154,9 +157,15 @@ class Services:
             self._reading = gevent.spawn(self._read_catalogue)
         return self._reading
 
+    def _patience_seconds(self) -> float:
+        """How long a request still waits for the next snapshot before it takes the one before it."""
+        now = time.monotonic()
+        return max(0.0, (self._outdated_since or now) + RELOAD_PATIENCE_SECONDS - now)
+
     def _may_outlast(self, catalogue: Catalogue) -> bool:
-        """Whether this snapshot may be used while the next one is read."""
-        if catalogue.size < LARGE_CATALOGUE or time.time() >= catalogue.changes_at:
+        """Whether this snapshot may be used while the next one is read: one of them is so large that this takes
+        long."""
+        if max(catalogue.size, self._coming_rows) < LARGE_CATALOGUE or time.time() >= catalogue.changes_at:
             return False
         since = self._outdated_since
         return since is None or time.monotonic() - since < self.settings.database_wait_seconds
@@ -176,7 +185,7 @@ class Services:
         """Read the catalogue and swap it whole; what went wrong is returned, for all that wait to raise."""
         try:
             with self.app.app_context():
-                number = versions.number(TOPIC)
+                number, self._coming_rows = versions.number(TOPIC), count_rows()
                 catalogue = load_catalogue()
             self._catalogue, self._catalogue_number, self._outdated_since = catalogue, number, None
             self.health.learn(route for model in catalogue.models.values() for route in model.routes)

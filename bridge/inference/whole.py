@@ -30,6 +30,7 @@ class WholeAnswer:
         self._waiting, self._here = ask.services.waiting, gevent.getcurrent()
         self.body = b""
         self._completion: Completion
+        self._received = 0  # bytes of it
 
     def open(self, pieces: Generator[bytes, None, None]) -> None:
         """Wait for all of it, paid for. Raises what the client is told instead."""
@@ -68,7 +69,8 @@ class WholeAnswer:
         self._waiting.discard(self._here)  # from here on the drain lets it end
 
         def write() -> bytes:
-            return writer.whole(completion, usage, format_dollars(purchase.charge_nanos))
+            cost = format_dollars(purchase.charge_nanos)
+            return by_size(self._received, writer.whole, completion, usage, cost)
 
         purchase.settle(
             "complete",
@@ -85,9 +87,14 @@ class WholeAnswer:
         there is time. Raises AttemptFailed."""
         settings = self._ask.services.settings
         outgoing, timeouts = self._attempts.write(attempt), attempt.timeouts()
-        if attempt.calls == 1:
-            return _call(attempt, outgoing, timeouts, settings)
-        return merge_completions(call_all(attempt.calls, lambda _: _call(attempt, outgoing, timeouts, settings)))
+        self._received = 0
+
+        def call(_place: int = 0) -> Completion:
+            completion, received = _call(attempt, outgoing, timeouts, settings)
+            self._received += received
+            return completion
+
+        return call() if attempt.calls == 1 else merge_completions(call_all(attempt.calls, call))
 
 
 def read_whole(
@@ -133,7 +140,8 @@ def read_whole(
     raise AttemptFailed(Blame.UPSTREAM, f"the answer is larger than {max_bytes} bytes", status=answer.status)
 
 
-def _call(attempt: Attempt, outgoing: Outgoing, timeouts: Timeouts, settings: Settings) -> Completion:
+def _call(attempt: Attempt, outgoing: Outgoing, timeouts: Timeouts, settings: Settings) -> tuple[Completion, int]:
+    """One channel's answer, and how many bytes it came in. Raises AttemptFailed."""
     provider = attempt.provider
     answer = attempt.upstream().send(outgoing, timeouts=timeouts)
     try:
@@ -150,6 +158,6 @@ def _call(attempt: Attempt, outgoing: Outgoing, timeouts: Timeouts, settings: Se
             lambda data: by_size(len(data), is_whole, provider, data, outgoing, choices),
             limit,
         )
-        return by_size(len(data), read_any_answer, provider, data, outgoing, choices)
+        return by_size(len(data), read_any_answer, provider, data, outgoing, choices), len(data)
     finally:
         answer.close()

@@ -78,9 +78,11 @@ def sum_by(
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     query = _write_query(on_sqlite, dimensions, span, since is not None, until is not None, shape)
-    # Read separately, so that the planner knows how few rows are above it. It only grows: if a worker rolls up in
-    # between, the statement reads the new value itself.
-    known = session.scalar(_PROGRESS) or 0
+    # Read separately, so that the planner knows how few rows are above it, and once a page. It only grows: if a worker
+    # rolls up in between, the statement reads the new value itself.
+    known = session.info.get(_PROGRESS)
+    if known is None:
+        known = session.info[_PROGRESS] = session.scalar(_PROGRESS) or 0
     rows = session.execute(query, {"known": known, "since": since, "until": until, **given})
     size = len(dimensions)
     return {tuple(row[:size]): Sums(*map(int, row[size:])) for row in rows if row[size] is not None}

@@ -48,15 +48,18 @@ def read_object(data: bytes, sought: str = "") -> tuple[JsonObject, bool]:
     if len(data) > LEAST_SLOW_BYTES and _count(data, b",") >= MAX_EXPONENTS:
         _refuse_slow(data)
     try:
-        body = msgspec.json.decode(data)
+        body = by_size(len(data), msgspec.json.decode, data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
     colons, found = by_size(len(data), _look_through, body, sought)
-    # parsing drops a repeated key and its colon; only a key with an escaped colon needs the slow way
-    if _count(data, b":") != colons or _FIND_ESCAPED_COLON(data):
-        by_size(len(data), _refuse_repeated_keys, data)
+    # parsing drops a repeated key and its colon
+    written = _count(data, b":")
+    if _FIND_ESCAPED_COLON(data):
+        written += by_size(len(data), _count_escaped_colons, data)
+    if written != colons:
+        _refuse_repeated_keys(data)
     return body, found
 
 
@@ -109,14 +112,23 @@ def count_separators(data: bytes) -> tuple[int, int]:
 def find_messages(data: bytes) -> msgspec.Raw:
     """The bytes of `messages` in a body that `read_object` has read. Passing them on costs less than writing them
     again, and leaves them unchanged."""
-    return _decode_messages(data).messages
+    return by_size(len(data), _decode_messages, data).messages
+
+
+def _count_escaped_colons(data: bytes) -> int:
+    """How many colons are spelt as an escape."""
+    plain = data.replace(b"\\\\", b"")  # a backslash that is itself escaped begins no escape
+    return plain.count(b"\\u003a") + plain.count(b"\\u003A")
 
 
 def _refuse_repeated_keys(data: bytes) -> None:
+    """Refuse the body, which has a key twice. A large one is not read again to find out which."""
     try:
-        json.loads(data, object_pairs_hook=_unique)
+        if len(data) <= LARGE_BYTES:
+            json.loads(data, object_pairs_hook=_unique)
     except RecursionError:  # a value hidden by a repeated key may be too deep for this reader
         raise _too_deep() from None
+    raise InvalidRequest("The body names a key of one of its objects twice.", code="invalid_json")
 
 
 def _look_through(body: JsonObject, sought: str) -> tuple[int, bool]:  # noqa: C901 - one walk: a call for each value would cost more than the value

@@ -1,24 +1,30 @@
 """GET /v1/models and /v1/models/{id}: the models that this key may use."""
 
 import hashlib
+import time
+from typing import Any
 
 import msgspec
 from flask import Response
 from msgspec import UNSET
 from werkzeug.http import parse_etags
 
+from bridge import versions
+from bridge.catalogue.channel_events import HEALTH
 from bridge.catalogue.listing import ListedModel, list_models
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rates import Rates, name_rates
 from bridge.errors import ModelNotFound
 from bridge.json_types import JsonObject
 from bridge.money import format_dollars, format_per_token
-from bridge.turns import in_slices
+from bridge.turns import by_size, in_slices
 from bridge.v1.door import count
 from bridge.v1.parameters import list_parameters
 from bridge.v1.schemas import models as schemas
 from bridge.v1.visit import ReadyResponse, Visit
 
+LIST_SECONDS = 5.0
+MOST_LISTS = 64
 ASKED_AGAIN = ("Cache-Control", "private, no-cache")  # cached by the client alone, and revalidated by its tag
 # Price classes by their names in the API.
 NAMES = {
@@ -39,15 +45,32 @@ NAMES = {
 def list_all(visit: Visit) -> Response:
     """Every model that the key may use, in OpenAI's list shape."""
     count(visit)
-    models = [_describe(visit, model) for model in in_slices(_allowed(visit))]
-    data = msgspec.json.encode(schemas.ModelList(models))
+    data, tag = _find_list(visit)
     visit.leave()
-    return _answer_unless_known(visit, data)
+    return _answer_unless_known(visit, data, tag)
 
 
-def _answer_unless_known(visit: Visit, data: bytes) -> Response:
+def _find_list(visit: Visit) -> tuple[bytes, str]:
+    """The list's bytes and their ETag. Whoever may use the same models at the same prices shares them, until the
+    catalogue or a channel's state changes, at most for five seconds: some clients ask with every start, and making the
+    list of thousands of models takes half a second."""
+    assert visit.caller is not None
+    caller, kept, moment = visit.caller, visit.services.model_lists, time.monotonic()
+    numbers = id(visit.services.catalogue), versions.number(HEALTH)
+    who: Any = caller.markup_bps, caller.group, None if caller.models is None else frozenset(caller.models)
+    found = kept.get(who)
+    if found is None or found[0] != numbers or moment - found[1] >= LIST_SECONDS:
+        models = [_describe(visit, model) for model in in_slices(_allowed(visit))]
+        data = msgspec.json.encode(schemas.ModelList(models))
+        tag = f'"{by_size(len(data), hashlib.sha256, data).hexdigest()[:32]}"'
+        if len(kept) >= MOST_LISTS:
+            kept.clear()
+        found = kept[who] = numbers, moment, data, tag
+    return found[2], found[3]
+
+
+def _answer_unless_known(visit: Visit, data: bytes, tag: str) -> Response:
     """The bytes with their ETag, or 304 if the client has them."""
-    tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     known = parse_etags(visit.header("HTTP_IF_NONE_MATCH"))
     if known.contains_weak(tag.strip('"')):
         headers = [("ETag", tag), ASKED_AGAIN, *visit.answer_headers()]

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from bridge.conversation.turns import Media
 from bridge.errors import InvalidRequest
-from bridge.turns import rest
+from bridge.turns import in_slices, rest
 
 MAX_HEAD = 1024  # characters of a data URL before its data
 MAX_ADDRESS = 2**14  # characters; browsers and servers take half as many
@@ -41,7 +41,7 @@ _EMBEDDING = (  # networks whose addresses contain an IPv4 address, and how many
 
 def check_media(media: Sequence[Media]) -> None:
     """Raises InvalidRequest for a picture, sound or file that no provider is to be sent."""
-    for one in media:
+    for one in in_slices(media):
         if one.media_type:
             _check_base64(one)
         elif one.kind == "image":

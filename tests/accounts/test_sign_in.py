@@ -1,5 +1,8 @@
 """Signing in: what it costs others."""
 
+import os
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -42,6 +45,14 @@ def test_no_connection_is_held_while_a_password_is_hashed(app: Flask, monkeypatc
         set_password(member.id, PASSWORD)
     assert held == [False] * len(held)
     assert len(held) == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
+def test_hashing_stands_back_behind_everything_else(app: Flask):
+    with app.app_context():
+        priority = signing._in_pool(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    assert priority == signing.LOWEST_PRIORITY
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < priority
 
 
 @pytest.mark.parametrize(

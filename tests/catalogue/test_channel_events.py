@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from bridge.catalogue import editing
 from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW
-from bridge.catalogue.channel_events import delete_old_events, list_events, record_test
+from bridge.catalogue.channel_events import HEALTH, delete_old_events, list_events, record_test
 from bridge.catalogue.health import Health
 from bridge.catalogue.routing import load_catalogue
 from bridge.catalogue.tables import Channel, ChannelEvent
@@ -44,6 +44,24 @@ def show(health: Health, name: str = "main") -> Channel:
     db.session.refresh(row)
     db.session.commit()
     return row
+
+
+def health_number() -> int:
+    db.session.rollback()
+    return db.session.scalar(sa.select(Version.number).where(Version.topic == HEALTH)) or 0
+
+
+def test_workers_hear_of_a_channels_state_only_when_it_changes(channel: OneRoute, clock: Clock):
+    health = Health(FIRST)
+    answer(health, channel)
+    show(health)
+    before = health_number()
+    answer(health, channel)  # its last answer is a later one, and that is all
+    show(health)
+    assert health_number() == before
+    fail(health, times=FAILURES_IN_A_ROW, route=channel)
+    assert show(health).health == "cooling"
+    assert health_number() == before + 1
 
 
 def timeline(row: Channel) -> list[tuple[str, str, int | None]]:

@@ -115,6 +115,27 @@ def test_while_a_large_catalogue_is_read_anew_the_one_before_it_counts_for_a_whi
     assert model in services.catalogue.models
 
 
+def test_a_small_one_counts_too_while_a_large_one_is_read(app: Flask, make: Factories, monkeypatch: pytest.MonkeyPatch):
+    services, may_end = app.extensions["bridge_services"], gevent.event.Event()
+    read, before = routing.load_catalogue, services.catalogue
+
+    def load() -> routing.Catalogue:
+        may_end.wait()
+        return read()
+
+    monkeypatch.setattr(shared, "load_catalogue", load)
+    monkeypatch.setattr(shared, "LARGE_CATALOGUE", before.size + 1)
+    monkeypatch.setattr(shared, "count_rows", lambda: before.size + 1)
+    model = make.make_model()
+    look(app)
+    assert services.catalogue is before
+    assert services._patience_seconds() == 0.0  # whoever comes later waits no longer than the first one did
+    assert services.catalogue is before
+    may_end.set()
+    services._await_catalogue()
+    assert model in services.catalogue.models
+
+
 def test_a_small_one_is_waited_for_so_that_a_change_counts_once_it_was_seen(
     app: Flask, make: Factories, monkeypatch: pytest.MonkeyPatch
 ):

@@ -18,7 +18,8 @@ def find_ledger(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
     def find(engine: str) -> Ledger:
         if engine not in opened:
             folder = tmp_path_factory.mktemp(f"ledger-{engine}")
-            opened[engine] = Ledger(open_rooms(make_settings(folder, database_url=databases.open(engine))))
+            settings = make_settings(folder, database_url=databases.open(engine), database_wait_seconds=60)
+            opened[engine] = Ledger(open_rooms(settings))
         return opened[engine]
 
     yield find
