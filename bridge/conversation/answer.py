@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
+from bridge.conversation.request import CHAT
 from bridge.conversation.usage import Counts, Usage
 from bridge.errors import BridgeError
 from bridge.json_types import Json, JsonObject
@@ -30,6 +31,15 @@ class Call(msgspec.Struct, frozen=True):
     extra: JsonObject | None = None
 
 
+class Sealed(msgspec.Struct, frozen=True):
+    """What a provider wants back of its reasoning, word for word, when the conversation goes on: with the result of
+    this call or, without a `call_id`, before the calls of the turn. `value` is the provider's own, and names it. A
+    dialect whose clients carry such things seals it, and has it read back; others leave it to us to keep."""
+
+    value: JsonObject
+    call_id: str = ""
+
+
 class Choice(msgspec.Struct, frozen=True):
     """One choice of a whole answer. `extras` are what has no field of its own, by OpenAI's names or those in general
     use beside them: annotations, images, audio, thinking_blocks, extra_content. `chat` is the choice in OpenAI's own
@@ -44,6 +54,7 @@ class Choice(msgspec.Struct, frozen=True):
     extras: Mapping[str, Json] = {}
     index: int = 0
     chat: JsonObject | None = None
+    sealed: Sequence[Sealed] = ()
 
     @property
     def says_something(self) -> bool:
@@ -51,6 +62,13 @@ class Choice(msgspec.Struct, frozen=True):
         if self.text or self.calls or self.reasoning or self.refusal:
             return True
         return bool(self.extras.get("images") or self.extras.get("audio"))
+
+
+class NativeAnswer(msgspec.Struct, frozen=True):
+    """A whole answer as its provider gave it, for a client who speaks the same dialect."""
+
+    dialect: str
+    body: JsonObject
 
 
 class Completion(msgspec.Struct):
@@ -66,6 +84,7 @@ class Completion(msgspec.Struct):
     kept: Mapping[str, Json] = NOTHING_KEPT
     mended: Set[str] = frozenset()  # what was odd about it, and was put right: a word or two each
     top: Mapping[str, Json] = NOTHING_KEPT
+    native: NativeAnswer | None = None
 
     @property
     def says_something(self) -> bool:
@@ -75,13 +94,16 @@ class Completion(msgspec.Struct):
 
 
 class Chunks(msgspec.Struct):
-    """How the chunks of OpenAI's dialect have to look that may go out as they are: these names in place of theirs, and
-    `"usage":null` in each or in none. `created` is their one time: the first chunk's, once it has passed."""
+    """How a stream's events have to look that may go out as they are, since the client speaks their `dialect`: these
+    names in place of theirs and, in chat, `"usage":null` in each or in none. `created` is chat's one time: the first
+    chunk's, once it has passed."""
 
     answer_id: str
     model: str
     created: int
     with_usage: bool
+    dialect: str = CHAT
+    ending: JsonObject | None = None  # a dialect's own last event, which its writer's tail is to say with our names
 
 
 class ChoiceWriter(Protocol):
@@ -124,6 +146,10 @@ class ChoiceWriter(Protocol):
         """What a Choice has as its `extras`."""
         ...
 
+    def seal(self, sealed: Sealed) -> bytes:
+        """What the provider wants back: before the calls that it belongs to, as far as the provider says it there."""
+        ...
+
     def finish(self, reason: str) -> bytes:
         """The end, once: why, in OpenAI's words."""
         ...
@@ -134,7 +160,7 @@ class Listener(Protocol):
 
     @property
     def chunks(self) -> Chunks | None:
-        """None: nobody's chunks go out as they are, and everything has to be said."""
+        """None: nobody's events go out as they are, and everything has to be said. So has all of another dialect."""
         ...
 
     def choice(self, index: int) -> ChoiceWriter:
@@ -172,6 +198,14 @@ class AnswerWriter(Listener, Protocol):
         ...
 
 
+class ErrorWriter(Protocol):
+    """Writes the refusal of a request as its endpoint's clients read it."""
+
+    def __call__(self, error: BridgeError, request_id: str) -> tuple[int, bytes]:
+        """The status and the body: of some errors a dialect has another status."""
+        ...
+
+
 class Dialect(Protocol):
     """What the client of one request speaks."""
 
@@ -191,7 +225,10 @@ def say_choice(writer: ChoiceWriter, choice: Choice) -> bytes:
         said.append(writer.text(choice.text, choice.logprobs))
     if choice.refusal:
         said.append(writer.refusal(choice.refusal, choice.logprobs))
-    said += [writer.call(call) for call in choice.calls]
+    said += [writer.seal(sealed) for sealed in choice.sealed if not sealed.call_id]
+    for call in choice.calls:
+        said += [writer.seal(sealed) for sealed in choice.sealed if sealed.call_id and sealed.call_id == call.id]
+        said.append(writer.call(call))
     if choice.extras:
         said.append(writer.extras(choice.extras))
     said.append(writer.finish(choice.finish_reason))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bridge.conversation.answer import REASONING, REFUSAL, TEXT, Call, Channel, Choice, Chunks
+from bridge.conversation.answer import REASONING, REFUSAL, TEXT, Call, Channel, Choice, Chunks, Sealed
 from bridge.json_types import Json, JsonObject
 
 
@@ -27,6 +27,7 @@ class GatheredChoice:
         self._calls: list[_Call] = []
         self._logprobs: list[Json] = []
         self._extras: dict[str, list[Json]] = {}
+        self._sealed: list[Sealed] = []
         self._reason = ""
 
     def begin(self) -> bytes:
@@ -70,6 +71,10 @@ class GatheredChoice:
             self._extras.setdefault(name, []).append(value)
         return b""
 
+    def seal(self, sealed: Sealed) -> bytes:
+        self._sealed.append(sealed)
+        return b""
+
     def finish(self, reason: str) -> bytes:
         self._reason = reason
         return b""
@@ -86,6 +91,7 @@ class GatheredChoice:
             _join([one for one in self._logprobs if one]),
             {name: _join(values) for name, values in self._extras.items()},
             index,
+            sealed=self._sealed,
         )
 
 

@@ -9,6 +9,7 @@ from bridge.conversation.turns import Media, Turn
 from bridge.json_types import Json, JsonObject
 
 CHAT = "chat"  # OpenAI's dialect, the one that clients and upstreams have in common
+MESSAGES, RESPONSES = "messages", "responses"  # Anthropic's, and OpenAI's newer one
 
 
 class Tool(Struct, frozen=True, gc=False):
@@ -88,6 +89,8 @@ class Conversation(Struct, frozen=True, kw_only=True, gc=False):
     stream: bool = False
     wants_usage: bool = False  # the client's stream is to end with a frame of counts
     options: Mapping[str, Json]
+    # What providers had sealed with calls, by call id, as the client has carried it (see `Sealed` of answers).
+    carried: Mapping[str, Json] = {}
     native: Native | None = None
 
     def find_native(self, dialect: str) -> Native | None:

@@ -53,7 +53,8 @@ class Call(Struct, frozen=True, gc=False):
 
 
 class Result(Struct, frozen=True, gc=False):
-    """What the client's tool said to a call; `name` is the tool's, where the result itself tells it."""
+    """What the client's tool said to a call; `name` is the tool's, where the result itself tells it. `is_error`: the
+    tool failed, and says why."""
 
     call_id: str
     name: str | None
@@ -61,13 +62,16 @@ class Result(Struct, frozen=True, gc=False):
     place: str
     cache: Json = None
     legacy: bool = False
+    is_error: bool = False
 
 
 class Thoughts(Struct, frozen=True, gc=False):
-    """Reasoning given back by the client: as text, or as the blocks (`thinking_blocks`) that a provider signed."""
+    """Reasoning given back by the client: as text, as the blocks (`thinking_blocks`) that a provider signed, or as what
+    we had sealed for it (see `Sealed.value` of answers)."""
 
     text: str
     blocks: Sequence[Json] = ()
+    sealed: Sequence[Json] = ()
 
 
 Part = Text | Media | Call | Result | Thoughts

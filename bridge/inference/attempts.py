@@ -96,7 +96,8 @@ class Attempts:
             return
         if plan.request.has_calls:
             with ask.services.app.app_context():
-                self._recalled = recall_reasoning(ask.caller.account_id, plan.request.turns)
+                recalled = recall_reasoning(ask.caller.account_id, plan.request.turns)
+            self._recalled = {**recalled, **plan.request.carried}
         if self._recalled:
             times = count_mentions(plan.request.turns)  # with each call of that id it goes out anew
             more = sum(len(msgspec.json.encode(kept)) * times[call_id] for call_id, kept in self._recalled.items())

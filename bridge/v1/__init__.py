@@ -9,14 +9,18 @@ from flask.sessions import NullSession, SessionInterface
 
 from bridge.api_paths import find_api_path
 from bridge.config import Settings
+from bridge.conversation.answer import ErrorWriter
 from bridge.counters.windows import Counters
+from bridge.dialects.chat.writer import write_chat_error
 from bridge.headers import NO_STORE, Wsgi
 from bridge.inference.services import Services
 from bridge.shared_redis import SharedRedis
 from bridge.v1 import account, chat, list_models, openapi, quote, receipts
-from bridge.v1.door import answer_http_errors, guard
+from bridge.v1.door import View, answer_http_errors, guard
+from bridge.v1.visit import Visit
 
-CHAT = "/v1/chat/completions"
+INFERENCE: dict[str, Callable[[Visit], Response]] = {"/v1/chat/completions": chat.create_chat_completion}
+ERROR_WRITERS: dict[str, ErrorWriter] = {}  # by path, where the errors are not chat's
 PREFLIGHT = [
     ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "*, Authorization"),
@@ -38,24 +42,25 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
     services = Services(api, settings, counters, shared)
     api.session_interface = NoSession()
     api.url_map.strict_slashes = False
-    for method, path, view in (
-        ("POST", CHAT, chat.create_chat_completion),
+    routes: list[tuple[str, str, View]] = [
+        *(("POST", path, view) for path, view in INFERENCE.items()),
         ("POST", "/v1/quote", quote.create_quote),
         ("GET", "/v1/models", list_models.list_all),
         ("GET", "/v1/models/<path:name>", list_models.retrieve),
         ("GET", "/v1/key", account.show_key),
         ("GET", "/v1/credits", account.show_credits),
         ("GET", "/v1/requests/<request_id>", receipts.show_receipt),
-    ):
+    ]
+    for method, path, view in routes:
         api.add_url_rule(
             path,
-            view_func=as_flask_view(guard(services, view)),
+            view_func=as_flask_view(guard(services, view, ERROR_WRITERS.get(path, write_chat_error))),
             methods=[method],
             endpoint=path,
             provide_automatic_options=False,
         )
     api.add_url_rule("/openapi.json", view_func=openapi.show(settings), endpoint="openapi")
-    answer_http_errors(api, services)
+    answer_http_errors(api, services, ERROR_WRITERS)
     return services
 
 
@@ -67,18 +72,18 @@ def as_flask_view(guarded: Callable[..., Response]) -> Callable[..., Response]:
 def dispatch(site: Wsgi, api: Flask, services: Services) -> Wsgi:
     """Send /v1 and /openapi.json to the API app, everything else to the site. Preflights are answered here.
 
-    Chat completions, which everyone pays for, go straight to their view: Flask's contexts and routing, which they don't
-    need, would be a sixth of their cost. The API app has this route too, for other methods than POST."""
-    answer_chat = guard(services, chat.create_chat_completion)
+    Inference, which everyone pays for, goes straight to its view: Flask's contexts and routing, which it doesn't need,
+    would be a sixth of its cost. The API app has these routes too, for other methods than POST."""
+    views = {path: guard(services, view, ERROR_WRITERS.get(path, write_chat_error)) for path, view in INFERENCE.items()}
     preflight = [*PREFLIGHT, *services.common_headers.pairs]
 
     def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if path == CHAT and environ["REQUEST_METHOD"] == "POST":
-            return answer_chat(environ)(environ, start_response)
+        if path in views and environ["REQUEST_METHOD"] == "POST":
+            return views[path](environ)(environ, start_response)
         found = find_api_path(environ)
-        if found == CHAT and environ["REQUEST_METHOD"] == "POST":
-            return answer_chat(environ)(environ, start_response)
+        if found in views and environ["REQUEST_METHOD"] == "POST":
+            return views[found](environ)(environ, start_response)
         if found is not None:
             environ["PATH_INFO"] = found
             if environ["REQUEST_METHOD"] == "OPTIONS":

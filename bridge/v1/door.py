@@ -1,7 +1,7 @@
 """The door of /v1: requires a key and writes errors. What needs no body is refused before the body is read."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
@@ -13,6 +13,8 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from bridge.addresses import is_within
+from bridge.conversation.answer import ErrorWriter
+from bridge.dialects.chat.writer import write_chat_error
 from bridge.errors import (
     AccountSuspended,
     AddressNotAllowed,
@@ -38,13 +40,13 @@ View = Callable[..., Response]
 log = structlog.get_logger()
 
 
-def guard(services: Services, view: View) -> View:
-    """Put the view behind the door. The view gets a Visit; its errors become answers, and what the request took is
-    given back."""
+def guard(services: Services, view: View, write_error: ErrorWriter = write_chat_error) -> View:
+    """Put the view behind the door. The view gets a Visit; its errors become answers, which `write_error` writes, and
+    what the request took is given back."""
 
     @functools.wraps(view)
     def guarded(environ: WSGIEnvironment, **arguments: Any) -> Response:
-        visit = Visit.open(services, environ)
+        visit = Visit.open(services, environ, write_error)
         try:
             _refuse_excess(visit)
             _refuse_size(visit)
@@ -167,11 +169,12 @@ def count(visit: Visit, *, requests: int = 1, tokens: int = 0, lease_seconds: fl
     visit.admit(requests=requests, tokens=tokens, lease_seconds=lease_seconds)
 
 
-def answer_http_errors(api: Flask, services: Services) -> None:
-    """Answer unknown routes and wrong methods in our error format."""
+def answer_http_errors(api: Flask, services: Services, error_writers: Mapping[str, ErrorWriter]) -> None:
+    """Answer unknown routes and wrong methods in our error format; beneath a path of `error_writers`, in its own."""
 
     def handle(error: HTTPException) -> Response:
-        visit = Visit.open(services, request.environ)
+        write_error = next((each for path, each in error_writers.items() if request.path.startswith(path)), None)
+        visit = Visit.open(services, request.environ, write_error or write_chat_error)
         visit.leave()
         more: list[tuple[str, str]] = []
         if error.code == 405:
@@ -182,6 +185,7 @@ def answer_http_errors(api: Flask, services: Services) -> None:
             found = NotFound(f"There is no {request.path[:200]} in this API. See /openapi.json for what there is.")
         else:
             found = InvalidRequest(error.description or "The request could not be read.")
-        return visit.answer(found.body(), found.status, [*found.headers(), *more])
+        status, body = visit.write_error(found, visit.request_id)
+        return visit.answer(body, status, [*found.headers(), *more])
 
     api.register_error_handler(HTTPException, handle)

@@ -10,8 +10,9 @@ from flask import Response
 from werkzeug.http import HTTP_STATUS_CODES
 
 from bridge.accounts.keys import Caller
-from bridge.conversation.answer import Dialect
+from bridge.conversation.answer import Dialect, ErrorWriter
 from bridge.counters.windows import Window
+from bridge.dialects.chat.writer import write_chat_error
 from bridge.errors import BridgeError
 from bridge.headers import NO_STORE, CommonHeaders, ReadyHeaders
 from bridge.inference.ask import Ask
@@ -73,11 +74,12 @@ class Visit(msgspec.Struct):
     share: Share | None = None
     left: bool = False
     attempts: int = 0  # calls of an upstream
+    write_error: ErrorWriter = write_chat_error
 
     @classmethod
-    def open(cls, services: Services, environ: WSGIEnvironment) -> "Visit":
+    def open(cls, services: Services, environ: WSGIEnvironment, write_error: ErrorWriter = write_chat_error) -> "Visit":
         services.let_enter()
-        return cls(services, environ, new_request_id(), time.monotonic())
+        return cls(services, environ, new_request_id(), time.monotonic(), write_error=write_error)
 
     def ask(self, plan: Plan, dialect: Dialect, claim: Claim | None = None) -> Ask:
         """The request to the engine."""
@@ -179,8 +181,8 @@ class Visit(msgspec.Struct):
 
     def refuse(self, error: BridgeError) -> Response:
         """The error as an answer."""
-        attempts = ("x-bridge-attempts", str(self.attempts))
-        return self.answer(error.body(), error.status, [*error.headers(), attempts])
+        status, body = self.write_error(error, self.request_id)
+        return self.answer(body, status, [*error.headers(), ("x-bridge-attempts", str(self.attempts))])
 
 
 def format_duration(seconds: float) -> str:

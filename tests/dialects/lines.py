@@ -18,6 +18,7 @@ from bridge.conversation.answer import (
     Chunks,
     Completion,
     Json,
+    Sealed,
     TokenCounter,
     say_choice,
 )
@@ -74,6 +75,9 @@ class LinesChoice:
 
     def extras(self, values: Mapping[str, Any]) -> bytes:
         return b"".join(self._line(name, msgspec.json.encode(value).decode()) for name, value in values.items())
+
+    def seal(self, sealed: Sealed) -> bytes:
+        return b""
 
     def finish(self, reason: str) -> bytes:
         return self._line("end", reason)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from bridge.conversation.answer import REASONING, REFUSAL, TEXT, Call, Channel, TokenCounter
+from bridge.conversation.answer import REASONING, REFUSAL, TEXT, Call, Channel, Sealed, TokenCounter
 from bridge.json_types import Json, JsonObject
 
 FIELDS = {TEXT: b"content", REASONING: b"reasoning_content", REFUSAL: b"refusal"}
@@ -76,6 +76,10 @@ class ChatChoice:
     def extras(self, values: Mapping[str, Json]) -> bytes:
         """By their names."""
         return self._write(dict(values))
+
+    def seal(self, sealed: Sealed) -> bytes:
+        """Nothing: chat's clients carry none of it, so we keep it."""
+        return b""
 
     def finish(self, reason: str) -> bytes:
         """The chunk with the finish reason."""

@@ -56,6 +56,11 @@ class ChatWriter:
         return {"id": names.answer_id, "object": kind, "created": names.created, "model": names.model}
 
 
+def write_chat_error(error: BridgeError, request_id: str) -> tuple[int, bytes]:
+    """See ErrorWriter."""
+    return error.status, error.body()
+
+
 class Chat(msgspec.Struct, frozen=True):
     """The client of one request speaks chat. `with_usage`: it asked for the counts at a stream's end."""
 

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from bridge.conversation.answer import Call, Choice, Completion
+from bridge.conversation.answer import Call, Choice, Completion, Sealed
 from bridge.conversation.usage import Counts
 from bridge.json_types import Json, JsonObject
 from bridge.providers.anthropic.errors import read_anthropic_error
@@ -103,7 +103,8 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:  # noqa:
     text = answered or "".join(texts)
     if reading.fenced:
         text = _unwrap(text)
-    blocks = keep_thoughts(thoughts) if calls else []
+    signed = keep_thoughts(thoughts)
+    blocks = signed if calls else []
     extra: JsonObject = {"thinking_blocks": blocks} if blocks else {}
     if annotations and not (answered or reading.fenced):
         extra["annotations"] = annotations
@@ -113,6 +114,7 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:  # noqa:
         "".join(block.thinking or "" for block in thoughts),
         calls=calls,
         extras=extra,
+        sealed=[seal(reading, signed)] if signed else [],
     )
     said = texts_of(choice)
     if reading.legacy:
@@ -143,7 +145,12 @@ def keep_thoughts(blocks: list[Block]) -> list[JsonObject]:
 
 
 def keep(reading: Reading, call_id: str, blocks: list[JsonObject]) -> JsonObject:
-    return {call_id: {"provider": PROVIDER, "model": reading.model, "blocks": blocks}}
+    return {call_id: seal(reading, blocks).value}
+
+
+def seal(reading: Reading, blocks: list[JsonObject]) -> Sealed:
+    """Thoughts as this model wants them back, and no other."""
+    return Sealed({"provider": PROVIDER, "model": reading.model, "blocks": blocks})
 
 
 def say_why(stop_reason: Json, called: bool, said: bool = True) -> str:

@@ -16,6 +16,7 @@ from bridge.providers.anthropic.answers import (
     keep_thoughts,
     read_counts,
     say_why,
+    seal,
 )
 from bridge.providers.anthropic.errors import read_anthropic_error
 from bridge.providers.anthropic.turns import THOUGHTS
@@ -259,7 +260,10 @@ class AnthropicReader(TranslatedReader):
             return b"" if opened.said else say(self._reading.write_arguments(opened.tool, arguments))
         if opened.kind in THOUGHTS:
             thinking, signature = mend_text("".join(opened.thinking)), "".join(opened.signature)
-            self._thoughts.append(Block(opened.kind, thinking=thinking, signature=signature, data=opened.data))
+            block = Block(opened.kind, thinking=thinking, signature=signature, data=opened.data)
+            self._thoughts.append(block)
+            if signed := keep_thoughts([block]):
+                return self._writer.seal(seal(self._reading, signed))
         elif opened.kind == "text":
             start = self._length
             self._length += self._measure() - opened.first

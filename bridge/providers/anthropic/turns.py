@@ -166,17 +166,21 @@ class _Writer:
 
     def _find_thoughts(self, turn: Side) -> list[JsonObject]:
         """What the client gave back, else what was kept with the calls; of this model only, since no other takes it."""
-        given = [block for part in turn.parts if isinstance(part, Thoughts) for block in part.blocks]
+        thoughts = [part for part in turn.parts if isinstance(part, Thoughts)]
+        given = [block for part in thoughts for block in part.blocks]
+        given = given or [block for part in thoughts for sealed in part.sealed for block in self._list_own(sealed)]
         if not given:
             for part in turn.parts:
-                found = self._kept.get(part.id) if isinstance(part, Call) else None
-                if isinstance(found, dict) and (found.get("provider"), found.get("model")) == (
-                    PROVIDER,
-                    self._claude.name,
-                ):
-                    blocks = found.get("blocks")
-                    given += blocks if isinstance(blocks, list) else []
+                if isinstance(part, Call):
+                    given += self._list_own(self._kept.get(part.id))
         return [block for each in given if (block := _read_thought(each))]
+
+    def _list_own(self, kept: Json) -> list[Json]:
+        """The blocks of what was kept or sealed, if this model signed them."""
+        if not isinstance(kept, dict) or (kept.get("provider"), kept.get("model")) != (PROVIDER, self._claude.name):
+            return []
+        blocks = kept.get("blocks")
+        return blocks if isinstance(blocks, list) else []
 
     def _write_user(self, turn: Side) -> list[JsonObject]:
         """Results first, as Anthropic insists, then all else."""

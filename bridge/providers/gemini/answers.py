@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.conversation.answer import TEXT, Call, Choice, Completion
+from bridge.conversation.answer import TEXT, Call, Choice, Completion, Sealed
 from bridge.conversation.usage import Counts
 from bridge.json_types import Json, JsonObject
 from bridge.providers.alike import EDGE_BYTES, decode_texts
@@ -74,7 +74,7 @@ def _read_candidate(
     thoughts: list[str] = []
     calls: list[Call] = []
     pictures: list[JsonObject] = []
-    unwanted = False
+    unwanted, sealed = False, list[Sealed]()
     for part in _list_parts(candidate):
         if part.function_call is not None:
             wanted = _is_wanted(part.function_call, reading)
@@ -83,6 +83,7 @@ def _read_candidate(
                 call = _read_call(part.function_call, part.thought_signature, reading.names, ids, mended)
                 calls.append(call)
                 kept.update(_keep(call, part))
+                sealed += _seal(call, part)
         elif picture := read_picture(part, len(pictures)):
             pictures.append(picture)
         elif part.text:
@@ -97,6 +98,7 @@ def _read_candidate(
         calls=calls,
         logprobs=read_logprobs(candidate.logprobs_result),
         extras={"images": pictures} if pictures else {},
+        sealed=sealed,
     )
 
 
@@ -133,6 +135,10 @@ def _keep(call: Call, part: Part) -> JsonObject:
     if theirs is None and signature is None:
         return {}
     return {call.id: {"provider": "gemini", "signature": signature, "id": theirs, "name": call.name}}
+
+
+def _seal(call: Call, part: Part) -> list[Sealed]:
+    return [Sealed(value, call_id) for call_id, value in _keep(call, part).items()]
 
 
 DIGITS = b"0123456789"
@@ -265,9 +271,10 @@ class GeminiReader(TranslatedReader):
                 return b""
             names = self._reading.names
             call = _read_call(part.function_call, part.thought_signature, names, self._ids, self.mended)
-            if not self._legacy:
-                self.kept |= _keep(call, part)
-            return self.say_call(call)
+            if self._legacy:
+                return self.say_call(call)
+            self.kept |= _keep(call, part)
+            return b"".join(map(self._writer.seal, _seal(call, part))) + self.say_call(call)
         if picture := read_picture(part, self._pictures):
             self._pictures += 1
             self.started = True

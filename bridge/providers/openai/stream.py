@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from bridge.conversation.answer import NOTHING_KEPT
+from bridge.conversation.request import CHAT
 from bridge.conversation.usage import Counts
 from bridge.json_types import Json, JsonObject
 from bridge.providers.alike import split_alike
@@ -65,7 +66,7 @@ class OpenAIReader:
         chunks = order.listener.chunks
         self._out: Passing | Saying
         self._saying: Saying | None = None
-        if chunks is None:
+        if chunks is None or chunks.dialect != CHAT:
             self._out = self._saying = Saying(order.listener)
         else:
             self._out = Passing(chunks)
