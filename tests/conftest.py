@@ -4,12 +4,14 @@ import gc
 import itertools
 import json
 import os
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
+import requests
 import werkzeug.test
 from flask import Flask
 from flask.testing import FlaskClient
@@ -119,11 +121,30 @@ def _master_keys_of_tests() -> Iterator[None]:
     vault.open_vault([FERNET_KEY])
 
 
+_send = requests.Session.send
+_streams: "weakref.WeakSet[requests.Response]" = weakref.WeakSet()
+
+
+def _send_noted(session: requests.Session, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+    """What `send` gives. One that is streamed has a socket of its own until it is closed."""
+    answer = _send(session, request, **more)
+    if more.get("stream"):
+        _streams.add(answer)
+    return answer
+
+
+requests.Session.send = _send_noted  # type: ignore[method-assign]
+
+
 @pytest.fixture(autouse=True)
-def _sdks_of_one_test() -> Iterator[None]:
-    """Each test closes its SDKs' connections."""
+def _sockets_of_one_test() -> Iterator[None]:
+    """Close the SDKs and streams of each test: the collector would find their sockets during another one, which then
+    fails."""
     yield
     close_sdks()
+    for answer in list(_streams):
+        answer.close()
+    _streams.clear()
 
 
 @pytest.fixture(params=ENGINES)
