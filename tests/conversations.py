@@ -29,6 +29,7 @@ def make_order(
     encoded_messages: msgspec.Raw | None = None,
     kept: Mapping[str, Any] = NOTHING_KEPT,
     passes: frozenset[str] = NOTHING_PASSES,
+    wire: str = "chat",
 ) -> Order:
     """What a provider is given for this body."""
-    return Order(read_conversation(body, encoded_messages), upstream_id, output_cap, kept, passes)
+    return Order(read_conversation(body, encoded_messages), upstream_id, output_cap, kept, passes, wire=wire)

@@ -18,10 +18,12 @@ from bridge.catalogue.editing import (
     retire_model,
     set_added_tokens,
     set_markup,
+    set_openai_wire,
     set_patience,
     set_route_order,
 )
 from bridge.catalogue.listing import ListedModel, list_models, newest_prices
+from bridge.catalogue.model_editing import AS_NAMED
 from bridge.catalogue.price_rows import list_prices, version_of
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES
 from bridge.catalogue.seed import find_label, load_seed
@@ -144,6 +146,18 @@ def change_route_order() -> Any:
     return _render_model(model, form), 400
 
 
+@admin.post("/models/wire")
+def change_openai_wire() -> Any:
+    """Set by which of its dialects OpenAI is asked, from the next request on."""
+    model = _find_listed(request.form.get("id", ""))
+    form = FormReader({**_write_fields(model), **request.form})
+    with form.collect_errors():
+        set_openai_wire(model.id, form.text("openai_wire"))
+        flash(f"OpenAI is asked for {model.id} by {form.text('openai_wire')} from now on.")
+        return redirect(url_for("admin.show_model", id=model.id), 303)
+    return _render_model(model, form), 400
+
+
 @admin.post("/models/added")
 def change_added_tokens() -> Any:
     """Set how many tokens the upstream adds to a prompt, from the next request on."""
@@ -229,8 +243,10 @@ def _write_fields(model: ListedModel) -> dict[str, str]:
 
 
 def _write_further_fields(model: ListedModel) -> dict[str, str]:
-    """The fields beside the price: the markup, the order of channels, what the upstream adds, and the time limit."""
+    """The fields beside the price: the markup, the order of channels, OpenAI's dialect, what the upstream adds, and the
+    time limit."""
     fields = {"markup": format_percent(model.markup_bps), "route_order": model.route_order}
+    fields["openai_wire"] = model.openai_wire or AS_NAMED
     return {**fields, "added_tokens": str(model.added_tokens), "patience": str(model.patience_seconds or "")}
 
 

@@ -45,6 +45,7 @@ class ListedModel:
     price: PriceVersion
     markup_bps: int  # the model's; an account's own replaces it
     route_order: str
+    openai_wire: str | None  # by which of its dialects OpenAI is asked; None: as its name there says
     added_tokens: int  # the most that its upstream adds to a prompt
     patience_seconds: int | None  # how long its first content may take; None: the setting's value
 
@@ -148,6 +149,7 @@ def _list_model(
         price=version,
         markup_bps=model.markup_bps,
         route_order=model.route_order,
+        openai_wire=model.openai_wire,
         added_tokens=model.added_tokens,
         patience_seconds=model.first_content_timeout_seconds,
     )

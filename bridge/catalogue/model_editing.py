@@ -16,12 +16,14 @@ from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.money import check_markup
 from bridge.providers import PROVIDERS
+from bridge.providers.openai.wires import WIRES
 from bridge.versions import bump, wait_until_seen
 
 MAX_PRICE_NANOS = 10**15  # a million dollars per million tokens: anything above is a typing error
 MAX_TOKENS = 10**9
 MAX_PATIENCE_SECONDS = 3600
 ROUTE_ORDERS = ("weight", "cost", "latency")
+AS_NAMED = "auto"  # the wire of a model for which operators chose none
 
 
 def find_model(id_: str) -> Model:
@@ -165,6 +167,17 @@ def set_route_order(model_id: str, order: str) -> None:
         raise InvalidRequest(f"Channels are chosen by {', '.join(ROUTE_ORDERS)}.", param="route_order")
     with transaction():
         find_model(model_id).route_order = order
+        bump("catalogue")
+
+
+def set_openai_wire(model_id: str, wire: str) -> None:
+    """Set by which of its dialects OpenAI is asked for this model: "chat", "responses", "responses_with_tools" (where
+    the request offers tools), or "auto", which goes by the name of the model there. From the next request on. Raises
+    NotFound or InvalidRequest."""
+    if wire not in (AS_NAMED, *WIRES):
+        raise InvalidRequest(f"OpenAI is asked by {', '.join((AS_NAMED, *WIRES))}.", param="openai_wire")
+    with transaction():
+        find_model(model_id).openai_wire = None if wire == AS_NAMED else wire
         bump("catalogue")
 
 

@@ -51,6 +51,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     tpm: int = 0
     concurrency: int = 0
     resets: int = 0  # how often the channel's health began afresh
+    wire: str = ""  # by which of its dialects OpenAI is asked for the model; "": as its name says
     credential: str = ""  # the same for channels with the same key at the same address; "" without a key
 
     def __repr__(self) -> str:
@@ -185,7 +186,10 @@ def _terms_of(channel: Channel, credential: str) -> dict[str, Any]:
 def _serve(
     model: Model, price: Price | None, index: ChannelIndex[Any], terms: Mapping[int, dict[str, Any]]
 ) -> ServedModel:
-    routes = tuple(Route(upstream_id=upstream_id, **terms[channel.id]) for channel, upstream_id in index.of(model))
+    wire = model.openai_wire or ""
+    routes = tuple(
+        Route(upstream_id=upstream_id, wire=wire, **terms[channel.id]) for channel, upstream_id in index.of(model)
+    )
     return ServedModel(
         id=model.id,
         provider=model.provider,

@@ -25,6 +25,7 @@ class Model(Table):
     markup_bps: Mapped[int] = mapped_column(default=0)  # on its prices, in hundredths of a percent
     first_content_timeout_seconds: Mapped[int | None]  # also for a whole answer; None: the setting's value
     route_order: Mapped[str] = mapped_column(sa.String(16), default="weight")  # among channels of one priority
+    openai_wire: Mapped[str | None] = mapped_column(sa.String(24))  # how OpenAI is asked for it; None: as its name says
     status: Mapped[str] = mapped_column(sa.String(16), default="live")  # live, retired (refused)
     note: Mapped[str | None] = mapped_column(
         sa.String(300)
@@ -35,6 +36,7 @@ class Model(Table):
     __table_args__ = (
         sa.CheckConstraint("status IN ('live', 'retired')", name="status"),
         sa.CheckConstraint("route_order IN ('weight', 'cost', 'latency')", name="route_order"),
+        sa.CheckConstraint("openai_wire IN ('chat', 'responses', 'responses_with_tools')", name="openai_wire"),
     )
 
 

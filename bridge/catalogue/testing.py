@@ -174,7 +174,8 @@ def _ask(
     turn = Turn("user", [Text(PROMPT)], "messages[0]")
     conversation = Conversation(endpoint=CHAT, model=model.id, turns=[turn], stream=stream, options={})
     cap = TEST_THINKING_TOKENS if model.thinks else TEST_OUTPUT_TOKENS
-    outgoing = provider.write_request(Order(conversation, upstream_id, min(cap, model.max_output_tokens)))
+    wire = next((route.wire for route in model.routes), "")
+    outgoing = provider.write_request(Order(conversation, upstream_id, min(cap, model.max_output_tokens), wire=wire))
     patience = Timeouts(settings.connect_timeout_seconds, TEST_TIMEOUT_SECONDS, TEST_TIMEOUT_SECONDS)
     upstream = open_channel(channel, settings)
     try:

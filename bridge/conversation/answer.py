@@ -3,7 +3,7 @@
 A provider's reader says what it heard to an `AnswerWriter`, and does not know who listens; the client's dialect has the
 writer, and does not know who speaks. A whole answer comes as the same in plain values."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
@@ -104,6 +104,9 @@ class Chunks(msgspec.Struct):
     with_usage: bool
     dialect: str = CHAT
     ending: JsonObject | None = None  # a dialect's own last event, which its writer's tail is to say with our names
+    # Writes what a provider wants back as clients carry it; None: this client carries nothing. Events that go out as
+    # they are have it in place of the provider's own words.
+    seal: "Callable[[Sealed], str] | None" = None
 
 
 class ChoiceWriter(Protocol):

@@ -22,7 +22,7 @@ from bridge.inference.plan import Offer
 from bridge.inference.upstream import Upstream
 from bridge.json_types import Json
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, Provider
+from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, Provider, Remedy
 from bridge.providers.token_scale import find_scale
 from bridge.providers.wire.http import Timeouts
 from bridge.reasoning.reasoning import recall_reasoning
@@ -91,7 +91,8 @@ class Attempts:
         """Find the reasoning that we keep behind the conversation's tool calls, and count it to the prompt that it goes
         out with. Called once, before the hold."""
         ask, plan = self._ask, self._ask.plan
-        wanting = [offer for offer in plan.offers if keeps_reasoning(offer.model)]
+        find_wire = ask.services.lessons.find_wire
+        wanting = [offer for offer in plan.offers if keeps_reasoning(offer.model, find_wire)]
         if not wanting:
             return
         if plan.request.has_calls:
@@ -108,9 +109,19 @@ class Attempts:
         """The request in the words of the attempt's provider. Raises AttemptFailed for what it can't take at all, and
         InvalidRequest in strict mode where it isn't taken whole."""
         plan, offer, route, provider = self._ask.plan, attempt.offer, attempt.route, attempt.provider
-        kept = self._recalled if provider.keeps_reasoning else NOTHING_KEPT
-        order = Order(plan.request, route.upstream_id, offer.cap_to_send, kept, route.pass_fields, attempt.calls > 1)
+        wire, lessons = attempt.wire, self._ask.services.lessons
+        order = Order(
+            plan.request,
+            route.upstream_id,
+            offer.cap_to_send,
+            self._recalled if provider.wants_reasoning(route.upstream_id, wire) else NOTHING_KEPT,
+            route.pass_fields,
+            attempt.calls > 1,
+            wire,
+            attempt.without | lessons.find_without(route),
+        )
         outgoing = by_size(self._ask.seat.body_bytes, provider.write_request, order)
+        attempt.path = outgoing.path
         # of this attempt alone: what another provider didn't take is no matter any more
         self.dropped = [*outgoing.dropped[:MOST_NAMED]]
         self.clamped = [*offer.clamped, *outgoing.clamped][:MOST_NAMED]
@@ -144,18 +155,29 @@ class Attempt:
         "calls",
         "delivered",
         "first_content_at",
+        "_remedies",
         "offer",
+        "path",
         "provider",
         "record",
         "route",
         "sent",
+        "wire",
+        "without",
     )
 
     def __init__(self, ask: Ask, failover: Failover, choice: Choice):
         self._ask, self._failover = ask, failover
         self.offer, self.route = offer, route = choice
         self.provider: Provider = PROVIDERS[route.provider]
-        self.calls = calls_of(route.provider, offer.request, route.upstream_id)
+        self.wire = ask.services.lessons.find_wire(route)
+        self.calls = calls_of(route, offer.request, self.wire)
+        if self.calls > offer.calls:  # the hold covers fewer prompts: what was learned is for the next request
+            self.wire = route.wire
+            self.calls = calls_of(route, offer.request, route.wire)
+        self.without: frozenset[str] = frozenset()
+        self.path = ""  # where it was sent last
+        self._remedies: list[Remedy] = []
         self.record = AttemptRecord(route.channel_name, route.upstream_id, self._passed_ms())
         self.first_content_at: float | None = None
         self.delivered = False
@@ -223,6 +245,24 @@ class Attempt:
             raise UpstreamError(failure.message or "The provider broke off its answer.")
         if failure.blame is Blame.REQUEST:
             raise InvalidRequest(failure.message, param=failure.param, code=failure.code)
+
+    def may_go_on(self, failure: AttemptFailed) -> bool:
+        """Whether the same channel takes the request in another way, which this attempt then goes on with: only before
+        a first content, and each way once. What lasts is remembered for the model's later requests."""
+        remedy = failure.remedy
+        if remedy is None or self.delivered or self.first_content_at is not None or remedy in self._remedies:
+            return False
+        if remedy.path not in ("", self.path) or (remedy.wire and self.route.wire):  # which an operator has chosen
+            return False
+        if remedy.lasts:
+            self._ask.services.lessons.learn(self.route, remedy)
+        if remedy.wire and calls_of(self.route, self.offer.request, remedy.wire) > self.calls:
+            return False
+        self._remedies.append(remedy)
+        self.wire = remedy.wire or self.wire
+        if remedy.without:
+            self.without |= {remedy.without}
+        return True
 
     @property
     def under_way(self) -> bool:

@@ -11,7 +11,7 @@ import structlog
 from gevent.queue import Empty, Queue
 from msgspec.structs import replace
 
-from bridge.catalogue.routing import ServedModel
+from bridge.catalogue.routing import Route, ServedModel
 from bridge.conversation.answer import Completion
 from bridge.conversation.request import Conversation
 from bridge.conversation.usage import Counts
@@ -36,7 +36,7 @@ def count_calls(request: Conversation, model: ServedModel) -> int:
     Raises InvalidRequest for more than we make at once."""
     if request.choices == 1:
         return 1
-    calls = max((calls_of(route.provider, request, route.upstream_id) for route in model.routes), default=1)
+    calls = max((calls_of(route, request, route.wire) for route in model.routes), default=1)
     if calls > MAX_PARALLEL_CHOICES:
         raise InvalidRequest(
             f"n is too large: {model.id} gives at most {MAX_PARALLEL_CHOICES} choices.", param="n", code="invalid_value"
@@ -44,15 +44,18 @@ def count_calls(request: Conversation, model: ServedModel) -> int:
     return calls
 
 
-def calls_of(provider: str, request: Conversation, upstream_id: str) -> int:
-    """How many calls this provider's model needs for the choices: one, or one each."""
+def calls_of(route: Route, request: Conversation, wire: str) -> int:
+    """How many calls this route's model needs for the choices: one, or one each. `wire` is how it is asked."""
     choices = request.choices
-    return 1 if choices <= PROVIDERS[provider].choices_per_call(request, upstream_id) else choices
+    if choices == 1:
+        return 1
+    return 1 if choices <= PROVIDERS[route.provider].choices_per_call(request, route.upstream_id, wire) else choices
 
 
-def keeps_reasoning(model: ServedModel) -> bool:
-    """Whether one of the model's channels wants its reasoning back with the results of tools."""
-    return any(PROVIDERS[route.provider].keeps_reasoning for route in model.routes)
+def keeps_reasoning(model: ServedModel, find_wire: Callable[[Route], str]) -> bool:
+    """Whether one of the model's channels wants its reasoning back with the results of tools. `find_wire` says how each
+    is asked."""
+    return any(PROVIDERS[route.provider].wants_reasoning(route.upstream_id, find_wire(route)) for route in model.routes)
 
 
 def call_all(calls: int, call: Callable[[int], T], discard: Callable[[T], object] = bool) -> list[T]:

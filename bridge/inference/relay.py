@@ -41,7 +41,7 @@ def ask_channels(attempts: Attempts, answer: "Answer") -> Pieces:
     delivered. Raises BridgeError when no channel has answered to its end."""
     for attempt in attempts:
         try:
-            yield from answer.listen(attempt)
+            yield from _listen(answer, attempt)
         except AttemptFailed as failure:
             attempt.failed(failure)  # which raises where no other channel may be asked
             continue
@@ -49,6 +49,19 @@ def ask_channels(attempts: Attempts, answer: "Answer") -> Pieces:
         yield answer.finish(attempt)
         return
     raise attempts.explain()
+
+
+def _listen(answer: "Answer", attempt: Attempt) -> Pieces:
+    """What the attempt's channel says, asked once more where it takes the request in another way than it was written:
+    that is no failure of the channel's. Raises AttemptFailed."""
+    while True:
+        try:
+            yield from answer.listen(attempt)
+        except AttemptFailed as failure:
+            if not attempt.may_go_on(failure):
+                raise
+        else:
+            return
 
 
 class Answer(Protocol):

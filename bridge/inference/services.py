@@ -24,6 +24,7 @@ from bridge.db import db, now_utc
 from bridge.errors import MisconfiguredError, ServiceUnavailable
 from bridge.headers import api_headers
 from bridge.inference.last_minute import LastMinute
+from bridge.inference.lessons import Lessons
 from bridge.inference.retries import RetryBudget
 from bridge.inference.shares import Shares
 from bridge.inference.upstream import Upstream
@@ -64,6 +65,7 @@ class Services:
         self.spool = Spool(settings.data_path / "spool", shared)
         self.streams: set[OpenStream] = set()  # which a job asks for what they have delivered
         self.health = Health(settings.cooldown_seconds, shared, settings.first_content_timeout_seconds)
+        self.lessons = Lessons()
         self.retries = RetryBudget(settings.retries_always)
         self.in_flight = 0
         self.last_minute = LastMinute()

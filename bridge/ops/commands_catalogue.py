@@ -93,6 +93,15 @@ def order(id_: str, order: str) -> None:
     click.echo(f"Channels of {id_} are chosen by {order}.")
 
 
+@model_commands.command("wire")
+@click.argument("id_", metavar="ID")
+@click.argument("wire", metavar="auto|chat|responses|responses_with_tools")
+def wire(id_: str, wire: str) -> None:
+    """Say by which of its dialects OpenAI is asked for a model. `auto` goes by the model's name there."""
+    editing.set_openai_wire(id_, wire)
+    click.echo(f"OpenAI is asked for {id_} by {wire}.")
+
+
 @model_commands.command("added")
 @click.argument("id_", metavar="ID")
 @click.argument("tokens", type=int)

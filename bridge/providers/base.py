@@ -19,7 +19,9 @@ class Order(msgspec.Struct, frozen=True):
 
     `output_cap` is set where the client gave none, or more than it may. `kept` is what this provider had us keep with
     earlier tool calls, by call id (see `Completion.kept`). `passes` are fields that the operator lets through the
-    channel, beside those that the provider is known to take. `single`: of several choices this call gives one."""
+    channel, beside those that the provider is known to take. `single`: of several choices this call gives one. `wire`
+    is the dialect by which OpenAI is to be asked, "" where its model's name says it; `without` is what of the request
+    an upstream has refused, by the words of its provider (see Remedy)."""
 
     conversation: Conversation
     upstream_id: str
@@ -27,6 +29,8 @@ class Order(msgspec.Struct, frozen=True):
     kept: Mapping[str, Json] = NOTHING_KEPT
     passes: frozenset[str] = frozenset()
     single: bool = False
+    wire: str = ""
+    without: frozenset[str] = frozenset()
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -63,13 +67,24 @@ class Blame(enum.Enum):
     UPSTREAM = "upstream"  # 5xx, cut, rubbish, silence
 
 
+class Remedy(msgspec.Struct, frozen=True):
+    """How a request that was refused goes to the same channel once more: by another `wire`, or `without` a part of it.
+    `lasts`: the model's later requests go so from the start. `path`: it helps only who was asked there."""
+
+    wire: str = ""
+    without: str = ""
+    lasts: bool = False
+    path: str = ""
+
+
 class AttemptFailed(Exception):
     """One attempt failed. `reason` is ours, short, and safe to show to the operator; for Blame.REQUEST `message`,
     `param` and `code` are what the client is told. `frames` are the sound ones of a stream's last read; `unsent`:
-    no byte of the request had left yet."""
+    no byte of the request had left yet; with a `remedy` the same channel may be asked again."""
 
     frames = b""
     unsent = False
+    remedy: Remedy | None = None
 
     def __init__(
         self,
@@ -171,7 +186,6 @@ class Provider(Protocol):
     name: str
     label: str
     base_url: str
-    keeps_reasoning: bool  # wants it back with tool calls: the relay keeps `Completion.kept`, and gives `Order.kept`
     token_scales: TokenScales  # for answers that come without counts
     fetches_any_link: bool  # reads whatever a picture's link leads to, as what it is: a book too
     hour_write_times_input: int | None  # what an hour in its cache costs, where price lists don't say
@@ -180,8 +194,13 @@ class Provider(Protocol):
 
     def auth_headers(self, key: str) -> dict[str, str]: ...
 
-    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
-        """How many choices (`n`) one call for it may ask for; more are made by parallel calls."""
+    def wants_reasoning(self, upstream_id: str, wire: str = "") -> bool:
+        """Whether the model wants it back with tool calls: the relay keeps `Completion.kept`, and gives `Order.kept`.
+        `wire`: see Order."""
+        ...
+
+    def choices_per_call(self, conversation: Conversation, upstream_id: str, wire: str = "") -> int:
+        """How many choices (`n`) one call for it may ask for; more are made by parallel calls. `wire`: see Order."""
         ...
 
     def write_request(self, order: Order) -> Outgoing:

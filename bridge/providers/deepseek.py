@@ -22,7 +22,7 @@ class DeepSeek(Sibling):
     most_stops = 16
     message_fields = THOUGHTS | {"prefix"}  # of an assistant's message that it goes on with
 
-    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
+    def choices_per_call(self, conversation: Conversation, upstream_id: str, wire: str = "") -> int:
         return 1
 
     def check_part(self, part: JsonObject, place: str, upstream_id: str) -> None:

@@ -59,7 +59,7 @@ class Moonshot(Sibling):
     def cap_field(self, upstream_id: str) -> str:
         return "max_completion_tokens"
 
-    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
+    def choices_per_call(self, conversation: Conversation, upstream_id: str, wire: str = "") -> int:
         """Several choices only of the older models, and not of nearly the same ones."""
         return (
             1

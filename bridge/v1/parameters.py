@@ -43,21 +43,22 @@ _QUESTION = [{"role": "user", "content": "Hi"}]
 def list_parameters(model: ServedModel) -> tuple[str, ...]:
     """The fields of SAMPLES that the model's first channel takes, and `n`, which we can make of parallel calls."""
     if model.routes:
-        return parameters_of(model.routes[0].provider, model.routes[0].upstream_id)
+        route = model.routes[0]
+        return parameters_of(route.provider, route.upstream_id, route.wire)
     return parameters_of(model.provider, model.id)
 
 
 @functools.lru_cache(maxsize=16_384)
-def parameters_of(provider: str, upstream_id: str) -> tuple[str, ...]:
-    taken = [field for field in SAMPLES if provider in PROVIDERS and is_taken(provider, upstream_id, field)]
+def parameters_of(provider: str, upstream_id: str, wire: str = "") -> tuple[str, ...]:
+    taken = [field for field in SAMPLES if provider in PROVIDERS and is_taken(provider, upstream_id, field, wire)]
     return (*taken, "n")
 
 
-def is_taken(provider: str, upstream_id: str, field: str) -> bool:
+def is_taken(provider: str, upstream_id: str, field: str, wire: str = "") -> bool:
     value, beside = SAMPLES[field]
     body = {"model": upstream_id, "messages": _QUESTION, **beside, field: value}
     try:
-        outgoing = PROVIDERS[provider].write_request(Order(read_conversation(body), upstream_id))
+        outgoing = PROVIDERS[provider].write_request(Order(read_conversation(body), upstream_id, wire=wire))
     except AttemptFailed:
         return False
     return field not in outgoing.dropped

@@ -172,6 +172,19 @@ def test_an_order_of_channels_is_chosen(app: Flask, client: FlaskClient):
     assert post(client, "/admin/models/order", page, id="gpt-4o", route_order="luck").status_code == 400
 
 
+def test_an_operator_says_by_which_dialect_openai_is_asked(app: Flask, client: FlaskClient):
+    page = "/admin/models/one?id=gpt-4o"
+    assert '<option value="auto" selected>' in client.get(page).text
+    assert post(client, "/admin/models/wire", page, id="gpt-4o", openai_wire="responses_with_tools").status_code == 303
+    with app.app_context():
+        assert next(model for model in list_models() if model.id == "gpt-4o").openai_wire == "responses_with_tools"
+    assert '<option value="responses_with_tools" selected>' in client.get(page).text
+    assert post(client, "/admin/models/wire", page, id="gpt-4o", openai_wire="telegraph").status_code == 400
+    assert post(client, "/admin/models/wire", page, id="gpt-4o", openai_wire="auto").status_code == 303
+    with app.app_context():
+        assert next(model for model in list_models() if model.id == "gpt-4o").openai_wire is None
+
+
 def test_an_operator_says_what_an_upstream_adds_to_a_prompt(app: Flask, client: FlaskClient):
     page = "/admin/models/one?id=gpt-4o"
     assert post(client, "/admin/models/added", page, id="gpt-4o", added_tokens="1,000").status_code == 303

@@ -57,7 +57,7 @@ def try_to_write(
     conversation: Conversation, provider: str, upstream_id: str
 ) -> Outgoing | tuple[Blame, str, str | None]:
     try:
-        return PROVIDERS[provider].write_request(Order(conversation, upstream_id))
+        return PROVIDERS[provider].write_request(Order(conversation, upstream_id, wire="chat"))
     except AttemptFailed as failure:
         return failure.blame, failure.message, failure.param
 

@@ -515,6 +515,11 @@ def test_a_channel_is_set_and_a_model_and_an_account_find_their_order_and_group(
     run("model", "order", "gpt-4o", "cost")
     assert db.session.get_one(Model, "gpt-4o").route_order == "cost"
     assert "weight, cost, latency" in fail("model", "order", "gpt-4o", "luck")
+    run("model", "wire", "gpt-4o", "responses")
+    assert db.session.get_one(Model, "gpt-4o").openai_wire == "responses"
+    assert "auto, chat, responses" in fail("model", "wire", "gpt-4o", "telegraph")
+    run("model", "wire", "gpt-4o", "auto")
+    assert db.session.get_one(Model, "gpt-4o").openai_wire is None
     run("model", "added", "gpt-4o", "500")
     assert db.session.get_one(Model, "gpt-4o").added_tokens == 500
     assert "from 0 to 999" in fail("model", "added", "gpt-4o", "1000")

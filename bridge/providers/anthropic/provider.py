@@ -35,7 +35,6 @@ class Anthropic:
     name = "anthropic"
     label = "Anthropic"
     base_url = "https://api.anthropic.com"
-    keeps_reasoning = True
     token_scales = ANTHROPIC
     fetches_any_link = False
     hour_write_times_input: int | None = 2  # "1-hour cache write tokens are 2 times the base input tokens price"
@@ -45,7 +44,10 @@ class Anthropic:
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"x-api-key": key} if key else {}
 
-    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
+    def wants_reasoning(self, upstream_id: str, wire: str = "") -> bool:
+        return True
+
+    def choices_per_call(self, conversation: Conversation, upstream_id: str, wire: str = "") -> int:
         return 1
 
     def write_request(self, order: Order) -> Outgoing:

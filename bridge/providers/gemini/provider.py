@@ -43,7 +43,6 @@ class Gemini:
     name = "gemini"
     label = "Google"
     base_url = "https://generativelanguage.googleapis.com"
-    keeps_reasoning = True
     token_scales = GEMINI
     fetches_any_link = True
     hour_write_times_input: int | None = None
@@ -53,7 +52,10 @@ class Gemini:
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key} if key else {}
 
-    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
+    def wants_reasoning(self, upstream_id: str, wire: str = "") -> bool:
+        return True
+
+    def choices_per_call(self, conversation: Conversation, upstream_id: str, wire: str = "") -> int:
         """Several only in a whole answer of the older generations."""
         several = not conversation.stream and models.takes_candidates(models.read_version(upstream_id))
         return MAX_CANDIDATES if several else 1

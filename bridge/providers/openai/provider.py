@@ -6,7 +6,7 @@ from bridge.conversation.answer import Completion
 from bridge.conversation.request import CHAT, Conversation, Native
 from bridge.conversation.usage import Counts
 from bridge.json_types import Json, JsonObject
-from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, StreamOrder
+from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, StreamOrder, StreamReader
 from bridge.providers.blame.errors import find_refusal, read_openai_error
 from bridge.providers.openai.answer import read_body, read_completion
 from bridge.providers.openai.body import write_body
@@ -18,6 +18,12 @@ from bridge.providers.openai.request_fields import STREAM_OPTIONS, show_field, t
 from bridge.providers.openai.stream import OpenAIReader
 from bridge.providers.openai.tools import fit_tools
 from bridge.providers.openai.usage import read_openai_usage
+from bridge.providers.openai.wires import asks_responses, may_ask_responses
+from bridge.providers.responses.answer import read_response
+from bridge.providers.responses.errors import with_remedy
+from bridge.providers.responses.request import is_of, write_responses
+from bridge.providers.responses.request import reading_of as reading_of_responses
+from bridge.providers.responses.stream import ResponsesReader
 from bridge.providers.token_scale import OPEN_WEIGHTS, OPENAI, TokenScales
 from bridge.providers.tool_names import OPENAI_NAMES
 from bridge.providers.tool_schemas import ToolRule
@@ -53,7 +59,10 @@ class OpenAICompatible:
         """The name of the output cap for this model."""
         return "max_tokens"
 
-    def choices_per_call(self, conversation: Conversation, upstream_id: str) -> int:
+    def wants_reasoning(self, upstream_id: str, wire: str = "") -> bool:
+        return self.keeps_reasoning
+
+    def choices_per_call(self, conversation: Conversation, upstream_id: str, wire: str = "") -> int:
         """As many as OpenAI itself takes."""
         return 128
 
@@ -119,7 +128,7 @@ class OpenAICompatible:
             raise find_refusal(data) or AttemptFailed(Blame.UPSTREAM, "the answer has no choices")
         return read_completion(body, self, reading_of(outgoing.reading), mended)
 
-    def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> OpenAIReader:
+    def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> StreamReader:
         return OpenAIReader(self, order, reading_of(outgoing.reading))
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
@@ -166,6 +175,16 @@ class OpenAI(OpenAICompatible):
         """The thinking models refuse `max_tokens`; servers of the same dialect may know no other name."""
         return "max_completion_tokens" if wants_newer_cap(upstream_id) else "max_tokens"
 
+    def wants_reasoning(self, upstream_id: str, wire: str = "") -> bool:
+        """Responses gives it encrypted; chat completions don't give it."""
+        return may_ask_responses(upstream_id, wire)
+
+    def choices_per_call(self, conversation: Conversation, upstream_id: str, wire: str = "") -> int:
+        """As many as OpenAI itself takes: Responses gives one."""
+        if asks_responses(upstream_id, wire, conversation):
+            return 1
+        return super().choices_per_call(conversation, upstream_id, wire)
+
     def known_fields(self, upstream_id: str) -> frozenset[str]:
         """OpenAI itself refuses what it doesn't know. Others may know marks of the cache, and Google its signatures."""
         if find_family(upstream_id) is not None:
@@ -177,3 +196,23 @@ class OpenAI(OpenAICompatible):
 
     def fit(self, draft: Draft) -> None:
         fit_openai(draft)
+
+    def write_request(self, order: Order) -> Outgoing:
+        """The request by chat completions or by Responses, as the order or the model's name says."""
+        if not asks_responses(order.upstream_id, order.wire, order.conversation):
+            return super().write_request(order)
+        return write_responses(order, self.tool_rule(order.upstream_id), list_unknown_inside(order))
+
+    def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
+        """A whole answer. Raises AttemptFailed for what is none, or an error inside a 200."""
+        if is_of(outgoing):
+            return read_response(data, reading_of_responses(outgoing.reading))
+        return super().read_answer(data, outgoing)
+
+    def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> StreamReader:
+        if is_of(outgoing):
+            return ResponsesReader(order, reading_of_responses(outgoing.reading))
+        return super().open_reader(outgoing, order)
+
+    def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
+        return with_remedy(super().read_error(status, headers, data), status, data)

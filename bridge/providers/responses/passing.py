@@ -1,0 +1,102 @@
+"""The events of OpenAI's Responses to a client that speaks it too: as they came, with our names in place of theirs."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bridge.conversation.answer import Call, Channel, Chunks, Sealed
+from bridge.json_types import Json, JsonObject
+from bridge.providers.responses.thoughts import pick_thought, seal_thought
+
+# What a response says of itself that its client may read: what it asked for, and how the answer is.
+FIELDS = frozenset(
+    {"id", "object", "created_at", "completed_at", "status", "error", "incomplete_details", "instructions", "output"}
+    | {"max_output_tokens", "max_tool_calls", "metadata", "parallel_tool_calls", "previous_response_id", "reasoning"}
+    | {"prompt_cache_key", "safety_identifier", "service_tier", "store", "temperature", "text", "tool_choice", "tools"}
+    | {"top_logprobs", "top_p", "truncation", "usage", "user", "background", "model"}
+)
+OPENING = frozenset({"response.created", "response.in_progress", "response.queued"})
+ITEMS = frozenset({"response.output_item.added", "response.output_item.done"})
+
+
+class Silent:
+    """A ChoiceWriter for answers whose own events go on: it has nothing to add to them."""
+
+    def begin(self) -> bytes:
+        """Nothing; so are all the others."""
+        return b""
+
+    def text(self, text: str, logprobs: JsonObject | None = None) -> bytes:
+        return b""
+
+    def reasoning(self, text: str) -> bytes:
+        return b""
+
+    def refusal(self, text: str, logprobs: JsonObject | None = None) -> bytes:
+        return b""
+
+    def call(self, call: Call) -> bytes:
+        return b""
+
+    def arguments(self, place: int, text: str) -> bytes:
+        return b""
+
+    def call_extra(self, place: int, extra: JsonObject) -> bytes:
+        return b""
+
+    def pieces(self, channel: Channel, encoded: list[bytes], said: list[str]) -> bytes:
+        return b""
+
+    def extras(self, values: Mapping[str, Json]) -> bytes:
+        return b""
+
+    def seal(self, sealed: Sealed) -> bytes:
+        return b""
+
+    def finish(self, reason: str) -> bytes:
+        return b""
+
+
+class Passing:
+    """Writes the events of one stream anew where they have names, and passes the others."""
+
+    def __init__(self, chunks: Chunks):
+        self._chunks = chunks
+
+    def frame(self, kind: str, event: bytes) -> bytes:
+        """An event that says no name."""
+        if b"\n" in event:  # which would break the frame
+            event = msgspec.json.encode(msgspec.json.decode(event))
+        return b"event: " + kind.encode() + b"\ndata: " + event + b"\n\n"
+
+    def rewrite(self, kind: str, event: JsonObject) -> bytes:
+        """An event with a response in it, or an item."""
+        if kind in OPENING:
+            event = {**event, "response": self._name(event.get("response"))}
+        elif kind in ITEMS:
+            event = {**event, "item": self._seal(event.get("item"), kind)}
+        return self.frame(kind, msgspec.json.encode(event))
+
+    def keep_ending(self, event: JsonObject) -> None:
+        """The last event, which the client's dialect writes: it has our counts in it."""
+        response = event.get("response")
+        output = response.get("output") if isinstance(response, dict) else None
+        if isinstance(response, dict):
+            items = [self._seal(item, "response.output_item.done") for item in output or ()]
+            event = {**event, "response": {**self._name(response), "output": items}}
+        self._chunks.ending = event
+
+    def _name(self, response: Json) -> JsonObject:
+        """What a client may see of a response, with our id and the name that it asked for."""
+        picked = {field: value for field, value in (response or {}).items() if field in FIELDS}
+        return {**picked, "id": self._chunks.answer_id, "model": self._chunks.model}
+
+    def _seal(self, item: Json, kind: str) -> Json:
+        """An item as clients carry it: encrypted reasoning is sealed for this account, once it is complete."""
+        if not isinstance(item, dict) or "encrypted_content" not in item:
+            return item
+        seal, picked = self._chunks.seal, pick_thought(item)
+        plain = {field: value for field, value in item.items() if field != "encrypted_content"}
+        if seal is None or picked is None or kind != "response.output_item.done":
+            return plain
+        return {**plain, "encrypted_content": seal(Sealed(seal_thought(picked)))}
