@@ -17,17 +17,6 @@ ALWAYS = Remedy(wire=BY_RESPONSES, lasts=True)
 BY_CHAT_INSTEAD = Remedy(wire=BY_CHAT, lasts=True, path=PATH)
 
 
-def find_remedy(status: int, data: bytes) -> Remedy | None:
-    """How the request that was refused so goes to the same channel once more; None where nothing is known to help."""
-    said = list_said(data)
-    for one in said:
-        if (remedy := _read(one)) is not None:
-            return remedy
-    if status in NO_PATH and not any("model" in (one.message + one.code).lower() for one in said):
-        return BY_CHAT_INSTEAD  # a server that knows chat completions alone
-    return None
-
-
 def _read(said: Said) -> Remedy | None:
     text, param = said.message.lower(), said.param or ""
     if param == "reasoning_effort" and "/v1/responses" in text:
@@ -46,9 +35,13 @@ def _read(said: Said) -> Remedy | None:
 
 
 def with_remedy(failure: AttemptFailed, status: int, data: bytes) -> AttemptFailed:
-    """The failure, and what helps. Whose key, balance or limit is refused has to be helped otherwise."""
-    if failure.blame not in (Blame.CREDENTIAL, Blame.RATE):
-        failure.remedy = find_remedy(status, data)
+    """The failure, and how the request that was refused so goes to the same channel once more: nothing where nothing is
+    known to help."""
+    said = list_said(data)
+    failure.remedy = next((remedy for one in said if (remedy := _read(one)) is not None), None)
+    if failure.remedy is None and failure.blame is Blame.SETUP and status in NO_PATH:
+        of_model = any("model" in (one.message + one.code).lower() for one in said)
+        failure.remedy = None if of_model else BY_CHAT_INSTEAD  # a server that knows chat completions alone
     return failure
 
 
