@@ -11,8 +11,8 @@ from tests.providers.gemini import test_recordings as gemini_recordings
 from tests.providers.recordings import list_exchanges, list_own, list_recorded, needs_recordings
 from tests.providers.responses import test_recordings as responses_recordings
 
-# These were recorded for doors to come: text completions, embeddings, and the kin of the Responses API. What is an error
-# is read as one already.
+# These were recorded for doors to come: text completions, embeddings, the kin of the Responses API. What is an error is
+# read as one already.
 OTHER_ENDPOINTS = {
     "openai-responses-compact": "a shortened conversation of the Responses API is no chat",
     "openai-responses-input-tokens": "a count of tokens is no chat",

@@ -3,12 +3,11 @@
 An item says the same twice, in pieces and in one when it is done. The pieces are told as they come; of what is done,
 whatever no piece has said."""
 
-from collections.abc import Callable
-
 import msgspec
 from msgspec import Struct
 
-from bridge.conversation.answer import REFUSAL, Call, Sealed
+from bridge.conversation.answer import REASONING, REFUSAL, Call, Sealed
+from bridge.conversation.answer import TEXT as ANSWER
 from bridge.conversation.request import RESPONSES
 from bridge.json_types import Json, JsonObject
 from bridge.providers.base import AttemptFailed, Blame, StreamOrder
@@ -19,6 +18,7 @@ from bridge.providers.responses.errors import error_of, with_remedy
 from bridge.providers.responses.passing import ITEMS, OPENING, Passing, Silent
 from bridge.providers.responses.request import Reading
 from bridge.providers.responses.shapes import CALLS, list_of, list_texts, text_of
+from bridge.providers.responses.template import Pieces, Template, find_template
 from bridge.providers.responses.thoughts import CALL, TEXT, THOUGHT, Spoken, keep_thoughts, pick_thought, seal_thought
 from bridge.providers.translated import TranslatedReader, decode_or_mend, own_id
 from bridge.providers.wire.sse import data_of
@@ -33,6 +33,15 @@ DELTAS = {
     "response.reasoning_text.delta": ("reasoning", shapes.OPEN),
     "response.function_call_arguments.delta": ("function_call", ""),
     "response.custom_tool_call_input.delta": ("custom_tool_call", ""),
+}
+# Whom pieces are told that may take the short way; "" is a call's arguments.
+CHANNELS: dict[str, str] = {
+    "response.output_text.delta": ANSWER,
+    "response.refusal.delta": REFUSAL,
+    "response.reasoning_summary_text.delta": REASONING,
+    "response.reasoning_text.delta": REASONING,
+    "response.function_call_arguments.delta": "",
+    "response.custom_tool_call_input.delta": "",
 }
 
 
@@ -74,9 +83,9 @@ class ResponsesReader(TranslatedReader):
         self._items: dict[int, _Item] = {}  # by their place in the output
         self._last = 0
         self._length = 0  # characters of the texts that are done
-        # The kind, item and text of the last piece, and who is told the next one of them.
-        self._plain = _NEVER
-        self._tell: Callable[[str], bytes] = self.say_text
+        # The kind, item and text of the last piece; what the next ones may be like, and from which that was learned.
+        self._plain = self._learned = _NEVER
+        self._template: Template | None = None
         chunks = order.listener.chunks
         self._passing: Passing | None = None
         if chunks is not None and chunks.dialect == RESPONSES and reading.native and not order.parallel:
@@ -88,10 +97,14 @@ class ResponsesReader(TranslatedReader):
         if self.finished:
             return b""
         whole, separator = self._splitter.feed_whole(data)
+        if not separator:
+            return b""
+        template = self._template
+        if template is not None and (read := template.read(whole, separator)) is not None:
+            return self._say_alike(template, read, whole, separator)
         frames: list[bytes] = []
-        for block in whole.split(separator) if separator else ():
-            line = block[block.find(b"\n") + 1 :] if block.startswith(b"event:") else block
-            event = line[5:].strip() if line.startswith(b"data:") and b"\n" not in line else data_of(block)
+        for block in whole.split(separator):
+            event = data_of(block[block.find(b"\n") + 1 :] if block.startswith(b"event:") else block)
             if not event:
                 continue
             try:
@@ -101,26 +114,47 @@ class ResponsesReader(TranslatedReader):
                 raise
             if self.finished:
                 break
+            if self._plain != self._learned:
+                self._learn(block)
         return b"".join(frames)
+
+    def _say_alike(self, template: Template, read: Pieces, whole: bytes, separator: bytes) -> bytes:
+        """The frames of pieces that are like the one before."""
+        encoded, texts = read
+        self.text += texts
+        if template.noted is not None:
+            template.noted += texts
+        if self._passing is not None:
+            return whole + separator
+        return self._writer.pieces(template.channel, encoded, texts)
+
+    def _learn(self, block: bytes) -> None:
+        """What the pieces after this one may be like."""
+        self._learned, self._template = self._plain, None
+        kind, index, _ = self._plain
+        if kind not in CHANNELS or self.mended or self._halves:
+            return
+        if self._passing is not None and not (block.startswith(b"event: ") and b"\r" not in block):
+            return
+        item = self._items[self._last if index is None else index]
+        of = CHANNELS[kind]
+        if of:
+            self._template = find_template(block, of, None)
+        elif not (self._legacy and item.place):
+            self._template = find_template(block, item.place, item.arguments)
 
     def read(self, event: bytes) -> bytes:
         """The frames for one event. Kinds of events that we don't know are none of our business."""
         said = decode_or_mend(event, _decode_event, _Event, self.mended)
-        kind, delta = said.type, said.delta
-        if delta and kind == self._plain[0] and not said.logprobs and not self.mended:
-            text = said.content_index if said.summary_index is None else said.summary_index
-            if (kind, said.output_index, text or 0) == self._plain:
-                self.text.append(delta)
-                frames = self._tell(delta)
-                return frames if self._passing is None else self._passing.frame(kind, event)
-        if kind in DELTAS:
-            frames = self._read_delta(said) if delta else b""
-            return frames if self._passing is None else self._passing.frame(kind, event)
-        return self._read_whole(kind, event)
+        kind = said.type
+        if kind not in DELTAS:
+            return self._read_whole(kind, event)
+        frames = self._read_delta(said) if said.delta else b""
+        return frames if self._passing is None else self._passing.frame(kind, event)
 
     def _read_whole(self, kind: str, event: bytes) -> bytes:
         """An event that is no piece."""
-        self._plain = _NEVER
+        self._plain = _NEVER  # so that what was learned is forgotten: the item may be done
         value, odd = decode_any(event)
         if odd:
             value = mend_texts(value)
@@ -187,7 +221,7 @@ class ResponsesReader(TranslatedReader):
             return b""
         self._last, delta = index, said.delta or ""
         place = (said.content_index if said.summary_index is None else said.summary_index) or 0
-        self._plain, self._tell = (said.type, said.output_index, place), self._find_teller(item, of)
+        self._plain = _NEVER if said.logprobs else (said.type, said.output_index, place)
         if not of:
             return self._say_arguments(item, delta)
         if of in (shapes.SUMMARY, shapes.OPEN):
@@ -199,23 +233,6 @@ class ResponsesReader(TranslatedReader):
         if said.logprobs:
             return self._say_with_logprobs(of, delta, said.logprobs)
         return self._say(of, delta)
-
-    def _find_teller(self, item: _Item, of: str) -> Callable[[str], bytes]:
-        """Who is told another piece of the same text, which is noted already."""
-        writer = self._writer
-        if of in (shapes.SUMMARY, shapes.OPEN):
-            return writer.reasoning
-        if of:
-            return writer.refusal if of == shapes.REFUSAL else writer.text
-        if self._legacy and item.place:
-            return _say_nothing
-        place, said = item.place, item.arguments.append
-
-        def tell(text: str) -> bytes:
-            said(text)
-            return writer.arguments(place, text)
-
-        return tell
 
     def _say(self, of: str, text: str) -> bytes:
         if of in (shapes.SUMMARY, shapes.OPEN):
@@ -236,7 +253,6 @@ class ResponsesReader(TranslatedReader):
         written = shapes.write_logprobs(logprobs, field)
         if of not in (shapes.TEXT, shapes.REFUSAL) or written is None or self.mended:
             return self._say(of, text)
-        self._plain = _NEVER
         self.text.append(text)
         self.started = True
         say = self._writer.refusal if of == shapes.REFUSAL else self._writer.text
@@ -355,7 +371,3 @@ class ResponsesReader(TranslatedReader):
             elif item.type == "message":
                 spoken.append((TEXT, None))
         return spoken
-
-
-def _say_nothing(_text: str) -> bytes:
-    return b""
