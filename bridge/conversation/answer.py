@@ -107,6 +107,7 @@ class Chunks(msgspec.Struct):
     # Writes what a provider wants back as clients carry it; None: this client carries nothing. Events that go out as
     # they are have it in place of the provider's own words.
     seal: "Callable[[Sealed], str] | None" = None
+    items: list[JsonObject] | None = None  # what of the output is complete, of a stream whose own events went out
 
 
 class ChoiceWriter(Protocol):

@@ -15,7 +15,7 @@ from tests.providers.recordings import FOLDERS
 from tests.replay import replays
 
 MODELS = {
-    "openai": "gpt-5.4",
+    "openai": "gpt-4.1",
     "anthropic": "claude-opus-4-8",
     "gemini": "gemini-3.5-flash",
     "deepseek": "deepseek-v4-pro",

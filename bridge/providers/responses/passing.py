@@ -16,7 +16,8 @@ FIELDS = frozenset(
     | {"top_logprobs", "top_p", "truncation", "usage", "user", "background", "model"}
 )
 OPENING = frozenset({"response.created", "response.in_progress", "response.queued"})
-ITEMS = frozenset({"response.output_item.added", "response.output_item.done"})
+DONE = "response.output_item.done"
+ITEMS = frozenset({"response.output_item.added", DONE})
 
 
 class Silent:
@@ -65,6 +66,8 @@ class Passing:
 
     def frame(self, kind: str, event: bytes) -> bytes:
         """An event that says no name."""
+        if self._chunks.items is None:
+            self._chunks.items = []
         if b"\n" in event:  # which would break the frame
             event = msgspec.json.encode(msgspec.json.decode(event))
         return b"event: " + kind.encode() + b"\ndata: " + event + b"\n\n"
@@ -75,20 +78,24 @@ class Passing:
             event = {**event, "response": self._name(event.get("response"))}
         elif kind in ITEMS:
             event = {**event, "item": self._seal(event.get("item"), kind)}
-        return self.frame(kind, msgspec.json.encode(event))
+        frame = self.frame(kind, msgspec.json.encode(event))
+        if kind == DONE and self._chunks.items is not None and isinstance(event["item"], dict):
+            self._chunks.items.append(event["item"])
+        return frame
 
     def keep_ending(self, event: JsonObject) -> None:
         """The last event, which the client's dialect writes: it has our counts in it."""
         response = event.get("response")
         output = response.get("output") if isinstance(response, dict) else None
         if isinstance(response, dict):
-            items = [self._seal(item, "response.output_item.done") for item in output or ()]
+            items = [self._seal(item, DONE) for item in output] if isinstance(output, list) else []
             event = {**event, "response": {**self._name(response), "output": items}}
         self._chunks.ending = event
 
     def _name(self, response: Json) -> JsonObject:
         """What a client may see of a response, with our id and the name that it asked for."""
-        picked = {field: value for field, value in (response or {}).items() if field in FIELDS}
+        given: JsonObject = response if isinstance(response, dict) else {}
+        picked = {field: value for field, value in given.items() if field in FIELDS}
         return {**picked, "id": self._chunks.answer_id, "model": self._chunks.model}
 
     def _seal(self, item: Json, kind: str) -> Json:
@@ -97,6 +104,6 @@ class Passing:
             return item
         seal, picked = self._chunks.seal, pick_thought(item)
         plain = {field: value for field, value in item.items() if field != "encrypted_content"}
-        if seal is None or picked is None or kind != "response.output_item.done":
+        if seal is None or picked is None or kind != DONE:
             return plain
         return {**plain, "encrypted_content": seal(Sealed(seal_thought(picked)))}

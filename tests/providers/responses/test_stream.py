@@ -230,6 +230,36 @@ def test_encrypted_reasoning_goes_on_only_to_who_can_carry_it():
         assert done[0]["item"].get("encrypted_content") == expected
         assert listener.chunks is not None
         assert listener.chunks.ending is not None
+        assert listener.chunks.items == [done_item["item"] for done_item in done]
         last = listener.chunks.ending["response"]
         assert last["output"][0].get("encrypted_content") == expected
         assert (last["id"], last["model"], last["usage"]) == ("resp_ours", "public", USAGE)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "text", "id"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.lists(ITEMS, min_size=1, max_size=3), st.data())
+def test_whatever_stands_in_an_event_is_read_or_is_an_upstreams_failure(items: list[Any], data: Any):
+    events = list_events(*number(items))
+    for _ in range(data.draw(st.integers(1, 3))):
+        event = data.draw(st.sampled_from(events))
+        holder = data.draw(st.sampled_from([event, *(one for one in event.values() if isinstance(one, dict))]))
+        if holder:
+            holder[data.draw(st.sampled_from(sorted(holder)))] = data.draw(JSON)
+    reader = OPENAI.open_reader(SENT, chat_order("chatcmpl-ours", "public", 1, False, 2**20))
+    native = OPENAI.open_reader(NATIVE, StreamOrder(OfResponses(), 2**20))
+    lines = [f"event: {event.get('type')}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
+    for one in (reader, native):
+        try:
+            one.feed(b"".join(lines))
+            one.end()
+        except AttemptFailed:
+            pass
+        assert all(isinstance(text, str) and text for text in one.text)
