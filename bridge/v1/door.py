@@ -181,7 +181,7 @@ def answer_http_errors(
         visit.leave()
         more: list[tuple[str, str]] = []
         why = next((each for path, each in not_here.items() if request.path.startswith(path)), None)
-        if why is not None and error.code in (404, 405, 308):
+        if why is not None and error.code == 404:
             found: BridgeError = NotFound(why)
         elif request.headers.get("Upgrade", "").lower() == "websocket":
             found = NotFound("There is no WebSocket here: ask by POST.")

@@ -2,6 +2,7 @@
 
 import re
 
+from bridge.dialects.responses.request import ForeignParameter
 from bridge.errors import BridgeError, error_body
 
 # What a provider's side calls by chat's name.
@@ -23,7 +24,7 @@ _FUNCTION = re.compile(r"^(tools\[\d+\])\.(?:function|custom)\b")
 def write_responses_error(error: BridgeError, request_id: str) -> tuple[int, bytes]:
     """See ErrorWriter."""
     param = error.param
-    if param is None:
+    if param is None or isinstance(error, ForeignParameter):
         return error.status, error.body()
     named = _NAMES.get(param) or _FUNCTION.sub(r"\1", _SCHEMA.sub("text.format.", param))
     message = error.message.replace(param, named, 1) if named != param else error.message

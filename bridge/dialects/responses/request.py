@@ -41,6 +41,10 @@ HOSTED_ITEMS = frozenset(
 )
 
 
+class ForeignParameter(InvalidRequest):
+    """A field that chat has and Responses hasn't: it keeps chat's name."""
+
+
 class Reasoning(Struct):
     effort: str | None = None
     summary: str | None = None
@@ -196,9 +200,10 @@ def kind_of(item: JsonObject, place: str) -> str:
     if kind is None:
         kind = "message" if "role" in item else "item_reference" if "id" in item else None
     param = f"{place}.type"
-    if kind in ITEMS:
-        return str(kind)
-    if kind in HOSTED_ITEMS:
+    known = kind if isinstance(kind, str) else ""
+    if known in ITEMS:
+        return known
+    if known in HOSTED_ITEMS:
         message = f"{param}: {kind} is not offered. The calls of tools that a provider runs itself have no place here."
         raise InvalidRequest(message, param=param, code="unsupported_parameter")
     if kind is None:
@@ -231,7 +236,7 @@ def refuse_foreign(body: JsonObject) -> None:
     for field, remedy in _CHATS.items():
         if body.get(field) is not None and (field, body[field]) != ("n", 1):
             message = f"{field} is no parameter of this endpoint. {remedy}"
-            raise InvalidRequest(message, param=field, code="unsupported_parameter")
+            raise ForeignParameter(message, param=field, code="unsupported_parameter")
     if body.get("service_tier") not in FREE_SERVICE_TIERS:
         message = "service_tier: Only auto and default are offered."
         raise InvalidRequest(message, param="service_tier", code="unsupported_parameter")

@@ -116,15 +116,15 @@ class Offered(Struct):
         described = tool.get("description")
         description = described if isinstance(described, str) else None
         self.added_bytes += len(flat) - len(name)
+        parameters = tool.get("parameters")
+        if parameters is not None and not isinstance(parameters, dict):
+            param = f"{place}.parameters"
+            raise InvalidRequest(f"{param} must be an object: a JSON schema.", param=param, code="invalid_type")
         if custom:
             written = _describe_custom(description, tool.get("format"))
             self.added_bytes += len(written.encode()) + len(msgspec.json.encode(INPUT))
             self.tools.append(Tool(flat, place, written, INPUT))
             return
-        parameters = tool.get("parameters")
-        if parameters is not None and not isinstance(parameters, dict):
-            param = f"{place}.parameters"
-            raise InvalidRequest(f"{param} must be an object: a JSON schema.", param=param, code="invalid_type")
         strict = tool.get("strict")
         means_strict = bool(strict) if strict is not None else parameters is not None and is_strict(parameters)
         self.tools.append(Tool(flat, place, description, parameters, means_strict))
@@ -182,7 +182,7 @@ def read_tool_choice(choice: Json, names: ToolNames) -> ToolChoice | None:
         if kind == "allowed_tools" and isinstance(choice.get("tools"), list):
             mode = choice.get("mode", "auto")
             allowed = tuple(_list_allowed(choice["tools"], names))
-            if mode in ("auto", "required") and allowed:
+            if mode in ("auto", "required") and allowed and len(allowed) == len(choice["tools"]):
                 return ToolChoice(mode, allowed, listed=True)
         elif isinstance(kind, str) and kind not in ("function", "custom"):
             message = f"tool_choice: {kind[:64]!r} is not offered. Only function and custom tools are."
@@ -193,7 +193,8 @@ def read_tool_choice(choice: Json, names: ToolNames) -> ToolChoice | None:
 
 def _list_allowed(tools: list[Json], names: ToolNames) -> Iterator[str]:
     for tool in tools:
-        if isinstance(tool, dict) and isinstance(tool.get("name"), str):
+        called = isinstance(tool, dict) and tool.get("type") in ("function", "custom")
+        if called and isinstance(tool.get("name"), str):
             yield _flat(tool, names)
 
 
