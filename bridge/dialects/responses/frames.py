@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.conversation.answer import REASONING, REFUSAL, TEXT, Call, Channel, Sealed, TokenCounter
+from bridge.conversation.answer import REASONING, REFUSAL, TEXT, Call, Channel, Choice, Sealed, TokenCounter
 from bridge.dialects.responses.items import (
     COMPLETED,
     INCOMPLETE,
@@ -124,6 +124,25 @@ class ResponseChoice:
         self.reason = reason
         status = INCOMPLETE if reason in REASONS else COMPLETED
         return b"".join([item.close(status) for item in self.items])
+
+    def tell(self, told: Choice) -> None:
+        """All of a whole answer, each thing where it belongs: sources behind their text, and seals before the calls."""
+        if told.reasoning:
+            self.reasoning(told.reasoning)
+        for sealed in told.sealed:
+            if not sealed.call_id:
+                self.seal(sealed)
+        if told.text:
+            self.text(told.text, told.logprobs)
+            self.extras(told.extras)
+        if told.refusal:
+            self.refusal(told.refusal)
+        for call in told.calls:
+            for sealed in told.sealed:
+                if sealed.call_id and sealed.call_id == call.id:
+                    self.seal(sealed)
+            self.call(call)
+        self.finish(told.finish_reason)
 
     # what was said
 

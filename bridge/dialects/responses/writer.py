@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 from msgspec import Struct
 
-from bridge.conversation.answer import Chunks, Completion, TokenCounter, say_choice
+from bridge.conversation.answer import Chunks, Completion, TokenCounter
 from bridge.conversation.request import RESPONSES
 from bridge.conversation.usage import Usage, describe_counts
 from bridge.dialects import answer_id
@@ -113,7 +113,7 @@ class ResponsesWriter:
         if native is not None and native.dialect == RESPONSES:
             return _encode(self._rename(native.body, written))
         choice = self._open_choice()
-        say_choice(choice, completion.choices[0])
+        choice.tell(completion.choices[0])
         return _encode(self._end(choice, written))
 
     def _open_choice(self, begin: Callable[[], bytes] = bytes) -> ResponseChoice:
