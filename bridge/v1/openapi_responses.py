@@ -111,8 +111,9 @@ def list_items() -> Schema:
     for kind, type_ in ITEMS.items():
         item: JsonObject = {**found[type_.__name__]}
         item["title"] = name_of(kind)
-        item["properties"] = {"type": {"const": kind}, **item["properties"]}
-        item["required"] = ["type", *item.get("required", ())]
+        untold = kind in ("message", "item_reference")  # whose other fields tell it
+        item["properties"] = {"type": {"enum": [kind, None] if untold else [kind]}, **item["properties"]}
+        item["required"] = [*([] if untold else ["type"]), *item.get("required", ())]
         if kind == "message":
             item["properties"]["content"] = CONTENT
         if "output" in item["properties"]:
