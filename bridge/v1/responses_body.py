@@ -17,6 +17,7 @@ from bridge.inference.meter import CACHE_FOR_AN_HOUR
 from bridge.inference.plan import Plan
 from bridge.json_types import JsonObject
 from bridge.reasoning.items import recall_items
+from bridge.turns import by_size
 from bridge.v1.body import convert, explain, read_object
 from bridge.v1.planning import plan_request
 from bridge.v1.visit import Visit
@@ -28,28 +29,26 @@ def plan_response(visit: Visit, data: bytes) -> tuple[Plan, Asked]:
     """Check the body and measure what it can cost. Raises what is wrong with it; nothing was counted or held yet."""
     body, speaks_of_an_hour = read_object(data, CACHE_FOR_AN_HOUR)
     request, body, more_bytes = _check(visit, body, ResponsesRequest)
-    asked = read_body(visit, body, request)
+    asked = read_body(visit, body, request, len(data) + more_bytes)
     most_bytes = len(data) + more_bytes + asked.added_bytes
-    plan = plan_request(
-        visit, asked.conversation, request.models or (), most_bytes, hour_writes=speaks_of_an_hour or more_bytes > 0
-    )
+    plan = plan_request(visit, asked.conversation, request.models or (), most_bytes, hour_writes=speaks_of_an_hour)
     return plan, asked
 
 
 def read_to_count(visit: Visit, data: bytes) -> tuple[CountRequest, Asked]:
     """Check a body that is only to be counted."""
     body, _ = read_object(data)
-    request, body, _ = _check(visit, body, CountRequest)
+    request, body, more_bytes = _check(visit, body, CountRequest)
     fields = {name: getattr(request, name) for name in CountRequest.__struct_fields__}
     whole = ResponsesRequest(**{**fields, "model": request.model or "any"})
-    return request, read_body(visit, body, whole)
+    return request, read_body(visit, body, whole, len(data) + more_bytes)
 
 
-def read_body(visit: Visit, body: JsonObject, request: ResponsesRequest) -> Asked:
+def read_body(visit: Visit, body: JsonObject, request: ResponsesRequest, size: int) -> Asked:
     """The conversation. Raises InvalidRequest."""
     assert visit.caller is not None
     try:
-        return read_responses(body, request, visit.caller.account_id)
+        return by_size(size, read_responses, body, request, visit.caller.account_id)
     except msgspec.ValidationError as error:
         raise explain(str(error)) from None
 

@@ -499,6 +499,16 @@ def test_pictures_go_out_and_those_of_tools_too(client: Client):
     assert client.upstream.requests[-1].body.decode().count(url) == 2
 
 
+def test_t27_codex_finds_its_own_field_beside_the_models(client: Client):
+    client.serve()
+    asked = client.app.test_client().get("/v1/models?client_version=1.2.3", headers=client.key.headers)
+    assert asked.json["models"] == []
+    assert asked.json["data"]
+    plain = client.app.test_client().get("/v1/models", headers=client.key.headers)
+    assert "models" not in plain.json
+    assert plain.headers["etag"] != asked.headers["etag"]
+
+
 def test_the_receipt_is_found_by_the_answers_id(client: Client):
     client.serve()
     answer = client.ask()

@@ -236,7 +236,7 @@ def cut_events(frames: bytes, most_tokens: int, counter: TokenCounter, choice: R
         if said > most_tokens:
             if most_tokens and isinstance(delta, str) and not event["type"].startswith(CALLS):
                 cut = {**event, "delta": counter.cut_text(delta, most_tokens)}
-                kept.append(frame.partition(b"\ndata: ")[0] + b"\ndata: " + msgspec.json.encode(cut))
+                kept.append(frame[: frame.index(b"data: ")] + b"data: " + msgspec.json.encode(cut))
                 sent.append(cut)
             break
         most_tokens -= said
