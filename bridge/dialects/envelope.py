@@ -38,4 +38,4 @@ def open_value(text: str, account_id: int) -> JsonObject | None:
 
 
 def _sign(payload: bytes, account_id: int) -> bytes:
-    return bytes.fromhex(vault.fingerprint("envelope", str(account_id), payload.decode(errors="replace")))
+    return bytes.fromhex(vault.fingerprint("envelope", str(account_id), payload.hex()))

@@ -425,6 +425,7 @@ def test_a_stream_beyond_its_cap_ends_at_it(client: Client, provider: str):
     answer = client.ask(stream=True, max_output_tokens=100, end="response.failed")
     said = answer["output"][0]["content"][0]["text"]
     assert 50 <= said.count(" ") <= 100
+    assert answer["error"]["code"] == "invalid_prompt", "which nobody asks again, to pay again"
     deltas = [event["delta"] for event in read_events(client.data) if event["type"].endswith("text.delta")]
     assert "".join(deltas) == said
 

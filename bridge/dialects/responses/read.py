@@ -108,6 +108,8 @@ def _read_options(body: JsonObject, request: ResponsesRequest, logprobs: bool) -
             options[field] = body[field]
     if logprobs or request.top_logprobs:
         options["logprobs"] = True
+    else:
+        options.pop("top_logprobs", None)
     if request.text and request.text.verbosity:
         options["verbosity"] = request.text.verbosity
     return options

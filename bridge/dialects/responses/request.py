@@ -204,7 +204,7 @@ def kind_of(item: JsonObject, place: str) -> str:
     if known in ITEMS:
         return known
     if known in HOSTED_ITEMS:
-        message = f"{param}: {kind} is not offered. The calls of tools that a provider runs itself have no place here."
+        message = f"{param}: {kind} is not offered, nor is whatever else a provider runs or keeps itself."
         raise InvalidRequest(message, param=param, code="unsupported_parameter")
     if kind is None:
         raise InvalidRequest(f"{param} is required.", param=param, code="missing_required_parameter")

@@ -1,6 +1,7 @@
 """The input of a Responses request as turns: what the model said and called in a row is one turn of it, and the results
 of its calls come right behind, whatever their order was."""
 
+import re
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
@@ -31,6 +32,7 @@ from bridge.json_types import Json, JsonObject
 SEARCH = "tool_search"
 Read = tuple[int, str, JsonObject, Item]  # its place, its type, as it came, and checked
 NOT_FOUND = "invalid_value"
+_OURS = re.compile(r"(msg|rs|fc|ctc)_[0-9a-f]{32}_\d+")  # the ids of items that we made
 
 
 class Input(Struct):
@@ -116,7 +118,12 @@ class _Reader:
         elif isinstance(found, ReasoningItem):
             native = self._add_reasoning(found, item, place)
         if native is not None:
-            self.input.native.append(native if "type" in native else {"type": kind, **native})
+            self._pass_on(native, kind)
+
+    def _pass_on(self, native: JsonObject, kind: str) -> None:
+        if _OURS.fullmatch(str(native.get("id"))):  # which means nothing there
+            native = {field: value for field, value in native.items() if field != "id"}
+        self.input.native.append(native if "type" in native else {"type": kind, **native})
 
     def _flat(self, found: FunctionCallItem | CustomCallItem) -> str:
         return self._offered.names.flatten(found.name, found.namespace)

@@ -22,6 +22,7 @@ FAILED, IN_PROGRESS = "failed", "in_progress"
 # Codes of a failed answer that clients know. What is wrong with a request stays wrong: they ask no second time.
 _CODES = {"context_length_exceeded": "context_length_exceeded", "rate_limit_exceeded": "rate_limit_exceeded"}
 _FIRST_SERVER_STATUS = 500
+ASK_NO_MORE = "invalid_prompt"
 _encode = msgspec.json.encode
 
 
@@ -79,6 +80,7 @@ class ResponsesWriter:
         self._head, self._asked, self._account_id, self._kept = head, asked, account_id, kept
         self.chunks = Chunks(head.answer_id, head.model, head.created, True, dialect=RESPONSES)
         self._choice: ResponseChoice | None = None
+        self._was_cut = False
 
     def choice(self, index: int) -> ResponseChoice:
         """What writes the answer's items; what opens the stream comes before them."""
@@ -97,13 +99,17 @@ class ResponsesWriter:
 
     def cut(self, frames: bytes, most_tokens: int, counter: TokenCounter) -> bytes:
         """The events of which all is within so many tokens, and what of the next one is."""
+        self._was_cut = True
         return cut_events(frames, most_tokens, counter, self._choice)
 
     def error(self, error: BridgeError) -> bytes:
-        """The answer as far as it came, failed."""
+        """The answer as far as it came, failed. Of one that went beyond its cap another would cost as much: clients are
+        told in a way that they ask no second time."""
         choice = self._choice or self._open_choice()
         opened = b"" if choice.items else self._head.open()
         failure = {"code": find_code(error), "message": error.message}
+        if self._was_cut:
+            failure = {"code": ASK_NO_MORE, "message": "The answer went beyond its cap of tokens, and was ended there."}
         response = self._head.describe(FAILED, choice.describe(), None, error=failure)
         return opened + write_event("response.failed", response=response)
 
@@ -153,7 +159,7 @@ def find_code(error: BridgeError) -> str:
     """The code of a failed answer, of those that clients know: `server_error` is worth another try."""
     if error.code in _CODES:
         return _CODES[error.code]
-    return "server_error" if error.status >= _FIRST_SERVER_STATUS else "invalid_prompt"
+    return "server_error" if error.status >= _FIRST_SERVER_STATUS else ASK_NO_MORE
 
 
 class Responses(Struct, frozen=True):

@@ -240,6 +240,9 @@ def test_an_upstream_of_this_dialect_gets_its_own_reasoning_back_and_nobody_else
     reasoning = [item.get("encrypted_content") for item in native.body["input"] if item["type"] == "reasoning"]
     assert reasoning == ["gAAA", "raw"]
     assert "content" not in native.body["input"][-1]
+    assert [item["id"] for item in native.body["input"] if "id" in item] == ["rs_1"], (
+        "no id of ours means anything there"
+    )
 
 
 def test_ended_is_called_before_the_last_event_goes_out():
