@@ -7,7 +7,9 @@ from typing import Any
 SLASHES = re.compile(r"/{2,}")
 VERSIONS = re.compile(r"^(?:/v1)+(?=/|$)")
 # endpoints whose names no page shares
-NAMES = re.compile(r"^/(chat/completions|completions|embeddings|messages(/count_tokens)?|responses|images/\w+)$")
+NAMES = re.compile(
+    r"^/(chat/completions|completions|embeddings|messages(/count_tokens)?|responses(/input_tokens)?|images/\w+)$"
+)
 # names that are pages too: a program gets the API's
 SHARED = re.compile(r"^/(models(/.+)?|dashboard/billing/(subscription|usage))$")
 

@@ -225,11 +225,11 @@ def say_choice(writer: ChoiceWriter, choice: Choice) -> bytes:
     said = [writer.begin()]
     if choice.reasoning:
         said.append(writer.reasoning(choice.reasoning))
+    said += [writer.seal(sealed) for sealed in choice.sealed if not sealed.call_id]
     if choice.text:
         said.append(writer.text(choice.text, choice.logprobs))
     if choice.refusal:
         said.append(writer.refusal(choice.refusal, choice.logprobs))
-    said += [writer.seal(sealed) for sealed in choice.sealed if not sealed.call_id]
     for call in choice.calls:
         said += [writer.seal(sealed) for sealed in choice.sealed if sealed.call_id and sealed.call_id == call.id]
         said.append(writer.call(call))

@@ -23,7 +23,7 @@ from bridge.ops.command_line import (
     read_list,
     read_percent,
 )
-from bridge.reasoning.tables import KeptReasoning
+from bridge.reasoning.tables import KeptItem, KeptReasoning
 
 PRICE_HEADINGS = ("INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT")  # of PRICE_CLASSES
 
@@ -254,6 +254,7 @@ def rotate() -> None:
                 vault.unseal(channel.sealed_key)  # says so if no master key fits
                 channel.sealed_key = vault.reseal(channel.sealed_key)
     keys = "key" if len(sealed) == 1 else "keys"
-    answers, thoughts = vault.reseal_rows(IdempotencyKey), vault.reseal_rows(KeptReasoning)
+    answers = vault.reseal_rows(IdempotencyKey) + vault.reseal_rows(KeptItem)
+    thoughts = vault.reseal_rows(KeptReasoning)
     click.echo(f"Sealed {len(sealed)} provider {keys} under the newest master key.")
     click.echo(f"Sealed likewise what is kept for a day: answers {answers}, reasoning {thoughts}.")

@@ -25,6 +25,7 @@ from bridge.ops.channel_alerts import queue_channel_alerts
 from bridge.ops.margin_alerts import queue_margin_alerts
 from bridge.ops.nightly import check_nightly
 from bridge.payments.auto import detach_forgotten, top_up_due
+from bridge.reasoning.items import forget_items
 from bridge.reasoning.reasoning import forget_reasoning
 
 EACH_WORKER = "each worker"  # it works on the process's own state
@@ -82,6 +83,7 @@ def list_jobs(settings: Settings) -> tuple[Job, ...]:
         Job("marks", MARK_EVERY_SECONDS, mark_streams, EACH_WORKER),
         Job("notes", NOTES_EVERY_SECONDS, write_notes, EACH_WORKER),
         Job("kept reasoning", FORGET_EVERY_SECONDS, delete_reasoning, ONCE_PER_FLEET),
+        Job("kept items", FORGET_EVERY_SECONDS, delete_items, ONCE_PER_FLEET),
         Job("idempotency keys", FORGET_EVERY_SECONDS, delete_idempotency_keys, ONCE_PER_FLEET),
         Job("channel events", FORGET_EVERY_SECONDS, delete_channel_events, ONCE_PER_FLEET),
         Job("roll-ups", ROLL_UP_EVERY_SECONDS, roll_up_usage, ONCE_PER_FLEET),
@@ -143,6 +145,11 @@ def write_notes(services: Services, at_the_end: bool = False) -> None:
 def delete_reasoning(services: Services) -> None:
     """Delete kept reasoning that is older than a day."""
     forget_reasoning()
+
+
+def delete_items(services: Services) -> None:
+    """Delete the output items of answers that are older than an hour."""
+    forget_items()
 
 
 def delete_idempotency_keys(services: Services) -> None:

@@ -1,4 +1,4 @@
-"""What a provider wants back in a tool loop, sealed, until the loop's next turn or for a day."""
+"""What a provider wants back in a tool loop, and what a client refers to, sealed, for a while."""
 
 import datetime
 
@@ -12,6 +12,15 @@ class KeptReasoning(Table):
     """The reasoning (or its signature) behind one tool call. `key` is a digest of account and call."""
 
     __tablename__ = "kept_reasoning"
+    key: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    sealed: Mapped[str] = mapped_column(sa.Text)
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class KeptItem(Table):
+    """An output item of an answer, for clients that refer to it. `key` is a digest of account and item."""
+
+    __tablename__ = "kept_items"
     key: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     sealed: Mapped[str] = mapped_column(sa.Text)
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, index=True)

@@ -12,15 +12,27 @@ from bridge.config import Settings
 from bridge.conversation.answer import ErrorWriter
 from bridge.counters.windows import Counters
 from bridge.dialects.chat.writer import write_chat_error
+from bridge.dialects.responses.errors import write_responses_error
+from bridge.dialects.responses.request import NO_STATE
 from bridge.headers import NO_STORE, Wsgi
 from bridge.inference.services import Services
 from bridge.shared_redis import SharedRedis
-from bridge.v1 import account, chat, list_models, openapi, quote, receipts
+from bridge.v1 import account, chat, input_tokens, list_models, openapi, quote, receipts, responses
 from bridge.v1.door import View, answer_http_errors, guard
 from bridge.v1.visit import Visit
 
-INFERENCE: dict[str, Callable[[Visit], Response]] = {"/v1/chat/completions": chat.create_chat_completion}
-ERROR_WRITERS: dict[str, ErrorWriter] = {}  # by path, where the errors are not chat's
+INFERENCE: dict[str, Callable[[Visit], Response]] = {
+    "/v1/chat/completions": chat.create_chat_completion,
+    "/v1/responses": responses.create_response,
+}
+INPUT_TOKENS = "/v1/responses/input_tokens"
+# by path, where the errors are not chat's
+ERROR_WRITERS: dict[str, ErrorWriter] = {
+    "/v1/responses": write_responses_error,
+    INPUT_TOKENS: write_responses_error,
+}
+# what others have there, by the beginning of its path
+NOT_HERE = {"/v1/responses/": f"No response is kept here. {NO_STATE}."}
 PREFLIGHT = [
     ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "*, Authorization"),
@@ -44,6 +56,7 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
     api.url_map.strict_slashes = False
     routes: list[tuple[str, str, View]] = [
         *(("POST", path, view) for path, view in INFERENCE.items()),
+        ("POST", INPUT_TOKENS, input_tokens.count_input_tokens),
         ("POST", "/v1/quote", quote.create_quote),
         ("GET", "/v1/models", list_models.list_all),
         ("GET", "/v1/models/<path:name>", list_models.retrieve),
@@ -60,7 +73,7 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
             provide_automatic_options=False,
         )
     api.add_url_rule("/openapi.json", view_func=openapi.show(settings), endpoint="openapi")
-    answer_http_errors(api, services, ERROR_WRITERS)
+    answer_http_errors(api, services, ERROR_WRITERS, NOT_HERE)
     return services
 
 

@@ -169,18 +169,26 @@ def count(visit: Visit, *, requests: int = 1, tokens: int = 0, lease_seconds: fl
     visit.admit(requests=requests, tokens=tokens, lease_seconds=lease_seconds)
 
 
-def answer_http_errors(api: Flask, services: Services, error_writers: Mapping[str, ErrorWriter]) -> None:
-    """Answer unknown routes and wrong methods in our error format; beneath a path of `error_writers`, in its own."""
+def answer_http_errors(
+    api: Flask, services: Services, error_writers: Mapping[str, ErrorWriter], not_here: Mapping[str, str]
+) -> None:
+    """Answer unknown routes and wrong methods in our error format; beneath a path of `error_writers`, in its own.
+    Beneath one of `not_here` its words say why there is nothing."""
 
     def handle(error: HTTPException) -> Response:
         write_error = next((each for path, each in error_writers.items() if request.path.startswith(path)), None)
         visit = Visit.open(services, request.environ, write_error or write_chat_error)
         visit.leave()
         more: list[tuple[str, str]] = []
-        if error.code == 405:
+        why = next((each for path, each in not_here.items() if request.path.startswith(path)), None)
+        if why is not None and error.code == 404:
+            found: BridgeError = NotFound(why)
+        elif request.headers.get("Upgrade", "").lower() == "websocket":
+            found = NotFound("There is no WebSocket here: ask by POST.")
+        elif error.code == 405:
             allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
             more.append(("Allow", allowed))
-            found: BridgeError = MethodNotAllowed(f"{request.method} is not allowed here: use {allowed}.")
+            found = MethodNotAllowed(f"{request.method} is not allowed here: use {allowed}.")
         elif error.code in (404, 308):
             found = NotFound(f"There is no {request.path[:200]} in this API. See /openapi.json for what there is.")
         else:

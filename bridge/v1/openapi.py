@@ -11,6 +11,7 @@ from bridge.dialects.chat.request import ChatRequest
 from bridge.dialects.chat.unpriced import CLIENT_TOOLS, FREE_SERVICE_TIERS
 from bridge.headers import api_headers
 from bridge.telemetry import new_request_id
+from bridge.v1 import openapi_responses
 from bridge.v1.schemas import ANSWERS
 from bridge.v1.schemas.blocks import Schema, amount, count, nullable, ref, string
 from bridge.v1.visit import JSON
@@ -211,6 +212,8 @@ def build(base_url: str) -> Schema:
         "security": [{"key": []}],
         "paths": {
             "/chat/completions": {"post": _chat()},
+            "/responses": {"post": _responses()},
+            "/responses/input_tokens": {"post": _input_tokens()},
             "/quote": {"post": _quote()},
             "/models": _get("listModels", "The models that this key may use.", "ModelList"),
             "/models/{id}": _get("retrieveModel", "One model, by id or alias.", "Model", "gpt-4o"),
@@ -235,7 +238,11 @@ def build(base_url: str) -> Schema:
 
 def _list_schemas() -> Schema:
     """The schema of every body that goes in or out, from its type. A docstring of several lines is one description."""
-    _, schemas = msgspec.json.schema_components([*ANSWERS, ChatRequest], ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components(
+        [*ANSWERS, ChatRequest, *openapi_responses.REQUESTS], ref_template="#/components/schemas/{name}"
+    )
+    schemas |= openapi_responses.list_items()
+    openapi_responses.describe_requests(schemas)
     for schema in schemas.values():
         if "description" in schema:
             schema["description"] = " ".join(schema["description"].split())
@@ -248,31 +255,56 @@ def _list_schemas() -> Schema:
     return schemas
 
 
-def _chat() -> Schema:
+def _inference(answer: str, event: Schema) -> Schema:
+    """The answers of an inference, whole and streamed."""
     codes = ("400", "401", "402", "403", "404", "409", "413", "415", "422", "429", "503")
-    answers = _answers("ChatCompletion", *codes)
-    answers["200"]["content"]["text/event-stream"] = {"schema": EVENT}
+    answers = _answers(answer, *codes)
+    answers["200"]["content"]["text/event-stream"] = {"schema": event}
     answers["200"]["headers"] |= _headers("x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped")
     for name in ("retry-after", "retry-after-ms"):  # when running requests hold the missing money
         answers["402"]["headers"][name] = {**HEADERS[name], "required": False}
     # a stream's cost is not known when its headers go out
     answers["200"]["headers"]["x-bridge-cost"] = {**HEADERS["x-bridge-cost"], "required": False}
+    return answers
+
+
+def _chat() -> Schema:
     return {
         "operationId": "createChatCompletion",
         "summary": "Answer a conversation, whole or as a stream.",
         "description": "The most that the answer can cost is set aside before a provider is asked; what it did cost "
         "replaces it. Long answers want `stream`: a whole answer sends nothing before its status is known.",
-        "parameters": [
-            *_terms(),
-            _header(
-                "Idempotency-Key",
-                string("Asked again under the same key, the same body gets the same answer and is paid for once.")
-                | {"maxLength": 255, "pattern": "^[ -~]*$"},
-                "order-1",
-            ),
-        ],
+        "parameters": [*_terms(), _idempotency_key()],
         "requestBody": _chat_body(),
-        "responses": answers,
+        "responses": _inference("ChatCompletion", EVENT),
+    }
+
+
+def _idempotency_key() -> Schema:
+    said = string("Asked again under the same key, the same body gets the same answer and is paid for once.")
+    return _header("Idempotency-Key", said | {"maxLength": 255, "pattern": "^[ -~]*$"}, "order-1")
+
+
+def _responses() -> Schema:
+    content = {"application/json": {"schema": ref("ResponsesRequest"), "examples": openapi_responses.EXAMPLES}}
+    return {
+        "operationId": "createResponse",
+        "summary": "Answer a conversation in OpenAI's newer form, whole or as a stream.",
+        "description": "For any model, and without stored state: what needs it is 400. Hold and charge are as for a "
+        "chat completion.",
+        "parameters": [*_terms(), _idempotency_key()],
+        "requestBody": {"required": True, "content": content},
+        "responses": _inference("Response", openapi_responses.EVENT),
+    }
+
+
+def _input_tokens() -> Schema:
+    return {
+        "operationId": "countInputTokens",
+        "summary": "How long a request's input is, by our own count.",
+        "description": "Free. It counts as a request (RPM) and takes no tokens (TPM).",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": ref("CountRequest")}}},
+        "responses": _answers("InputTokens", "400", "401", "403", "404", "413", "415", "429", "503"),
     }
 
 

@@ -1,7 +1,7 @@
 """One request to /v1: its caller, its id, its limits' windows, and the headers of its answer."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -75,6 +75,7 @@ class Visit(msgspec.Struct):
     left: bool = False
     attempts: int = 0  # calls of an upstream
     write_error: ErrorWriter = write_chat_error
+    outlet: Callable[[Iterable[bytes]], Iterable[bytes]] | None = None  # what a dialect does to streams as they go out
 
     @classmethod
     def open(cls, services: Services, environ: WSGIEnvironment, write_error: ErrorWriter = write_chat_error) -> "Visit":
@@ -177,6 +178,7 @@ class Visit(msgspec.Struct):
     def stream(self, frames: Iterable[bytes], more: Iterable[tuple[str, str]]) -> Response:
         """An answer that the server iterates, and closes if it can be closed."""
         headers = [*STREAM_HEADERS, *self.answer_headers(), *more]
+        frames = frames if self.outlet is None else self.outlet(frames)
         return ReadyResponse(frames, 200, headers, self.services.common_headers)
 
     def refuse(self, error: BridgeError) -> Response:

@@ -19,6 +19,13 @@ DOCUMENT = build("http://127.0.0.1:8000/v1")
 MODELS = ["sandbox-echo", "sandbox-402", "sandbox-429", "sandbox-503", "sandbox-malformed", "gpt-4o"]
 # Why a request that fits the schema may be refused all the same: it depends on the model, or no schema can say it.
 BEYOND_SCHEMAS = ("writes at most", "takes no", "Not taken as sent", "more than 64 bits", "got float")
+BEYOND_SCHEMAS += (
+    "No tool output found",
+    "No tool call found",
+    "is not kept here",
+    "has no place here",
+    "is not offered",
+)
 BEYOND_SCHEMAS += ("Send the picture as", "must be the file itself", "must be the sound")
 OUR_FAULT = "Something broke on our side"
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}]}
@@ -29,7 +36,8 @@ sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def describe_api() -> schemathesis.BaseSchema:
     """The document as the fuzz reads it: the models that it asks for exist."""
     document = copy.deepcopy(DOCUMENT)
-    document["components"]["schemas"]["ChatRequest"]["properties"]["model"]["enum"] = MODELS
+    for name in ("ChatRequest", "ResponsesRequest"):
+        document["components"]["schemas"][name]["properties"]["model"]["enum"] = MODELS
     config = {
         "seed": 1,
         "max-stream-events": 1000,  # each stream to its end

@@ -8,11 +8,14 @@ from bridge.v1.schemas.chat import ChatCompletion, ChatCompletionChunk
 from bridge.v1.schemas.models import Model, ModelList
 from bridge.v1.schemas.quote import Quote
 from bridge.v1.schemas.receipt import Receipt
+from bridge.v1.schemas.responses import InputTokens, Response
 
 ANSWERS: tuple[type[msgspec.Struct], ...] = (
     Error,
     ChatCompletion,
     ChatCompletionChunk,
+    Response,
+    InputTokens,
     Model,
     ModelList,
     Quote,

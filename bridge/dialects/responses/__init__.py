@@ -1,0 +1,1 @@
+"""OpenAI's Responses, without the state that OpenAI keeps for them."""
