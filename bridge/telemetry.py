@@ -54,6 +54,11 @@ def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int
     if settlement.provider_counts:
         altered = {"provider_counts": msgspec.Raw(settlement.provider_counts.encode())}
         altered |= {name: getattr(settlement, name) for name in ("uncharged_tokens", "uncharged_nanos")}
+    labels: dict[str, Any] = {}
+    if settlement.end_user:
+        labels["end_user"] = _SECRET.sub("sk-…".encode(), settlement.end_user.encode()).decode()
+    if settlement.tags:
+        labels["tags"] = msgspec.Raw(_SECRET.sub("sk-…".encode(), settlement.tags.encode()))
     write_line(
         msgspec.json.encode(
             {
@@ -79,6 +84,7 @@ def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int
                 "attempts": attempts,
                 "first_content_ms": settlement.first_content_ms,
                 "total_ms": settlement.total_ms,
+                **labels,
             }
         )
     )

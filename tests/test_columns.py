@@ -43,6 +43,7 @@ WRITTEN = {
         for name in PRICE_CLASSES
     },
     ("UsageRecord", "pricing"): "the same file",
+    ("LabelRollup", "kind"): "label_rollups.py: as one of LABEL_DIMENSIONS",
     ("UsageRecord", "balance_after_nanos"): "the commit itself works it out: sqlite.py, and PostgreSQL's function",
 }
 READ = {

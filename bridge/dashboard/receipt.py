@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from bridge.catalogue.price_snapshot import read_snapshot
+from bridge.conversation.labels import split_tags
 from bridge.dialects import answer_id
 from bridge.ledger.charge_rules import ChargeRule, find_rule
 from bridge.ledger.tables import Entry, UsageRecord
@@ -71,6 +72,7 @@ class Receipt:
     attempts: list[Attempt]
     dropped: list[str]
     clamped: list[str]
+    tags: dict[str, str]
     tokens_per_second: int | None
     answer_id: str
     above_tokens: int  # the applied tier is for prompts longer than this; 0: the ordinary one
@@ -110,6 +112,7 @@ def make_receipt(record: UsageRecord, refund: Entry | None = None) -> Receipt:
         attempts=_list_attempts(record),
         dropped=[str(name) for name in adapted.get("dropped") or []],
         clamped=[str(name) for name in adapted.get("clamped") or []],
+        tags=split_tags(record.tags),
         tokens_per_second=_measure_speed(record),
         answer_id=answer_id(record.endpoint, record.request_id),
         above_tokens=snapshot.rates.above_tokens,

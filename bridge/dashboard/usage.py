@@ -10,18 +10,22 @@ from flask import Response, abort, g, redirect, render_template, request, stream
 
 from bridge.accounts.keys import list_all_keys, name_keys
 from bridge.accounts.tables import Key
+from bridge.conversation.labels import split_tags
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.receipt import make_receipt
 from bridge.db import now_utc
 from bridge.errors import NotFound
+from bridge.ledger.label_rollups import MOST_LABELS
 from bridge.ledger.refunds import find_refund
 from bridge.ledger.tables import UsageRecord
 from bridge.ledger.usage import (
+    MOST_GROUPS,
     OUTCOME_GROUPS,
     UsageFilter,
     export_requests,
     find_request,
     find_running_request,
+    group_usage,
     list_models_used,
     list_requests,
     measure_first_content,
@@ -33,18 +37,21 @@ from bridge.spreadsheet import write_csv
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "30": (30, "30 days"), "90": (90, "90 days")}
 DEFAULT_PERIOD = "7"
+FIELDS = ("period", "key", "model", "status", "end_user", "tag", "by")
 MOST_KEYS = 200  # in the filter's list
 CSV_COLUMNS = (
     *("request_id", "created_at", "key", "endpoint", "model_asked", "model", "status", "outcome", "error_code"),
     *("prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"),
     *("tokens_source", "cost_dollars", "price_version", "stream", "first_content_ms", "total_ms"),
+    *("end_user", "tags", "stop_at_dollars"),
 )
+GROUPS = {"end_user": "By end user", "tag": "By tag"}
 
 
 @dashboard.get("/usage")
 def show_usage() -> Any:
-    """The usage list. Its filter is the URL: period, key, model, status; `before` and `after` are the requests at the
-    page's edges."""
+    """The usage list. Its filter is the URL: period, key, model, status, end user, tag; `by` what it is grouped by;
+    `before` and `after` are the requests at the page's edges."""
     wanted = request.args.get("q", "").strip()
     missing = ""
     if wanted:
@@ -63,6 +70,11 @@ def show_usage() -> Any:
         key_names=_name_keys(page.records, chosen["key"]),
         totals=sum_usage(wanted_filter),
         timing=measure_first_content(wanted_filter),
+        groups=group_usage(wanted_filter, chosen["by"]) if chosen["by"] else None,
+        group_names=GROUPS,
+        labels=_list_labels(chosen, wanted_filter),
+        most_groups=MOST_GROUPS,
+        most_labels=MOST_LABELS,
         page=page,
         asked=wanted,
         missing=missing,
@@ -93,6 +105,13 @@ def show_receipt(request_id: str) -> Any:
     return render_template("dashboard/receipt.html", receipt=receipt, key=key)
 
 
+def _list_labels(chosen: dict[str, str], wanted: UsageFilter) -> dict[str, list[str]]:
+    """The period's dearest end users and tags, to be offered; {} for an account that names none."""
+    period = UsageFilter(wanted.account_id, wanted.since)
+    found = {kind: [label for label in group_usage(period, kind) if label] for kind in GROUPS}
+    return found if any(found.values()) or any(chosen[kind] for kind in (*GROUPS, "by")) else {}
+
+
 def _show_running(request_id: str) -> str:
     try:
         hold = find_running_request(g.account_id, request_id)
@@ -111,13 +130,15 @@ def _name_keys(records: Iterable[UsageRecord], chosen: str) -> dict[int, str]:
 
 def _read_filter() -> tuple[dict[str, str], UsageFilter]:
     """The URL's fields, without unknown values, and the filter made from them."""
-    asked = {name: request.args.get(name, "").strip() for name in ("period", "key", "model", "status")}
+    asked = {name: request.args.get(name, "").strip() for name in FIELDS}
     if asked["period"] not in PERIODS:
         asked["period"] = DEFAULT_PERIOD
     if not (asked["key"].isascii() and asked["key"].isdigit() and len(asked["key"]) < 18):
         asked["key"] = ""
     if asked["status"] not in OUTCOME_GROUPS:
         asked["status"] = ""
+    if asked["by"] not in GROUPS:
+        asked["by"] = ""
     today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
     wanted = UsageFilter(
         g.account_id,
@@ -125,6 +146,8 @@ def _read_filter() -> tuple[dict[str, str], UsageFilter]:
         key_id=int(asked["key"]) if asked["key"] else None,
         model_id=asked["model"] or None,
         outcome=asked["status"] or None,
+        end_user=asked["end_user"] or None,
+        tag=asked["tag"] or None,
     )
     return asked, wanted
 
@@ -157,4 +180,7 @@ def _csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
         "true" if record.stream else "false",
         "" if record.first_content_ms is None else record.first_content_ms,
         record.total_ms,
+        record.end_user or "",
+        ", ".join(f"{name}={value}" for name, value in split_tags(record.tags).items()),
+        "" if record.stop_at_nanos is None else format_dollars(record.stop_at_nanos),
     ]

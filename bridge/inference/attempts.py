@@ -125,8 +125,8 @@ class Attempts:
         # of this attempt alone: what another provider didn't take is no matter any more
         self.dropped = [*outgoing.dropped[:MOST_NAMED]]
         self.clamped = [*offer.clamped, *outgoing.clamped][:MOST_NAMED]
-        if plan.strict and (self.dropped or self.clamped):
-            names = ", ".join([*self.dropped, *self.clamped])
+        if plan.strict and (changed := [*self.dropped, *self.clamped[len(offer.clamped) if offer.stopped else 0 :]]):
+            names = ", ".join(changed)
             raise InvalidRequest(
                 f"Not taken as sent: {names}. Leave it out, or drop x-bridge-strict.",
                 param=names.partition(",")[0].partition("=")[0],

@@ -83,6 +83,12 @@ def measure(
     return Measure(min(bound, window), reserved, cap, min(predicted, window), bound, hour_writes, sound, media)
 
 
+def count_instructions(request: Conversation) -> int:
+    """The most tokens of the instructions that go with tools, or with a format of the answer."""
+    tools = TOOLS_TOKENS if request.tools or request.has_calls else 0
+    return tools + (_format_bound(request.format) if request.tools or request.format is not None else 0)
+
+
 def count_mentions(turns: Iterable[Turn]) -> Counter[str]:
     """How often each call's id stands in the conversation: with calls, or with results if there are more of those."""
     calls, results = Counter[str](), Counter[str]()

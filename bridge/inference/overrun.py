@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from bridge.conversation.answer import TokenCounter
+from bridge.conversation.answer import AnswerWriter, ChoiceWriter, Chunks, TokenCounter
+from bridge.conversation.request import CHAT
 from bridge.inference import estimate
 from bridge.inference.estimate import count_tokens
 from bridge.providers.base import AttemptFailed, Blame
@@ -10,6 +11,39 @@ from bridge.providers.base import AttemptFailed, Blame
 SPARE_TOKENS = 16  # what our own count may be wrong by where a cap is small
 NEVER = 2**63
 Cut = Callable[[bytes, int, TokenCounter], bytes]  # see AnswerWriter.cut
+
+
+class CapPassed(AttemptFailed):
+    """The answer goes on beyond its cap."""
+
+    def __init__(self) -> None:
+        super().__init__(Blame.UPSTREAM, "the answer is longer than its cap")
+
+
+class Heard:
+    """Gives a reader the writer's choices, and remembers them: so an answer can be ended where its reader won't."""
+
+    def __init__(self, writer: AnswerWriter):
+        self._writer = writer
+        self._choices: dict[int, ChoiceWriter] = {}
+
+    @property
+    def chunks(self) -> Chunks | None:
+        """See Listener."""
+        return self._writer.chunks
+
+    def choice(self, index: int) -> ChoiceWriter:
+        """See Listener."""
+        found = self._choices[index] = self._writer.choice(index)
+        return found
+
+    def stop(self) -> bytes:
+        """The end of the one choice, as at its cap. b"" where events of another dialect than chat's passed as they
+        were: what of them is still open is not known."""
+        chunks = self._writer.chunks
+        if not self._choices and chunks is not None and chunks.dialect != CHAT:
+            return b""
+        return (self._choices.get(0) or self._writer.choice(0)).finish("length")
 
 
 class Overrun:
@@ -48,7 +82,7 @@ class Overrun:
             counted = delivered + count_tokens("".join(self._waiting[before:]))
             if counted > self._limit:
                 yield self._cut(frames, max(0, self._most - delivered), estimate)
-                raise AttemptFailed(Blame.UPSTREAM, "the answer is longer than its cap")
+                raise CapPassed
             self._counted, self._possible = counted, 0
             self._waiting.clear()
         # without frames, what has come is a piece of something that is still to be read

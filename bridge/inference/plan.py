@@ -6,9 +6,10 @@ import msgspec
 
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import ServedModel
+from bridge.conversation.labels import NO_LABELS, Labels
 from bridge.conversation.request import Conversation
 from bridge.inference.estimate import count_prompt
-from bridge.inference.meter import BYTES_PER_TOKEN, LEAST_OUTPUT_TOKENS, TEMPLATE_TOKENS, Measure
+from bridge.inference.meter import BYTES_PER_TOKEN, LEAST_OUTPUT_TOKENS, TEMPLATE_TOKENS, Measure, count_instructions
 from bridge.providers import PROVIDERS
 from bridge.providers.token_scale import find_scale
 
@@ -30,6 +31,8 @@ class Offer(msgspec.Struct):
     calls: int = 1
     cap_tokens: int | None = None
     clamped: tuple[str, ...] = ()
+    stop_at_nanos: int | None = None
+    stopped: bool = False
     choices: int = 0  # how many answers the client wants, as its request says
     _counted: int | None = None
     _most_nanos: int | None = None  # that it can cost, once somebody asked
@@ -40,7 +43,7 @@ class Offer(msgspec.Struct):
     @property
     def most_cap_tokens(self) -> int:
         """The largest cap that may be asked for, whatever it costs."""
-        return self._caps()[0]
+        return self._caps_asked_for()[0]
 
     @property
     def cap_to_send(self) -> int | None:
@@ -63,12 +66,14 @@ class Offer(msgspec.Struct):
             most = self._price(cap) if self._most_nanos is None else self._most_nanos
             cap = cap if held_nanos >= most else max(least, self.largest_cap(held_nanos))
         self.cap_tokens = cap
+        self.stopped = self.stop_at_nanos is not None and cap == self.stop_cap()
         field, asked = self.request.sent_cap or ("max_tokens", self.model.max_output_tokens)
         self.clamped = (f"{field}={cap}",) if cap < asked else ()
 
     def lengthen_prompt(self, more_bytes: int) -> None:
         """So many bytes more go out with the prompt to this model's channels."""
         self.measure = self.measure.with_more(more_bytes, self.model.context_tokens)
+        self._counted = None
 
     def largest_cap(self, amount_nanos: int) -> int:
         """The largest cap that so much pays for, within the model's own; 0 or less where there is none."""
@@ -76,10 +81,27 @@ class Offer(msgspec.Struct):
         affordable = self.price.affordable_output_tokens(amount_nanos, prompt, **reach)
         return min((affordable - predicted) // self.choices, self._most_tokens())
 
+    def stop_cap(self) -> int:
+        """What each choice may write until all of it costs what it is to stop at; below 1 where the prompt alone costs
+        that. The prompt is counted, since its bytes would end an answer far too soon."""
+        assert self.stop_at_nanos is not None
+        prompt, predicted, reach = self._reach()
+        counted = self._count_prompt() + self.model.added_tokens + count_instructions(self.request)
+        prompt = min(prompt, counted * self.calls)
+        affordable = self.price.affordable_output_tokens(self.stop_at_nanos, prompt, **reach)
+        return (affordable - predicted) // self.choices
+
     def _caps(self) -> tuple[int, int]:
         """What each choice may write at the most, and the least that is worth asking for."""
         if self.cap_tokens is not None:
             return self.cap_tokens, self.cap_tokens
+        most, least = self._caps_asked_for()
+        if self.stop_at_nanos is not None:
+            most = max(1, min(most, self.stop_cap()))
+        return most, min(least, most)
+
+    def _caps_asked_for(self) -> tuple[int, int]:
+        """The same, as the request and the model have them."""
         own, most = self.measure.cap_tokens, self.model.max_output_tokens
         if own is None:
             most = self._most_tokens()
@@ -132,6 +154,8 @@ class Plan(msgspec.Struct, frozen=True):
     offers: tuple[Offer, ...]
     max_cost_nanos: int | None
     strict: bool
+    labels: Labels = NO_LABELS
+    stop_at_nanos: int | None = None
 
     @property
     def reserved_tokens(self) -> int:
@@ -143,6 +167,12 @@ class Plan(msgspec.Struct, frozen=True):
         dearest model's. After `recall_reasoning`, which makes the prompt longer."""
         cases = [offer.worst_case() for offer in self.offers]
         return max(most for most, _ in cases), max(least for _, least in cases)
+
+    def find_unstoppable(self) -> Offer | None:
+        """An offer that costs what the client wants it to stop at before it has said anything."""
+        if self.stop_at_nanos is None:
+            return None
+        return next((offer for offer in self.offers if offer.stop_cap() < 1), None)
 
     def fit_caps(self, held_nanos: int) -> None:
         """Find each model's cap: the client's, or what the hold pays for."""

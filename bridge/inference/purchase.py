@@ -15,7 +15,7 @@ from bridge.inference.ask import Ask
 from bridge.inference.attempts import Attempts
 from bridge.inference.counts import Counted
 from bridge.inference.plan import Offer
-from bridge.inference.refusals import refuse_cost, refuse_unpaid
+from bridge.inference.refusals import refuse_cost, refuse_stop, refuse_unpaid
 from bridge.ledger.batch import LEFT_BY_CLIENT, HoldOrder, Mark, Settlement
 from bridge.ledger.budgets import period_start
 from bridge.ledger.idempotency import free_key, keep_answer, seal_answer
@@ -43,6 +43,9 @@ class Purchase:
             endpoint=ask.plan.request.endpoint,
             model_asked=ask.plan.request.model,
             stream=bool(ask.plan.request.stream),
+            end_user=ask.plan.labels.end_user,
+            tags=ask.plan.labels.encoded_tags,
+            stop_at_nanos=ask.plan.stop_at_nanos,
         )
         self._take_price(attempts.offer)
 
@@ -50,6 +53,8 @@ class Purchase:
         """Set aside the most that this can cost, durably, before this returns. Raises InsufficientBalance,
         KeyBudgetExceeded, MaxCostExceeded, ServiceUnavailable."""
         caller, settings, plan = self._caller, self._services.settings, self._ask.plan
+        if (offer := plan.find_unstoppable()) is not None:
+            raise refuse_stop(offer, plan.stop_at_nanos or 0)
         amount, least_amount = plan.worst_case()
         if (most := plan.max_cost_nanos) is not None:
             if least_amount > most:

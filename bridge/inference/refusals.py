@@ -48,6 +48,15 @@ def refuse_cost(offers: Sequence[Offer], needed_nanos: int, most_nanos: int) -> 
     )
 
 
+def refuse_stop(offer: Offer, stop_at_nanos: int) -> BridgeError:
+    """The refusal of what costs as much as the client's own x-bridge-stop-at before anything is said."""
+    return MaxCostExceeded(
+        f"Cost limit exceeded: with this prompt, a first token of {offer.name} can cost more than the "
+        f"{_dollars(stop_at_nanos)} that x-bridge-stop-at allows. Allow more, or send a shorter prompt.",
+        param="x-bridge-stop-at",
+    )
+
+
 def _name_cap(offers: Sequence[Offer], amount_nanos: int) -> str:
     """The largest cap that so much pays for, whichever model serves; "" where it pays for no token."""
     cap = min(offer.largest_cap(max(0, amount_nanos)) for offer in offers)

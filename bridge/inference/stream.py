@@ -17,6 +17,7 @@ from bridge.inference.attempts import Attempt, Attempts
 from bridge.inference.choices import ParallelAnswer, ParallelReader, call_all
 from bridge.inference.counts import Counted, find_delivered, find_usage
 from bridge.inference.intake import TICK_SECONDS, Intake
+from bridge.inference.overrun import CapPassed, Heard
 from bridge.inference.purchase import Purchase
 from bridge.inference.upstream import Upstream, UpstreamAnswer
 from bridge.inference.watch import Watch, watch_drain
@@ -46,6 +47,8 @@ class Stream:
         self._answer: UpstreamAnswer | None = None
         self._reader: StreamReader | None = None
         self._writer: AnswerWriter | None = None  # of the last attempt
+        self._heard: Heard | None = None  # of its answer
+        self._stopped = False  # we have ended it
         self._sent_at = time.monotonic()
         self._handed = 0  # pieces of the answer that the server has got from us
         self._sent = 0  # and those that it has sent: it has come back for more
@@ -198,6 +201,9 @@ class Stream:
             if not reader.finish_reason:
                 raise AttemptFailed(Blame.UPSTREAM, "the stream ended without a finish reason")
         except AttemptFailed as failure:
+            if isinstance(failure, CapPassed) and (end := self._stop(attempt)):
+                yield end
+                return
             if not attempt.delivered:
                 self._close_answer()
             elif failure.frames:  # they are charged, so they are delivered
@@ -205,6 +211,18 @@ class Stream:
             raise
         if kept:
             yield b"".join(kept)
+
+    def _stop(self, attempt: Attempt) -> bytes:
+        """The end of an answer that is to stop before it costs more, and whose upstream goes on. b"" where it can't be
+        ended like that."""
+        reader, heard = self._reader, self._heard
+        if not attempt.offer.stopped or attempt.offer.choices > 1 or not attempt.delivered:
+            return b""
+        if reader is None or heard is None or reader.finish_reason:
+            return b""
+        end = heard.stop()
+        self._stopped = bool(end)
+        return end
 
     def _begin(self, attempt: Attempt) -> Generator[bytes, None, tuple[UpstreamAnswer, Intake, Watch]]:
         """Send the request. An answer that is one, what reads it, and its limits."""
@@ -218,7 +236,8 @@ class Stream:
     def _open_intake(self, attempt: Attempt, answer: UpstreamAnswer, outgoing: Outgoing) -> Intake:
         """What reads the answer, or all of them where each gives one choice."""
         writer = self._writer = open_writer(self._ask, self._purchase, attempt.offer)
-        order = StreamOrder(writer, self._settings.max_event_bytes, choices=attempt.offer.choices)
+        self._heard = Heard(writer)
+        order = StreamOrder(self._heard, self._settings.max_event_bytes, choices=attempt.offer.choices)
         if not isinstance(answer, ParallelAnswer):
             return self._open_one(attempt.provider, outgoing, order, attempt.most_output_tokens(), writer)
         most = attempt.most_output_tokens() // attempt.calls
@@ -283,7 +302,7 @@ class Stream:
             "complete",
             counted,
             status=200,
-            finish_reason=reader.finish_reason,
+            finish_reason="length" if self._stopped else reader.finish_reason,
             empty=not reader.started and not usage.completion_tokens,
             answer=lambda: self._written(write_tail()),
         )

@@ -80,6 +80,9 @@ class Settlement(msgspec.Struct):
     adapted: str | None = None
     first_content_ms: int | None = None
     total_ms: int = 0
+    end_user: str | None = None
+    tags: str | None = None
+    stop_at_nanos: int | None = None
 
 
 class Mark(msgspec.Struct, frozen=True):

@@ -38,7 +38,8 @@ BEGIN
         provider_counts text, uncharged_tokens bigint, uncharged_nanos bigint, price_id bigint,
         input_nanos_per_mtok bigint, cached_nanos_per_mtok bigint, cache_write_nanos_per_mtok bigint,
         cache_write_hour_nanos_per_mtok bigint, output_nanos_per_mtok bigint, price_nanos bigint, cost_nanos bigint,
-        pricing text, output_cap_tokens bigint, attempts text, adapted text, first_content_ms bigint, total_ms bigint
+        pricing text, output_cap_tokens bigint, attempts text, adapted text, first_content_ms bigint, total_ms bigint,
+        end_user text, tags text, stop_at_nanos bigint
         -- end of list
       )
     ), gone AS (
@@ -79,7 +80,7 @@ BEGIN
         completion_tokens, reasoning_tokens, tokens_source, provider_counts, uncharged_tokens, uncharged_nanos,
         price_id, input_nanos_per_mtok, cached_nanos_per_mtok, cache_write_nanos_per_mtok,
         cache_write_hour_nanos_per_mtok, output_nanos_per_mtok, cost_nanos, pricing, output_cap_tokens, attempts,
-        adapted, first_content_ms, total_ms
+        adapted, first_content_ms, total_ms, end_user, tags, stop_at_nanos
         -- end of list
       )
       SELECT
@@ -93,7 +94,8 @@ BEGIN
         coalesce(uncharged_tokens, 0), coalesce(uncharged_nanos, 0), price_id, input_nanos_per_mtok,
         cached_nanos_per_mtok, coalesce(cache_write_nanos_per_mtok, input_nanos_per_mtok),
         coalesce(cache_write_hour_nanos_per_mtok, input_nanos_per_mtok), output_nanos_per_mtok,
-        coalesce(cost_nanos, price_nanos), pricing, output_cap_tokens, attempts, adapted, first_content_ms, total_ms
+        coalesce(cost_nanos, price_nanos), pricing, output_cap_tokens, attempts, adapted, first_content_ms, total_ms,
+        end_user, tags, stop_at_nanos
         -- end of list
       FROM charged
     )

@@ -38,12 +38,39 @@ class UsageRollup(Table):
     )
 
 
+class LabelRollup(Table):
+    """The same sums by day, of the requests of one end user or with one tag. The label "" is the sum of all labels that
+    came after an account's first few hundred of a day; see label_rollups.py."""
+
+    __tablename__ = "label_rollups"
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(sa.String(8), primary_key=True)  # end_user, tag
+    start: Mapped[datetime.datetime] = mapped_column(UtcDateTime, primary_key=True)
+    label: Mapped[str] = mapped_column(sa.String(256), primary_key=True)
+    key_id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    model_id: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    outcome: Mapped[str] = mapped_column(sa.String(12), primary_key=True)
+    requests: Mapped[int] = mapped_column(sa.BigInteger)
+    charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    loss_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    reasoning_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    uncharged_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    uncharged_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    __table_args__ = (sa.CheckConstraint("kind IN ('end_user', 'tag')", name="kind"),)
+
+
 class RollupProgress(Table):
-    """The number of the last usage row that is rolled up; one row. Every change of roll-ups locks it first."""
+    """The number of the last usage row that is rolled up, and of the last whose labels are; one row. Every change of
+    roll-ups locks it first."""
 
     __tablename__ = "rollup_progress"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(sa.BigInteger)
+    labels_number: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # never above `number`
     __table_args__ = (sa.CheckConstraint("id = 1", name="one"),)
 
 

@@ -105,7 +105,7 @@ def _write_query(
     """The statement for such a query, without its values. It is cached, since writing it takes longer than running
     it."""
     true = sa.func.coalesce(_PROGRESS.scalar_subquery(), 0)
-    cells = _select_cells(span, on_sqlite).where(UsageRecord.number > sa.bindparam("known"), UsageRecord.number > true)
+    cells = select_cells(span, on_sqlite).where(UsageRecord.number > sa.bindparam("known"), UsageRecord.number > true)
     # found by number alone, never by the account's or the day's many rows
     fresh = cells.cte("fresh").prefix_with("MATERIALIZED")
     rolled = cast("sa.Table", UsageRollup.__table__)
@@ -129,7 +129,7 @@ def _write_query(
     return sa.select(*columns, *sums, failed).group_by(*columns).order_by(*columns)
 
 
-def _select_cells(span: str, on_sqlite: bool) -> sa.Select[Any]:
+def select_cells(span: str, on_sqlite: bool) -> sa.Select[Any]:
     """Usage rows, each in the form of a roll-up of that one row."""
     columns: dict[str, sa.ColumnElement[Any]] = {
         **UsageRecord.__table__.columns,
@@ -151,7 +151,7 @@ def _start_of(span: str, on_sqlite: bool) -> sa.ColumnElement[datetime.datetime]
 
 def select_sums(span: str) -> sa.Select[Any]:
     """Usage rows, grouped and summed as the roll-ups of this span are."""
-    cells = _select_cells(span, db.session.get_bind().dialect.name == "sqlite")
+    cells = select_cells(span, db.session.get_bind().dialect.name == "sqlite")
     names = [column.name for column in cells.selected_columns]
     columns = dict(zip(names, cells.selected_columns, strict=True))
     sums = [sa.cast(sa.func.sum(columns[name]), sa.BigInteger).label(name) for name in SUMS]

@@ -12,6 +12,7 @@ from bridge.db import UtcDateTime, db, now_utc, transaction
 from bridge.errors import ServiceUnavailable
 from bridge.ledger.batch import Settlement, read_details
 from bridge.ledger.idempotency import keep_answer
+from bridge.ledger.label_rollups import add_label_loss
 from bridge.ledger.rollups import add_loss, find_progress
 from bridge.ledger.spool import Spool, Spooled
 from bridge.ledger.tables import Hold, UsageRecord
@@ -68,6 +69,7 @@ def _book_loss(settlement: Settlement) -> None:
         unbooked = settlement.price_nanos - record.charge_nanos - record.loss_nanos
         if unbooked > 0:
             add_loss(session, record, progress, unbooked)
+            add_label_loss(session, record, unbooked)
 
 
 def sweep(writer: Writer) -> int:

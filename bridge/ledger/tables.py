@@ -124,11 +124,19 @@ class UsageRecord(Table):
     adapted: Mapped[str | None] = mapped_column(sa.Text)  # JSON: {"dropped": […], "clamped": […]}
     first_content_ms: Mapped[int | None]
     total_ms: Mapped[int]
+    end_user: Mapped[str | None] = mapped_column(sa.String(256))  # the customer's own customer, as it names it
+    tags: Mapped[str | None] = mapped_column(sa.Text)  # JSON: ["env=prod", "project=search"]; see labels.py
+    stop_at_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # what the answer was to end before
     settled_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
     # counts up as rows arrive, set by the database; see rollups.py. None: older than the numbers
     number: Mapped[int | None] = mapped_column(sa.BigInteger, server_default=sa.FetchedValue())
     __table_args__ = (
         sa.Index("ix_usage_account_created", "account_id", "created_at"),
+        sa.Index(
+            *("ix_usage_end_user", "account_id", "end_user", "created_at"),
+            postgresql_where=sa.text("end_user IS NOT NULL"),
+            sqlite_where=sa.text("end_user IS NOT NULL"),
+        ),
         sa.Index("ix_usage_number", "number"),
         sa.Index("ix_usage_request_id", "request_id"),
         sa.CheckConstraint("charge_nanos >= 0 AND hold_nanos >= 0 AND loss_nanos >= 0", name="not_negative"),

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,21 +12,23 @@ from bridge.chart import SpanSum
 from bridge.db import db, now_utc
 from bridge.dialects import ANSWER_PREFIXES
 from bridge.errors import NotFound
-from bridge.ledger.rollups import ENDING, Sums, sum_all, sum_by
+from bridge.ledger.label_rollups import KINDS, has_others, select_labelled, sum_labelled, sum_labels
+from bridge.ledger.rollups import ENDING, SUMS, Sums, sum_all, sum_by
 from bridge.ledger.tables import Hold, UsageRecord
 
 PAGE_SIZE = 25
 EXPORT_ROWS = 50_000
 EXPORT_PAGE = 500
 TIMING_SAMPLE = 5_000
+MOST_GROUPS = 100
 REQUEST_ID = re.compile(rf"(?:{'|'.join(('req_', *ANSWER_PREFIXES.values()))})([0-9a-f]{{32}})")
 OUTCOME_GROUPS = ("complete", "failed", "client_gone", "cut")  # values of a filter
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UsageFilter:
-    """Which of an account's requests: begun from `since` until before `until`, of one key, model, or group of outcomes.
-    A field of None selects all."""
+    """Which of an account's requests: begun from `since` until before `until`, of one key, model, group of outcomes,
+    end user or tag (`name=value`). A field of None selects all."""
 
     account_id: int
     since: datetime.datetime | None = None
@@ -33,6 +36,12 @@ class UsageFilter:
     key_id: int | None = None
     model_id: str | None = None
     outcome: str | None = None
+    end_user: str | None = None
+    tag: str | None = None
+
+    def as_sums(self) -> dict[str, Any]:
+        """What roll-ups are asked with: they know no end users and no tags."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in KINDS}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,12 +82,35 @@ def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
         found.append(UsageRecord.model_id == wanted.model_id)
     if wanted.outcome is not None:
         found.append(ENDING.in_((wanted.outcome,)))
+    if wanted.end_user is not None:
+        found.append(UsageRecord.end_user == wanted.end_user)
+    if wanted.tag is not None:  # no tag has a quote of its own
+        found.append(sa.func.replace(UsageRecord.tags, f'"{wanted.tag}"', "") != UsageRecord.tags)
     return found
 
 
 def sum_usage(wanted: UsageFilter) -> Sums:
-    """The totals of a filter, whose bounds are midnights (UTC)."""
-    return sum_all(**dataclasses.asdict(wanted))
+    """The totals of a filter, whose bounds are midnights (UTC). Those of an end user or a tag are in roll-ups too, but
+    for days with more of them than have one."""
+    labels = {"end_user": wanted.end_user, "tag": wanted.tag}
+    given = [(kind, label) for kind, label in labels.items() if label is not None]
+    if not given:
+        return sum_all(**wanted.as_sums())
+    if len(given) == 1 and not has_others(given[0][0], wanted.account_id, wanted.since, wanted.until):
+        kind, label = given[0]
+        return sum_labels(kind, **wanted.as_sums(), label=label).get(label, Sums())
+    sums = [sa.func.count() if name == "requests" else sa.func.sum(getattr(UsageRecord, name)) for name in SUMS]
+    failed = sa.func.sum(sa.case((ENDING == "failed", 1), else_=0))
+    row = db.session.execute(sa.select(*sums, failed).where(*_conditions(wanted))).one()
+    return Sums(*(int(value or 0) for value in row))
+
+
+def group_usage(wanted: UsageFilter, kind: str) -> dict[str, Sums]:
+    """The sums of a filter by end user or by tag, the dearest first, at most MOST_GROUPS; OTHERS are those without a
+    roll-up of their own. Within one end user or one tag they are summed from the rows."""
+    if wanted.end_user is None and wanted.tag is None:
+        return sum_labels(kind, **wanted.as_sums(), limit=MOST_GROUPS)
+    return sum_labelled(select_labelled(kind).where(*_conditions(wanted)).subquery(), MOST_GROUPS)
 
 
 def count_last_hour() -> LastHour:
@@ -92,7 +124,7 @@ def count_last_hour() -> LastHour:
 
 def sum_by_model(wanted: UsageFilter, span: str = "day") -> list[SpanSum]:
     """Requests and charges per model and span (hour or day, in UTC), in order of time."""
-    found = sum_by("start", "model_id", span=span, **dataclasses.asdict(wanted))
+    found = sum_by("start", "model_id", span=span, **wanted.as_sums())
     return [SpanSum(start, model_id, sums.requests, sums.charge_nanos) for (start, model_id), sums in found.items()]
 
 

@@ -18,6 +18,7 @@ from bridge.errors import ServiceUnavailable
 from bridge.inference.services import Services
 from bridge.ledger.alerts import queue_balance_alerts
 from bridge.ledger.idempotency import delete_expired_keys
+from bridge.ledger.label_rollups import roll_up_labels
 from bridge.ledger.rollups import roll_up
 from bridge.ledger.sweep import apply_spools, sweep
 from bridge.mail.outbox import send_due
@@ -165,6 +166,7 @@ def delete_channel_events(services: Services) -> None:
 def roll_up_usage(services: Services) -> None:
     """Add the requests that were settled since the last time to the roll-ups."""
     roll_up()
+    roll_up_labels()
 
 
 def write_balance_alerts(services: Services) -> None:

@@ -7,6 +7,7 @@ import msgspec
 from flask import Response
 
 from bridge.config import Settings
+from bridge.conversation.labels import MAX_TAG, MAX_TAGS
 from bridge.dialects.chat.request import ChatRequest
 from bridge.dialects.chat.unpriced import CLIENT_TOOLS, FREE_SERVICE_TIERS
 from bridge.headers import api_headers
@@ -325,9 +326,20 @@ def _terms() -> list[Schema]:
         "Dollars. What could cost more is 402; without `max_tokens`, the cap is what so much pays for.",
         pattern=r"^\$?\d{1,9}(\.\d{0,9})?$",
     )
+    stop = string(
+        "Dollars. The answer ends (`finish_reason: length`) before it costs more: the cap is lowered to what so much "
+        "pays for beside the prompt. A prompt that leaves nothing of it is 402.",
+        pattern=r"^\$?\d{1,9}(\.\d{0,9})?$",
+    )
+    tags = string(
+        f"Name=value pairs to group your usage by: at most {MAX_TAGS}, of {MAX_TAG} characters each. No provider sees "
+        "them. `user` is kept the same way, and providers get a hash of it."
+    )
     return [
         _header("x-bridge-strict", string("With `true`, a field that would be dropped or clamped is 400."), "true"),
         _header("x-bridge-max-cost", most, "0.05"),
+        _header("x-bridge-stop-at", stop, "0.01"),
+        _header("x-bridge-tags", tags, "project=search, env=prod"),
     ]
 
 

@@ -7,6 +7,7 @@ from bridge.errors import InvalidRequest
 from bridge.inference.offers import list_offers, refuse_lowered_cap
 from bridge.inference.plan import Plan
 from bridge.money import parse_dollars
+from bridge.v1.labels import read_labels
 from bridge.v1.media import check_media
 from bridge.v1.visit import Visit
 
@@ -18,22 +19,28 @@ def plan_request(
     it may ask for an hour in a cache. Raises what is wrong with it; nothing was counted or held yet."""
     if request.media:
         check_media(request.media)
-    most = visit.environ.get("HTTP_X_BRIDGE_MAX_COST")
-    max_cost_nanos = None if most is None else _read_max_cost(most)
+    labels, request = read_labels(visit, request)
+    most, stop = visit.environ.get("HTTP_X_BRIDGE_MAX_COST"), visit.environ.get("HTTP_X_BRIDGE_STOP_AT")
+    max_cost_nanos = None if most is None else _read_dollars(most, "x-bridge-max-cost", 0)
+    stop_at_nanos = None if stop is None else _read_dollars(stop, "x-bridge-stop-at", 1)
     assert visit.caller is not None
     offers = list_offers(visit.services.catalogue, visit.caller, request, others, body_bytes, hour_writes=hour_writes)
+    if stop_at_nanos is not None:
+        for offer in offers:
+            offer.stop_at_nanos = stop_at_nanos
     strict = visit.header("HTTP_X_BRIDGE_STRICT").strip().lower() in ("true", "1")
     if strict:
         refuse_lowered_cap(offers[0])
-    return Plan(request, offers, max_cost_nanos, strict)
+    return Plan(request, offers, max_cost_nanos, strict, labels, stop_at_nanos)
 
 
-def _read_max_cost(text: str) -> int:
-    """An empty one is refused: whoever means to cap the cost is not to go without."""
+def _read_dollars(text: str, header: str, least_nanos: int) -> int:
+    """A header's dollars. An empty one is refused: whoever means to cap the cost is not to go without."""
     try:
         nanos = parse_dollars(text)
     except ValueError:
         nanos = -1
-    if nanos < 0:
-        raise InvalidRequest("x-bridge-max-cost must be dollars, such as 0.05.", param="x-bridge-max-cost")
+    if nanos < least_nanos:
+        above = " above 0" if least_nanos else ""
+        raise InvalidRequest(f"{header} must be dollars{above}, such as 0.05.", param=header)
     return nanos

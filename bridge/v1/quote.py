@@ -28,6 +28,7 @@ def create_quote(visit: Visit) -> Response:
     plan = plan_chat(visit, data)
     attempts = Attempts(visit.ask(plan, Chat()))
     attempts.recall_reasoning()
+    unstoppable = plan.find_unstoppable() is not None
     amount, least = plan.worst_case()
     if plan.max_cost_nanos is not None:
         amount = max(least, min(amount, plan.max_cost_nanos))
@@ -60,7 +61,9 @@ def create_quote(visit: Visit) -> Response:
         hold=format_dollars(held),
         available=format_dollars(max(0, available)),
         budget_remaining=None if budget is None else format_dollars(budget),
-        refusal=_find_refusal(held, amount, available, budget, plan.max_cost_nanos, bool(choices)),
+        refusal=MaxCostExceeded.code
+        if unstoppable
+        else _find_refusal(held, amount, available, budget, plan.max_cost_nanos, bool(choices)),
         limits=schemas.QuotedLimits(
             requests=_describe(visit.windows.get("rpm")), tokens=_describe(visit.windows.get("tpm"))
         ),

@@ -4,6 +4,7 @@ import msgspec
 from flask import Response
 
 from bridge.catalogue.price_snapshot import read_snapshot
+from bridge.conversation.labels import split_tags
 from bridge.dialects import answer_id
 from bridge.json_types import JsonObject
 from bridge.ledger.charge_rules import find_rule
@@ -77,6 +78,9 @@ def describe(usage: UsageRecord, refund: Entry | None = None) -> schemas.Receipt
         clamped=adapted["clamped"],
         first_content_ms=usage.first_content_ms,
         total_ms=usage.total_ms,
+        end_user=usage.end_user,
+        tags=split_tags(usage.tags),
+        stop_at=None if usage.stop_at_nanos is None else format_dollars(usage.stop_at_nanos),
     )
 
 

@@ -66,11 +66,13 @@ def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_co
     operator = gateway.make.make_account(is_operator=True)
     key = gateway.make.make_key(operator, name="a name that is rather long for the narrow column of a phone")
     for model in ("sandbox-echo", "claude-3-5-sonnet", "sandbox-503"):
-        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
-        answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=key.headers, timeout=60)
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "user": model[0] * 256}
+        headers = {**key.headers, "x-bridge-tags": f"env=prod, project={model[0] * 56}", "x-bridge-stop-at": "0.05"}
+        answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=60)
     request_id = answer.headers["x-request-id"]
     paths = ["/", "/models", "/docs", "/dashboard/", "/dashboard/keys", "/dashboard/keys/new"]
     paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}", "/dashboard/billing"]
+    paths += ["/dashboard/usage?by=end_user", "/dashboard/usage?by=tag&tag=env%3Dprod"]
     paths += ["/admin/channels", "/admin/channels/new", "/admin/customers", f"/admin/customers/{operator.id}"]
     paths += [
         "/admin/payments",

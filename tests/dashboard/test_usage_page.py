@@ -12,6 +12,8 @@ from flask.testing import FlaskClient
 
 from bridge.dashboard.receipt import make_receipt
 from bridge.db import now_utc, transaction
+from bridge.ledger import label_rollups
+from bridge.ledger.rollups import roll_up
 from bridge.ledger.tables import Hold
 from bridge.telemetry import new_request_id
 from tests.dashboard.pages import sign_in
@@ -321,3 +323,87 @@ def test_every_page_needs_a_session(app: Flask, engine: str):
         answer = stranger.get(path)
         assert answer.status_code == 302
         assert answer.location.startswith("/sign-in?next=")
+
+
+def table_of(page: str, label: str) -> list[list[str]]:
+    """The cells of a table's rows, without markup."""
+    [body] = re.findall(rf'aria-label="{label}">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    rows = [re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL) for row in re.findall(r"<tr>.*?</tr>", body, re.DOTALL)]
+    return [[" ".join(re.sub(r"<.*?>", " ", cell).split()) for cell in row] for row in rows]
+
+
+def test_usage_is_grouped_by_end_user_and_by_tag_and_each_leads_to_its_requests(
+    app: Flask, client: FlaskClient, account: MadeAccount
+):
+    with app.app_context():
+        ada = add_record(account.id, end_user="ada & co", tags='["env=prod","project=search"]', charge_nanos=20_000_000)
+        add_record(account.id, end_user="bob", tags='["env=prod"]', charge_nanos=30_000_000)
+        add_record(account.id, charge_nanos=90_000_000)
+    users = client.get(f"{USAGE}?by=end_user").text
+    assert [(row[0], row[1], row[-1]) for row in table_of(users, "By end user")] == [
+        ("bob", "1", "$0.03"),
+        ("ada &amp; co", "1", "$0.02"),
+    ]
+    tags = client.get(f"{USAGE}?by=tag").text
+    assert [(row[0], row[1], row[-1]) for row in table_of(tags, "By tag")] == [
+        ("env=prod", "2", "$0.05"),
+        ("project=search", "1", "$0.02"),
+    ]
+    [link] = re.findall(r'href="([^"]+)">ada &amp; co</a>', users)
+    page = client.get(link.replace("&amp;", "&")).text
+    assert ids_in(page) == [ada.request_id]
+    assert "exactly $0.02" in page
+    assert 'value="ada &amp; co"' in page
+    assert ids_in(client.get(USAGE, query_string={"tag": "project=search"}).text) == [ada.request_id]
+    within = client.get(USAGE, query_string={"by": "tag", "end_user": "bob"}).text
+    assert [row[0] for row in table_of(within, "By tag")] == ["env=prod"]
+    [row] = read_csv(client.get(f"{USAGE}.csv?tag=project%3Dsearch").text)
+    assert row["request_id"] == ada.request_id
+
+
+def test_an_account_that_names_nobody_sees_no_filter_for_it(app: Flask, client: FlaskClient, account: MadeAccount):
+    with app.app_context():
+        add_record(account.id)
+    assert "End user" not in client.get(USAGE).text
+    assert client.get(f"{USAGE}?by=nonsense&tag=%22").status_code == 200
+
+
+def test_others_labels_are_not_shown(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):
+    with app.app_context():
+        add_record(make.make_account().id, end_user="eve", tags='["env=theirs"]')
+        add_record(account.id, end_user="ada")
+    for by in ("end_user", "tag"):
+        page = client.get(f"{USAGE}?by={by}").text
+        assert "eve" not in page
+        assert "env=theirs" not in page
+
+
+def test_end_users_without_a_roll_up_of_their_own_are_one_line(
+    app: Flask, client: FlaskClient, account: MadeAccount, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(label_rollups, "MOST_LABELS", 1)
+    with app.app_context():
+        for name in ("ada", "bob", "eve"):
+            add_record(account.id, end_user=name, charge_nanos=20_000_000)
+        roll_up()
+        label_rollups.roll_up_labels()
+    rows = table_of(client.get(f"{USAGE}?by=end_user").text, "By end user")
+    assert [(row[0].partition(" each")[0], row[1], row[-1]) for row in rows] == [
+        ("All others", "2", "$0.04"),
+        ("ada", "1", "$0.02"),
+    ]
+    assert "exactly $0.02" in client.get(f"{USAGE}?end_user=eve").text
+
+
+def test_a_receipt_names_its_end_user_and_its_tags_and_leads_to_theirs(
+    app: Flask, client: FlaskClient, account: MadeAccount
+):
+    with app.app_context():
+        record = add_record(
+            account.id, end_user="<b>ada</b>", tags='["env=prod","x=a&b"]', stop_at_nanos=10_000_000, charge_nanos=1
+        )
+    page = client.get(f"{USAGE}/{record.request_id}").text
+    assert "&lt;b&gt;ada&lt;/b&gt;" in page
+    assert "$0.01" in page
+    [link] = re.findall(r'href="([^"]+)">x=a&amp;b</a>', page)
+    assert ids_in(client.get(link.replace("&amp;", "&")).text) == [record.request_id]

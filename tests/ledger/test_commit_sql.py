@@ -63,7 +63,7 @@ def fill(hold: HoldOrder) -> dict[str, Any]:
     for number, field in enumerate(msgspec.structs.fields(Settlement), 100):
         if field.name not in told:
             told[field.name] = {bool: True, int: number, str: f"t{number}"}[type_of(field.type)[0]]
-    return told
+    return told | {"tags": '["env=prod"]'}
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)

@@ -1,6 +1,5 @@
 """Anthropic's Claude: requests in its own dialect (`/v1/messages`), and the provider itself."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -155,11 +154,11 @@ def _write_stop(given: Sequence[str], dropped: list[str], clamped: list[str]) ->
 
 
 def _write_rest(options: Mapping[str, Json]) -> JsonObject:
-    """Whose request it is, which Anthropic wants without personal data, and its own mark for caching the prompt."""
+    """Whose request it is, by the hash that the door gave it, and Anthropic's own mark for caching the prompt."""
     out: JsonObject = {}
     who = options.get("safety_identifier") or options.get("user")
     if isinstance(who, str) and who:
-        out["metadata"] = {"user_id": hashlib.sha256(who.encode()).hexdigest()}
+        out["metadata"] = {"user_id": who}
     if isinstance(options.get("cache_control"), dict):
         out["cache_control"] = take_cache_control(options["cache_control"])
     return out

@@ -104,3 +104,6 @@ class Receipt(Struct, kw_only=True, tag_field="object", tag="request"):
     clamped: Annotated[list[str], text("Values that were brought into range.")]
     first_content_ms: Annotated[int, whole()] | None
     total_ms: Annotated[int, whole()]
+    end_user: Annotated[str, text("The request's `user` or `safety_identifier`, as it was sent.")] | None
+    tags: Annotated[dict[str, str], text("Its x-bridge-tags.")]
+    stop_at: Annotated[str, dollars("Its x-bridge-stop-at: what the answer was to end before.")] | None

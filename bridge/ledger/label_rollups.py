@@ -1,0 +1,222 @@
+"""Sums by end user and by tag at a constant cost: roll-ups by day, plus the rows since then.
+
+An account may name a new end user with each request. So of each day and account only the first MOST_LABELS end users,
+and as many tags, have roll-ups of their own; those of all others are one, whose label is OTHERS. A label that has one
+has it for the whole day, so its sums are exact. A request counts once under each of its tags."""
+
+import datetime
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from bridge.db import db, transaction
+from bridge.ledger.rollup_tables import LabelRollup, RollupProgress
+from bridge.ledger.rollups import ENDING, MOST_AT_ONCE, SUMS, Sums, select_cells
+from bridge.ledger.tables import UsageRecord
+
+KINDS = ("end_user", "tag")
+OTHERS = ""
+MOST_LABELS = 500  # of each kind, account and day
+LABEL_DIMENSIONS = ("account_id", "kind", "start", "label", "key_id", "model_id", "outcome")
+_PLACE = ("account_id", "kind", "start")
+_ROLLED = cast("sa.Table", LabelRollup.__table__)
+_PROGRESS = sa.select(RollupProgress.labels_number)
+
+
+def sum_labels(
+    kind: str,
+    account_id: int,
+    *,
+    since: datetime.datetime | None = None,
+    until: datetime.datetime | None = None,
+    limit: int | None = None,
+    **wanted: Any,
+) -> dict[str, Sums]:
+    """The sums of each label of this kind, the dearest first; OTHERS among them. `since` and `until` are midnights
+    (UTC). `wanted`: dimension = value; None selects all."""
+    progress = _PROGRESS.scalar_subquery()
+    fresh = select_labelled(kind).where(UsageRecord.number > progress, UsageRecord.account_id == account_id).subquery()
+    names = (*LABEL_DIMENSIONS, *SUMS)
+    rolled = sa.select(*(_ROLLED.c[name] for name in names)).where(
+        _ROLLED.c.account_id == account_id, _ROLLED.c.kind == kind
+    )
+    both = sa.union_all(rolled, sa.select(*(fresh.c[name] for name in names))).subquery()
+    conditions = [both.c[name] == value for name, value in wanted.items() if value is not None]
+    if since is not None:
+        conditions.append(both.c.start >= since)
+    if until is not None:
+        conditions.append(both.c.start < until)
+    return sum_labelled(both, limit, *conditions)
+
+
+def sum_labelled(cells: sa.Subquery, limit: int | None = None, *conditions: sa.ColumnElement[bool]) -> dict[str, Sums]:
+    """The sums of each label of these cells, the dearest first."""
+    charge = sa.func.sum(cells.c.charge_nanos)
+    failed = sa.func.sum(sa.case((cells.c.outcome == "failed", cells.c.requests), else_=0))
+    query = sa.select(cells.c.label, *(sa.func.sum(cells.c[name]) for name in SUMS), failed).where(*conditions)
+    query = query.group_by(cells.c.label).order_by(charge.desc(), cells.c.label).limit(limit)
+    return {text: Sums(*map(int, sums)) for text, *sums in db.session.execute(query)}
+
+
+def has_others(kind: str, account_id: int, since: datetime.datetime | None, until: datetime.datetime | None) -> bool:
+    """Whether some labels of these days have no roll-up of their own, so that their sums are in their rows alone."""
+    query = sa.select(_ROLLED.c.label).where(
+        _ROLLED.c.account_id == account_id, _ROLLED.c.kind == kind, _ROLLED.c.label == OTHERS
+    )
+    if since is not None:
+        query = query.where(_ROLLED.c.start >= since)
+    if until is not None:
+        query = query.where(_ROLLED.c.start < until)
+    return db.session.execute(query.limit(1)).first() is not None
+
+
+def roll_up_labels() -> int:
+    """Roll up the labels of all rows that `roll_up` has passed, and return by how many numbers they grew. One worker
+    does this at a time."""
+    total = 0
+    while some := _roll_up_some():
+        total += some
+    return total
+
+
+def _roll_up_some() -> int:
+    with transaction() as session:
+        row = session.execute(
+            sa.select(RollupProgress.number, RollupProgress.labels_number).with_for_update(skip_locked=True)
+        ).first()
+        if row is None or row.labels_number >= row.number:
+            return 0
+        upto = min(row.number, row.labels_number + MOST_AT_ONCE)
+        for kind in KINDS:
+            _add_rows(session, kind, row.labels_number, upto)
+        session.execute(sa.update(RollupProgress).values(labels_number=upto))
+        return int(upto - row.labels_number)
+
+
+def _add_rows(session: Session, kind: str, reached: int, upto: int) -> None:
+    """Add these rows' sums. Labels that are new come in the order of their rows, for as long as the day has room."""
+    cells = select_labelled(kind).where(UsageRecord.number > reached, UsageRecord.number <= upto).cte("cells")
+    known = _select_known(cells)
+    counts = (
+        sa.select(*(known.c[name] for name in _PLACE), sa.func.count().label("many"))
+        .group_by(*(known.c[name] for name in _PLACE))
+        .cte("counts")
+    )
+    firsts = (
+        sa.select(*(cells.c[name] for name in (*_PLACE, "label")), sa.func.min(cells.c.number).label("first"))
+        .group_by(*(cells.c[name] for name in (*_PLACE, "label")))
+        .cte("firsts")
+    )
+    rank = sa.func.row_number().over(
+        partition_by=[*(firsts.c[name] for name in _PLACE), known.c.label.is_(None)],
+        order_by=[firsts.c.first, firsts.c.label],
+    )
+    ranked = (
+        sa.select(*(firsts.c[name] for name in (*_PLACE, "label")), known.c.label.label("known"), rank.label("rank"))
+        .select_from(firsts.outerjoin(known, _same(firsts, known, *_PLACE, "label")))
+        .cte("ranked")
+    )
+    room = MOST_LABELS - sa.func.coalesce(counts.c.many, 0)
+    kept = sa.or_(ranked.c.known.is_not(None), ranked.c.rank <= room)
+    columns = {name: cells.c[name] for name in LABEL_DIMENSIONS} | {
+        "label": sa.case((kept, cells.c.label), else_=OTHERS)
+    }
+    rows = (
+        sa.select(
+            *(columns[name].label(name) for name in LABEL_DIMENSIONS),
+            *(sa.cast(sa.func.sum(cells.c[name]), sa.BigInteger).label(name) for name in SUMS),
+        )
+        .select_from(
+            cells.join(ranked, _same(cells, ranked, *_PLACE, "label")).outerjoin(counts, _same(cells, counts, *_PLACE))
+        )
+        .group_by(*(sa.text(str(place)) for place in range(1, len(LABEL_DIMENSIONS) + 1)))
+    )
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    statement = insert(_ROLLED).from_select([*LABEL_DIMENSIONS, *SUMS], rows)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(_ROLLED.primary_key.columns),
+            set_={name: _ROLLED.c[name] + statement.excluded[name] for name in SUMS},
+        )
+    )
+
+
+def select_labels(kind: str, upto: int) -> sa.Select[Any]:
+    """The usage rows up to this number, grouped and summed as the roll-ups of this kind are: what belongs to a label
+    without one of its own is the others'."""
+    cells = select_labelled(kind).where(UsageRecord.number <= upto).cte("cells")
+    known = _select_known(cells)
+    columns = {name: cells.c[name] for name in LABEL_DIMENSIONS} | {"label": sa.func.coalesce(known.c.label, OTHERS)}
+    return (
+        sa.select(
+            *(columns[name].label(name) for name in LABEL_DIMENSIONS),
+            *(sa.cast(sa.func.sum(cells.c[name]), sa.BigInteger).label(name) for name in SUMS),
+        )
+        .select_from(cells.outerjoin(known, _same(cells, known, *_PLACE, "label")))
+        .group_by(*(sa.text(str(place)) for place in range(1, len(LABEL_DIMENSIONS) + 1)))
+    )
+
+
+def add_label_loss(session: Session, record: UsageRecord, nanos: int) -> None:
+    """Add a loss to the roll-ups of an existing row's labels, if they include it. The progress is locked."""
+    reached = session.scalar(_PROGRESS) or 0
+    if record.number is None or record.number > reached:
+        return
+    day = record.created_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    ending = sa.select(ENDING).where(
+        UsageRecord.request_id == record.request_id, UsageRecord.created_at == record.created_at
+    )
+    for kind in KINDS:
+        own = select_labelled(kind).where(
+            UsageRecord.request_id == record.request_id, UsageRecord.created_at == record.created_at
+        )
+        for label in [row.label for row in session.execute(own)]:
+            for name in (label, OTHERS):
+                changed = session.execute(
+                    sa.update(LabelRollup)
+                    .where(
+                        LabelRollup.account_id == record.account_id,
+                        LabelRollup.kind == kind,
+                        LabelRollup.start == day,
+                        LabelRollup.label == name,
+                        LabelRollup.key_id == record.key_id,
+                        LabelRollup.model_id == record.model_id,
+                        LabelRollup.outcome == ending.scalar_subquery(),
+                    )
+                    .values(loss_nanos=LabelRollup.loss_nanos + nanos)
+                    .execution_options(synchronize_session=False)
+                )
+                if cast("sa.CursorResult[Any]", changed).rowcount:
+                    break
+
+
+def _select_known(cells: sa.CTE) -> sa.CTE:
+    """The labels that have roll-ups of their own, of the accounts and days of these cells."""
+    places = sa.select(*(cells.c[name] for name in _PLACE)).distinct().subquery()
+    return (
+        sa.select(*(_ROLLED.c[name] for name in (*_PLACE, "label")))
+        .distinct()
+        .select_from(_ROLLED.join(places, _same(_ROLLED, places, *_PLACE)))
+        .where(_ROLLED.c.label != OTHERS)
+        .cte("known")
+    )
+
+
+def _same(left: sa.FromClause, right: sa.FromClause, *names: str) -> sa.ColumnElement[bool]:
+    return sa.and_(*(left.c[name] == right.c[name] for name in names))
+
+
+def select_labelled(kind: str) -> sa.Select[Any]:
+    """Usage rows as cells of this kind: each once for each of its labels."""
+    on_sqlite = db.session.get_bind().dialect.name == "sqlite"
+    cells, label = select_cells("day", on_sqlite), UsageRecord.end_user.expression
+    if kind == "tag":
+        unnest = sa.func.json_each if on_sqlite else sa.func.json_array_elements_text
+        given = unnest(UsageRecord.tags if on_sqlite else sa.cast(UsageRecord.tags, sa.JSON)).table_valued("value")
+        cells = cells.select_from(UsageRecord).join(given, sa.true())
+        label = given.c.value
+    return cells.add_columns(
+        sa.literal(kind).label("kind"), label.label("label"), UsageRecord.number.label("number")
+    ).where((UsageRecord.end_user if kind == "end_user" else UsageRecord.tags).is_not(None))
