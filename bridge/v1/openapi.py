@@ -329,7 +329,7 @@ def _terms() -> list[Schema]:
     stop = string(
         "Dollars. The answer ends (`finish_reason: length`) before it costs more: the cap is lowered to what so much "
         "pays for beside the prompt. A prompt that leaves nothing of it is 402.",
-        pattern=r"^\$?\d{1,9}(\.\d{0,9})?$",
+        pattern=r"^(?=.*[1-9])\$?\d{1,9}(\.\d{0,9})?$",
     )
     tags = string(
         f"Name=value pairs to group your usage by: at most {MAX_TAGS}, of {MAX_TAG} characters each. No provider sees "
