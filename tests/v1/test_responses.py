@@ -529,3 +529,56 @@ def test_the_same_idempotency_key_gets_the_same_answer(client: Client, stream: b
     assert len(client.upstream.requests) == 1
     if stream:
         check_stream(second)
+
+
+def test_tools_that_a_client_found_by_its_own_search_are_offered(client: Client):
+    client.serve()
+    found = {"type": "namespace", "name": "mail", "tools": [{**TOOL, "name": "send"}]}
+    items = [
+        {"role": "user", "content": "Write to Ada!"},
+        {"type": "tool_search_call", "call_id": "call_s", "execution": "client", "arguments": {"query": "mail"}},
+        {"type": "tool_search_output", "call_id": "call_s", "execution": "client", "tools": [found]},
+    ]
+    client.ask(items, tools=[{"type": "tool_search"}])
+    sent = client.sent()
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["mail__send"]
+    assert [message["role"] for message in sent["messages"]] == ["user", "assistant", "tool"]
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "gemini"])
+def test_a_file_goes_out_as_the_provider_has_it(client: Client, provider: str):
+    client.model = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}[provider]
+    client.serve(provider)
+    client.upstream.plays(replies(provider, COLD))
+    file = {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQK"}
+    client.ask([{"role": "user", "content": [file, {"type": "input_text", "text": "What is it?"}]}])
+    assert "JVBERi0xLjQK" in client.upstream.requests[-1].body.decode()
+
+
+def test_a_tool_that_no_function_may_be_named_like_is_forced_by_its_own_name(client: Client):
+    client.serve()
+    client.ask(tools=[SPACE], tool_choice={"type": "custom", "name": "patch", "namespace": "functions"})
+    assert client.sent()["tool_choice"] == {"type": "function", "function": {"name": "functions__patch"}}
+
+
+def test_what_was_said_with_references_is_held_for_too(client: Client):
+    client.serve()
+    client.upstream.plays(says(*["word "] * 2000, prompt_tokens=7))
+    item = client.ask()["output"][0]
+    client.upstream.plays(says("Hi", prompt_tokens=2100))
+    answer = client.ask([{"role": "user", "content": "?"}, {"type": "item_reference", "id": item["id"]}])
+    assert answer["usage"]["input_tokens"] == 2100, "the bound is above what the provider counted"
+    assert "provider_counts" not in answer["usage"]
+
+
+def test_a_client_that_leaves_closes_the_upstream_and_pays_for_what_it_got(client: Client):
+    client.serve()
+    client.upstream.plays(starts("Hello", " you", then="stall"))
+    answer = client.post(input="Hello!", stream=True)
+    pieces, said = iter(answer.response), b""
+    while b" you" not in said:
+        said += next(pieces)
+    answer.close()
+    assert client.booked().outcome == "client_gone"
+    assert client.booked().completion_tokens == 2
+    assert client.upstream.requests[0].hung_up.wait(60)

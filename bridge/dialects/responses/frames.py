@@ -41,6 +41,7 @@ class ResponseChoice:
         self._own_id, self._names, self._seal, self._logprobs = own_id, names, seal, logprobs
         self._open_stream = open_stream
         self.items: list[Item] = []
+        self._open: list[Item] = []  # of them, those that more may be said of
         self._calls: list[Called] = []
         self.reason = ""
 
@@ -82,7 +83,7 @@ class ResponseChoice:
             item = CustomCalled(*named, unwrap=call.kind != "custom")
         else:
             item = Called(*named)
-        self.items.append(item)
+        self._add(item)
         self._calls.append(item)
         begun = closed + item.begin()
         return begun + item.add(call.arguments) if call.arguments else begun
@@ -123,7 +124,8 @@ class ResponseChoice:
         """The ends of all that is open."""
         self.reason = reason
         status = INCOMPLETE if reason in REASONS else COMPLETED
-        return b"".join([item.close(status) for item in self.items])
+        closed, self._open = [item.close(status) for item in self._open], []
+        return b"".join(closed)
 
     def tell(self, told: Choice) -> None:
         """All of a whole answer, each thing where it belongs: sources behind their text, and seals before the calls."""
@@ -182,15 +184,25 @@ class ResponseChoice:
 
     def _append(self, item: T) -> tuple[bytes, T]:
         closed = self._close_others()
-        self.items.append(item)
+        self._add(item)
         return closed + item.begin(), item
 
     def _close_others(self) -> bytes:
         """Ends what is open. A call whose arguments are no JSON yet may get more of them."""
         if not self.items:
             return self._open_stream()
-        waits = [item for item in self.items if item.open and not (isinstance(item, Called) and not item.is_whole)]
-        return b"".join([item.close() for item in waits])
+        still, self._open = self._open, []
+        closed = []
+        for item in still:
+            if isinstance(item, Called) and not item.is_whole:
+                self._open.append(item)
+            else:
+                closed.append(item.close())
+        return b"".join(closed)
+
+    def _add(self, item: Item) -> None:
+        self.items.append(item)
+        self._open.append(item)
 
 
 def _mark_open(item: Item) -> JsonObject:

@@ -54,7 +54,7 @@ def read_responses(body: JsonObject, request: ResponsesRequest, account_id: int)
         turns=turns,
         media=read.media,
         has_calls=read.has_calls,
-        tools=offered.tools,
+        tools=list(offered.by_name.values()),
         tool_choice=read_tool_choice(request.tool_choice, offered.names),
         parallel_calls=request.parallel_tool_calls,
         format=_read_format(request),

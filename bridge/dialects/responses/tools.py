@@ -36,6 +36,7 @@ class ToolNames:
     def __init__(self) -> None:
         self._flat: dict[tuple[str | None, str], str] = {}
         self._known: dict[str, Known] = {}
+        self._inner: dict[str, list[str]] = {}  # by a tool's own name, whatever its namespace
 
     def add(self, known: Known) -> str:
         """The name that this tool goes out by."""
@@ -49,6 +50,7 @@ class ToolNames:
             flat = f"{flat[: MOST_NAME - 9]}_{digest}"
         self._flat[key] = flat
         self._known[flat] = known
+        self._inner.setdefault(known.name, []).append(flat)
         return flat
 
     def flatten(self, name: str, namespace: str | None = None) -> str:
@@ -57,7 +59,7 @@ class ToolNames:
             return self._flat[namespace, name]
         if namespace is not None:
             return self.add(Known(name, namespace))
-        inner = [flat for (_, known), flat in self._flat.items() if known == name]
+        inner = self._inner.get(name, ())
         return inner[0] if len(inner) == 1 else name
 
     def find(self, flat: str) -> Known:
@@ -70,9 +72,8 @@ class Offered(Struct):
     longer by than the client's own."""
 
     names: ToolNames
-    tools: list[Tool] = []
+    by_name: dict[str, Tool] = {}
     dropped: dict[str, Json] = {}
-    kept: list[JsonObject] = []
     added_bytes: int = 0
 
     def add(self, tools: Iterable[JsonObject], place: str) -> list[JsonObject]:
@@ -111,8 +112,7 @@ class Offered(Struct):
     def _add_tool(self, tool: JsonObject, place: str, space: str | None) -> None:
         name, custom = _text(tool, "name", place), tool["type"] == "custom"
         flat = self.names.add(Known(name, space, custom))
-        if any(each.name == flat for each in self.tools):  # offered again, as later messages may
-            self.tools = [each for each in self.tools if each.name != flat]
+        self.by_name.pop(flat, None)  # offered again, as later messages may
         described = tool.get("description")
         description = described if isinstance(described, str) else None
         self.added_bytes += len(flat) - len(name)
@@ -123,11 +123,11 @@ class Offered(Struct):
         if custom:
             written = _describe_custom(description, tool.get("format"))
             self.added_bytes += len(written.encode()) + len(msgspec.json.encode(INPUT))
-            self.tools.append(Tool(flat, place, written, INPUT))
+            self.by_name[flat] = Tool(flat, place, written, INPUT)
             return
         strict = tool.get("strict")
         means_strict = bool(strict) if strict is not None else parameters is not None and is_strict(parameters)
-        self.tools.append(Tool(flat, place, description, parameters, means_strict))
+        self.by_name[flat] = Tool(flat, place, description, parameters, means_strict)
 
 
 def _text(tool: JsonObject, field: str, place: str) -> str:

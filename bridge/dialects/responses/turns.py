@@ -53,9 +53,10 @@ def read_input(items: Sequence[JsonObject], offered: Offered, account_id: int) -
         place = f"input[{number}]"
         kind = kind_of(item, place)
         read.append((number, kind, item, check(item, ITEMS[kind], place)))
-    for number, _, _, found in read:
+    for at, (number, kind, item, found) in enumerate(read):
         if isinstance(found, AdditionalToolsItem | ToolSearchOutputItem):
-            offered.add(found.tools or (), f"input[{number}].tools")
+            kept = offered.add(found.tools or (), f"input[{number}].tools")
+            read[at] = (number, kind, {**item, "tools": kept}, found)
     return _Reader(read, offered, account_id).read()
 
 

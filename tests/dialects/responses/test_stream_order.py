@@ -245,6 +245,16 @@ def test_an_upstream_of_this_dialect_gets_its_own_reasoning_back_and_nobody_else
     )
 
 
+def test_no_hosted_tool_reaches_an_upstream_of_this_dialect_whatever_it_stands_in():
+    search = {"type": "web_search"}
+    brought = {"type": "additional_tools", "role": "developer", "tools": [search, TOOLS[0]]}
+    native = ask(input=[brought, {"role": "user", "content": "Hi"}], tools=[search, *TOOLS]).conversation.native
+    assert native is not None
+    assert "web_search" not in json.dumps(native.body)
+    assert native.body["tools"] == TOOLS
+    assert native.body["input"][0]["tools"] == TOOLS[:1]
+
+
 def test_ended_is_called_before_the_last_event_goes_out():
     dialect = dialect_of(ask())
     writer = dialect.open_writer(REQUEST_ID, "m", 1)
