@@ -71,8 +71,9 @@ def test_a_run_of_pieces_is_read_in_one():
     ],
     ids=str,
 )
-def test_another_kind_of_event_among_them_goes_the_long_way(odd: dict[str, Any]):
-    events = pieces_of(["a", "b", "c"], ORDERS[0], ["x", "y", "z"])
+@pytest.mark.parametrize("order", [ORDERS[0], ORDERS[2]], ids=["padded", "plain"])
+def test_another_kind_of_event_among_them_goes_the_long_way(odd: dict[str, Any], order: tuple[str, ...]):
+    events = pieces_of(["a", "b", "c"], order, ["x", "y", "z"])
     events[1] |= odd
     blocks = [encode([event]).removesuffix(b"\n\n") for event in events]
     template = find_template(blocks[0], "text", None)
