@@ -212,9 +212,9 @@ class ResponsesReader(TranslatedReader):
         kind, of = DELTAS[said.type]
         index = self._last if said.output_index is None else said.output_index
         item = self._items.get(index)
+        if not of and (item is None or item.place < 0):
+            raise AttemptFailed(Blame.UPSTREAM, "arguments of a call that has not begun")
         if item is None:
-            if not of:
-                raise AttemptFailed(Blame.UPSTREAM, "arguments of a call that has not begun")
             self.mended.add("item")
             item = self._items[index] = _Item(kind)
         if item.done is not None:

@@ -104,6 +104,9 @@ def test_a_piece_of_an_item_that_has_not_begun_is_text_or_no_answer():
     calls = [one for one in list_events(call("call_1", "f", "{}")) if ".added" not in one["type"]]
     with pytest.raises(AttemptFailed, match="has not begun"):
         gather([encode(calls)])
+    begun, piece = list_events(message("Hello"))[:3], next(one for one in calls if one["type"].endswith(".delta"))
+    with pytest.raises(AttemptFailed, match="has not begun"):
+        gather([encode([*begun, piece])])
 
 
 @pytest.mark.parametrize(
