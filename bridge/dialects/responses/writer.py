@@ -1,12 +1,12 @@
 """OpenAI's Responses as answers: what is written of one, whole or streamed, whoever gave it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
 
-from bridge.conversation.answer import Chunks, Completion, TokenCounter
+from bridge.conversation.answer import Chunks, Completion, Sealed, TokenCounter
 from bridge.conversation.request import RESPONSES
 from bridge.conversation.usage import Usage, describe_counts
 from bridge.dialects import answer_id
@@ -78,7 +78,8 @@ class ResponsesWriter:
 
     def __init__(self, head: Head, asked: Asked, account_id: int, kept: Kept):
         self._head, self._asked, self._account_id, self._kept = head, asked, account_id, kept
-        self.chunks = Chunks(head.answer_id, head.model, head.created, True, dialect=RESPONSES)
+        seal = self._seal_one if asked.seals else None
+        self.chunks = Chunks(head.answer_id, head.model, head.created, True, dialect=RESPONSES, seal=seal)
         self._choice: ResponseChoice | None = None
         self._was_cut = False
 
@@ -105,19 +106,20 @@ class ResponsesWriter:
     def error(self, error: BridgeError) -> bytes:
         """The answer as far as it came, failed. Of one that went beyond its cap another would cost as much: clients are
         told in a way that they ask no second time."""
-        choice = self._choice or self._open_choice()
-        opened = b"" if choice.items else self._head.open()
+        choice, passed = self._choice or self._open_choice(), self.chunks.items
+        opened = b"" if choice.items or passed is not None else self._head.open()
         failure = {"code": find_code(error), "message": error.message}
         if self._was_cut:
             failure = {"code": ASK_NO_MORE, "message": "The answer went beyond its cap of tokens, and was ended there."}
-        response = self._head.describe(FAILED, choice.describe(), None, error=failure)
+        output = choice.describe() if passed is None else passed
+        response = self._head.describe(FAILED, output, None, error=failure)
         return opened + write_event("response.failed", response=response)
 
     def whole(self, completion: Completion, usage: Usage, cost: str) -> bytes:
         """The body."""
         native, written = completion.native, write_usage(usage, cost)
         if native is not None and native.dialect == RESPONSES:
-            return _encode(self._rename(native.body, written))
+            return _encode(self._rename(self._seal_items(native.body, completion.choices[0].sealed), written))
         choice = self._open_choice()
         choice.tell(completion.choices[0])
         return _encode(self._end(choice, written))
@@ -126,6 +128,22 @@ class ResponsesWriter:
         own_id, asked = self._head.answer_id.partition("_")[2], self._asked
         seal = self._seal() if asked.seals else None
         return ResponseChoice(own_id, asked.names, seal, begin, logprobs=asked.logprobs)
+
+    def _seal_one(self, sealed: Sealed) -> str:
+        """What a provider wants back, as this account's client carries it."""
+        return seal_value({"value": sealed.value}, self._account_id)
+
+    def _seal_items(self, body: JsonObject, sealed: Sequence[Sealed]) -> JsonObject:
+        """An upstream's own body, whose encrypted reasoning is `sealed`, in order: sealed, or left out."""
+        waiting, output = iter(sealed), []
+        for item in body.get("output") or ():
+            if isinstance(item, dict) and item.get("encrypted_content"):
+                found = next(waiting, None)
+                item = {field: value for field, value in item.items() if field != "encrypted_content"}
+                if found is not None and self._asked.seals:
+                    item["encrypted_content"] = self._seal_one(found)
+            output.append(item)
+        return {**body, "output": output}
 
     def _seal(self) -> Seal:
         account_id = self._account_id
