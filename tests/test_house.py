@@ -60,7 +60,7 @@ FLOORS = (
 )
 FIRST_FLOOR_MAY_USE = {
     "conversation": {"errors", "json_types"},
-    "dialects": {"errors", "json_types", "telemetry", "conversation"},
+    "dialects": {"errors", "json_types", "telemetry", "conversation", "vault"},
     "providers": {"errors", "json_types", "telemetry", "conversation"},
 }
 # whom a room of the second floor may ask beside it, and what for
