@@ -66,7 +66,7 @@ def sign(data: bytes) -> bytes:
 
 def is_signed(data: bytes, signature: bytes) -> bool:
     """Whether the signature is ours, and of these bytes."""
-    return any([hmac.compare_digest(_mac(key, data), signature) for key in _Keys.all])
+    return any(hmac.compare_digest(_mac(key, data), signature) for key in _Keys.all)
 
 
 def _mac(key: bytes, data: bytes) -> bytes:

@@ -1,11 +1,16 @@
 """A chat body written from a Conversation, for clients that speak another dialect: as OpenAI's own clients would have
 written it. What of it a provider takes is seen to afterwards, as with any client's."""
 
+import hashlib
 from collections.abc import Sequence
 
 from bridge.conversation.request import Conversation, Tool, ToolChoice
-from bridge.conversation.turns import Call, Media, Result, Text, Thoughts, Turn
+from bridge.conversation.turns import Call, Media, Result, Text, Thoughts, Turn, Untold
 from bridge.json_types import Json, JsonObject
+from bridge.providers.base import refuse
+from bridge.providers.sides import refuse_untold
+
+FAILED = "Error: "  # before what a tool says that failed
 
 
 def write_body(conversation: Conversation) -> JsonObject:
@@ -28,6 +33,8 @@ def write_body(conversation: Conversation) -> JsonObject:
         body["thinking"] = {"type": thinking.kind, **budget, **display}
     body.update(_given("reasoning_effort", conversation.effort))
     body.update(conversation.options)
+    if isinstance(who := body.get("user"), str) and who:  # which may say more of a person than a provider is to know
+        body["user"] = hashlib.sha256(who.encode(errors="surrogatepass")).hexdigest()
     return body
 
 
@@ -55,7 +62,8 @@ def _write_user(turn: Turn) -> list[JsonObject]:
 
 
 def _write_result(result: Result) -> JsonObject:
-    content = _write_content(result.parts) or ""
+    parts = [Text(FAILED), *result.parts] if result.is_error else result.parts
+    content = _join_texts(parts) or ""
     if result.legacy:
         return {"role": "function", "name": result.name, "content": content}
     cache, name = _given("cache_control", result.cache), _given("name", result.name)
@@ -94,7 +102,18 @@ def _write_content(parts: Sequence[Json]) -> str | list[JsonObject]:
     return [_write_part(part) for part in parts]
 
 
-def _write_part(part: Text | Media) -> JsonObject:
+def _join_texts(parts: Sequence[Text | Media]) -> str | list[JsonObject]:
+    """What a tool said. Several texts are one, a line each, unless something is marked; that it failed goes before."""
+    if len(parts) > 1 and all(isinstance(part, Text) and part.cache is None for part in parts):
+        texts = [part.text for part in parts if isinstance(part, Text)]
+        head, texts = (FAILED, texts[1:]) if texts[0] is FAILED else ("", texts)
+        return head + "\n".join(texts)
+    return _write_content(parts)
+
+
+def _write_part(part: Text | Media | Untold) -> JsonObject:
+    if isinstance(part, Untold):
+        raise refuse_untold(part)
     cache = _given("cache_control", part.cache)
     if isinstance(part, Media):
         return {**_write_media(part), **cache}
@@ -109,6 +128,9 @@ def _write_media(media: Media) -> JsonObject:
         return {"type": "image_url", "image_url": {"url": source, **_given("detail", media.detail)}}
     if media.kind == "audio":
         return {"type": "input_audio", "input_audio": {"data": media.source, "format": media.sound_format}}
+    if media.linked:
+        message = f"{media.source_place}: this model reads no linked documents. Send the document itself, as base64."
+        raise refuse(media.source_place, message)
     name = _given("filename", media.name or None)
     return {"type": "file", "file": {"file_id" if media.stored else "file_data": source, **name}}
 
@@ -124,6 +146,8 @@ def _write_tools(conversation: Conversation) -> JsonObject:
 
 
 def _write_tool(tool: Tool) -> JsonObject:
+    if tool.dialect:
+        raise refuse(f"{tool.place}.type", f"{tool.place}.type: this model has no such tool.", "unsupported_parameter")
     if tool.custom is not None:
         return dict(tool.custom)
     return {"type": "function", "function": _write_definition(tool), **_given("cache_control", tool.cache)}
