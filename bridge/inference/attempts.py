@@ -57,6 +57,7 @@ class Attempts:
         self.dropped: list[str] = []  # fields that the last provider to be asked does not take
         self.clamped: list[str] = []  # and those that it takes with another value
         self._recalled: Mapping[str, Json] = NOTHING_KEPT
+        self._forgets = False
 
     def __iter__(self) -> "Iterator[Attempt]":
         while (choice := self._failover.choose()) is not None:
@@ -109,7 +110,10 @@ class Attempts:
         InvalidRequest in strict mode where it isn't taken whole."""
         plan, offer, route, provider = self._ask.plan, attempt.offer, attempt.route, attempt.provider
         kept = self._recalled if provider.keeps_reasoning else NOTHING_KEPT
-        order = Order(plan.request, route.upstream_id, offer.cap_to_send, kept, route.pass_fields, attempt.calls > 1)
+        several = attempt.calls > 1
+        order = Order(
+            plan.request, route.upstream_id, offer.cap_to_send, kept, route.pass_fields, several, self._forgets
+        )
         outgoing = by_size(self._ask.seat.body_bytes, provider.write_request, order)
         # of this attempt alone: what another provider didn't take is no matter any more
         self.dropped = [*outgoing.dropped[:MOST_NAMED]]
@@ -122,6 +126,13 @@ class Attempts:
                 code="unsupported_parameter",
             )
         return outgoing
+
+    def may_forget(self, failure: AttemptFailed) -> bool:
+        """Whether the channel may be asked once more, without the reasoning that it refused: nothing was paid yet."""
+        if self._forgets or not failure.refuses_reasoning:
+            return False
+        self._forgets = True
+        return True
 
     def adapted_headers(self) -> list[tuple[str, str]]:
         """How the answer came about, for its headers."""

@@ -212,7 +212,10 @@ class Stream:
         watch = Watch(self._services, self._ask.deadline, timeouts)
         answer = yield from self._connect(attempt, outgoing, timeouts)
         if answer.status != 200:
-            raise read_failure(attempt.provider, answer, timeouts)
+            failure = read_failure(attempt.provider, answer, timeouts)
+            if self._attempts.may_forget(failure):
+                return (yield from self._begin(attempt))
+            raise failure
         return answer, self._open_intake(attempt, answer, outgoing), watch
 
     def _open_intake(self, attempt: Attempt, answer: UpstreamAnswer, outgoing: Outgoing) -> Intake:

@@ -83,8 +83,17 @@ class WholeAnswer:
         return write()
 
     def _call(self, attempt: Attempt) -> Completion:
-        """One call, or as many as there are choices. An answer that only drips is given up for the next channel while
-        there is time. Raises AttemptFailed."""
+        """One call, or as many as there are choices; once more without the reasoning that the channel refuses. Raises
+        AttemptFailed."""
+        try:
+            return self._call_once(attempt)
+        except AttemptFailed as failure:
+            if not self._attempts.may_forget(failure):
+                raise
+        return self._call_once(attempt)
+
+    def _call_once(self, attempt: Attempt) -> Completion:
+        """An answer that only drips is given up for the next channel while there is time. Raises AttemptFailed."""
         settings = self._ask.services.settings
         outgoing, timeouts = self._attempts.write(attempt), attempt.timeouts()
         self._received = 0

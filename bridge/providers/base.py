@@ -19,7 +19,8 @@ class Order(msgspec.Struct, frozen=True):
 
     `output_cap` is set where the client gave none, or more than it may. `kept` is what this provider had us keep with
     earlier tool calls, by call id (see `Completion.kept`). `passes` are fields that the operator lets through the
-    channel, beside those that the provider is known to take. `single`: of several choices this call gives one."""
+    channel, beside those that the provider is known to take. `single`: of several choices this call gives one.
+    `forgets`: the upstream has refused the reasoning that the client gives back, so it goes without."""
 
     conversation: Conversation
     upstream_id: str
@@ -27,6 +28,7 @@ class Order(msgspec.Struct, frozen=True):
     kept: Mapping[str, Json] = NOTHING_KEPT
     passes: frozenset[str] = frozenset()
     single: bool = False
+    forgets: bool = False
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -70,6 +72,7 @@ class AttemptFailed(Exception):
 
     frames = b""
     unsent = False
+    refuses_reasoning = False  # which the client gave back: without it the request may be taken
 
     def __init__(
         self,

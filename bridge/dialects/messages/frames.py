@@ -42,10 +42,12 @@ def seal_thoughts(sealed: Sealed, account_id: int) -> str:
 
 
 class _Waiting(msgspec.Struct):
-    """A call that began while the arguments of the one before it were not complete."""
+    """What came while the arguments of the call before it were not complete: a call, or something to be said."""
 
-    call: Call
-    pieces: list[str]
+    call: Call | None = None
+    pieces: list[str] = []
+    channel: str = ""
+    sealed: Sealed | None = None
 
 
 class MessageChoice:
@@ -71,13 +73,13 @@ class MessageChoice:
 
     def text(self, text: str, logprobs: JsonObject | None = None) -> bytes:
         """A piece of a text block. Anthropic has no logprobs."""
-        if not text:
+        if not text or self._must_wait(_Waiting(pieces=[text], channel=TEXT)):
             return b""
         return self._enter(TEXT, {"type": TEXT, "text": ""}) + self._delta("text_delta", "text", text)
 
     def reasoning(self, text: str) -> bytes:
         """A piece of a thinking block."""
-        if not text:
+        if not text or self._must_wait(_Waiting(pieces=[text], channel=REASONING)):
             return b""
         return self._enter_thinking() + self._delta("thinking_delta", "thinking", text)
 
@@ -88,8 +90,7 @@ class MessageChoice:
 
     def call(self, call: Call) -> bytes:
         """A tool_use block. It waits where the arguments of the call before it may go on."""
-        if self._waiting or (self._kind == TOOL_USE and not self._is_complete()):
-            self._waiting.append(_Waiting(call, [call.arguments]))
+        if self._must_wait(_Waiting(call, [call.arguments]), is_call=True):
             return b""
         return self._open_call(call)
 
@@ -98,9 +99,9 @@ class MessageChoice:
         if place == self._calls - 1 and self._kind == TOOL_USE:
             said = self._say_input(text)
             return said + self._release() if self._waiting and self._is_complete() else said
-        waiting = place - self._calls
-        if 0 <= waiting < len(self._waiting):
-            self._waiting[waiting].pieces.append(text)
+        waiting = [one for one in self._waiting if one.call is not None]
+        if 0 <= place - self._calls < len(waiting):
+            waiting[place - self._calls].pieces.append(text)
         return b""
 
     def call_extra(self, place: int, extra: JsonObject) -> bytes:
@@ -132,8 +133,9 @@ class MessageChoice:
 
     def seal(self, sealed: Sealed) -> bytes:
         """Anthropic's own blocks as they are; of others' an envelope as the signature of the thoughts before it."""
-        own = list_own_blocks(sealed)
-        if own:
+        if self._must_wait(_Waiting(sealed=sealed)):
+            return b""
+        if own := list_own_blocks(sealed):
             return b"".join(map(self._say_own, own))
         return self._enter_thinking() + self._sign(seal_thoughts(sealed, self._account_id))
 
@@ -220,16 +222,33 @@ class MessageChoice:
             return False
         return True
 
+    def _must_wait(self, later: _Waiting, *, is_call: bool = False) -> bool:
+        """Whether something comes while the open call may go on: then it waits. Before anything but another call, one
+        without a word of its arguments has none."""
+        begun = bool(self._arguments) or is_call
+        if not self._waiting and not (self._kind == TOOL_USE and begun and not self._is_complete()):
+            return False
+        self._waiting.append(later)
+        return True
+
     def _release(self, *, all_of_them: bool = False) -> bytes:
-        """The calls that waited, as far as those before them are complete."""
-        frames = []
-        while self._waiting:
-            waited = self._waiting.pop(0)
-            call = msgspec.structs.replace(waited.call, arguments="".join(waited.pieces))
-            frames.append(self._open_call(call))
-            if not (all_of_them or self._is_complete()):
+        """What waited, as far as the calls before it are complete."""
+        frames: list[bytes] = []
+        waiting, self._waiting = self._waiting, []
+        while waiting:
+            one = waiting.pop(0)
+            frames.append(self._say_waited(one))
+            if one.call is not None and not (all_of_them or self._is_complete()):
                 break
+        self._waiting = waiting
         return b"".join(frames)
+
+    def _say_waited(self, one: _Waiting) -> bytes:
+        if one.call is not None:
+            return self._open_call(msgspec.structs.replace(one.call, arguments="".join(one.pieces)))
+        if one.sealed is not None:
+            return self.seal(one.sealed)
+        return (self.text if one.channel == TEXT else self.reasoning)("".join(one.pieces))
 
 
 def cut_frames(frames: bytes, most_tokens: int, counter: TokenCounter, chunks: Chunks) -> bytes:

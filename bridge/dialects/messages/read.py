@@ -142,6 +142,8 @@ class _Reader:
                 parts.append(part)
             elif isinstance(part, Untold):
                 self.left_out[part.place] = part.kind
+        if len(parts) > 1 and all(isinstance(part, Text) and part.cache is None for part in parts):
+            return [Text("\n".join(part.text for part in parts if isinstance(part, Text)))]
         return parts
 
     def _read_text(self, block: JsonObject, place: str) -> Iterable[Part]:

@@ -2,7 +2,7 @@
 chooses a host, state or a price, and for what would have Anthropic refuse it."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from bridge.conversation.request import Native
 from bridge.json_types import Json, JsonObject
@@ -42,7 +42,7 @@ def write_native(order: Order, native: Native, claude: Claude, default_cap: int)
     out["max_tokens"] = cap = order.output_cap or given.get("max_tokens") or default_cap
     _write_metadata(out)
     _write_tools(out, dropped)
-    messages = _fit_ids(_without_foreign_thoughts(given["messages"]))
+    messages = _fit_ids(_without_thoughts(given["messages"], _is_thought if order.forgets else is_foreign_thought))
     out["messages"] = _place_system(out, messages, claude)
     _write_thinking(out, cap, claude, clamped)
     betas, left = pick_betas(native.betas)
@@ -103,20 +103,24 @@ def may_think(messages: Iterable[JsonObject]) -> bool:
     return first_of_turn is None or first_of_turn in THOUGHTS
 
 
-def _without_foreign_thoughts(messages: list[JsonObject]) -> list[JsonObject]:
-    """Without thoughts that Anthropic never signed, which it would refuse in every later turn too, and without turns in
-    which nothing else was said."""
+def _without_thoughts(messages: list[JsonObject], goes: Callable[[JsonObject], bool]) -> list[JsonObject]:
+    """Without these thoughts, and without turns in which nothing else was said. Those that Anthropic never signed it
+    would refuse in every later turn too."""
     written = []
     for message in messages:
         content = message["content"]
         if message["role"] == "assistant" and isinstance(content, list):
-            kept = [block for block in content if not is_foreign_thought(block)]
+            kept = [block for block in content if not goes(block)]
             if len(kept) < len(content):
                 if not kept:
                     continue
                 message = {**message, "content": kept}
         written.append(message)
     return written or [{"role": "user", "content": OPENING}]
+
+
+def _is_thought(block: JsonObject) -> bool:
+    return block.get("type") in THOUGHTS
 
 
 def is_foreign_thought(block: JsonObject) -> bool:

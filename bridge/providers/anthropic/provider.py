@@ -66,6 +66,8 @@ class Anthropic:
         called = [*list_called_tools(conversation)]
         names = SafeNames([*(tool.name for tool in tools), *called], ANTHROPIC_NAMES)
         dialogue = write_dialogue(conversation, order.kept, claude, names, keys)
+        if order.forgets:
+            dialogue.forget_thoughts()
         offer = write_offer(conversation, claude, names, tools, called)
         cap = find_cap(conversation, order.output_cap) or DEFAULT_CAP
         thinking = decide(conversation, claude, cap, dialogue.may_think() and not offer.forced)

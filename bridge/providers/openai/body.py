@@ -1,7 +1,6 @@
 """A chat body written from a Conversation, for clients that speak another dialect: as OpenAI's own clients would have
 written it. What of it a provider takes is seen to afterwards, as with any client's."""
 
-import hashlib
 from collections.abc import Sequence
 
 from bridge.conversation.request import Conversation, Tool, ToolChoice
@@ -33,8 +32,6 @@ def write_body(conversation: Conversation) -> JsonObject:
         body["thinking"] = {"type": thinking.kind, **budget, **display}
     body.update(_given("reasoning_effort", conversation.effort))
     body.update(conversation.options)
-    if isinstance(who := body.get("user"), str) and who:  # which may say more of a person than a provider is to know
-        body["user"] = hashlib.sha256(who.encode(errors="surrogatepass")).hexdigest()
     return body
 
 
@@ -62,12 +59,19 @@ def _write_user(turn: Turn) -> list[JsonObject]:
 
 
 def _write_result(result: Result) -> JsonObject:
-    parts = [Text(FAILED), *result.parts] if result.is_error else result.parts
-    content = _join_texts(parts) or ""
+    content = _write_content(_tell_failure(result.parts) if result.is_error else result.parts) or ""
     if result.legacy:
         return {"role": "function", "name": result.name, "content": content}
     cache, name = _given("cache_control", result.cache), _given("name", result.name)
     return {"role": "tool", "tool_call_id": result.call_id, "content": content, **name, **cache}
+
+
+def _tell_failure(parts: Sequence[Text | Media]) -> list[Text | Media]:
+    """What a tool said that failed, and that it did."""
+    first = parts[0] if parts else None
+    if isinstance(first, Text):
+        return [Text(FAILED + first.text, first.cache), *parts[1:]]
+    return [Text(FAILED), *parts]
 
 
 def _write_assistant(turn: Turn) -> JsonObject:
@@ -100,15 +104,6 @@ def _write_content(parts: Sequence[Json]) -> str | list[JsonObject]:
     if len(parts) == 1 and isinstance(first, Text) and first.cache is None and not first.refusal:
         return first.text
     return [_write_part(part) for part in parts]
-
-
-def _join_texts(parts: Sequence[Text | Media]) -> str | list[JsonObject]:
-    """What a tool said. Several texts are one, a line each, unless something is marked; that it failed goes before."""
-    if len(parts) > 1 and all(isinstance(part, Text) and part.cache is None for part in parts):
-        texts = [part.text for part in parts if isinstance(part, Text)]
-        head, texts = (FAILED, texts[1:]) if texts[0] is FAILED else ("", texts)
-        return head + "\n".join(texts)
-    return _write_content(parts)
 
 
 def _write_part(part: Text | Media | Untold) -> JsonObject:

@@ -1,5 +1,7 @@
 """OpenAI, and the base of every upstream that speaks its dialect: requests and answers pass almost as they are."""
 
+import hashlib
+
 import msgspec
 
 from bridge.conversation.answer import Completion
@@ -73,7 +75,7 @@ class OpenAICompatible:
         upstream_id, passes = order.upstream_id, order.passes
         known = self.known_fields(upstream_id)
         known = known | passes if passes else known
-        native = order.conversation.find_native(CHAT) or Native(CHAT, write_body(order.conversation))
+        native = order.conversation.find_native(CHAT) or Native(CHAT, _conceal_user(write_body(order.conversation)))
         out, dropped = take_fields(native.body, passes | (CACHE_CONTROL & known))
         draft = Draft(order, out, dropped, native.body["messages"])
         if native.encoded_messages is not None:
@@ -124,6 +126,14 @@ class OpenAICompatible:
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         return read_openai_error(status, headers, data)
+
+
+def _conceal_user(body: JsonObject) -> JsonObject:
+    """Clients of other dialects may name a person, with an address and devices: the provider only needs to tell them
+    apart."""
+    if isinstance(who := body.get("user"), str) and who:
+        body["user"] = hashlib.sha256(who.encode(errors="surrogatepass")).hexdigest()
+    return body
 
 
 def _pick_stream_options(draft: Draft) -> JsonObject:
