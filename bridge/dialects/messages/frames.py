@@ -62,7 +62,7 @@ class MessageChoice:
         self._arguments: list[str] = []  # of the open call
         self._calls = 0  # which have begun, the open one included
         self._waiting: list[_Waiting] = []
-        self._signed = False
+        self._signed = self._ending = False
         self._refused = False
         self.stop_reason: str | None = None
 
@@ -141,7 +141,8 @@ class MessageChoice:
 
     def finish(self, reason: str) -> bytes:
         """The last block ends. What ended the message is said in the tail."""
-        frames = self.begin() + self._release(all_of_them=True) + self._close()
+        self._ending = True
+        frames = self.begin() + self._release() + self._close()
         self.stop_reason = "refusal" if self._refused else STOP_REASONS.get(reason, "end_turn")
         return frames
 
@@ -151,7 +152,7 @@ class MessageChoice:
         """The block of this kind is open."""
         if self._kind == kind:
             return b""
-        return self.begin() + self._release(all_of_them=True) + self._close() + self._open(kind, block)
+        return self.begin() + self._close() + self._open(kind, block)
 
     def _enter_thinking(self) -> bytes:
         """A block of thoughts is open, and not signed yet."""
@@ -191,9 +192,7 @@ class MessageChoice:
                 else self._delta("thinking_delta", "thinking", block["thinking"])
             )
             return before + said + self._sign(block["signature"]) + self._close()
-        return (
-            self.begin() + self._release(all_of_them=True) + self._close() + self._open("", block) + self._end_whole()
-        )
+        return self.begin() + self._close() + self._open("", block) + self._end_whole()
 
     def _end_whole(self) -> bytes:
         self._chunks.open_block = None
@@ -226,19 +225,19 @@ class MessageChoice:
         """Whether something comes while the open call may go on: then it waits. Before anything but another call, one
         without a word of its arguments has none."""
         begun = bool(self._arguments) or is_call
-        if not self._waiting and not (self._kind == TOOL_USE and begun and not self._is_complete()):
+        if self._ending or not self._waiting and not (self._kind == TOOL_USE and begun and not self._is_complete()):
             return False
         self._waiting.append(later)
         return True
 
-    def _release(self, *, all_of_them: bool = False) -> bytes:
-        """What waited, as far as the calls before it are complete."""
+    def _release(self) -> bytes:
+        """What waited, as far as the calls before it are complete; all of it at the end."""
         frames: list[bytes] = []
         waiting, self._waiting = self._waiting, []
         while waiting:
             one = waiting.pop(0)
             frames.append(self._say_waited(one))
-            if one.call is not None and not (all_of_them or self._is_complete()):
+            if one.call is not None and not (self._ending or self._is_complete()):
                 break
         self._waiting = waiting
         return b"".join(frames)

@@ -200,6 +200,15 @@ def test_whole_and_streamed_say_the_same(choice: Choice):
     assert whole["usage"] == streamed["usage"]
 
 
+def test_a_call_that_is_cut_loses_nothing_of_what_follows_it():
+    writer = open_writer()
+    choice = writer.choice(0)
+    said = [choice.call(Call("call_1", "look", '{"a')), choice.text("And"), choice.call(Call("call_2", "look", "{"))]
+    frames = b"".join(said) + choice.finish("length")
+    kinds = [event["content_block"]["type"] for event in list_events(frames) if event["type"] == "content_block_start"]
+    assert kinds == ["tool_use", "text", "tool_use"]
+
+
 def test_usage_has_every_class_and_the_exact_cost():
     data = open_writer().tail(USAGE, "0.000000001234567890123")
     assert b'"cost":0.000000001234567890123' in data
