@@ -17,7 +17,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 T = TypeVar("T")
 
 
-class Message(Struct):
+class InputMessage(Struct):
     """One turn. `system` may come in the middle: newer clients send it so."""
 
     role: Literal["user", "assistant", "system"]
@@ -28,7 +28,7 @@ class MessagesRequest(Struct, kw_only=True):
     """Anthropic's request for a message, as far as we check it. Further fields of its own are dropped and named."""
 
     model: Name
-    messages: Annotated[list[Message], Meta(max_length=100_000)]
+    messages: Annotated[list[InputMessage], Meta(max_length=100_000)]
     max_tokens: AtLeastOne | None = None
     system: str | list[JsonObject] | None = None
     stream: bool | None = None
@@ -328,7 +328,7 @@ def _given(value: JsonObject) -> JsonObject:
     return {name: inner for name, inner in value.items() if inner is not None}
 
 
-def _check_pairs(messages: list[Message]) -> None:
+def _check_pairs(messages: list[InputMessage]) -> None:
     """Every call needs its result in the user's turn right after it, and every result its call. Other upstreams answer
     what nobody understands, so it is checked here. Raises InvalidRequest."""
     open_calls: dict[str, int] = {}  # without a result so far, and the turn that they are in
