@@ -13,7 +13,7 @@ from bridge.json_types import Json, JsonObject
 BILLING_LINE = "x-anthropic-billing-header:"  # Claude Code's, for Anthropic alone: it would spoil others' caches
 # What Anthropic's own tools did: nobody else knows, so it is left out for others, call and result alike.
 SERVERS_OWN = frozenset(
-    {"server_tool_use", "mcp_tool_use", "mcp_tool_result", "compaction", "fallback"}
+    {"server_tool_use", "mcp_tool_use", "mcp_tool_result", "compaction", "fallback", "tool_addition"}
     | {f"{name}_tool_result" for name in ("web_search", "web_fetch", "tool_search", "advisor")}
     | {f"{name}_tool_result" for name in ("code_execution", "bash_code_execution", "text_editor_code_execution")}
 )

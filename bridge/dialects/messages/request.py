@@ -225,8 +225,8 @@ def list_blocks(request: MessagesRequest) -> Iterator[tuple[str, JsonObject]]:
         for place, block in enumerate(message.content):
             field = f"messages.{number}.content.{place}"
             kind = block.get("type")
-            if message.role == "system" and kind != "text":
-                raise wrong(f"{field}.type", "System messages hold text only")
+            if message.role == "system" and kind in BLOCKS and kind != "text":
+                raise wrong(f"{field}.type", f"`{kind}` blocks can't be in `system` messages")
             for role, kinds in ONLY_OF.items():
                 if kind in kinds and message.role != role:
                     raise wrong(field, f"`{kind}` blocks can only be in `{role}` messages")

@@ -190,7 +190,7 @@ def _place_system(out: JsonObject, messages: list[JsonObject], claude: Claude) -
 
 def _remind(content: Json) -> list[JsonObject]:
     """The system's words within the user's turn, behind its results."""
-    blocks = _blocks_of(content)
+    blocks = [block for block in _blocks_of(content) if block.get("type") == "text"]
     return [{**block, "text": f"<system-reminder>\n{block['text']}\n</system-reminder>"} for block in blocks]
 
 
