@@ -134,3 +134,11 @@ def test_a_mark_on_the_models_name_is_no_part_of_it(client: Client, suffix: str)
 def test_a_family_alone_means_its_newest_model(client: Client, family: str):
     answer = client.post({"model": family, "messages": HELLO}, COUNT)
     assert answer.status_code == 200
+
+
+def test_the_answers_id_finds_its_receipt(client: Client):
+    client.serve("openai")
+    client.upstream.plays(says("Hi."))
+    message = client.ask()
+    receipt = client._app.test_client().get(f"/v1/requests/{message['id']}", headers=client.key.headers)
+    assert (receipt.status_code, receipt.json["endpoint"]) == (200, "messages")
