@@ -8,7 +8,7 @@ from bridge.config import Settings
 YEAR_SECONDS = 365 * 24 * 3600
 NO_STORE = ("Cache-Control", "no-store")
 EXPOSED = ", ".join(
-    ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
+    ["x-request-id", "request-id", "retry-after", "retry-after-ms", "x-should-retry"]
     + [f"x-bridge-{name}" for name in ("cost", "attempts", "dropped", "clamped")]
     + ["idempotent-replayed"]
     + [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]

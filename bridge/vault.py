@@ -3,6 +3,7 @@ which live outside the database."""
 
 import base64
 import hashlib
+import hmac
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from bridge.db import Table, db, transaction
 from bridge.errors import MisconfiguredError
 
 MOST_AT_ONCE = 50  # rows that are locked together
+SIGNATURE_BYTES = 24
 
 
 class _Keys:
@@ -19,11 +21,13 @@ class _Keys:
 
     vault: MultiFernet | None = None
     fingerprint = b""
+    all: tuple[bytes, ...] = ()
 
 
 def open_vault(keys: list[str]) -> None:
     """Take the master keys. Called once, by create_app()."""
-    _Keys.fingerprint = base64.urlsafe_b64decode(keys[0])
+    _Keys.all = tuple(base64.urlsafe_b64decode(key) for key in keys)
+    _Keys.fingerprint = _Keys.all[0]
     _Keys.vault = MultiFernet([Fernet(key) for key in keys])
 
 
@@ -52,6 +56,21 @@ def fingerprint(*secrets: str) -> str:
     for secret in secrets:
         digest.update(len(secret).to_bytes(4, "big") + secret.encode())
     return digest.hexdigest()
+
+
+def sign(data: bytes) -> bytes:
+    """What proves later, under any master key of now, that these bytes come from us: SIGNATURE_BYTES of them."""
+    assert _Keys.all, "open_vault() comes first"
+    return _mac(_Keys.all[0], data)
+
+
+def is_signed(data: bytes, signature: bytes) -> bool:
+    """Whether the signature is ours, and of these bytes."""
+    return any(hmac.compare_digest(_mac(key, data), signature) for key in _Keys.all)
+
+
+def _mac(key: bytes, data: bytes) -> bytes:
+    return hashlib.blake2b(data, key=key, digest_size=SIGNATURE_BYTES, person=b"signature").digest()
 
 
 def reseal(sealed: str) -> str:

@@ -2,13 +2,14 @@
 
 import dataclasses
 
+import anthropic
 import openai
 
 from bridge.ledger.tables import UsageRecord
 from tests.factories import MadeKey
 from tests.gateway import Gateway
 from tests.replay import Replay
-from tests.sdk import open_sdk
+from tests.sdk import open_anthropic, open_sdk
 
 
 @dataclasses.dataclass
@@ -21,6 +22,10 @@ class Caller:
     @property
     def sdk(self) -> openai.OpenAI:
         return open_sdk(self.gateway, self.key.secret)
+
+    @property
+    def anthropic(self) -> anthropic.Anthropic:
+        return open_anthropic(self.gateway, self.key.secret)
 
     def last_booked(self) -> UsageRecord:
         return self.gateway.make.list_usage(self.key.account_id)[-1]

@@ -34,10 +34,13 @@ class Call(msgspec.Struct, frozen=True):
 class Sealed(msgspec.Struct, frozen=True):
     """What a provider wants back of its reasoning, word for word, when the conversation goes on: with the result of
     this call or, without a `call_id`, before the calls of the turn. `value` is the provider's own, and names it. A
-    dialect whose clients carry such things seals it, and has it read back; others leave it to us to keep."""
+    dialect whose clients carry such things seals it, and has it read back; others leave it to us to keep. `blocks` are
+    the same as `dialect` has them: its clients may have them as they are."""
 
     value: JsonObject
     call_id: str = ""
+    dialect: str = ""
+    blocks: Sequence[JsonObject] = ()
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -108,6 +111,7 @@ class Chunks(msgspec.Struct):
     # they are have it in place of the provider's own words.
     seal: "Callable[[Sealed], str] | None" = None
     items: list[JsonObject] | None = None  # what of the output is complete, of a stream whose own events went out
+    open_block: int | None = None  # in a dialect of blocks: the one that has begun and not ended, as far as was said
 
 
 class ChoiceWriter(Protocol):

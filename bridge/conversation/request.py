@@ -14,7 +14,8 @@ MESSAGES, RESPONSES = "messages", "responses"  # Anthropic's, and OpenAI's newer
 
 class Tool(Struct, frozen=True, gc=False):
     """A function that the model may call. `legacy`: one of `functions`, in OpenAI's dialect before there were tools.
-    `custom` is the whole of a tool that is no function, as OpenAI writes it."""
+    `custom` is the whole of a tool that is no function, as OpenAI writes it or, where `dialect` names another one, as
+    that does: then only its own upstreams take it."""
 
     name: str
     place: str
@@ -24,6 +25,7 @@ class Tool(Struct, frozen=True, gc=False):
     cache: Json = None
     legacy: bool = False
     custom: Json = None
+    dialect: str = ""
 
 
 class ToolChoice(Struct, frozen=True, gc=False):
@@ -54,11 +56,13 @@ class Thinking(Struct, frozen=True, gc=False):
 
 class Native(Struct, frozen=True, gc=False):
     """The request in its client's own dialect, for upstreams that speak it too: nothing is lost that our values can't
-    express. `encoded_messages` is `body["messages"]` as the client's own JSON. Nobody changes any of it."""
+    express. `encoded_messages` is `body["messages"]` as the client's own JSON, `betas` what of its dialect's trials it
+    asks for in a header. Nobody changes any of it."""
 
     dialect: str
     body: JsonObject
     encoded_messages: msgspec.Raw | None = None
+    betas: tuple[str, ...] = ()
 
 
 class Conversation(Struct, frozen=True, kw_only=True, gc=False):
@@ -92,6 +96,7 @@ class Conversation(Struct, frozen=True, kw_only=True, gc=False):
     # What providers had sealed with calls, by call id, as the client has carried it (see `Sealed` of answers).
     carried: Mapping[str, Json] = {}
     native: Native | None = None
+    session: str = ""  # the client's own name of the session that the conversation belongs to, if it has one
 
     def find_native(self, dialect: str) -> Native | None:
         """The request as its client wrote it, if it spoke this dialect."""

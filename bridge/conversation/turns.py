@@ -24,7 +24,8 @@ class Text(Struct, frozen=True, gc=False):
 
 class Media(Struct, frozen=True, gc=False):
     """A picture, sound or document. `source` is an address, a data URL or, with a `media_type`, base64; documents may
-    come as base64 without one. `stored`: it is named by an id of files that are kept somewhere."""
+    come as base64 without one. `stored`: it is named by an id of files that are kept somewhere. `linked`: the `source`
+    of a document is its address."""
 
     kind: str  # image, audio, file
     place: str  # messages[1].content[0]
@@ -36,6 +37,7 @@ class Media(Struct, frozen=True, gc=False):
     detail: str | None = None
     stored: bool = False
     cache: Json = None
+    linked: bool = False
 
 
 class Call(Struct, frozen=True, gc=False):
@@ -74,7 +76,15 @@ class Thoughts(Struct, frozen=True, gc=False):
     sealed: Sequence[Json] = ()
 
 
-Part = Text | Media | Call | Result | Thoughts
+class Untold(Struct, frozen=True, gc=False):
+    """What only an upstream of the client's own dialect can be told, by the name of its `kind` there. Others refuse
+    it."""
+
+    kind: str
+    place: str
+
+
+Part = Text | Media | Call | Result | Thoughts | Untold
 
 
 class Turn(Struct, frozen=True, gc=False):

@@ -46,10 +46,12 @@ class Affinity:
 
 
 def digest_conversation(request: Conversation, account_id: int) -> bytes:
-    """64 bits that stay the same as a conversation grows: of its account and `prompt_cache_key`, or without one of what
-    it begins with, up to the first thing that its user said."""
+    """64 bits that stay the same as a conversation grows: of its account and `prompt_cache_key`, or of its session, or
+    without one of what it begins with, up to the first thing that its user said."""
     if cache_key := request.options.get("prompt_cache_key"):
         opening = "key", cache_key[:OPENING_CHARACTERS]
+    elif request.session:
+        opening = "session", request.session[:OPENING_CHARACTERS]
     else:
         opening = "messages", _read_opening(request)
     data = f"{account_id}\0{opening[0]}\0{opening[1]}".encode(errors="surrogatepass")

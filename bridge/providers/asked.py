@@ -45,7 +45,7 @@ def list_functions(conversation: Conversation) -> list[Tool]:
     legacy, functions = conversation.legacy, []
     for tool in conversation.tools:
         if tool.custom is not None:
-            place = tool.place
+            place = f"{tool.place}.type" if tool.dialect else tool.place
             raise refuse(place, f"{place}: this model takes function tools only.", "unsupported_parameter")
         if tool.legacy is legacy:
             functions.append(tool)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bridge.conversation.request import Conversation
-from bridge.conversation.turns import Call, Media, Part, Result, Text, Thoughts
+from bridge.conversation.turns import Call, Media, Part, Result, Text, Thoughts, Untold
 from bridge.json_types import Json, JsonObject
 from bridge.providers.base import refuse
 
@@ -52,6 +52,7 @@ class ReadResult(Struct, frozen=True, gc=False):
     place: str
     cache: Json = None
     legacy: bool = False
+    is_error: bool = False
 
 
 SidePart = Text | ReadMedia | Call | ReadResult | Thoughts
@@ -87,7 +88,14 @@ def _read_part(part: Part, names: dict[str, str], legacy_ids: dict[str, str]) ->
         return _read_call(part, names, legacy_ids)
     if isinstance(part, Result):
         return _read_result(part, names, legacy_ids)
+    if isinstance(part, Untold):
+        raise refuse_untold(part)
     return read_media(part) if isinstance(part, Media) else part
+
+
+def refuse_untold(part: Untold) -> Exception:
+    """What only an upstream of the client's own dialect takes, as the client's 400."""
+    return refuse(part.place, f"{part.place}: this model takes no {part.kind[:80]}.", "unsupported_parameter")
 
 
 def _read_call(call: Call, names: dict[str, str], legacy_ids: dict[str, str]) -> Call:
@@ -107,7 +115,7 @@ def _read_result(result: Result, names: dict[str, str], legacy_ids: dict[str, st
         call_id = legacy_ids.get(name, f"call_{name}")
     else:
         name = names.get(call_id) or name
-    return ReadResult(call_id, name, parts, result.place, result.cache, result.legacy)
+    return ReadResult(call_id, name, parts, result.place, result.cache, result.legacy, result.is_error)
 
 
 def read_arguments(text: str) -> JsonObject:
@@ -151,6 +159,8 @@ def _read_sound(media: Media) -> ReadMedia:
 
 
 def _read_file(media: Media) -> ReadMedia:
+    if media.linked:
+        return _found(media, "application/pdf", url=media.source)
     place, data = f"{media.place}.file", media.source
     if not data:
         raise refuse(place, f"{place} needs `file_data`, a base64 data URL: this model can't read stored files.")

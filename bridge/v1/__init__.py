@@ -12,27 +12,44 @@ from bridge.config import Settings
 from bridge.conversation.answer import ErrorWriter
 from bridge.counters.windows import Counters
 from bridge.dialects.chat.writer import write_chat_error
+from bridge.dialects.messages.errors import write_messages_error
 from bridge.dialects.responses.errors import write_responses_error
 from bridge.dialects.responses.request import NO_STATE
 from bridge.headers import NO_STORE, Wsgi
 from bridge.inference.services import Services
 from bridge.shared_redis import SharedRedis
-from bridge.v1 import account, chat, input_tokens, list_models, openapi, quote, receipts, responses
+from bridge.v1 import (
+    account,
+    anthropic_models,
+    chat,
+    input_tokens,
+    list_models,
+    messages,
+    openapi,
+    quote,
+    receipts,
+    responses,
+)
 from bridge.v1.door import View, answer_http_errors, guard
 from bridge.v1.visit import Visit
 
 INFERENCE: dict[str, Callable[[Visit], Response]] = {
     "/v1/chat/completions": chat.create_chat_completion,
+    "/v1/messages": messages.create_message,
     "/v1/responses": responses.create_response,
 }
-INPUT_TOKENS = "/v1/responses/input_tokens"
-# by path, where the errors are not chat's
+# by the path that they begin with, where the errors are not chat's
 ERROR_WRITERS: dict[str, ErrorWriter] = {
+    "/v1/messages": write_messages_error,
     "/v1/responses": write_responses_error,
-    INPUT_TOKENS: write_responses_error,
 }
 # what others have there, by the beginning of its path
 NOT_HERE = {"/v1/responses/": f"No response is kept here. {NO_STATE}."}
+# what clients of Anthropic's get at the same address: they say which version of its API they know
+FOR_ANTHROPIC: dict[str, View] = {
+    "/v1/models": anthropic_models.list_all,
+    "/v1/models/<path:name>": anthropic_models.retrieve,
+}
 PREFLIGHT = [
     ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
     ("Access-Control-Allow-Headers", "*, Authorization"),
@@ -56,7 +73,8 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
     api.url_map.strict_slashes = False
     routes: list[tuple[str, str, View]] = [
         *(("POST", path, view) for path, view in INFERENCE.items()),
-        ("POST", INPUT_TOKENS, input_tokens.count_input_tokens),
+        ("POST", "/v1/messages/count_tokens", messages.count_tokens),
+        ("POST", "/v1/responses/input_tokens", input_tokens.count_input_tokens),
         ("POST", "/v1/quote", quote.create_quote),
         ("GET", "/v1/models", list_models.list_all),
         ("GET", "/v1/models/<path:name>", list_models.retrieve),
@@ -67,7 +85,7 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
     for method, path, view in routes:
         api.add_url_rule(
             path,
-            view_func=as_flask_view(guard(services, view, ERROR_WRITERS.get(path, write_chat_error))),
+            view_func=as_flask_view(guard(services, view, find_error_writer(path)), _guard_other(services, path)),
             methods=[method],
             endpoint=path,
             provide_automatic_options=False,
@@ -77,9 +95,28 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
     return services
 
 
-def as_flask_view(guarded: Callable[..., Response]) -> Callable[..., Response]:
-    """The guarded view in Flask's form."""
-    return lambda **arguments: guarded(request.environ, **arguments)
+def find_error_writer(path: str) -> ErrorWriter:
+    """Who writes the errors of a path."""
+    return next((write for start, write in ERROR_WRITERS.items() if path.startswith(start)), write_chat_error)
+
+
+def _guard_other(services: Services, path: str) -> Callable[..., Response] | None:
+    view = FOR_ANTHROPIC.get(path)
+    return None if view is None else guard(services, view, write_messages_error)
+
+
+def as_flask_view(
+    guarded: Callable[..., Response], for_anthropic: Callable[..., Response] | None = None
+) -> Callable[..., Response]:
+    """The guarded view in Flask's form; the other one is for whoever names a version of Anthropic's API."""
+
+    def view(**arguments: Any) -> Response:
+        environ = request.environ
+        if for_anthropic is not None and "HTTP_ANTHROPIC_VERSION" in environ:
+            return for_anthropic(environ, **arguments)
+        return guarded(environ, **arguments)
+
+    return view
 
 
 def dispatch(site: Wsgi, api: Flask, services: Services) -> Wsgi:
@@ -87,7 +124,7 @@ def dispatch(site: Wsgi, api: Flask, services: Services) -> Wsgi:
 
     Inference, which everyone pays for, goes straight to its view: Flask's contexts and routing, which it doesn't need,
     would be a sixth of its cost. The API app has these routes too, for other methods than POST."""
-    views = {path: guard(services, view, ERROR_WRITERS.get(path, write_chat_error)) for path, view in INFERENCE.items()}
+    views = {path: guard(services, view, find_error_writer(path)) for path, view in INFERENCE.items()}
     preflight = [*PREFLIGHT, *services.common_headers.pairs]
 
     def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -88,12 +88,8 @@ def _refuse_size(visit: Visit) -> None:
 
 
 def _find_caller(visit: Visit) -> None:
-    scheme, _, secret = visit.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if not secret or scheme.lower() != "bearer":  # other vendors' clients send their key in another header
-        secret = visit.header("HTTP_X_API_KEY") or visit.header("HTTP_API_KEY")
-    if not secret:
-        raise InvalidApiKey("No API key was given. Send it as: Authorization: Bearer sk-…")
-    caller = visit.services.find_caller(secret.strip())
+    secret = _find_secret(visit)
+    caller = visit.services.find_caller(secret)
     visit.identify(caller)
     if caller.account_status != "active":
         raise AccountSuspended("This account is suspended. Write to the operator of this gateway.")
@@ -104,6 +100,18 @@ def _find_caller(visit: Visit) -> None:
             "This account has as many requests at once as one account may have here: wait for some of them to end.",
             retry_after_seconds=1,
         )
+
+
+def _find_secret(visit: Visit) -> str:
+    """The key. Other vendors' clients send theirs in another header: of two that differ nobody knows which is meant."""
+    scheme, _, secret = visit.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    given = [secret if scheme.lower() == "bearer" else "", visit.header("HTTP_X_API_KEY"), visit.header("HTTP_API_KEY")]
+    secrets = {found for one in given if (found := one.strip())}
+    if not secrets:
+        raise InvalidApiKey("No API key was given. Send it as: Authorization: Bearer sk-…")
+    if len(secrets) > 1:
+        raise InvalidApiKey("Two different API keys were given: send one, as Authorization: Bearer sk-… or x-api-key.")
+    return secrets.pop()
 
 
 def read_body(visit: Visit) -> bytes:

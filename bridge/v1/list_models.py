@@ -62,7 +62,7 @@ def _find_list(visit: Visit) -> tuple[bytes, str]:
     who: Any = caller.markup_bps, caller.group, None if caller.models is None else frozenset(caller.models)
     found = kept.get(who)
     if found is None or found[0] != numbers or moment - found[1] >= LIST_SECONDS:
-        models = [_describe(visit, model) for model in in_slices(_allowed(visit))]
+        models = [_describe(visit, model) for model in in_slices(list_allowed(visit))]
         data = msgspec.json.encode(schemas.ModelList(models))
         tag = f'"{by_size(len(data), hashlib.sha256, data).hexdigest()[:32]}"'
         if len(kept) >= MOST_LISTS:
@@ -83,7 +83,7 @@ def _answer_unless_known(visit: Visit, data: bytes, tag: str) -> Response:
 def retrieve(visit: Visit, name: str) -> Response:
     """One model, by id or alias. Raises ModelNotFound, also for one that the key may not use."""
     count(visit)
-    for model in _allowed(visit):
+    for model in list_allowed(visit):
         if name == model.id or name in model.aliases:
             visit.leave()
             return visit.answer(msgspec.json.encode(_describe(visit, model)))
@@ -91,7 +91,8 @@ def retrieve(visit: Visit, name: str) -> Response:
     raise ModelNotFound(f"The model {name[:128]!r} does not exist.", param="model")
 
 
-def _allowed(visit: Visit) -> list[ListedModel]:
+def list_allowed(visit: Visit) -> list[ListedModel]:
+    """The models that the key may use."""
     assert visit.caller is not None
     caller = visit.caller
     models = list_models(caller.markup_bps, caller.group)

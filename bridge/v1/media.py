@@ -48,6 +48,8 @@ def check_media(media: Sequence[Media]) -> None:
             _check_picture(one.source, one.source_place)
         elif one.kind == "audio":
             _check_sound(one)
+        elif one.linked:
+            _check_link(one)
         elif not one.stored:  # which is refused with words of its own
             _check_file(one)
 
@@ -73,6 +75,13 @@ def _check_picture(url: str, place: str) -> None:
             raise _no_picture(place, "holds no base64")
     elif not is_public_address(url):
         raise _no_picture(place, "is neither a data URL nor the http(s) URL of a public host")
+
+
+def _check_link(media: Media) -> None:
+    if not is_public_address(media.source):
+        param = media.source_place
+        message = f"{param} is not the http(s) URL of a public host. Send the document itself, as base64."
+        raise InvalidRequest(message, param=param, code="invalid_value")
 
 
 def _looks_like_a_picture(url: str, start: int) -> bool:

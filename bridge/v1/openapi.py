@@ -10,8 +10,10 @@ from bridge.config import Settings
 from bridge.conversation.labels import MAX_TAG, MAX_TAGS
 from bridge.dialects.chat.request import ChatRequest
 from bridge.dialects.chat.unpriced import CLIENT_TOOLS, FREE_SERVICE_TIERS
+from bridge.dialects.messages.request import MessagesRequest
 from bridge.headers import api_headers
 from bridge.telemetry import new_request_id
+from bridge.v1 import openapi_messages as messages
 from bridge.v1 import openapi_responses
 from bridge.v1.schemas import ANSWERS
 from bridge.v1.schemas.blocks import Schema, amount, count, nullable, ref, string
@@ -213,11 +215,13 @@ def build(base_url: str) -> Schema:
         "security": [{"key": []}],
         "paths": {
             "/chat/completions": {"post": _chat()},
+            "/messages": {"post": _message()},
+            "/messages/count_tokens": {"post": _count()},
             "/responses": {"post": _responses()},
             "/responses/input_tokens": {"post": _input_tokens()},
             "/quote": {"post": _quote()},
-            "/models": _get("listModels", "The models that this key may use.", "ModelList"),
-            "/models/{id}": _get("retrieveModel", "One model, by id or alias.", "Model", "gpt-4o"),
+            "/models": messages.for_both(_get("listModels", "The models that this key may use.", "ModelList")),
+            "/models/{id}": messages.for_both(_get("retrieveModel", "One model, by id or alias.", "Model", "gpt-4o")),
             "/key": _get("showKey", "The calling key: limits, budget, usage.", "Key"),
             "/credits": _get("showCredits", "The balance behind the key.", "Credits"),
             "/requests/{id}": _get(
@@ -239,9 +243,8 @@ def build(base_url: str) -> Schema:
 
 def _list_schemas() -> Schema:
     """The schema of every body that goes in or out, from its type. A docstring of several lines is one description."""
-    _, schemas = msgspec.json.schema_components(
-        [*ANSWERS, ChatRequest, *openapi_responses.REQUESTS], ref_template="#/components/schemas/{name}"
-    )
+    types = [*ANSWERS, ChatRequest, MessagesRequest, *openapi_responses.REQUESTS]
+    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schemas |= openapi_responses.list_items()
     openapi_responses.describe_requests(schemas)
     for schema in schemas.values():
@@ -253,6 +256,7 @@ def _list_schemas() -> Schema:
     schemas["Tool"]["properties"]["type"] = {"enum": list(CLIENT_TOOLS), "description": "Others are billed apart: 400."}
     for field, description in FIELDS.items():
         properties[field]["description"] = description
+    messages.narrow(schemas)
     return schemas
 
 
@@ -309,6 +313,33 @@ def _input_tokens() -> Schema:
     }
 
 
+def _message() -> Schema:
+    """As a chat completion, in Anthropic's shape."""
+    found = _chat()
+    answers = _answers("Message", *(code for code in found["responses"] if code != "200"), error="MessagesError")
+    answers["200"] = {**found["responses"]["200"], "content": answers["200"]["content"]}
+    answers["200"]["content"]["text/event-stream"] = {"schema": messages.EVENT}
+    answers["402"]["headers"] = found["responses"]["402"]["headers"]
+    answers["529"] = _answers("Message", "503", error="MessagesError")["503"]
+    return {
+        **found,
+        "operationId": "createMessage",
+        "summary": "Answer a conversation in the shape of Anthropic's Messages, by any model.",
+        "requestBody": messages.body(),
+        "responses": answers,
+    }
+
+
+def _count() -> Schema:
+    codes = ("400", "401", "403", "404", "413", "415", "429", "503")
+    return {
+        "operationId": "countTokens",
+        "summary": "How many tokens a message's prompt has, by our own count. Free, with limits of its own.",
+        "requestBody": messages.body(),
+        "responses": _answers("TokenCount", *codes, error="MessagesError"),
+    }
+
+
 def _quote() -> Schema:
     return {
         "operationId": "createQuote",
@@ -357,7 +388,7 @@ def _get(operation_id: str, summary: str, answer: str, example_id: str = "") -> 
     return found
 
 
-def _answers(name: str, *codes: str) -> Schema:
+def _answers(name: str, *codes: str, error: str = "Error") -> Schema:
     found: Schema = {
         "200": {
             "description": "The answer.",
@@ -367,12 +398,14 @@ def _answers(name: str, *codes: str) -> Schema:
     }
     for code in codes:
         description, (type_, error_code, message, param) = REFUSALS[code]
-        error = {"code": error_code, "message": message, "type": type_, "param": param}
+        example: Schema = {"error": {"code": error_code, "message": message, "type": type_, "param": param}}
+        if error != "Error":
+            example = messages.error_example(code, message)
         retry = ("retry-after", "retry-after-ms") if code in ("429", "503") else ()
         found[code] = {
             "description": description,
             "headers": _headers(*EVERYWHERE, *retry, "x-should-retry", "x-bridge-attempts"),
-            "content": {"application/json": {"schema": ref("Error"), "example": {"error": error}}},
+            "content": {"application/json": {"schema": ref(error), "example": example}},
         }
     return found
 

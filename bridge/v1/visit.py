@@ -13,6 +13,7 @@ from bridge.accounts.keys import Caller
 from bridge.conversation.answer import Dialect, ErrorWriter
 from bridge.counters.windows import Window
 from bridge.dialects.chat.writer import write_chat_error
+from bridge.dialects.messages.errors import write_messages_error
 from bridge.errors import BridgeError
 from bridge.headers import NO_STORE, CommonHeaders, ReadyHeaders
 from bridge.inference.ask import Ask
@@ -154,6 +155,8 @@ class Visit(msgspec.Struct):
     def answer_headers(self) -> list[tuple[str, str]]:
         """The headers of this request alone, beside the common ones."""
         found = [("x-request-id", self.request_id)]
+        if self.write_error is write_messages_error:  # Anthropic's name of it
+            found.append(("request-id", self.request_id))
         for kind, name in (("rpm", "requests"), ("tpm", "tokens")):
             window = self.windows.get(kind)
             if window:

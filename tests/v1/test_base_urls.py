@@ -33,9 +33,11 @@ def test_a_key_in_other_vendors_headers_is_taken(client: FlaskClient, make: Fact
     assert client.get("/v1/key", headers={header: "sk-wrong"}).json["error"]["code"] == "invalid_api_key"
 
 
-def test_a_key_in_both_headers_is_the_bearers(client: FlaskClient, make: Factories, engine: str):
+def test_of_two_keys_that_differ_none_is_taken(client: FlaskClient, make: Factories, engine: str):
     key = make.make_key()
-    assert client.get("/v1/key", headers={"x-api-key": "sk-wrong", **key.headers}).status_code == 200
+    assert client.get("/v1/key", headers={"x-api-key": key.secret, **key.headers}).status_code == 200
+    refused = client.get("/v1/key", headers={"x-api-key": "sk-other", **key.headers})
+    assert (refused.status_code, refused.json["error"]["code"]) == (401, "invalid_api_key")
 
 
 def ask(key: MadeKey) -> list[dict[str, str]]:

@@ -3,7 +3,8 @@
 import msgspec
 from msgspec import Struct
 
-from bridge.conversation.answer import Call, Choice, Completion, Sealed
+from bridge.conversation.answer import Call, Choice, Completion, NativeAnswer, Sealed
+from bridge.conversation.request import MESSAGES
 from bridge.conversation.usage import Counts
 from bridge.json_types import Json, JsonObject
 from bridge.providers.anthropic.errors import read_anthropic_error
@@ -40,6 +41,7 @@ class Reading(Struct, frozen=True):
     answer_tool: str = ""
     names: dict[str, str] = {}
     keys: dict[str, dict[str, str]] = {}
+    native: bool = False  # the client wrote the request in this dialect
 
     def write_arguments(self, tool: str, arguments: str) -> str:
         """A call's arguments, as JSON text, with the client's own keys."""
@@ -119,8 +121,11 @@ def read_anthropic_answer(data: bytes, reading: Reading) -> Completion:  # noqa:
     said = texts_of(choice)
     if reading.legacy:
         choice = with_older_call(choice)
-    kept = keep(reading, calls[0].id, blocks) if blocks else {}
-    return Completion([choice], read_counts(answer.usage), choice.finish_reason, said, kept, mended)
+    kept = keep(reading, calls[0].id, blocks) if blocks and not reading.native else {}
+    completion = Completion([choice], read_counts(answer.usage), choice.finish_reason, said, kept, mended)
+    if reading.native and not mended:
+        completion.native = NativeAnswer(MESSAGES, msgspec.json.decode(data))
+    return completion
 
 
 def _unwrap(text: str) -> str:
@@ -150,7 +155,7 @@ def keep(reading: Reading, call_id: str, blocks: list[JsonObject]) -> JsonObject
 
 def seal(reading: Reading, blocks: list[JsonObject]) -> Sealed:
     """Thoughts as this model wants them back, and no other."""
-    return Sealed({"provider": PROVIDER, "model": reading.model, "blocks": blocks})
+    return Sealed({"provider": PROVIDER, "model": reading.model, "blocks": blocks}, dialect=MESSAGES, blocks=blocks)
 
 
 def say_why(stop_reason: Json, called: bool, said: bool = True) -> str:

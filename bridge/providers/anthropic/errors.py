@@ -2,7 +2,7 @@
 
 import re
 
-from bridge.providers.base import AttemptFailed
+from bridge.providers.base import AttemptFailed, Blame, Remedy
 from bridge.providers.blame.error_bodies import find_error, list_said, text_of
 from bridge.providers.blame.errors import explain_error
 from bridge.providers.blame.scrubbing import keep_word
@@ -27,6 +27,15 @@ _FIELD = re.compile(
 )
 
 
+# Thoughts of another account or provider, or altered ones: their signature is refused, and they can't be told before.
+_THOUGHTS = re.compile(
+    r"invalid .?signature.? in .?thinking|invalid .?data.? in .?redacted_thinking|thinking.{0,60}blocks?"
+    r".{0,80}cannot be modified",
+    re.I,
+)
+GIVEN_BACK = "thoughts"  # what a request goes without, once those that the client gave back were refused
+
+
 def read_anthropic_error(status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
     """An error answer, or the error event of a stream (status 200). Its edge's own answers may be no JSON."""
     error = find_error(data)
@@ -42,6 +51,8 @@ def read_anthropic_error(status: int, headers: dict[str, str], data: bytes) -> A
         param=found.group(1) if found else None,
         inner=list_said(data),
     )
+    if failure.blame is Blame.REQUEST and _THOUGHTS.search(message):
+        failure.remedy = Remedy(without=GIVEN_BACK)
     if inside:
         failure.status, failure.reason = status, f"an error inside a 200: {keep_word(kind)}".rstrip(": ")
     return failure

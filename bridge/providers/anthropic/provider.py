@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from bridge.conversation.answer import Completion
-from bridge.conversation.request import Conversation
+from bridge.conversation.request import MESSAGES, Conversation
 from bridge.conversation.turns import Text
 from bridge.json_types import Json, JsonObject
 from bridge.providers.anthropic.answers import Reading, read_anthropic_answer
-from bridge.providers.anthropic.errors import read_anthropic_error
+from bridge.providers.anthropic.errors import GIVEN_BACK, read_anthropic_error
 from bridge.providers.anthropic.models import Claude, read_model
+from bridge.providers.anthropic.native import write_native
+from bridge.providers.anthropic.passing import PassingReader, may_pass
 from bridge.providers.anthropic.stream import AnthropicReader
 from bridge.providers.anthropic.thinking import Decision, decide
 from bridge.providers.anthropic.tools import Offer, fit_schemas, write_offer
@@ -52,6 +54,10 @@ class Anthropic:
     def write_request(self, order: Order) -> Outgoing:
         """The request for `/v1/messages`. Raises AttemptFailed for what this model can't take."""
         conversation, claude = order.conversation, read_model(order.upstream_id)
+        if (native := conversation.find_native(MESSAGES)) is not None:
+            written = write_native(order, native, claude, DEFAULT_CAP)
+            body, changes = msgspec.json.encode(written.body), (tuple(written.dropped), tuple(written.clamped))
+            return Outgoing(PATH, body, (VERSION, *written.headers), *changes, Reading(claude.name, native=True))
         options = conversation.options
         if options.get("web_search_options") is not None:
             raise refuse("web_search_options", "This model is not offered with web search.", "unsupported_parameter")
@@ -61,6 +67,8 @@ class Anthropic:
         called = [*list_called_tools(conversation)]
         names = SafeNames([*(tool.name for tool in tools), *called], ANTHROPIC_NAMES)
         dialogue = write_dialogue(conversation, order.kept, claude, names, keys)
+        if GIVEN_BACK in order.without:
+            dialogue.forget_thoughts()
         offer = write_offer(conversation, claude, names, tools, called)
         cap = find_cap(conversation, order.output_cap) or DEFAULT_CAP
         thinking = decide(conversation, claude, cap, dialogue.may_think() and not offer.forced)
@@ -96,7 +104,8 @@ class Anthropic:
         return read_anthropic_answer(data, _reading_of(outgoing))
 
     def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> AnthropicReader:
-        return AnthropicReader(order, _reading_of(outgoing))
+        reading = _reading_of(outgoing)
+        return PassingReader(order, reading) if may_pass(order, reading) else AnthropicReader(order, reading)
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         return read_anthropic_error(status, headers, data)

@@ -75,7 +75,7 @@ class _OpenBlock(Struct):
     citations: list[Json] = field(default_factory=list)
 
 
-class _Plain(Struct):
+class Plain(Struct):
     """A piece of text, thought or arguments: nearly all events are like the one before but for that piece. It is the
     last thing in them; if it is one JSON text, it is one more piece of that channel."""
 
@@ -108,7 +108,7 @@ class AnthropicReader(TranslatedReader):
         self._said = self._measured = 0  # characters of so many pieces of `text`
         self._usage: Json = None  # field by field what was said last
         self._stop_reason: Json = None
-        self._plain: _Plain | None = None
+        self._plain: Plain | None = None
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for the tail. Raises AttemptFailed (see StreamReader)."""
@@ -122,7 +122,7 @@ class AnthropicReader(TranslatedReader):
                 self.text += alike[1]
                 if plain.thoughts is not None:
                     plain.thoughts += alike[1]
-                return self._writer.pieces(plain.channel, alike[0], alike[1])
+                return self.say_alike(plain, whole, separator, alike)
         frames: list[bytes] = []
         for block in whole.split(separator) if separator else ():
             event = data_of(block)
@@ -137,6 +137,10 @@ class AnthropicReader(TranslatedReader):
                 if self._plain is not None and (b"\n" in event or self._halves or not self._plain.find(block)):
                     self._plain = None
         return b"".join(frames)
+
+    def say_alike(self, plain: Plain, whole: bytes, separator: bytes, alike: tuple[list[bytes], list[str]]) -> bytes:
+        """These events, which are like the one before but for their texts."""
+        return self._writer.pieces(plain.channel, *alike)
 
     def read(self, event: bytes) -> bytes:  # noqa: C901 - a branch for each kind of event
         """The frames for one event. Kinds of events that we don't know are none of our business."""
@@ -202,7 +206,7 @@ class AnthropicReader(TranslatedReader):
             return b""
         if delta.type == "text_delta" and opened.kind == "text":
             if delta.text and self._fence is None and not self._answered:  # the short way notes no beginning
-                self._plain = _Plain(b"text", TEXT)
+                self._plain = Plain(b"text", TEXT)
             return self._say_answer(delta.text or "")
         if delta.type == "input_json_delta" and delta.partial_json:
             if not isinstance(delta.partial_json, str):  # the object itself
@@ -213,7 +217,7 @@ class AnthropicReader(TranslatedReader):
             if opened.kind == "tool_use":
                 opened.said = True
                 if not self._legacy:
-                    self._plain = _Plain(b"partial_json", self._calls - 1)
+                    self._plain = Plain(b"partial_json", self._calls - 1)
                 return self.say_arguments(delta.partial_json)
             if opened.kind == "answer":
                 opened.said = True
@@ -221,7 +225,7 @@ class AnthropicReader(TranslatedReader):
         elif opened.kind == "thinking":
             if delta.type == "thinking_delta" and delta.thinking:
                 opened.thinking.append(delta.thinking)
-                self._plain = _Plain(b"thinking", REASONING, opened.thinking)
+                self._plain = Plain(b"thinking", REASONING, opened.thinking)
                 return self.say_reasoning(delta.thinking)
             if delta.type == "signature_delta" and delta.signature:
                 opened.signature.append(delta.signature)

@@ -211,6 +211,8 @@ class _Writer:
             results[safe].setdefault("content", []).extend(content)
             return
         block: JsonObject = {"type": "tool_result", "tool_use_id": safe}
+        if result.is_error:
+            block["is_error"] = True
         if content:
             block["content"] = content
         if isinstance(result.cache, dict):
@@ -254,7 +256,9 @@ def _write_media(media: ReadMedia) -> JsonObject:
         return {"type": "image", "source": {"type": "base64", "media_type": media.media_type, "data": media.data}}
     if media.kind == "audio":
         raise refuse(media.place, f"{media.place}: this model takes no audio. Send a transcript.")
-    if media.media_type == "application/pdf":
+    if media.url:
+        source = {"type": "url", "url": media.url}
+    elif media.media_type == "application/pdf":
         source = {"type": "base64", "media_type": "application/pdf", "data": media.data}
     elif media.media_type.startswith("text/") or media.media_type == "application/json":
         source = {"type": "text", "media_type": "text/plain", "data": _decode_text(media)}

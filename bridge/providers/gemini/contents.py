@@ -146,12 +146,12 @@ def _add_result(out: _Writing, result: ReadResult) -> list[JsonObject]:
     if not slots:
         content, given = out.results.get(result.call_id, ({}, []))
         if content and content is out.contents[-1]:
-            given.append(_write_response(text))
+            given.append(_write_response(text, result.is_error))
             return media
         name = result.name or _guess_name(out, result.call_id)
         _add_model_turn(out, [Call(result.call_id, name, "", result.place)])
         slots = out.open_slots[result.call_id]
-    given = [_write_response(text)]
+    given = [_write_response(text, result.is_error)]
     out.answered.append((slots.popleft()["functionResponse"], given))
     out.results[result.call_id] = (out.contents[-1], given)
     return media
@@ -164,8 +164,10 @@ def _guess_name(out: _Writing, call_id: str) -> str:
     return out.tools[0].name if len(out.tools) == 1 else "tool"
 
 
-def _write_response(text: str) -> JsonObject:
-    """A JSON object as it is, and any other text as the result."""
+def _write_response(text: str, is_error: bool = False) -> JsonObject:
+    """A JSON object as it is, and any other text as the result, or as the error where the tool failed."""
+    if is_error:
+        return {"error": text}
     if text.lstrip().startswith("{"):
         try:
             found = msgspec.json.decode(text)
@@ -187,6 +189,8 @@ def _write_media(part: ReadMedia, version: Version) -> JsonObject:
         )
     if part.kind == "file" and not part.media_type.startswith(("text/", "image/", *_DOCUMENTS)):
         raise refuse(part.place, f"{part.place}: this model reads PDF and text files, not {part.media_type[:80]}.")
+    if part.url:
+        return {"fileData": {"fileUri": part.url, "mimeType": _check_address(part, version) and part.media_type}}
     return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
 
 

@@ -4,8 +4,12 @@ written it. What of it a provider takes is seen to afterwards, as with any clien
 from collections.abc import Sequence
 
 from bridge.conversation.request import Conversation, Tool, ToolChoice
-from bridge.conversation.turns import Call, Media, Result, Text, Thoughts, Turn
+from bridge.conversation.turns import Call, Media, Result, Text, Thoughts, Turn, Untold
 from bridge.json_types import Json, JsonObject
+from bridge.providers.base import refuse
+from bridge.providers.sides import refuse_untold
+
+FAILED = "Error: "  # before what a tool says that failed
 
 
 def write_body(conversation: Conversation) -> JsonObject:
@@ -55,11 +59,19 @@ def _write_user(turn: Turn) -> list[JsonObject]:
 
 
 def _write_result(result: Result) -> JsonObject:
-    content = _write_content(result.parts) or ""
+    content = _write_content(_tell_failure(result.parts) if result.is_error else result.parts) or ""
     if result.legacy:
         return {"role": "function", "name": result.name, "content": content}
     cache, name = _given("cache_control", result.cache), _given("name", result.name)
     return {"role": "tool", "tool_call_id": result.call_id, "content": content, **name, **cache}
+
+
+def _tell_failure(parts: Sequence[Text | Media]) -> list[Text | Media]:
+    """What a tool said that failed, and that it did."""
+    first = parts[0] if parts else None
+    if isinstance(first, Text):
+        return [Text(FAILED + first.text, first.cache), *parts[1:]]
+    return [Text(FAILED), *parts]
 
 
 def _write_assistant(turn: Turn) -> JsonObject:
@@ -94,7 +106,9 @@ def _write_content(parts: Sequence[Json]) -> str | list[JsonObject]:
     return [_write_part(part) for part in parts]
 
 
-def _write_part(part: Text | Media) -> JsonObject:
+def _write_part(part: Text | Media | Untold) -> JsonObject:
+    if isinstance(part, Untold):
+        raise refuse_untold(part)
     cache = _given("cache_control", part.cache)
     if isinstance(part, Media):
         return {**_write_media(part), **cache}
@@ -109,6 +123,9 @@ def _write_media(media: Media) -> JsonObject:
         return {"type": "image_url", "image_url": {"url": source, **_given("detail", media.detail)}}
     if media.kind == "audio":
         return {"type": "input_audio", "input_audio": {"data": media.source, "format": media.sound_format}}
+    if media.linked:
+        message = f"{media.source_place}: this model reads no linked documents. Send the document itself, as base64."
+        raise refuse(media.source_place, message)
     name = _given("filename", media.name or None)
     return {"type": "file", "file": {"file_id" if media.stored else "file_data": source, **name}}
 
@@ -124,6 +141,8 @@ def _write_tools(conversation: Conversation) -> JsonObject:
 
 
 def _write_tool(tool: Tool) -> JsonObject:
+    if tool.dialect:
+        raise refuse(f"{tool.place}.type", f"{tool.place}.type: this model has no such tool.", "unsupported_parameter")
     if tool.custom is not None:
         return dict(tool.custom)
     return {"type": "function", "function": _write_definition(tool), **_given("cache_control", tool.cache)}

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from bridge.conversation.request import Conversation
-from bridge.conversation.turns import Call, Media, Part, Result, Text, Thoughts, Turn
+from bridge.conversation.turns import Call, Media, Part, Result, Text, Thoughts, Turn, Untold
 from bridge.json_types import Json, JsonObject
 from bridge.providers.base import refuse
 from bridge.providers.responses.thoughts import PROVIDER, drop_loose, is_id, read_thoughts
+from bridge.providers.sides import refuse_untold
 from bridge.providers.tool_names import SafeNames
 
 UNNAMED_FILE = "document.pdf"
@@ -114,6 +115,8 @@ class InputWriter:
                 written.append(_write_text(part.text))
             elif isinstance(part, Media):
                 written.append(_write_media(part, turn))
+            elif isinstance(part, Untold):
+                raise refuse_untold(part)
         return written
 
 

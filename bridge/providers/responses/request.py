@@ -1,12 +1,11 @@
 """A conversation as a request for OpenAI's Responses."""
 
-import hashlib
 from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
 
-from bridge.conversation.request import CHAT, RESPONSES
+from bridge.conversation.request import RESPONSES
 from bridge.providers.asked import find_cap, list_called_tools, list_dropped
 from bridge.providers.base import Order, Outgoing, refuse
 from bridge.providers.openai.draft import Draft
@@ -67,8 +66,6 @@ def _write(order: Order, rule: ToolRule, names: SafeNames, unknown: list[str]) -
     out |= write_reasoning(order, fitted.get("reasoning_effort"))
     out |= {field: fitted[field] for field in ("temperature", "top_p", "top_logprobs") if field in fitted}
     out |= {field: options[field] for field in AS_THEY_ARE if options.get(field) is not None}
-    if conversation.find_native(CHAT) is None and isinstance(who := out.get("user"), str):
-        out["user"] = hashlib.sha256(who.encode(errors="surrogatepass")).hexdigest()  # it may name a person elsewhere
     write_cap(draft, find_cap(conversation, order.output_cap))
     out |= write_fixed(order, bool(fitted.get("logprobs")))
     if order.passes:

@@ -5,6 +5,7 @@ import msgspec
 from bridge.errors import Error
 from bridge.v1.schemas.account import Credits, Key
 from bridge.v1.schemas.chat import ChatCompletion, ChatCompletionChunk
+from bridge.v1.schemas.messages import AnthropicModel, AnthropicModelList, Message, MessagesError, TokenCount
 from bridge.v1.schemas.models import Model, ModelList
 from bridge.v1.schemas.quote import Quote
 from bridge.v1.schemas.receipt import Receipt
@@ -22,4 +23,9 @@ ANSWERS: tuple[type[msgspec.Struct], ...] = (
     Key,
     Credits,
     Receipt,
+    Message,
+    MessagesError,
+    TokenCount,
+    AnthropicModel,
+    AnthropicModelList,
 )

@@ -5,9 +5,12 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from bridge.dialects import ANSWER_PREFIXES
 from bridge.ledger.charge_rules import RULES
 from bridge.v1.schemas.chat import ProviderCounts
 from bridge.v1.schemas.facts import STAMP, dollars, one_of, text, whole
+
+ANSWER_ID = f"^({'|'.join(ANSWER_PREFIXES.values())})"
 
 
 class ReceiptModel(Struct):
@@ -73,7 +76,7 @@ class ReceiptRefund(Struct):
 
 class Receipt(Struct, kw_only=True, tag_field="object", tag="request"):
     id: Annotated[str, text("The answer's x-request-id.", pattern="^req_")]
-    answer_id: Annotated[str, text("The answer's own id.", pattern="^chatcmpl-")]
+    answer_id: Annotated[str, text("The answer's own id.", pattern=ANSWER_ID)]
     created_at: Annotated[str, STAMP]
     settled_at: Annotated[str, STAMP]
     endpoint: str
