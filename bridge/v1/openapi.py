@@ -15,8 +15,9 @@ from bridge.headers import api_headers
 from bridge.telemetry import new_request_id
 from bridge.v1 import openapi_messages as messages
 from bridge.v1 import openapi_responses
+from bridge.v1.openapi_answers import HEADERS, READING, describe_header, list_answers, refer_to_headers
 from bridge.v1.schemas import ANSWERS
-from bridge.v1.schemas.blocks import Schema, amount, count, nullable, ref, string
+from bridge.v1.schemas.blocks import Schema, nullable, ref, string
 from bridge.v1.visit import JSON
 
 VERSION = "1.0.0"
@@ -98,109 +99,9 @@ NARROWER: Schema = {
         }
     ),
 }
+
+
 # status: what it means, and an example's type, code, message and param
-REFUSALS: dict[str, tuple[str, tuple[str, str, str, str | None]]] = {
-    "400": (
-        "The request is wrong; `param` names the field.",
-        ("invalid_request_error", "missing_required_parameter", "messages is required.", "messages"),
-    ),
-    "401": (
-        "The API key is missing or invalid.",
-        ("authentication_error", "invalid_api_key", "This API key is not valid.", None),
-    ),
-    "402": (
-        "The balance, or the key's budget (`key_budget_exceeded`), does not cover the most that this can cost, or it "
-        "is more than `x-bridge-max-cost` allows (`max_cost_exceeded`). Where running requests hold what is missing, "
-        "the message says so, with `Retry-After` and `x-should-retry: true`; otherwise asking again is in vain.",
-        (
-            "billing_error",
-            "insufficient_balance",
-            "Insufficient credits: this answer can cost $0.03, and $0.01 is available. Add credit, or ask with "
-            "max_tokens of at most 812.",
-            None,
-        ),
-    ),
-    "403": (
-        "`model_not_allowed`, `ip_not_allowed` or `account_suspended`.",
-        ("permission_error", "model_not_allowed", "This API key may not use gpt-4o.", "model"),
-    ),
-    "404": (
-        "There is no such model (`model_not_found`) or request (`not_found`).",
-        ("invalid_request_error", "not_found", "There is no such request.", None),
-    ),
-    "409": (
-        "The first request with this Idempotency-Key is still running.",
-        (
-            "invalid_request_error",
-            "idempotency_conflict",
-            "The first request with this Idempotency-Key is still running.",
-            "Idempotency-Key",
-        ),
-    ),
-    "422": (
-        "This Idempotency-Key was used with another body.",
-        (
-            "invalid_request_error",
-            "idempotency_mismatch",
-            "This Idempotency-Key was used with another body. Use a new key for a new request.",
-            "Idempotency-Key",
-        ),
-    ),
-    "413": (
-        "The body is too large.",
-        ("invalid_request_error", "request_too_large", "The body is larger than 33554432 bytes.", None),
-    ),
-    "415": (
-        "The body is not JSON.",
-        ("invalid_request_error", "unsupported_media_type", "Send the body as JSON.", None),
-    ),
-    "429": (
-        "RPM, TPM or concurrency limit reached. `Retry-After` is when the window has room. When one of the concurrent "
-        "requests ends nobody knows: there it is an estimate, as long as they have run on average, divided by how many "
-        "they are, at least 1 and at most 30 seconds.",
-        ("rate_limit_error", "rate_limit_exceeded", "Rate limit exceeded: 10 RPM", None),
-    ),
-    "503": (
-        "All upstream channels failed (`upstream_error`), or the gateway is `overloaded` or without its database "
-        "(`service_unavailable`). Nothing was charged.",
-        ("api_error", "upstream_error", "All upstream channels for gpt-4o failed. You were not charged.", None),
-    ),
-}
-MOMENT = string("A duration in OpenAI's format: 6m0s, 1.5s, 120ms.", pattern=r"^(\d+h)?(\d+m)?(\d+(\.\d+)?s|\d+ms)?$")
-HEADERS: Schema = {
-    "x-request-id": {"required": True, "schema": string("Our id of the request: GET /requests/{id}.", pattern="^req_")},
-    "x-bridge-cost": {"required": True, "schema": amount("What was charged, in dollars. A stream's usage has it.")},
-    "x-bridge-attempts": {
-        "required": True,
-        "schema": count("How many upstream attempts it took; 0 where none was asked."),
-    },
-    "x-bridge-dropped": {
-        "schema": string(
-            "Fields that the provider has no equal for, or that may not go to one.", example="logit_bias, seed"
-        )
-    },
-    "x-bridge-clamped": {
-        "schema": string("Values brought into range; a cap below the model's own.", example="temperature=1")
-    },
-    "retry-after": {"required": True, "schema": count("Seconds until a request can succeed.")},
-    "retry-after-ms": {"required": True, "schema": count("The same in milliseconds.")},
-    "x-should-retry": {
-        "schema": {
-            "enum": ["true", "false"],
-            "description": "false where a retry can't help; true on a 402 where it does.",
-        }
-    },
-}
-for _of in ("requests", "tokens"):
-    HEADERS |= {
-        f"x-ratelimit-limit-{_of}": {"schema": count(f"{_of.capitalize()} a minute, where the key has such a limit.")},
-        f"x-ratelimit-remaining-{_of}": {"schema": count("What is left of them.")},
-        f"x-ratelimit-reset-{_of}": {"schema": MOMENT},
-    }
-EVERYWHERE = ("x-request-id", *(name for name in HEADERS if name.startswith("x-ratelimit-")))
-READING = ("401", "403", "429", "503")
-
-
 def build(base_url: str) -> Schema:
     """The OpenAPI 3.1 document."""
     return {
@@ -263,9 +164,9 @@ def _list_schemas() -> Schema:
 def _inference(answer: str, event: Schema) -> Schema:
     """The answers of an inference, whole and streamed."""
     codes = ("400", "401", "402", "403", "404", "409", "413", "415", "422", "429", "503")
-    answers = _answers(answer, *codes)
+    answers = list_answers(answer, *codes)
     answers["200"]["content"]["text/event-stream"] = {"schema": event}
-    answers["200"]["headers"] |= _headers("x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped")
+    answers["200"]["headers"] |= refer_to_headers("x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped")
     for name in ("retry-after", "retry-after-ms"):  # when running requests hold the missing money
         answers["402"]["headers"][name] = {**HEADERS[name], "required": False}
     # a stream's cost is not known when its headers go out
@@ -287,7 +188,7 @@ def _chat() -> Schema:
 
 def _idempotency_key() -> Schema:
     said = string("Asked again under the same key, the same body gets the same answer and is paid for once.")
-    return _header("Idempotency-Key", said | {"maxLength": 255, "pattern": "^[ -~]*$"}, "order-1")
+    return describe_header("Idempotency-Key", said | {"maxLength": 255, "pattern": "^[ -~]*$"}, "order-1")
 
 
 def _responses() -> Schema:
@@ -309,18 +210,18 @@ def _input_tokens() -> Schema:
         "summary": "How long a request's input is, by our own count.",
         "description": "Free. It counts as a request (RPM) and takes no tokens (TPM).",
         "requestBody": {"required": True, "content": {"application/json": {"schema": ref("CountRequest")}}},
-        "responses": _answers("InputTokens", "400", "401", "403", "404", "413", "415", "429", "503"),
+        "responses": list_answers("InputTokens", "400", "401", "403", "404", "413", "415", "429", "503"),
     }
 
 
 def _message() -> Schema:
     """As a chat completion, in Anthropic's shape."""
     found = _chat()
-    answers = _answers("Message", *(code for code in found["responses"] if code != "200"), error="MessagesError")
+    answers = list_answers("Message", *(code for code in found["responses"] if code != "200"), error="MessagesError")
     answers["200"] = {**found["responses"]["200"], "content": answers["200"]["content"]}
     answers["200"]["content"]["text/event-stream"] = {"schema": messages.EVENT}
     answers["402"]["headers"] = found["responses"]["402"]["headers"]
-    answers["529"] = _answers("Message", "503", error="MessagesError")["503"]
+    answers["529"] = list_answers("Message", "503", error="MessagesError")["503"]
     return {
         **found,
         "operationId": "createMessage",
@@ -336,7 +237,7 @@ def _count() -> Schema:
         "operationId": "countTokens",
         "summary": "How many tokens a message's prompt has, by our own count. Free, with limits of its own.",
         "requestBody": messages.body(),
-        "responses": _answers("TokenCount", *codes, error="MessagesError"),
+        "responses": list_answers("TokenCount", *codes, error="MessagesError"),
     }
 
 
@@ -348,7 +249,7 @@ def _quote() -> Schema:
         "It counts as a request (RPM) and takes no tokens (TPM).",
         "parameters": _terms(),
         "requestBody": _chat_body(),
-        "responses": _answers("Quote", "400", "401", "403", "404", "413", "415", "429", "503"),
+        "responses": list_answers("Quote", "400", "401", "403", "404", "413", "415", "429", "503"),
     }
 
 
@@ -362,15 +263,18 @@ def _terms() -> list[Schema]:
         "pays for beside the prompt. A prompt that leaves nothing of it is 402.",
         pattern=r"^(?=.*[1-9])\$?\d{1,9}(\.\d{0,9})?$",
     )
+    strict = string("With `true`, a field that would be dropped or clamped is 400.")
     tags = string(
         f"Name=value pairs to group your usage by: at most {MAX_TAGS}, of {MAX_TAG} characters each. No provider sees "
         "them. `user` is kept the same way, and providers get a hash of it."
     )
     return [
-        _header("x-bridge-strict", string("With `true`, a field that would be dropped or clamped is 400."), "true"),
-        _header("x-bridge-max-cost", most, "0.05"),
-        _header("x-bridge-stop-at", stop, "0.01"),
-        _header("x-bridge-tags", tags, "project=search, env=prod"),
+        describe_header(
+            "x-bridge-strict", string("With `true`, a field that would be dropped or clamped is 400."), "true"
+        ),
+        describe_header("x-bridge-max-cost", most, "0.05"),
+        describe_header("x-bridge-stop-at", stop, "0.01"),
+        describe_header("x-bridge-tags", tags, "project=search, env=prod"),
     ]
 
 
@@ -381,41 +285,13 @@ def _chat_body() -> Schema:
 
 def _get(operation_id: str, summary: str, answer: str, example_id: str = "") -> Schema:
     codes = ("404", *READING) if example_id else READING
-    found: Schema = {"get": {"operationId": operation_id, "summary": summary, "responses": _answers(answer, *codes)}}
+    found: Schema = {
+        "get": {"operationId": operation_id, "summary": summary, "responses": list_answers(answer, *codes)}
+    }
     if example_id:
         schema = {"type": "string", "minLength": 1}
         found["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": schema, "example": example_id}]
     return found
-
-
-def _answers(name: str, *codes: str, error: str = "Error") -> Schema:
-    found: Schema = {
-        "200": {
-            "description": "The answer.",
-            "headers": _headers(*EVERYWHERE),
-            "content": {"application/json": {"schema": ref(name)}},
-        }
-    }
-    for code in codes:
-        description, (type_, error_code, message, param) = REFUSALS[code]
-        example: Schema = {"error": {"code": error_code, "message": message, "type": type_, "param": param}}
-        if error != "Error":
-            example = messages.error_example(code, message)
-        retry = ("retry-after", "retry-after-ms") if code in ("429", "503") else ()
-        found[code] = {
-            "description": description,
-            "headers": _headers(*EVERYWHERE, *retry, "x-should-retry", "x-bridge-attempts"),
-            "content": {"application/json": {"schema": ref(error), "example": example}},
-        }
-    return found
-
-
-def _headers(*names: str) -> Schema:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _header(name: str, schema: Schema, example: str) -> Schema:
-    return {"name": name, "in": "header", "required": False, "schema": schema, "example": example}
 
 
 def show(settings: Settings) -> Callable[[], Response]:
