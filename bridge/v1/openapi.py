@@ -263,7 +263,7 @@ def _terms() -> list[Schema]:
         "pays for beside the prompt. A prompt that leaves nothing of it is 402.",
         pattern=r"^(?=.*[1-9])\$?\d{1,9}(\.\d{0,9})?$",
     )
-    strict = string("With `true`, a field that would be dropped or clamped is 400.")
+    string("With `true`, a field that would be dropped or clamped is 400.")
     tags = string(
         f"Name=value pairs to group your usage by: at most {MAX_TAGS}, of {MAX_TAG} characters each. No provider sees "
         "them. `user` is kept the same way, and providers get a hash of it."
