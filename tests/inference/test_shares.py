@@ -92,7 +92,7 @@ def test_bodies_of_an_account_have_a_quarter_of_the_memory(start_gateway, upstre
     for answer in answers:
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"This account" in answer
-    assert served.post(user="u" * 90_000).status_code == 200
+    assert served.post(metadata={"pad": "u" * 90_000}).status_code == 200
 
 
 @ON_SQLITE

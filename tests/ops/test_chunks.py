@@ -74,7 +74,9 @@ def test_a_gateway_takes_a_body_byte_by_byte_to_an_end(
 ):
     served = Served(gateway, upstream.base_url)
     upstream.plays(says("Hello"))
-    body = json.dumps({"model": served.model, "messages": HELLO, "max_tokens": 5, "user": "u" * letters}).encode()
+    body = json.dumps(
+        {"model": served.model, "messages": HELLO, "max_tokens": 5, "metadata": {"pad": "u" * letters}}
+    ).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + split(body))

@@ -111,6 +111,7 @@ def test_a_receipts_fields_keep_their_order(answers):
         "output_cap_tokens",
         *(("dropped", []), ("clamped", [])),
         *("first_content_ms", "total_ms"),
+        *("end_user", ("tags", []), "stop_at"),
     ]
 
 

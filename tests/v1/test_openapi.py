@@ -27,6 +27,7 @@ BEYOND_SCHEMAS += (
     "has no place here",
     "is not offered",
 )
+BEYOND_SCHEMAS += ("x-bridge-tags",)
 BEYOND_SCHEMAS += ("Send the picture as", "must be the file itself", "must be the sound")
 OUR_FAULT = "Something broke on our side"
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}]}

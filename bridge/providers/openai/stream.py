@@ -348,7 +348,8 @@ class OpenAIReader:
 
     def _state(self, place: int, choice: JsonObject) -> Choice:
         """What is known of this choice. Without an index, and where one was asked for, it is the one of its place: some
-        servers count their tokens there. Of an index that nobody asked for it is the first that hasn't spoken."""
+        servers count their tokens there. Of an index that nobody asked for, or that such a one has got, it is the first
+        that hasn't spoken."""
         index, most = choice.get("index"), self._reading.choices
         key = index if type(index) is int and most != 1 else place
         state = self._choices.get(key)
@@ -356,9 +357,8 @@ class OpenAIReader:
             if index != state.index:
                 self.mended.add("index of a choice")
             return state
-        ours = key
-        if key < 0 or key > 10**6 or (most and key >= most):
-            taken = {known.index for known in self._choices.values()}
+        ours, taken = key, {known.index for known in self._choices.values()}
+        if key < 0 or key > 10**6 or (most and key >= most) or key in taken:
             ours = next(free for free in range(len(taken) + 1) if free not in taken)
         if ours != index:
             self.mended.add("index of a choice")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -186,6 +186,12 @@ def test_any_answer_is_one_of_openai_s_or_a_failed_attempt(body: dict[str, Any],
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(BODIES, max_size=5), NAMES, st.booleans(), st.integers(0, 2))
+@example(
+    [{"choices": [{"index": 10**30, "message": {}, "finish_reason": 5}, {"index": 0, "message": {}}]}],
+    "openai",
+    False,
+    0,
+)
 def test_any_stream_is_one_of_openai_s_or_a_failed_attempt(events: list[Any], name: str, legacy: bool, index: int):
     order = chat_order("ours", "public", 0, False, 2**20, index)
     reader = PROVIDERS[name].open_reader(Outgoing("/", b"{}", reading=Reading(legacy=legacy)), order)

@@ -1,7 +1,6 @@
 """What goes out by Responses for a conversation of any dialect, and what of it is named."""
 
 import json
-import re
 from typing import Any
 
 import pytest
@@ -286,11 +285,3 @@ def test_whatever_a_client_of_chat_says_is_a_request_or_its_own_fault(body: dict
     assert {item.get("type") for item in out["input"]} <= ITEMS
     assert out.keys() <= FIELDS
     assert out["store"] is False
-
-
-def test_whom_another_dialects_client_names_is_told_as_a_digest():
-    turns = [Turn("user", [Text("Hi")], "p")]
-    asked = Conversation(endpoint="messages", model="m", turns=turns, options={"user": "someone@example.com"})
-    written = json.loads(OPENAI.write_request(Order(asked, "gpt-5.4")).body)
-    assert re.fullmatch("[0-9a-f]{64}", written["user"])
-    assert write({"user": "own id"})[0]["user"] == "own id"
