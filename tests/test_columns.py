@@ -205,6 +205,11 @@ PAPERS = [ROOT / "README.md", ROOT / ".env.example", ROOT / "app.json", *sorted(
 # no setting of ours: a library's, set here; what an operator's command names
 NOT_ASKED_FOR = {"TIKTOKEN_CACHE_DIR"}
 NO_VARIABLES = {"YOUR_API_KEY"}  # in the papers: an example's placeholder
+# in the papers, and read by the agents that come in
+OF_AGENTS = {
+    *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL"),
+    "CLAUDE_CODE_SUBAGENT_MODEL",
+}
 
 
 def list_variables(paths: Iterable[Path]) -> set[str]:
@@ -227,7 +232,7 @@ def list_named_variables() -> set[str]:
     """The variables that the docs name: a word in capitals, alone in a code span or before an equals sign."""
     text = "\n".join(path.read_text() for path in PAPERS)
     spans = re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`", text)
-    return {*spans, *re.findall(r"\b([A-Z][A-Z0-9]*_[A-Z0-9_]+)=", text)} - NO_VARIABLES
+    return {*spans, *re.findall(r"\b([A-Z][A-Z0-9]*_[A-Z0-9_]+)=", text)} - NO_VARIABLES - OF_AGENTS
 
 
 def list_settings() -> set[str]:
