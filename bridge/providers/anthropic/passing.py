@@ -5,8 +5,9 @@ The last event, with the counts, is left to the client's dialect, which says wha
 
 import msgspec
 
-from bridge.conversation.answer import Call, Channel, ChoiceWriter, Chunks, Sealed
+from bridge.conversation.answer import ChoiceWriter, Chunks
 from bridge.conversation.request import MESSAGES
+from bridge.conversation.silence import Silence
 from bridge.json_types import Json, JsonObject
 from bridge.providers.anthropic.answers import Reading, decode_kind
 from bridge.providers.anthropic.stream import PING, AnthropicReader, Plain
@@ -28,44 +29,6 @@ _UNANNOUNCED: dict[str, JsonObject] = {
     "text_delta": {"type": "text", "text": ""},
     "thinking_delta": {"type": "thinking", "thinking": "", "signature": ""},
 }
-
-
-class Silence:
-    """A ChoiceWriter that says nothing."""
-
-    def begin(self) -> bytes:
-        """Nothing; so do all the others."""
-        return b""
-
-    def text(self, text: str, logprobs: JsonObject | None = None) -> bytes:
-        return b""
-
-    def reasoning(self, text: str) -> bytes:
-        return b""
-
-    def refusal(self, text: str, logprobs: JsonObject | None = None) -> bytes:
-        return b""
-
-    def call(self, call: Call) -> bytes:
-        return b""
-
-    def arguments(self, place: int, text: str) -> bytes:
-        return b""
-
-    def call_extra(self, place: int, extra: JsonObject) -> bytes:
-        return b""
-
-    def pieces(self, channel: Channel, encoded: list[bytes], said: list[str]) -> bytes:
-        return b""
-
-    def extras(self, values: object) -> bytes:
-        return b""
-
-    def seal(self, sealed: Sealed) -> bytes:
-        return b""
-
-    def finish(self, reason: str) -> bytes:
-        return b""
 
 
 class _Silent:

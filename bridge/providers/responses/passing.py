@@ -1,10 +1,8 @@
 """The events of OpenAI's Responses to a client that speaks it too: as they came, with our names in place of theirs."""
 
-from collections.abc import Mapping
-
 import msgspec
 
-from bridge.conversation.answer import Call, Channel, Chunks, Sealed
+from bridge.conversation.answer import Chunks, Sealed
 from bridge.json_types import Json, JsonObject
 from bridge.providers.responses.thoughts import pick_thought, seal_thought
 
@@ -18,44 +16,6 @@ FIELDS = frozenset(
 OPENING = frozenset({"response.created", "response.in_progress", "response.queued"})
 DONE = "response.output_item.done"
 ITEMS = frozenset({"response.output_item.added", DONE})
-
-
-class Silent:
-    """A ChoiceWriter for answers whose own events go on: it has nothing to add to them."""
-
-    def begin(self) -> bytes:
-        """Nothing; so are all the others."""
-        return b""
-
-    def text(self, text: str, logprobs: JsonObject | None = None) -> bytes:
-        return b""
-
-    def reasoning(self, text: str) -> bytes:
-        return b""
-
-    def refusal(self, text: str, logprobs: JsonObject | None = None) -> bytes:
-        return b""
-
-    def call(self, call: Call) -> bytes:
-        return b""
-
-    def arguments(self, place: int, text: str) -> bytes:
-        return b""
-
-    def call_extra(self, place: int, extra: JsonObject) -> bytes:
-        return b""
-
-    def pieces(self, channel: Channel, encoded: list[bytes], said: list[str]) -> bytes:
-        return b""
-
-    def extras(self, values: Mapping[str, Json]) -> bytes:
-        return b""
-
-    def seal(self, sealed: Sealed) -> bytes:
-        return b""
-
-    def finish(self, reason: str) -> bytes:
-        return b""
 
 
 class Passing:

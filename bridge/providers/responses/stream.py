@@ -9,13 +9,14 @@ from msgspec import Struct
 from bridge.conversation.answer import REASONING, REFUSAL, Call, Sealed
 from bridge.conversation.answer import TEXT as ANSWER
 from bridge.conversation.request import RESPONSES
+from bridge.conversation.silence import Silence
 from bridge.json_types import Json, JsonObject
 from bridge.providers.base import AttemptFailed, Blame, StreamOrder
 from bridge.providers.blame.errors import read_openai_error
 from bridge.providers.odd_json import decode_any, mend_texts
 from bridge.providers.responses import shapes
 from bridge.providers.responses.errors import error_of, with_remedy
-from bridge.providers.responses.passing import ITEMS, OPENING, Passing, Silent
+from bridge.providers.responses.passing import ITEMS, OPENING, Passing
 from bridge.providers.responses.request import Reading
 from bridge.providers.responses.shapes import CALLS, list_of, list_texts, text_of
 from bridge.providers.responses.template import Pieces, Template, find_template
@@ -90,7 +91,7 @@ class ResponsesReader(TranslatedReader):
         self._passing: Passing | None = None
         if chunks is not None and chunks.dialect == RESPONSES and reading.native and not order.parallel:
             self._passing = Passing(chunks)
-            self._writer = Silent()
+            self._writer = Silence()
 
     def feed(self, data: bytes) -> bytes:
         """The frames that these bytes complete, but for the tail. Raises AttemptFailed (see StreamReader)."""
