@@ -90,7 +90,6 @@ class Overrun:
         self.look_at = received + (self._limit - self._counted - self._possible if frames else 0)
         yield frames
 
-
     def _is_probably_within(self) -> bool:
         """Whether what waits is within the cap by a count of every eighth piece, which spares an honest stream seven
         eighths of the counting. The sample may be wrong by what lies between cap and limit."""

@@ -139,7 +139,7 @@ def sum_refusals_by_model(wanted: RefusalFilter) -> dict[str, int]:
     return {model_id: int(requests) for model_id, requests in db.session.execute(query.group_by(Refusal.model_id))}
 
 
-def list_refusals(wanted: RefusalFilter, limit: int = SHOWN) -> list[Refused]:
+def list_refusals(wanted: RefusalFilter, limit: int | None = SHOWN) -> list[Refused]:
     """The refusals by key and code, each with its last one; the latest first."""
     table = Refusal.__table__.c
     places = [table.key_id, table.code]
