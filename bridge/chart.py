@@ -1,4 +1,4 @@
-"""Stacked bars of money: ranks the models, and places every bar of the SVG that a template draws."""
+"""Stacked bars of money: ranks their parts (models, keys …), and places every bar of the SVG that a template draws."""
 
 import dataclasses
 import datetime
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bridge.money import format_dollars
 
 RANKED = 4
-TOP, BASE, HEIGHT, LABEL_WIDTH = 8, 190, 212, 7
+TOP, BASE, HEIGHT, LABEL_WIDTH = 24, 190, 212, 7
 MAX_BAR_WIDTH = 48
 OTHER = "other"
 HOUR, DAY, MONTH = "%H", "%d", "%b"  # formats of spans' names
@@ -15,20 +15,19 @@ HOUR, DAY, MONTH = "%H", "%d", "%b"  # formats of spans' names
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SpanSum:
-    """What one model cost in one span of time, an hour or a day in UTC; or another part of a bar."""
+    """What one part of a bar, such as a model, cost in one span of time, an hour or a day in UTC."""
 
     start: datetime.datetime
-    model_id: str
+    name: str
     requests: int
     charge_nanos: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """One model's share of the period; `colour` is its CSS class. "other" stands for all models beyond the first
-    four."""
+    """One part's share of the period; `colour` is its CSS class. "other" stands for all parts beyond the first four."""
 
-    model_id: str
+    name: str
     colour: str
     requests: int
     charge_nanos: int
@@ -55,27 +54,39 @@ class Label:
 
 
 @dataclasses.dataclass(frozen=True)
+class Slot:
+    """A span's place on the axis, and the bars above it."""
+
+    start: datetime.datetime
+    x: float
+    width: float
+    bars: list[Bar]
+
+
+@dataclasses.dataclass(frozen=True)
 class Chart:
-    """A chart of one width: hairlines with their amounts, bars, and the spans' names below."""
+    """A chart of one width: hairlines with their amounts, a slot for each span, and the spans' names below."""
 
     width: int
     left: int
+    top: int
+    base: int
     lines: list[Label]
-    bars: list[Bar]
+    slots: list[Slot]
     names: list[Label]
     css: str
 
 
-def rank_models(sums: Sequence[SpanSum]) -> list[Series]:
-    """The models by what they cost, the dearest first; all beyond the fourth become one."""
+def rank_parts(sums: Sequence[SpanSum]) -> list[Series]:
+    """The parts by what they cost, the dearest first; all beyond the fourth become one."""
     totals: dict[str, list[int]] = {}
     for one in sums:
-        total = totals.setdefault(one.model_id, [0, 0])
+        total = totals.setdefault(one.name, [0, 0])
         total[0] += one.requests
         total[1] += one.charge_nanos
     ranked = sorted(totals.items(), key=lambda item: (-item[1][1], -item[1][0], item[0]))
     named = ranked[: RANKED + 1] if len(ranked) == RANKED + 1 else ranked[:RANKED]
-    series = [Series(model_id, f"c{rank}", *total) for rank, (model_id, total) in enumerate(named, 1)]
+    series = [Series(name, f"c{rank}", *total) for rank, (name, total) in enumerate(named, 1)]
     if rest := [total for _, total in ranked[len(named) :]]:
         series.append(Series(OTHER, "c0", sum(total[0] for total in rest), sum(total[1] for total in rest)))
     return series
@@ -91,15 +102,15 @@ def draw(
     css: str,
     colours: Mapping[str, str] | None = None,
 ) -> Chart:
-    """Bars for all spans in order. Each has the dearest model at the bottom, or, with `colours`, its parts in that
+    """Bars for all spans in order. Each has the dearest part at the bottom, or, with `colours`, its parts in that
     sequence from the bottom up. `form` is the format of a span's name."""
     if colours is None:
-        colours = {series.model_id: series.colour for series in rank_models(sums)}
+        colours = {series.name: series.colour for series in rank_parts(sums)}
     order = [*colours.values()]
     heights: dict[datetime.datetime, dict[str, int]] = {span: {} for span in spans}
     for one in sums:
         if one.start in heights:
-            colour = colours.get(one.model_id, "c0")
+            colour = colours.get(one.name, "c0")
             heights[one.start][colour] = heights[one.start].get(colour, 0) + one.charge_nanos
     step, steps = _find_scale(max((sum(stack.values()) for stack in heights.values()), default=0))
     places = len(format_dollars(step).partition(".")[2])
@@ -110,13 +121,14 @@ def draw(
     per_nano = (BASE - TOP) / (step * steps)
     lines = [Label(0, BASE - step * number * per_nano, text) for number, text in enumerate(texts)]
     pitch = (width - left) / len(spans)
-    bars, names = [], []
+    slots, names = [], []
     for place, span in enumerate(spans):
         middle = left + pitch * (place + 0.5)
-        bars += _stack(heights[span], order, middle, min(pitch * 2 / 3, MAX_BAR_WIDTH), per_nano)
+        bars = _stack(heights[span], order, middle, min(pitch * 2 / 3, MAX_BAR_WIDTH), per_nano)
+        slots.append(Slot(span, left + pitch * place, pitch, bars))
         if place % name_every == 0:
             names.append(Label(middle, HEIGHT - 4, f"{span:{form}}".lstrip("0") if form == DAY else f"{span:{form}}"))
-    return Chart(width, left, lines, bars, names, css)
+    return Chart(width, left, TOP, BASE, lines, slots, names, css)
 
 
 def _stack(amounts: dict[str, int], order: list[str], middle: float, width: float, per_nano: float) -> list[Bar]:

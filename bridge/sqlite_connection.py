@@ -60,7 +60,10 @@ def run_in_thread(task: Callable[[], Result]) -> Result:
     """Run the task in a thread, and raise its error here: gevent would also print it each time."""
     result, error = get_hub().threadpool.apply(_catch, (task,))
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:  # the error has this frame: each would keep the other in memory
+            del error
     return cast(Result, result)
 
 

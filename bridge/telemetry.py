@@ -19,7 +19,7 @@ PROCESSORS: tuple[Any, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     structlog.processors.format_exc_info,
 )
-_SECRET = re.compile(rb"sk-[A-Za-z0-9_-]{8,}")
+_SECRET = re.compile(r"sk-[A-Za-z0-9_-]{8,}")
 _random = random.Random()  # our own: some test tools seed the shared one, which would repeat ids
 os.register_at_fork(after_in_child=_random.seed)
 
@@ -28,6 +28,11 @@ class _Output:
     """Where log lines go: stderr, so that a command's own output stays clean; a server uses stdout."""
 
     descriptor = 2
+
+
+def hide_keys(text: str) -> str:
+    """The text without any API key that somebody put into it."""
+    return _SECRET.sub("sk-…", text)
 
 
 def new_request_id() -> str:
@@ -56,9 +61,9 @@ def log_request(request_id: str, settlement: Any, caller: Any, charge_nanos: int
         altered |= {name: getattr(settlement, name) for name in ("uncharged_tokens", "uncharged_nanos")}
     labels: dict[str, Any] = {}
     if settlement.end_user:
-        labels["end_user"] = _SECRET.sub("sk-…".encode(), settlement.end_user.encode()).decode()
+        labels["end_user"] = hide_keys(settlement.end_user)
     if settlement.tags:
-        labels["tags"] = msgspec.Raw(_SECRET.sub("sk-…".encode(), settlement.tags.encode()))
+        labels["tags"] = msgspec.Raw(hide_keys(settlement.tags).encode())
     write_line(
         msgspec.json.encode(
             {
@@ -145,7 +150,7 @@ def _format_second(seconds: int) -> str:
 
 
 def _render(_logger: Any, _method: str, event: Any) -> bytes:
-    return _SECRET.sub("sk-…".encode(), msgspec.json.encode(event, enc_hook=str))
+    return hide_keys(msgspec.json.encode(event, enc_hook=str).decode()).encode()
 
 
 class _Lines:

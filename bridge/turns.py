@@ -27,7 +27,7 @@ def rest() -> None:
 
 
 def in_slices(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items. Other greenlets run each time the caller has worked on them for three milliseconds."""
+    """The same items. Other greenlets run each time the caller has worked on them for a millisecond."""
     until = time.monotonic() + SLICE_SECONDS
     for item in items:
         yield item
@@ -43,7 +43,10 @@ def by_size(size_bytes: int, function: Callable[..., Result], *arguments: Any) -
         return function(*arguments)
     result, error = _pool().apply(_Pace.run, (function, arguments))
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:  # the error has this frame, with the arguments: each would keep the other in memory
+            del error
     found: Result = result
     return found
 

@@ -8,12 +8,12 @@ from flask import g, render_template, request
 
 from bridge.accounts.keys import has_keys, list_keys_with_budget, name_keys
 from bridge.accounts.tables import Key
-from bridge.chart import DAY, HOUR, draw, rank_models
+from bridge.chart import DAY, HOUR, draw, rank_parts
 from bridge.dashboard.door import dashboard
 from bridge.db import now_utc
 from bridge.ledger.journal import find_first_credit, list_budget_spend
 from bridge.ledger.ledger import find_balance
-from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_by_model, sum_usage
+from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_spans, sum_usage
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
 LAST_REQUESTS = 5
@@ -73,14 +73,14 @@ def _count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int |
 def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, Any] | None:
     """The chart in both widths, with the table that is its legend; None if the period has no requests."""
     hourly = days == 1
-    sums = sum_by_model(UsageFilter(g.account_id, since=since), "hour" if hourly else "day")
+    sums = sum_spans(UsageFilter(g.account_id, since=since), "model", "hour" if hourly else "day")
     if not sums:
         return None
     spans = [since + datetime.timedelta(**{"hours" if hourly else "days": n}) for n in range(24 if hourly else days)]
     form = HOUR if hourly else DAY
     sparse = 3 if len(spans) < 20 else 6
     return {
-        "series": rank_models(sums),
+        "series": rank_parts(sums),
         "drawings": [
             draw(sums, spans, form, width=width, name_every=1 if len(spans) < 20 else 3, css="wide"),
             draw(sums, spans, form, width=PHONE_WIDTH, name_every=sparse if len(spans) > 7 else 1, css="slim"),

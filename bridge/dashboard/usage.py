@@ -1,57 +1,76 @@
 """The usage list with its filters, its CSV, and the receipt of a request."""
 
+import collections
+import dataclasses
 import datetime
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Response, abort, g, redirect, render_template, request, stream_with_context, url_for
 
+from bridge.accounts.customers import find_terms
 from bridge.accounts.keys import list_all_keys, name_keys
 from bridge.accounts.tables import Key
-from bridge.conversation.labels import split_tags
+from bridge.catalogue.listing import list_models
+from bridge.chart import DAY, HOUR, Chart, SpanSum, draw, rank_parts
+from bridge.conversation.usage import Usage
 from bridge.dashboard.door import dashboard
+from bridge.dashboard.filters import count, spend
 from bridge.dashboard.receipt import make_receipt
-from bridge.db import now_utc
+from bridge.dashboard.refused import find_remedy
+from bridge.dashboard.usage_csv import COLUMNS, GROUP_COLUMNS, write_groups, write_refusal, write_request
+from bridge.dashboard.usage_filter import GROUPS, PERIODS, REFUSED, RUNNING, Asked, read_filter
 from bridge.errors import NotFound
-from bridge.ledger.label_rollups import MOST_LABELS
+from bridge.ledger.label_rollups import KINDS, MOST_LABELS
 from bridge.ledger.refunds import find_refund
+from bridge.ledger.rollups import Sums
 from bridge.ledger.tables import UsageRecord
 from bridge.ledger.usage import (
     MOST_GROUPS,
-    OUTCOME_GROUPS,
     UsageFilter,
+    UsagePage,
     export_requests,
     find_request,
     find_running_request,
     group_usage,
     list_models_used,
     list_requests,
+    list_running,
     measure_first_content,
     normalise_id,
+    sum_spans,
     sum_usage,
 )
-from bridge.money import format_dollars
+from bridge.limits.refusals import (
+    RefusalFilter,
+    list_codes,
+    list_refusals,
+    sum_refusals_by_hour,
+    sum_refusals_by_key,
+    sum_refusals_by_model,
+)
+from bridge.money import round_up
 from bridge.spreadsheet import write_csv
 
-PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "30": (30, "30 days"), "90": (90, "90 days")}
-DEFAULT_PERIOD = "7"
-FIELDS = ("period", "key", "model", "status", "end_user", "tag", "by")
 MOST_KEYS = 200  # in the filter's list
-CSV_COLUMNS = (
-    *("request_id", "created_at", "key", "endpoint", "model_asked", "model", "status", "outcome", "error_code"),
-    *("prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"),
-    *("tokens_source", "cost_dollars", "price_version", "stream", "first_content_ms", "total_ms"),
-    *("end_user", "tags", "stop_at_dollars"),
-)
-GROUPS = {"end_user": "By end user", "tag": "By tag"}
+WIDTH, PHONE_WIDTH = 1040, 330  # of the chart, so that its text keeps its size
+WIDE_NAMES, PHONE_NAMES = 16, 7  # of days below it
+
+
+@dataclasses.dataclass(frozen=True)
+class Instead:
+    """What a filter's requests would have cost on another model, from their counts alone."""
+
+    model_id: str
+    charge_nanos: int
 
 
 @dashboard.get("/usage")
 def show_usage() -> Any:
-    """The usage list. Its filter is the URL: period, key, model, status, end user, tag; `by` what it is grouped by;
-    `before` and `after` are the requests at the page's edges."""
+    """The usage page. Its filter is the URL: period or dates, key, model, status, end user, tag; `by` what it is
+    grouped by; `instead` a model to compare with; `before` and `after` are the requests at the page's edges."""
     wanted = request.args.get("q", "").strip()
     missing = ""
     if wanted:
@@ -59,36 +78,69 @@ def show_usage() -> Any:
             return redirect(url_for("dashboard.show_receipt", request_id=normalise_id(wanted)))
         except NotFound:
             missing = "That is not the id of a request (req_…) or of an answer (chatcmpl-…)."
-    chosen, wanted_filter = _read_filter()
-    page = list_requests(wanted_filter, older_than=request.args.get("before"), newer_than=request.args.get("after"))
+    asked = read_filter(request.args)
+    status = asked.fields["status"]
+    running = list_running(g.account_id, asked.wanted.key_id)
+    page = UsagePage([], False, False)
+    if status not in (REFUSED, RUNNING):
+        page = list_requests(asked.wanted, older_than=request.args.get("before"), newer_than=request.args.get("after"))
+    refused = list_refusals(asked.refused) if asked.refused else []
+    refused_by_day = _sum_by_day(asked.refused)
+    totals = sum_usage(asked.wanted)
+    shown = [record.key_id for record in page.records]
+    shown += [hold.key_id for hold in running] + [each.key_id for each in refused]
+    key_names = _name_keys(shown, asked.fields["key"])
     return render_template(
         "dashboard/usage.html",
-        chosen=chosen,
-        address=_address,
+        asked=asked,
+        chosen=asked.fields,
         periods=PERIODS,
         models=list_models_used(g.account_id),
-        key_names=_name_keys(page.records, chosen["key"]),
-        totals=sum_usage(wanted_filter),
-        timing=measure_first_content(wanted_filter),
-        groups=group_usage(wanted_filter, chosen["by"]) if chosen["by"] else None,
+        key_names=key_names,
+        totals=totals,
+        timing=measure_first_content(asked.wanted),
+        refused=[(each, find_remedy(each)) for each in refused],
+        refused_total=sum(refused_by_day.values()) if asked.refused else None,
+        codes=list_codes(g.account_id, asked.first) if status == REFUSED else [],
+        running=[(hold, json.loads(hold.details)) for hold in running],
+        groups=_group(asked, key_names) if totals.requests else None,
+        chart=_draw(asked, refused_by_day) if totals.requests else [],
         group_names=GROUPS,
-        labels=_list_labels(chosen, wanted_filter),
+        labels=_list_labels(asked),
         most_groups=MOST_GROUPS,
         most_labels=MOST_LABELS,
+        instead=_price_instead(totals, request.args.get("instead", "")),
+        priced=_list_priced(),
         page=page,
-        asked=wanted,
+        id_asked=wanted,
         missing=missing,
     )
 
 
 @dashboard.get("/usage.csv")
 def export_usage() -> Response:
-    """The filter's requests as CSV, at most 50,000, times in UTC and costs exact."""
-    chosen, wanted = _read_filter()
+    """The filter's requests as CSV, at most 50,000, times in UTC and costs exact, and its refusals; or, with `sums`,
+    what they come to in each group."""
+    asked = read_filter(request.args)
     key_names = name_keys(g.account_id)
-    rows = (_csv_row(record, key_names) for record in export_requests(wanted))
-    answer = Response(stream_with_context(write_csv(CSV_COLUMNS, rows)), mimetype="text/csv")
-    answer.headers["Content-Disposition"] = f'attachment; filename="usage-{chosen["period"]}.csv"'
+    if request.args.get("sums"):
+        names = {str(key_id): name for key_id, name in key_names.items()} if asked.by == "key" else {}
+        groups = write_groups(group_usage(asked.wanted, asked.by), names, _sum_refused(asked))
+        return _send_csv(asked, write_csv((asked.by, *GROUP_COLUMNS), groups))
+    records: Iterable[UsageRecord] = ()
+    if asked.fields["status"] not in (REFUSED, RUNNING):
+        records = export_requests(asked.wanted)
+    refused = list_refusals(asked.refused, limit=None) if asked.refused else []
+    rows = itertools.chain(
+        (write_refusal(each, key_names) for each in refused), (write_request(record, key_names) for record in records)
+    )
+    return _send_csv(asked, write_csv(COLUMNS, rows))
+
+
+def _send_csv(asked: Asked, pieces: Iterator[str]) -> Response:
+    answer = Response(stream_with_context(pieces), mimetype="text/csv")
+    name = f"usage-{asked.first:%Y-%m-%d}-{asked.last:%Y-%m-%d}.csv"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
@@ -105,11 +157,116 @@ def show_receipt(request_id: str) -> Any:
     return render_template("dashboard/receipt.html", receipt=receipt, key=key)
 
 
-def _list_labels(chosen: dict[str, str], wanted: UsageFilter) -> dict[str, list[str]]:
+def _group(asked: Asked, key_names: dict[int, str]) -> list[tuple[str, str, str, Sums, int | None]]:
+    """The filter's sums by what it is grouped by: value, name, colour in the chart, sums, and how many were refused."""
+    groups = group_usage(asked.wanted, asked.by)
+    refused = _sum_refused(asked)
+    colours = {series.name: series.colour for series in rank_parts(_sum_spans(asked))}
+    names = {str(key_id): name for key_id, name in key_names.items()} if asked.by == "key" else {}
+    if asked.by == "key":
+        names |= {str(key_id): name for key_id, name in name_keys(g.account_id, map(int, groups)).items()}
+    return [
+        (
+            group,
+            names.get(group, group),
+            colours.get(group, "c0"),
+            sums,
+            None if refused is None else refused.get(group, 0),
+        )
+        for group, sums in groups.items()
+    ]
+
+
+def _sum_refused(asked: Asked) -> dict[str, int] | None:
+    """How many requests of each group were refused; None for end users and tags, which nobody read then."""
+    if asked.refused is None or asked.by in KINDS:
+        return None
+    if asked.by == "model":
+        return sum_refusals_by_model(asked.refused)
+    return {str(key_id): requests for key_id, requests in sum_refusals_by_key(asked.refused).items()}
+
+
+def _sum_by_day(wanted: RefusalFilter | None) -> dict[datetime.datetime, int]:
+    days: dict[datetime.datetime, int] = collections.defaultdict(int)
+    if wanted is not None:
+        for hour, requests in sum_refusals_by_hour(wanted).items():
+            days[hour.replace(hour=0)] += requests
+    return days
+
+
+def _is_hourly(asked: Asked) -> bool:
+    return asked.days == 1 and asked.by not in KINDS
+
+
+def _sum_spans(asked: Asked) -> list[SpanSum]:
+    return sum_spans(asked.wanted, asked.by, "hour" if _is_hourly(asked) else "day")
+
+
+def _draw(asked: Asked, refused: dict[datetime.datetime, int]) -> list[tuple[Chart, dict[Any, Any]]]:
+    """The chart in both widths; of days, each with its address and its figures."""
+    sums = _sum_spans(asked)
+    hourly = _is_hourly(asked)
+    step = datetime.timedelta(hours=1) if hourly else datetime.timedelta(days=1)
+    spans = [asked.first + number * step for number in range(24 if hourly else asked.days)]
+    links = {} if hourly else _link_days(asked, spans, sums, refused)
+    return [
+        (
+            draw(
+                sums,
+                spans,
+                HOUR if hourly else DAY,
+                width=width,
+                name_every=-(-len(spans) // most_names),
+                css=css,
+            ),
+            links,
+        )
+        for width, most_names, css in ((WIDTH, WIDE_NAMES, "wide"), (PHONE_WIDTH, PHONE_NAMES, "slim"))
+    ]
+
+
+def _link_days(
+    asked: Asked, days: list[datetime.datetime], sums: list[SpanSum], refused: dict[datetime.datetime, int]
+) -> dict[datetime.datetime, tuple[str, str]]:
+    """Where each day's bar leads, and what it says."""
+    requests: dict[datetime.datetime, int] = collections.defaultdict(int)
+    charged: dict[datetime.datetime, int] = collections.defaultdict(int)
+    for one in sums:
+        requests[one.start] += one.requests
+        charged[one.start] += one.charge_nanos
+    found = {}
+    for day in days:
+        text = f"{day.day} {day:%b}: {spend(charged[day])}, {count(requests[day])} requests"
+        if refused.get(day):
+            text += f", {count(refused[day])} refused"
+        found[day] = asked.address_of_day(day), text
+    return found
+
+
+def _list_priced() -> list[str]:
+    """The models that this account may compare its costs with."""
+    return [model.id for model in list_models(*find_terms(g.account_id)) if model.status != "retired"]
+
+
+def _price_instead(totals: Sums, model_id: str) -> Instead | None:
+    """What these tokens cost at another model's ordinary prices; None without such a model."""
+    model = next((each for each in list_models(*find_terms(g.account_id)) if each.id == model_id), None)
+    if model is None or not totals.requests:
+        return None
+    usage = Usage(
+        totals.prompt_tokens,
+        totals.completion_tokens,
+        cached_tokens=totals.cached_tokens,
+        reasoning_tokens=totals.reasoning_tokens,
+    )
+    return Instead(model.id, round_up(model.price.base.sum(usage, totals.requests)))
+
+
+def _list_labels(asked: Asked) -> dict[str, list[str]]:
     """The period's dearest end users and tags, to be offered; {} for an account that names none."""
-    period = UsageFilter(wanted.account_id, wanted.since)
-    found = {kind: [label for label in group_usage(period, kind) if label] for kind in GROUPS}
-    return found if any(found.values()) or any(chosen[kind] for kind in (*GROUPS, "by")) else {}
+    period = UsageFilter(g.account_id, asked.first)
+    found = {kind: [label for label in group_usage(period, kind) if label] for kind in KINDS}
+    return found if any(found.values()) or any(asked.fields[kind] for kind in KINDS) else {}
 
 
 def _show_running(request_id: str) -> str:
@@ -121,66 +278,8 @@ def _show_running(request_id: str) -> str:
     return render_template("dashboard/running.html", hold=hold, details=json.loads(hold.details), key_names=key_names)
 
 
-def _name_keys(records: Iterable[UsageRecord], chosen: str) -> dict[int, str]:
+def _name_keys(key_ids: Iterable[int], chosen: str) -> dict[int, str]:
     """The filter's keys: the newest ones, and those that the page shows."""
     offered = {key.id: key.name for key in list_all_keys(g.account_id, limit=MOST_KEYS)}
-    shown = {record.key_id for record in records} | ({int(chosen)} if chosen else set())
+    shown = set(key_ids) | ({int(chosen)} if chosen else set())
     return offered | name_keys(g.account_id, shown - offered.keys())
-
-
-def _read_filter() -> tuple[dict[str, str], UsageFilter]:
-    """The URL's fields, without unknown values, and the filter made from them."""
-    asked = {name: request.args.get(name, "").strip() for name in FIELDS}
-    if asked["period"] not in PERIODS:
-        asked["period"] = DEFAULT_PERIOD
-    if not (asked["key"].isascii() and asked["key"].isdigit() and len(asked["key"]) < 18):
-        asked["key"] = ""
-    if asked["status"] not in OUTCOME_GROUPS:
-        asked["status"] = ""
-    if asked["by"] not in GROUPS:
-        asked["by"] = ""
-    today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
-    wanted = UsageFilter(
-        g.account_id,
-        since=today - datetime.timedelta(days=PERIODS[asked["period"]][0] - 1),
-        key_id=int(asked["key"]) if asked["key"] else None,
-        model_id=asked["model"] or None,
-        outcome=asked["status"] or None,
-        end_user=asked["end_user"] or None,
-        tag=asked["tag"] or None,
-    )
-    return asked, wanted
-
-
-def _address(chosen: dict[str, str], endpoint: str = "dashboard.show_usage", **changes: str) -> str:
-    """The URL of a filter with changes."""
-    query = {name: value for name, value in {**chosen, **changes}.items() if value}
-    return f"{url_for(endpoint)}?{urlencode(query)}"
-
-
-def _csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
-    return [
-        record.request_id,
-        f"{record.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
-        key_names.get(record.key_id, str(record.key_id)),
-        record.endpoint,
-        record.model_asked,
-        record.model_id,
-        record.status,
-        record.outcome,
-        record.error_code or "",
-        record.prompt_tokens,
-        record.cached_tokens,
-        record.cache_write_tokens,
-        record.completion_tokens,
-        record.reasoning_tokens,
-        record.tokens_source,
-        format_dollars(record.charge_nanos),
-        record.price_id,
-        "true" if record.stream else "false",
-        "" if record.first_content_ms is None else record.first_content_ms,
-        record.total_ms,
-        record.end_user or "",
-        ", ".join(f"{name}={value}" for name, value in split_tags(record.tags).items()),
-        "" if record.stop_at_nanos is None else format_dollars(record.stop_at_nanos),
-    ]

@@ -31,6 +31,7 @@ from bridge.inference.upstream import Upstream
 from bridge.ledger.batch import Mark
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
+from bridge.limits.refusals import RefusalCounter
 from bridge.providers.base import AttemptFailed, Blame
 from bridge.shared_redis import SharedRedis
 
@@ -70,6 +71,7 @@ class Services:
         self.in_flight = 0
         self.last_minute = LastMinute()
         self.shares = Shares(settings)
+        self.refusals = RefusalCounter()
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains
         self.waiting: set[gevent.Greenlet[..., object]] = (
             set()
@@ -197,6 +199,13 @@ class Services:
         finally:
             self._reading = None
         return None
+
+    def name_model(self, asked: str) -> str:
+        """The id of the model that has this name or alias in the last snapshot; "" if none has."""
+        known = self._catalogue
+        if known is None:
+            return ""
+        return asked if asked in known.models else known.aliases.get(asked, "")
 
     def _is_outdated(self, catalogue: Catalogue) -> bool:
         """Whether something of it was changed since, or a price that was entered before has taken effect."""

@@ -36,6 +36,41 @@ def sum_labels(
 ) -> dict[str, Sums]:
     """The sums of each label of this kind, the dearest first; OTHERS among them. `since` and `until` are midnights
     (UTC). `wanted`: dimension = value; None selects all."""
+    return sum_labelled(*_find_cells(kind, account_id, limit, since, until, wanted))
+
+
+def sum_label_days(
+    kind: str,
+    account_id: int,
+    *,
+    since: datetime.datetime | None = None,
+    until: datetime.datetime | None = None,
+    **wanted: Any,
+) -> dict[tuple[datetime.datetime, str], tuple[int, int]]:
+    """Requests and charges of each day and label of this kind, otherwise as in `sum_labels`."""
+    cells, _, *conditions = _find_cells(kind, account_id, None, since, until, wanted)
+    return sum_cells(cells, "label", *conditions)
+
+
+def sum_cells(
+    cells: sa.Subquery, name: str, *conditions: sa.ColumnElement[bool]
+) -> dict[tuple[datetime.datetime, str], tuple[int, int]]:
+    """Requests and charges of these cells by their start and this column, in order of time."""
+    places = cells.c.start, cells.c[name]
+    sums = [sa.func.sum(cells.c[each]) for each in ("requests", "charge_nanos")]
+    query = sa.select(*places, *sums).where(*conditions).group_by(*places).order_by(*places)
+    return {(start, str(part)): (int(many), int(nanos)) for start, part, many, nanos in db.session.execute(query)}
+
+
+def _find_cells(
+    kind: str,
+    account_id: int,
+    limit: int | None,
+    since: datetime.datetime | None,
+    until: datetime.datetime | None,
+    wanted: dict[str, Any],
+) -> tuple[Any, ...]:
+    """The roll-ups and the rows since then, as cells; the limit; and the conditions that choose some of them."""
     progress = _PROGRESS.scalar_subquery()
     fresh = select_labelled(kind).where(UsageRecord.number > progress, UsageRecord.account_id == account_id).subquery()
     names = (*LABEL_DIMENSIONS, *SUMS)
@@ -48,16 +83,18 @@ def sum_labels(
         conditions.append(both.c.start >= since)
     if until is not None:
         conditions.append(both.c.start < until)
-    return sum_labelled(both, limit, *conditions)
+    return both, limit, *conditions
 
 
-def sum_labelled(cells: sa.Subquery, limit: int | None = None, *conditions: sa.ColumnElement[bool]) -> dict[str, Sums]:
-    """The sums of each label of these cells, the dearest first."""
+def sum_labelled(
+    cells: sa.Subquery, limit: int | None = None, *conditions: sa.ColumnElement[bool], by: str = "label"
+) -> dict[str, Sums]:
+    """The sums of each label of these cells, or of each value of another column, the dearest first."""
     charge = sa.func.sum(cells.c.charge_nanos)
     failed = sa.func.sum(sa.case((cells.c.outcome == "failed", cells.c.requests), else_=0))
-    query = sa.select(cells.c.label, *(sa.func.sum(cells.c[name]) for name in SUMS), failed).where(*conditions)
-    query = query.group_by(cells.c.label).order_by(charge.desc(), cells.c.label).limit(limit)
-    return {text: Sums(*map(int, sums)) for text, *sums in db.session.execute(query)}
+    query = sa.select(cells.c[by], *(sa.func.sum(cells.c[name]) for name in SUMS), failed).where(*conditions)
+    query = query.group_by(cells.c[by]).order_by(charge.desc(), cells.c[by]).limit(limit)
+    return {str(name): Sums(*map(int, sums)) for name, *sums in db.session.execute(query)}
 
 
 def has_others(kind: str, account_id: int, since: datetime.datetime | None, until: datetime.datetime | None) -> bool:

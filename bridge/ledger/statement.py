@@ -9,7 +9,7 @@ from bridge.db import db
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.rollups import sum_all
 from bridge.ledger.tables import Entry
-from bridge.ledger.usage import UsageFilter, sum_by_model
+from bridge.ledger.usage import UsageFilter, sum_spans
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _list_days(
 ) -> list[tuple[datetime.datetime, Entry | None, int, int]]:
     """A line for each day that cost something, at the end of its day."""
     days: dict[datetime.datetime, list[int]] = {}
-    for span in sum_by_model(UsageFilter(account_id, since=start, until=end), "day"):
+    for span in sum_spans(UsageFilter(account_id, since=start, until=end), "model"):
         day = days.setdefault(span.start, [0, 0])
         day[0] += span.requests
         day[1] += span.charge_nanos

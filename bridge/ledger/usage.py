@@ -12,8 +12,16 @@ from bridge.chart import SpanSum
 from bridge.db import db, now_utc
 from bridge.dialects import ANSWER_PREFIXES
 from bridge.errors import NotFound
-from bridge.ledger.label_rollups import KINDS, has_others, select_labelled, sum_labelled, sum_labels
-from bridge.ledger.rollups import ENDING, SUMS, Sums, sum_all, sum_by
+from bridge.ledger.label_rollups import (
+    KINDS,
+    has_others,
+    select_labelled,
+    sum_cells,
+    sum_label_days,
+    sum_labelled,
+    sum_labels,
+)
+from bridge.ledger.rollups import ENDING, SUMS, Sums, select_cells, sum_all, sum_by
 from bridge.ledger.tables import Hold, UsageRecord
 
 PAGE_SIZE = 25
@@ -22,6 +30,7 @@ EXPORT_PAGE = 500
 TIMING_SAMPLE = 5_000
 MOST_GROUPS = 100
 REQUEST_ID = re.compile(rf"(?:{'|'.join(('req_', *ANSWER_PREFIXES.values()))})([0-9a-f]{{32}})")
+COLUMNS = {"model": "model_id", "key": "key_id", "end_user": "label", "tag": "label"}  # by what usage is grouped
 OUTCOME_GROUPS = ("complete", "failed", "client_gone", "cut")  # values of a filter
 
 
@@ -105,12 +114,36 @@ def sum_usage(wanted: UsageFilter) -> Sums:
     return Sums(*(int(value or 0) for value in row))
 
 
-def group_usage(wanted: UsageFilter, kind: str) -> dict[str, Sums]:
-    """The sums of a filter by end user or by tag, the dearest first, at most MOST_GROUPS; OTHERS are those without a
-    roll-up of their own. Within one end user or one tag they are summed from the rows."""
-    if wanted.end_user is None and wanted.tag is None:
-        return sum_labels(kind, **wanted.as_sums(), limit=MOST_GROUPS)
-    return sum_labelled(select_labelled(kind).where(*_conditions(wanted)).subquery(), MOST_GROUPS)
+def group_usage(wanted: UsageFilter, by: str) -> dict[str, Sums]:
+    """The sums of a filter by model, key (its id), end user or tag, the dearest first, at most MOST_GROUPS; OTHERS are
+    the end users or tags without a roll-up of their own. Within one end user or one tag they are summed from the
+    rows."""
+    if wanted.end_user is not None or wanted.tag is not None:
+        return sum_labelled(_select_rows(wanted, by, "day"), MOST_GROUPS, by=COLUMNS[by])
+    if by in KINDS:
+        return sum_labels(by, **wanted.as_sums(), limit=MOST_GROUPS)
+    found = [(str(name), sums) for (name,), sums in sum_by(COLUMNS[by], **wanted.as_sums()).items()]
+    return dict(sorted(found, key=lambda item: (-item[1].charge_nanos, item[0]))[:MOST_GROUPS])
+
+
+def sum_spans(wanted: UsageFilter, by: str, span: str = "day") -> list[SpanSum]:
+    """Requests and charges by model, key, end user or tag and span (hour or day, in UTC), in order of time. End users
+    and tags have days alone."""
+    if wanted.end_user is not None or wanted.tag is not None:
+        found = sum_cells(_select_rows(wanted, by, span), COLUMNS[by])
+    elif by in KINDS:
+        found = sum_label_days(by, **wanted.as_sums())
+    else:
+        sums = sum_by("start", COLUMNS[by], span=span, **wanted.as_sums())
+        found = {(start, str(name)): (each.requests, each.charge_nanos) for (start, name), each in sums.items()}
+    return [SpanSum(start, name, requests, nanos) for (start, name), (requests, nanos) in found.items()]
+
+
+def _select_rows(wanted: UsageFilter, by: str, span: str) -> sa.Subquery:
+    """The filter's rows as cells; by end user or tag each once for each of them, by day."""
+    on_sqlite = db.session.get_bind().dialect.name == "sqlite"
+    cells = select_labelled(by) if by in KINDS else select_cells(span, on_sqlite)
+    return cells.where(*_conditions(wanted)).subquery()
 
 
 def count_last_hour() -> LastHour:
@@ -120,12 +153,6 @@ def count_last_hour() -> LastHour:
         UsageRecord.created_at >= now_utc() - datetime.timedelta(hours=1)
     )
     return LastHour(*(int(value or 0) for value in db.session.execute(query).one()))
-
-
-def sum_by_model(wanted: UsageFilter, span: str = "day") -> list[SpanSum]:
-    """Requests and charges per model and span (hour or day, in UTC), in order of time."""
-    found = sum_by("start", "model_id", span=span, **wanted.as_sums())
-    return [SpanSum(start, model_id, sums.requests, sums.charge_nanos) for (start, model_id), sums in found.items()]
 
 
 def measure_first_content(wanted: UsageFilter) -> Timing | None:
@@ -221,6 +248,12 @@ def find_running_request(account_id: int, request_id: str) -> Hold:
             "There is no receipt of this id: the request still runs, or was refused before it cost anything."
         )
     return hold
+
+
+def list_running(account_id: int, key_id: int | None = None) -> list[Hold]:
+    """The account's running requests, or a key's, the newest first, at most MOST_GROUPS."""
+    query = sa.select(Hold).where(Hold.account_id == account_id).order_by(Hold.created_at.desc()).limit(MOST_GROUPS)
+    return list(db.session.scalars(query if key_id is None else query.where(Hold.key_id == key_id)))
 
 
 def normalise_id(text: str) -> str:

@@ -11,7 +11,7 @@ from bridge.ledger.check_rollups import check_rollups
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.statement import read_statement
 from bridge.ledger.tables import Entry, UsageRecord
-from bridge.ledger.usage import UsageFilter, sum_by_model, sum_usage
+from bridge.ledger.usage import UsageFilter, sum_spans, sum_usage
 from bridge.money import format_dollars
 from bridge.ops.check_charges import check_charges
 from bridge.payments.check import check_payments
@@ -34,7 +34,7 @@ def _check_usage_page() -> Iterator[str]:
     charged = sa.select(UsageRecord.account_id, sa.func.sum(UsageRecord.charge_nanos)).group_by(UsageRecord.account_id)
     for account_id, total in db.session.execute(charged.order_by(UsageRecord.account_id)).all():
         wanted = UsageFilter(account_id)
-        shown, drawn = sum_usage(wanted).charge_nanos, sum(span.charge_nanos for span in sum_by_model(wanted))
+        shown, drawn = sum_usage(wanted).charge_nanos, sum(span.charge_nanos for span in sum_spans(wanted, "model"))
         for what, found in (("usage page shows", shown), ("chart shows", drawn)):
             if found != int(total):
                 yield (

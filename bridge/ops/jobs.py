@@ -21,6 +21,7 @@ from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.label_rollups import roll_up_labels
 from bridge.ledger.rollups import roll_up
 from bridge.ledger.sweep import apply_spools, sweep
+from bridge.limits.refusals import delete_old_refusals
 from bridge.mail.outbox import send_due
 from bridge.ops.channel_alerts import queue_channel_alerts
 from bridge.ops.margin_alerts import queue_margin_alerts
@@ -86,6 +87,7 @@ def list_jobs(settings: Settings) -> tuple[Job, ...]:
         Job("kept reasoning", FORGET_EVERY_SECONDS, delete_reasoning, ONCE_PER_FLEET),
         Job("kept items", FORGET_EVERY_SECONDS, delete_items, ONCE_PER_FLEET),
         Job("idempotency keys", FORGET_EVERY_SECONDS, delete_idempotency_keys, ONCE_PER_FLEET),
+        Job("refusals", FORGET_EVERY_SECONDS, delete_refusals, ONCE_PER_FLEET),
         Job("channel events", FORGET_EVERY_SECONDS, delete_channel_events, ONCE_PER_FLEET),
         Job("roll-ups", ROLL_UP_EVERY_SECONDS, roll_up_usage, ONCE_PER_FLEET),
         Job("balance alerts", mail, write_balance_alerts, ONCE_PER_FLEET),
@@ -138,9 +140,10 @@ def mark_streams(services: Services) -> None:
 
 
 def write_notes(services: Services, at_the_end: bool = False) -> None:
-    """Write channels' health and timeline and keys' last use, gathered since the last time, in one go."""
+    """Write channels' health and timeline, keys' last use and refusals, gathered since the last time, in one go."""
     services.health.write_notes(at_the_end=at_the_end)
     services.write_keys_used(all_of_them=at_the_end)
+    services.refusals.write()
 
 
 def delete_reasoning(services: Services) -> None:
@@ -161,6 +164,11 @@ def delete_idempotency_keys(services: Services) -> None:
 def delete_channel_events(services: Services) -> None:
     """Delete what is older than 30 days from the channels' timelines."""
     delete_old_events()
+
+
+def delete_refusals(services: Services) -> None:
+    """Delete counts of refused requests that are older than 100 days."""
+    delete_old_refusals()
 
 
 def roll_up_usage(services: Services) -> None:

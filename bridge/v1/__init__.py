@@ -85,7 +85,10 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
     for method, path, view in routes:
         api.add_url_rule(
             path,
-            view_func=as_flask_view(guard(services, view, find_error_writer(path)), _guard_other(services, path)),
+            view_func=as_flask_view(
+                guard(services, view, find_error_writer(path), counts_refusals=path in INFERENCE),
+                _guard_other(services, path),
+            ),
             methods=[method],
             endpoint=path,
             provide_automatic_options=False,
@@ -124,7 +127,9 @@ def dispatch(site: Wsgi, api: Flask, services: Services) -> Wsgi:
 
     Inference, which everyone pays for, goes straight to its view: Flask's contexts and routing, which it doesn't need,
     would be a sixth of its cost. The API app has these routes too, for other methods than POST."""
-    views = {path: guard(services, view, find_error_writer(path)) for path, view in INFERENCE.items()}
+    views = {
+        path: guard(services, view, find_error_writer(path), counts_refusals=True) for path, view in INFERENCE.items()
+    }
     preflight = [*PREFLIGHT, *services.common_headers.pairs]
 
     def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

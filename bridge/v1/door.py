@@ -28,6 +28,7 @@ from bridge.errors import (
     ServiceUnavailable,
     UnsupportedMediaType,
 )
+from bridge.inference.drill import DRILL
 from bridge.inference.services import Services
 from bridge.telemetry import log_refusal
 from bridge.turns import by_size, rest
@@ -40,9 +41,18 @@ View = Callable[..., Response]
 log = structlog.get_logger()
 
 
-def guard(services: Services, view: View, write_error: ErrorWriter = write_chat_error) -> View:
+def guard(
+    services: Services, view: View, write_error: ErrorWriter = write_chat_error, *, counts_refusals: bool = False
+) -> View:
     """Put the view behind the door. The view gets a Visit; its errors become answers, which `write_error` writes, and
-    what the request took is given back."""
+    what the request took is given back. `counts_refusals`: its customer can look up what was refused here."""
+
+    def refuse(visit: Visit, error: BridgeError) -> Response:
+        if counts_refusals and visit.caller is not None and not visit.left and DRILL not in visit.environ:
+            model_id = services.name_model(visit.model)
+            services.refusals.count(visit.caller, error, visit.request_id, visit.model, model_id)
+        visit.leave()
+        return visit.refuse(error)
 
     @functools.wraps(view)
     def guarded(environ: WSGIEnvironment, **arguments: Any) -> Response:
@@ -57,18 +67,15 @@ def guard(services: Services, view: View, write_error: ErrorWriter = write_chat_
                 log_refusal(visit.request_id, visit.caller, error.status, error.code)
             if isinstance(error, ServiceUnavailable) and not services.draining:
                 services.last_minute.fail()
-            visit.leave()
-            return visit.refuse(error)
+            return refuse(visit, error)
         except sa.exc.SQLAlchemyError as error:
-            visit.leave()
             services.last_minute.fail()
             log.error("database_away", request_id=visit.request_id, error=type(error).__name__)
-            return visit.refuse(ServiceUnavailable("The database can't be reached. You were not charged."))
+            return refuse(visit, ServiceUnavailable("The database can't be reached. You were not charged."))
         except Exception:
-            visit.leave()
             services.last_minute.break_off(visit.caller.account_id if visit.caller else 0)
             log.exception("unexpected", request_id=visit.request_id, path=environ["PATH_INFO"])
-            return visit.refuse(ServiceUnavailable("Something broke on our side. You were not charged."))
+            return refuse(visit, ServiceUnavailable("Something broke on our side. You were not charged."))
         except BaseException:  # the greenlet was killed: nobody waits for an answer
             visit.leave()
             raise

@@ -21,22 +21,14 @@ def answer_inference(visit: Visit, plan_body: Callable[[Visit, bytes], Planned])
     """One answer, whole or streamed. `plan_body` checks the body, measures what it can cost, and says what its client
     speaks. A request that is wrong counts against the limits all the same. Raises BridgeError."""
     data = read_body(visit)
-    planned, fault = None, None
     try:
-        planned = plan_body(visit, data)
-    except BridgeError as error:
-        fault = error
+        plan, dialect = plan_body(visit, data)
+    except BridgeError:
+        count(visit)
+        raise
     settings = visit.services.settings
-    count(
-        visit,
-        requests=1,
-        tokens=planned[0].reserved_tokens if planned else 0,
-        lease_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds if planned else 0,
-    )
-    if planned is None:
-        assert fault is not None
-        raise fault
-    plan, dialect = planned
+    lease_seconds = settings.total_timeout_seconds + settings.hold_grace_seconds
+    count(visit, tokens=plan.reserved_tokens, lease_seconds=lease_seconds)
     claim = read_claim(visit)
     if claim is not None:
         kept = find_answer(visit, claim, data, stream=plan.request.stream)

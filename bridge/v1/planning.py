@@ -17,6 +17,7 @@ def plan_request(
 ) -> Plan:
     """Measure what the request can cost, of the model asked for and of the `others` that may serve it. `hour_writes`:
     it may ask for an hour in a cache. Raises what is wrong with it; nothing was counted or held yet."""
+    visit.model = request.model
     if request.media:
         check_media(request.media)
     labels, request = read_labels(visit, request)

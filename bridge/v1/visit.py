@@ -75,6 +75,7 @@ class Visit(msgspec.Struct):
     share: Share | None = None
     left: bool = False
     attempts: int = 0  # calls of an upstream
+    model: str = ""  # as it was asked for, once that is known
     write_error: ErrorWriter = write_chat_error
     outlet: Callable[[Iterable[bytes]], Iterable[bytes]] | None = None  # what a dialect does to streams as they go out
 

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.chart import DAY, SpanSum, draw, rank_models
+from bridge.chart import DAY, Bar, Chart, SpanSum, draw, rank_parts
 from bridge.db import now_utc, transaction
 from bridge.ledger.tables import Budget
 from tests.dashboard.pages import sign_in
@@ -117,7 +117,11 @@ def test_keys_near_their_budget_are_named(app: Flask, client: FlaskClient, make:
 
 def bars(sums: list[SpanSum]) -> list[tuple[str, float]]:
     chart = draw(sums, DAYS, DAY, width=640, name_every=1, css="wide")
-    return [(bar.colour, round(bar.height, 1)) for bar in chart.bars]
+    return [(bar.colour, round(bar.height, 1)) for bar in bars_of(chart)]
+
+
+def bars_of(chart: Chart) -> list[Bar]:
+    return [bar for slot in chart.slots for bar in slot.bars]
 
 
 def test_bars_are_as_high_as_their_amounts(engine: str):
@@ -125,20 +129,21 @@ def test_bars_are_as_high_as_their_amounts(engine: str):
     chart = draw(sums, DAYS, DAY, width=640, name_every=3, css="wide")
     assert [line.text for line in chart.lines] == ["$0", "$1", "$2", "$3", "$4"]
     assert [name.text for name in chart.names] == ["1", "4", "7", "10", "13"]
-    assert bars(sums) == [("c1", 44.5), ("c2", 90.0), ("c1", 181.0)]  # b is the dearest; a gap of 1 parts them
-    below, above = chart.bars[:2]
+    assert bars(sums) == [("c1", 40.5), ("c2", 82.0), ("c1", 165.0)]  # b is the dearest; a gap of 1 parts them
+    below, above = bars_of(chart)[:2]
     assert above.y + above.height + 1 == pytest.approx(below.y)
-    top = min(bar.y for bar in chart.bars)
+    top = min(bar.y for bar in bars_of(chart))
     assert top == pytest.approx(chart.lines[-1].y)
 
 
 def test_amounts_far_below_a_cent_have_a_scale_too(engine: str):
     chart = draw([SpanSum(START, "a", 1, 37)], DAYS, DAY, width=640, name_every=1, css="wide")
     assert [line.text for line in chart.lines][-1] == "$0.00000004"
-    assert draw([SpanSum(START, "a", 1, 0)], DAYS, DAY, width=640, name_every=1, css="wide").bars == []
+    tiny = draw([SpanSum(START, "a", 1, 0)], DAYS, DAY, width=640, name_every=1, css="wide")
+    assert bars_of(tiny) == []
 
 
 def test_five_models_need_no_other(engine: str):
     five = [SpanSum(START, name, 1, 1) for name in "abcde"]
-    assert [series.colour for series in rank_models(five)] == ["c1", "c2", "c3", "c4", "c5"]
-    assert [series.model_id for series in rank_models([*five, SpanSum(START, "f", 1, 1)])][-1] == "other"
+    assert [series.colour for series in rank_parts(five)] == ["c1", "c2", "c3", "c4", "c5"]
+    assert [series.name for series in rank_parts([*five, SpanSum(START, "f", 1, 1)])][-1] == "other"

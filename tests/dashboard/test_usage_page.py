@@ -340,23 +340,23 @@ def test_usage_is_grouped_by_end_user_and_by_tag_and_each_leads_to_its_requests(
         add_record(account.id, end_user="bob", tags='["env=prod"]', charge_nanos=30_000_000)
         add_record(account.id, charge_nanos=90_000_000)
     users = client.get(f"{USAGE}?by=end_user").text
-    assert [(row[0], row[1], row[-1]) for row in table_of(users, "By end user")] == [
+    assert [(row[0], row[1], row[-1]) for row in table_of(users, "Spend by end user")] == [
         ("bob", "1", "$0.03"),
         ("ada &amp; co", "1", "$0.02"),
     ]
     tags = client.get(f"{USAGE}?by=tag").text
-    assert [(row[0], row[1], row[-1]) for row in table_of(tags, "By tag")] == [
+    assert [(row[0], row[1], row[-1]) for row in table_of(tags, "Spend by tag")] == [
         ("env=prod", "2", "$0.05"),
         ("project=search", "1", "$0.02"),
     ]
-    [link] = re.findall(r'href="([^"]+)">ada &amp; co</a>', users)
+    [link] = re.findall(r'href="([^"]+)"\s*>ada &amp; co</a>', users)
     page = client.get(link.replace("&amp;", "&")).text
     assert ids_in(page) == [ada.request_id]
     assert "exactly $0.02" in page
     assert 'value="ada &amp; co"' in page
     assert ids_in(client.get(USAGE, query_string={"tag": "project=search"}).text) == [ada.request_id]
     within = client.get(USAGE, query_string={"by": "tag", "end_user": "bob"}).text
-    assert [row[0] for row in table_of(within, "By tag")] == ["env=prod"]
+    assert [row[0] for row in table_of(within, "Spend by tag")] == ["env=prod"]
     [row] = read_csv(client.get(f"{USAGE}.csv?tag=project%3Dsearch").text)
     assert row["request_id"] == ada.request_id
 
@@ -387,7 +387,7 @@ def test_end_users_without_a_roll_up_of_their_own_are_one_line(
             add_record(account.id, end_user=name, charge_nanos=20_000_000)
         roll_up()
         label_rollups.roll_up_labels()
-    rows = table_of(client.get(f"{USAGE}?by=end_user").text, "By end user")
+    rows = table_of(client.get(f"{USAGE}?by=end_user").text, "Spend by end user")
     assert [(row[0].partition(" each")[0], row[1], row[-1]) for row in rows] == [
         ("All others", "2", "$0.04"),
         ("ada", "1", "$0.02"),
