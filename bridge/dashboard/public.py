@@ -5,7 +5,7 @@ from flask_login import current_user
 
 from bridge.accounts.customers import find_terms
 from bridge.catalogue.listing import ListedModel, list_models
-from bridge.dashboard.snippets import quick_start
+from bridge.dashboard.snippets import list_examples, quick_start, site_url
 from bridge.db import DEFAULT_GROUP
 from bridge.extensions import anyone_may_enter
 from bridge.providers import stands_in
@@ -60,7 +60,11 @@ def show_models() -> str:
 @anyone_may_enter
 def show_docs() -> str:
     return render_template(
-        "public/docs.html", models=_offered(list_models(group=DEFAULT_GROUP)), snippets=quick_start()
+        "public/docs.html",
+        models=_offered(list_models(group=DEFAULT_GROUP)),
+        snippets=quick_start(),
+        examples=list_examples(),
+        site_url=site_url(),
     )
 
 

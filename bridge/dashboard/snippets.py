@@ -1,8 +1,10 @@
-"""The code that pages show: the quick start with this site's base URL, highlighted on the server."""
+"""The code that pages show: the quick start and the examples with this site's base URL, highlighted on the server."""
 
 import dataclasses
+import functools
 import itertools
 import string
+from pathlib import Path
 
 from flask import current_app
 from markupsafe import Markup, escape
@@ -12,6 +14,10 @@ from pygments.token import Keyword, Operator, String
 from bridge.config import Settings
 
 DOCUMENTED_MODEL = "gpt-4o"
+NO_KEY = "YOUR_API_KEY"  # in the place of a key, where there is none to show
+# The examples of the docs page: a file for each language, with $url, $site and $key to be filled in.
+EXAMPLES = Path(__file__).parents[2] / "templates" / "public" / "docs" / "code"
+LANGUAGES = (("Python", "python", ".py"), ("Node", "javascript", ".mjs"), ("curl", "bash", ".sh"))
 PYTHON = """\
 import openai
 
@@ -86,7 +92,7 @@ def _style(kind: object) -> str:
     return "s" if kind in String and kind is not String.Escape else ""
 
 
-def quick_start(key: str = "YOUR_API_KEY", model: str = DOCUMENTED_MODEL) -> list[Snippet]:
+def quick_start(key: str = NO_KEY, model: str = DOCUMENTED_MODEL) -> list[Snippet]:
     """The quick start of the public page in Python, Node and curl, with this host's base URL, this key and model."""
     url = base_url()
     snippets = []
@@ -98,3 +104,18 @@ def quick_start(key: str = "YOUR_API_KEY", model: str = DOCUMENTED_MODEL) -> lis
         code = string.Template(template).substitute(key=key, url=url, model=model)
         snippets.append(Snippet(label, code, highlight(code, language, url)))
     return snippets
+
+
+def list_examples() -> dict[str, list[Snippet]]:
+    """The examples of the docs page with this host's address, by their names; each in the languages that it has."""
+    return _fill_in_examples(site_url())
+
+
+@functools.lru_cache(maxsize=4)
+def _fill_in_examples(site: str) -> dict[str, list[Snippet]]:
+    found: dict[str, list[Snippet]] = {}
+    for label, language, suffix in LANGUAGES:
+        for path in sorted(EXAMPLES.glob(f"*{suffix}")):
+            code = string.Template(path.read_text()).substitute(key=NO_KEY, site=site, url=f"{site}/v1")
+            found.setdefault(path.stem, []).append(Snippet(label, code, highlight(code, language)))
+    return found

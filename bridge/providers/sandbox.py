@@ -18,6 +18,7 @@ from bridge.providers.openai.provider import OpenAICompatible
 from bridge.providers.wire.http import Timeouts
 
 LABEL = "[sandbox]"
+THOUGHT = f"{LABEL} Nobody thinks here; a model would do so before its answer."
 MAX_SAMPLE_DEPTH = 8
 SLOW_SECONDS = 0.25
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -100,13 +101,16 @@ def answer_pieces(body: JsonObject) -> Iterator[bytes]:
     message, finish = _message(body)
     prompt_tokens = sum(_count(_text_of(item.get("content"))) + 3 for item in body["messages"])
     cap = body.get("max_completion_tokens") or body.get("max_tokens")
+    thought_tokens = _think(body, message, cap)
     if cap and message["content"]:
-        message["content"], finish = _cut_to(message["content"], cap, finish)
-    completion_tokens = max(1, _count(message["content"] or msgspec.json.encode(message["tool_calls"]).decode()))
-    usage = {
+        message["content"], finish = _cut_to(message["content"], cap - thought_tokens, finish)
+    said_tokens = max(1, _count(message["content"] or msgspec.json.encode(message["tool_calls"]).decode()))
+    completion_tokens = thought_tokens + said_tokens
+    usage: JsonObject = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
+        "completion_tokens_details": {"reasoning_tokens": thought_tokens},
     }
     head = {"id": "chatcmpl-sandbox", "created": int(time.time()), "model": body["model"]}
     if body.get("stream"):
@@ -117,8 +121,8 @@ def answer_pieces(body: JsonObject) -> Iterator[bytes]:
     yield data[: len(data) // 2] if body["model"] == "sandbox-cut" else data
 
 
-def _stream(head: JsonObject, message: JsonObject, finish: str, usage: dict[str, int], cut: bool) -> Iterator[bytes]:
-    def frame(choices: list[Json], usage: dict[str, int] | None = None) -> bytes:
+def _stream(head: JsonObject, message: JsonObject, finish: str, usage: JsonObject, cut: bool) -> Iterator[bytes]:
+    def frame(choices: list[Json], usage: JsonObject | None = None) -> bytes:
         chunk = {**head, "object": "chat.completion.chunk", "choices": choices, "usage": usage}
         return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
@@ -126,6 +130,8 @@ def _stream(head: JsonObject, message: JsonObject, finish: str, usage: dict[str,
         return frame([{"index": 0, "delta": value, "finish_reason": finish_reason, "logprobs": None}])
 
     yield delta({"role": "assistant", "content": ""})
+    if "reasoning_content" in message:
+        yield delta({"reasoning_content": message["reasoning_content"]})
     pieces = _PIECE.findall(message["content"] or "")
     for piece in pieces[: len(pieces) // 2] if cut else pieces:
         yield delta({"content": piece})
@@ -160,6 +166,19 @@ def _message(body: JsonObject) -> tuple[JsonObject, str]:
             "Connect a provider to get real answers."
         )
     return message, "stop"
+
+
+def _think(body: JsonObject, message: JsonObject, cap: int | None) -> int:
+    """Think aloud where the request asks for it and its cap leaves room for an answer too. The tokens of it."""
+    thinking = body.get("thinking")
+    asked = thinking.get("type") not in (None, "disabled") if isinstance(thinking, dict) else False
+    if body.get("reasoning_effort", "none") in (None, "none") and not asked:
+        return 0
+    tokens = _count(THOUGHT)
+    if cap and cap <= tokens:
+        return 0
+    message["reasoning_content"] = THOUGHT
+    return tokens
 
 
 def _demanded_tool(body: JsonObject) -> JsonObject | None:

@@ -12,10 +12,18 @@ from bridge.dialects.chat.request import ChatRequest
 from bridge.dialects.chat.unpriced import CLIENT_TOOLS, FREE_SERVICE_TIERS
 from bridge.dialects.messages.request import MessagesRequest
 from bridge.headers import api_headers
+from bridge.limits.token_counts import COUNTS_A_MINUTE
 from bridge.telemetry import new_request_id
 from bridge.v1 import openapi_messages as messages
 from bridge.v1 import openapi_responses
-from bridge.v1.openapi_answers import HEADERS, READING, describe_header, list_answers, refer_to_headers
+from bridge.v1.openapi_answers import (
+    HEADERS,
+    READING,
+    add_overload,
+    describe_header,
+    list_answers,
+    refer_to_headers,
+)
 from bridge.v1.schemas import ANSWERS
 from bridge.v1.schemas.blocks import Schema, nullable, ref, string
 from bridge.v1.visit import JSON
@@ -101,7 +109,6 @@ NARROWER: Schema = {
 }
 
 
-# status: what it means, and an example's type, code, message and param
 def build(base_url: str) -> Schema:
     """The OpenAPI 3.1 document."""
     return {
@@ -113,7 +120,7 @@ def build(base_url: str) -> Schema:
             "decimal strings. Of unknown fields only what servers share for sampling goes on.",
         },
         "servers": [{"url": base_url}],
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"x-api-key": []}],
         "paths": {
             "/chat/completions": {"post": _chat()},
             "/messages": {"post": _message()},
@@ -121,8 +128,10 @@ def build(base_url: str) -> Schema:
             "/responses": {"post": _responses()},
             "/responses/input_tokens": {"post": _input_tokens()},
             "/quote": {"post": _quote()},
-            "/models": messages.for_both(_get("listModels", "The models that this key may use.", "ModelList")),
-            "/models/{id}": messages.for_both(_get("retrieveModel", "One model, by id or alias.", "Model", "gpt-4o")),
+            "/models": _models(),
+            "/models/{id}": messages.for_both(
+                _get("retrieveModel", "One model, by id or alias.", "Model", "gpt-4o"), []
+            ),
             "/key": _get("showKey", "The calling key: limits, budget, usage.", "Key"),
             "/credits": _get("showCredits", "The balance behind the key.", "Credits"),
             "/requests/{id}": _get(
@@ -136,7 +145,13 @@ def build(base_url: str) -> Schema:
             "schemas": _list_schemas(),
             "headers": HEADERS,
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "A key of the dashboard: sk-…"}
+                "key": {"type": "http", "scheme": "bearer", "description": "A key of the dashboard: sk-…"},
+                "x-api-key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-api-key",
+                    "description": "The same key, as Anthropic's clients send it. Two different keys are 401.",
+                },
             },
         },
     }
@@ -193,6 +208,8 @@ def _idempotency_key() -> Schema:
 
 def _responses() -> Schema:
     content = {"application/json": {"schema": ref("ResponsesRequest"), "examples": openapi_responses.EXAMPLES}}
+    answers = _inference("Response", openapi_responses.EVENT)
+    answers["200"]["content"]["application/json"]["example"] = openapi_responses.ANSWER
     return {
         "operationId": "createResponse",
         "summary": "Answer a conversation in OpenAI's newer form, whole or as a stream.",
@@ -200,16 +217,17 @@ def _responses() -> Schema:
         "chat completion.",
         "parameters": [*_terms(), _idempotency_key()],
         "requestBody": {"required": True, "content": content},
-        "responses": _inference("Response", openapi_responses.EVENT),
+        "responses": answers,
     }
 
 
 def _input_tokens() -> Schema:
+    content = {"application/json": {"schema": ref("CountRequest"), "examples": openapi_responses.COUNTED}}
     return {
         "operationId": "countInputTokens",
         "summary": "How long a request's input is, by our own count.",
         "description": "Free. It counts as a request (RPM) and takes no tokens (TPM).",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": ref("CountRequest")}}},
+        "requestBody": {"required": True, "content": content},
         "responses": list_answers("InputTokens", "400", "401", "403", "404", "413", "415", "429", "503"),
     }
 
@@ -219,26 +237,38 @@ def _message() -> Schema:
     found = _chat()
     answers = list_answers("Message", *(code for code in found["responses"] if code != "200"), error="MessagesError")
     answers["200"] = {**found["responses"]["200"], "content": answers["200"]["content"]}
+    answers["200"]["content"]["application/json"]["example"] = messages.ANSWER
     answers["200"]["content"]["text/event-stream"] = {"schema": messages.EVENT}
-    answers["402"]["headers"] = found["responses"]["402"]["headers"]
-    answers["529"] = list_answers("Message", "503", error="MessagesError")["503"]
+    answers["402"]["headers"] = {**found["responses"]["402"]["headers"]}
     return {
         **found,
         "operationId": "createMessage",
         "summary": "Answer a conversation in the shape of Anthropic's Messages, by any model.",
+        "parameters": [messages.ANY_VERSION, messages.BETAS, *found["parameters"]],
         "requestBody": messages.body(),
-        "responses": answers,
+        "responses": messages.name_id(add_overload(answers)),
     }
 
 
 def _count() -> Schema:
     codes = ("400", "401", "403", "404", "413", "415", "429", "503")
+    answers = list_answers("TokenCount", *codes, error="MessagesError")
+    answers["200"]["content"]["application/json"]["example"] = {"input_tokens": 10}
     return {
         "operationId": "countTokens",
-        "summary": "How many tokens a message's prompt has, by our own count. Free, with limits of its own.",
-        "requestBody": messages.body(),
-        "responses": list_answers("TokenCount", *codes, error="MessagesError"),
+        "summary": "How many tokens a message's prompt has, by our own count.",
+        "description": f"Free, and beside RPM and TPM: an account may count {COUNTS_A_MINUTE} times a minute.",
+        "parameters": [messages.ANY_VERSION, messages.BETAS],
+        "requestBody": messages.body("MessagesCountRequest", messages.COUNTED),
+        "responses": messages.name_id(add_overload(answers)),
     }
+
+
+def _models() -> Schema:
+    """The list, in pages for Anthropic's clients."""
+    item = _get("listModels", "The models that this key may use.", "ModelList")
+    item["get"]["responses"]["400"] = list_answers("ModelList", "400")["400"]
+    return messages.for_both(item, messages.PAGE)
 
 
 def _quote() -> Schema:
@@ -263,7 +293,6 @@ def _terms() -> list[Schema]:
         "pays for beside the prompt. A prompt that leaves nothing of it is 402.",
         pattern=r"^(?=.*[1-9])\$?\d{1,9}(\.\d{0,9})?$",
     )
-    string("With `true`, a field that would be dropped or clamped is 400.")
     tags = string(
         f"Name=value pairs to group your usage by: at most {MAX_TAGS}, of {MAX_TAG} characters each. No provider sees "
         "them. `user` is kept the same way, and providers get a hash of it."

@@ -73,6 +73,7 @@ REFUSALS: dict[str, tuple[str, tuple[str, str, str, str | None]]] = {
 MOMENT = string("A duration in OpenAI's format: 6m0s, 1.5s, 120ms.", pattern=r"^(\d+h)?(\d+m)?(\d+(\.\d+)?s|\d+ms)?$")
 HEADERS: Schema = {
     "x-request-id": {"required": True, "schema": string("Our id of the request: GET /requests/{id}.", pattern="^req_")},
+    "request-id": {"required": True, "schema": string("The same, by Anthropic's name.", pattern="^req_")},
     "x-bridge-cost": {"required": True, "schema": amount("What was charged, in dollars. A stream's usage has it.")},
     "x-bridge-attempts": {
         "required": True,
@@ -126,6 +127,15 @@ def list_answers(name: str, *codes: str, error: str = "Error") -> Schema:
             "content": {"application/json": {"schema": ref(error), "example": example}},
         }
     return found
+
+
+def add_overload(answers: Schema) -> Schema:
+    """Answers of which our own overload has Anthropic's status."""
+    answers["529"] = list_answers("Message", "503", error="MessagesError")["503"]
+    answers["529"]["description"] = "The gateway is overloaded. Nothing was charged."
+    example = messages.error_example("529", "The gateway is at its limit of requests at once.")
+    answers["529"]["content"]["application/json"]["example"] = example
+    return answers
 
 
 def refer_to_headers(*names: str) -> Schema:

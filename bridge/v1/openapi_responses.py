@@ -4,6 +4,7 @@ import msgspec
 
 from bridge.dialects.responses.request import FREE_SERVICE_TIERS, ITEMS, CountRequest, ResponsesRequest
 from bridge.json_types import JsonObject
+from bridge.v1.openapi_response_events import describe_events
 from bridge.v1.schemas.blocks import Schema, nullable, ref
 
 REQUESTS: tuple[type[msgspec.Struct], ...] = (ResponsesRequest, CountRequest)
@@ -48,6 +49,14 @@ FIELDS = {
     "stream": "Send the answer as it is written. Default: false.",
     "max_output_tokens": "Most tokens of the answer, thinking included.",
     "store": "With false the output's items can't be referred to later. The answer itself is never kept.",
+    "tools": "Functions and custom tools. Each `function` has parameters, a JSON schema.",
+    "reasoning": "`effort` (none, minimal, low, medium, high, xhigh, max) and `summary`.",
+    "text": "How the answer is written: `format` and `verbosity`.",
+    "metadata": "Comes back in the answer.",
+    "user": "Your own customer, in at most 256 characters. Usage can be grouped by it; providers get a hash of it.",
+    "safety_identifier": "The same by its newer name, which counts where both are sent.",
+    "prompt_cache_key": "Says which requests belong to one conversation.",
+    "truncation": "Anything but `disabled` is dropped and named in x-bridge-dropped.",
     "include": "`reasoning.encrypted_content` gives reasoning back sealed, `message.output_text.logprobs` the odds; "
     "all else means nothing.",
 }
@@ -75,22 +84,23 @@ EVENT: Schema = {
         "data": {
             "type": "string",
             "contentMediaType": "application/json",
-            "contentSchema": {
-                "type": "object",
-                "properties": {
-                    "type": {"type": "string", "pattern": "^response[.]"},
-                    "sequence_number": {"type": "integer", "minimum": 0},
-                },
-                "required": ["type", "sequence_number"],
-            },
+            "contentSchema": ref("ResponseEvent"),
         },
     },
     "required": ["event", "data"],
     "description": "One typed event, numbered from 0. While the model thinks, `response.in_progress` comes again. The "
     "last one is `response.completed`, `response.incomplete` or, where the stream breaks, `response.failed`.",
+    "examples": [
+        {
+            "event": "response.output_text.delta",
+            "data": '{"type":"response.output_text.delta","sequence_number":4,'
+            '"item_id":"msg_01893b5ac0f07c3a9b1f0d2e4a6c8b0d_0","output_index":0,"content_index":0,'
+            '"delta":"Hello","logprobs":[]}',
+        }
+    ],
 }
 EXAMPLES: Schema = {
-    "whole": {"summary": "A whole answer", "value": {"model": "gpt-4o", "input": "Hello!"}},
+    "whole": {"summary": "A whole answer", "value": {"model": "gpt-4o", "input": "Hello!", "store": False}},
     "tools": {
         "summary": "A question that calls a function, as a stream",
         "value": {
@@ -100,6 +110,57 @@ EXAMPLES: Schema = {
             "stream": True,
         },
     },
+}
+COUNTED: Schema = {"text": {"summary": "A text", "value": {"model": "gpt-4o", "input": "Hello!"}}}
+_ID = "01893b5ac0f07c3a9b1f0d2e4a6c8b0d"
+ANSWER: Schema = {
+    "id": f"resp_{_ID}",
+    "object": "response",
+    "created_at": 1714000000,
+    "status": "completed",
+    "background": False,
+    "completed_at": 1714000000,
+    "error": None,
+    "incomplete_details": None,
+    "max_tool_calls": None,
+    "model": "gpt-4o",
+    "output": [
+        {
+            "id": f"msg_{_ID}_0",
+            "type": "message",
+            "status": "completed",
+            "role": "assistant",
+            "content": [
+                {"type": "output_text", "text": "Hello! How can I help?", "annotations": [], "logprobs": []},
+            ],
+        }
+    ],
+    "previous_response_id": None,
+    "service_tier": "default",
+    "store": False,
+    "truncation": "disabled",
+    "usage": {
+        "input_tokens": 10,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": 8,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 18,
+        "cost": 0.000105,
+    },
+    "instructions": None,
+    "max_output_tokens": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "temperature": None,
+    "text": {"format": {"type": "text"}, "verbosity": "medium"},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": None,
+    "user": None,
 }
 
 
@@ -124,6 +185,7 @@ def list_items() -> Schema:
             item["properties"]["tools"] = nullable(TOOLS)
         schemas[name_of(kind)] = item
     schemas["ReasoningText"] = found["ReasoningText"]
+    schemas["ResponseEvent"] = describe_events()
     return schemas
 
 

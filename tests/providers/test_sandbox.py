@@ -35,7 +35,7 @@ def test_it_says_what_it_is_and_gives_the_question_back():
     assert "What is a gateway?" in content
 
 
-@pytest.mark.parametrize("fields", [{}, {"tools": TOOLS, "tool_choice": "required"}])
+@pytest.mark.parametrize("fields", [{}, {"tools": TOOLS, "tool_choice": "required"}, {"reasoning_effort": "low"}])
 def test_a_stream_says_the_same_as_a_whole_answer(fields: dict[str, Any]):
     message = answer(**fields)["choices"][0]["message"]
     reader = Sandbox().open_reader(SENT, chat_order("chatcmpl-ours", "public", 0, False, 10**6))
@@ -43,6 +43,8 @@ def test_a_stream_says_the_same_as_a_whole_answer(fields: dict[str, Any]):
     chunks = [ChatCompletionChunk.model_validate_json(frame[6:]) for frame in frames.split(b"\n\n") if frame]
     deltas = [chunk.choices[0].delta for chunk in chunks]
     assert "".join(delta.content or "" for delta in deltas) == (message["content"] or "")
+    thoughts = [getattr(delta, "reasoning_content", None) or "" for delta in deltas]
+    assert "".join(thoughts) == (message.get("reasoning_content") or "")
     calls = [call for delta in deltas for call in delta.tool_calls or ()]
     assert len(calls) == len(message.get("tool_calls") or ())
     assert (reader.finished, reader.usage is not None) == (True, True)
@@ -54,6 +56,27 @@ def test_a_demanded_tool_is_called_with_arguments_that_fit(choice: Any):
     call = body["choices"][0]["message"]["tool_calls"][0]["function"]
     assert (call["name"], json.loads(call["arguments"])) == ("weather", {"city": "sandbox"})
     assert body["choices"][0]["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("fields", "thinks"),
+    [
+        ({}, False),
+        ({"reasoning_effort": "none"}, False),
+        ({"reasoning_effort": "high"}, True),
+        ({"thinking": {"type": "disabled"}}, False),
+        ({"thinking": {"type": "adaptive"}}, True),
+        ({"reasoning_effort": "high", "max_tokens": 3}, False),
+    ],
+)
+def test_it_thinks_aloud_where_it_is_asked_to(fields: dict[str, Any], thinks: bool):
+    message = answer(**fields)["choices"][0]["message"]
+    assert bool(message.get("reasoning_content")) is thinks
+    assert message["content"]
+
+
+def test_thoughts_count_within_the_cap():
+    assert answer(reasoning_effort="high", max_tokens=20)["completion_tokens"] == 20
 
 
 def test_a_cap_is_kept():

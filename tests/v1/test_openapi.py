@@ -12,7 +12,10 @@ from hypothesis import HealthCheck, settings
 
 from bridge.dialects.chat.request import ChatRequest
 from bridge.dialects.messages.request import check_request
+from bridge.dialects.responses.frames import ResponseChoice
+from bridge.dialects.responses.tools import ToolNames
 from bridge.v1.openapi import build
+from bridge.v1.openapi_response_events import EVENTS
 from tests.upstream import whole
 
 DOCUMENT = build("http://127.0.0.1:8000/v1")
@@ -27,7 +30,7 @@ BEYOND_SCHEMAS += (
     "has no place here",
     "is not offered",
 )
-BEYOND_SCHEMAS += ("x-bridge-tags",)
+BEYOND_SCHEMAS += ("x-bridge-tags", "limit: Input should be", "holds no base64", "has a control character")
 BEYOND_SCHEMAS += ("Send the picture as", "must be the file itself", "must be the sound")
 OUR_FAULT = "Something broke on our side"
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}]}
@@ -38,8 +41,11 @@ sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def describe_api() -> schemathesis.BaseSchema:
     """The document as the fuzz reads it: the models that it asks for exist."""
     document = copy.deepcopy(DOCUMENT)
-    for request in ("ChatRequest", "MessagesRequest", "ResponsesRequest"):
+    for request in ("ChatRequest", "MessagesRequest", "MessagesCountRequest", "ResponsesRequest"):
         document["components"]["schemas"][request]["properties"]["model"]["enum"] = MODELS
+    for parameter in document["paths"]["/models"]["get"]["parameters"]:
+        if parameter["name"] == "limit":  # without anthropic-version nobody reads it
+            parameter["schema"] = {"type": "string"}
     config = {
         "seed": 1,
         "max-stream-events": 1000,  # each stream to its end
@@ -110,16 +116,129 @@ def test_answers_whole_and_streamed_are_as_described(ask, stream, more):
     assert answer.text.endswith("data: [DONE]\n\n") == stream
 
 
+def find_validator(name: str) -> jsonschema_rs.Validator:
+    """What says whether a value is of this schema."""
+    return jsonschema_rs.Draft202012Validator(
+        {**DOCUMENT["components"]["schemas"][name], "components": DOCUMENT["components"]}
+    )
+
+
+def list_events(text: str) -> list[dict]:
+    """The events of a stream, each of the kind that stands before it."""
+    found = []
+    for frame in text.split("\n\n")[:-1]:
+        kind, data = frame.split("\n")
+        found.append(msgspec.json.decode(data.removeprefix("data: ")))
+        assert kind == f"event: {found[-1]['type']}"
+    return found
+
+
+def is_told(schema: dict, event: dict) -> bool:
+    """Whether an event's type has a description of its own, and no field that isn't in it."""
+    for each in schema["anyOf"]:
+        if "$ref" in each:
+            each = DOCUMENT["components"]["schemas"][each["$ref"].rpartition("/")[2]]
+        fields = each["properties"]
+        if event["type"] in (fields["type"].get("const"), *fields["type"].get("enum", ())):
+            return set(event) <= set(fields)
+    return False
+
+
+MESSAGES_TOOL = {"name": "look", "input_schema": {"type": "object", "properties": {"at": {"type": "string"}}}}
+MESSAGES = [
+    {},
+    {"tools": [MESSAGES_TOOL], "tool_choice": {"type": "any"}},
+    {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
+    {"max_tokens": 3},
+]
+
+
+@pytest.mark.parametrize("more", MESSAGES)
 @pytest.mark.parametrize("stream", [False, True])
-def test_messages_whole_and_streamed_are_as_described(ask, stream):
-    body = {"model": "sandbox-echo", "stream": stream, "max_tokens": 99, **HELLO}
+def test_messages_whole_and_streamed_are_as_described(ask, stream, more):
+    body = {"model": "sandbox-echo", "stream": stream, "max_tokens": 99, **HELLO, **more}
+    find_validator("MessagesRequest").validate(body)
     answer = ask(schema["/messages"]["POST"].Case(body=body, media_type="application/json"))
     assert answer.status_code == 200
-    kind = "text/event-stream" if stream else "application/json"
-    assert answer.headers["content-type"][0].startswith(kind)
-    assert ask(schema["/messages/count_tokens"]["POST"].Case(body=body, media_type="application/json")).json()[
-        "input_tokens"
-    ]
+    if not stream:
+        find_validator("Message").validate(answer.json())
+        return
+    events = list_events(answer.text)
+    assert events[-1]["type"] == "message_stop"
+    for event in events:
+        find_validator("MessageEvent").validate(event)
+        assert is_told(DOCUMENT["components"]["schemas"]["MessageEvent"], event), event
+
+
+def test_tokens_are_counted_as_described(ask):
+    body = {"model": "sandbox-echo", **HELLO}
+    find_validator("MessagesCountRequest").validate(body)
+    assert not find_validator("MessagesRequest").is_valid(body)
+    case = schema["/messages/count_tokens"]["POST"].Case(body=body, media_type="application/json")
+    assert ask(case).json()["input_tokens"]
+    body = {"model": "sandbox-echo", "input": "Hello!"}
+    case = schema["/responses/input_tokens"]["POST"].Case(body=body, media_type="application/json")
+    assert ask(case).json()["input_tokens"]
+
+
+RESPONSES_TOOL = {"type": "function", "name": "look", "parameters": {"properties": {"at": {"type": "string"}}}}
+RESPONSES = [
+    {},
+    {"tools": [RESPONSES_TOOL], "tool_choice": "required"},
+    {"tools": [{"type": "custom", "name": "look"}], "tool_choice": "required"},
+    {"reasoning": {"effort": "high"}, "include": ["reasoning.encrypted_content"]},
+    {"max_output_tokens": 3, "user": "customer-42", "metadata": {"a": "b"}},
+]
+
+
+@pytest.mark.parametrize("more", RESPONSES)
+@pytest.mark.parametrize("stream", [False, True])
+def test_responses_whole_and_streamed_are_as_described(ask, stream, more):
+    body = {"model": "sandbox-echo", "stream": stream, "input": "Hello!", "store": False, **more}
+    find_validator("ResponsesRequest").validate(body)
+    answer = ask(schema["/responses"]["POST"].Case(body=body, media_type="application/json"))
+    assert answer.status_code == 200
+    if not stream:
+        find_validator("Response").validate(answer.json())
+        assert set(answer.json()) == set(DOCUMENT["components"]["schemas"]["Response"]["properties"])
+        return
+    events = list_events(answer.text)
+    assert events[-1]["type"] in ("response.completed", "response.incomplete")
+    for event in events:
+        find_validator("ResponseEvent").validate(event)
+        assert set(event) <= {"type", "sequence_number", *EVENTS[event["type"]]}
+
+
+@pytest.mark.parametrize("path", ["/messages", "/responses"])
+def test_a_broken_stream_ends_as_described(ask, path):
+    body = {"model": "sandbox-cut", "stream": True, "max_tokens": 99, **HELLO}
+    if path == "/responses":
+        body = {"model": "sandbox-cut", "stream": True, "input": "Hello!"}
+    answer = ask(schema[path]["POST"].Case(body=body, media_type="application/json"))
+    last = list_events(answer.text)[-1]
+    kind = {"/messages": "MessageEvent", "/responses": "ResponseEvent"}[path]
+    find_validator(kind).validate(last)
+    assert last["type"] in ("error", "response.failed")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"text": "Hello!", "annotations": [{"type": "url_citation", "url_citation": {"url": "https://example.com"}}]},
+        {"refusal": "No."},
+        {"reasoning": "Hm.", "text": "Yes."},
+    ],
+)
+def test_whatever_a_responses_writer_says_is_described(said):
+    choice = ResponseChoice("0" * 32, ToolNames(), lambda _value: "ab1.", bytes, logprobs=False)
+    frames = choice.reasoning(said["reasoning"]) if "reasoning" in said else b""
+    frames += choice.text(said["text"]) if "text" in said else b""
+    frames += choice.extras(said)
+    frames += choice.refusal(said["refusal"]) if "refusal" in said else b""
+    frames += choice.finish("stop")
+    for event in list_events(frames.decode()):
+        find_validator("ResponseEvent").validate(event)
+        assert set(event) == {"type", "sequence_number", *EVENTS[event["type"]]}
 
 
 @pytest.mark.parametrize("version", [{}, {"anthropic-version": "2023-06-01"}])
@@ -128,6 +247,22 @@ def test_models_are_as_described_in_either_shape(ask, version):
     assert ("object" in models) is not bool(version)
     one = ask(schema["/models/{id}"]["GET"].Case(path_parameters={"id": "gpt-4o"}, headers=version)).json()
     assert one["id"] == "gpt-4o"
+
+
+def test_a_page_of_models_is_as_described(ask):
+    version = {"anthropic-version": "2023-06-01"}
+    page = ask(schema["/models"]["GET"].Case(headers=version, query={"limit": 2})).json()
+    assert (len(page["data"]), page["has_more"]) == (2, True)
+    refused = ask(schema["/models"]["GET"].Case(headers=version, query={"limit": "many"}))
+    assert refused.status_code == 400
+
+
+def test_a_key_may_come_as_either_scheme_has_it(gateway):
+    key = gateway.make.make_key()
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    assert {next(iter(each)) for each in DOCUMENT["security"]} == set(schemes)
+    for headers in ({"Authorization": f"Bearer {key.secret}"}, {schemes["x-api-key"]["name"]: key.secret}):
+        assert requests.get(f"{gateway.base_url}/key", headers=headers, timeout=60).status_code == 200
 
 
 def test_a_receipt_and_a_broken_stream_are_as_described(ask):
@@ -183,12 +318,7 @@ def test_the_document_is_valid_openapi_3_1():
 
 
 def test_examples_are_what_they_are_examples_of():
-    errors = {
-        name: jsonschema_rs.Draft202012Validator(
-            {**DOCUMENT["components"]["schemas"][name], "components": DOCUMENT["components"]}
-        )
-        for name in ("Error", "MessagesError")
-    }
+    errors = {name: find_validator(name) for name in ("Error", "MessagesError")}
     for item in DOCUMENT["paths"].values():
         for operation in (item[method] for method in ("get", "post") if method in item):
             for status, answer in operation["responses"].items():
@@ -199,9 +329,26 @@ def test_examples_are_what_they_are_examples_of():
     body = DOCUMENT["paths"]["/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
     for example in body["examples"].values():
         msgspec.convert(example["value"], ChatRequest)
-    body = DOCUMENT["paths"]["/messages"]["post"]["requestBody"]["content"]["application/json"]
-    for example in body["examples"].values():
-        check_request(example["value"])
+    for path in ("/messages", "/messages/count_tokens", "/responses", "/responses/input_tokens"):
+        operation = DOCUMENT["paths"][path]["post"]
+        body = operation["requestBody"]["content"]["application/json"]
+        for example in body["examples"].values():
+            find_validator(body["schema"]["$ref"].rpartition("/")[2]).validate(example["value"])
+            if path.startswith("/messages"):
+                check_request(example["value"], counting=path.endswith("count_tokens"))
+        whole_answer = operation["responses"]["200"]["content"]["application/json"]
+        if "example" in whole_answer:
+            find_validator(whole_answer["schema"]["$ref"].rpartition("/")[2]).validate(whole_answer["example"])
+
+
+def test_what_every_inference_may_be_sent_is_told_of_each_of_them():
+    ours = {"x-bridge-tags", "x-bridge-stop-at", "x-bridge-max-cost", "x-bridge-strict", "Idempotency-Key"}
+    for path, more in {
+        "/chat/completions": set(),
+        "/messages": {"anthropic-version", "anthropic-beta"},
+        "/responses": set(),
+    }.items():
+        assert {each["name"] for each in DOCUMENT["paths"][path]["post"]["parameters"]} == ours | more
 
 
 def test_each_refusal_of_a_chat_says_how_many_attempts_it_took_and_a_402_may_say_when_to_ask_again():

@@ -98,29 +98,29 @@ class _Source(Struct):
     content: str | list[JsonObject] = ""
 
 
-class _ToolChoice(Struct):
+class MessagesToolChoice(Struct):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
 
 
-class _Thinking(Struct):
+class MessagesThinking(Struct):
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Meta(ge=1024)] | None = None
     display: str | None = None
 
 
-class _Format(Struct):
+class MessagesFormat(Struct):
     type: Literal["json_schema"]
     schema: JsonObject
 
 
-class _OutputConfig(Struct):
+class MessagesOutputConfig(Struct):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    format: _Format | None = None
+    format: MessagesFormat | None = None
 
 
-class _Metadata(Struct):
+class MessagesMetadata(Struct):
     user_id: Annotated[str, Meta(max_length=4096)] | None = None
 
 
@@ -294,7 +294,7 @@ def _check_tools(request: MessagesRequest) -> None:
             raise wrong("tools", "Tool names must be unique")
         names.add(tool.get("name"))
     if request.tool_choice is not None:
-        choice = convert(request.tool_choice, _ToolChoice, "tool_choice")
+        choice = convert(request.tool_choice, MessagesToolChoice, "tool_choice")
         if choice.type == "tool" and choice.name is None:
             raise wrong("tool_choice.tool.name", "Field required", "missing_required_parameter")
         if choice.type == "tool" and choice.name not in names:
@@ -310,18 +310,18 @@ def _check_settings(request: MessagesRequest, interleaved: bool) -> None:
             raise wrong(f"system.{place}.type", "Input should be 'text'")
         _check_block(block, f"system.{place}")
     if request.thinking is not None:
-        thinking = convert(_given(request.thinking), _Thinking, "thinking")
+        thinking = convert(_given(request.thinking), MessagesThinking, "thinking")
         if thinking.type == "enabled" and thinking.budget_tokens is None:
             raise wrong("thinking.enabled.budget_tokens", "Field required", "missing_required_parameter")
         budget, cap = thinking.budget_tokens, request.max_tokens
         if budget and cap and budget >= cap and not interleaved:
             raise wrong("max_tokens", "`max_tokens` must be greater than `thinking.budget_tokens`")
     if request.output_config is not None:
-        convert(_given(request.output_config), _OutputConfig, "output_config")
+        convert(_given(request.output_config), MessagesOutputConfig, "output_config")
     if request.output_format is not None:
-        convert(request.output_format, _Format, "output_format")
+        convert(request.output_format, MessagesFormat, "output_format")
     if request.metadata is not None:
-        convert(_given(request.metadata), _Metadata, "metadata")
+        convert(_given(request.metadata), MessagesMetadata, "metadata")
 
 
 def _given(value: JsonObject) -> JsonObject:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from bridge.json_types import JsonObject
+from bridge.v1.schemas.chat import ProviderCounts
 from bridge.v1.schemas.facts import STAMP, text, whole
 
 MessageId = Annotated[str, text("`msg_` and the request's own number.", pattern="^msg_")]
@@ -30,6 +31,7 @@ class MessageUsage(Struct, kw_only=True):
     cache_creation: CacheCreation
     output_tokens: Annotated[int, whole("Thinking included.")]
     output_tokens_details: OutputTokensDetails
+    provider_counts: ProviderCounts | UnsetType = UNSET
     cost: Cost | UnsetType = UNSET
 
 
