@@ -19,10 +19,11 @@ from bridge.accounts.tables import Account, Key
 from bridge.addresses import Network, read_network
 from bridge.config import Settings
 from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
-from bridge.errors import AccountSuspended, InvalidApiKey, NotFound
+from bridge.errors import AccountSuspended, InvalidApiKey, InvalidRequest, NotFound
 
 CACHE_SECONDS = 60.0  # our own changes are announced; this is for changes made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
+MOST_OVERLAP = datetime.timedelta(days=30)
 MOST_BUDGETS = 1000  # read to find those that are nearly used up
 TOPIC = "keys"
 
@@ -143,20 +144,28 @@ def read_caller(secret: str) -> Caller | None:
 
 
 def _read_callers(digests: Sequence[bytes]) -> dict[bytes, Caller]:
+    by_old = sa.and_(Key.old_digest.in_(digests), Key.old_until > _database_now())
     query = _CALLER.where(
-        Key.digest.in_(digests),
+        sa.or_(Key.digest.in_(digests), by_old),
         Key.revoked_at.is_(None),
         Key.disabled_at.is_(None),
         sa.or_(Key.expires_at.is_(None), Key.expires_at > _database_now()),
-    )
+    ).add_columns(by_old.label("by_old"))
     with db.engine.connect() as connection:
         rows = connection.execute(query).all()
     settings = current_app.config["BRIDGE"]
-    return {row.digest: _make_caller(row, settings) for row in rows}
+    callers = {row.digest: _make_caller(row, settings) for row in rows}
+    for row in rows:
+        if row.by_old:
+            caller = callers[row.digest]
+            until = row.old_until if caller.expires_at is None else min(row.old_until, caller.expires_at)
+            callers[row.old_digest] = dataclasses.replace(caller, expires_at=until)
+    return callers
 
 
+_OF_KEY = ("id", "digest", "old_digest", "old_until", "account_id")
 _CALLER = sa.select(
-    *(getattr(Key, name) for name in ("id", "digest", "account_id", *(term.field for term in TERMS))),
+    *(getattr(Key, name) for name in (*_OF_KEY, *(term.field for term in TERMS))),
     Account.status.label("account_status"),
     *(getattr(Account, name).label(f"account_{name}") for name in LIMITS),
     Account.markup_bps,
@@ -204,6 +213,25 @@ def issue_key(account_id: int, terms: KeyTerms) -> IssuedKey:
         key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], **columns)
         session.add(key)
     return IssuedKey(key, secret)
+
+
+def rotate_key(account_id: int, key_id: int, overlap: datetime.timedelta) -> IssuedKey:
+    """Give a key a new secret. Limits, budget and usage stay. The one before it works for the `overlap` and then ends
+    by itself; one that was still in its overlap ends at once. Returns when every worker knows. Raises InvalidRequest
+    for an overlap below zero or over MOST_OVERLAP."""
+    if not datetime.timedelta() <= overlap <= MOST_OVERLAP:
+        raise InvalidRequest(f"The old secret can go on for at most {MOST_OVERLAP.days} days.", param="overlap")
+    secret = make_secret()
+    old = {"old_digest": find_key(account_id, key_id).digest, "old_until": now_utc() + overlap}
+    if not overlap:
+        old = {"old_digest": None, "old_until": None}
+    new = {"digest": digest(secret), "last_four": secret[-4:]}
+    return IssuedKey(_change(account_id, key_id, {**new, **old}, grows=True), secret)
+
+
+def end_old_secret(account_id: int, key_id: int) -> Key:
+    """End the secret that a rotated key had before. When this returns, every worker refuses it. Raises NotFound."""
+    return _change(account_id, key_id, {"old_digest": None, "old_until": None})
 
 
 def _require_active(account_id: int) -> None:
@@ -280,7 +308,8 @@ def find_key(account_id: int, key_id: int) -> Key:
 def find_any_key(secret_or_id: str) -> Key:
     """A key of any account by its secret or id, revoked or not: for operators' commands. Raises NotFound."""
     is_id = secret_or_id.isascii() and secret_or_id.isdigit() and len(secret_or_id) < 19
-    test = Key.id == int(secret_or_id) if is_id else Key.digest == digest(secret_or_id)
+    hashed = digest(secret_or_id)
+    test = Key.id == int(secret_or_id) if is_id else sa.or_(Key.digest == hashed, Key.old_digest == hashed)
     key = db.session.scalars(sa.select(Key).where(test)).one_or_none()
     if key is None:
         raise NotFound("There is no such key.")

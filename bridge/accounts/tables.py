@@ -64,6 +64,8 @@ class Key(Table):
     name: Mapped[str] = mapped_column(sa.String(100))
     digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), unique=True)
     last_four: Mapped[str] = mapped_column(sa.String(4))
+    old_digest: Mapped[bytes | None] = mapped_column(sa.LargeBinary(32), unique=True)  # of the secret before it
+    old_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # which works until then
     rpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)

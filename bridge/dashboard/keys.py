@@ -1,6 +1,7 @@
 """API keys: the list; creating a key and showing it once; changing, disabling and revoking it."""
 
 import dataclasses
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -11,29 +12,38 @@ from bridge.accounts.customers import find_terms
 from bridge.accounts.key_limits import find_account_limits
 from bridge.accounts.key_terms import PLAIN_LIMITS, TERMS, KeyTerms, Kind
 from bridge.accounts.keys import (
+    IssuedKey,
     disable_key,
     enable_key,
+    end_old_secret,
     find_key,
     issue_key,
     list_keys,
     revoke_key,
+    rotate_key,
     update_key,
 )
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import ListedModel, list_models
 from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
 from bridge.db import now_utc
 from bridge.extensions import limiter
 from bridge.forms import FormReader
 from bridge.ledger.journal import list_budget_spend, list_spend_by_key
 from bridge.ledger.ledger import find_balance
-from bridge.ledger.usage import find_first_request
+from bridge.ledger.rollups import sum_all
+from bridge.ledger.usage import UsageFilter, find_first_request, list_requests
+from bridge.limits.refusals import RefusalFilter, find_last_refusal, list_refusals, sum_refusals
 from bridge.money import format_dollars
 from bridge.providers import is_trial_model, stands_in
 
 PERIODS = [("day", "a day"), ("week", "a week"), ("month", "a month"), ("total", "in all")]
 PAGE_SIZE = 100
+OVERLAPS = {"24": "24 hours", "1": "1 hour", "168": "7 days", "0": "no time: stop it now"}  # hours
+DEFAULT_OVERLAP_HOURS = 24
+REFUSALS_SHOWN_DAYS = 7
 MINUTE = "%Y-%m-%dT%H:%M"
 
 
@@ -77,21 +87,25 @@ def create_key() -> Any:
     terms = _read_terms(form)
     if not form.errors:
         with form.collect_errors():
-            issued = issue_key(g.account_id, terms)
-            models, money = list_models(*find_terms(g.account_id)), find_balance(g.account_id)
-            first = choose_first_model(models, issued.key.models, has_credit=money.available_nanos > 0)
-            return render_template(
-                "dashboard/key_created.html",
-                key=issued.key,
-                secret=issued.secret,
-                snippets=quick_start(issued.secret, first or DOCUMENTED_MODEL),
-                first=first,
-                money=money,
-                account_limits=find_account_limits(g.account_id),
-                limits=PLAIN_LIMITS,
-                model_count=sum(model.status != "retired" for model in models),
-            )
+            return _show_secret(issue_key(g.account_id, terms))
     return _render_form(form), 400
+
+
+def _show_secret(issued: IssuedKey) -> str:
+    """The page that shows a key's secret, once, with code to paste that is answered."""
+    models, money = list_models(*find_terms(g.account_id)), find_balance(g.account_id)
+    first = choose_first_model(models, issued.key.models, has_credit=money.available_nanos > 0)
+    return render_template(
+        "dashboard/key_created.html",
+        key=issued.key,
+        secret=issued.secret,
+        snippets=quick_start(issued.secret, first or DOCUMENTED_MODEL),
+        first=first,
+        money=money,
+        account_limits=find_account_limits(g.account_id),
+        limits=PLAIN_LIMITS,
+        model_count=sum(model.status != "retired" for model in models),
+    )
 
 
 @dashboard.get("/keys/<int:key_id>")
@@ -130,6 +144,24 @@ def switch_key_on(key_id: int) -> Response:
     return redirect(url_for("dashboard.show_keys"), 303)
 
 
+@dashboard.post("/keys/<int:key_id>/rotate")
+@limiter.limit("60 per hour", key_func=_account)
+def renew_key(key_id: int) -> str:
+    """Give the key a new secret and show it in this answer. The one before it works for as long as was chosen."""
+    chosen = request.form.get("overlap", "")
+    hours = int(chosen) if chosen in OVERLAPS else DEFAULT_OVERLAP_HOURS
+    return _show_secret(rotate_key(g.account_id, key_id, datetime.timedelta(hours=hours)))
+
+
+@dashboard.post("/keys/<int:key_id>/end-old")
+@suspended_may_too
+def end_old_key(key_id: int) -> Response:
+    """End the secret that a rotated key had before."""
+    key = end_old_secret(g.account_id, key_id)
+    flash(f"The old secret of {key.name} is refused from now on.")
+    return redirect(url_for("dashboard.show_key", key_id=key_id), 303)
+
+
 @dashboard.post("/keys/<int:key_id>/revoke")
 @suspended_may_too
 def end_key(key_id: int) -> Any:
@@ -146,12 +178,16 @@ def end_key(key_id: int) -> Any:
 
 @dashboard.get("/keys/<int:key_id>/first-request")
 def show_first_request(key_id: int) -> Any:
-    """A link to the new key's first request, for which its page polls; 204 while there is none."""
+    """What became of the new key's first request, for which its page polls: 200 with a link to it; 202 with the last
+    refusal, while there is nothing better; 204 while there is neither."""
     key = find_key(g.account_id, key_id)
     record = find_first_request(g.account_id, key_id=key.id)
-    if record is None:
+    if record is not None:
+        return render_template("dashboard/first_request.html", record=record)
+    refused = find_last_refusal(g.account_id, key.id)
+    if refused is None:
         return "", 204
-    return render_template("dashboard/first_request.html", record=record)
+    return render_template("dashboard/first_refused.html", refused=refused, remedy=find_remedy(refused)), 202
 
 
 def choose_first_model(models: list[ListedModel], allowed: list[str] | None, *, has_credit: bool) -> str | None:
@@ -224,4 +260,24 @@ def _render_form(form: FormReader, key: Key | None = None) -> str:
         hints={"models": f"Ids or aliases, one a line. Empty: all {models}."},
         account_limits=find_account_limits(g.account_id),
         state=find_state(key, spent.get(key.id, 0)) if key else None,
+        activity=_find_activity(key, spent.get(key.id, 0)) if key else None,
+        overlaps=OVERLAPS,
+        now=now_utc(),
     )
+
+
+def _find_activity(key: Key, spent_nanos: int) -> dict[str, Any]:
+    """What became of the key's calls lately: for its page."""
+    now = now_utc()
+    day = now.replace(minute=0, second=0, microsecond=0) - datetime.timedelta(hours=23)
+    refused = list_refusals(
+        RefusalFilter(g.account_id, now - datetime.timedelta(days=REFUSALS_SHOWN_DAYS), key_id=key.id)
+    )
+    last = list_requests(UsageFilter(g.account_id, key_id=key.id), limit=1).records
+    return {
+        "spent_nanos": spent_nanos,
+        "requests": sum_all(span="hour", since=day, account_id=g.account_id, key_id=key.id).requests,
+        "refused": sum_refusals(RefusalFilter(g.account_id, day, key_id=key.id)),
+        "last": last[0] if last else None,
+        "refusals": [(each, find_remedy(each)) for each in refused],
+    }

@@ -1,5 +1,6 @@
 """The operator's commands: `flask account`, `key` and `ledger` here, the others in files beside it."""
 
+import datetime
 import secrets
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ from bridge.accounts.customers import set_account_group, set_account_limits
 from bridge.accounts.emails import find_member
 from bridge.accounts.key_limits import LIMITS, find_account_limits
 from bridge.accounts.key_terms import PLAIN_LIMITS, Term
-from bridge.accounts.keys import find_any_key, issue_key, revoke_key
+from bridge.accounts.keys import find_any_key, issue_key, revoke_key, rotate_key
 from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import db
@@ -190,6 +191,20 @@ def issue(email: str, **given: Any) -> None:
     member = find_member(email)
     issued = issue_key(member.account_id, read_key_terms(given))
     click.echo(f"Issued key {issued.key.id} ({issued.key.name}) for {member.email}. It is shown this once:")
+    click.echo(issued.secret)
+
+
+@key_commands.command("rotate")
+@click.argument("key_or_id")
+@click.option(
+    "--keep-hours", type=click.IntRange(0, 720), default=24, show_default=True, help="How long the old key still works."
+)
+def rotate(key_or_id: str, keep_hours: int) -> None:
+    """Give a key a new secret with the same limits and budget. The last line is the new one, this once."""
+    key = find_any_key(key_or_id)
+    issued = rotate_key(key.account_id, key.id, datetime.timedelta(hours=keep_hours))
+    kept = f"for {keep_hours} hours more" if keep_hours else "no longer"
+    click.echo(f"Rotated key {key.id} ({key.name}). The one before it works {kept}. The new one is shown this once:")
     click.echo(issued.secret)
 
 

@@ -1,0 +1,109 @@
+"""A key's page says what became of its calls; a new key's page says why its first call was refused; a key is rotated."""
+
+import re
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from bridge.accounts.keys import find_callers
+from bridge.errors import BridgeError, InsufficientBalance, InvalidApiKey, ModelNotAllowed
+from bridge.limits.refusals import RefusalCounter
+from bridge.telemetry import new_request_id
+from tests.dashboard.pages import post, sign_in
+from tests.factories import Factories, MadeAccount, MadeKey
+from tests.ledger.records import add_record
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def account(make: Factories, client: FlaskClient) -> MadeAccount:
+    account = make.make_account()
+    sign_in(client, account.email, account.password)
+    return account
+
+
+@pytest.fixture
+def key(make: Factories, account: MadeAccount) -> MadeKey:
+    return make.make_key(account, name="worker-prod")
+
+
+def refuse(app: Flask, key: MadeKey, *errors: BridgeError, model: str = "gpt-4o") -> None:
+    class Caller:
+        account_id, key_id = key.account_id, key.id
+
+    counter = RefusalCounter()
+    for error in errors:
+        counter.count(Caller, error, new_request_id(), model, model)  # type: ignore[arg-type]
+    with app.app_context():
+        counter.write()
+
+
+def plain(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
+
+
+def test_the_page_of_a_key_says_why_it_was_refused_and_what_to_do(
+    app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey
+):
+    with app.app_context():
+        add_record(account.id, key_id=key.id)
+    refuse(app, key, ModelNotAllowed("This API key may not use o3."), model="o3")
+    refuse(app, key, InsufficientBalance("Insufficient credits: no"), InsufficientBalance("Insufficient credits: none"))
+    page = client.get(f"/dashboard/keys/{key.id}").text
+    told = plain(page)
+    assert "Why was I refused?" in told
+    assert "It asked for o3." in told
+    assert "“Insufficient credits: none”" in told
+    assert "2 calls, last" in told
+    assert '<a class="small" href="/dashboard/billing">Add credit</a>' in page
+    assert "Refused, 24 h 3 75.0% of its calls" in told
+    assert f'href="/dashboard/usage?key={key.id}&amp;status=refused"' in page
+
+
+def test_a_key_that_was_never_refused_says_nothing_of_it(client: FlaskClient, account: MadeAccount, key: MadeKey):
+    told = plain(client.get(f"/dashboard/keys/{key.id}").text)
+    assert "Why was I refused?" not in told
+    assert "Last call never" in told
+
+
+def test_a_new_keys_page_tells_of_a_refused_call_until_one_is_answered(
+    app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey
+):
+    path = f"/dashboard/keys/{key.id}/first-request"
+    assert client.get(path).status_code == 204
+    refuse(app, key, InsufficientBalance("Insufficient credits: <b>no</b>"))
+    answer = client.get(path)
+    assert answer.status_code == 202  # shown, and asked again
+    assert "Your last call was refused: 402." in plain(answer.text)
+    assert "&lt;b&gt;no&lt;/b&gt;" in answer.text
+    assert '<a href="/dashboard/billing">Add credit</a>' in answer.text
+    with app.app_context():
+        record = add_record(account.id, key_id=key.id)
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert record.request_id in answer.text
+
+
+def test_a_key_is_rotated_on_its_page_and_its_old_secret_ended(
+    app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey
+):
+    page = post(client, f"/dashboard/keys/{key.id}/rotate", overlap="1").text
+    [secret] = re.findall(r'<code id="secret">(sk-[^<]+)</code>', page)
+    with app.app_context():
+        old, new = find_callers([key.secret, secret])
+        assert (old.key_id, new.key_id) == (key.id, key.id)
+    assert "The old secret still works until" in plain(client.get(f"/dashboard/keys/{key.id}").text)
+    assert post(client, f"/dashboard/keys/{key.id}/end-old").status_code == 303
+    with app.app_context():
+        old, new = find_callers([key.secret, secret])
+        assert isinstance(old, InvalidApiKey)
+        assert new.key_id == key.id
+
+
+def test_an_odd_overlap_is_a_day(app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey):
+    assert post(client, f"/dashboard/keys/{key.id}/rotate", overlap="99999").status_code == 200
+    with app.app_context():
+        [old] = find_callers([key.secret])
+        assert old.expires_at is not None
