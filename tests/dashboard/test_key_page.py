@@ -1,4 +1,4 @@
-"""A key's page says what became of its calls; a new key's page says why its first call was refused; a key is rotated."""
+"""A key's page says what became of its calls, a new key's page why its first call was refused; a key is rotated."""
 
 import re
 
@@ -58,14 +58,14 @@ def test_the_page_of_a_key_says_why_it_was_refused_and_what_to_do(
     assert "“Insufficient credits: none”" in told
     assert "2 calls, last" in told
     assert '<a class="small" href="/dashboard/billing">Add credit</a>' in page
-    assert "Refused, 24 h 3 75.0% of its calls" in told
+    assert re.search(r"Refused, 24 h ?3 ?75.0% of its calls", told)
     assert f'href="/dashboard/usage?key={key.id}&amp;status=refused"' in page
 
 
 def test_a_key_that_was_never_refused_says_nothing_of_it(client: FlaskClient, account: MadeAccount, key: MadeKey):
     told = plain(client.get(f"/dashboard/keys/{key.id}").text)
     assert "Why was I refused?" not in told
-    assert "Last call never" in told
+    assert re.search(r"Last call ?never", told)
 
 
 def test_a_new_keys_page_tells_of_a_refused_call_until_one_is_answered(
