@@ -43,7 +43,7 @@ def _bursts(dialect: Dialect, chunks: int = BURST_CHUNKS) -> Play:
 
 
 def _play_all() -> dict[str, Play]:
-    plays = {}
+    plays: dict[str, Play] = {}
     for name, dialect in DIALECTS.items():
         kinds = {
             "whole": _whole(dialect),

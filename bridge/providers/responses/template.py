@@ -72,19 +72,18 @@ class Template(Struct):
         """Any such events, each taken apart by itself."""
         columns: list[Sequence[bytes]] = []
         rests: Sequence[bytes] = events
-        for between in (self.first, self.second):
-            if between:
-                values, there, others = zip(*[event.partition(between) for event in rests], strict=True)
-                if b"" in there:
-                    return None
-                columns.append(values)
-                rests, self.rests = others, self.rests or others
+        for between in filter(None, (self.first, self.second)):
+            values, there, rests = zip(*[event.partition(between) for event in rests], strict=True)
+            if b"" in there:
+                return None
+            columns.append(values)
+            self.rests = self.rests or rests
         columns.append(rests)
         pieces: Sequence[bytes] = ()
-        for kind, values in zip(self.kinds, columns, strict=True):
+        for kind, column in zip(self.kinds, columns, strict=True):
             if kind == TEXT:
-                pieces = values
-            elif b"" in values or not (b"".join(values).isdigit() if kind == NUMBER else b"".join(values).isalnum()):
+                pieces = column
+            elif b"" in column or not (b"".join(column).isdigit() if kind == NUMBER else b"".join(column).isalnum()):
                 return None
         if self.kinds[0] == NUMBER and len(columns[0][0]) <= _MOST_DIGITS:
             first = int(columns[0][0])
