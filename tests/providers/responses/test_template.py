@@ -1,6 +1,7 @@
 """The short way of a Responses stream's pieces says what the long way does, and leaves to that whatever is odd."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -148,8 +149,9 @@ def test_pieces_that_pass_have_our_numbers_and_all_else_of_theirs(texts: list[st
     paddings = data.draw(st.lists(st.from_regex("[A-Za-z0-9]{1,9}", fullmatch=True), min_size=9, max_size=9))
     stream = stream_of(texts, order, paddings[: len(texts)])
     stream = closely(stream) if data.draw(st.booleans()) else stream
-    places = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    cuts = [0, *places, len(stream)]
+    ends = [found.end() for found in re.finditer(b"\n\n", stream)]  # so that reads have pieces and nothing else
+    places = data.draw(st.lists(st.one_of(st.sampled_from(ends), st.integers(0, len(stream))), max_size=9))
+    cuts = [0, *sorted(places), len(stream)]
     alive = data.draw(st.integers(0, 7))  # where a sign of life takes a number
     dialect = Responses(read_responses(ASKED, msgspec.convert(ASKED, ResponsesRequest), 1), 1, Kept())
     writer = dialect.open_writer(REQUEST_ID, "m", 1)
