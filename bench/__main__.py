@@ -110,7 +110,7 @@ def choose(arguments: argparse.Namespace) -> list[tuple[Setup, list[Scenario]]]:
     for setup in SETUPS:
         names = set(setup.scenarios) & set(arguments.scenario or setup.scenarios)
         if arguments.quick and not arguments.scenario:
-            names -= {PARTS.name}
+            names -= {PARTS.name, *(scenario.name for scenario in SCENARIOS if not scenario.in_quick)}
         if setup.name in wanted and names:
             chosen.append((setup, [scenario for scenario in (*SCENARIOS, PARTS) if scenario.name in names]))
     return chosen

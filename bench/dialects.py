@@ -127,4 +127,56 @@ def _gemini() -> Dialect:
     )
 
 
-DIALECTS = {"openai": _openai(), "anthropic": _anthropic(), "gemini": _gemini()}
+def _responses() -> Dialect:
+    """OpenAI's Responses, each event with its number, without the padding that hides a text's length, as chat's here
+    have none. What is complete is said again."""
+    item_id = "msg_68f1c2a7d4e88195b03c6f9e1a2d7b40"
+    text_part: dict[str, Any] = {"item_id": item_id, "output_index": 0, "content_index": 0}
+    opening = 4  # events before the first word
+
+    def event(number: int, kind: str, **fields: Any) -> bytes:
+        return f"event: {kind}\ndata: ".encode() + _json({"type": kind, "sequence_number": number, **fields}) + b"\n\n"
+
+    def part(text: str) -> dict[str, Any]:
+        return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+
+    def item(status: str, *parts: dict[str, Any]) -> dict[str, Any]:
+        return {"id": item_id, "type": "message", "status": status, "content": list(parts), "role": "assistant"}
+
+    def count(output: int) -> dict[str, Any]:
+        details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+        total = PROMPT_TOKENS + output
+        return {"input_tokens": PROMPT_TOKENS, "output_tokens": output, "total_tokens": total, **details}
+
+    def answer(status: str, usage: dict[str, Any] | None, *output: dict[str, Any]) -> dict[str, Any]:
+        head = {"id": "resp_68f1c2a6c0a48195a9d1f3b7e5c2d8f0", "object": "response", "created_at": 1760000000}
+        rest = {"error": None, "incomplete_details": None, "model": "bench-responses", "store": False}
+        return {**head, "status": status, **rest, "output": list(output), "usage": usage}
+
+    def last(words: int) -> tuple[bytes, ...]:
+        text, number = "".join(map(word, range(words))), opening + words
+        done = item("completed", part(text))
+        return (
+            event(number, "response.output_text.done", **text_part, text=text, logprobs=[]),
+            event(number + 1, "response.content_part.done", **text_part, part=part(text)),
+            event(number + 2, "response.output_item.done", output_index=0, item=done),
+            event(number + 3, "response.completed", response=answer("completed", count(words), done)),
+        )
+
+    begun = answer("in_progress", None)
+    return Dialect(
+        answer("completed", count(WHOLE_TOKENS), item("completed", part(TEXT))),
+        (
+            event(0, "response.created", response=begun),
+            event(1, "response.in_progress", response=begun),
+            event(2, "response.output_item.added", output_index=0, item=item("in_progress")),
+            event(3, "response.content_part.added", **text_part, part=part("")),
+        ),
+        lambda number: event(
+            opening + number, "response.output_text.delta", **text_part, delta=word(number), logprobs=[]
+        ),
+        last,
+    )
+
+
+DIALECTS = {"openai": _openai(), "anthropic": _anthropic(), "gemini": _gemini(), "responses": _responses()}

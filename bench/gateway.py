@@ -37,6 +37,7 @@ NO_POSTGRES = (
 )
 NO_REDIS = "Redis does not answer at {url}: start it, name another with --redis, or measure with --setup sqlite."
 AS_SHIPPED = "bridge.ops.gunicorn"
+ASKED_BY_RESPONSES = "gpt-5.5"  # OpenAI's name of a model that is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,20 +137,23 @@ def set_up(upstream: Server, stores: Stores, folder: Path) -> Home:
     run_commands(environment, "catalogue sync", f"account create {EMAIL} --password {secrets.token_urlsafe(18)}")
     price = "--input-price 2.50 --output-price 10 --context 1000000 --max-output 16384"
     root = f"http://{LOOPBACK}:{upstream.port}"
-    base_urls = {"openai": f"{root}/v1", "anthropic": root, "gemini": root}
+    channels = {  # the address and the models of each, by provider
+        "openai": (f"{root}/v1", f"{_served('openai')},{model_of('responses')}={ASKED_BY_RESPONSES}"),
+        "anthropic": (root, _served("anthropic")),
+        "gemini": (root, _served("gemini")),
+    }
     printed = run_commands(
         environment,
         f"key issue {EMAIL} --rpm 100000000 --tpm 100000000000 --concurrency 100000",
         f"key issue {EMAIL}",
         f"account credit {EMAIL} 1000000.00",
-        *(f"model add {model_of(provider)} {price}" for provider in base_urls),
+        *(f"model add {model_of(name)} {price}" for name in (*channels, "responses")),
     )
     run_commands(
         environment,
         *(
-            f"channel add {provider}-mock --provider {provider} --base-url {url} --api-key bench "
-            f"--models {model_of(provider)}={model_of(provider)}"
-            for provider, url in base_urls.items()
+            f"channel add {provider}-mock --provider {provider} --base-url {url} --api-key bench --models {models}"
+            for provider, (url, models) in channels.items()
         ),
     )
     key, unlimited_key = (lines.splitlines()[-1].strip() for lines in printed[:2])
@@ -226,8 +230,13 @@ def _environment(stores: Stores, folder: Path) -> dict[str, str]:
 
 
 def model_of(provider: str) -> str:
-    """The public name of the model whose one channel reaches the mock upstream in the provider's dialect."""
+    """The public name of the model whose one channel reaches the mock upstream in the provider's dialect; `responses`
+    is OpenAI's second one."""
     return f"bench-{provider}"
+
+
+def _served(provider: str) -> str:
+    return f"{model_of(provider)}={model_of(provider)}"
 
 
 def run_commands(environment: dict[str, str], *commands: str, seconds: float = COMMAND_SECONDS) -> list[str]:

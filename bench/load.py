@@ -22,6 +22,7 @@ from bench.processes import cpu_nanos, memory_bytes
 FIND_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)").search
 FIND_CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked").search
 FIND_WORDS = re.compile(rb"\bword(\d\d)").findall
+FIND_NUMBERS = re.compile(rb'"sequence_number":(\d+)').findall
 END_OF_CHUNKS = b"\r\n0\r\n\r\n"
 FRAME = b"\ndata: "
 CARRY = 6  # one byte less than either, so that a mark across two reads is found, and only once
@@ -46,8 +47,10 @@ class LoadSpec:
     hold_seconds: float = 1.0
     path: str = "/v1/chat/completions"
     requests: int = 0
-    words: int = 0  # words in each stream, each once, in order
-    end_mark: str = ""  # in each stream's last event
+    words: int = 0  # words in each stream, in order
+    end_mark: str = ""  # in each stream's last event; this and the next two: see Proof
+    tellings: int = 1
+    numbered: bool = False
     text: str = ""  # in each whole answer, which must be JSON
     processes: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -90,11 +93,14 @@ def join_chunks(body: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def is_whole_stream(body: bytes, words: list[bytes], end_mark: bytes = b"") -> bool:
-    """Whether a chunked stream has exactly these words, in order, and ends with its mark."""
+def is_whole_stream(body: bytes, words: list[bytes], end_mark: bytes = b"", numbered: bool = False) -> bool:
+    """Whether a chunked stream has exactly these words, in order, and ends with its mark; with `numbered`, whether its
+    events have numbers without a gap too."""
     try:
         events = join_chunks(body)
     except ValueError:  # not chunked correctly
+        return False
+    if numbered and list(map(int, FIND_NUMBERS(events))) != list(range(events.count(FRAME))):
         return False
     return FIND_WORDS(events) == words and end_mark in events[events.rfind(FRAME) :]
 
@@ -139,7 +145,7 @@ class Load:
         self.again = spec.repeat
         self.left = spec.requests
         self.text, self.end_mark = spec.text.encode(), spec.end_mark.encode()
-        self.words = [word(number)[-2:].encode() for number in range(spec.words)]
+        self.words = [word(number)[-2:].encode() for number in range(spec.words)] * spec.tellings
         self._reset()
 
     def _reset(self) -> None:
@@ -190,7 +196,8 @@ class Load:
 
     def _count_statuses(self) -> dict[str, int]:
         for body in self.unproved:
-            self.statuses["200" if is_whole_stream(body, self.words, self.end_mark) else "garbled"] += 1
+            sound = is_whole_stream(body, self.words, self.end_mark, self.spec.numbered)
+            self.statuses["200" if sound else "garbled"] += 1
         self.unproved = []
         if self.waiting:
             self.statuses["unanswered"] = self.waiting

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench.doors import ask
 from bench.gateway import Gateway, Home, Stores, running_gateway, scratch_stores, set_up
 from bench.load import Result
 from bench.processes import cpu_nanos
 from bench.report import Run
-from bench.scenarios import SCENARIOS, WITHOUT, Scenario, Setup, ask
+from bench.scenarios import SCENARIOS, WITHOUT, Scenario, Setup
 from bench.servers import LOOPBACK, BenchError, Server, run_load
 
 WARM_SECONDS = 0.3

@@ -42,19 +42,25 @@ def _bursts(dialect: Dialect, chunks: int = BURST_CHUNKS) -> Play:
     return _stream(dialect, chunks, pause_seconds=0.020, per_write=CHUNKS_PER_BURST)
 
 
-_OPENAI = DIALECTS["openai"]
-PLAYS = {
-    "play-whole": _whole(_OPENAI),
-    "play-alone": _stream(_OPENAI, ALONE_CHUNKS, pause_seconds=0.010),
-    "play-alone-short": _stream(_OPENAI, ALONE_CHUNKS // SHORTER, pause_seconds=0.010),
-    "play-bursts": _bursts(_OPENAI),
-    "play-bursts-short": _bursts(_OPENAI, BURST_CHUNKS // SHORTER),
-    "play-slow": _stream(_OPENAI, SLOW_CHUNKS, pause_seconds=1.0),
-    "play-slow-short": _stream(_OPENAI, SLOW_CHUNKS // 2, pause_seconds=1.0),
-    "play-anthropic-whole": _whole(DIALECTS["anthropic"]),
-    "play-anthropic-bursts": _bursts(DIALECTS["anthropic"]),
-    "play-anthropic-bursts-short": _bursts(DIALECTS["anthropic"], BURST_CHUNKS // SHORTER),
-    "play-gemini-whole": _whole(DIALECTS["gemini"]),
-    "play-gemini-bursts": _bursts(DIALECTS["gemini"]),
-    "play-gemini-bursts-short": _bursts(DIALECTS["gemini"], BURST_CHUNKS // SHORTER),
-}
+def _play_all() -> dict[str, Play]:
+    plays: dict[str, Play] = {}
+    for name, dialect in DIALECTS.items():
+        kinds = {
+            "whole": _whole(dialect),
+            "alone": _stream(dialect, ALONE_CHUNKS, pause_seconds=0.010),
+            "alone-short": _stream(dialect, ALONE_CHUNKS // SHORTER, pause_seconds=0.010),
+            "bursts": _bursts(dialect),
+            "bursts-short": _bursts(dialect, BURST_CHUNKS // SHORTER),
+        }
+        plays |= {name_play(name, kind): play for kind, play in kinds.items()}
+    plays["play-slow"] = _stream(DIALECTS["openai"], SLOW_CHUNKS, pause_seconds=1.0)
+    plays["play-slow-short"] = _stream(DIALECTS["openai"], SLOW_CHUNKS // 2, pause_seconds=1.0)
+    return plays
+
+
+def name_play(provider: str, kind: str) -> str:
+    """The play of this kind, in the dialect of this upstream."""
+    return f"play-{kind}" if provider == "openai" else f"play-{provider}-{kind}"
+
+
+PLAYS = _play_all()

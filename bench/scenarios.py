@@ -1,14 +1,13 @@
 """The list of what is measured: the load, the figures read from it, and their targets."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import Any
 
 from bench.dialects import TEXT
-from bench.gateway import model_of
+from bench.doors import DOORS, PROOFS, ask
 from bench.load import LoadSpec, Result
-from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST, SHORTER, SLOW_CHUNKS
+from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST, SHORTER, SLOW_CHUNKS, name_play
 
 PROMPT_BYTES = 128 * 1024
 PARAGRAPH = (
@@ -16,7 +15,6 @@ PARAGRAPH = (
     "counts what passes, and hands the rest on as it came – every word of it, in order.\n\n"
 )
 MAY_ANSWER_UNDER_OVERLOAD = ("200", "429", "503")
-END_MARKS = {"openai": "[DONE]", "anthropic": '"message_stop"', "gemini": '"STOP"'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,42 +39,29 @@ class Figure:
 @dataclasses.dataclass(frozen=True)
 class Scenario:
     """A load, the servers that get it by turns, and the figures. `spec` and, in a short round, `quick` are fields of a
-    LoadSpec. `once`: a second run in the same process would measure what the first left behind. `alone`: each chunk
-    must arrive by itself."""
+    LoadSpec. `door`: the endpoint that is asked. `once`: a second run in the same process would measure what the first
+    left behind. `alone`: each chunk must arrive by itself. `in_quick`: a short round has it."""
 
     name: str
     spec: dict[str, Any]
     figures: tuple[Figure, ...]
     provider: str = "openai"
+    door: str = "chat"
     targets: tuple[str, ...] = ("nginx", "gateway")
     statuses: tuple[str, ...] = ("200",)
     once: bool = False
     alone: bool = False
+    in_quick: bool = True
     quick: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def spec_for(self, target: str, port: int, keys: tuple[str, ...], seconds: float, **more: Any) -> LoadSpec:
         """The LoadSpec for a server, measured for this long. Through a plain proxy, streams end as their provider's
         do."""
-        dialect = self.provider if target in ("nginx", "direct") else "openai"
-        proof = {"text": TEXT, "end_mark": END_MARKS[dialect]}
+        door = DOORS[self.door]
+        dialect = self.provider if target in ("nginx", "direct") else door.dialect
+        proof = {"path": door.path, "text": TEXT, **dataclasses.asdict(PROOFS[dialect])}
         settings = {"seconds": seconds, "warm_seconds": min(0.5, seconds / 4)} | proof | self.spec | more
         return LoadSpec(port=port, keys=keys, **settings)
-
-
-def ask(play: str, provider: str = "openai", stream: bool = False, prompt: str = "") -> str:
-    """A request's body, as the SDKs write it. The play's name is in the prompt, which passes through every dialect."""
-    body: dict[str, Any] = {
-        "model": model_of(provider),
-        "messages": [
-            {"role": "system", "content": "You are a helpful assistant. Answer briefly."},
-            {"role": "user", "content": f"{play}\n{prompt or 'What is the capital of France?'}"},
-        ],
-        "max_tokens": 8192 if stream else 256,
-        "temperature": 0.7,
-    }
-    if stream:
-        body["stream"] = True
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
 
 
 def cpu_per_answer(group: str) -> Callable[[Result], float | None]:
@@ -129,7 +114,58 @@ def translation(provider: str, label: str) -> tuple[Scenario, ...]:
     )
 
 
+def from_responses() -> Scenario:
+    """Chat out of OpenAI's second dialect."""
+    return Scenario(
+        "chat-responses",
+        _stream_of("responses", "chat", "bursts"),
+        (Figure("a chunk translated from OpenAI's Responses, in bursts", "µs CPU", cpu_per_frame, 3, 2.2),),
+        "responses",
+        in_quick=False,
+        quick=_stream_of("responses", "chat", "bursts-short"),
+    )
+
+
+def at_door(door: str, provider: str, kind: str = "bursts") -> Scenario:
+    """The chunks of another endpoint than chat completions, beside chat's own out of the same upstream. One that passes
+    its own dialect's on stands beside chat passing on its own."""
+    passes = DOORS[door].dialect == provider
+    what = "passed on" if passes else f"from {LABELS[provider]}"
+    how = "each alone" if kind == "alone" else "in bursts"
+    beside = kind if passes or provider == "openai" else CHAT_FROM[provider]
+    name = f"{door}-{provider}" if kind == "bursts" else f"{door}-{provider}-{kind}"
+    title = f"a chunk of {door.title()} {what}, {how}, beside chat's"
+    return Scenario(
+        name,
+        _stream_of(provider, door, kind),
+        (Figure(title, "µs CPU", cpu_per_frame, 1.1 if passes else 1.2, 1, beside=beside),),
+        provider,
+        door,
+        targets=("gateway",),
+        alone=kind == "alone",
+        in_quick=name in QUICK_AT_DOORS,
+        quick=_stream_of(provider, door, f"{kind}-short"),
+    )
+
+
+def whole_at_door(door: str) -> Scenario:
+    """Whole answers at another endpoint than chat completions, beside chat's own."""
+    figure = Figure(f"a request of {door.title()}, beside chat's", "µs CPU", cpu_per_answer("server"), beside="request")
+    spec = {"body": ask("play-whole", door=door), "clients": 64}
+    return Scenario(f"{door}-request", spec, (figure,), door=door, targets=("gateway",), in_quick=False)
+
+
+def _stream_of(provider: str, door: str, kind: str) -> dict[str, Any]:
+    chunks = {"alone": ALONE_CHUNKS, "bursts": BURST_CHUNKS}[kind.removesuffix("-short")]
+    body = ask(name_play(provider, kind), provider, stream=True, door=door)
+    return {"body": body, "clients": 64, "words": chunks // SHORTER if kind.endswith("-short") else chunks}
+
+
 TRANSLATED = {"anthropic": "Anthropic", "gemini": "Gemini"}
+LABELS = {**TRANSLATED, "openai": "OpenAI's chat", "responses": "OpenAI's Responses"}
+CHAT_FROM = {"anthropic": "anthropic", "gemini": "gemini", "responses": "chat-responses"}
+ALONE_AT_DOORS = [(door, of) for door in ("messages", "responses") for of in ("openai", DOORS[door].dialect)]
+QUICK_AT_DOORS = ("messages-openai", "responses-responses")  # every push waits for them
 LONG_PROMPT = (PARAGRAPH * (PROMPT_BYTES // len(PARAGRAPH.encode()) + 1))[:PROMPT_BYTES]
 WITHOUT = ("ledger", "limits", "key-limits", "upstream", "app")
 
@@ -176,6 +212,10 @@ SCENARIOS = [
         quick={"body": ask("play-bursts-short", stream=True), "words": BURST_CHUNKS // SHORTER},
     ),
     *(scenario for provider, label in TRANSLATED.items() for scenario in translation(provider, label)),
+    from_responses(),
+    *(at_door(door, provider) for provider in LABELS for door in ("messages", "responses")),
+    *(at_door(door, provider, "alone") for door, provider in ALONE_AT_DOORS),
+    *(whole_at_door(door) for door in ("messages", "responses")),
     Scenario(
         "latency",
         {"body": ask("play-whole"), "clients": 1},

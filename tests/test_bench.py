@@ -1,25 +1,33 @@
 """The benchmark's own parts: the load checks every answer, CPU is counted completely, and figures mean what they
 say."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from bench import __main__ as command
 from bench.cold import read_imports
-from bench.dialects import PROMPT_TOKENS, TEXT, WHOLE_TOKENS, word
+from bench.dialects import DIALECTS, PROMPT_TOKENS, TEXT, WHOLE_TOKENS, word
+from bench.doors import DOORS, PROOFS, ask
 from bench.flame import draw_svg, draw_top, parse
+from bench.gateway import ASKED_BY_RESPONSES
 from bench.load import LoadSpec, Result, is_whole_answer, is_whole_stream, join_chunks, look_at
-from bench.plays import BURST_CHUNKS, PLAYS, SHORTER, SLOW_CHUNKS
+from bench.plays import BURST_CHUNKS, PLAYS, SHORTER, SLOW_CHUNKS, name_play
 from bench.processes import cpu_nanos, list_tree
 from bench.report import Row, Run, distance, draw_parts, draw_table, find_failures, find_oddities, sum_up
 from bench.results import HISTORY, compare, draw_history, figure_of, read_results, write_results
-from bench.scenarios import END_MARKS, SCENARIOS, WITHOUT, Figure, Scenario, ask
+from bench.scenarios import SCENARIOS, WITHOUT, Figure, Scenario
 from bench.servers import ROOT, BenchError, run_load, running_upstream
+from bridge.dialects.messages.read import read_conversation
+from bridge.dialects.messages.request import check_request
+from bridge.dialects.responses.read import read_responses
+from bridge.dialects.responses.request import ResponsesRequest
 from bridge.providers import PROVIDERS
 from tests.chat_answers import body_of, chat_order
 from tests.conversations import make_order
@@ -41,23 +49,22 @@ def run_of(scenario: str, target: str, micros: float, number: int = 1, **more: o
 # what comes back
 
 
-def read_streams(play: str, words: int, end_mark: str) -> Result:
-    body = ask(play, stream=True)
+def read_streams(play: str, words: int, dialect: str = "openai") -> Result:
+    body, proof = ask(play, stream=True), dataclasses.asdict(PROOFS[dialect])
     with running_upstream() as upstream:
-        spec = LoadSpec(upstream.port, body, clients=2, repeat=False, hold_seconds=0, words=words, end_mark=end_mark)
-        return run_load(spec)
+        return run_load(LoadSpec(upstream.port, body, clients=2, repeat=False, hold_seconds=0, words=words, **proof))
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
-def test_every_stream_that_the_upstream_plays_is_read_to_its_last_frame_and_proved_word_by_word(provider):
-    play = "play-bursts-short" if provider == "openai" else f"play-{provider}-bursts-short"
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_stream_that_the_upstream_plays_is_read_to_its_last_frame_and_proved_word_by_word(dialect):
+    play = name_play(dialect, "bursts-short")
     frames = b"".join(PLAYS[play].writes).count(b"\ndata: ")
-    result = read_streams(play, BURST_CHUNKS // SHORTER, END_MARKS[provider])
+    result = read_streams(play, BURST_CHUNKS // SHORTER, dialect)
     assert (result.statuses, result.frames) == ({"200": 2}, 2 * frames)
 
 
 def test_a_stream_that_lacks_a_word_counts_as_garbled():
-    assert read_streams("play-slow-short", SLOW_CHUNKS, "[DONE]").statuses == {"garbled": 2}
+    assert read_streams("play-slow-short", SLOW_CHUNKS).statuses == {"garbled": 2}
 
 
 def test_a_stream_out_of_order_is_not_whole():
@@ -73,6 +80,15 @@ def test_an_end_mark_counts_in_the_last_event_alone():
     assert not is_whole_stream(b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(events), events), [b"00"], b"[DONE]")
 
 
+def test_a_stream_whose_numbers_have_a_gap_is_not_whole():
+    for numbers, sound in (((0, 1), True), ((0, 2), False), ((1, 2), False), ((0,), False)):
+        events = b"".join(b'event: x\ndata: {"sequence_number":%d}\n\n' % number for number in numbers)
+        events += b"event: y\ndata: {}\n\n" if len(numbers) == 1 else b""
+        body = b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(events), events)
+        assert is_whole_stream(body, [], numbered=True) is sound
+        assert is_whole_stream(body, [])
+
+
 def test_an_answer_is_whole_if_it_is_json_to_its_end_and_says_the_text():
     whole = PLAYS["play-whole"].writes[0].partition(b"\r\n\r\n")[2]
     assert is_whole_answer(whole, TEXT.encode())
@@ -80,23 +96,42 @@ def test_an_answer_is_whole_if_it_is_json_to_its_end_and_says_the_text():
     assert not is_whole_answer(whole, b"Berlin")
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
-def test_the_plays_are_what_the_providers_own_readers_take(provider):
-    play = "play" if provider == "openai" else f"play-{provider}"
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_plays_are_what_the_providers_own_readers_take(name):
+    provider, upstream_id = ("openai", ASKED_BY_RESPONSES) if name == "responses" else (name, "bench")
     dialect = PROVIDERS[provider]
-    outgoing = dialect.write_request(make_order(json.loads(ask("play-whole", provider)), "bench", 256))
-    answer = PLAYS[f"{play}-whole"].writes[0].partition(b"\r\n\r\n")[2]
+    outgoing = dialect.write_request(make_order(json.loads(ask("play-whole", name)), upstream_id, 256, wire=""))
+    answer = PLAYS[name_play(name, "whole")].writes[0].partition(b"\r\n\r\n")[2]
     completion = dialect.read_answer(answer, outgoing)
     assert body_of(completion)["choices"][0]["message"]["content"] == TEXT
     assert completion.usage is not None
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (PROMPT_TOKENS, WHOLE_TOKENS)
     reader = dialect.open_reader(outgoing, chat_order("a", "m", 0, False, 2**20))
-    stream = b"".join(PLAYS[f"{play}-bursts"].writes).partition(b"\r\n\r\n")[2]
+    stream = b"".join(PLAYS[name_play(name, "bursts")].writes).partition(b"\r\n\r\n")[2]
     reader.feed(join_chunks(b"\r\n" + stream))
     reader.end()
     assert (len(reader.text), reader.finish_reason) == (BURST_CHUNKS, "stop")
     assert reader.usage is not None
     assert reader.usage.completion_tokens == BURST_CHUNKS
+
+
+@pytest.mark.parametrize("scenario", [one for one in SCENARIOS if one.door != "chat"], ids=lambda one: one.name)
+def test_other_endpoints_are_measured_by_requests_that_they_take(scenario):
+    body = json.loads(scenario.spec["body"])
+    if scenario.door == "messages":
+        check_request(body)
+        conversation = read_conversation(body, 1, [])
+    else:
+        conversation = read_responses(body, msgspec.convert(body, ResponsesRequest), 1).conversation
+    assert conversation.model == f"bench-{scenario.provider}"
+    assert scenario.spec_for("gateway", 1, ("",), 1.0).path == DOORS[scenario.door].path
+
+
+def test_what_a_figure_stands_beside_is_measured_before_it_and_in_every_round_that_has_it():
+    for place, scenario in enumerate(SCENARIOS):
+        for beside in (figure.beside for figure in scenario.figures if figure.beside):
+            assert beside in [one.name for one in SCENARIOS[:place]]
+            assert BY_NAME[beside].in_quick or not scenario.in_quick
 
 
 @pytest.mark.parametrize("size", range(1, 12))

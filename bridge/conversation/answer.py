@@ -96,6 +96,41 @@ class Completion(msgspec.Struct):
         return choices[0].says_something or any(choice.says_something for choice in choices[1:])
 
 
+_DIGITS = [b"%d" % number for number in range(4096)]  # of most streams all that they need
+
+
+class Numbers(msgspec.Struct):
+    """Where a stream stands whose events are numbered as they go out: `next` is the next one's number.
+
+    Numbering takes each event apart, so many alike bring their numbers with them, as if they went out next. Who numbers
+    the stream is told by `run`: those very bytes are `events` of them, from `first`. Should something else have gone
+    out before, they are numbered anew like any others."""
+
+    next: int = 0
+    run: bytes = b""
+    first: int = 0
+    events: int = 0
+
+    def write_run(self, before: bytes, between: bytes, after: bytes, pieces: Sequence[bytes]) -> bytes:
+        """Events that differ in their number, which stands behind `before`, and in a piece, behind `between`."""
+        count = len(pieces)
+        parts = [after + before] * (4 * count)  # whose slices are quicker to fill than the events are to write
+        parts[0], parts[1::4] = before, self.following(self.next, count)
+        parts[2::4], parts[3::4] = [between] * count, pieces
+        return self.note_run(b"".join(parts) + after, count)
+
+    def note_run(self, run: bytes, events: int) -> bytes:
+        """The same of events that have the right numbers."""
+        self.run, self.first, self.events = run, self.next, events
+        return run
+
+    @staticmethod
+    def following(first: int, count: int) -> list[bytes]:
+        """So many numbers, from this one on."""
+        end = first + count
+        return _DIGITS[first:end] if end <= len(_DIGITS) else [b"%d" % number for number in range(first, end)]
+
+
 class Chunks(msgspec.Struct):
     """How a stream's events have to look that may go out as they are, since the client speaks their `dialect`: these
     names in place of theirs and, in chat, `"usage":null` in each or in none. `created` is chat's one time: the first
@@ -112,6 +147,7 @@ class Chunks(msgspec.Struct):
     seal: "Callable[[Sealed], str] | None" = None
     items: list[JsonObject] | None = None  # what of the output is complete, of a stream whose own events went out
     open_block: int | None = None  # in a dialect of blocks: the one that has begun and not ended, as far as was said
+    numbers: Numbers | None = None  # in a dialect that numbers its events
 
 
 class ChoiceWriter(Protocol):

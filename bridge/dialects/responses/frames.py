@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bridge.conversation.answer import REASONING, REFUSAL, TEXT, Call, Channel, Choice, Sealed, TokenCounter
+from bridge.conversation.answer import REASONING, REFUSAL, Call, Channel, Choice, Numbers, Sealed, TokenCounter
 from bridge.dialects.responses.items import (
     COMPLETED,
     INCOMPLETE,
@@ -27,7 +27,7 @@ REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}  #
 
 class ResponseChoice:
     """See ChoiceWriter. `seal` makes envelopes, where the client wants them; `open_stream` says what comes before the
-    first item; `logprobs`: the client wants those."""
+    first item; `numbers` is where the stream stands; `logprobs`: the client wants those."""
 
     def __init__(
         self,
@@ -35,11 +35,12 @@ class ResponseChoice:
         names: ToolNames,
         seal: Seal | None,
         open_stream: Callable[[], bytes],
+        numbers: Numbers,
         *,
         logprobs: bool,
     ):
         self._own_id, self._names, self._seal, self._logprobs = own_id, names, seal, logprobs
-        self._open_stream = open_stream
+        self._open_stream, self._numbers = open_stream, numbers
         self.items: list[Item] = []
         self._open: list[Item] = []  # of them, those that more may be said of
         self._calls: list[Called] = []
@@ -97,12 +98,18 @@ class ResponseChoice:
         return b""
 
     def pieces(self, channel: Channel, encoded: list[bytes], said: list[str]) -> bytes:
-        """Many more deltas."""
+        """Many more deltas. Nearly always they are all that is written: then they go out with the numbers that they
+        have."""
         if isinstance(channel, int):
-            return self._calls[channel].add_all(encoded, said)
-        first = {TEXT: self.text, REASONING: self.reasoning, REFUSAL: self.refusal}[channel](said[0])
-        texts = self.items[-1].list_said()
-        return first + texts[-1].add_all(encoded[1:], said[1:])
+            return self._calls[channel].add_all(encoded, said, self._numbers)
+        if channel == REASONING:
+            opened, thought = self._open_thought(new=self._last_sealed() is not None)
+            begun, text = thought.say()
+        else:
+            opened, message = self._open_message()
+            begun, text = message.say("refusal" if channel == REFUSAL else "text")
+        run = text.add_all(encoded, said, self._numbers)
+        return opened + begun + run if opened or begun else run
 
     def extras(self, values: Mapping[str, Json]) -> bytes:
         """Sources, of the last text; the dialect has no place for others."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from bridge.conversation.answer import Numbers
 from bridge.json_types import Json, JsonObject
 
 COMPLETED, INCOMPLETE, IN_PROGRESS = "completed", "incomplete", "in_progress"
@@ -17,13 +18,14 @@ def write_event(kind: str, **fields: Json) -> bytes:
 
 
 class Said:
-    """A text of an item, piece by piece, and the bytes around a delta of it, found once."""
+    """A text of an item, piece by piece, and the bytes around a delta of it and its number, found once."""
 
     def __init__(self, kind: str, **places: Json):
         self.pieces: list[str] = []
         frame = write_event(kind, **places, delta="")
-        at = frame.rindex(b'"delta":""') + len(b'"delta":')
-        self._before, self._after = frame[:at], frame[at + 2 :]
+        before, number, rest = frame.partition(b'"sequence_number":')
+        between, delta, after = rest.rpartition(b'"delta":"')
+        self._before, self._between, self._after = before + number, between[1:] + delta, after
 
     @property
     def text(self) -> str:
@@ -32,12 +34,12 @@ class Said:
     def add(self, text: str) -> bytes:
         """A delta."""
         self.pieces.append(text)
-        return self._before + _encode(text) + self._after
+        return b"%b0%b%b%b" % (self._before, self._between, _encode(text)[1:-1], self._after)
 
-    def add_all(self, encoded: list[bytes], said: list[str]) -> bytes:
-        """A delta for each, of which the JSON is known but for its quotes."""
+    def add_all(self, encoded: list[bytes], said: list[str], numbers: Numbers) -> bytes:
+        """A delta for each, of which the JSON is known but for its quotes. They are numbered already."""
         self.pieces += said
-        return b"".join([b'%b"%b"%b' % (self._before, each, self._after) for each in encoded])
+        return numbers.write_run(self._before, self._between, self._after, encoded)
 
     def keep(self, characters: int) -> None:
         """Only so many characters of it were sent."""
@@ -215,9 +217,9 @@ class Called(Item):
         """More of the arguments."""
         return self.said.add(text)
 
-    def add_all(self, encoded: list[bytes], said: list[str]) -> bytes:
+    def add_all(self, encoded: list[bytes], said: list[str], numbers: Numbers) -> bytes:
         """Many more pieces."""
-        return self.said.add_all(encoded, said)
+        return self.said.add_all(encoded, said, numbers)
 
     @property
     def is_whole(self) -> bool:
@@ -257,10 +259,10 @@ class CustomCalled(Called):
         self._wrapped.append(text)
         return b""
 
-    def add_all(self, encoded: list[bytes], said: list[str]) -> bytes:
+    def add_all(self, encoded: list[bytes], said: list[str], numbers: Numbers) -> bytes:
         """Many more pieces."""
         if self._wrapped is None:
-            return self.said.add_all(encoded, said)
+            return self.said.add_all(encoded, said, numbers)
         self._wrapped += said
         return b""
 

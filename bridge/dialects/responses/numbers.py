@@ -20,7 +20,7 @@ class Numbered:
     def __init__(self, frames: Iterable[bytes], head: Head, at_end: Callable[[], None]):
         self._source, self._frames = frames, iter(frames)
         self._head, self._at_end = head, at_end
-        self._next = 0
+        self._numbers = head.numbers
         self._created = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -37,6 +37,10 @@ class Numbered:
             close()
 
     def _number(self, frames: bytes) -> bytes:
+        numbers = self._numbers
+        if frames is numbers.run and numbers.first == numbers.next:
+            numbers.next += numbers.events
+            return frames
         return b"".join([self._number_one(event) for event in frames.split(b"\n\n") if event])
 
     def _number_one(self, event: bytes) -> bytes:
@@ -51,8 +55,8 @@ class Numbered:
             self._created = True
         if kind in ENDS:
             self._at_end()
-        number = self._next
-        self._next += 1
+        number = self._numbers.next
+        self._numbers.next += 1
         if quick:
             return b"%b%d%b\n\n" % (event[: quick.start("number")], number, event[quick.end("number") :])
         before, _, data = event.partition(b"data: ")

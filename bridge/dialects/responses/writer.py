@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 from msgspec import Struct
 
-from bridge.conversation.answer import Chunks, Completion, Sealed, TokenCounter
+from bridge.conversation.answer import Chunks, Completion, Numbers, Sealed, TokenCounter
 from bridge.conversation.request import RESPONSES
 from bridge.conversation.usage import Usage, describe_counts
 from bridge.dialects import answer_id
@@ -27,12 +27,13 @@ _encode = msgspec.json.encode
 
 
 class Head(Struct, frozen=True):
-    """What all of an answer's own events say of it."""
+    """What all of an answer's own events say of it, and where their numbers stand."""
 
     answer_id: str
     model: str
     created: int
     fields: JsonObject
+    numbers: Numbers
 
     def describe(self, status: str, output: list[JsonObject], usage: JsonObject | None, **more: Json) -> JsonObject:
         """The answer as a whole, as far as it goes."""
@@ -79,7 +80,9 @@ class ResponsesWriter:
     def __init__(self, head: Head, asked: Asked, account_id: int, kept: Kept):
         self._head, self._asked, self._account_id, self._kept = head, asked, account_id, kept
         seal = self._seal_one if asked.seals else None
-        self.chunks = Chunks(head.answer_id, head.model, head.created, True, dialect=RESPONSES, seal=seal)
+        self.chunks = Chunks(
+            head.answer_id, head.model, head.created, True, dialect=RESPONSES, seal=seal, numbers=head.numbers
+        )
         self._choice: ResponseChoice | None = None
         self._was_cut = False
 
@@ -127,7 +130,7 @@ class ResponsesWriter:
     def _open_choice(self, begin: Callable[[], bytes] = bytes) -> ResponseChoice:
         own_id, asked = self._head.answer_id.partition("_")[2], self._asked
         seal = self._seal() if asked.seals else None
-        return ResponseChoice(own_id, asked.names, seal, begin, logprobs=asked.logprobs)
+        return ResponseChoice(own_id, asked.names, seal, begin, self._head.numbers, logprobs=asked.logprobs)
 
     def _seal_one(self, sealed: Sealed) -> str:
         """What a provider wants back, as this account's client carries it."""
@@ -188,16 +191,18 @@ class Responses(Struct, frozen=True):
     asked: Asked
     account_id: int
     kept: Kept
+    numbers: Numbers = msgspec.field(default_factory=Numbers)
 
     def open_writer(self, request_id: str, model: str, created: int) -> ResponsesWriter:
         """See Dialect."""
-        head = Head(answer_id(RESPONSES, request_id), model, created, self.asked.fields)
+        head = Head(answer_id(RESPONSES, request_id), model, created, self.asked.fields, self.numbers)
         return ResponsesWriter(head, self.asked, self.account_id, self.kept)
 
     def head(self, request_id: str) -> Head:
         """What is said of the answer before anybody gives it."""
         created = int(created_at_of(request_id).timestamp())
-        return Head(answer_id(RESPONSES, request_id), self.asked.conversation.model, created, self.asked.fields)
+        own_id, model = answer_id(RESPONSES, request_id), self.asked.conversation.model
+        return Head(own_id, model, created, self.asked.fields, self.numbers)
 
 
 def write_usage(usage: Usage, cost: str) -> JsonObject:

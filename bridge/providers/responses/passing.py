@@ -4,6 +4,7 @@ import msgspec
 
 from bridge.conversation.answer import Chunks, Sealed
 from bridge.json_types import Json, JsonObject
+from bridge.providers.responses.template import Template
 from bridge.providers.responses.thoughts import pick_thought, seal_thought
 
 # What a response says of itself that its client may read: what it asked for, and how the answer is.
@@ -31,6 +32,15 @@ class Passing:
         if b"\n" in event:  # which would break the frame
             event = msgspec.json.encode(msgspec.json.decode(event))
         return b"event: " + kind.encode() + b"\ndata: " + event + b"\n\n"
+
+    def frame_run(self, template: Template, run: bytes, separator: bytes) -> bytes:
+        """Events that the template has just read: with our numbers, where theirs are others by now."""
+        numbers = self._chunks.numbers
+        if numbers is None or template.number is None:
+            return run
+        if template.number == numbers.next:
+            return numbers.note_run(run, len(template.rests))
+        return numbers.write_run(template.before, template.first, template.after + separator, template.rests)
 
     def rewrite(self, kind: str, event: JsonObject) -> bytes:
         """An event with a response in it, or an item."""

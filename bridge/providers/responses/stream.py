@@ -126,7 +126,7 @@ class ResponsesReader(TranslatedReader):
         if template.noted is not None:
             template.noted += texts
         if self._passing is not None:
-            return whole + separator
+            return self._passing.frame_run(template, whole + separator, separator)
         return self._writer.pieces(template.channel, encoded, texts)
 
     def _learn(self, block: bytes) -> None:

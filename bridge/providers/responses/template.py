@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from bridge.conversation.answer import Channel
+from bridge.conversation.answer import Channel, Numbers
 from bridge.providers.alike import decode_texts
 
 TEXT, PADDING, NUMBER = range(3)
@@ -17,13 +17,16 @@ _FIELDS = (
     (PADDING, re.compile(rb'"obfuscation": ?"([A-Za-z0-9]++)"')),
     (NUMBER, re.compile(rb'"sequence_number": ?([0-9]++)')),
 )
+_TEXT_BEGINS = b'"delta":"'  # which no text has inside, for the same reason
+_MOST_DIGITS = 9
 Pieces = tuple[list[bytes], list[str]]  # as they stand between the quotes, and decoded
 
 
 class Template(Struct):
     """What is the same in events of one text: what stands `before`, between (`first`, `second`) and `after` the fields
     that differ, which are of these `kinds`, in order. `channel` is whom the text is told, `noted` where it is noted
-    beside."""
+    beside; `plain`: they have a number, then a text and nothing else. Of the events that were read last, where the
+    number comes first: that of the first event, if the others' follow it, and what follows `first` in each."""
 
     kinds: tuple[int, ...]
     before: bytes
@@ -32,43 +35,59 @@ class Template(Struct):
     second: bytes = b""
     channel: Channel = ""
     noted: list[str] | None = None
+    plain: bool = False
+    number: int | None = None
+    rests: Sequence[bytes] = ()
 
     def read(self, whole: bytes, separator: bytes) -> Pieces | None:
         """The texts of these events; None unless all of them are like that."""
-        before, after, first = self.before, self.after, self.first
+        before, after = self.before, self.after
+        self.number, self.rests = None, ()
         if not whole.startswith(before) or not whole.endswith(after):
             return None
-        inner = whole[len(before) : -len(after)]
-        if separator in inner:
-            return self._read_all(inner.split(after + separator + before))
-        if not first:
-            return _decode([inner])
-        value, _, rest = inner.partition(first)  # nearly always a read is one event
-        if not self.second:
-            text, number = (value, rest) if self.kinds[0] == TEXT else (rest, value)
-            return _decode([text]) if number.isdigit() else None
-        middle, _, last = rest.partition(self.second)
-        return self._check([[value], [middle], [last]])
+        if self.plain and (found := self._read_following(whole, separator)) is not None:
+            return found
+        return self._read_any(whole[len(before) : -len(after)].split(after + separator + before))
 
-    def _read_all(self, events: list[bytes]) -> Pieces | None:
+    def _read_following(self, whole: bytes, separator: bytes) -> Pieces | None:
+        """The quickest way for events with nothing but their numbers and texts: their bytes are what they must be if
+        the numbers follow each other. None where that isn't so, or where a number gets another digit."""
+        before, after, first = self.before, self.after, self.first
+        start, *others = whole.split(_TEXT_BEGINS)
+        if not others:
+            return None
+        number = start[len(before) : len(_TEXT_BEGINS) - len(first)]
+        if len(number) > _MOST_DIGITS or not number.isdigit():
+            return None
+        tail = len(after) + len(separator) + len(before) + len(number) + len(first) - len(_TEXT_BEGINS)
+        pieces = [each[:-tail] for each in others[:-1]]
+        pieces.append(others[-1][: -len(after)])
+        numbered = map(first.join, zip(Numbers.following(int(number), len(pieces)), pieces, strict=True))
+        if before + (after + separator + before).join(numbered) + after != whole:
+            return None
+        self.number, self.rests = int(number), pieces
+        return _decode(pieces)
+
+    def _read_any(self, events: list[bytes]) -> Pieces | None:
+        """Any such events, each taken apart by itself."""
         columns: list[Sequence[bytes]] = []
         rests: Sequence[bytes] = events
-        for between in (self.first, self.second):
-            if between:
-                values, there, rests = zip(*[event.partition(between) for event in rests], strict=True)
-                if b"" in there:
-                    return None
-                columns.append(values)
-        return self._check([*columns, rests])
-
-    def _check(self, columns: list[Sequence[bytes]]) -> Pieces | None:
-        """The texts, if all of them are such, and everything beside them is what it should be."""
-        pieces: Sequence[bytes] = ()
-        for kind, values in zip(self.kinds, columns, strict=True):
-            if kind == TEXT:
-                pieces = values
-            elif not (b"".join(values).isdigit() if kind == NUMBER else b"".join(values).isalnum()):
+        for between in filter(None, (self.first, self.second)):
+            values, there, rests = zip(*[event.partition(between) for event in rests], strict=True)
+            if b"" in there:
                 return None
+            columns.append(values)
+            self.rests = self.rests or rests
+        columns.append(rests)
+        pieces: Sequence[bytes] = ()
+        for kind, column in zip(self.kinds, columns, strict=True):
+            if kind == TEXT:
+                pieces = column
+            elif b"" in column or not (b"".join(column).isdigit() if kind == NUMBER else b"".join(column).isalnum()):
+                return None
+        if self.kinds[0] == NUMBER and len(columns[0][0]) <= _MOST_DIGITS:
+            first = int(columns[0][0])
+            self.number = first if list(columns[0]) == Numbers.following(first, len(events)) else None
         return _decode(list(pieces))
 
 
@@ -92,4 +111,6 @@ def find_template(block: bytes, channel: Channel, noted: list[str] | None) -> Te
     if b"" in constant:
         return None
     first, second = [*between, b"", b""][:2]
-    return Template(tuple(kind for _, _, kind in found), before, after, first, second, channel, noted)
+    kinds = tuple(kind for _, _, kind in found)
+    plain = kinds == (NUMBER, TEXT) and first.endswith(_TEXT_BEGINS)
+    return Template(kinds, before, after, first, second, channel, noted, plain)

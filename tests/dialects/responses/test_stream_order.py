@@ -1,6 +1,7 @@
 """However an answer is said, its events are in order, without a gap, and say the same as the whole answer."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -55,29 +56,35 @@ steps = st.lists(
 )
 
 
-def say(writer: ResponsesWriter, said: list[Any], end: str) -> list[bytes]:
+def speak(writer: ResponsesWriter, said: list[Any], end: str) -> Iterator[bytes]:
+    """The frames, each written when it is asked for."""
     choice = writer.choice(0)
-    frames, calls, spoken = [], 0, False
+    calls = 0
     for kind, value in said:
         if kind == "pieces":
             encoded = [msgspec.json.encode(each)[1:-1] for each in value]
-            frames.append(choice.text(value[0]))
-            frames.append(choice.pieces(TEXT, encoded, value))
+            yield choice.text(value[0])
+            yield choice.pieces(TEXT, encoded, value)
         elif kind == "call":
             name, text = value
-            frames.append(choice.call(Call(f"call_{calls}", name)))
-            frames += [choice.arguments(calls, piece) for piece in (text[:3], text[3:]) if piece]
+            yield choice.call(Call(f"call_{calls}", name))
+            for piece in (text[:3], text[3:]):
+                yield choice.arguments(calls, piece) if piece else b""
             calls += 1
         elif kind == "seal":
-            frames.append(choice.seal(Sealed({"provider": "x", "value": value})))
+            yield choice.seal(Sealed({"provider": "x", "value": value}))
         elif kind == "annotate":
-            frames.append(choice.extras({"annotations": [{"type": "url_citation", "url_citation": {"url": value}}]}))
+            yield choice.extras({"annotations": [{"type": "url_citation", "url_citation": {"url": value}}]})
         elif kind == "begin":
-            frames.append(choice.begin())
+            yield choice.begin()
         else:
-            frames.append({"text": choice.text, "reasoning": choice.reasoning, "refusal": choice.refusal}[kind](value))
-        spoken = True
-    return [*frames, choice.finish(end)] if spoken or end else frames
+            yield {"text": choice.text, "reasoning": choice.reasoning, "refusal": choice.refusal}[kind](value)
+    if said or end:
+        yield choice.finish(end)
+
+
+def say(writer: ResponsesWriter, said: list[Any], end: str) -> list[bytes]:
+    return list(speak(writer, said, end))
 
 
 @settings(max_examples=150)
@@ -93,6 +100,41 @@ def test_a_stream_is_in_order_whatever_is_said_and_whenever_it_is_kept_alive(sai
     last = "response.incomplete" if end in ("length", "content_filter") else "response.completed"
     answer = check_stream(number([each for each in frames if each], dialect), end=last)
     assert answer["output"] == dialect.kept.items
+
+
+@settings(max_examples=150)
+@given(steps, st.lists(st.integers(0, 20), max_size=4))
+def test_a_stream_is_in_order_that_goes_out_as_it_is_written(said, pauses):
+    dialect = dialect_of(ask())
+    writer = dialect.open_writer(REQUEST_ID, "m", 1)
+
+    def frames() -> Iterator[bytes]:
+        for place, each in enumerate(speak(writer, said, "stop")):
+            yield from [ALIVE] * pauses.count(place)
+            if each:
+                yield each
+        yield writer.tail(USED, "0.001")
+
+    answer = check_stream(b"".join(Numbered(frames(), dialect.head(REQUEST_ID), lambda: None)))
+    assert answer["output"] == dialect.kept.items
+
+
+def test_a_run_of_pieces_that_goes_out_next_is_numbered_once():
+    """Which is what makes it cheap: nobody takes it apart."""
+    dialect = dialect_of(ask())
+    choice = dialect.open_writer(REQUEST_ID, "m", 1).choice(0)
+    written: list[bytes] = []
+
+    def frames() -> Iterator[bytes]:
+        yield choice.text("Hi")
+        for texts in (["a", "b"], ["c"]):
+            written.append(choice.pieces(TEXT, [each.encode() for each in texts], texts))
+            yield written[-1]
+        yield ALIVE
+
+    _, *runs, alive = Numbered(frames(), dialect.head(REQUEST_ID), lambda: None)
+    assert [run is each for run, each in zip(runs, written, strict=True)] == [True, True]
+    assert [event["sequence_number"] for event in read_events(b"".join([*runs, alive]))] == [5, 6, 7, 8]
 
 
 @settings(max_examples=100)
