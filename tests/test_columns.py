@@ -208,7 +208,7 @@ NO_VARIABLES = {"YOUR_API_KEY"}  # in the papers: an example's placeholder
 # in the papers, and read by the agents that come in
 OF_AGENTS = {
     *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL"),
-    "CLAUDE_CODE_SUBAGENT_MODEL",
+    *("CLAUDE_CODE_SUBAGENT_MODEL", "CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY"),
 }
 
 

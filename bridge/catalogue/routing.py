@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from bridge.catalogue.breaker_states import NOBODY
 from bridge.catalogue.health import Health
+from bridge.catalogue.other_names import list_meant_names
 from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import ChannelIndex, is_open_to
@@ -111,9 +112,20 @@ class Catalogue:
     def resolve(self, name: str, param: str = "model") -> ServedModel:
         """The model that this id or alias means. Raises ModelNotFound, which names the nearest one."""
         model = self.models.get(name) or self.models.get(self.aliases.get(name, ""))
+        if model is None:
+            known = self.find_name(name)
+            model = self.models.get(known) or self.models.get(self.aliases.get(known, ""))
         if model is None or model.retired:
             raise ModelNotFound(self._missing(name), param=param)
         return model
+
+    def find_name(self, name: str) -> str:
+        """The id or alias that is meant by a name of a coding agent's; any other name is itself."""
+        if name in self.models or name in self.aliases:
+            return name
+        on_sale = (model.id for model in self.models.values() if not model.retired and model.price is not None)
+        meant = list_meant_names(name, on_sale)
+        return next((each for each in meant if each in self.models or each in self.aliases), name)
 
     def _missing(self, name: str) -> str:
         known = [*(model.id for model in self.models.values() if not model.retired), *self.aliases]

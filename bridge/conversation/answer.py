@@ -18,6 +18,7 @@ NOTHING_KEPT: Mapping[str, Json] = MappingProxyType({})
 # What a text of an answer is; in their place an integer says: the arguments of the call at that place.
 TEXT, REASONING, REFUSAL = "text", "reasoning", "refusal"
 Channel = str | int
+COMPLETE = ("tool_calls", "function_call", "stop")  # why an answer ended of which nothing is missing
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -35,12 +36,14 @@ class Sealed(msgspec.Struct, frozen=True):
     """What a provider wants back of its reasoning, word for word, when the conversation goes on: with the result of
     this call or, without a `call_id`, before the calls of the turn. `value` is the provider's own, and names it. A
     dialect whose clients carry such things seals it, and has it read back; others leave it to us to keep. `blocks` are
-    the same as `dialect` has them: its clients may have them as they are."""
+    the same as `dialect` has them: its clients may have them as they are. `of_text`: it is of the text before it, and
+    the provider can do without."""
 
     value: JsonObject
     call_id: str = ""
     dialect: str = ""
     blocks: Sequence[JsonObject] = ()
+    of_text: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -233,8 +236,9 @@ class AnswerWriter(Listener, Protocol):
         """What of these, which its choices have written, is within so many tokens: the stream ends at its cap."""
         ...
 
-    def error(self, error: BridgeError) -> bytes:
-        """The end of a stream that breaks off."""
+    def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
+        """The end of a stream that breaks off. `usage` and `cost` are as in `tail`, where something was delivered and
+        charged. May be asked for again."""
         ...
 
     def whole(self, completion: Completion, usage: Usage, cost: str) -> bytes:
@@ -254,10 +258,30 @@ class Dialect(Protocol):
     """What the client of one request speaks."""
 
     keepalive: ClassVar[bytes]  # what a stream says while there is nothing to be said
+    reads_arguments: ClassVar[bool]  # a call's arguments are an object to it, and no text
 
     def open_writer(self, request_id: str, model: str, created: int) -> AnswerWriter:
         """The writer of an answer of this model, by the name that the client has for it."""
         ...
+
+
+def parse_arguments(text: str) -> JsonObject | None:
+    """A call's arguments as the object that they should be; None for what is no JSON, or another thing than that."""
+    try:
+        found = msgspec.json.decode(text or "{}")
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def has_unreadable_call(completion: Completion) -> bool:
+    """Whether the answer calls a tool with what is no object, though no cap has cut it in two."""
+    return any(
+        parse_arguments(call.arguments) is None
+        for choice in completion.choices
+        if choice.calls and choice.finish_reason in COMPLETE
+        for call in choice.calls
+    )
 
 
 def say_choice(writer: ChoiceWriter, choice: Choice) -> bytes:

@@ -119,6 +119,7 @@ class Attempts:
             attempt.calls > 1,
             wire,
             attempt.without | lessons.find_without(route),
+            offer.model.context_tokens,
         )
         outgoing = by_size(self._ask.seat.body_bytes, provider.write_request, order)
         attempt.path = outgoing.path

@@ -310,11 +310,15 @@ class Stream:
 
     def _break_off(self, attempt: Attempt, error: BridgeError) -> bytes:
         """Prompt and what was received are charged; then the error."""
-        last = self._write_error(error)
+        counted = self._count(attempt)
+
+        def write_end() -> bytes:
+            return self._write_error(error, counted)
+
         self._purchase.settle(
-            "cut", self._count(attempt), status=200, error_code=error.code, answer=lambda: self._written(last)
+            "cut", counted, status=200, error_code=error.code, answer=lambda: self._written(write_end())
         )
-        return last
+        return write_end()
 
     def _settle_client_gone(self) -> None:
         """From the upstream's headers on the prompt is charged, and what was received until then. Before them it is the
@@ -332,14 +336,22 @@ class Stream:
         elif attempt is not None and waited and attempt.sent and not self._is_free():
             counted = find_usage(attempt, None, (), ended=False)
             code = LEFT_EARLY_PAID.name
-        last = self._write_error(UpstreamError("The client of this request left before its end."))
+        error = UpstreamError("The client of this request left before its end.")
         outcome = "client_slow" if self._client.is_slow else "client_gone"
-        self._purchase.settle(outcome, counted, status=499, error_code=code, answer=lambda: self._written(last))
+        self._purchase.settle(
+            outcome,
+            counted,
+            status=499,
+            error_code=code,
+            answer=lambda: self._written(self._write_error(error, counted)),
+        )
 
-    def _write_error(self, error: BridgeError) -> bytes:
-        """How what was written so far breaks off."""
+    def _write_error(self, error: BridgeError, counted: Counted | None = None) -> bytes:
+        """How what was written so far breaks off, with what is charged for it."""
         writer = self._writer or open_writer(self._ask, self._purchase, self._attempts.offer)
-        return writer.error(error)
+        if counted is None:
+            return writer.error(error)
+        return writer.error(error, counted[0], format_dollars(self._purchase.charge_nanos))
 
     def _is_free(self) -> bool:
         """Whether the client's leaving is one of those that its account has free."""

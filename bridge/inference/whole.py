@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 import gevent
 
 from bridge.config import Settings
-from bridge.conversation.answer import Completion
+from bridge.conversation.answer import Completion, has_unreadable_call
 from bridge.errors import BridgeError, ServiceUnavailable
 from bridge.inference.answers import keep_reasoning_of, note_mended, open_writer, read_failure
 from bridge.inference.ask import Ask
@@ -57,6 +57,8 @@ class WholeAnswer:
     def listen(self, attempt: Attempt) -> Iterable[bytes]:
         """Wait for all of the attempt's answer. Nothing goes out before."""
         self._completion = completion = self._call(attempt)
+        if self._ask.dialect.reads_arguments and has_unreadable_call(completion):
+            raise AttemptFailed(Blame.UPSTREAM, "the answer calls a tool with what is no JSON object")
         keep_reasoning_of(self._ask, completion.kept)
         return ()
 

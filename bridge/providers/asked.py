@@ -31,6 +31,15 @@ NEUTRAL: dict[str, tuple[Json, ...]] = {
 }
 
 
+# The effort that a number of tokens to think with stands for: below so many of them.
+EFFORTS_BELOW = ((2048, "minimal"), (8192, "low"), (24_576, "medium"))
+
+
+def effort_of(budget_tokens: int) -> str:
+    """The effort that a budget means to a model that takes none."""
+    return next((effort for below, effort in EFFORTS_BELOW if budget_tokens < below), "high")
+
+
 class Effort(Struct, frozen=True):
     """How much the model is to think: `on` False turns it off; `effort` and `budget_tokens` are what was asked for."""
 

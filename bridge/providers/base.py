@@ -31,6 +31,7 @@ class Order(msgspec.Struct, frozen=True):
     single: bool = False
     wire: str = ""
     without: frozenset[str] = frozenset()
+    context_tokens: int = 0  # the window that the catalogue has for the model
 
 
 class Outgoing(msgspec.Struct, frozen=True):

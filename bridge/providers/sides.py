@@ -118,6 +118,12 @@ def _read_result(result: Result, names: dict[str, str], legacy_ids: dict[str, st
     return ReadResult(call_id, name, parts, result.place, result.cache, result.legacy, result.is_error)
 
 
+def remind(text: str) -> str:
+    """What the system says in the middle of a conversation, as a part of the user's turn: in the words that coding
+    agents have for it, which models know."""
+    return f"<system-reminder>\n{text}\n</system-reminder>"
+
+
 def read_arguments(text: str) -> JsonObject:
     """A call's arguments as the object they are. What a length limit cut in two is none, and reads as no arguments:
     the conversation has to be able to go on."""

@@ -32,6 +32,7 @@ from bridge.inference.drill import DRILL
 from bridge.inference.services import Services
 from bridge.telemetry import log_refusal
 from bridge.turns import by_size, rest
+from bridge.v1.packed_body import is_gzip, unpack
 from bridge.v1.visit import Visit
 
 PIECE_BYTES = 2**16
@@ -127,6 +128,7 @@ def read_body(visit: Visit) -> bytes:
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+    packed = is_gzip(encoding) if (encoding := environ.get("HTTP_CONTENT_ENCODING")) else False
     length = int(environ.get("CONTENT_LENGTH") or 0) if not environ.get("HTTP_TRANSFER_ENCODING") else None
     _refuse_bodies(visit, length or 0)
     most_bytes = settings.max_body_bytes + 1 if length is None else length
@@ -147,7 +149,23 @@ def read_body(visit: Visit) -> bytes:
         raise RequestTooLarge(f"The body is larger than {settings.max_body_bytes} bytes.")
     if length is not None and len(data) < length:
         raise InvalidRequest("The body ended early.", code="invalid_json")
-    return data
+    return _unpack(visit, data) if packed else data
+
+
+def _unpack(visit: Visit, data: bytes) -> bytes:
+    """The body as it was before its client packed it, within the same bounds."""
+    most_bytes, pieces, size = visit.services.settings.max_body_bytes, list[bytes](), 0
+    for piece in unpack(data):
+        pieces.append(piece)
+        size += len(piece)
+        visit.keep_body(len(piece))
+        if size > most_bytes:
+            raise RequestTooLarge(f"The body is larger than {most_bytes} bytes once it is unpacked.")
+        _refuse_bodies(visit)
+        if len(pieces) > 1:
+            rest()
+    visit.keep_body(-len(data))
+    return by_size(size, b"".join, pieces)
 
 
 def _refuse_bodies(visit: Visit, more_bytes: int = 0) -> None:

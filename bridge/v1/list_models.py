@@ -83,6 +83,7 @@ def _answer_unless_known(visit: Visit, data: bytes, tag: str) -> Response:
 def retrieve(visit: Visit, name: str) -> Response:
     """One model, by id or alias. Raises ModelNotFound, also for one that the key may not use."""
     count(visit)
+    name = visit.services.catalogue.find_name(name)
     for model in list_allowed(visit):
         if name == model.id or name in model.aliases:
             visit.leave()

@@ -3,7 +3,7 @@
 import msgspec
 from flask import Response
 
-from bridge.catalogue.routing import Catalogue, ServedModel
+from bridge.catalogue.routing import ServedModel
 from bridge.conversation.request import Conversation
 from bridge.dialects.messages.read import read_conversation
 from bridge.dialects.messages.request import check_request
@@ -13,7 +13,6 @@ from bridge.inference.estimate import count_prompt
 from bridge.inference.meter import CACHE_FOR_AN_HOUR
 from bridge.limits.token_counts import take_count
 from bridge.providers import PROVIDERS
-from bridge.providers.anthropic.models import read_model
 from bridge.providers.token_scale import OPENAI, find_scale
 from bridge.v1.body import read_object
 from bridge.v1.door import count, read_body
@@ -23,8 +22,6 @@ from bridge.v1.schemas.messages import TokenCount
 from bridge.v1.visit import Visit
 
 BYTES_PER_TOKEN = 4  # about, for what a stream begins with: its end has the true count
-LONG_CONTEXT = "[1m]"  # Claude Code's mark on a model's name, which no model has
-FAMILIES = ("opus", "sonnet", "haiku")
 INTERLEAVED = "interleaved-thinking-"
 PICTURE_TOKENS = 1600  # of a picture, where the catalogue doesn't say
 FILE_BYTES_PER_TOKEN, LEAST_FILE_TOKENS = 40, 1500
@@ -69,19 +66,9 @@ def _read(visit: Visit, data: bytes, *, counting: bool = False) -> tuple[Convers
     betas = [beta.strip() for beta in visit.header("HTTP_ANTHROPIC_BETA").split(",") if beta.strip()]
     interleaved = any(beta.startswith(INTERLEAVED) for beta in betas)
     request = check_request(body, counting=counting, interleaved=interleaved)
-    body["model"] = find_name(visit.services.catalogue, request.model)
+    body["model"] = visit.services.catalogue.find_name(request.model)  # which the answer names
     account_id = visit.caller.account_id
     return read_conversation(body, account_id, betas), account_id, speaks_of_an_hour
-
-
-def find_name(catalogue: Catalogue, name: str) -> str:
-    """The name that the catalogue has for the model: agents also say `sonnet`, and mark a name for its long window."""
-    name = name.removesuffix(LONG_CONTEXT)
-    if name not in FAMILIES or name in catalogue.models or name in catalogue.aliases:
-        return name
-    known = [model.id for model in catalogue.models.values() if not model.retired and model.price is not None]
-    family = [each for each in known if each.startswith("claude-") and read_model(each).family == name]
-    return max(family, key=lambda each: (read_model(each).version, each), default=name)
 
 
 def _name_it(name: str, error: ModelNotFound) -> ModelNotFound:

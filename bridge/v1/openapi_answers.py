@@ -102,16 +102,24 @@ for _of in ("requests", "tokens"):
         f"x-ratelimit-remaining-{_of}": {"schema": count("What is left of them.")},
         f"x-ratelimit-reset-{_of}": {"schema": MOMENT},
     }
+for _of in ("requests", "tokens", "input-tokens", "output-tokens"):
+    HEADERS |= {
+        f"anthropic-ratelimit-{_of}-limit": {"schema": count(f"The key's limit of {_of}, as Anthropic names it.")},
+        f"anthropic-ratelimit-{_of}-remaining": {"schema": count("What is left of them.")},
+        f"anthropic-ratelimit-{_of}-reset": {"schema": {**string("When all are left again."), "format": "date-time"}},
+    }
+FOR_ANTHROPIC = tuple(name for name in HEADERS if name.startswith("anthropic-ratelimit-"))
 EVERYWHERE = ("x-request-id", *(name for name in HEADERS if name.startswith("x-ratelimit-")))
 READING = ("401", "403", "429", "503")
 
 
 def list_answers(name: str, *codes: str, error: str = "Error") -> Schema:
     """The answer of this schema, and the refusals with these statuses, each in the shape of `error`."""
+    always = EVERYWHERE if error == "Error" else (*EVERYWHERE, *FOR_ANTHROPIC)
     found: Schema = {
         "200": {
             "description": "The answer.",
-            "headers": refer_to_headers(*EVERYWHERE),
+            "headers": refer_to_headers(*always),
             "content": {"application/json": {"schema": ref(name)}},
         }
     }
@@ -123,7 +131,7 @@ def list_answers(name: str, *codes: str, error: str = "Error") -> Schema:
         retry = ("retry-after", "retry-after-ms") if code in ("429", "503") else ()
         found[code] = {
             "description": description,
-            "headers": refer_to_headers(*EVERYWHERE, *retry, "x-should-retry", "x-bridge-attempts"),
+            "headers": refer_to_headers(*always, *retry, "x-should-retry", "x-bridge-attempts"),
             "content": {"application/json": {"schema": ref(error), "example": example}},
         }
     return found

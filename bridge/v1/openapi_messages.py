@@ -72,7 +72,8 @@ EVENT: Schema = {
     ],
 }
 FIELDS = {
-    "model": "A model's id or alias, whoever makes it: GET /models lists them. `[1m]` behind it means nothing.",
+    "model": "A model's id or alias, whoever makes it: GET /models lists them. `[1m]` behind it and `anthropic/` "
+    "before it mean nothing; `opus`, `sonnet` and `haiku` alone mean the newest of each.",
     "messages": "The conversation so far. The role `system` may come in the middle.",
     "max_tokens": "Most tokens of the answer, thinking included. Above the model's own it is brought down to it.",
     "system": "A text, or text blocks.",

@@ -1,7 +1,9 @@
 """One request to /v1: its caller, its id, its limits' windows, and the headers of its answer."""
 
+import datetime
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -166,6 +168,8 @@ class Visit(msgspec.Struct):
                     (f"x-ratelimit-remaining-{name}", str(window.remaining)),
                     (f"x-ratelimit-reset-{name}", format_duration(window.reset_seconds)),
                 )
+        if self.windows and self.write_error is write_messages_error:
+            found += list_anthropic_limits(self.windows)
         return found
 
     def answer(
@@ -189,6 +193,30 @@ class Visit(msgspec.Struct):
         """The error as an answer."""
         status, body = self.write_error(error, self.request_id)
         return self.answer(body, status, [*error.headers(), ("x-bridge-attempts", str(self.attempts))])
+
+
+# A limit of tokens counts prompt and answer together: it is the one of either.
+ANTHROPIC_LIMITS = {"rpm": ("requests",), "tpm": ("tokens", "input-tokens", "output-tokens")}
+EXPOSED_LIMITS = ", ".join(
+    f"anthropic-ratelimit-{name}-{what}"
+    for names in ANTHROPIC_LIMITS.values()
+    for name in names
+    for what in ("limit", "remaining", "reset")
+)
+
+
+def list_anthropic_limits(windows: Mapping[str, Window]) -> Iterator[tuple[str, str]]:
+    """The limits of the key by Anthropic's names of them, and its moments in time. A browser may read them too, which
+    is said here alone: they would lengthen every answer otherwise."""
+    now = time.time()
+    yield "Access-Control-Expose-Headers", EXPOSED_LIMITS
+    for kind, names in ANTHROPIC_LIMITS.items():
+        if window := windows.get(kind):
+            reset = datetime.datetime.fromtimestamp(math.ceil(now + window.reset_seconds), datetime.UTC)
+            for name in names:
+                yield f"anthropic-ratelimit-{name}-limit", str(window.limit)
+                yield f"anthropic-ratelimit-{name}-remaining", str(window.remaining)
+                yield f"anthropic-ratelimit-{name}-reset", reset.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def format_duration(seconds: float) -> str:

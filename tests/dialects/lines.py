@@ -109,7 +109,7 @@ class LinesWriter:
             most_tokens -= said
         return "".join(kept).encode()
 
-    def error(self, error: BridgeError) -> bytes:
+    def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
         return f"error {error.code}\n".encode()
 
     def whole(self, completion: Completion, usage: Usage, cost: str) -> bytes:
@@ -121,6 +121,7 @@ class Lines:
     """See Dialect."""
 
     keepalive: ClassVar[bytes] = b"\n"
+    reads_arguments: ClassVar[bool] = False
 
     def open_writer(self, request_id: str, model: str, created: int) -> LinesWriter:
         return LinesWriter(f"lines-{request_id[4:]} {model}\n".encode())

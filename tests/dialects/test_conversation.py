@@ -173,16 +173,20 @@ def test_tools_format_caps_and_options_are_said_in_openais_words():
 @pytest.mark.parametrize(
     ("thinking", "effort", "dropped"),
     [
-        (Thinking("enabled", 1024), "low", ("thinking.budget_tokens",)),
-        (Thinking("enabled", 8000), "medium", ("thinking.budget_tokens",)),
-        (Thinking("enabled", 32_000), "high", ("thinking.budget_tokens",)),
+        *(
+            (Thinking("enabled", budget), effort, ("thinking.budget_tokens",))
+            for budget, effort in (
+                *((1024, "minimal"), (2047, "minimal"), (2048, "low"), (8191, "low"), (8192, "medium")),
+                *((24_575, "medium"), (24_576, "high"), (32_000, "high")),
+            )
+        ),
         (Thinking("adaptive"), None, ()),
         (Thinking("disabled"), "none", ()),
     ],
 )
 def test_thinking_is_an_effort_to_openais_own_models(thinking: Thinking, effort: str | None, dropped: tuple[str, ...]):
     request = foreign_request(ASKED, thinking=thinking)
-    outgoing = PROVIDERS["openai"].write_request(Order(request, "gpt-5.1"))
+    outgoing = PROVIDERS["openai"].write_request(Order(request, "gpt-5.1" if effort == "none" else "gpt-5"))
     out = json.loads(outgoing.body)
     assert (out.get("reasoning_effort"), outgoing.dropped) == (effort, dropped)
     assert "thinking" not in out

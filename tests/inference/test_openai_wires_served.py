@@ -88,7 +88,7 @@ def client(app: Flask, make: Factories) -> Client:
 
 
 @BOTH_WAYS
-def test_tools_and_thinking_go_together_by_responses(client: Client, upstream: ScriptedUpstream, stream: bool):
+def test_t29_tools_and_thinking_go_together_by_responses(client: Client, upstream: ScriptedUpstream, stream: bool):
     client.serve(upstream, "gpt-5.4")
     upstream.plays(answers(thought(1, "Oslo,", "surely."), OSLO, ROME))
     said = client.ask(tools=[TOOL], reasoning_effort="high", stream=stream)
@@ -176,7 +176,7 @@ def test_a_server_that_knows_chat_completions_alone_is_asked_there(client: Clien
 
 
 @BOTH_WAYS
-def test_reasoning_that_another_organisation_made_is_left_out_once_more_asked(
+def test_t24_reasoning_that_another_organisation_made_is_left_out_once_more_asked(
     client: Client, upstream: ScriptedUpstream, stream: bool
 ):
     client.serve(upstream, "gpt-5.4")

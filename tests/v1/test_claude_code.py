@@ -75,7 +75,7 @@ def test_its_title_request_has_a_schema_and_no_tools(client: Client):
     assert json.loads(say(message)) == {"title": "Hello"}
 
 
-def test_its_web_search_is_a_request_of_its_own_and_fails_alone(client: Client):
+def test_t14_its_web_search_is_a_request_of_its_own_and_fails_alone(client: Client):
     client.serve("anthropic")
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
     error = client.refused({"tools": [search], "tool_choice": {"type": "tool", "name": "web_search"}})

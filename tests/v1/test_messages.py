@@ -218,7 +218,7 @@ def test_a_tool_loop_with_thinking_gives_each_provider_its_reasoning_back(client
 
 
 @BOTH
-def test_a_conversation_that_moves_to_claude_goes_without_the_others_thoughts(client: Client, stream: bool):
+def test_t7_a_conversation_that_moves_to_claude_goes_without_the_others_thoughts(client: Client, stream: bool):
     """A foreign signature would be refused in every later turn."""
     client.serve("gemini")
     messages = run_loop(client, "gemini", stream)
@@ -258,7 +258,7 @@ def test_pictures_reach_every_provider_that_sees(client: Client, provider: str, 
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini", "moonshot"])
-def test_a_tools_picture_is_a_picture_and_never_text(client: Client, provider: str):
+def test_t13_a_tools_picture_is_a_picture_and_never_text(client: Client, provider: str):
     client.serve(provider)
     client.upstream.plays(replies(provider, Reply("A dot.")))
     calls = [{"type": "tool_use", "id": f"toolu_{n}", "name": "weather", "input": {"city": "Oslo"}} for n in (1, 2)]
@@ -316,7 +316,7 @@ def test_a_schema_shapes_the_answer(client: Client, provider: str, stream: bool)
 
 
 @EVERY
-def test_a_system_message_in_the_middle_is_taken_by_every_provider(client: Client, provider: str):
+def test_t4_a_system_message_in_the_middle_is_taken_by_every_provider(client: Client, provider: str):
     client.serve(provider)
     client.upstream.plays(replies(provider, Reply("Yes.")))
     turns = [*HELLO, {"role": "system", "content": "Mode: plan."}, {"role": "assistant", "content": "Hi."}, *HELLO]
@@ -328,7 +328,7 @@ def test_a_system_message_in_the_middle_is_taken_by_every_provider(client: Clien
 
 @EVERY
 @BOTH
-def test_an_answer_that_breaks_off_ends_its_block_and_then_says_so(client: Client, provider: str, stream: bool):
+def test_t2_an_answer_that_breaks_off_ends_its_block_and_then_says_so(client: Client, provider: str, stream: bool):
     """A stream that nobody ended would keep agents waiting for minutes."""
     client.serve(provider)
     if stream:

@@ -51,7 +51,7 @@ def test_agents_count_tools_alone_and_pictures(client: Client):
     assert count(client, system="Be short. " * 50) > foo + 50
 
 
-def test_counting_wants_no_cap_and_takes_nothing_of_the_keys_requests(client: Client, make: Factories):
+def test_t9_counting_wants_no_cap_and_takes_nothing_of_the_keys_requests(client: Client, make: Factories):
     client.serve("openai")
     client.key = make.make_key(rpm=1)
     for _ in range(15):
@@ -80,13 +80,14 @@ def test_what_is_wrong_with_a_count_is_said_as_of_a_message(client: Client):
     )
 
 
-def test_models_are_listed_in_anthropics_shape_where_its_version_is_sent(client: Client):
+def test_t34_models_are_listed_with_their_window_in_anthropics_shape_where_its_version_is_sent(client: Client):
     client.serve("openai")
     answer = client.get("/v1/models?limit=1000")
     assert set(answer.json) == {"data", "has_more", "first_id", "last_id"}
     [model] = [one for one in answer.json["data"] if one["id"] == client.model]
     assert model["type"] == "model"
     assert (model["max_input_tokens"], model["max_tokens"]) == (32_768, 4096)
+    assert model["lifecycle"] == "active"
     assert model["created_at"].endswith("Z")
     assert model["display_name"]
     ids = [one["id"] for one in answer.json["data"]]
@@ -97,7 +98,7 @@ def test_models_are_listed_in_anthropics_shape_where_its_version_is_sent(client:
 
 
 def test_models_come_in_pages(client: Client):
-    ids = [one["id"] for one in client.get("/v1/models?limit=1000").json["data"]]
+    ids = [one["id"] for one in client.get("/v1/models?limit=999").json["data"]]
     first = client.get("/v1/models?limit=3").json
     assert ([one["id"] for one in first["data"]], first["has_more"]) == (ids[:3], True)
     second = client.get(f"/v1/models?limit=3&after_id={ids[2]}").json

@@ -89,7 +89,7 @@ def test_what_would_choose_a_price_or_a_person_stays_here(client: Client):
     assert client.headers["x-bridge-clamped"] == "max_tokens=4096"
 
 
-def test_of_betas_those_pass_that_cost_nothing_more(client: Client):
+def test_t6_of_betas_those_pass_that_cost_nothing_more_and_of_the_others_nothing_is_said(client: Client):
     betas = (
         "claude-code-20250219,context-1m-2025-08-07, interleaved-thinking-2025-05-14 ,files-api-2025-04-14,"
         "effort-2025-11-24,nonsense"
@@ -98,9 +98,22 @@ def test_of_betas_those_pass_that_cost_nothing_more(client: Client):
     [request] = client.upstream.requests
     passed = "claude-code-20250219,interleaved-thinking-2025-05-14,effort-2025-11-24"
     assert request.headers["anthropic-beta"] == passed
-    assert "context-1m" in client.headers["x-bridge-dropped"]
-    assert "files-api" in client.headers["x-bridge-dropped"]
+    assert "x-bridge-dropped" not in client.headers
     assert request.headers["anthropic-version"] == "2023-06-01"
+
+
+def test_unknown_betas_are_no_reason_to_refuse_in_strict_mode(client: Client):
+    client.ask(headers={"anthropic-beta": "never-heard-of-2031-01-01", "x-bridge-strict": "true"})
+    assert "anthropic-beta" not in client.upstream.requests[-1].headers
+
+
+@pytest.mark.parametrize(("window", "passes"), [(999_999, False), (1_000_000, True)])
+def test_the_beta_of_a_long_window_passes_where_the_model_has_one(client: Client, window: int, passes: bool):
+    client.model = client._make.make_model(context_tokens=window)
+    client.serve("anthropic", models={client.model: "claude-opus-4-8"})
+    client.ask(headers={"anthropic-beta": "context-1m-2025-08-07,effort-2025-11-24"})
+    passed = client.upstream.requests[-1].headers["anthropic-beta"]
+    assert passed == ("context-1m-2025-08-07," if passes else "") + "effort-2025-11-24"
 
 
 def test_the_search_for_tools_is_left_out_and_all_tools_are_sent(client: Client):
@@ -247,7 +260,7 @@ def test_a_stream_cut_after_any_event_closes_what_is_open(client: Client, most: 
     assert begun == ended
 
 
-def test_a_stream_without_its_last_event_has_an_end_of_ours(client: Client):
+def test_t3_a_stream_without_its_last_event_has_an_end_of_ours(client: Client):
     client.upstream.plays(lambda _request: stream_steps(written([*EVENTS[:13], EVENTS[-2]]), (10_000,)))
     answer = client.post({"model": client.model, "max_tokens": 99, "messages": HELLO, "stream": True})
     events = list_events(answer.data)

@@ -209,7 +209,7 @@ OVERFLOWS = {
 
 @EVERY
 @pytest.mark.parametrize("stream", [False, True])
-def test_every_overflow_makes_claude_code_shorten_its_conversation(
+def test_t11_every_overflow_makes_claude_code_shorten_its_conversation(
     app: Flask, make: Factories, upstream: Any, provider: str, stream: bool
 ):
     client = Client(app, make, upstream)

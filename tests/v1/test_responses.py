@@ -415,7 +415,11 @@ def test_t19_a_stream_that_is_cut_ends_as_failed_with_what_was_said(client: Clie
     answer = client.ask(stream=True, end="response.failed")
     assert answer["error"]["code"] == "server_error"
     assert answer["output"][0]["content"][0]["text"] == "Hello you"
-    assert client.booked().outcome == "cut"
+    booked = client.booked()
+    assert booked.outcome == "cut"
+    assert answer["usage"]["output_tokens"] == booked.completion_tokens > 0
+    assert answer["usage"]["input_tokens"] == booked.prompt_tokens > 0
+    assert answer["usage"]["cost"] * 1e9 == pytest.approx(booked.charge_nanos)
 
 
 @EVERY

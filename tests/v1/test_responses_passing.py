@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 
 from tests.factories import Factories
-from tests.responses_answers import USAGE, answers, begins, call, custom_call, message, thought
-from tests.upstream import CUT, ScriptedUpstream, fails, says
+from tests.responses_answers import USAGE, answers, begins, call, custom_call, encode, list_events, message, thought
+from tests.upstream import CUT, PAUSE, STREAM_HEAD, ScriptedUpstream, fails, says
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 BOTH_WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -88,7 +88,52 @@ def test_a_stream_that_is_cut_ends_as_failed_with_what_came(client: Client, upst
     kinds = [one["type"] for one in client.events]
     assert (kinds.count("response.created"), kinds[-1], said["status"]) == (1, "response.failed", "failed")
     assert said["output"][0] == message("Hello there.")
-    assert client.booked().outcome == "cut"
+    booked = client.booked()
+    assert booked.outcome == "cut"
+    check_counts(said["usage"], booked)
+
+
+def check_counts(usage: Any, booked: Any) -> None:
+    """What a failed answer says of its tokens is what was charged."""
+    counts = usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]
+    assert counts == (booked.prompt_tokens, booked.completion_tokens, booked.prompt_tokens + booked.completion_tokens)
+    assert usage["output_tokens"] > 0
+    assert usage["output_tokens_details"] == {"reasoning_tokens": booked.reasoning_tokens}
+    assert usage["cost"] * 1e9 == pytest.approx(booked.charge_nanos)
+
+
+def test_a_failed_answer_has_the_counts_that_its_provider_gave(client: Client, upstream: ScriptedUpstream):
+    """The provider fails it at its end, and says what it took until then."""
+    client.serve(upstream)
+    failed = list_events(message("Hello there."), status="failed", error={"code": "server_error", "message": "No."})
+    *before, last = pieces_of(failed)
+    upstream.plays(lambda _request: [STREAM_HEAD, *before, PAUSE, last, b"0\r\n\r\n"])
+    body = {"model": client.model, "input": "Hi", "max_output_tokens": 900, "stream": True}
+    answer = client.app.test_client().post("/v1/responses", json=body, headers=client.key.headers)
+    frames = iter(answer.response)
+    first = next(frames)
+    upstream.resume()
+    data = b"".join([first, *frames]).decode()
+    answer.close()
+    said = json.loads(data.rstrip().rpartition("data: ")[2])["response"]
+    assert said["status"] == "failed"
+    assert said["usage"]["input_tokens"] == USAGE["input_tokens"]
+    assert said["usage"]["output_tokens"] == USAGE["output_tokens"]
+    check_counts(said["usage"], client.booked())
+
+
+def test_t20_items_that_the_last_event_leaves_out_are_those_that_were_streamed(
+    client: Client, upstream: ScriptedUpstream
+):
+    client.serve(upstream)
+    events = list_events(message("Hello there."))
+    events[-1]["response"] = {**events[-1]["response"], "output": []}
+    upstream.plays(lambda _request: [STREAM_HEAD, *pieces_of(events), b"0\r\n\r\n"])
+    assert client.ask(stream=True)["output"] == [message("Hello there.")]
+
+
+def pieces_of(events: list[dict[str, Any]]) -> list[bytes]:
+    return [b"%x\r\n%b\r\n" % (len(data), data) for event in events if (data := encode([event]))]
 
 
 @BOTH_WAYS

@@ -40,7 +40,7 @@ class ChatWriter:
         """The chunks of which all is within so many tokens, and what of the next one is."""
         return cut_frames(frames, most_tokens, counter)
 
-    def error(self, error: BridgeError) -> bytes:
+    def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
         """The error as the stream's last frame: no end mark follows."""
         return b"data: " + error.body() + b"\n\n"
 
@@ -65,6 +65,7 @@ class Chat(msgspec.Struct, frozen=True):
     """The client of one request speaks chat. `with_usage`: it asked for the counts at a stream's end."""
 
     keepalive: ClassVar[bytes] = b": keep-alive\n\n"
+    reads_arguments: ClassVar[bool] = False
     with_usage: bool = False
 
     def open_writer(self, request_id: str, model: str, created: int) -> ChatWriter:

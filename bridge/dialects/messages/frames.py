@@ -132,7 +132,10 @@ class MessageChoice:
         return b""
 
     def seal(self, sealed: Sealed) -> bytes:
-        """Anthropic's own blocks as they are; of others' an envelope as the signature of the thoughts before it."""
+        """Anthropic's own blocks as they are; of others' an envelope as the signature of the thoughts before it. None
+        of it follows a text: Claude Code takes an answer that ends in thoughts for an empty one."""
+        if sealed.of_text:
+            return b""
         if self._must_wait(_Waiting(sealed=sealed)):
             return b""
         if own := list_own_blocks(sealed):

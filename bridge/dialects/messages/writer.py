@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
-from bridge.conversation.answer import Choice, Chunks, Completion, Sealed, TokenCounter
+from bridge.conversation.answer import Choice, Chunks, Completion, Sealed, TokenCounter, parse_arguments
 from bridge.conversation.request import MESSAGES
 from bridge.conversation.usage import Usage, describe_counts
 from bridge.dialects import answer_id
@@ -56,9 +56,9 @@ class MessagesWriter:
         """The events of which all is within so many tokens, and what of the next one is."""
         return cut_frames(frames, most_tokens, counter, self.chunks)
 
-    def error(self, error: BridgeError) -> bytes:
+    def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
         """The open block ends, then the error is the stream's last event."""
-        place, self.chunks.open_block = self.chunks.open_block, None
+        place = self.chunks.open_block
         closed = b"" if place is None else write_event({"type": "content_block_stop", "index": place})
         return closed + write_event(describe_error(error))
 
@@ -84,6 +84,7 @@ class Messages(msgspec.Struct, frozen=True):
     estimate of its prompt."""
 
     keepalive: ClassVar[bytes] = write_event({"type": "ping"})
+    reads_arguments: ClassVar[bool] = True
     account_id: int
     prompt_tokens: int = 0
 
@@ -98,8 +99,10 @@ def _list_blocks(choice: Choice, account_id: int) -> list[JsonObject]:
     blocks = _list_thoughts(choice, account_id)
     blocks += [{"type": "text", "text": text} for text in (choice.text, choice.refusal) if text]
     for call in choice.calls:
+        if (given := parse_arguments(call.arguments)) is None:
+            continue  # a cap has cut it in two, as the stop reason says: nobody could carry it out
         blocks += [_write_sealed(one, account_id) for one in choice.sealed if one.call_id and one.call_id == call.id]
-        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": read_input(call.arguments)})
+        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": given})
     return blocks
 
 
@@ -118,15 +121,6 @@ def _list_thoughts(choice: Choice, account_id: int) -> list[JsonObject]:
 
 def _write_sealed(sealed: Sealed, account_id: int) -> JsonObject:
     return {"type": "thinking", "thinking": "", "signature": seal_thoughts(sealed, account_id)}
-
-
-def read_input(arguments: str) -> Json:
-    """A call's arguments as the object they are. What a cap cut in two is none: the stop reason says so."""
-    try:
-        found = msgspec.json.decode(arguments or "{}")
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def write_usage(usage: Usage, cost: str = "", theirs: Json = None) -> JsonObject:

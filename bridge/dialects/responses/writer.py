@@ -106,7 +106,7 @@ class ResponsesWriter:
         self._was_cut = True
         return cut_events(frames, most_tokens, counter, self._choice)
 
-    def error(self, error: BridgeError) -> bytes:
+    def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
         """The answer as far as it came, failed. Of one that went beyond its cap another would cost as much: clients are
         told in a way that they ask no second time."""
         choice, passed = self._choice or self._open_choice(), self.chunks.items
@@ -115,7 +115,8 @@ class ResponsesWriter:
         if self._was_cut:
             failure = {"code": ASK_NO_MORE, "message": "The answer went beyond its cap of tokens, and was ended there."}
         output = choice.describe() if passed is None else passed
-        response = self._head.describe(FAILED, output, None, error=failure)
+        counted = None if usage is None else write_usage(usage, cost)
+        response = self._head.describe(FAILED, output, counted, error=failure)
         return opened + write_event("response.failed", response=response)
 
     def whole(self, completion: Completion, usage: Usage, cost: str) -> bytes:
@@ -188,6 +189,7 @@ class Responses(Struct, frozen=True):
     stream says while there is nothing to be said becomes an event as it goes out (`numbers.py`)."""
 
     keepalive: ClassVar[bytes] = b": keep-alive\n\n"
+    reads_arguments: ClassVar[bool] = False
     asked: Asked
     account_id: int
     kept: Kept

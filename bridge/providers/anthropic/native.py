@@ -12,6 +12,7 @@ from bridge.providers.anthropic.thinking import LEAST_BUDGET
 from bridge.providers.anthropic.turns import OPENING, THOUGHTS
 from bridge.providers.base import Order
 from bridge.providers.openai.request_fields import show_field
+from bridge.providers.sides import remind
 from bridge.providers.tool_names import ANTHROPIC_IDS, SafeNames
 
 # What goes on; all else may choose a model, a host, a price or stored state there.
@@ -46,8 +47,7 @@ def write_native(order: Order, native: Native, claude: Claude, default_cap: int)
     messages = _fit_ids(_without_thoughts(given["messages"], unwanted))
     out["messages"] = _place_system(out, messages, claude)
     _write_thinking(out, cap, claude, clamped)
-    betas, left = pick_betas(native.betas)
-    dropped += [f"{HEADER}.{show_field(beta)}" for beta in left]
+    betas = pick_betas(native.betas, order.context_tokens)
     headers = ((HEADER, ",".join(betas)),) if betas else ()
     return Written(out, headers, dropped, clamped)
 
@@ -192,7 +192,7 @@ def _place_system(out: JsonObject, messages: list[JsonObject], claude: Claude) -
 def _remind(content: Json) -> list[JsonObject]:
     """The system's words within the user's turn, behind its results."""
     blocks = [block for block in _blocks_of(content) if block.get("type") == "text"]
-    return [{**block, "text": f"<system-reminder>\n{block['text']}\n</system-reminder>"} for block in blocks]
+    return [{**block, "text": remind(block["text"])} for block in blocks]
 
 
 def _blocks_of(content: Json) -> list[JsonObject]:

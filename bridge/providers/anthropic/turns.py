@@ -13,7 +13,7 @@ from bridge.json_types import Json, JsonObject
 from bridge.providers.anthropic.models import Claude
 from bridge.providers.base import refuse
 from bridge.providers.openai.request_fields import take_cache_control
-from bridge.providers.sides import ReadMedia, ReadResult, Side, list_sides, read_arguments
+from bridge.providers.sides import ReadMedia, ReadResult, Side, list_sides, read_arguments, remind
 from bridge.providers.tool_names import ANTHROPIC_IDS, SafeNames
 from bridge.providers.tool_schemas import map_keys
 
@@ -80,7 +80,7 @@ def _place_system(turns: list[Side], claude: Claude) -> list[Side]:
         leads = i + 1 == len(turns) or turns[i + 1].role == "assistant"
         if turn.role == "system" and not (claude.takes_system_turns and follows and leads):
             said = [part for part in turn.parts if isinstance(part, Text)]
-            turn = Side("user", [Text(f"<system>\n{part.text}\n</system>", part.cache) for part in said], turn.place)
+            turn = Side("user", [Text(remind(part.text), part.cache) for part in said], turn.place)
         placed.append(turn)
     return placed
 

@@ -86,8 +86,10 @@ def _read_candidate(
                 sealed += _seal(call, part)
         elif picture := read_picture(part, len(pictures)):
             pictures.append(picture)
-        elif part.text:
-            (thoughts if part.thought else texts).append(part.text)
+        else:
+            if part.text:
+                (thoughts if part.thought else texts).append(part.text)
+            sealed += _seal_text(part)
     text = mend_text("".join(texts))
     if not (text or thoughts or calls or pictures):
         _refuse_nothing(candidate.finish_reason, unwanted)
@@ -139,6 +141,13 @@ def _keep(call: Call, part: Part) -> JsonObject:
 
 def _seal(call: Call, part: Part) -> list[Sealed]:
     return [Sealed(value, call_id) for call_id, value in _keep(call, part).items()]
+
+
+def _seal_text(part: Part) -> list[Sealed]:
+    """What Gemini would like back with a text of its own: it comes with the text's last piece, or behind it."""
+    if part.thought or not part.thought_signature:
+        return []
+    return [Sealed({"provider": "gemini", "signature": part.thought_signature}, of_text=True)]
 
 
 DIGITS = b"0123456789"
@@ -279,9 +288,10 @@ class GeminiReader(TranslatedReader):
             self._pictures += 1
             self.started = True
             return self._writer.extras({"images": [picture]})
-        if not part.text:
-            return b""
-        return self.say_reasoning(part.text) if part.thought else self.say_text(part.text)
+        if part.thought:
+            return self.say_reasoning(part.text or "")
+        said = self.say_text(part.text) if part.text else b""
+        return said + b"".join(map(self._writer.seal, _seal_text(part)))
 
     def _say_blocked(self) -> bytes:
         self.ended = True

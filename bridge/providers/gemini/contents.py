@@ -9,12 +9,12 @@ from collections.abc import Mapping
 import msgspec
 
 from bridge.conversation.request import Conversation, Tool
-from bridge.conversation.turns import Call, Text
+from bridge.conversation.turns import Call, Text, Thoughts
 from bridge.json_types import Json, JsonObject
 from bridge.providers.base import refuse
 from bridge.providers.gemini.models import Version, fetches_urls, wants_signatures
 from bridge.providers.odd_json import RUBBISH
-from bridge.providers.sides import ReadMedia, ReadResult, SidePart, list_sides, read_arguments
+from bridge.providers.sides import ReadMedia, ReadResult, SidePart, list_sides, read_arguments, remind
 from bridge.providers.tool_names import SafeNames
 
 # Google documents it for calls that another model made: without any signature they are refused.
@@ -61,7 +61,7 @@ def write_contents(
         elif turn.role == "system" and not out.contents:
             out.system += [part.text for part in turn.parts if isinstance(part, Text) and part.text]
         else:
-            _add_user_turn(out, turn.parts)
+            _add_user_turn(out, _remind(turn.parts) if turn.role == "system" else turn.parts)
     for slot, given in out.answered:
         slot["response"] = given[0] if len(given) == 1 else {"results": given}
     if not out.contents or out.contents[0]["role"] == "model":
@@ -69,15 +69,24 @@ def write_contents(
     return out.system, out.contents
 
 
+def _remind(parts: list[SidePart]) -> list[SidePart]:
+    """The system's words within the user's turn."""
+    return [Text(remind(part.text)) if isinstance(part, Text) and part.text.strip() else part for part in parts]
+
+
 def _add_model_turn(out: _Writing, parts: list[SidePart]) -> None:
     written: list[JsonObject] = []
     calls: list[Call] = []
+    said: JsonObject | None = None  # the last text
     for part in parts:
         if isinstance(part, Text) and part.text:
-            written.append({"text": part.text})
+            said = {"text": part.text}
+            written.append(said)
         elif isinstance(part, Call):
             written.append(_write_call(out, part, first=not calls))
             calls.append(part)
+    if said is not None and (signature := _find_signature(parts)):
+        said["thoughtSignature"] = signature
     _add(out, "model", written)
     if not calls:
         return
@@ -86,6 +95,16 @@ def _add_model_turn(out: _Writing, parts: list[SidePart]) -> None:
     out.open_slots.update({call.id: deque() for call in calls})
     for call, slot in zip(calls, slots, strict=True):
         out.open_slots[call.id].append(slot)
+
+
+def _find_signature(parts: list[SidePart]) -> str:
+    """What came with the turn's text and was sealed for the client."""
+    for part in parts:
+        for sealed in part.sealed if isinstance(part, Thoughts) else ():
+            if isinstance(sealed, dict) and sealed.get("provider") == "gemini":
+                signature: Json = sealed.get("signature")
+                return signature if isinstance(signature, str) else ""
+    return ""
 
 
 def _add_user_turn(out: _Writing, parts: list[SidePart]) -> None:

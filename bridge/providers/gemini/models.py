@@ -4,7 +4,7 @@ import functools
 import re
 
 from bridge.json_types import JsonObject
-from bridge.providers.asked import Effort
+from bridge.providers.asked import Effort, effort_of
 from bridge.providers.base import refuse
 
 Version = tuple[int, int]
@@ -92,7 +92,7 @@ def _write_level(thinking: Effort, field: str, upstream_id: str) -> tuple[JsonOb
     if thinking.on is False:
         wanted = "none"
     elif wanted is None and thinking.budget_tokens is not None:  # a number of tokens is a level here
-        wanted = next((name for name in ("low", "medium") if thinking.budget_tokens <= EFFORT_TOKENS[name]), "high")
+        wanted = effort_of(thinking.budget_tokens)
     if wanted is None:
         return {"includeThoughts": True}, []
     # the next higher one that the model knows, as Google's own OpenAI layer does; none of these can be turned off

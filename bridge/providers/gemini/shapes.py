@@ -130,7 +130,8 @@ def find_plain_text(candidate: Candidate) -> str | None:
     if not parts or len(parts) != 1:
         return None
     part = parts[0]
-    return None if part.thought or part.function_call is not None else part.text
+    more = part.thought or part.function_call is not None or part.thought_signature
+    return None if more else part.text
 
 
 def is_blocked(answer: Answer) -> bool:

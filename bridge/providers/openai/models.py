@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bridge.conversation.request import CHAT
+from bridge.providers.asked import effort_of
 from bridge.providers.openai.draft import Draft
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-EFFORT_BUDGETS = (("low", 2048), ("medium", 8192))  # the most tokens to think with that an effort stands for
 SAMPLING = ("top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias")
 DEAF_TO_SYSTEM = ("o1-mini", "o1-preview")  # which refuse `system` and `developer` alike
 _GPT = re.compile(r"gpt-(?!35)(\d+)(?:\.(\d+))?")
@@ -70,7 +70,7 @@ def _say_by_effort(draft: Draft) -> None:
     del out["thinking"]
     effort = "none" if thinking.kind == "disabled" else None
     if effort is None and (budget := thinking.budget_tokens) is not None:
-        effort = next((name for name, most in EFFORT_BUDGETS if budget <= most), "high")
+        effort = effort_of(budget)
         draft.name_dropped("thinking.budget_tokens")
     if effort is not None:
         out.setdefault("reasoning_effort", effort)

@@ -59,6 +59,7 @@ class Passing:
         output = response.get("output") if isinstance(response, dict) else None
         if isinstance(response, dict):
             items = [self._seal(item, DONE) for item in output] if isinstance(output, list) else []
+            items = items or [*(self._chunks.items or ())]  # some servers leave out what they have said already
             event = {**event, "response": {**self._name(response), "output": items}}
         self._chunks.ending = event
 

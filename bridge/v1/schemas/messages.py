@@ -73,6 +73,7 @@ class AnthropicModel(Struct, kw_only=True):
     created_at: Annotated[str, STAMP]
     max_input_tokens: Annotated[int, whole("Tokens of prompt and answer together.")]
     max_tokens: Annotated[int, whole("Most tokens of one answer.")]
+    lifecycle: Annotated[Literal["active", "deprecated", "retired"], text("Whether it can still be asked.")]
 
 
 class AnthropicModelList(Struct, kw_only=True):

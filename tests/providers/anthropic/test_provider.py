@@ -74,7 +74,9 @@ def test_a_later_system_message_stands_where_the_model_takes_it():
     assert kept[1]["content"] == text("Be brief.", "Be kind.")
     folded = turns(*messages)
     assert [turn["role"] for turn in folded] == ["user", "assistant", "user"]
-    assert folded[0]["content"][1:] == text("<system>\nBe brief.\n</system>", "<system>\nBe kind.\n</system>")
+    assert folded[0]["content"][1:] == text(
+        *(f"<system-reminder>\nBe {how}.\n</system-reminder>" for how in ("brief", "kind"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_a_later_system_message_stands_where_the_model_takes_it():
 )
 def test_a_later_system_message_elsewhere_is_a_part_of_the_users_turn(before: list[Any], after: list[Any]):
     written = turns(*HI, *before, said("system", "Note"), *after, model=OPUS_48)
-    assert "<system>\nNote\n</system>" in [block["text"] for block in written[-1]["content"]]
+    assert "<system-reminder>\nNote\n</system-reminder>" in [block["text"] for block in written[-1]["content"]]
     assert [turn["role"] for turn in written] == ["user", "assistant", "user"][: len(written)]
 
 

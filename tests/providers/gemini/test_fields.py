@@ -246,11 +246,23 @@ def test_effort_is_a_budget_below_the_cap_on_generation_2_5(model, asked, expect
     assert out.clamped == clamped
 
 
-def test_a_budget_is_a_level_on_the_third_generation():
-    out = write(NEW, thinking={"type": "enabled", "budget_tokens": 4000})
+@pytest.mark.parametrize(
+    ("budget", "level"),
+    [(1024, "minimal"), (2047, "minimal"), (2048, "low"), (8191, "low"), (8192, "medium"), (24_575, "medium")]
+    + [(24_576, "high"), (10**6, "high")],
+)
+def test_a_budget_is_a_level_on_the_third_generation(budget: int, level: str):
+    out = write(NEW, thinking={"type": "enabled", "budget_tokens": budget})
     found = json.loads(out.body)["generationConfig"]["thinkingConfig"]
-    assert found == {"thinkingLevel": "medium", "includeThoughts": True}
-    assert out.clamped == ("thinking=medium",)
+    assert found == {"thinkingLevel": level, "includeThoughts": True}
+    assert out.clamped == (f"thinking={level}",)
+
+
+@pytest.mark.parametrize("effort", ["high", "xhigh", "max"])
+def test_the_highest_level_stands_for_all_efforts_beyond_it_and_is_named(effort: str):
+    out = write(NEW, reasoning_effort=effort)
+    assert json.loads(out.body)["generationConfig"]["thinkingConfig"]["thinkingLevel"] == "high"
+    assert out.clamped == (() if effort == "high" else ("reasoning_effort=high",))
 
 
 def test_models_that_do_not_think_are_not_told_to():

@@ -57,8 +57,15 @@ def test_later_system_messages_are_the_users_words_where_they_stand():
     found = contents(*HI, said("assistant", "Yes?"), said("system", "Be brief."), said("user", "Go on"))
     assert found[1:] == [
         {"role": "model", "parts": [{"text": "Yes?"}]},
-        {"role": "user", "parts": [{"text": "Be brief."}, {"text": "Go on"}]},
+        {"role": "user", "parts": [{"text": "<system-reminder>\nBe brief.\n</system-reminder>"}, {"text": "Go on"}]},
     ]
+
+
+def test_a_later_system_message_follows_the_results_of_the_turn_it_is_in():
+    found = contents(*HI, calls(call()), said("system", "Mode: plan."), result(), *HI)
+    assert [turn["role"] for turn in found] == ["user", "model", "user", "user"]
+    assert "functionResponse" in found[2]["parts"][0]
+    assert found[3]["parts"][0] == {"text": "<system-reminder>\nMode: plan.\n</system-reminder>"}
 
 
 def test_contents_are_never_empty_and_begin_with_the_user():
@@ -103,7 +110,8 @@ def test_parallel_results_are_one_turn_in_the_order_of_the_calls_and_other_words
     found = contents(*HI, made, said("system", "Note"), result("b", "B"), result("a", "A"), said("user", "And?"))
     answers = [part["functionResponse"] for part in found[2]["parts"]]
     assert [(one["name"], one["response"]["result"]) for one in answers] == [("one", "A"), ("two", "B")]
-    assert found[3:] == [{"role": "user", "parts": [{"text": "Note"}, {"text": "And?"}]}]
+    note = "<system-reminder>\nNote\n</system-reminder>"
+    assert found[3:] == [{"role": "user", "parts": [{"text": note}, {"text": "And?"}]}]
 
 
 def test_a_call_without_a_result_gets_one_that_says_so():

@@ -68,7 +68,7 @@ def test_what_came_from_a_cache_is_read_wherever_it_stands(cached: dict[str, Any
     assert read_openai_usage({**BASE, **cached}) == Counts(100, 5, 90)
 
 
-def test_a_cache_beside_the_prompt_is_a_part_of_it_where_the_total_or_all_names_say_so():
+def test_t33_a_cache_beside_the_prompt_is_a_part_of_it_where_the_total_or_all_names_say_so():
     apart = {"cache_read_input_tokens": 900, "cache_creation_input_tokens": 50}
     assert read_openai_usage({**BASE, **apart, "total_tokens": 1055}) == Counts(1050, 5, 900, 0, 50)
     assert read_openai_usage({"input_tokens": 100, "output_tokens": 5, **apart}) == Counts(1050, 5, 900, 0, 50)

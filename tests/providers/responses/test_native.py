@@ -80,7 +80,7 @@ def test_items_that_are_none_of_a_conversations_are_refused():
     assert failed.value.param == "input[1].type"
 
 
-def test_an_id_goes_on_if_openai_takes_it():
+def test_t23_an_id_goes_on_if_openai_takes_it():
     items = [
         {**ASKED, "id": "at_own"},
         {**call("call_1", "f", "{}"), "id": "fc_1"},

@@ -88,7 +88,7 @@ def test_what_some_servers_leave_out_is_not_missed(lack: str):
     assert not reader.mended
 
 
-def test_arguments_that_their_end_goes_beyond_are_completed_and_named():
+def test_t22_arguments_are_said_once_and_completed_by_their_end():
     events = list_events(call("call_1", "weather", '{"city":"Oslo"}'))
     last_delta = max(place for place, one in enumerate(events) if one["type"].endswith(".delta"))
     del events[last_delta]
