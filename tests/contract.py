@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
-Said = dict[str, Any]  # text, thoughts, refusal, images, calls (id, name, arguments) and finish of one choice
+# text, thoughts, refusal, images, calls (id, name, arguments; of a custom one, input) and finish of one choice
+Said = dict[str, Any]
+FIELDS = {"function": "arguments", "custom": "input"}  # what a call of each kind is given
 
 
 def read_stream(data: bytes, *, usage: bool | None = None, done: bool = True) -> list[Said]:
@@ -79,15 +81,17 @@ class _Choice:
             assert piece["id"]
             assert isinstance(piece["id"], str)
             assert piece["id"] not in [call["id"] for call in calls]
-            assert piece["type"] == "function"
-            assert isinstance(piece["function"]["name"], str)
-            assert isinstance(piece["function"]["arguments"], str)
-            calls.append({"id": piece["id"], **piece["function"]})
+            assert piece["type"] in FIELDS
+            named = piece[piece["type"]]
+            assert isinstance(named["name"], str)
+            assert isinstance(named[FIELDS[piece["type"]]], str)
+            calls.append({"id": piece["id"], **named})
             return
         assert 0 <= piece["index"] < len(calls)
         assert "id" not in piece
-        assert "name" not in piece["function"]
-        calls[piece["index"]]["arguments"] += piece["function"]["arguments"]
+        [kind] = set(piece) & set(FIELDS)
+        assert "name" not in piece[kind]
+        calls[piece["index"]][FIELDS[kind]] += piece[kind][FIELDS[kind]]
 
     def _add_call(self, piece: dict[str, Any]) -> None:
         if piece.pop("id"):
@@ -99,7 +103,7 @@ class _Choice:
     def end(self) -> Said:
         if self.said["finish"] not in ("length", "content_filter", None):
             for call in self.said["calls"]:
-                json.loads(call["arguments"])
+                json.loads(call.get("arguments", "{}"))
         return self.said
 
 

@@ -1,7 +1,8 @@
 """Every fault of an upstream before its first content: what the upstream plays, and how the gateway judges it."""
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import gevent
@@ -163,8 +164,8 @@ FAULTS = {
 }
 
 
-def name_model(fault: str, mode: str, kind: str) -> str:
-    return f"{fault}-{mode}-{kind}".replace(" ", "_")
+def name_model(fault: str, mode: str, door: str, kind: str) -> str:
+    return f"{fault}-{mode}-{door}-{kind}".replace(" ", "_")
 
 
 class Nobody:
@@ -187,28 +188,26 @@ class Nobody:
 
 
 class Table:
-    """A gateway with a model for each fault and mode: one whose second channel is good, and one without a second. What
-    a channel's upstream calls the model is the fault, so that one upstream plays them all."""
+    """A gateway with a model for each fault, mode and door: one whose second channel is good, and one without a second.
+    What a channel's upstream calls the model is the fault, so that one upstream plays them all. Each door's requests
+    are an account's own, and go by channels of their own: what one meets, no other knows."""
 
-    def __init__(self, gateway: Gateway, certificate: Path):
+    def __init__(self, gateway: Gateway, certificate: Path, doors: Iterable[str]):
         self.gateway = gateway
         self.bad, self.good, self.nobody = ScriptedUpstream(), ScriptedUpstream(), Nobody(certificate)
         self.bad.plays(self._play)
         self.good.plays(says("Hello", " there", prompt_tokens=10, completion_tokens=5))
-        self.channels: dict[str, str] = {}
+        self.channels: dict[tuple[str, str, str], str] = {}
         make = Factories(gateway.make.app)  # which waits for nothing: the gateway is to see all of it at once
         good: list[str] = []
-        for name, fault in FAULTS.items():
-            for mode in MODES:
-                alone, both = [
-                    make.make_model(id_=f"{name}-{mode}-{kind}".replace(" ", "_")) for kind in ("alone", "both")
-                ]
-                good.append(both)
-                self.channels[f"{name}-{mode}"] = make.make_channel(
-                    self.nobody.address_of(fault, self.bad), priority=0, models={alone: name, both: name}
-                )
+        self.keys = {door: gateway.make.make_key() for door in doors}
+        for name, mode, door in itertools.product(FAULTS, MODES, self.keys):
+            alone, both = [make.make_model(id_=name_model(name, mode, door, kind)) for kind in ("alone", "both")]
+            good.append(both)
+            self.channels[name, mode, door] = make.make_channel(
+                self.nobody.address_of(FAULTS[name], self.bad), priority=0, models={alone: name, both: name}
+            )
         make.make_channel(self.good.base_url, *good, priority=1)
-        self.key = gateway.make.make_key()
         gateway.make.wait_for_gateway()
 
     def close(self) -> None:

@@ -48,11 +48,12 @@ def read_message(data: bytes, *, ended: bool = True) -> dict[str, Any]:
         assert last["usage"]["cost"] >= 0
     else:
         message["error"] = error
-    _read_blocks(message["content"], rest)
+    _read_blocks(message["content"], rest, ended)
     return message
 
 
-def _read_blocks(content: list[Any], events: list[dict[str, Any]]) -> None:
+def _read_blocks(content: list[Any], events: list[dict[str, Any]], ended: bool) -> None:
+    """The blocks. A call of a stream that broke off may have half of its input, as it came."""
     block: dict[str, Any] | None = None
     signed, pieces = False, ""
     for event in events:
@@ -67,7 +68,7 @@ def _read_blocks(content: list[Any], events: list[dict[str, Any]]) -> None:
         assert event["index"] == len(content) - 1
         if event["type"] == "content_block_stop":
             if block["type"] == "tool_use":
-                block["input"] = json.loads(pieces or "{}")
+                block["input"] = json.loads(pieces or "{}") if ended else pieces
             block = None
             continue
         assert event["type"] == "content_block_delta"

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from tests import responses_answers
+
 PIECE_CHARACTERS = 7  # of texts and arguments that come in pieces
 
 
@@ -34,6 +36,7 @@ class Reply:
     cached_tokens: int = 8
     completion_tokens: int = 21
     reasoning_tokens: int = 0
+    written_tokens: int = 0  # to the cache: only Anthropic and OpenAI tell of them
 
     @property
     def finish_reason(self) -> str:
@@ -42,7 +45,8 @@ class Reply:
 
 def write_whole(provider: str, reply: Reply) -> bytes:
     """The body of a whole answer."""
-    body = {"anthropic": _anthropic, "gemini": _gemini}.get(provider, lambda reply: _openai(provider, reply))(reply)
+    own = {"anthropic": _anthropic, "gemini": _gemini, "responses": _responses}
+    body = own.get(provider, lambda reply: _openai(provider, reply))(reply)
     return json.dumps(body).encode()
 
 
@@ -52,6 +56,8 @@ def write_stream(provider: str, reply: Reply) -> bytes:
         return b"".join(
             f"event: {kind}\ndata: {json.dumps(event)}   \n\n".encode() for kind, event in _anthropic_events(reply)
         )
+    if provider == "responses":
+        return responses_answers.encode(responses_answers.list_events(*_list_items(reply), **_end_response(reply)))
     if provider == "gemini":
         return b"".join(f"data: {json.dumps(chunk)}\r\n\r\n".encode() for chunk in _gemini_chunks(reply))
     chunks = b"".join(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in _openai_chunks(provider, reply))
@@ -81,8 +87,8 @@ def _anthropic_blocks(reply: Reply) -> list[dict[str, Any]]:
 
 def _anthropic_usage(reply: Reply) -> dict[str, Any]:
     usage = {
-        "input_tokens": reply.prompt_tokens - reply.cached_tokens,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": reply.prompt_tokens - reply.cached_tokens - reply.written_tokens,
+        "cache_creation_input_tokens": reply.written_tokens,
         "cache_read_input_tokens": reply.cached_tokens,
         "output_tokens": reply.completion_tokens,
         "service_tier": "standard",
@@ -187,7 +193,8 @@ def _openai_usage(provider: str, reply: Reply) -> dict[str, Any]:
     usage["total_tokens"] = total
     if provider == "moonshot":
         return usage | {"cached_tokens": reply.cached_tokens}
-    usage["prompt_tokens_details"] = {"cached_tokens": reply.cached_tokens}
+    written = {"cache_write_tokens": reply.written_tokens} if reply.written_tokens else {}
+    usage["prompt_tokens_details"] = {"cached_tokens": reply.cached_tokens, **written}
     usage["completion_tokens_details"] = {"reasoning_tokens": reply.reasoning_tokens}
     if provider == "deepseek":
         usage["prompt_cache_hit_tokens"] = reply.cached_tokens
@@ -239,3 +246,30 @@ def _openai_chunks(provider: str, reply: Reply) -> Iterator[dict[str, Any]]:
     else:
         yield chunk({}, reply.finish_reason)
         yield {**_openai_head("chat.completion.chunk"), "choices": [], "usage": usage}
+
+
+# OpenAI's Responses
+
+
+def _list_items(reply: Reply) -> list[dict[str, Any]]:
+    items = [responses_answers.thought(1, reply.thought)] if reply.thought else []
+    if reply.text:
+        items.append(responses_answers.message(reply.text))
+    return items + [responses_answers.call(call.id, call.name, json.dumps(call.arguments)) for call in reply.calls]
+
+
+def _end_response(reply: Reply) -> dict[str, Any]:
+    usage = {
+        "input_tokens": reply.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": reply.cached_tokens, "cache_write_tokens": reply.written_tokens},
+        "output_tokens": reply.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": reply.reasoning_tokens},
+        "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+    }
+    reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(reply.finish_reason)
+    cut = {"status": "incomplete", "incomplete_details": {"reason": reason}} if reason else {}
+    return {"usage": usage, **cut}
+
+
+def _responses(reply: Reply) -> dict[str, Any]:
+    return responses_answers.response(*_list_items(reply), **_end_response(reply))

@@ -45,10 +45,35 @@ def custom_call(call_id: str, name: str, given: str) -> Item:
     return {**found, "name": name, "input": given}
 
 
+# what OpenAI always says of a response beside what it answers
+SETTINGS: dict[str, Any] = {
+    "background": False,
+    "completed_at": None,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "service_tier": "default",
+    "store": False,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}, "verbosity": "medium"},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
+}
+
+
 def response(*items: Item, **more: Any) -> dict[str, Any]:
     head = {"id": "resp_theirs", "object": "response", "created_at": 1_790_000_000, "status": "completed"}
-    rest = {"error": None, "incomplete_details": None, "model": "theirs-2026", "store": False, "tools": []}
-    return {**head, **rest, "output": list(items), "usage": USAGE, **more}
+    rest = {"error": None, "incomplete_details": None, "model": "theirs-2026"}
+    return {**head, **rest, **SETTINGS, "output": list(items), "usage": USAGE, **more}
 
 
 def list_events(*items: Item, **more: Any) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def check_stream(data: bytes, *, end: str = "response.completed") -> Event:
     check_answer(answer, failed=end == "response.failed")
     if end != "response.failed":
         assert not reader.open, "an item was never done"
-        assert answer["output"] == reader.done
+        assert answer["output"] == [item for _, item in sorted(reader.done.items())]
     return answer
 
 
@@ -107,7 +107,7 @@ class _Items:
 
     def __init__(self) -> None:
         self.open: dict[int, Event] = {}
-        self.done: list[Event] = []
+        self.done: dict[int, Event] = {}
         self.said: dict[tuple[int, str, int], str] = {}
         self.parts: set[tuple[int, str, int]] = set()
 
@@ -128,8 +128,7 @@ class _Items:
         assert begun["id"] == item["id"]
         check_item(item)
         assert not [place for place in self.parts if place[0] == index], "a part was never done"
-        self.done.append(item)
-        self.done.sort(key=lambda each: int(each["id"].rpartition("_")[2]))
+        self.done[index] = item
         parts = item.get("content") or item.get("summary") or []
         texts = [part.get("text", part.get("refusal")) for part in parts]
         if item["type"] in ("function_call", "custom_tool_call"):

@@ -8,6 +8,7 @@ import gevent
 import requests
 
 from bridge.providers.token_scale import OPENAI, find_scale
+from tests.doors import DOORS, Told, read_told
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream
 
@@ -16,20 +17,23 @@ HELLO = [{"role": "user", "content": "Hello!"}]
 
 
 class Served:
-    """A model of one test, its key, and requests to it."""
+    """A model of one test, its key, and requests to it, by chat completions or the door of this name."""
 
-    def __init__(self, gateway: Gateway, *upstreams: str):
-        self.gateway = gateway
+    def __init__(self, gateway: Gateway, *upstreams: str, door: str = "chat"):
+        self.gateway, self.door = gateway, DOORS[door]
         self.model = gateway.make.make_model()
         for priority, base_url in enumerate(upstreams):
             gateway.make.make_channel(base_url, self.model, priority=priority, waits=False)
         self.key = gateway.make.make_key()
 
-    def post(self, stream: bool = False, **more) -> requests.Response:
-        body = {"model": self.model, "messages": HELLO, "stream": stream, **more}
-        return requests.post(
-            f"{self.gateway.base_url}/chat/completions", json=body, headers=self.key.headers, stream=stream, timeout=60
-        )
+    def post(self, stream: bool = False, *, max_tokens: int | None = None, **more) -> requests.Response:
+        body = {**self.door.ask(self.model, "Hello!", stream=stream, cap=max_tokens), **more}
+        url = f"{self.gateway.site_url}{self.door.path}"
+        return requests.post(url, json=body, headers=self.key.headers, stream=stream, timeout=60)
+
+    def told(self, data: bytes, stream: bool = True) -> Told:
+        """What the client was told, in whichever dialect."""
+        return read_told(self.door, data, stream=stream)
 
     def spent(self) -> tuple[int, int]:
         """Nano-dollars charged, and still held."""
@@ -61,10 +65,10 @@ def await_request(upstream: ScriptedUpstream, count: int = 1) -> None:
             gevent.sleep(0.02)
 
 
-def ask_and_leave(served: Served, upstream: ScriptedUpstream, **more: Any) -> None:
+def ask_and_leave(served: Served, upstream: ScriptedUpstream, stream: bool = False, **more: Any) -> None:
     """Ask, and hang up once the upstream has the request."""
-    body = json.dumps({"model": served.model, "messages": HELLO, **more}).encode()
+    body = json.dumps({**served.door.ask(served.model, "Hello!", stream=stream), **more}).encode()
     with socket.create_connection(("127.0.0.1", served.gateway.port)) as client:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
+        head = f"POST {served.door.path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key.secret}\r\n"
         client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         await_request(upstream)

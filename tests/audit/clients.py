@@ -14,38 +14,62 @@ from typing import Any
 import gevent
 
 from tests.audit.said import follows, write_prompt
+from tests.doors import DOORS, Door, Told, read_json
 
 PATIENCE_SECONDS = 60
 RESET = struct.pack("ii", 1, 0)
+# who serves the models: a provider or several, and what each calls them
+OPENAI, CLAUDE, GEMINI = ("openai", "gpt-4o"), ("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.0-flash")
+UPSTREAMS = {
+    "openai": (OPENAI, OPENAI, OPENAI),
+    "responses": (OPENAI, OPENAI, OPENAI),
+    "anthropic": (CLAUDE, CLAUDE),
+    "gemini": (GEMINI, GEMINI),
+    "any": (OPENAI, CLAUDE, GEMINI),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """What a client asks for, and when it leaves: after so many seconds, or so many words of a stream."""
+    """What a client asks for, by which door and of whom, and when it leaves: after so many seconds, or so many words of
+    a stream."""
 
     number: int
     account: int
     prompt: str
     stream: bool
+    door_name: str = "chat"
+    upstream: str = "openai"
     cap: int | None = None
     choices: int = 1
     wants_usage: bool = False
+    tag: str = ""
     idempotency_key: str = ""
     leaves_after_seconds: float | None = None
     leaves_after_words: int | None = None
     by_reset: bool = False
 
+    @property
+    def door(self) -> Door:
+        return DOORS[self.door_name]
+
     def body(self, model: str) -> bytes:
-        fields: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": self.prompt}]}
-        if self.cap is not None:
-            fields["max_tokens"] = self.cap
+        fields = self.door.ask(model, self.prompt, stream=self.stream, cap=self.cap)
         if self.choices > 1:
             fields["n"] = self.choices
-        if self.stream:
-            fields["stream"] = True
-        if self.wants_usage:
-            fields["stream_options"] = {"include_usage": True}
+        if not self.wants_usage:  # the other doors tell it unasked
+            fields.pop("stream_options", None)
         return json.dumps(fields).encode()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those beside the key's."""
+        found = {"Content-Type": "application/json"}
+        if self.idempotency_key:
+            found["Idempotency-Key"] = self.idempotency_key
+        if self.tag:
+            found["x-bridge-tags"] = self.tag
+        return found
 
 
 @dataclasses.dataclass
@@ -59,21 +83,15 @@ class Got:
     request_id: str = ""
     ended: str = "died"
     words: int = 0
-    finished: bool = False
     replayed: bool = False
-    cost: str = ""
-    body: bytes = b""
     garbled: bool = False
+    told: Told = dataclasses.field(default_factory=Told)
+    said: list[Any] = dataclasses.field(default_factory=list)  # the body, or a stream's events but its signs of life
 
     @property
     def tokens(self) -> int:
         """What was received, in the upstream's tokens."""
-        return self.words + self.finished
-
-    @property
-    def said(self) -> list[bytes]:
-        """The body but for a stream's comments."""
-        return [line for line in self.body.splitlines() if line and not line.startswith(b":")]
+        return self.words + self.told.finished
 
 
 def make_wish(seed: int, number: int, accounts: int) -> Wish:
@@ -82,14 +100,20 @@ def make_wish(seed: int, number: int, accounts: int) -> Wish:
     stream = chance.random() < 0.6
     leaves = chance.random() < 0.15
     by_words = stream and chance.random() < 0.6
+    door, upstream = chance.choice(list(DOORS)), chance.choice(list(UPSTREAMS))
+    several = door == "chat" and upstream == "openai"  # elsewhere each choice would be a call of its own
     return Wish(
         number,
         account=chance.randrange(accounts),
         prompt=write_prompt(number, chance.randint(0, 60)),
         stream=stream,
-        cap=chance.choice((None, 2, 5, 20, 60, 200)),
-        choices=chance.choice((1, 1, 1, 1, 2, 3)),
+        door_name=door,
+        upstream=upstream,
+        # Responses take no cap below 16
+        cap=chance.choice((None, 16, 20, 60, 200) if "responses" in (door, upstream) else (None, 2, 5, 20, 60, 200)),
+        choices=chance.choice((1, 1, 2, 3)) if several else 1,
         wants_usage=stream and chance.random() < 0.5,
+        tag=f"audit={number}" if chance.random() < 0.3 else "",
         idempotency_key=f"audit-{number}" if chance.random() < 0.2 else "",
         leaves_after_seconds=chance.uniform(0, 1.5) if leaves and not by_words else None,
         leaves_after_words=chance.randint(1, 20) if leaves and by_words else None,
@@ -100,15 +124,13 @@ def make_wish(seed: int, number: int, accounts: int) -> Wish:
 def ask(port: int, model: str, secret: str, got: Got) -> Got:
     """Carry out the wish; whatever happens is written into `got`, which is returned."""
     wish = got.wish
-    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
-    if wish.idempotency_key:
-        headers["Idempotency-Key"] = wish.idempotency_key
+    headers = {"Authorization": f"Bearer {secret}", **wish.headers}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     patience = gevent.Timeout(wish.leaves_after_seconds)
     try:
         connection.connect()
         with patience:
-            connection.request("POST", "/v1/chat/completions", wish.body(model), headers)
+            connection.request("POST", wish.door.path, wish.body(model), headers)
             answer = connection.getresponse()
             got.status = answer.status
             got.request_id = answer.headers.get("x-request-id", "")
@@ -141,47 +163,50 @@ def _leave(connection: http.client.HTTPConnection, by_reset: bool) -> None:
 
 
 def _read_whole(answer: http.client.HTTPResponse, got: Got) -> None:
-    got.body = answer.read()
-    value = json.loads(got.body, parse_float=str)
-    if "error" in value:
-        got.ended = "error"
-        return
-    for choice in value["choices"]:
-        _hear(got, {}, 0, choice["message"]["content"])
-    got.finished, got.ended = True, "done"
-    got.cost = str(value["usage"]["cost"])
+    body = read_json(answer.read())
+    got.wish.door.read(body, got.told)
+    got.said, got.ended = [body], got.told.end
+    _hear(got, {})
 
 
 def _read_stream(answer: http.client.HTTPResponse, got: Got) -> None:
-    last: dict[int, str] = {}
-    body = bytearray()
+    heard: dict[int, int] = {}
     while line := answer.readline():
-        body += line
         if not line.startswith(b"data: ") or not line.endswith(b"\n"):
             continue
-        if line == b"data: [DONE]\n":
-            got.ended, got.body = "done", bytes(body)
+        event = "[DONE]" if line == b"data: [DONE]\n" else read_json(line[6:])
+        got.wish.door.hear(event, got.told)
+        if (said := _leave_out_signs_of_life(event)) is not None:
+            got.said.append(said)
+        _hear(got, heard)
+        if got.told.end:
+            got.ended = got.told.end
             answer.read()
             return
-        event = json.loads(line[6:], parse_float=str)
-        if "error" in event:
-            got.ended, got.body = "error", bytes(body)
-            return
-        if event.get("usage"):
-            got.cost = str(event["usage"]["cost"])
-        for choice in event["choices"]:
-            _hear(got, last, choice["index"], choice["delta"].get("content") or "")
-            got.finished = got.finished or bool(choice["finish_reason"])
         if got.wish.leaves_after_words is not None and got.words >= got.wish.leaves_after_words:
             got.ended = "left"
             return
 
 
-def _hear(got: Got, last: dict[int, str], index: int, text: str) -> None:
-    for word in text.split():
-        got.garbled = got.garbled or not follows(last.get(index), " " + word)
-        last[index] = " " + word
-        got.words += 1
+def _leave_out_signs_of_life(event: Any) -> Any:
+    """The event, but for its number; None for one that only bridges a silence."""
+    if event == "[DONE]" or "type" not in event:
+        return event
+    if event["type"] in ("ping", "response.in_progress"):
+        return None
+    return {name: value for name, value in event.items() if name != "sequence_number"}
+
+
+def _hear(got: Got, heard: dict[int, int]) -> None:
+    """Look at the words that are new; `heard` is how much of each choice's text is known."""
+    for index, text in got.told.texts.items():
+        start = heard.get(index, 0)
+        last = " " + text[:start].split()[-1] if start else None
+        for word in text[start:].split():
+            got.garbled = got.garbled or not follows(last, " " + word)
+            last = " " + word
+            got.words += 1
+        heard[index] = len(text)
 
 
 class KeyRing:

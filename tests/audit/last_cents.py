@@ -1,4 +1,4 @@
-"""The race for the last cents: many clients at once on every worker, and money for a few of them."""
+"""The race for the last cents: many clients at once, by every door, on every worker, and money for a few of them."""
 
 import collections
 import random
@@ -7,31 +7,34 @@ import gevent
 import requests
 from gevent.pool import Pool
 
+from tests.doors import DOORS
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream, pauses, says
 
-OUTPUT_PRICE = 2_000_000_000  # nano-dollars per million tokens: ten tokens are 20,000
-HELD_NANOS = 20_000
+OUTPUT_PRICE = 2_000_000_000  # nano-dollars per million tokens
+CAP = 16  # the least that Responses take
+HELD_NANOS = CAP * 2_000
 MOST_AFFORDABLE = 12
-BODY = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 10}
 
 
 def race(gateway: Gateway, upstream: ScriptedUpstream, *, clients: int, rounds: int) -> list[str]:
     """Whatever differs from what the balance pays for; [] if nothing does."""
     model = gateway.make.make_model(input_price=0, output_price=OUTPUT_PRICE)
     gateway.make.make_channel(upstream.base_url, model)
-    url = f"{gateway.base_url}/chat/completions"
-    found = []
+    found, doors = [], list(DOORS.values())
     for number in range(rounds):
         affordable = random.Random(number).randint(1, MOST_AFFORDABLE)
         rest = random.Random(-number).randrange(HELD_NANOS)
         account = gateway.make.make_account(affordable * HELD_NANOS + rest)
         keys = [gateway.make.make_key(account) for _ in range(4)]
-        upstream.plays(pauses(says("Hello", prompt_tokens=10, completion_tokens=10)))
+        upstream.plays(pauses(says("Hello", prompt_tokens=10, completion_tokens=CAP)))
 
         def ask(place: int, model: str = model, keys: list = keys) -> int:
             headers = keys[place % len(keys)].headers | {"Connection": "close"}
-            return requests.post(url, json=BODY | {"model": model}, headers=headers, timeout=60).status_code
+            door = doors[place % len(doors)]
+            body = door.ask(model, "Hello!", stream=place % 2 == 0, cap=CAP)
+            url = f"{gateway.site_url}{door.path}"
+            return requests.post(url, json=body, headers=headers, timeout=60).status_code
 
         pool = Pool(clients)
         asking = [pool.spawn(ask, place) for place in range(clients)]

@@ -5,6 +5,7 @@ charge ≤ price(received). A false count of an upstream is believed within boun
 
 import collections
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 
 from bridge.ledger.tables import UsageRecord
@@ -12,6 +13,7 @@ from bridge.money import parse_dollars
 from tests.audit.clients import Got
 from tests.audit.said import AROUND_A_PROMPT, WINDOW_TOKENS, price
 from tests.audit.upstream import Served
+from tests.doors import Counts
 
 Pair = tuple[Got, UsageRecord | None]
 
@@ -79,8 +81,9 @@ def _judge(got: Got, row: UsageRecord | None, served: list[Served], kills: int) 
     if got.ended == "done" and row.outcome != "complete":
         yield "the client has all of it"
     odd = any(attempt.counts for attempt in served)
-    if got.cost and not odd and parse_dollars(got.cost) != row.charge_nanos:
-        yield f"the client was told ${got.cost}"
+    if got.told.cost and not odd and parse_dollars(got.told.cost) != row.charge_nanos:
+        yield f"the client was told ${got.told.cost}"
+    yield from _judge_told(got, row)
     if not odd and row.charge_nanos > row.hold_nanos:
         yield "more than was held"
     if row.outcome == "complete":
@@ -101,6 +104,22 @@ def _judge(got: Got, row: UsageRecord | None, served: list[Served], kills: int) 
             yield f"due is not within {least} and {_most(served, cap)}"
 
 
+def _judge_told(got: Got, row: UsageRecord) -> Iterator[str]:
+    """What its door told the client of its request is what stands in the ledger."""
+    told, wish = got.told, got.wish
+    booked = Counts(
+        row.prompt_tokens, row.cached_tokens, row.cache_write_tokens, row.completion_tokens, row.reasoning_tokens
+    )
+    if told.counts is not None and told.counts != booked:
+        yield f"the client was told {told.counts}, and {booked} are booked"
+    if told.answer_id and told.answer_id != wish.door.id_prefix + row.request_id.removeprefix("req_"):
+        yield f"the answer is called {told.answer_id}"
+    if (row.tags or "[]") != json.dumps([wish.tag] if wish.tag else []):
+        yield f"tagged {row.tags}"
+    if row.endpoint != wish.door_name or row.stream != wish.stream:
+        yield f"booked as {row.endpoint}, streamed: {row.stream}"
+
+
 def _judge_lost(got: Got, row: UsageRecord, served: list[Served], kills: int, cap: int) -> Iterator[str]:
     """A client that left by itself hasn't read everything that went out to it."""
     if not kills:
@@ -114,7 +133,8 @@ def _judge_lost(got: Got, row: UsageRecord, served: list[Served], kills: int, ca
 
 def _fits(due: int, attempt: Served, cap: int) -> bool:
     if attempt.counts is None:
-        return due == price(attempt.prompt_tokens, min(attempt.sent_tokens, cap))
+        counted_prompt, counted = attempt.counted
+        return due == price(counted_prompt, min(counted, cap))
     prompt, completion = attempt.counts
     if isinstance(prompt, int) and prompt == attempt.prompt_tokens:
         return due == price(prompt, min(completion, cap))
@@ -164,5 +184,6 @@ def _describe(got: Got, row: UsageRecord | None, served: list[Served], complaint
             f"{row.outcome} {row.state} {row.prompt_tokens} + {row.completion_tokens} ({row.tokens_source}), "
             f"charge {row.charge_nanos}, loss {row.loss_nanos}, hold {row.hold_nanos}, cap {row.output_cap_tokens}"
         )
-    kind = "stream" if got.wish.stream else "whole"
-    return f"{got.request_id or 'unknown'} ({kind}, n={got.wish.choices}): {complaint}; {client}; {booked}; {plays}"
+    wish = got.wish
+    kind = f"{wish.door_name} to {wish.upstream}, {'stream' if wish.stream else 'whole'}, n={wish.choices}"
+    return f"{got.request_id or 'unknown'} ({kind}): {complaint}; {client}; {booked}; {plays}"

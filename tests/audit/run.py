@@ -5,28 +5,29 @@ import contextlib
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import gevent
 import sqlalchemy as sa
 from gevent.pool import Pool
 
+from bridge.catalogue.model_editing import set_openai_wire
 from bridge.db import db
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.spool import REDIS_LIST
 from bridge.ledger.tables import Balance, Entry, Hold, UsageRecord
 from tests.audit.chaos import Chaos
-from tests.audit.clients import Got, KeyRing, Wish, ask, make_wish
+from tests.audit.clients import UPSTREAMS, Got, KeyRing, Wish, ask, make_wish
 from tests.audit.reconcile import Findings, reconcile
 from tests.audit.said import INPUT_PRICE, OUTPUT_PRICE, WINDOW_TOKENS
 from tests.audit.upstream import Plays
 from tests.factories import DOLLAR, MadeAccount
 from tests.gateway import Gateway
+from tests.replay import BASES
 from tests.upstream import ScriptedUpstream
 
 RICH, POOR = 4, 3  # accounts
 POOR_NANOS = 30_000_000  # three cents: a few hundred short answers
-CHANNELS = 3
 # Short, so that an audit sees deadlines pass; the grace is longer than any outage, as it is in production.
 TIMES = {"total_timeout_seconds": 8, "hold_grace_seconds": 8, "cooldown_seconds": 0.2, "open_stream_after_seconds": 1}
 RESOLVE_SECONDS = 60
@@ -74,11 +75,10 @@ class Audit:
         self.plays = Plays(plan.seed)
         upstream.plays(self.plays)  # type: ignore[arg-type]
         make = gateway.make
-        self.model = make.make_model(
-            input_price=INPUT_PRICE, output_price=OUTPUT_PRICE, context_tokens=WINDOW_TOKENS, max_output_tokens=4096
-        )
-        for _ in range(CHANNELS):
-            make.make_channel(upstream.base_url, models={self.model: "gpt-4o"})
+        self.models = {name: self._make_model(upstream, providers) for name, providers in UPSTREAMS.items()}
+        with make.app.app_context():
+            set_openai_wire(self.models["responses"], "responses")
+        make.wait_for_gateway()
         self.accounts = [make.make_account(1000 * DOLLAR) for _ in range(RICH)]
         self.accounts += [make.make_account(POOR_NANOS) for _ in range(POOR)]
         self.keys = KeyRing(gateway, self.accounts, plan.keys_each, lambda: chaos.away)
@@ -86,6 +86,17 @@ class Audit:
         self._numbers = itertools.count()
         self._begun = 0
         self._stopping = False
+
+    def _make_model(self, upstream: ScriptedUpstream, providers: Iterable[tuple[str, str]]) -> str:
+        """A model with a channel for each of these providers, all of which this upstream plays."""
+        make = self.gateway.make
+        model = make.make_model(
+            input_price=INPUT_PRICE, output_price=OUTPUT_PRICE, context_tokens=WINDOW_TOKENS, max_output_tokens=4096
+        )
+        for provider, called in providers:
+            base_url = upstream.base_url.removesuffix("/v1") + BASES.get(provider, "")
+            make.make_channel(base_url, provider=provider, models={model: called}, waits=False)
+        return model
 
     def run(self) -> Report:
         """Run the audit. Raises only if the audit itself can't go on."""
@@ -121,10 +132,10 @@ class Audit:
     def _ask(self, wish: Wish) -> Got:
         self._begun += 1
         key = self.keys.take(wish.account)
-        got = ask(self.gateway.settings.port, self.model, key.secret, Got(wish, key.id))
+        got = ask(self.gateway.settings.port, self.models[wish.upstream], key.secret, Got(wish, key.id))
         while got.ended == "refused" and not self._stopping:  # nobody listens: a restart
             gevent.sleep(0.1)
-            got = ask(self.gateway.settings.port, self.model, key.secret, Got(wish, key.id))
+            got = ask(self.gateway.settings.port, self.models[wish.upstream], key.secret, Got(wish, key.id))
         self.results.append(got)
         self.keys.give_back(wish.account, key, got)
         return got

@@ -1,6 +1,8 @@
 """The words of the audit's prompts and answers: each is exactly one token, with and without a space before it, so
 counting words counts tokens."""
 
+from typing import NamedTuple
+
 WORDS = [
     "able",
     "area",
@@ -39,6 +41,23 @@ TAG_WORDS = 5
 AROUND_A_PROMPT = 8  # what gpt-4o's own template adds to one message: the scale that our own count uses
 INPUT_PRICE, OUTPUT_PRICE = 333_333_333, 1_777_777_777  # nano-dollars per million tokens: hardly a sum comes out even
 WINDOW_TOKENS = 32_768
+
+
+class Scale(NamedTuple):
+    """How our own tokens become those of a provider that didn't count: so many for a hundred of a text, what stands
+    around a prompt of one message, and around an answer. The audit's own copy of what docs/decisions/token-scales.md
+    says of the models that it asks for."""
+
+    percent: int
+    around_prompt: int
+    around_answer: int
+
+    def count(self, prompt_words: int, words: int) -> tuple[int, int]:
+        """Prompt and completion."""
+        return self._scale(prompt_words) + self.around_prompt, self._scale(words) + self.around_answer
+
+    def _scale(self, words: int) -> int:
+        return -(-words * self.percent // 100)
 
 
 def price(prompt_tokens: int, completion_tokens: int) -> int:

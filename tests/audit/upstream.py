@@ -11,8 +11,9 @@ from typing import Any
 
 import gevent
 
-from tests.audit.said import count_prompt, read_tag, say
-from tests.upstream import CUT, STALL, STREAM_HEAD, Received, Step, chunk, framed, whole
+from tests.audit.said import AROUND_A_PROMPT, Scale, count_prompt, read_tag, say
+from tests.audit.voices import OVERLOADED, Usage, Voice, find_voice
+from tests.upstream import CUT, STALL, STREAM_HEAD, Received, Step, whole
 
 FAULTS_BOTH = ("500", "429", "hang up", "stall", "rubbish", "error in a 200", "slow", "no usage", "wrong counts")
 FAULTS_WHOLE = (*FAULTS_BOTH, "half a body", "drip")
@@ -40,14 +41,22 @@ class Served:
     play: str
     attempt: int
     prompt_tokens: int
+    scale: Scale
     words: int = 0
     finished: bool = False
-    counts: tuple[Any, Any] | None = None
+    counts: Usage | None = None
 
     @property
     def sent_tokens(self) -> int:
         """One token per word, and one for the end."""
         return self.words + self.finished
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """Prompt and completion of a whole answer, as it counted them or, if it didn't, as we have to."""
+        if self.play == "no usage":
+            return self.scale.count(self.prompt_tokens - AROUND_A_PROMPT, self.words)
+        return self.prompt_tokens, self.sent_tokens
 
 
 class Plays:
@@ -58,20 +67,19 @@ class Plays:
         self.book: dict[int, list[Served]] = collections.defaultdict(list)
 
     def __call__(self, request: Received) -> Iterator[Step]:
-        body = request.json
-        tag = read_tag(body["messages"][-1]["content"])
+        voice = find_voice(request)
+        asked = voice.read(request)
+        tag = read_tag(asked.prompt)
         attempt = len(self.book[tag])
         chance = random.Random(f"{self.seed}/{tag}/{attempt}")
-        streams = bool(body.get("stream"))
-        play = chance.choice(FAULTS_STREAM if streams else FAULTS_WHOLE)
+        play = chance.choice(FAULTS_STREAM if asked.streams else FAULTS_WHOLE)
         if not self.faults or chance.random() < GOOD_SHARE:
             play = "good"
-        served = Served(tag, play, attempt, count_prompt(body["messages"][-1]["content"]))
+        served = Served(tag, play, attempt, count_prompt(asked.prompt), voice.scale)
         self.book[tag].append(served)
-        cap = body.get("max_completion_tokens") or body.get("max_tokens")
-        words = max(1, min(chance.randint(1, MOST_WORDS), cap - 1))
-        perform = _stream if streams else _answer
-        return perform(served, chance, words, body.get("n") or 1)
+        words = max(1, min(chance.randint(1, MOST_WORDS), asked.cap - 1))
+        perform = _stream if asked.streams else _answer
+        return perform(voice, served, chance, words, asked.choices)
 
 
 def _fail(served: Served) -> list[Step] | None:
@@ -85,20 +93,19 @@ def _fail(served: Served) -> list[Step] | None:
     }.get(served.play)
 
 
-def _claim(served: Served, chance: random.Random, tokens: int) -> dict[str, Any] | None:
-    """The usage that goes out."""
+def _claim(served: Served, chance: random.Random, tokens: int) -> Usage | None:
+    """The counts that go out."""
     if served.play == "no usage":
         return None
-    counts: tuple[Any, Any] = (served.prompt_tokens, tokens)
-    if served.play == "wrong counts":
+    if served.play == "wrong counts" and served.counts is None:
         prompt, completion = chance.choice(WRONG_COUNTS)
         if prompt is None:
             prompt, completion = served.prompt_tokens, completion and tokens + completion
-        counts = served.counts = (prompt, completion)
-    return {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": 0}
+        served.counts = (prompt, completion)
+    return served.counts or (served.prompt_tokens, tokens)
 
 
-def _answer(served: Served, chance: random.Random, words: int, choices: int) -> Iterator[Step]:
+def _answer(voice: Voice, served: Served, chance: random.Random, words: int, choices: int) -> Iterator[Step]:
     """A whole answer."""
     if steps := _fail(served):
         yield from steps
@@ -107,7 +114,7 @@ def _answer(served: Served, chance: random.Random, words: int, choices: int) -> 
         yield whole(b"<html>Bad gateway</html>", content_type="text/html")
         return
     if served.play == "error in a 200":
-        yield whole(b'{"error":{"message":"overloaded","type":"server_error","code":null}}')
+        yield whole(json.dumps({"error": OVERLOADED}).encode())
         return
     if served.play == "drip":
         yield b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -117,16 +124,8 @@ def _answer(served: Served, chance: random.Random, words: int, choices: int) -> 
     if served.play == "slow":
         gevent.sleep(chance.uniform(0.1, 1.0))
     text = "".join(say(served.attempt, place) for place in range(words))
-    message = {"role": "assistant", "content": text}
     usage = _claim(served, chance, words * choices + 1)
-    body = {
-        "id": "chatcmpl-upstream",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "upstream",
-        "choices": [{"index": index, "message": message, "finish_reason": "stop"} for index in range(choices)],
-    }
-    data = whole(json.dumps(body | ({"usage": usage} if usage else {})).encode())
+    data = whole(json.dumps(voice.whole([text] * choices, usage)).encode())
     if served.play == "half a body":
         yield data[: len(data) // 2]
         yield CUT
@@ -135,7 +134,7 @@ def _answer(served: Served, chance: random.Random, words: int, choices: int) -> 
     yield data
 
 
-def _stream(served: Served, chance: random.Random, words: int, choices: int) -> Iterator[Step]:
+def _stream(voice: Voice, served: Served, chance: random.Random, words: int, choices: int) -> Iterator[Step]:
     """A stream, word by word, choice beside choice."""
     if steps := _fail(served):
         yield from steps
@@ -145,27 +144,28 @@ def _stream(served: Served, chance: random.Random, words: int, choices: int) -> 
         return
     yield STREAM_HEAD
     if served.play == "error in a 200":
-        yield framed({"error": {"message": "overloaded", "type": "server_error", "code": None}})
-        yield CUT
-        return
-    for index in range(choices):
-        yield framed(_chunk(index, {"role": "assistant", "content": ""}))
-    if served.play == "hang up after headers":
+        yield voice.fail()
         yield CUT
         return
     broken_off = {
         "cut": CUT,
         "stall midway": STALL,
         "garbage midway": b"8\r\ndata: {\n\r\n",
-        "error midway": framed({"error": {"message": "overloaded", "type": "server_error", "code": None}}),
+        "error midway": voice.fail(),
     }.get(served.play)
     end = chance.randint(1, words) if broken_off else words
+    usage = _claim(served, chance, words * choices + 1)
+    yield voice.begin(choices, usage)
+    if served.play == "hang up after headers":
+        yield CUT
+        return
     pause = chance.uniform(0.02, 0.2) if served.play == "slow" else chance.choice((0.0, 0.0, 0.01))
     place = 0
     while place < end or served.play == "endless":
         for index in range(choices):
             served.words += 1
-            yield framed(_chunk(index, {"content": say(served.attempt, place)}))
+            so_far = usage and (usage[0], served.words)
+            yield voice.say(index, say(served.attempt, place), so_far)
         place += 1
         gevent.sleep(0.005 if served.play == "endless" else pause)
     if broken_off:
@@ -173,15 +173,10 @@ def _stream(served: Served, chance: random.Random, words: int, choices: int) -> 
         yield CUT
         return
     served.finished = True
-    yield b"".join(framed(_chunk(index, {}, "stop")) for index in range(choices))
-    if usage := _claim(served, chance, served.words + 1):
-        yield framed(chunk(choices=[], usage=usage))
+    text = "".join(say(served.attempt, each) for each in range(place))
+    yield voice.end([text] * choices, usage)
     if served.play == "cut at the end":
         yield CUT
         return
-    yield framed("[DONE]")
+    yield voice.close()
     yield b"0\r\n\r\n"
-
-
-def _chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-    return chunk(choices=[{"index": index, "delta": delta, "finish_reason": finish_reason}])

@@ -8,10 +8,13 @@ import pytest
 import requests
 
 from tests import services
+from tests.doors import DOORS
 from tests.gateway import Gateway
 from tests.rooms import make_settings
 from tests.served import Served, ask_and_leave, await_request, estimate_of
 from tests.upstream import PAUSE, STALL, STREAM_HEAD, ScriptedUpstream, chunk, framed, says, stalls, starts
+
+BY_EVERY_DOOR = pytest.mark.parametrize("by", DOORS)
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +45,18 @@ def check_gone(served: Served, upstream: ScriptedUpstream) -> None:
     assert line["outcome"] == "client_gone"
 
 
-def test_a_client_that_leaves_before_the_upstream_answered_pays_nothing(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+@BY_EVERY_DOOR
+def test_a_client_that_leaves_before_the_upstream_answered_pays_nothing(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(stalls())
     ask_and_leave(served, upstream, stream=True)
     check_gone(served, upstream)
     assert served.await_usage().state == "released"
 
 
-def test_a_client_that_leaves_before_content_pays_the_prompt(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+@BY_EVERY_DOOR
+def test_a_client_that_leaves_before_content_pays_the_prompt(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(starts(then=STALL))
     ask_and_leave(served, upstream, stream=True)
     check_gone(served, upstream)
@@ -60,12 +65,13 @@ def test_a_client_that_leaves_before_content_pays_the_prompt(gateway, upstream):
         assert usage.charge_nanos == usage.prompt_tokens * 1000 + usage.completion_tokens * 2000
 
 
-def test_a_client_that_leaves_in_mid_stream_pays_for_what_it_got(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+@BY_EVERY_DOOR
+def test_a_client_that_leaves_in_mid_stream_pays_for_what_it_got(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(starts("One", " two", then=STALL))
     answer = served.post(stream=True)
-    lines = answer.iter_lines(chunk_size=1)
-    while b" two" not in next(lines):
+    pieces = answer.iter_content(chunk_size=None)
+    while b" two" not in next(pieces):
         pass
     answer.close()
     check_gone(served, upstream)
@@ -73,8 +79,9 @@ def test_a_client_that_leaves_in_mid_stream_pays_for_what_it_got(gateway, upstre
     assert (usage.state, usage.completion_tokens) == ("captured", estimate_of(2))
 
 
-def test_a_client_that_leaves_a_whole_answer_is_charged_as_if_it_had_stayed(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+@BY_EVERY_DOOR
+def test_a_client_that_leaves_a_whole_answer_is_charged_as_if_it_had_stayed(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     play = says("Hello", prompt_tokens=10, completion_tokens=5)
     upstream.plays(lambda request: [PAUSE, *play(request)])
     ask_and_leave(served, upstream)
@@ -112,9 +119,10 @@ def test_a_killed_workers_request_is_free_and_its_hold_is_swept(
     assert gateway.make.check_ledger() == []
 
 
-def test_a_killed_workers_stream_is_charged_what_was_delivered_and_no_more(start_gateway, upstream):
+@BY_EVERY_DOOR
+def test_a_killed_workers_stream_is_charged_what_was_delivered_and_no_more(start_gateway, upstream, by):
     gateway = start_gateway("sqlite", total_timeout_seconds=6, idle_timeout_seconds=30, sweep_seconds=0.2)
-    served = Served(gateway, upstream.base_url)
+    served = Served(gateway, upstream.base_url, door=by)
     words = [f"word{number} " for number in range(20)]
     counts = {"prompt_tokens": 30, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 20}}
     said = [framed(chunk(delta={"content": word})) for word in words]

@@ -9,11 +9,13 @@ import pytest
 
 from bridge.providers.base import Blame
 from tests import services
+from tests.doors import DOORS
 from tests.gateway import Gateway
 from tests.rooms import make_settings
 from tests.served import Served, estimate_of
 from tests.upstream import CUT, PAUSE, STALL, STREAM_HEAD, Received, ScriptedUpstream, Step, chunk, framed, says, starts
 
+pytestmark = pytest.mark.parametrize("by", DOORS)
 WORDS = ("Once", " upon", " a", " time")
 ERROR = framed({"error": {"message": "org-operator broke at far.test", "type": "server_error"}})
 BREAKS: dict[str, tuple[list[Step], str]] = {
@@ -36,19 +38,12 @@ def gateway(databases: services.Databases, tmp_path_factory: pytest.TempPathFact
     gateway.stop()
 
 
-def events_of(text: str) -> list[Any]:
-    lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
-    return [line if line == "[DONE]" else json.loads(line) for line in lines]
-
-
-def check_cut(served: Served, text: str, reason: str) -> Any:
-    """It ends in an error event and no [DONE], says nothing of the operator, was charged for what was received, and
+def check_cut(served: Served, answer: bytes, reason: str, *, beyond_cap: bool = False) -> Any:
+    """It ends as its door's answers break off, says nothing of the operator, was charged for what was received, and
     speaks against the channel; the booked request."""
-    events = events_of(text)
-    assert events[-1]["error"]["code"] == "upstream_error"
-    assert "[DONE]" not in text
-    assert "operator" not in text
-    assert "far.test" not in text
+    served.door.check_failure(served.told(answer), 200, beyond_cap=beyond_cap)
+    assert b"operator" not in answer
+    assert b"far.test" not in answer
     usage = served.await_usage()
     assert (usage.outcome, usage.state, usage.error_code) == ("cut", "captured", "upstream_error")
     assert served.spent() == (usage.charge_nanos, 0)
@@ -60,24 +55,27 @@ def check_cut(served: Served, text: str, reason: str) -> Any:
     return usage
 
 
+def was_kept_alive(served: Served, answer: bytes) -> bool:
+    return answer.count(served.door.alive) > (served.door.name == "responses")
+
+
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_stream_that_breaks_ends_in_an_error_event_and_costs_what_was_delivered(gateway, upstream, name):
+def test_a_stream_that_breaks_ends_in_an_error_event_and_costs_what_was_delivered(gateway, upstream, by, name):
     second = ScriptedUpstream()
-    served = Served(gateway, upstream.base_url, second.base_url)
+    served = Served(gateway, upstream.base_url, second.base_url, door=by)
     steps, reason = BREAKS[name]
     play = starts(*WORDS)
     upstream.plays(lambda request: [*play(request)[:-1], PAUSE, *steps])
-    lines = served.post(stream=True).iter_lines(chunk_size=1)
-    received = []
-    while b" time" not in b"".join(received):
-        received.append(next(lines))
+    pieces = served.post(stream=True).iter_content(chunk_size=None)
+    received = b""
+    while b" time" not in received:
+        received += next(pieces)
     upstream.resume()
-    text = b"\n".join([*received, *lines]).decode()
-    usage = check_cut(served, text, reason)
-    deltas = [event["choices"][0]["delta"].get("content") for event in events_of(text)[:-1]]
-    assert "".join(filter(None, deltas)) == "".join(WORDS)
+    answer = received + b"".join(pieces)
+    usage = check_cut(served, answer, reason)
+    assert served.told(answer).text == "".join(WORDS)
     assert (usage.tokens_source, usage.completion_tokens) == ("estimate", estimate_of(4))
-    assert (": keep-alive" in text) == (name == "silence")
+    assert was_kept_alive(served, answer[len(received) :]) or name != "silence"
     assert second.requests == []
     second.close()
 
@@ -99,91 +97,94 @@ def endless_whole(_request: Received) -> Iterator[bytes]:
         gevent.sleep(0.05)
 
 
-def test_a_stream_that_drips_ends_at_the_deadline(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+def test_a_stream_that_drips_ends_at_the_deadline(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(endless(framed(chunk(delta={"content": " drop"})), 0.3))
-    usage = check_cut(served, served.post(stream=True).text, "no end before the deadline")
+    usage = check_cut(served, served.post(stream=True).content, "no end before the deadline")
     assert usage.completion_tokens >= 4
     assert upstream.requests[0].hung_up.wait(10)
 
 
-def test_a_whole_answer_that_drips_ends_at_the_deadline_and_is_free(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+def test_a_whole_answer_that_drips_ends_at_the_deadline_and_is_free(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(endless_whole)
     answer = served.post()
-    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "upstream_error")
+    served.door.check_failure(served.told(answer.content, stream=False), answer.status_code)
     usage = served.await_usage()
     assert (usage.outcome, usage.charge_nanos, served.spent()) == ("failed", 0, (0, 0))
     assert "deadline" in json.loads(usage.attempts)[0]["outcome"]
     assert upstream.requests[0].hung_up.wait(10)
 
 
-def test_an_oversized_stream_ends_at_the_byte_limit(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+def test_an_oversized_stream_ends_at_the_byte_limit(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(endless(framed(chunk(delta={"content": "!"}) | {"obfuscation": "x" * 5000}), 0))
     answer = served.post(stream=True)
-    check_cut(served, answer.text, "larger than the limit")
+    check_cut(served, answer.content, "larger than the limit")
     assert len(answer.content) < 3_000_000
     assert upstream.requests[0].hung_up.wait(10)
 
 
-def test_a_stream_that_ignores_its_cap_is_ended_and_costs_no_more_than_the_cap(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+def test_a_stream_that_ignores_its_cap_is_ended_and_costs_no_more_than_the_cap(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(endless(framed(chunk(delta={"content": " more"})), 0))
     answer = served.post(stream=True, max_tokens=20)
-    usage = check_cut(served, answer.text, "longer than its cap")
+    usage = check_cut(served, answer.content, "longer than its cap", beyond_cap=True)
     assert usage.completion_tokens == 20
     assert upstream.requests[0].hung_up.wait(10)
 
 
-def test_once_a_keep_alive_has_opened_the_stream_the_failure_of_all_channels_is_its_error_event(gateway, upstream):
+def test_once_a_keep_alive_has_opened_the_stream_the_failure_of_all_channels_is_its_error_event(gateway, upstream, by):
     second = ScriptedUpstream()
-    served = Served(gateway, upstream.base_url, second.base_url)
+    served = Served(gateway, upstream.base_url, second.base_url, door=by)
     for each in (upstream, second):
         each.plays(lambda request: [PAUSE, *starts()(request)])
     answer = served.post(stream=True)
-    lines = answer.iter_lines(chunk_size=1)
+    pieces = answer.iter_content(chunk_size=None)
     assert answer.status_code == 200
-    assert next(lines) == b": keep-alive"
+    first = next(pieces)
+    assert served.door.alive in first
     for each in (upstream, second):
         each.resume()
-    events = events_of(b"\n".join(lines).decode())
-    assert [event["error"]["code"] for event in events] == ["upstream_error"]
+    told = served.told(first + b"".join(pieces))
+    served.door.check_failure(told, 200)
+    assert told.text == ""
     usage = served.await_usage()
     assert (usage.outcome, usage.state, usage.status, served.spent()) == ("failed", "released", 200, (0, 0))
     assert len(json.loads(usage.attempts)) == 2
     second.close()
 
 
-def test_a_silent_upstream_is_kept_alive_and_its_late_answer_arrives(gateway, upstream):
-    served = Served(gateway, upstream.base_url)
+def test_a_silent_upstream_is_kept_alive_and_its_late_answer_arrives(gateway, upstream, by):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(lambda request: [PAUSE, *says("Late")(request)])
-    lines = served.post(stream=True).iter_lines(chunk_size=1)
-    assert next(lines) == b": keep-alive"
+    pieces = served.post(stream=True).iter_content(chunk_size=None)
+    first = next(pieces)
+    assert served.door.alive in first
     upstream.resume()
-    assert b"Late" in b"".join(lines)
+    told = served.told(first + b"".join(pieces))
+    assert (told.end, told.text) == ("done", "Late")
     assert served.await_usage().outcome == "complete"
 
 
-def test_the_role_chunk_alone_does_not_commit_to_a_channel(gateway, upstream):
+def test_the_role_chunk_alone_does_not_commit_to_a_channel(gateway, upstream, by):
     second = ScriptedUpstream()
-    served = Served(gateway, upstream.base_url, second.base_url)
+    served = Served(gateway, upstream.base_url, second.base_url, door=by)
     upstream.plays(starts(then=CUT))
     second.plays(says("Good"))
-    answer = served.post(stream=True)
-    assert "Good" in answer.text
-    assert answer.text.count('"role"') == 1
-    assert "error" not in answer.text
+    told = served.told(served.post(stream=True).content)
+    assert (told.end, told.text, told.error) == ("done", "Good", {})
     second.close()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_without_the_providers_counts_our_own_are_charged(gateway, upstream, stream):
-    served = Served(gateway, upstream.base_url)
+def test_without_the_providers_counts_our_own_are_charged(gateway, upstream, by, stream):
+    served = Served(gateway, upstream.base_url, door=by)
     upstream.plays(says("One", " two", " three", usage=False))
-    answer = served.post(stream)
-    assert (answer.status_code, bool(answer.content)) == (200, True)  # read to its end
+    told = served.told(served.post(stream).content, stream)
+    assert (told.end, told.text) == ("done", "One two three")
     usage = served.await_usage()
+    assert told.counts == (usage.prompt_tokens, 0, 0, usage.completion_tokens, 0)
     assert (usage.outcome, usage.tokens_source) == ("complete", "estimate")
     assert usage.completion_tokens == estimate_of(3, ended=True)
     assert usage.prompt_tokens > 0

@@ -3,18 +3,18 @@ channel agree. What breaks later is in test_fault_streams.py, what clients do in
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
+import gevent
 import pytest
 import requests
 
 from tests import services
 from tests.certificate import write_certificate
+from tests.doors import DOORS, Counts, read_told
 from tests.fault_upstreams import FAULTS, MODES, SECRETS, Table, name_model
 from tests.gateway import Gateway
 from tests.pgbouncer import PgBouncer
 from tests.rooms import make_settings
-from tests.served import HELLO
 
 ROWS = pytest.mark.parametrize("name", FAULTS)
 IN_BOTH_MODES = pytest.mark.parametrize("mode", MODES)
@@ -24,6 +24,7 @@ IN_BOTH_MODES = pytest.mark.parametrize("mode", MODES)
 def table(
     request: pytest.FixtureRequest, databases: services.Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Table]:
+    """Asked through every door; behind a pooler, which no door knows of, through one."""
     folder = tmp_path_factory.mktemp("faults")
     url = databases.open("postgresql")
     pooler = PgBouncer(url) if request.param == "pooled" else None
@@ -31,7 +32,7 @@ def table(
     bounds = {"max_answer_bytes": 100_000, "max_event_bytes": 50_000}
     settings = make_settings(folder, database_url=pooler.url if pooler else url, **short, **bounds)
     gateway = Gateway(settings, folder / "log")
-    table = Table(gateway, write_certificate(folder))
+    table = Table(gateway, write_certificate(folder), ["chat"] if pooler else DOORS)
     yield table
     table.close()
     gateway.stop()
@@ -42,32 +43,36 @@ def table(
 class Asked:
     """One request to the table, and all that is known of it afterwards."""
 
-    def __init__(self, table: Table, model: str, stream: bool):
-        make, account_id = table.gateway.make, table.key.account_id
-        before, logged = make.find_money(account_id)[0], len(table.gateway.log_lines("attempt_failed"))
-        body = {"model": model, "messages": HELLO, "stream": stream}
-        url = f"{table.gateway.base_url}/chat/completions"
-        self.answer = requests.post(url, json=body, headers=table.key.headers, timeout=60)
-        self.usage = next(
-            row for row in make.list_usage(account_id) if row.request_id == self.answer.headers["x-request-id"]
-        )
-        balance, self.held = make.find_money(account_id)
+    def __init__(self, table: Table, name: str, mode: str, door: str, kind: str):
+        make, key = table.gateway.make, table.keys[door]
+        self.name, self.mode, self.door = name, mode, DOORS[door]
+        self.channel = table.channels[name, mode, door]
+        before, logged = make.find_money(key.account_id)[0], len(table.gateway.log_lines("attempt_failed"))
+        body = self.door.ask(name_model(name, mode, door, kind), "Hello!", stream=mode == "stream")
+        url = f"{table.gateway.site_url}{self.door.path}"
+        self.answer = requests.post(url, json=body, headers=key.headers, timeout=60)
+        request_id = self.answer.headers["x-request-id"]
+        self.told = read_told(self.door, self.answer.content, stream=self.answer.ok and mode == "stream")
+        [self.usage] = [row for row in make.list_usage(key.account_id) if row.request_id == request_id]
+        balance, self.held = make.find_money(key.account_id)
         self.spent = before - balance
         self.attempts = json.loads(self.usage.attempts)
-        self.logged = table.gateway.log_lines("attempt_failed")[logged:]
-
-    @property
-    def events(self) -> list[Any]:
-        """What a stream said, in order; its end as it is."""
-        lines = [line.removeprefix("data: ") for line in self.answer.text.splitlines() if line.startswith("data: ")]
-        return [line if line == "[DONE]" else json.loads(line) for line in lines]
+        failed = table.gateway.log_lines("attempt_failed")[logged:]
+        self.logged = [line for line in failed if line["channel"] == self.channel]
 
 
-def check_attempt(table: Table, asked: Asked, name: str, mode: str) -> None:
+def ask_every_door(table: Table, name: str, mode: str, kind: str) -> list[Asked]:
+    """The same of all doors at once: some faults take their time."""
+    asking = [gevent.spawn(Asked, table, name, mode, door, kind) for door in table.keys]
+    gevent.joinall(asking, raise_error=True)
+    return [one.get() for one in asking]
+
+
+def check_attempt(table: Table, asked: Asked) -> None:
     """The fault stands in the receipt, and in the log with whom it speaks against."""
-    fault, first = FAULTS[name], asked.attempts[0]
-    assert fault.reason.split("|")[-1 if mode == "stream" else 0] in first["outcome"]
-    assert first["channel"] == table.channels[f"{name}-{mode}"]
+    fault, first = FAULTS[asked.name], asked.attempts[0]
+    assert fault.reason.split("|")[-1 if asked.mode == "stream" else 0] in first["outcome"]
+    assert first["channel"] == asked.channel
     failed = [attempt for attempt in asked.attempts if attempt["outcome"] != "200"]
     assert [(line["channel"], line["reason"]) for line in asked.logged] == [
         (attempt["channel"], attempt["outcome"]) for attempt in failed
@@ -83,36 +88,32 @@ def check_attempt(table: Table, asked: Asked, name: str, mode: str) -> None:
 @IN_BOTH_MODES
 @ROWS
 def test_the_next_channel_answers_and_the_failed_attempt_is_free(table: Table, name: str, mode: str):
-    asked = Asked(table, name_model(name, mode, "both"), mode == "stream")
-    assert asked.answer.status_code == 200
-    assert asked.answer.headers["x-bridge-attempts"] == "2"
-    if mode == "stream":
-        deltas = [event["choices"][0]["delta"] for event in asked.events[:-1]]
-        assert [delta.get("content") for delta in deltas if delta] == ["", "Hello", " there"]
-        assert [delta["role"] for delta in deltas if "role" in delta] == ["assistant"]
-        assert asked.events[-2]["choices"][0]["finish_reason"] == "stop"
-        assert asked.events[-1] == "[DONE]"
-    else:
-        assert asked.answer.json()["choices"][0]["message"]["content"] == "Hello there"
-        assert asked.answer.json()["usage"]["completion_tokens"] == 5
-    assert (asked.usage.outcome, asked.usage.state, asked.usage.tokens_source) == ("complete", "captured", "provider")
-    assert (asked.usage.charge_nanos, asked.spent, asked.held) == (20_000, 20_000, 0)
-    assert asked.attempts[1]["outcome"] == "200"
-    check_attempt(table, asked, name, mode)
+    for asked in ask_every_door(table, name, mode, "both"):
+        assert asked.answer.status_code == 200
+        assert asked.answer.headers["x-bridge-attempts"] == "2"
+        assert (asked.told.end, asked.told.text) == ("done", "Hello there")
+        assert asked.told.finish in ("stop", "end_turn", "completed")
+        assert asked.told.counts == Counts(10, 0, 0, 5, 0)
+        assert asked.told.cost == "0.00002"
+        usage = asked.usage
+        assert (usage.outcome, usage.state, usage.tokens_source) == ("complete", "captured", "provider")
+        assert (usage.charge_nanos, asked.spent, asked.held) == (20_000, 20_000, 0)
+        assert asked.attempts[1]["outcome"] == "200"
+        check_attempt(table, asked)
 
 
 @IN_BOTH_MODES
 @ROWS
 def test_without_a_next_channel_it_is_a_503_that_is_free(table: Table, name: str, mode: str):
-    asked = Asked(table, name_model(name, mode, "alone"), mode == "stream")
-    assert asked.answer.status_code == 503
-    assert asked.answer.headers["content-type"] == "application/json"
-    error = asked.answer.json()["error"]
-    assert (error["code"], error["param"]) == ("upstream_error", None)
-    assert error["message"].endswith("You were not charged.")
-    assert int(asked.answer.headers["retry-after"]) >= 1
-    assert (asked.usage.outcome, asked.usage.state, asked.usage.status) == ("failed", "released", 503)
-    assert (asked.usage.error_code, asked.usage.charge_nanos) == ("upstream_error", 0)
-    assert (asked.spent, asked.held) == (0, 0)
-    assert len(asked.attempts) == (3 if FAULTS[name].again else 1)
-    check_attempt(table, asked, name, mode)
+    for asked in ask_every_door(table, name, mode, "alone"):
+        assert asked.answer.status_code == 503
+        assert asked.answer.headers["content-type"] == "application/json"
+        asked.door.check_failure(asked.told, 503)
+        assert asked.told.error["message"].endswith("You were not charged.")
+        assert int(asked.answer.headers["retry-after"]) >= 1
+        usage = asked.usage
+        assert (usage.outcome, usage.state, usage.status) == ("failed", "released", 503)
+        assert (usage.error_code, usage.charge_nanos) == ("upstream_error", 0)
+        assert (asked.spent, asked.held) == (0, 0)
+        assert len(asked.attempts) == (3 if FAULTS[name].again else 1)
+        check_attempt(table, asked)

@@ -7,52 +7,74 @@ import pytest
 import requests
 from gevent.pool import Pool
 
+from tests.doors import DOORS, read_told
 from tests.upstream import pauses, says
 
 CLIENTS = 200
 AFFORDABLE = 7
+CAP = 16  # the least that Responses take
+HELD_NANOS = CAP * 2_000
 BODY = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 10}
 
 
-def test_200_clients_on_money_for_7_get_7_answers_and_193_times_402(gateway, upstream):
+REFUSED = {"chat": "insufficient_balance", "messages": "billing_error", "responses": "insufficient_balance"}
+
+
+def test_200_clients_of_every_door_on_money_for_7_get_7_answers_and_193_times_402(gateway, upstream):
     model = gateway.make.make_model(input_price=0, output_price=2_000_000_000)
     gateway.make.make_channel(upstream.base_url, model)
-    upstream.plays(pauses(says("Hello", prompt_tokens=10, completion_tokens=10)))
-    # a hold is 10 tokens at 2,000 nanos; half of another one is left over
-    account = gateway.make.make_account(balance_nanos=AFFORDABLE * 20_000 + 10_000)
+    upstream.plays(pauses(says("Hello", prompt_tokens=10, completion_tokens=CAP)))
+    # a hold is 16 tokens at 2,000 nanos; half of another one is left over
+    account = gateway.make.make_account(balance_nanos=AFFORDABLE * HELD_NANOS + HELD_NANOS // 2)
     key = gateway.make.make_key(account)
 
-    def ask() -> tuple[int, str]:
-        answer = requests.post(
-            f"{gateway.base_url}/chat/completions", json=BODY | {"model": model}, headers=key.headers, timeout=60
-        )
-        return answer.status_code, answer.json().get("error", {}).get("code", "")
+    def ask(place: int) -> tuple[int, str]:
+        door, stream = list(DOORS.values())[place % len(DOORS)], place % 2 == 0
+        body = door.ask(model, "Hello!", stream=stream, cap=CAP)
+        url = f"{gateway.site_url}{door.path}"
+        answer = requests.post(url, json=body, headers=key.headers, timeout=60)
+        told = read_told(door, answer.content, stream=stream and answer.ok)
+        if answer.ok:
+            assert (told.end, told.text, told.cost) == ("done", "Hello", "0.000032")
+        else:
+            assert told.error["type" if door.name == "messages" else "code"] == REFUSED[door.name]
+        return answer.status_code, told.end
 
     pool = Pool(CLIENTS)
-    asking = [pool.spawn(ask) for _ in range(CLIENTS)]
+    asking = [pool.spawn(ask, place) for place in range(CLIENTS)]
     with gevent.Timeout(60):
         while sum(each.ready() for each in asking) < CLIENTS - AFFORDABLE:  # the refused ones wait for nobody
             gevent.sleep(0.05)
     upstream.resume()
     gevent.joinall(asking, timeout=60)
     counts = collections.Counter(each.get() for each in asking)
-    assert counts == {(200, ""): AFFORDABLE, (402, "insufficient_balance"): CLIENTS - AFFORDABLE}
-    assert gateway.make.find_money(account.id) == (10_000, 0)
+    assert counts == {(200, "done"): AFFORDABLE, (402, "error"): CLIENTS - AFFORDABLE}
+    assert gateway.make.find_money(account.id) == (HELD_NANOS // 2, 0)
     assert len(upstream.requests) == AFFORDABLE
     assert gateway.make.check_ledger() == []
 
 
-def test_a_keys_budget_ends_before_the_balance_does(gateway, upstream):
+def test_a_keys_budget_ends_before_the_balance_does_whichever_doors_it_goes_by(gateway, upstream):
     model = gateway.make.make_model(input_price=0, output_price=2_000_000_000)
     gateway.make.make_channel(upstream.base_url, model)
-    upstream.plays(says("Hello", prompt_tokens=10, completion_tokens=10))
-    key = gateway.make.make_key(budget_nanos=50_000, budget_period="day")
-    url = f"{gateway.base_url}/chat/completions"
-    answers = [requests.post(url, json=BODY | {"model": model}, headers=key.headers, timeout=60) for _ in range(4)]
-    assert [answer.status_code for answer in answers] == [200, 200, 402, 402]
-    assert answers[-1].json()["error"]["code"] == "key_budget_exceeded"
+    upstream.plays(says("Hello", prompt_tokens=10, completion_tokens=CAP))
+    key = gateway.make.make_key(budget_nanos=3 * HELD_NANOS + 10_000, budget_period="day")
+    answers = [
+        requests.post(
+            f"{gateway.site_url}{door.path}",
+            json=door.ask(model, "Hello!", stream=False, cap=CAP),
+            headers=key.headers,
+            timeout=60,
+        )
+        for door in (*DOORS.values(), *DOORS.values())
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 402, 402, 402]
+    errors = [answer.json()["error"] for answer in answers[3:]]
+    assert [error.get("code", error["type"]) for error in errors] == [
+        *("key_budget_exceeded", "billing_error", "key_budget_exceeded")
+    ]
     shown = requests.get(f"{gateway.base_url}/key", headers=key.headers, timeout=60).json()
-    assert shown["budget"] == {"amount": "0.00005", "period": "day", "remaining": "0.00001"}
+    assert shown["budget"] == {"amount": "0.000106", "period": "day", "remaining": "0.00001"}
 
 
 def test_an_answer_without_a_cap_is_capped_by_a_quarter_of_the_balance_and_says_so(gateway, upstream):

@@ -137,10 +137,10 @@ def cut_frames(frames: bytes, most_tokens: int, counter: TokenCounter) -> bytes:
 
 def _texts(delta: JsonObject) -> Iterator[str]:
     yield from (delta[field] for field in CUT_FIELDS if delta.get(field))
-    functions = [call.get("function") for call in delta.get("tool_calls") or ()]
-    for function in (*functions, delta.get("function_call")):
+    called = [call.get("function") or call.get("custom") for call in delta.get("tool_calls") or ()]
+    for function in (*called, delta.get("function_call")):
         if function:
-            yield from (function[name] for name in ("name", "arguments") if function.get(name))
+            yield from (function[name] for name in ("name", "arguments", "input") if function.get(name))
 
 
 def _cut_chunk(chunk: JsonObject, most_tokens: int, counter: TokenCounter) -> JsonObject | None:
