@@ -43,7 +43,10 @@ def install_python(pins: Path) -> Path:
 
     def install(folder: Path) -> None:
         _run("venv", [sys.executable, "-m", "venv", str(folder)], folder)
-        python, pinned = str(folder / "bin/python"), ["--only-binary", ":all:", "--require-hashes", "-r", str(lock.absolute())]
+        python, pinned = (
+            str(folder / "bin/python"),
+            ["--only-binary", ":all:", "--require-hashes", "-r", str(lock.absolute())],
+        )
         if shutil.which("uv") and os.environ.get("INSTALL_WITH") != "pip":
             command = ["uv", "pip", "install", "--quiet", "--python", python, *pinned]
         else:

@@ -1,4 +1,4 @@
-"""The providers that every SDK is tried on: a model of each, which answers what the case wants that a question names."""
+"""The providers that every SDK is tried on: a model of each, which answers what the case in the question wants."""
 
 import dataclasses
 import json

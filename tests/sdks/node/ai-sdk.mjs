@@ -8,9 +8,11 @@ import { BUDGET_TOKENS, called, EFFORT, Event, MAX_TOKENS, resultOf, run } from 
 const MOST_STEPS = 5;
 const CREATE = { openai: createOpenAI, anthropic: createAnthropic };
 const THINKS = {
-  openai: { reasoningEffort: EFFORT, reasoningSummary: "auto" },
+  openai: { forceReasoning: true, reasoningEffort: EFFORT, reasoningSummary: "auto" },
   anthropic: { thinking: { type: "enabled", budgetTokens: BUDGET_TOKENS } },
 };
+// its other way with OpenAI: whole items go back, in place of references to what the server is taken to store
+const STATELESS = { openai: { store: false } };
 const maker = process.argv[2];
 
 async function converse(conversation) {
@@ -24,7 +26,9 @@ async function converse(conversation) {
     maxRetries: 0,
     maxOutputTokens: MAX_TOKENS,
   };
-  if (conversation.thinks) asked.providerOptions = { [maker]: THINKS[maker] };
+  if (conversation.thinks) {
+    asked.providerOptions = { [maker]: { ...THINKS[maker], ...(conversation.stream && STATELESS[maker]) } };
+  }
   if (conversation.schema) asked.output = Output.object({ schema: Event });
   const result = conversation.stream ? await readStream(asked) : await generateText(asked);
   const { inputTokens, outputTokens } = result.usage;
