@@ -1,6 +1,7 @@
 """Conversations by the SDK of Anthropic's. Every block of an answer goes back as it came."""
 
 import anthropic
+from anthropic.resources import Messages
 from program import BUDGET_TOKENS, MAX_TOKENS, RETRIES, Case, Said, called, result_of, run
 from schema import Event
 
@@ -34,7 +35,7 @@ def _ask(case: Case) -> object:
     return [{"type": "text", "text": case["prompt"]}, {"type": "image", "source": source}]
 
 
-def _answer(client: anthropic.resources.Messages, case: Case, messages: list) -> anthropic.types.Message:
+def _answer(client: Messages, case: Case, messages: list) -> anthropic.types.Message:
     asked = {"model": case["model"], "messages": messages, "max_tokens": MAX_TOKENS}
     if case.get("tools"):
         asked["tools"] = [

@@ -1,6 +1,7 @@
 """Conversations by the SDK of OpenAI's: chat completions."""
 
 import openai
+from openai.resources.chat import Completions
 from program import EFFORT, RETRIES, Case, Said, called, result_of, run
 from schema import Event
 
@@ -32,7 +33,7 @@ def _ask(case: Case) -> object:
     return [{"type": "text", "text": case["prompt"]}, {"type": "image_url", "image_url": {"url": url}}]
 
 
-def _answer(chat: openai.resources.chat.Completions, case: Case, messages: list) -> openai.types.chat.ChatCompletion:
+def _answer(chat: Completions, case: Case, messages: list) -> openai.types.chat.ChatCompletion:
     asked = {"model": case["model"], "messages": messages}
     if case.get("tools"):
         asked["tools"] = [{"type": "function", "function": {**tool, "strict": True}} for tool in case["tools"]]

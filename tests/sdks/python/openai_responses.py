@@ -1,6 +1,7 @@
 """Conversations by the SDK of OpenAI's: Responses. Every item of an answer goes back as it came."""
 
 import openai
+from openai.resources.responses import Responses
 from program import EFFORT, RETRIES, Case, Said, called, result_of, run
 from schema import Event
 
@@ -32,7 +33,7 @@ def _ask(case: Case) -> object:
     return [{"type": "input_text", "text": case["prompt"]}, picture]
 
 
-def _answer(responses: openai.resources.Responses, case: Case, items: list) -> openai.types.responses.Response:
+def _answer(responses: Responses, case: Case, items: list) -> openai.types.responses.Response:
     asked = {"model": case["model"], "input": items}
     if case.get("tools"):
         asked["tools"] = [{"type": "function", "strict": True, **tool} for tool in case["tools"]]
