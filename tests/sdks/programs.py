@@ -23,7 +23,7 @@ OPENAI = {
 }
 ANTHROPIC = {**OPENAI, "cut": "APIStatusError"}
 IN_NODE = {"402": "APIError", "cut": "APIError"}  # no class between that and the statuses
-AI_SDK = dict.fromkeys(OPENAI, "APICallError")
+AI_SDK = {**dict.fromkeys(OPENAI, "APICallError"), "cut": "StreamProviderError"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ SDKS = {
     "langchain-responses": Sdk("langchain_models.py", ("responses",), OPENAI),
     "langchain-messages": Sdk("langchain_models.py", ("messages",), ANTHROPIC),
     "openai-node-chat": Sdk("openai-chat.mjs", (), {**OPENAI, **IN_NODE}),
-    "openai-node-responses": Sdk("openai-responses.mjs", (), {**OPENAI, **IN_NODE}),
+    "openai-node-responses": Sdk("openai-responses.mjs", (), {**OPENAI, **IN_NODE, "cut": "ResponseFailed"}),
     "anthropic-node": Sdk("anthropic-messages.mjs", (), {**ANTHROPIC, **IN_NODE}),
     "ai-sdk-openai": Sdk("ai-sdk.mjs", ("openai",), AI_SDK),
     "ai-sdk-anthropic": Sdk("ai-sdk.mjs", ("anthropic",), AI_SDK),

@@ -31,7 +31,7 @@ async function converse(conversation) {
   }
   if (conversation.schema) asked.output = Output.object({ schema: Event });
   const result = conversation.stream ? await readStream(asked) : await generateText(asked);
-  const { inputTokens, outputTokens } = result.usage;
+  const { inputTokens, outputTokens } = result.steps.at(-1).usage;
   const parsed = conversation.schema ? result.output : null;
   return { text: result.text, calls, usage: [inputTokens, outputTokens], parsed };
 }
@@ -41,7 +41,7 @@ async function readStream(asked) {
   for await (const part of stream.fullStream) {
     if (part.type === "error") throw part.error;
   }
-  return { text: await stream.text, usage: await stream.usage };
+  return { text: await stream.text, steps: await stream.steps };
 }
 
 function makeTools(tools, calls) {

@@ -3,6 +3,9 @@ import OpenAI from "openai";
 import { zodTextFormat } from "openai/helpers/zod";
 import { called, EFFORT, Event, resultOf, run } from "./program.mjs";
 
+/** The SDK gives a failed response like any other, and leaves it to its caller to look at the status. */
+class ResponseFailed extends Error {}
+
 async function converse(conversation) {
   const client = new OpenAI({ apiKey: conversation.key, baseURL: conversation.base_url, maxRetries: 0 });
   const input = [{ role: "user", content: ask(conversation) }];
@@ -28,7 +31,7 @@ function ask({ prompt, image }) {
   return [{ type: "input_text", text: prompt }, picture];
 }
 
-function respond(responses, { model, tools, thinks, schema, stream }, input) {
+async function respond(responses, { model, tools, thinks, schema, stream }, input) {
   const asked = { model, input };
   if (tools) asked.tools = tools.map((tool) => ({ type: "function", strict: true, ...tool }));
   if (thinks) {
@@ -38,7 +41,9 @@ function respond(responses, { model, tools, thinks, schema, stream }, input) {
   }
   if (schema) return responses.parse({ ...asked, text: { format: zodTextFormat(Event, "event") } });
   if (!stream) return responses.create(asked);
-  return responses.stream(asked).finalResponse();
+  const answer = await responses.stream(asked).finalResponse();
+  if (answer.status === "failed") throw new ResponseFailed(answer.error.message);
+  return answer;
 }
 
 await run(converse);
