@@ -2,12 +2,14 @@
 chat`."""
 
 import asyncio
+import functools
 import sys
 from typing import Any
 
 from agents import (
     Agent,
     FunctionTool,
+    ItemHelpers,
     ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
@@ -17,9 +19,10 @@ from agents import (
 from agents.result import RunResultBase
 from openai import AsyncOpenAI
 from openai.types.shared import Reasoning
-from program import EFFORT, RETRIES, Case, Said, called, result_of, run
+from program import EFFORT, NO_KEY, RETRIES, Case, Said, called, result_of, run
 from schema import Event
 
+LOOP = asyncio.Runner()
 MODELS = {"responses": OpenAIResponsesModel, "chat": OpenAIChatCompletionsModel}
 THINKS = {
     "responses": {"response_include": ["reasoning.encrypted_content"], "store": False},
@@ -29,25 +32,31 @@ THINKS = {
 
 def converse(case: Case) -> Said:
     """The answer after all tools were called."""
-    return asyncio.run(_converse(case))
+    return LOOP.run(_converse(case))
 
 
 async def _converse(case: Case) -> Said:
     calls: list[dict[str, Any]] = []
-    async with AsyncOpenAI(api_key=case["key"], base_url=case["base_url"], max_retries=RETRIES) as client:
-        agent = Agent(
-            name="Clerk",
-            model=MODELS[sys.argv[1]](model=case["model"], openai_client=client),
-            model_settings=_settings(case),
-            tools=[_make_tool(tool, calls) for tool in case.get("tools") or ()],
-            output_type=Event if case.get("schema") else None,
-        )
-        asked = [{"role": "user", "content": _ask(case)}]
-        result = await _run(agent, asked, case["stream"])
+    client = _open(case["base_url"]).with_options(api_key=case["key"])
+    agent = Agent(
+        name="Clerk",
+        model=MODELS[sys.argv[1]](model=case["model"], openai_client=client),
+        model_settings=_settings(case),
+        tools=[_make_tool(tool, calls) for tool in case.get("tools") or ()],
+        output_type=Event if case.get("schema") else None,
+    )
+    result = await _run(agent, [{"role": "user", "content": _ask(case)}], case["stream"])
     last = result.raw_responses[-1].usage
     parsed = result.final_output.model_dump() if case.get("schema") else None
     usage = [last.input_tokens, last.output_tokens]
-    return {"text": str(result.final_output), "calls": calls, "usage": usage, "parsed": parsed}
+    text = ItemHelpers.text_message_output(result.new_items[-1])
+    return {"text": text, "calls": calls, "usage": usage, "parsed": parsed}
+
+
+@functools.cache
+def _open(base_url: str) -> AsyncOpenAI:
+    """One for all keys: it is dear to open."""
+    return AsyncOpenAI(api_key=NO_KEY, base_url=base_url, max_retries=RETRIES)
 
 
 async def _run(agent: Agent, asked: list, stream: bool) -> RunResultBase:

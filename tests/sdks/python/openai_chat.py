@@ -1,8 +1,10 @@
 """Conversations by the SDK of OpenAI's: chat completions."""
 
+import functools
+
 import openai
 from openai.resources.chat import Completions
-from program import EFFORT, RETRIES, Case, Said, called, result_of, run
+from program import EFFORT, NO_KEY, RETRIES, Case, Said, called, result_of, run
 from schema import Event
 
 
@@ -10,20 +12,26 @@ def converse(case: Case) -> Said:
     """The answer after all tools were called."""
     messages = [{"role": "user", "content": _ask(case)}]
     calls = []
-    with openai.OpenAI(api_key=case["key"], base_url=case["base_url"], max_retries=RETRIES) as client:
-        while True:
-            answer = _answer(client.chat.completions, case, messages)
-            message = answer.choices[0].message
-            if not message.tool_calls:
-                break
-            messages.append(message)
-            for call in message.tool_calls:
-                calls.append(called(call.function.name, call.function.arguments))
-                content = result_of(call.function.name)
-                messages.append({"role": "tool", "tool_call_id": call.id, "content": content})
+    client = _open(case["base_url"]).with_options(api_key=case["key"])
+    while True:
+        answer = _answer(client.chat.completions, case, messages)
+        message = answer.choices[0].message
+        if not message.tool_calls:
+            break
+        messages.append(message)
+        for call in message.tool_calls:
+            calls.append(called(call.function.name, call.function.arguments))
+            content = result_of(call.function.name)
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": content})
     usage = [answer.usage.prompt_tokens, answer.usage.completion_tokens]
     parsed = message.parsed.model_dump() if case.get("schema") else None
     return {"text": message.content, "calls": calls, "usage": usage, "parsed": parsed}
+
+
+@functools.cache
+def _open(base_url: str) -> openai.OpenAI:
+    """One for all keys: it is dear to open."""
+    return openai.OpenAI(api_key=NO_KEY, base_url=base_url, max_retries=RETRIES)
 
 
 def _ask(case: Case) -> object:

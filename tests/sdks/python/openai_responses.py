@@ -1,8 +1,10 @@
 """Conversations by the SDK of OpenAI's: Responses. Every item of an answer goes back as it came."""
 
+import functools
+
 import openai
 from openai.resources.responses import Responses
-from program import EFFORT, RETRIES, Case, Said, called, result_of, run
+from program import EFFORT, NO_KEY, RETRIES, Case, Said, called, result_of, run
 from schema import Event
 
 
@@ -10,20 +12,26 @@ def converse(case: Case) -> Said:
     """The answer after all tools were called."""
     items = [{"role": "user", "content": _ask(case)}]
     calls = []
-    with openai.OpenAI(api_key=case["key"], base_url=case["base_url"], max_retries=RETRIES) as client:
-        while True:
-            answer = _answer(client.responses, case, items)
-            asked = [item for item in answer.output if item.type == "function_call"]
-            if not asked:
-                break
-            items += answer.output
-            for call in asked:
-                calls.append(called(call.name, call.arguments))
-                output = result_of(call.name)
-                items.append({"type": "function_call_output", "call_id": call.call_id, "output": output})
+    client = _open(case["base_url"]).with_options(api_key=case["key"])
+    while True:
+        answer = _answer(client.responses, case, items)
+        asked = [item for item in answer.output if item.type == "function_call"]
+        if not asked:
+            break
+        items += answer.output
+        for call in asked:
+            calls.append(called(call.name, call.arguments))
+            output = result_of(call.name)
+            items.append({"type": "function_call_output", "call_id": call.call_id, "output": output})
     usage = [answer.usage.input_tokens, answer.usage.output_tokens]
     parsed = answer.output_parsed.model_dump() if case.get("schema") else None
     return {"text": answer.output_text, "calls": calls, "usage": usage, "parsed": parsed}
+
+
+@functools.cache
+def _open(base_url: str) -> openai.OpenAI:
+    """One for all keys: it is dear to open."""
+    return openai.OpenAI(api_key=NO_KEY, base_url=base_url, max_retries=RETRIES)
 
 
 def _ask(case: Case) -> object:

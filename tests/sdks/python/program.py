@@ -8,7 +8,7 @@ from typing import Any
 Case = dict[str, Any]  # id, base_url, key, model, prompt, stream, thinks; tools, image and schema where they are asked
 Said = dict[str, Any]  # text, calls, usage; parsed where a schema was asked
 EFFORT, BUDGET_TOKENS, MAX_TOKENS = "medium", 2000, 8000
-RETRIES = 0
+RETRIES, NO_KEY = 0, "sk-none"
 
 
 def run(converse: Callable[[Case], Said]) -> None:
