@@ -67,7 +67,7 @@ SDKS = {
     "anthropic-python": Sdk("anthropic_messages.py", (), ANTHROPIC),
     "agents-responses": Sdk("agents_runner.py", ("responses",), {**OPENAI, "cut": "ModelBehaviorError"}),
     "agents-chat": Sdk("agents_runner.py", ("chat",), OPENAI),
-    "langchain-responses": Sdk("langchain_models.py", ("responses",), OPENAI),
+    "langchain-responses": Sdk("langchain_models.py", ("responses",), {**OPENAI, "cut": "ValueError"}),
     "langchain-messages": Sdk("langchain_models.py", ("messages",), ANTHROPIC),
     "openai-node-chat": Sdk("openai-chat.mjs", (), {**OPENAI, **IN_NODE}),
     "openai-node-responses": Sdk("openai-responses.mjs", (), {**OPENAI, **IN_NODE, "cut": "ResponseFailed"}),
