@@ -87,6 +87,8 @@ def check_loop(seen: Seen) -> None:
     check_calls(seen)
     if seen.upstream.model == "gpt-5.4":
         check_items(seen)
+    elif seen.upstream.provider in ("deepseek", "moonshot"):
+        check_thoughts(seen)
     elif seen.upstream.reveals_thoughts:
         check_given_back(seen.upstream, list(seen.sent))
 
@@ -96,6 +98,16 @@ def check_items(seen: Seen) -> None:
     for number, request in enumerate(seen.sent):
         wanted = [item for reply in seen.replies[:number] for item in list_items(reply)]
         assert name_items(request["input"]) == name_items(wanted)
+
+
+def check_thoughts(seen: Seen) -> None:
+    """What was thought comes back as text with the calls. Their ids may be the SDK's own: LangChain turns
+    Kimi's into the form of Claude's. Each has its result."""
+    for number, request in enumerate(seen.sent):
+        turns = [message for message in request["messages"] if message["role"] == "assistant"]
+        assert [turn["reasoning_content"] for turn in turns] == [reply.thought for reply in seen.replies[:number]]
+        ids = [call["id"] for turn in turns for call in turn["tool_calls"]]
+        assert ids == [message["tool_call_id"] for message in request["messages"] if message["role"] == "tool"]
 
 
 def name_items(items: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
