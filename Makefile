@@ -26,7 +26,7 @@ help:
 	@echo "make soak        20,000 streams, half of them dropped: nothing of them may stay behind"
 	@echo "make attack      what one customer can do to another: every attack we know, and how long the other one waits"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
-	@echo "make lock        write the lock files anew, from what requirements*.in and scripts/ ask for"
+	@echo "make lock        write the lock files anew, from what requirements*.in, scripts/ and tests/sdks/ ask for"
 
 run:
 	@scripts/install.sh requirements.txt
@@ -92,10 +92,12 @@ stop-model:
 # package that nobody pinned, and stops as soon as a newer one is released.
 UV_VERSION := 0.13.9
 COMPILE := .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-strip-extras
+NPM_LOCK := npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 lock:
 	@scripts/install.sh $(DEV)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in
 	$(COMPILE) -o scripts/model-requirements.txt scripts/model-requirements.in
-	cd scripts/node && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	$(COMPILE) -o tests/sdks/python/requirements.txt tests/sdks/python/requirements.in
+	for folder in scripts/node tests/sdks/node; do (cd $$folder && $(NPM_LOCK)) || exit 1; done

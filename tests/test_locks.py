@@ -12,7 +12,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("requirements.txt", "requirements-dev.txt")
-ASKED = ("requirements.in", "requirements-dev.in", "scripts/model-requirements.in")
+OTHER_LOCKS = ("scripts/model-requirements.txt", "tests/sdks/python/requirements.txt")  # not for our own environment
+ASKED = (
+    *("requirements.in", "requirements-dev.in", "scripts/model-requirements.in"),
+    "tests/sdks/python/requirements.in",
+)
 PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[([^\]]+)\])?==([^\s;\\]+)", re.MULTILINE)
 LINE = re.compile(r"^(?![#-]|\s).+", re.MULTILINE)
 
@@ -67,7 +71,7 @@ def test_a_pin_without_its_extra_is_noticed() -> None:
     assert find_gaps(pins) == ["pytest-cov asks for coverage[toml]>=7.10.6, pinned without {'toml'}"]
 
 
-@pytest.mark.parametrize("name", [*LOCKS, "scripts/model-requirements.txt"])
+@pytest.mark.parametrize("name", [*LOCKS, *OTHER_LOCKS])
 def test_each_line_of_a_lock_has_a_version_and_a_hash(name: str) -> None:
     blocks = re.split(r"\n(?=\S)", (ROOT / name).read_text())
     lines = [block for block in blocks if LINE.match(block)]
@@ -93,9 +97,10 @@ def test_the_tests_run_on_what_is_locked() -> None:
     assert [pin.name for pin in pins if importlib.metadata.version(pin.name) != pin.version] == []
 
 
-def test_what_npm_brings_is_pinned_to_the_file() -> None:
-    wanted = json.loads((ROOT / "scripts/node/package.json").read_text())
-    lock = json.loads((ROOT / "scripts/node/package-lock.json").read_text())["packages"]
+@pytest.mark.parametrize("folder", ["scripts/node", "tests/sdks/node"])
+def test_what_npm_brings_is_pinned_to_the_file(folder: str) -> None:
+    wanted = json.loads((ROOT / folder / "package.json").read_text())
+    lock = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
     asked = wanted["dependencies"] | wanted["optionalDependencies"]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in asked.values()), "no ranges"
     installed = {path: entry for path, entry in lock.items() if path}

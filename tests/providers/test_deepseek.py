@@ -202,6 +202,7 @@ def reasoning(message: dict[str, Any], kept: dict[str, Any], **fields: Any) -> A
     ("own", "kept", "expected"),
     [
         ({"reasoning_content": "Own."}, KEPT, "Own."),
+        ({"reasoning_content": "pt."}, KEPT, "Kept."),  # whose client kept the last piece of a stream alone
         ({"reasoning": "Own."}, KEPT, "Own."),
         ({"reasoning_details": [{"type": "reasoning.text", "text": "Own."}, {"data": "x"}, 5]}, KEPT, "Own."),
         ({}, KEPT, "Kept."),

@@ -177,10 +177,12 @@ class _Writer:
             changed["tool_calls"] = calls = [{"id": call_id, "type": "function", "function": legacy}]
         if calls and message.get("content") is None:
             changed["content"] = ""  # the field has to be there
-        if calls and self._thinks and not message.get("reasoning_content"):
-            changed["reasoning_content"] = (
-                _own_thoughts(message) or find_kept(self._kept, self._provider.name, calls) or NO_REASONING
-            )
+        if calls and self._thinks:
+            told, kept = message.get("reasoning_content"), find_kept(self._kept, self._provider.name, calls)
+            if not told:
+                changed["reasoning_content"] = _own_thoughts(message) or kept or NO_REASONING
+            elif isinstance(told, str) and told != kept and kept.endswith(told):
+                changed["reasoning_content"] = kept  # OpenAI's SDK for Node keeps the last piece of a stream alone
         return changed
 
 

@@ -1,6 +1,8 @@
 """The request of a client that speaks Responses itself: its own body goes on, as far as its fields are known to choose
 no model, host, price or stored state."""
 
+from collections.abc import Collection
+
 from bridge.conversation.request import Native
 from bridge.json_types import Json, JsonObject
 from bridge.providers.asked import find_cap
@@ -9,7 +11,7 @@ from bridge.providers.openai.draft import Draft
 from bridge.providers.openai.request_fields import take_passed
 from bridge.providers.responses.errors import THOUGHTS
 from bridge.providers.responses.fields import INCLUDE_LOGPROBS, fit, write_cap, write_fixed, write_reasoning
-from bridge.providers.responses.thoughts import drop_loose, is_id, pick_thought
+from bridge.providers.responses.thoughts import drop_loose, is_id, pick_thought, read_thoughts
 
 # What goes on as it came; what is written anew stands in `WRITTEN`, and all else is named.
 AS_THEY_CAME = (
@@ -22,6 +24,7 @@ FITTED = ("temperature", "top_p", "top_logprobs")
 OF_REASONING = frozenset({"effort", "summary", "generate_summary", "context"})
 INCLUDED = frozenset({"reasoning.encrypted_content", INCLUDE_LOGPROBS, "message.input_image.image_url"})
 TOOLS = frozenset({"function", "custom", "namespace", "tool_search"})  # which cost nothing but their tokens
+CALLS = frozenset({"function_call", "custom_tool_call"})
 # Items that a conversation is made of, and how their ids begin.
 ITEMS = {
     "message": "msg_",
@@ -82,10 +85,12 @@ def _check_tools(tools: Json, place: str) -> None:
 
 def _write_input(order: Order, given: Json) -> Json:
     """The items, each with an id that OpenAI takes or none. Reasoning that is still sealed is another provider's, or
-    another account's: it is left out, and so is what led to nothing."""
+    another account's: it is left out, and so is what led to nothing. Reasoning that the client left out itself, as one
+    does that only refers to items, is put back before its call."""
     if not isinstance(given, list):
         return given
     items: list[JsonObject] = []
+    told = [item.get("encrypted_content") for item in given if _kind_of(item) == "reasoning"]
     for i, item in enumerate(given):
         kind = _kind_of(item)
         if kind not in ITEMS:
@@ -100,8 +105,26 @@ def _write_input(order: Order, given: Json) -> Json:
             _check_tools(item.get("tools"), f"input[{i}].tools")
         if "id" in item and not is_id(item["id"], ITEMS[kind]):
             item = {field: value for field, value in item.items() if field != "id"}
+        if kind in CALLS and THOUGHTS not in order.without:
+            item = _lead_up(items, item, order.kept.get(str(item.get("call_id"))), told)
         items.append(item)
     return _drop_unled(items)
+
+
+def _lead_up(items: list[JsonObject], call: JsonObject, kept: Json, told: Collection[Json]) -> JsonObject:
+    """Add what we kept of the reasoning before this call to the items, as far as the client hasn't told it. Gives the
+    call, with the id that OpenAI knows it by."""
+    lead, near = (
+        [thought for thought in read_thoughts(kept, field) if thought["encrypted_content"] not in told]
+        for field in ("lead", "items")
+    )
+    at = len(items)
+    while at and items[at - 1].get("role") == "assistant":
+        at -= 1
+    items[at:at] = lead
+    items += near
+    item_id = kept.get("item_id") if isinstance(kept, dict) else None
+    return {**call, "id": item_id} if (lead or near) and is_id(item_id, ITEMS[_kind_of(call)]) else call
 
 
 def _kind_of(item: Json) -> str:

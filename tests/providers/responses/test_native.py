@@ -103,6 +103,22 @@ def test_reasoning_goes_on_with_what_it_led_to_and_nobody_elses():
     assert not [one for one in write({"input": items}, without=frozenset({"thoughts"}))[0]["input"] if "summary" in one]
 
 
+def test_reasoning_that_the_client_left_out_is_put_back_before_its_call():
+    kept = {"provider": "openai", "lead": [thought(1)], "items": [thought(2)], "item_id": "fc_theirs"}
+    question = {"role": "user", "content": "Hi"}
+    text = {"type": "message", "role": "assistant", "content": "Let me look."}
+    bare = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c1", "output": "Cold."}
+    theirs = {**bare, "id": "fc_theirs"}
+    sent, _ = write({"input": [question, text, bare, result]}, kept={"c1": kept})
+    assert sent["input"] == [question, thought(1), text, thought(2), theirs, result]
+    told = [question, thought(1), text, thought(2), theirs, result]
+    sent, _ = write({"input": told}, kept={"c1": kept})
+    assert sent["input"] == told
+    sent, _ = write({"input": [question, text, bare, result]}, kept={"c1": {**kept, "provider": "gemini"}})
+    assert sent["input"] == [question, text, bare, result]
+
+
 def test_what_the_model_does_not_take_is_fitted_as_on_chat_completions():
     out, outgoing = write({"temperature": 0.2, "reasoning": {"effort": "minimal"}})
     assert "temperature" not in out

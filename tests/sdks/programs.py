@@ -1,0 +1,77 @@
+"""The SDKs that are tried, each by a program of its own, in its language and with packages that are not ours."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.installed import find_node, install_node, install_python
+
+FOLDER = Path(__file__).parent
+RUN_SECONDS = 300  # reached only when a program hangs
+OPENAI = {
+    "400": "BadRequestError",
+    "401": "AuthenticationError",
+    "402": "APIStatusError",
+    "429": "RateLimitError",
+    "503": "InternalServerError",
+    "cut": "APIError",
+}
+ANTHROPIC = {**OPENAI, "cut": "APIStatusError"}
+IN_NODE = {"402": "APIError", "cut": "APIError"}  # no class between that and the statuses
+AI_SDK = {**dict.fromkeys(OPENAI, "APICallError"), "cut": "StreamProviderError"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sdk:
+    """An SDK: its program with the program's arguments, and its exceptions' classes."""
+
+    program: str
+    arguments: Sequence[str]
+    errors: Mapping[str, str]
+
+    def converse(self, cases: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, dict[str, Any]]:
+        """What came of each case, by its id."""
+        done = subprocess.run(
+            [*self._command(folder), *self.arguments],
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"},
+            input=json.dumps(cases),
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        return {each.pop("id"): each for each in said}
+
+    def _command(self, folder: Path) -> list[str]:
+        """What starts it in this folder."""
+        if self.program.endswith(".py"):
+            return [str(install_python(FOLDER / "python")), str(FOLDER / "python" / self.program)]
+        packages = install_node(FOLDER / "node")
+        (folder / "node_modules").symlink_to(packages / "node_modules")  # modules look for others where they lie
+        for file in (FOLDER / "node").glob("*.mjs"):
+            shutil.copy(file, folder)
+        return [str(find_node(packages)), self.program]
+
+
+SDKS = {
+    "openai-python-chat": Sdk("openai_chat.py", (), OPENAI),
+    "openai-python-responses": Sdk("openai_responses.py", (), {**OPENAI, "cut": "RuntimeError"}),
+    "anthropic-python": Sdk("anthropic_messages.py", (), ANTHROPIC),
+    "agents-responses": Sdk("agents_runner.py", ("responses",), {**OPENAI, "cut": "ModelBehaviorError"}),
+    "agents-chat": Sdk("agents_runner.py", ("chat",), OPENAI),
+    "langchain-responses": Sdk("langchain_models.py", ("responses",), {**OPENAI, "cut": "ValueError"}),
+    "langchain-messages": Sdk("langchain_models.py", ("messages",), ANTHROPIC),
+    "openai-node-chat": Sdk("openai-chat.mjs", (), {**OPENAI, **IN_NODE}),
+    "openai-node-responses": Sdk("openai-responses.mjs", (), {**OPENAI, **IN_NODE, "cut": "ResponseFailed"}),
+    "anthropic-node": Sdk("anthropic-messages.mjs", (), {**ANTHROPIC, **IN_NODE}),
+    "ai-sdk-openai": Sdk("ai-sdk.mjs", ("openai",), AI_SDK),
+    "ai-sdk-anthropic": Sdk("ai-sdk.mjs", ("anthropic",), AI_SDK),
+}
