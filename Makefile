@@ -98,4 +98,6 @@ lock:
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in
 	$(COMPILE) -o scripts/model-requirements.txt scripts/model-requirements.in
-	cd scripts/node && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	for folder in scripts/node tests/agents/node/*; do \
+	  (cd $$folder && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund) || exit 1; \
+	done
