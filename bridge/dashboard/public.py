@@ -5,7 +5,8 @@ from flask_login import current_user
 
 from bridge.accounts.customers import find_terms
 from bridge.catalogue.listing import ListedModel, list_models
-from bridge.dashboard.snippets import quick_start
+from bridge.dashboard.guides import GUIDES, find_guide
+from bridge.dashboard.snippets import quick_start, site_url
 from bridge.db import DEFAULT_GROUP
 from bridge.extensions import anyone_may_enter
 from bridge.providers import stands_in
@@ -59,9 +60,15 @@ def show_models() -> str:
 @public.get("/docs")
 @anyone_may_enter
 def show_docs() -> str:
-    return render_template(
-        "public/docs.html", models=_offered(list_models(group=DEFAULT_GROUP)), snippets=quick_start()
-    )
+    models = _offered(list_models(group=DEFAULT_GROUP))
+    return render_template("public/docs.html", models=models, snippets=quick_start(), guides=GUIDES)
+
+
+@public.get("/docs/<slug>")
+@anyone_may_enter
+def show_guide(slug: str) -> str:
+    guide = find_guide(slug)
+    return render_template(f"public/guides/{guide.slug}.html", guide=guide, guides=GUIDES, site_url=site_url())
 
 
 def _own_terms() -> tuple[int | None, str]:
