@@ -39,8 +39,25 @@ def check_books(caller: Caller) -> list[dict[str, Any]]:
 
 def check_paid_once(caller: Caller, asked: Sequence[Turn]) -> None:
     """Everything that the upstream was asked is paid for once, by the upstream's own counts."""
-    counts = [(receipt["tokens"], receipt["outcome"]) for receipt in check_books(caller)]
-    paid = sorted((tokens["prompt"], tokens["cached"], tokens["completion"]) for tokens, _outcome in counts)
-    replies = [reply_to(turn) for turn in asked]
-    assert paid == sorted((reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens) for reply in replies)
-    assert {outcome for _tokens, outcome in counts} == {"complete"}
+    receipts = check_books(caller)
+    assert sorted(map(_count, receipts)) == sorted(map(_counts_said, asked))
+    assert {receipt["outcome"] for receipt in receipts} == {"complete"}
+
+
+def check_only_the_delivered_part_is_paid_too(caller: Caller, asked: Sequence[Turn], broken: Turn) -> None:
+    """The turn that broke off is paid for as far as it came, and all the others once."""
+    [cut] = [receipt for receipt in check_books(caller) if receipt["outcome"] == "cut"]
+    complete = [receipt for receipt in list_receipts(caller) if receipt["outcome"] != "cut"]
+    whole = [turn for turn in asked if turn is not broken]
+    assert sorted(map(_count, complete)) == sorted(map(_counts_said, whole))
+    assert 0 < cut["tokens"]["completion"] <= reply_to(broken).completion_tokens
+
+
+def _count(receipt: dict[str, Any]) -> tuple[int, int, int]:
+    tokens = receipt["tokens"]
+    return tokens["prompt"], tokens["cached"], tokens["completion"]
+
+
+def _counts_said(turn: Turn) -> tuple[int, int, int]:
+    reply = reply_to(turn)
+    return reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens

@@ -10,7 +10,7 @@ from typing import Any
 from tests import responses_answers
 from tests.replay import CUTS, stream_steps, wants_stream
 from tests.replies import Call, Reply, write_stream, write_whole
-from tests.upstream import Received, Step, whole
+from tests.upstream import CUT, Received, Step, whole
 
 PROMPT = "Write two lines to notes.txt and tell me what is in it."
 # The shell computes what is looked for, so that it is nowhere before a command has really run.
@@ -59,21 +59,22 @@ class Turn:
 
 class Agentic:
     """A provider's model that does the task; a scenario for an upstream. It notes its turns, and what it was asked
-    besides."""
+    besides. `first`, if given, plays the first turn instead."""
 
-    def __init__(self, provider: str):
+    def __init__(self, provider: str, first: "Callable[[str, Turn], list[Step]] | None" = None):
         self.provider = provider
+        self._first = first
         self.turns: list[Turn] = []
         self.asides: list[Turn] = []
 
     def __call__(self, request: Received) -> list[Step]:
         turn = read_turn(self.provider, request)
-        (self.turns if find_shell(turn) else self.asides).append(turn)
-        return self.play(turn)
-
-    def play(self, turn: Turn) -> list[Step]:
-        """The answer to this turn."""
-        return answer(self.provider, turn)
+        if find_shell(turn) is None:
+            self.asides.append(turn)
+            return answer(self.provider, turn)
+        self.turns.append(turn)
+        is_first = len(self.turns) == 1
+        return (self._first if self._first and is_first else answer)(self.provider, turn)
 
 
 def answer(provider: str, turn: Turn) -> list[Step]:
@@ -84,6 +85,18 @@ def answer(provider: str, turn: Turn) -> list[Step]:
     if wants_stream(turn.request):
         return stream_steps(write_stream(provider, reply), CUTS)
     return [whole(write_whole(provider, reply))]
+
+
+def break_off(provider: str, turn: Turn) -> list[Step]:
+    """The answer until its middle, and then the connection is gone."""
+    steps = answer(provider, turn)
+    return [*steps[: len(steps) // 2], CUT]
+
+
+def leave_out_the_end(provider: str, turn: Turn) -> list[Step]:
+    """The whole answer with its finish reason and usage, and then the connection is gone: the end mark is missing."""
+    body = write_stream(provider, reply_to(turn)).rstrip().rpartition(b"\n\n")[0] + b"\n\n"
+    return [*stream_steps(body, CUTS)[:-1], CUT]
 
 
 def reply_to(turn: Turn) -> Reply:

@@ -1,20 +1,24 @@
 """Claude Code, as npm brings it and as its guide sets it up, does a task on a model of every provider."""
 
-import json
+import mmap
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.agents.books import check_books, check_paid_once
+from scripts.quick_starts import fetch
+from tests.agents.books import check_books, check_only_the_delivered_part_is_paid_too, check_paid_once
 from tests.agents.guide import Guide
 from tests.agents.programs import Finished, Program, install
-from tests.agents.task import NOTES, PROMPT, SIGNATURE, TURNS, Agentic
-from tests.factories import MadeKey
+from tests.agents.task import NOTES, PROMPT, SIGNATURE, THOUGHT, TURNS, Agentic, break_off, leave_out_the_end
 from tests.played import Caller, Providers
-from tests.upstream import CUT, Step, fails
+from tests.replies import Reply
+from tests.upstream import fails
 
 pytestmark = pytest.mark.agents
-DOCUMENTED = "claude-sonnet-4-5"
+DOCUMENTED, SMALL = "claude-sonnet-4-5", "claude-haiku-4-5"
+# What a provider wants back of its thoughts, as it gave it.
+THOUGHT_BACK = {"anthropic": SIGNATURE, "gemini": SIGNATURE, "deepseek": THOUGHT, "moonshot": THOUGHT}
 MODELS = [
     ("openai", "gpt-4o"),
     ("openai", "gpt-5.6-sol"),
@@ -34,21 +38,13 @@ def claude() -> Program:
 
 @pytest.fixture
 def run(claude: Program, providers: Providers, caller: Caller, tmp_path: Path):
-    """Run lines in a shell that has the guide's settings."""
+    """Do the task with the guide's settings."""
 
-    def run(model: str, ask: str = ASK, key: str = caller.key.secret) -> Finished:
+    def run(model: str, key: str = caller.key.secret) -> Finished:
         guide = Guide(providers.gateway, "claude-code", key, **{DOCUMENTED: model})
-        return claude.run_script(f"{guide['Shell']}\n{ask}", {}, tmp_path)
+        return claude.run_script(f"{guide['Shell']}\n{ASK}", {}, tmp_path)
 
     return run
-
-
-class CutOnce(Agentic):
-    """Its first turn breaks off in the middle."""
-
-    def play(self, turn) -> list[Step]:
-        steps = super().play(turn)
-        return [*steps[: len(steps) // 2], CUT] if len(self.turns) == 1 else steps
 
 
 @pytest.mark.parametrize(("provider", "model"), MODELS)
@@ -62,4 +58,71 @@ def test_it_does_its_task_and_every_turn_is_asked_and_paid_once(
     assert (tmp_path / "notes.txt").read_text() == NOTES
     assert "first-42, second-53" in done.output, done
     assert [len(turn.results) for turn in upstream.turns] == list(range(TURNS))
+    assert all(THOUGHT_BACK.get(provider, "") in turn.request.body.decode() for turn in upstream.turns[1:])
     check_paid_once(caller, [*upstream.turns, *upstream.asides])
+
+
+def test_its_settings_file_does_as_well(claude: Program, providers: Providers, caller: Caller, tmp_path: Path):
+    providers["anthropic"].answers(Reply("The folder is empty."))
+    guide = Guide(providers.gateway, "claude-code", caller.key.secret)
+    home = tmp_path / ".claude"
+    home.mkdir()
+    (home / "settings.json").write_text(guide["settings.json"])
+    done = claude.run_script(guide["First question"], {}, tmp_path)
+    assert (done.status, done.output.strip()) == (0, "The folder is empty."), done
+    assert {receipt["model"]["asked"] for receipt in check_books(caller)} <= {DOCUMENTED, SMALL}
+
+
+@pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-4o"), ("anthropic", DOCUMENTED)])
+def test_a_turn_that_breaks_off_is_asked_once_more_and_paid_as_far_as_it_came(
+    provider: str, model: str, run, providers: Providers, caller: Caller, tmp_path: Path
+):
+    upstream = Agentic(provider, first=break_off)
+    providers[provider].plays(upstream)
+    done = run(model)
+    assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
+    assert [len(turn.results) for turn in upstream.turns] == [0, *range(TURNS)]
+    asked = [*upstream.turns, *upstream.asides]
+    check_only_the_delivered_part_is_paid_too(caller, asked, upstream.turns[0])
+
+
+@pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-4o"), ("anthropic", DOCUMENTED)])
+def test_a_turn_whose_end_mark_is_missing_is_not_asked_again(
+    provider: str, model: str, run, providers: Providers, caller: Caller, tmp_path: Path
+):
+    upstream = Agentic(provider, first=leave_out_the_end)
+    providers[provider].plays(upstream)
+    done = run(model)
+    assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
+    assert [len(turn.results) for turn in upstream.turns] == list(range(TURNS))
+    check_paid_once(caller, [*upstream.turns, *upstream.asides])
+
+
+def test_without_balance_or_with_a_wrong_key_it_ends_and_says_why(run, providers: Providers):
+    upstream = Agentic("openai")
+    providers["openai"].plays(upstream)
+    poor = providers.gateway.make.make_key(providers.gateway.make.make_account(0))
+    unpaid, unknown = run("gpt-4o", key=poor.secret), run("gpt-4o", key="sk-wrong")
+    assert unpaid.status != 0
+    assert "balance" in unpaid.output, unpaid
+    assert unknown.status != 0
+    assert "API key" in unknown.output, unknown
+    assert not upstream.turns
+
+
+def test_a_conversation_that_is_too_long_is_called_that(run, providers: Providers, caller: Caller):
+    said = "This model's maximum context length is 128000 tokens. However, your messages resulted in 130000 tokens."
+    providers["openai"].plays(fails(400, said, code="context_length_exceeded"))
+    done = run("gpt-4o")
+    assert done.status != 0
+    assert "too long" in done.output, done
+    assert check_books(caller) == []
+
+
+def test_it_knows_each_variable_of_its_guide(claude: Program, providers: Providers):
+    page = fetch(f"{providers.gateway.site_url}/docs/claude-code").text
+    named = set(re.findall(r"\b(?:ANTHROPIC|CLAUDE_CODE)_[A-Z_]+\b", page))
+    assert len(named) > 5
+    (binary,) = claude.folder.glob("node_modules/@anthropic-ai/claude-code-linux-*/claude")
+    with binary.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code:
+        assert [name for name in named if code.find(name.encode()) < 0] == []
