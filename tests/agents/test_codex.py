@@ -136,9 +136,9 @@ def test_a_conversation_that_is_too_long_is_called_that(run, providers: Provider
     providers["openai"].plays(fails(400, said, code="context_length_exceeded"))
     done = run("gpt-4o")
     assert done.status != 0
-    assert "too long" in done.errors, done
+    assert "ran out of room in the model's context window" in done.errors, done
     assert len(providers["openai"].requests) == 1
-    assert {receipt["charge"] for receipt in check_books(caller)} == {"0.00"}
+    assert {receipt["charge"] for receipt in check_books(caller)} == {"0"}
 
 
 def test_it_knows_each_setting_of_its_guide(codex: Program, providers: Providers):
