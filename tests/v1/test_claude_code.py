@@ -95,7 +95,7 @@ def test_a_turn_that_was_cut_is_asked_again_whole(client: Client):
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "deepseek", "moonshot"])
 def test_a_call_that_was_cut_is_not_ended_since_it_would_be_run(client: Client, provider: str):
-    """Claude Code runs a tool as soon as its block ends, with whatever came of its input."""
+    """Claude Code takes a call for whole as soon as its block ends, whatever came of its input."""
     client.serve(provider)
     reply = Reply("I clean up.", calls=(Call("toolu_01A", "Bash", {"command": "rm -rf ./build && ls"}),))
     body = write_stream(provider, reply)
