@@ -108,7 +108,7 @@ def reply_to(turn: Turn) -> Reply:
     if shell is None:
         return ASIDE
     done = len(turn.results)
-    counts = {"prompt_tokens": 1_000 * (done + 1), "cached_tokens": 100 * done, "completion_tokens": 30 + done}
+    counts = {"prompt_tokens": 1_000 * (done + 1), "cached_tokens": 100 * done, "completion_tokens": 300 + done}
     if done == len(COMMANDS):
         return Reply(f"The file says: {quote(turn.results)}.", **counts)
     call = Call(f"call_{done}", shell.name, _arguments(shell, COMMANDS[done]))
