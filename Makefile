@@ -100,4 +100,4 @@ lock:
 	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in
 	$(COMPILE) -o scripts/model-requirements.txt scripts/model-requirements.in
 	$(COMPILE) -o tests/sdks/python/requirements.txt tests/sdks/python/requirements.in
-	for folder in scripts/node tests/sdks/node; do (cd $$folder && $(NPM_LOCK)) || exit 1; done
+	for folder in scripts/node tests/sdks/node tests/agents/node/*; do (cd $$folder && $(NPM_LOCK)) || exit 1; done

@@ -17,6 +17,11 @@ ASKED = (
     *("requirements.in", "requirements-dev.in", "scripts/model-requirements.in"),
     "tests/sdks/python/requirements.in",
 )
+NPM = [
+    path.parent
+    for top in ("scripts/node", "tests/sdks/node", "tests/agents/node")
+    for path in sorted((ROOT / top).rglob("package.json"))
+]
 PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[([^\]]+)\])?==([^\s;\\]+)", re.MULTILINE)
 LINE = re.compile(r"^(?![#-]|\s).+", re.MULTILINE)
 
@@ -97,11 +102,11 @@ def test_the_tests_run_on_what_is_locked() -> None:
     assert [pin.name for pin in pins if importlib.metadata.version(pin.name) != pin.version] == []
 
 
-@pytest.mark.parametrize("folder", ["scripts/node", "tests/sdks/node"])
-def test_what_npm_brings_is_pinned_to_the_file(folder: str) -> None:
-    wanted = json.loads((ROOT / folder / "package.json").read_text())
-    lock = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
-    asked = wanted["dependencies"] | wanted["optionalDependencies"]
+@pytest.mark.parametrize("folder", NPM, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_what_npm_brings_is_pinned_to_the_file(folder: Path) -> None:
+    wanted = json.loads((folder / "package.json").read_text())
+    lock = json.loads((folder / "package-lock.json").read_text())["packages"]
+    asked = wanted["dependencies"] | wanted.get("optionalDependencies", {})
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in asked.values()), "no ranges"
     installed = {path: entry for path, entry in lock.items() if path}
     assert {f"node_modules/{name}" for name in asked} <= set(installed)

@@ -5,6 +5,7 @@ from flask_login import current_user
 
 from bridge.accounts.customers import find_terms
 from bridge.catalogue.listing import ListedModel, list_models
+from bridge.dashboard.guides import GUIDES, find_guide
 from bridge.dashboard.snippets import list_examples, quick_start, site_url
 from bridge.db import DEFAULT_GROUP
 from bridge.extensions import anyone_may_enter
@@ -64,8 +65,16 @@ def show_docs() -> str:
         models=_offered(list_models(group=DEFAULT_GROUP)),
         snippets=quick_start(),
         examples=list_examples(),
+        guides=GUIDES,
         site_url=site_url(),
     )
+
+
+@public.get("/docs/<slug>")
+@anyone_may_enter
+def show_guide(slug: str) -> str:
+    guide = find_guide(slug)
+    return render_template(f"public/guides/{guide.slug}.html", guide=guide, guides=GUIDES, site_url=site_url())
 
 
 def _own_terms() -> tuple[int | None, str]:

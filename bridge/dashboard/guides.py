@@ -1,0 +1,32 @@
+"""The guides: what a program is told so that it uses this gateway, a page for each.
+
+One more is a line in GUIDES and its template, `templates/public/guides/{slug}.html`. Tests run the program with the
+settings as its page shows them."""
+
+import dataclasses
+
+from bridge.errors import NotFound
+
+
+@dataclasses.dataclass(frozen=True)
+class Guide:
+    """A page at /docs/{slug}. `summary` is a sentence; `version` is the one that tests run."""
+
+    slug: str
+    title: str
+    summary: str
+    version: str
+
+
+GUIDES = (
+    Guide("claude-code", "Claude Code", "Anthropic's coding agent, on any model of this gateway.", "2.1.197"),
+    Guide("codex", "Codex", "OpenAI's coding agent, on any model of this gateway.", "0.171.0"),
+)
+
+
+def find_guide(slug: str) -> Guide:
+    """Raises NotFound."""
+    for guide in GUIDES:
+        if guide.slug == slug:
+            return guide
+    raise NotFound("There is no such guide.")
