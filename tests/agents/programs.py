@@ -96,8 +96,8 @@ def install(name: str) -> Program:
 
 
 def _path(folder: Path) -> str:
-    """PATH with what was installed in the folder before all else, also a Node where it brought one."""
-    bins = [folder / "node_modules/.bin", *folder.glob("node_modules/node-*/bin")]
+    """PATH with what was installed in the folder before all else, also a Node or a program that no package links."""
+    bins = [folder / "node_modules/.bin", *folder.glob("node_modules/*-linux-*/bin")]
     return ":".join([*map(str, bins), os.environ["PATH"]])
 
 
