@@ -5,6 +5,7 @@ what it reads."""
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,6 +62,12 @@ def write_stream(provider: str, reply: Reply) -> bytes:
 def cut(text: str) -> list[str]:
     """The text in small pieces."""
     return [text[at : at + PIECE_CHARACTERS] for at in range(0, len(text), PIECE_CHARACTERS)]
+
+
+def cut_in_arguments(stream: bytes) -> bytes:
+    """The stream until the middle of a call's arguments."""
+    places = [found.start() for found in re.finditer(rb'"(?:arguments|partial_json)": "', stream)]
+    return stream[: places[len(places) // 2]]
 
 
 # Anthropic

@@ -112,6 +112,7 @@ class Chunks(msgspec.Struct):
     seal: "Callable[[Sealed], str] | None" = None
     items: list[JsonObject] | None = None  # what of the output is complete, of a stream whose own events went out
     open_block: int | None = None  # in a dialect of blocks: the one that has begun and not ended, as far as was said
+    call_blocks: set[int] = set()  # those of the blocks that are calls
 
 
 class ChoiceWriter(Protocol):

@@ -46,11 +46,16 @@ def check_paid_once(caller: Caller, asked: Sequence[Turn]) -> None:
 
 def check_only_the_delivered_part_is_paid_too(caller: Caller, asked: Sequence[Turn], broken: Turn) -> None:
     """The turn that broke off is paid for as far as it came, and all the others once."""
-    [cut] = [receipt for receipt in check_books(caller) if receipt["outcome"] == "cut"]
-    complete = [receipt for receipt in list_receipts(caller) if receipt["outcome"] != "cut"]
+    receipts = check_books(caller)
+    cut = [receipt for receipt in receipts if receipt["outcome"] == "cut"]
+    complete = [receipt for receipt in receipts if receipt["outcome"] == "complete"]
+    assert (len(cut), len(receipts)) == (1, len(asked)), [
+        (receipt["outcome"], receipt["stream"], receipt["tokens"], receipt["charge"], receipt["attempts"])
+        for receipt in receipts
+    ]
     whole = [turn for turn in asked if turn is not broken]
     assert sorted(map(_count, complete)) == sorted(map(_counts_said, whole))
-    assert 0 < cut["tokens"]["completion"] <= reply_to(broken).completion_tokens
+    assert 0 < cut[0]["tokens"]["completion"] <= reply_to(broken).completion_tokens
 
 
 def _count(receipt: dict[str, Any]) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests import responses_answers
 from tests.replay import CUTS, stream_steps, wants_stream
-from tests.replies import Call, Reply, write_stream, write_whole
+from tests.replies import Call, Reply, cut_in_arguments, write_stream, write_whole
 from tests.upstream import CUT, Received, Step, whole
 
 PROMPT = "Write two lines to notes.txt and tell me what is in it."
@@ -91,9 +91,12 @@ def answer(provider: str, turn: Turn) -> list[Step]:
 
 
 def break_off(provider: str, turn: Turn) -> list[Step]:
-    """The answer until its middle, and then the connection is gone."""
-    steps = answer(provider, turn)
-    return [*steps[: len(steps) // 2], CUT]
+    """The answer until the middle of its call's arguments, and then the connection is gone."""
+    if is_responses(turn.request):
+        steps = list(answer(provider, turn))
+        place = next(number for number, step in enumerate(steps) if b"function_call_arguments.delta" in step)
+        return [*steps[: place + 3], CUT]
+    return [*stream_steps(cut_in_arguments(write_stream(provider, reply_to(turn))), CUTS)[:-1], CUT]
 
 
 def leave_out_the_end(provider: str, turn: Turn) -> list[Step]:

@@ -70,7 +70,16 @@ def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_co
         headers = {**key.headers, "x-bridge-tags": f"env=prod, project={model[0] * 56}", "x-bridge-stop-at": "0.05"}
         answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=60)
     request_id = answer.headers["x-request-id"]
-    paths = ["/", "/models", "/docs", "/dashboard/", "/dashboard/keys", "/dashboard/keys/new"]
+    paths = [
+        "/",
+        "/models",
+        "/docs",
+        "/docs/claude-code",
+        "/docs/codex",
+        "/dashboard/",
+        "/dashboard/keys",
+        "/dashboard/keys/new",
+    ]
     paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}", "/dashboard/billing"]
     paths += ["/dashboard/usage?by=end_user", "/dashboard/usage?by=tag&tag=env%3Dprod"]
     paths += ["/admin/channels", "/admin/channels/new", "/admin/customers", f"/admin/customers/{operator.id}"]

@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 
 from tests.factories import Factories
-from tests.messages import calls_of, read_message, say
+from tests.messages import calls_of, list_events, read_message, say
 from tests.replay import replies, stream_steps
-from tests.replies import Call, Reply, write_stream
+from tests.replies import Call, Reply, cut_in_arguments, write_stream
 from tests.upstream import CUT, ScriptedUpstream, fails
 from tests.v1.test_messages import EVERY, HELLO, SCHEMA, SPOKEN, Client
 
@@ -91,6 +91,23 @@ def test_a_turn_that_was_cut_is_asked_again_whole(client: Client):
     assert read_message(answer.data, ended=False)["error"]["error"]["type"] == "api_error"
     answer.close()
     assert say(client.ask()) == SPOKEN.text
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "deepseek", "moonshot"])
+def test_a_call_that_was_cut_is_not_ended_since_it_would_be_run(client: Client, provider: str):
+    """Claude Code runs a tool as soon as its block ends, with whatever came of its input."""
+    client.serve(provider)
+    reply = Reply("I clean up.", calls=(Call("toolu_01A", "Bash", {"command": "rm -rf ./build && ls"}),))
+    body = write_stream(provider, reply)
+    head = stream_steps(cut_in_arguments(body), (40,))[:-1]
+    client.upstream.plays(lambda _request: [*head, CUT])
+    answer = client.post({"model": client.model, "max_tokens": 99, "messages": HELLO, "stream": True, "tools": TOOLS})
+    *said, error = list_events(answer.data)
+    answer.close()
+    assert error["type"] == "error"
+    [call] = [event for event in said if event.get("content_block", {}).get("type") == "tool_use"]
+    assert call["index"] not in [event["index"] for event in said if event["type"] == "content_block_stop"]
+    assert calls_of(read_message(answer.data, ended=False)) == [call["content_block"]]
 
 
 @pytest.mark.parametrize(

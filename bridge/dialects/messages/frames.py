@@ -162,6 +162,8 @@ class MessageChoice:
     def _open(self, kind: str, block: JsonObject) -> bytes:
         self._kind, self._signed = kind, False
         self._chunks.open_block = self._next
+        if kind == TOOL_USE:
+            self._chunks.call_blocks.add(self._next)
         self._next += 1
         return write_event({"type": "content_block_start", "index": self._next - 1, "content_block": block})
 

@@ -57,9 +57,11 @@ class MessagesWriter:
         return cut_frames(frames, most_tokens, counter, self.chunks)
 
     def error(self, error: BridgeError) -> bytes:
-        """The open block ends, then the error is the stream's last event."""
+        """The open block ends, then the error is the stream's last event. A call does not end: some clients run it as
+        soon as it does, be it half a command, and ask the turn again besides."""
         place, self.chunks.open_block = self.chunks.open_block, None
-        closed = b"" if place is None else write_event({"type": "content_block_stop", "index": place})
+        ends = place is not None and place not in self.chunks.call_blocks
+        closed = write_event({"type": "content_block_stop", "index": place}) if ends else b""
         return closed + write_event(describe_error(error))
 
     def whole(self, completion: Completion, usage: Usage, cost: str) -> bytes:

@@ -16,6 +16,7 @@ from bridge.providers.odd_json import decode_odd, mend_texts
 
 _START, _STOP = "content_block_start", "content_block_stop"
 _GAP, _DELTA = b"\n\n", b"event: content_block_delta\ndata: "
+_CALLS = ("tool_use", "server_tool_use")
 # Classes that a client may look for: servers that speak the dialect leave some out.
 NO_COUNTS: JsonObject = {
     "input_tokens": 0,
@@ -131,12 +132,16 @@ class PassingReader(AnthropicReader):
         return self._note_block(_START, msgspec.json.encode({"type": _START, "index": index, "content_block": block}))
 
     def _note_block(self, kind: str, event: bytes) -> bytes:
-        index: Json = msgspec.json.decode(event).get("index")
+        said: JsonObject = msgspec.json.decode(event)
+        index: Json = said.get("index")
         if not isinstance(index, int):
             return _frame(kind, event)
         if kind == _START:
             self._begun.add(index)
             self._chunks.open_block = index
+            block = said.get("content_block")
+            if isinstance(block, dict) and block.get("type") in _CALLS:
+                self._chunks.call_blocks.add(index)
         elif index in self._begun:
             self._begun.discard(index)
             self._chunks.open_block = max(self._begun, default=None)
