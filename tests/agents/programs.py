@@ -125,6 +125,8 @@ def _install(pins: Path, folder: Path, setup: str | None) -> None:
     done = _run_here(unfinished, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
     if done.returncode and any(word in done.stderr for word in UNREACHABLE):
         _do_without(f"npm does not reach its registry:\n{done.stderr[-1000:]}")
+    if done.returncode and "EBADPLATFORM" in done.stderr:
+        pytest.skip(f"{pins.name} is not made for this kind of machine.")
     if done.returncode == 0 and setup:
         done = _run_here(unfinished, "node", setup)
     assert done.returncode == 0, f"{pins.name} could not be installed:\n{done.stdout}{done.stderr[-4000:]}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents.books import check_only_the_delivered_part_is_paid_too, check_paid_once
+from tests.agents.books import check_books, check_only_the_delivered_part_is_paid_too, check_paid_once
 from tests.agents.guide import Guide
 from tests.agents.programs import Finished, Program, install
 from tests.agents.task import NOTES, PROMPT, TURNS, Agentic, break_off
@@ -66,5 +66,10 @@ def test_a_turn_that_breaks_off_is_paid_as_far_as_it_came_and_no_further(
     upstream = Agentic(provider, first=break_off)
     providers[provider].plays(upstream)
     done = run(api, model)
-    print("CUT", [len(turn.results) for turn in upstream.turns], done)
+    print(
+        "CUT",
+        [len(turn.results) for turn in upstream.turns],
+        [(r["outcome"], r["tokens"]["completion"], r["attempts"]) for r in check_books(caller)],
+        done,
+    )
     check_only_the_delivered_part_is_paid_too(caller, [*upstream.turns, *upstream.asides], upstream.turns[0])
