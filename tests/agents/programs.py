@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import shlex
 import shutil
@@ -43,6 +44,12 @@ class Program:
 
     command: str
     folder: Path
+
+    def knows(self, pattern: str, *words: str) -> bool:
+        """Whether the file that this pattern finds below node_modules, the program's own code, has all these words."""
+        (code,) = self.folder.glob(f"node_modules/{pattern}")
+        with code.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return all(content.find(word.encode()) >= 0 for word in words)
 
     def run(
         self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float = RUN_SECONDS

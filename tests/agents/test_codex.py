@@ -1,9 +1,11 @@
 """Codex, as npm brings it and as its guide sets it up, does a task on a model of every provider."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from scripts.quick_starts import fetch
 from tests.agents.books import check_books, check_only_the_delivered_part_is_paid_too, check_paid_once
 from tests.agents.guide import Guide
 from tests.agents.programs import Finished, Program, install
@@ -137,3 +139,10 @@ def test_a_conversation_that_is_too_long_is_called_that(run, providers: Provider
     assert "too long" in done.errors, done
     assert len(providers["openai"].requests) == 1
     assert {receipt["charge"] for receipt in check_books(caller)} == {"0.00"}
+
+
+def test_it_knows_each_setting_of_its_guide(codex: Program, providers: Providers):
+    page = fetch(f"{providers.gateway.site_url}/docs/codex").text
+    named = set(re.findall(r"<dt><code>(\w+)</code>", page))
+    assert {"model", "model_context_window"} <= named
+    assert codex.knows("@openai/codex-linux-*/vendor/*/bin/codex", *named)
