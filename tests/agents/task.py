@@ -30,7 +30,6 @@ SHELLS: dict[str, Shell] = {
     "exec_command": lambda command: {"cmd": command},
     "bash": lambda command: {"command": command, "description": "Works on the notes"},
     "run_commands": lambda command: {"commands": [command]},
-    "run_shell_command": lambda command: {"command": command, "is_background": False},
 }
 # Those that take text, and no JSON.
 TEXT_SHELLS: dict[str, Callable[[str], str]] = {
