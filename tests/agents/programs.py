@@ -103,8 +103,8 @@ def install(name: str) -> Program:
 
 
 def _path(folder: Path) -> str:
-    """PATH with what was installed in the folder before all else, also a Node where it brought one."""
-    bins = [folder / "node_modules/.bin", *folder.glob("node_modules/node-*/bin")]
+    """PATH with what was installed in the folder before all else, also a Node or a program that no package links."""
+    bins = [folder / "node_modules/.bin", *folder.glob("node_modules/*-linux-*/bin")]
     return ":".join([*map(str, bins), os.environ["PATH"]])
 
 
@@ -132,6 +132,8 @@ def _install(pins: Path, folder: Path, setup: str | None) -> None:
     done = _run_here(unfinished, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
     if done.returncode and any(word in done.stderr for word in UNREACHABLE):
         _do_without(f"npm does not reach its registry:\n{done.stderr[-1000:]}")
+    if done.returncode and "EBADPLATFORM" in done.stderr:
+        pytest.skip(f"{pins.name} is not made for this kind of machine.")
     if done.returncode == 0 and setup:
         done = _run_here(unfinished, "node", setup)
     assert done.returncode == 0, f"{pins.name} could not be installed:\n{done.stdout}{done.stderr[-4000:]}"

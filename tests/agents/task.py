@@ -28,6 +28,8 @@ Shell = Callable[[str], dict[str, Any]]
 SHELLS: dict[str, Shell] = {
     "Bash": lambda command: {"command": command, "description": "Works on the notes"},
     "exec_command": lambda command: {"cmd": command},
+    "bash": lambda command: {"command": command, "description": "Works on the notes"},
+    "run_commands": lambda command: {"commands": [command]},
 }
 # Those that take text, and no JSON.
 TEXT_SHELLS: dict[str, Callable[[str], str]] = {
