@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from bridge.providers.anthropic.models import read_model
 
 FOR_CLAUDE_CODE = "anthropic/"  # before a model's name: in its list Claude Code keeps only what begins like its maker's
-KEPT_BY_CLAUDE_CODE = ("claude", "anthropic")
+KEPT_BY_CLAUDE_CODE = ("claude", FOR_CLAUDE_CODE.removesuffix("/"))
 LONG_CONTEXT = "[1m]"  # Claude Code's mark on a model's name, which no model has
 FAMILIES = ("opus", "sonnet", "haiku")
 
