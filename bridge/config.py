@@ -53,6 +53,9 @@ class Settings:
     signup: str = ""
     signup_credit: str = ""
     signup_code: str = ""
+    verify_email: bool = False
+    fresh_sign_in_seconds: float = 3600
+    require_second_factor: bool = False
     log_level: str = "info"
 
     smtp_url: str = ""
@@ -188,6 +191,8 @@ class Settings:
         found += [problem for name, value in dataclasses.asdict(self).items() if (problem := find_problem(name, value))]
         found += self._problems_of_top_ups()
         found += self._problems_of_mail()
+        if self.verify_email and not self.mails_go_out and not self.development:
+            found.append("VERIFY_EMAIL needs a mail server: set SMTP_URL and SMTP_FROM.")
         try:
             if self.signup_credit_nanos < 0:
                 raise ValueError

@@ -18,18 +18,27 @@ from bridge.accounts.key_limits import limit_key
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
 from bridge.cookies import cookie_name
-from bridge.dashboard import (  # noqa: F401 - billing, keys, overview, settings and usage hang their pages on the door
+from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     billing,
+    confirming,
+    data,
     door,
     error_pages,
     extras,
     filters,
+    forgotten,
+    half_way,
     keys,
+    notices,
     origin,
     overview,
+    proof,
     public,
+    security,
     settings,
+    two_factor,
     usage,
+    visitor,
     welcome,
 )
 from bridge.dashboard.snippets import base_url, highlight
@@ -58,12 +67,14 @@ def register(app: Flask) -> None:
         MAX_CONTENT_LENGTH=2**20,
         MAX_FORM_MEMORY_SIZE=2**18,
     )
-    login_manager.user_loader(welcome.load_visitor)
-    for blueprint in (public.public, welcome.welcome, door.dashboard, extras.alerts):
+    login_manager.user_loader(visitor.load_visitor)
+    doors = (half_way.half_way, forgotten.forgotten, confirming.confirming, door.dashboard, extras.alerts)
+    for blueprint in (public.public, welcome.welcome, *doors):
         app.register_blueprint(blueprint)
     filters.register(app)
     error_pages.register(app)
     origin.register(app)
+    proof.register(app)
     app.context_processor(page_context)
     app.add_template_global(csrf_field, "csrf_field")
     app.add_template_global(asset, "asset")
@@ -101,6 +112,7 @@ def page_context() -> dict[str, Any]:
         "next_theme": welcome.theme_after(theme),
         "signed_in": signed_in,
         "suspended": signed_in and current_user.is_suspended,
+        "unconfirmed": signed_in and current_user.is_unconfirmed,
         "shell": "base.html" if signed_in else "public.html",
         "signup_mode": chosen.signup_mode,
         "base_url": base_url(),

@@ -86,7 +86,7 @@ def export_usage() -> Response:
     """The filter's requests as CSV, at most 50,000, times in UTC and costs exact."""
     chosen, wanted = _read_filter()
     key_names = name_keys(g.account_id)
-    rows = (_csv_row(record, key_names) for record in export_requests(wanted))
+    rows = (csv_row(record, key_names) for record in export_requests(wanted))
     answer = Response(stream_with_context(write_csv(CSV_COLUMNS, rows)), mimetype="text/csv")
     answer.headers["Content-Disposition"] = f'attachment; filename="usage-{chosen["period"]}.csv"'
     answer.headers["Cache-Control"] = "no-store"
@@ -158,7 +158,8 @@ def _address(chosen: dict[str, str], endpoint: str = "dashboard.show_usage", **c
     return f"{url_for(endpoint)}?{urlencode(query)}"
 
 
-def _csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
+def csv_row(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
+    """A request as CSV_COLUMNS say."""
     return [
         record.request_id,
         f"{record.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",

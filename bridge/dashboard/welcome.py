@@ -2,23 +2,16 @@
 
 import hmac
 
-from flask import Blueprint, current_app, flash, g, redirect, render_template, request, session
-from flask_login import UserMixin, current_user, login_user, logout_user
+from flask import Blueprint, redirect, render_template, request
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from bridge.accounts.acts import Actor
+from bridge.accounts.email_change import send_confirmation
 from bridge.accounts.emails import check_email, normalise_email
-from bridge.accounts.sessions import end_session, find_signed_in, open_session
-from bridge.accounts.sign_in import (
-    AddressTaken,
-    SignInRefused,
-    check_new_password,
-    sign_in,
-)
-from bridge.accounts.tables import Member
-from bridge.addresses import name_network
-from bridge.config import Settings
+from bridge.accounts.second_factor import find_second_factor
+from bridge.accounts.sign_in import AddressTaken, SignInRefused, check_new_password, sign_in
 from bridge.cookies import cookie_name, cookie_rules
-from bridge.dashboard.filters import balance
 from bridge.dashboard.guesses import (
     BY_STRANGERS,
     BY_TRIER,
@@ -28,44 +21,16 @@ from bridge.dashboard.guesses import (
     is_known_browser,
     remember_browser,
 )
+from bridge.dashboard.half_way import leave_half_way
+from bridge.dashboard.newcomers import give_starting_credit
+from bridge.dashboard.visitor import begin_session, chosen_settings, find_network, leave_session, local_path
 from bridge.extensions import anyone_may_enter, limiter
 from bridge.headers import YEAR_SECONDS
-from bridge.ledger import ledger
 from bridge.ledger.opening import create_account
 
 THEMES = ("auto", "dark", "light")  # in the order in which the button switches them without script
 
 welcome = Blueprint("welcome", __name__)
-
-
-class Visitor(UserMixin):
-    """The signed-in member. The cookie has the secret of their session, and nothing else about them."""
-
-    def __init__(self, session_secret: str, member: Member, account_status: str = "active"):
-        self.session_secret = session_secret
-        self.id = member.id
-        self.account_id = member.account_id
-        self.email = member.email
-        self.is_suspended = account_status != "active"
-        self.is_operator = member.is_operator and not self.is_suspended
-
-    def get_id(self) -> str:
-        return self.session_secret
-
-
-def load_visitor(session_secret: str) -> Visitor | None:
-    """The visitor of a session cookie, or None when the session is over."""
-    if g.get("plain"):  # the database has just failed
-        return None
-    found = find_signed_in(session_secret)
-    return Visitor(session_secret, *found) if found else None
-
-
-def local_path(target: str | None, default: str = "/dashboard/") -> str:
-    """The target if it is a path on this site, otherwise the default, so that nobody is redirected elsewhere."""
-    target = target or ""
-    on_this_site = target.startswith("/") and not target.startswith("//")  # then it has neither scheme nor host
-    return target.rstrip("?") if on_this_site and target.isprintable() and "\\" not in target else default
 
 
 def theme_after(theme: str) -> str:
@@ -74,11 +39,6 @@ def theme_after(theme: str) -> str:
 
 def _email_asked() -> str:
     return "email:" + normalise_email(request.form.get("email", ""))
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["BRIDGE"]
-    return settings
 
 
 @welcome.get("/sign-in")
@@ -99,11 +59,13 @@ def enter() -> Response | tuple[str, int]:
     try:
         member = sign_in(request.form.get("email", ""), request.form.get("password", ""))
     except SignInRefused:
-        refusal = "Address and password do not go together. Check both, and try again."
+        refusal = "Email or password is wrong. After 10 tries there is a pause of 15 minutes."
         page = render_template("public/sign_in.html", next=target, email=request.form.get("email", ""), error=refusal)
         return page, 401
     forget_guesses()
-    _begin_session(member)
+    if find_second_factor(member.id):
+        return leave_half_way(member, target)
+    begin_session(member, "password", is_known=is_known_browser())
     answer = redirect(target, 303)
     remember_browser(answer, member.email)
     return answer
@@ -114,8 +76,8 @@ def enter() -> Response | tuple[str, int]:
 def show_sign_up() -> Response | str | tuple[str, int]:
     if current_user.is_authenticated:
         return redirect("/dashboard/")
-    page = render_template("public/sign_up.html", errors={}, credit_nanos=_settings().signup_credit_nanos)
-    return (page, 403) if _settings().signup_mode == "closed" else page
+    page = _render_sign_up()
+    return (page, 403) if chosen_settings().signup_mode == "closed" else page
 
 
 @welcome.post("/sign-up")
@@ -123,23 +85,38 @@ def show_sign_up() -> Response | str | tuple[str, int]:
 @limiter.limit("10 per minute; 40 per hour")
 @limiter.limit("10 per 15 minutes", key_func=_email_asked)
 def sign_up() -> Response | tuple[str, int]:
-    if _settings().signup_mode == "closed":
-        return render_template("public/sign_up.html", errors={}, credit_nanos=0), 403
+    settings = chosen_settings()
+    if settings.signup_mode == "closed":
+        return _render_sign_up(), 403
     email, password = request.form.get("email", ""), request.form.get("password", "")
     errors = _find_errors(email, password, request.form.get("code", ""))
     if not errors:
+        actor = Actor("sign-up", find_network())
         try:
-            member = create_account(email, password)
+            member = create_account(email, password, is_unconfirmed=settings.verify_email, actor=actor)
         except AddressTaken:
             errors["email"] = "This address can't be used for a new account. If it is yours, sign in instead."
     if errors:
-        credit = _settings().signup_credit_nanos
-        return render_template("public/sign_up.html", errors=errors, email=email, credit_nanos=credit), 400
-    _begin_session(member)
-    _give_starting_credit(member.account_id)
-    answer = redirect("/dashboard/", 303)
+        return _render_sign_up(errors, email), 400
+    begin_session(member, "sign-up", is_known=True)
+    if member.is_unconfirmed:
+        send_confirmation(settings, member.id)
+    else:
+        give_starting_credit(member.account_id, member.email)
+    answer = redirect("/dashboard/check-email" if member.is_unconfirmed else "/dashboard/", 303)
     remember_browser(answer, member.email)
     return answer
+
+
+def _render_sign_up(errors: dict[str, str] | None = None, email: str = "") -> str:
+    settings = chosen_settings()
+    return render_template(
+        "public/sign_up.html",
+        errors=errors or {},
+        email=email,
+        credit_nanos=settings.signup_credit_nanos,
+        verify_email=settings.verify_email,
+    )
 
 
 def _find_errors(email: str, password: str, code: str) -> dict[str, str]:
@@ -150,42 +127,16 @@ def _find_errors(email: str, password: str, code: str) -> dict[str, str]:
             check(text)
         except ValueError as error:
             errors[field] = str(error)
-    expected = _settings().signup_code
-    if _settings().signup_mode == "invite" and not hmac.compare_digest(code.strip().encode(), expected.encode()):
+    expected = chosen_settings().signup_code
+    if chosen_settings().signup_mode == "invite" and not hmac.compare_digest(code.strip().encode(), expected.encode()):
         errors["code"] = "This is not the invitation code."
     return errors
-
-
-def _give_starting_credit(account_id: int) -> None:
-    credit = _settings().signup_credit_nanos
-    if not credit:
-        return
-    ledger.credit(
-        account_id, credit, source="signup", external_id=f"signup:{account_id}", note="Starting credit", made_by=None
-    )
-    flash(f"Your account is ready, with {balance(credit)} of starting credit.")
-
-
-def _begin_session(member: Member) -> None:
-    """Begin a new session, so that knowing the old one is worth nothing."""
-    _end_session()
-    session.permanent = True
-    network = name_network(request.remote_addr or "")
-    secret = open_session(member.id, user_agent=request.user_agent.string, network=network)
-    login_user(Visitor(secret, member))
-
-
-def _end_session() -> None:
-    if current_user.is_authenticated:
-        end_session(current_user.session_secret)
-        logout_user()
-    session.clear()
 
 
 @welcome.post("/sign-out")
 @anyone_may_enter
 def sign_out() -> Response:
-    _end_session()
+    leave_session()
     return redirect("/", 303)
 
 
@@ -196,9 +147,9 @@ def choose_theme() -> Response:
     theme = request.form.get("theme", "auto")
     answer = redirect(local_path(request.form.get("next"), default="/"), 303)
     answer.set_cookie(
-        cookie_name(_settings(), "theme"),
+        cookie_name(chosen_settings(), "theme"),
         theme if theme in THEMES else "auto",
         max_age=YEAR_SECONDS,
-        **cookie_rules(_settings()),
+        **cookie_rules(chosen_settings()),
     )
     return answer

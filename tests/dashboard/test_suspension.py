@@ -157,7 +157,7 @@ def test_sessions_end_at_once_of_operators_too(app: Flask, make: Factories, act:
         {
             "suspend": lambda: suspend_account(operator.id),
             "password": lambda: set_password(member.id, "another horse battery"),
-            "sign-out": lambda: sign_out_everywhere(member.id),
+            "sign-out": lambda: sign_out_everywhere(member),
             "demote": lambda: set_operator(member.id, False),
         }[act]()
     for browser in browsers:

@@ -1,0 +1,25 @@
+"""What members may say about themselves."""
+
+import sqlalchemy as sa
+
+from bridge.accounts.acts import Actor, record_act
+from bridge.accounts.tables import Account, Member
+from bridge.db import db, transaction
+from bridge.errors import InvalidRequest
+
+MAX_NAME_LENGTH = 100
+
+
+def find_account(account_id: int) -> Account:
+    """The account that somebody is signed in to."""
+    return db.session.get_one(Account, account_id, populate_existing=True)
+
+
+def set_name(member: Member, name: str, actor: Actor) -> None:
+    """Change what a member is called. Raises InvalidRequest."""
+    name = " ".join(name.split())
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise InvalidRequest(f"Use at most {MAX_NAME_LENGTH} letters.", param="name")
+    with transaction() as session:
+        session.execute(sa.update(Member).where(Member.id == member.id).values(name=name))
+        record_act(session, member.account_id, "name", actor, f"{member.name or 'none'} → {name or 'none'}")
