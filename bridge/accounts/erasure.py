@@ -10,7 +10,7 @@ from bridge.accounts.acts import Actor, record_act
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.second_factor import forget_second_factor
 from bridge.accounts.sessions import end_sessions
-from bridge.accounts.tables import Account, Act, Key, Member
+from bridge.accounts.tables import Account, Act, Identity, Key, Member, Passkey
 from bridge.accounts.tickets import void_tickets
 from bridge.db import db, now_utc
 from bridge.mail.outbox import forget_recipient
@@ -33,6 +33,8 @@ def erase_people(session: Session, account_id: int, actor: Actor) -> Erased:
     members = list(session.scalars(sa.select(Member).where(Member.account_id == account_id)))
     for member in members:
         void_tickets(session, member.id)
+        session.execute(sa.delete(Identity).where(Identity.member_id == member.id), execution_options=PLAIN)
+        session.execute(sa.delete(Passkey).where(Passkey.member_id == member.id), execution_options=PLAIN)
         forget_second_factor(session, member.id)
         forget_recipient(session, member.email)
     end_sessions(session, Member.account_id == account_id)

@@ -20,6 +20,7 @@ def set_name(member: Member, name: str, actor: Actor) -> None:
     name = " ".join(name.split())
     if len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise InvalidRequest(f"Use at most {MAX_NAME_LENGTH} letters.", param="name")
+    before = member.name or "none"
     with transaction() as session:
         session.execute(sa.update(Member).where(Member.id == member.id).values(name=name))
-        record_act(session, member.account_id, "name", actor, f"{member.name or 'none'} → {name or 'none'}")
+        record_act(session, member.account_id, "name", actor, f"{before} → {name or 'none'}")

@@ -6,6 +6,7 @@ import os
 import string
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,13 +27,7 @@ LOWEST_PRIORITY = 19
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 128
 LEAST_DIFFERENT = 5  # characters
-# the most common words in lists of leaked passwords; digits and signs before, after or in place of letters don't help
-COMMON_WORDS = """
-password passwort iloveyou princess football baseball superman sunshine welcome letmein trustno dragon monkey admin
-administrator qwerty qwertyuiop qwertyui asdfghjkl asdfghjk zxcvbnm qazwsx qazwsxedc qwertyqwerty passwordpassword
-secret master shadow michael jordan liverpool changeme default abcdef abcdefgh abcdefghij starwars computer internet
-whatever freedom pokemon minecraft mypassword thepassword loveyou iloveu
-"""
+COMMON_PASSWORDS = Path(__file__).parents[1] / "data" / "common_passwords.txt"
 SEQUENCES = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "1q2w3e4r5t6y7u8i9o0p")
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -77,9 +72,24 @@ def check_new_password(password: str) -> str:
 
 
 def _is_common(password: str) -> bool:
+    """Whether it is one of the first that others try. Digits and signs before, after or in place of letters don't help,
+    and neither does saying a word again."""
     core = password.strip(string.digits + string.punctuation + " ").translate(str.maketrans("0134@5$", "oleaass"))
     in_a_row = any(password in row or password in row[::-1] for row in SEQUENCES)
-    return in_a_row or len(set(password)) < LEAST_DIFFERENT or core in COMMON_WORDS.split()
+    known = {password, core, _without_repeats(core)} & _read_common()
+    return in_a_row or len(set(password)) < LEAST_DIFFERENT or bool(known)
+
+
+def _without_repeats(word: str) -> str:
+    """`monkey` of `monkeymonkey`."""
+    return word[: (word + word).find(word, 1)] if word else word
+
+
+@functools.cache
+def _read_common() -> frozenset[str]:
+    """The list, read when the first password is set."""
+    lines = COMMON_PASSWORDS.read_text(encoding="ascii").splitlines()
+    return frozenset(line for line in lines if not line.startswith("#"))
 
 
 def hash_password(password: str) -> str:

@@ -101,6 +101,32 @@ class RecoveryCode(Table):
     member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
 
 
+class Passkey(Table):
+    """A key pair of a member's device (WebAuthn): its public half, and how often the device says that it was used."""
+
+    __tablename__ = "passkeys"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
+    credential_id: Mapped[bytes] = mapped_column(sa.LargeBinary(1023), unique=True)
+    public_key: Mapped[bytes] = mapped_column(sa.LargeBinary(2048))
+    sign_count: Mapped[int] = mapped_column(sa.BigInteger)
+    name: Mapped[str] = mapped_column(sa.String(60))
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+
+
+class Identity(Table):
+    """An account at a sign-in service by which a member signs in too, under the service's own id for it."""
+
+    __tablename__ = "identities"
+    service: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    subject: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"))
+    label: Mapped[str] = mapped_column(sa.String(100))
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    __table_args__ = (sa.UniqueConstraint("member_id", "service", name="uq_identities_member_id_service"),)
+
+
 class Act(Table):
     """A line of the audit log: a sign-in, or a change that concerns who may enter. It outlives its member."""
 

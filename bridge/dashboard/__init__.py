@@ -10,7 +10,7 @@ from flask import Flask, current_app, g, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
-from secure import ContentSecurityPolicy, ReferrerPolicy, Secure
+from secure import ReferrerPolicy, Secure
 from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
@@ -21,6 +21,7 @@ from bridge.cookies import cookie_name
 from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     billing,
     confirming,
+    connected,
     data,
     door,
     error_pages,
@@ -32,6 +33,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     notices,
     origin,
     overview,
+    passkeys,
     proof,
     public,
     security,
@@ -41,6 +43,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     visitor,
     welcome,
 )
+from bridge.dashboard.policy import page_policy
 from bridge.dashboard.snippets import base_url, highlight
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
@@ -48,13 +51,6 @@ from bridge.ledger import ledger
 
 SESSION_DAYS = 14
 PAGE_HEADERS = Secure(
-    csp=ContentSecurityPolicy()
-    .default_src("'self'")
-    .img_src("'self'", "data:")
-    .object_src("'none'")
-    .base_uri("'none'")
-    .frame_ancestors("'none'")
-    .form_action("'self'", "https://checkout.stripe.com"),  # a top-up's form redirects there
     referrer=ReferrerPolicy().strict_origin_when_cross_origin(),
 ).header_items()
 
@@ -68,7 +64,15 @@ def register(app: Flask) -> None:
         MAX_FORM_MEMORY_SIZE=2**18,
     )
     login_manager.user_loader(visitor.load_visitor)
-    doors = (half_way.half_way, forgotten.forgotten, confirming.confirming, door.dashboard, extras.alerts)
+    doors = (
+        connected.connected,
+        half_way.half_way,
+        passkeys.passkeys,
+        forgotten.forgotten,
+        confirming.confirming,
+        door.dashboard,
+        extras.alerts,
+    )
     for blueprint in (public.public, welcome.welcome, *doors):
         app.register_blueprint(blueprint)
     filters.register(app)
@@ -148,5 +152,5 @@ def serve(app: Flask) -> None:
         max_age=YEAR_SECONDS,
         allow_all_origins=False,
     )
-    headers = (*PAGE_HEADERS, *guard_headers(chosen), NO_STORE)
+    headers = (("Content-Security-Policy", page_policy()), *PAGE_HEADERS, *guard_headers(chosen), NO_STORE)
     app.wsgi_app = add_headers(static, headers)  # type: ignore[assignment, method-assign]

@@ -6,9 +6,19 @@ from flask import Flask, current_app, flash, g, redirect, render_template, reque
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from bridge.accounts.identities import list_identities
+from bridge.accounts.passkeys import (
+    WrongPasskey,
+    are_possible,
+    ask_for_known,
+    check_passkey,
+    find_origin,
+    list_passkeys,
+)
 from bridge.accounts.second_factor import WrongCode, check_code, find_second_factor, use_recovery_code
 from bridge.accounts.sessions import record_proof
 from bridge.accounts.sign_in import verify_password
+from bridge.accounts.sign_in_services import Service, list_services
 from bridge.accounts.tables import Member
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses
@@ -45,7 +55,8 @@ def require_proof() -> Response | None:
 
 
 def _lacks_second_factor() -> bool:
-    return chosen_settings().require_second_factor and find_second_factor(current_user.id) is None
+    wanted = chosen_settings().require_second_factor
+    return wanted and find_second_factor(current_user.id) is None and not list_passkeys(current_user.id)
 
 
 def _path_of(address: str | None) -> str:
@@ -58,7 +69,13 @@ def count_proofs() -> str:
     return f"guess:proof:{current_user.id if current_user.is_authenticated else ''}"
 
 
+def count_pages() -> str:
+    """The key under which the challenges that a member is shown are counted."""
+    return f"prove:{current_user.id if current_user.is_authenticated else ''}"
+
+
 @dashboard.get("/prove")
+@limiter.limit("60 per hour", key_func=count_pages)
 def show_proof() -> Response | str:
     target = local_path(request.args.get("next"))
     if current_user.is_proven:
@@ -72,7 +89,9 @@ def show_proof() -> Response | str:
 def prove() -> Response | tuple[str, int]:
     """Take the password; of a member with a second factor, one of its codes."""
     target, member = local_path(request.form.get("next")), g.member.member
-    if find_second_factor(member.id):
+    if request.form.get("credential"):
+        error = _try_passkey(member)
+    elif find_second_factor(member.id):
         error = _try_code(member)
     else:
         right = verify_password(member, request.form.get("password", ""))
@@ -82,6 +101,23 @@ def prove() -> Response | tuple[str, int]:
     forget_guesses()
     record_proof(g.member.session_secret)
     return redirect(target, 303)
+
+
+def _list_proving(member: Member) -> list[Service]:
+    """The services whose word is a proof: those of a member who has nothing else."""
+    if member.password_hash or find_second_factor(member.id):
+        return []
+    connected = list_identities(member.id)
+    return [service for service in list_services(chosen_settings()) if service.name in connected]
+
+
+def _try_passkey(member: Member) -> dict[str, str]:
+    """What is wrong with the passkey's answer: field -> sentence; {} if nothing is."""
+    try:
+        check_passkey(chosen_settings(), request.form["credential"], member)
+    except WrongPasskey:
+        return {"credential": "The passkey was not accepted. Try again, or use another way."}
+    return {}
 
 
 def _try_code(member: Member) -> dict[str, str]:
@@ -100,5 +136,14 @@ def _try_code(member: Member) -> dict[str, str]:
 
 
 def _render(target: str, errors: dict[str, str] | None = None) -> str:
-    has_code = find_second_factor(g.member.id) is not None
-    return render_template("dashboard/prove.html", next=target, errors=errors or {}, has_code=has_code)
+    settings = chosen_settings()
+    has_passkey = are_possible(settings) and bool(list_passkeys(g.member.id))
+    return render_template(
+        "dashboard/prove.html",
+        next=target,
+        errors=errors or {},
+        has_code=find_second_factor(g.member.id) is not None,
+        passkey_options=ask_for_known(settings, g.member.member) if has_passkey else "",
+        passkey_origin=find_origin(settings),
+        services=_list_proving(g.member.member),
+    )

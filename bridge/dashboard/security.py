@@ -5,6 +5,8 @@ from flask_login import logout_user
 from werkzeug.wrappers import Response
 
 from bridge.accounts.acts import WORDS, list_acts
+from bridge.accounts.identities import list_identities
+from bridge.accounts.passkeys import are_possible, list_passkeys
 from bridge.accounts.second_factor import RECOVERY_CODES, count_recovery_codes, find_second_factor
 from bridge.accounts.sessions import (
     end_named_session,
@@ -15,10 +17,11 @@ from bridge.accounts.sessions import (
     sign_out_everywhere,
 )
 from bridge.accounts.sign_in import SignInRefused, change_password
+from bridge.accounts.sign_in_services import list_services
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses
 from bridge.dashboard.proof import count_proofs
-from bridge.dashboard.visitor import find_actor
+from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.extensions import limiter
 
 # the first match in the User-Agent counts: most name others too
@@ -43,6 +46,10 @@ def render_security(errors: dict[str, str] | None = None) -> str:
         factor=find_second_factor(g.member.id),
         codes_left=count_recovery_codes(g.member.id),
         codes_made=RECOVERY_CODES,
+        services=list_services(chosen_settings()),
+        identities=list_identities(g.member.id),
+        passkeys=list_passkeys(g.member.id),
+        passkeys_possible=are_possible(chosen_settings()),
         sessions=[
             (row, name_browser(row.user_agent), name_session(row), is_of(row, g.member.session_secret)) for row in rows
         ],

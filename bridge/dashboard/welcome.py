@@ -2,15 +2,18 @@
 
 import hmac
 
-from flask import Blueprint, redirect, render_template, request
+from flask import Blueprint, make_response, redirect, render_template, request
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from bridge.accounts.acts import Actor
+from bridge.accounts.bot_check import check_widget, check_work, find_widget, set_work
 from bridge.accounts.email_change import send_confirmation
 from bridge.accounts.emails import check_email, normalise_email
+from bridge.accounts.passkeys import are_possible, find_origin
 from bridge.accounts.second_factor import find_second_factor
 from bridge.accounts.sign_in import AddressTaken, SignInRefused, check_new_password, sign_in
+from bridge.accounts.sign_in_services import list_services
 from bridge.cookies import cookie_name, cookie_rules
 from bridge.dashboard.guesses import (
     BY_STRANGERS,
@@ -23,6 +26,7 @@ from bridge.dashboard.guesses import (
 )
 from bridge.dashboard.half_way import leave_half_way
 from bridge.dashboard.newcomers import give_starting_credit
+from bridge.dashboard.policy import page_policy
 from bridge.dashboard.visitor import begin_session, chosen_settings, find_network, leave_session, local_path
 from bridge.extensions import anyone_may_enter, limiter
 from bridge.headers import YEAR_SECONDS
@@ -46,7 +50,7 @@ def _email_asked() -> str:
 def show_sign_in() -> Response | str:
     if current_user.is_authenticated:
         return redirect(local_path(request.args.get("next")))
-    return render_template("public/sign_in.html", next=local_path(request.args.get("next")))
+    return _render_sign_in(local_path(request.args.get("next")))
 
 
 @welcome.post("/sign-in")
@@ -60,8 +64,7 @@ def enter() -> Response | tuple[str, int]:
         member = sign_in(request.form.get("email", ""), request.form.get("password", ""))
     except SignInRefused:
         refusal = "Email or password is wrong. After 10 tries there is a pause of 15 minutes."
-        page = render_template("public/sign_in.html", next=target, email=request.form.get("email", ""), error=refusal)
-        return page, 401
+        return _render_sign_in(target, request.form.get("email", ""), refusal), 401
     forget_guesses()
     if find_second_factor(member.id):
         return leave_half_way(member, target)
@@ -71,25 +74,39 @@ def enter() -> Response | tuple[str, int]:
     return answer
 
 
+def _render_sign_in(target: str, email: str = "", error: str = "") -> str:
+    settings = chosen_settings()
+    return render_template(
+        "public/sign_in.html",
+        next=target,
+        email=email,
+        error=error,
+        passkeys_possible=are_possible(settings),
+        passkey_origin=find_origin(settings),
+        services=list_services(settings),
+    )
+
+
 @welcome.get("/sign-up")
 @anyone_may_enter
-def show_sign_up() -> Response | str | tuple[str, int]:
+def show_sign_up() -> Response:
     if current_user.is_authenticated:
         return redirect("/dashboard/")
     page = _render_sign_up()
-    return (page, 403) if chosen_settings().signup_mode == "closed" else page
+    page.status_code = 403 if chosen_settings().signup_mode == "closed" else 200
+    return page
 
 
 @welcome.post("/sign-up")
 @anyone_may_enter
 @limiter.limit("10 per minute; 40 per hour")
 @limiter.limit("10 per 15 minutes", key_func=_email_asked)
-def sign_up() -> Response | tuple[str, int]:
+def sign_up() -> Response:
     settings = chosen_settings()
     if settings.signup_mode == "closed":
-        return _render_sign_up(), 403
+        return show_sign_up()
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    errors = _find_errors(email, password, request.form.get("code", ""))
+    errors = _find_errors(email, password, request.form.get("code", "")) or _find_robot()
     if not errors:
         actor = Actor("sign-up", find_network())
         try:
@@ -97,7 +114,9 @@ def sign_up() -> Response | tuple[str, int]:
         except AddressTaken:
             errors["email"] = "This address can't be used for a new account. If it is yours, sign in instead."
     if errors:
-        return _render_sign_up(errors, email), 400
+        page = _render_sign_up(errors, email)
+        page.status_code = 400
+        return page
     begin_session(member, "sign-up", is_known=True)
     if member.is_unconfirmed:
         send_confirmation(settings, member.id)
@@ -108,15 +127,39 @@ def sign_up() -> Response | tuple[str, int]:
     return answer
 
 
-def _render_sign_up(errors: dict[str, str] | None = None, email: str = "") -> str:
+def _find_robot() -> dict[str, str]:
+    """Whether the newcomer passes the check against robots; it comes last, since its word counts once."""
+    settings, form = chosen_settings(), request.form
+    try:
+        if found := find_widget(settings):
+            check_widget(settings, form.get(found[0].field, ""), find_network())
+        elif settings.signup_work_bits:
+            check_work(settings, form.get("work", ""), form.get("answer", ""))
+    except ValueError as error:
+        return {"": str(error)}
+    return {}
+
+
+def _render_sign_up(errors: dict[str, str] | None = None, email: str = "") -> Response:
     settings = chosen_settings()
-    return render_template(
+    widget = find_widget(settings)
+    works = settings.signup_work_bits and not widget and settings.signup_mode != "closed"
+    page = render_template(
         "public/sign_up.html",
         errors=errors or {},
         email=email,
         credit_nanos=settings.signup_credit_nanos,
         verify_email=settings.verify_email,
+        services=list_services(settings) if settings.signup_mode == "open" else [],
+        widget=widget[0] if widget else None,
+        site_key=widget[1] if widget else "",
+        work=set_work(settings) if works else "",
+        work_bits=settings.signup_work_bits,
     )
+    answer = make_response(page)
+    if widget:
+        answer.headers["Content-Security-Policy"] = page_policy(widget[0].hosts)
+    return answer
 
 
 def _find_errors(email: str, password: str, code: str) -> dict[str, str]:

@@ -12,18 +12,20 @@ from bridge.ledger.tables import Balance
 
 def create_account(
     email: str,
-    password: str,
+    password: str | None,
     is_operator: bool = False,
     *,
     is_unconfirmed: bool = False,
     actor: Actor = COMMAND,
 ) -> Member:
     """Create an account with its owner and an empty balance. `is_unconfirmed`: the owner has yet to prove that the
-    address is theirs.
+    address is theirs. Without a password they sign in by something else.
 
     Raises AddressTaken, or ValueError with a sentence if address or password can't be used."""
     email = check_email(email)
-    password_hash = hash_password(password)  # also for a taken address, so that it takes as long
+    password_hash = (
+        "" if password is None else hash_password(password)
+    )  # also for a taken address, so that it takes as long
     if find_by_email(email):
         raise AddressTaken(f"{email} already has an account.")
     db.session.rollback()

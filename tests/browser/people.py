@@ -39,6 +39,11 @@ def find_link(log: Path, recipient: str, path: str) -> str:
     raise AssertionError(f"no mail to {recipient} leads to {path}")
 
 
+def to(site: str, link: str) -> str:
+    """A mailed link at the address that the browser uses."""
+    return site + link.partition("//")[2].partition("/")[1] + link.partition("//")[2].partition("/")[2]
+
+
 def code_of(secret: str, step: int) -> str:
     """What an authenticator app shows in this half minute (RFC 6238), worked out anew."""
     digest = hmac.digest(base64.b32decode(secret), struct.pack(">Q", step), hashlib.sha1)
@@ -54,7 +59,7 @@ def reset(page: Page, site: str, log: Path, email: str, password: str) -> dict[s
     submit(page, "Send the link")
     found: dict[str, Any] = {"sent": "a link is on its way" in page.inner_text("main")}
     link = find_link(log, email, "/reset")
-    page.goto(link)
+    page.goto(to(site, link))
     page.locator("#password").fill(NEW)
     page.get_by_text("Show the password").click()
     found["shown"] = page.get_attribute("#password", "type")
@@ -62,7 +67,7 @@ def reset(page: Page, site: str, log: Path, email: str, password: str) -> dict[s
     found["said"] = page.inner_text("main")
     sign_in(page, site, email, NEW)
     found["inside"] = page.url.removeprefix(site)
-    page.goto(link)
+    page.goto(to(site, link))
     found["again"] = page.inner_text("h1")
     return found
 
@@ -76,7 +81,7 @@ def verify(page: Page, site: str, log: Path, email: str, password: str) -> dict[
     found: dict[str, Any] = {"after_sign_up": page.url.removeprefix(site), "said": page.inner_text("main")}
     page.goto(f"{site}/dashboard/")
     found["waits"] = "isn't confirmed yet" in page.inner_text("main")
-    page.goto(find_link(log, email, "/confirm"))
+    page.goto(to(site, find_link(log, email, "/confirm")))
     submit(page, "Confirm")
     found["confirmed"] = page.inner_text("main")
     return found
@@ -144,11 +149,44 @@ def data(page: Page, site: str, log: Path, email: str, password: str) -> dict[st
     return found
 
 
+def passkey(page: Page, site: str, log: Path, email: str, password: str) -> dict[str, Any]:
+    """Make a passkey with a device of software, and sign in by it alone; it is also a fresh sign-in."""
+    device = page.context.new_cdp_session(page)
+    device.send("WebAuthn.enable")
+    options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True}
+    options |= {"hasUserVerification": True, "isUserVerified": True, "automaticPresenceSimulation": True}
+    device.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    sign_in(page, site, email, password)
+    page.goto(f"{site}{SECURITY}")
+    page.get_by_role("link", name="Add a passkey").click()
+    page.fill("input[name=name]", "Software <device>")
+    page.get_by_role("button", name="Add passkey").click()
+    page.wait_for_url(f"{site}{SECURITY}")
+    found: dict[str, Any] = {"listed": "Software <device>" in page.inner_text("#passkeys")}
+    page.get_by_role("button", name="Sign out", exact=True).first.click()
+    page.wait_for_url(f"{site}/")
+    page.goto(f"{site}/sign-in?next={SECURITY}")
+    page.get_by_role("button", name="Use a passkey").click()
+    page.wait_for_url(f"{site}{SECURITY}")
+    found["used"] = "last used" in page.inner_text("#passkeys")
+    page.get_by_role("button", name="Remove the passkey Software <device>").click()
+    page.wait_for_load_state()
+    found["removed"] = "no longer opens this account" in page.inner_text("main")
+    page.get_by_role("button", name="Sign out", exact=True).first.click()
+    page.wait_for_url(f"{site}/")
+    page.goto(f"{site}/sign-in")
+    page.get_by_role("button", name="Use a passkey").click()
+    page.wait_for_selector(".note")
+    found["refused"] = page.inner_text(".note")
+    return found
+
+
 JOURNEYS: dict[str, Callable[[Page, str, Path, str, str], dict[str, Any]]] = {
     "reset": reset,
     "verify": verify,
     "two_factor": two_factor,
     "data": data,
+    "passkey": passkey,
 }
 
 

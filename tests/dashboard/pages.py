@@ -28,7 +28,12 @@ EMAIL, PASSWORD = "mira@example.com", "correct horse battery"
 @contextmanager
 def make_pages(folder: Path, **settings: Any) -> Iterator[Flask]:
     """The app with the given settings; its tables are empty."""
-    defaults = {"bridge_env": "development", "secret_key": "s" * 40, "database_url": f"sqlite:///{folder}/pages.db"}
+    defaults = {
+        "bridge_env": "development",
+        "signup_work_bits": 0,
+        "secret_key": "s" * 40,
+        "database_url": f"sqlite:///{folder}/pages.db",
+    }
     chosen = Settings(**{**defaults, **settings})
     vault.open_vault([FERNET_KEY])
     app = Flask("pages", root_path=str(ROOT))
