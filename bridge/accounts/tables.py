@@ -40,6 +40,7 @@ class Member(Table):
     role: Mapped[str] = mapped_column(sa.String(16), default="owner")
     is_operator: Mapped[bool] = mapped_column(default=False)
     name: Mapped[str] = mapped_column(sa.String(100), default="")
+    time_zone: Mapped[str] = mapped_column(sa.String(64), default="")  # of the times on pages; empty: the browser's
     is_unconfirmed: Mapped[bool] = mapped_column(default=False)  # the starting credit waits for the address
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     last_sign_in_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)

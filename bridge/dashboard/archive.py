@@ -1,9 +1,10 @@
 """An account's data as a ZIP archive, written while it is sent: JSON for programs, CSV for spreadsheets. Keys and
 passwords are not in it: we have only their hashes."""
 
+import datetime
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -69,16 +70,16 @@ def write_archive(member: Member) -> Iterator[bytes]:
 def _list_files(member: Member) -> Iterator[tuple[str, Iterator[bytes]]]:
     account_id = member.account_id
     yield "account.json", iter((msgspec.json.format(msgspec.json.encode(_describe(member)), indent=2),))
-    tables = (
-        ("keys", _key_columns(), lambda: _key_rows(account_id)),
-        ("requests", CSV_COLUMNS, lambda: _request_rows(account_id)),
-        ("journal", ENTRY_COLUMNS, lambda: _entry_rows(account_id)),
-        ("payments", PAYMENT_COLUMNS, lambda: _payment_rows(account_id)),
-        ("activity", ACT_COLUMNS, lambda: _act_rows(account_id)),
+    tables: tuple[tuple[str, Sequence[str], Callable[[int], Iterator[Row]]], ...] = (
+        ("keys", _key_columns(), _key_rows),
+        ("requests", CSV_COLUMNS, _request_rows),
+        ("journal", ENTRY_COLUMNS, _entry_rows),
+        ("payments", PAYMENT_COLUMNS, _payment_rows),
+        ("activity", ACT_COLUMNS, _act_rows),
     )
     for name, columns, rows in tables:
-        yield f"{name}.csv", (piece.encode() for piece in write_csv(columns, rows()))
-        yield f"{name}.jsonl", _write_lines(columns, rows())
+        yield f"{name}.csv", (piece.encode() for piece in write_csv(columns, rows(account_id)))
+        yield f"{name}.jsonl", _write_lines(columns, rows(account_id))
 
 
 def _write_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[bytes]:
@@ -94,6 +95,7 @@ def _describe(member: Member) -> dict[str, Json]:
         "member": {
             "email": member.email,
             "name": member.name,
+            "time_zone": member.time_zone,
             "role": member.role,
             "created_at": member.created_at.isoformat(),
             "two_factor_since": factor.since.isoformat() if factor else None,
@@ -150,6 +152,6 @@ def _act_rows(account_id: int) -> Iterator[Row]:
 
 def _plain(value: object) -> object:
     """A value as JSON and CSV have it: moments as text, lists with spaces between."""
-    if hasattr(value, "isoformat"):
+    if isinstance(value, datetime.date):
         return value.isoformat()
     return " ".join(map(str, value)) if isinstance(value, list) else value

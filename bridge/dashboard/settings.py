@@ -5,7 +5,7 @@ from werkzeug.wrappers import Response
 
 from bridge.accounts.email_change import cancel_change, find_waiting_change, request_change
 from bridge.accounts.key_limits import find_account_limits
-from bridge.accounts.profile import find_account, set_name
+from bridge.accounts.profile import find_account, list_time_zones, set_name, set_time_zone
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.extensions import limiter, needs_proof
@@ -36,6 +36,18 @@ def change_name() -> Response | tuple[str, int]:
     return redirect(url_for(PROFILE), 303)
 
 
+@dashboard.post("/settings/time-zone")
+@suspended_may_too
+def change_time_zone() -> Response | tuple[str, int]:
+    form = FormReader(request.form)
+    with form.collect_errors():
+        set_time_zone(g.member.member, form.text("time_zone"))
+    if form.errors:
+        return _render(form), 400
+    flash("Times on these pages are in the zone that you chose.")
+    return redirect(url_for(PROFILE), 303)
+
+
 @dashboard.post("/settings/email")
 @needs_proof
 @limiter.limit("10 per hour", key_func=count_mails)
@@ -62,7 +74,8 @@ def keep_email() -> Response:
 def _render(form: FormReader) -> str:
     return render_template(
         "dashboard/settings.html",
-        values={"name": g.member.member.name, **form.values},
+        values={"name": g.member.member.name, "time_zone": g.member.member.time_zone, **form.values},
+        zones=[("", "As the browser"), *((name, name.replace("_", " ")) for name in list_time_zones())],
         errors=form.errors,
         waiting=find_waiting_change(g.member.id),
         account=find_account(g.account_id),

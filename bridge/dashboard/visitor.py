@@ -24,6 +24,7 @@ class Visitor(UserMixin):
         self.is_operator = signed_in.member.is_operator and not self.is_suspended
         self.is_unconfirmed = signed_in.member.is_unconfirmed
         self.proven_at = signed_in.proven_at
+        self.time_zone = signed_in.member.time_zone
 
     def get_id(self) -> str:
         return self.session_secret

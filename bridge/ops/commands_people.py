@@ -150,7 +150,9 @@ def delete(email: str, yes: bool) -> None:
     if not yes:
         click.confirm(f"Delete {member.email}, with a balance of ${left}? This can't be undone", abort=True)
     keys = delete_account(current_app.config["BRIDGE"], member.account_id, COMMAND)
-    click.echo(f"Deleted account {member.account_id}. Its balance was ${left}; {keys} keys are refused.")
+    click.echo(
+        f"Deleted account {member.account_id}. Its balance was ${left}; {keys} key{'' if keys == 1 else 's'} refused."
+    )
     click.echo(member.account_id)
 
 

@@ -35,6 +35,7 @@ HARMLESS = {  # what a suspended account may still send: it ends something, or i
     "dashboard.save_password",
     "dashboard.save_notices",
     "dashboard.change_name",
+    "dashboard.change_time_zone",
     "dashboard.keep_email",
     "dashboard.send_again",
     "dashboard.prove",
