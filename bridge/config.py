@@ -53,6 +53,24 @@ class Settings:
     signup: str = ""
     signup_credit: str = ""
     signup_code: str = ""
+    signup_work_bits: int = 17
+    turnstile_site_key: str = ""
+    turnstile_secret_key: str = ""
+    hcaptcha_site_key: str = ""
+    hcaptcha_secret_key: str = ""
+    verify_email: bool = False
+    fresh_sign_in_seconds: float = 3600
+    require_second_factor: bool = False
+    github_client_id: str = ""
+    github_client_secret: str = ""
+    github_url: str = "https://github.com"
+    github_api_url: str = "https://api.github.com"
+    google_client_id: str = ""
+    google_client_secret: str = ""
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""
+    oidc_label: str = "single sign-on"
     log_level: str = "info"
 
     smtp_url: str = ""
@@ -188,6 +206,9 @@ class Settings:
         found += [problem for name, value in dataclasses.asdict(self).items() if (problem := find_problem(name, value))]
         found += self._problems_of_top_ups()
         found += self._problems_of_mail()
+        found += self._problems_of_services()
+        if self.verify_email and not self.mails_go_out and not self.development:
+            found.append("VERIFY_EMAIL needs a mail server: set SMTP_URL and SMTP_FROM.")
         try:
             if self.signup_credit_nanos < 0:
                 raise ValueError
@@ -228,6 +249,20 @@ class Settings:
             found.append(
                 "TOP_UP_MINIMUM, TOP_UP_MAXIMUM and TOP_UP_RATE must be plain amounts, such as 5.00, in order."
             )
+        return found
+
+    def _problems_of_services(self) -> list[str]:
+        """Sign-in services and bot checks of which a part is missing."""
+        found = []
+        for name in ("github", "google", "oidc"):
+            parts = [f"{name}_client_id", f"{name}_client_secret"] + (["oidc_issuer"] if name == "oidc" else [])
+            missing = [part.upper() for part in parts if not getattr(self, part)]
+            if missing and len(missing) < len(parts):
+                found.append(f"{missing[0]} is missing: {name.upper()}_… are set together, or not at all.")
+        for name in ("turnstile", "hcaptcha"):
+            site, secret = getattr(self, f"{name}_site_key"), getattr(self, f"{name}_secret_key")
+            if bool(site) != bool(secret):
+                found.append(f"{name.upper()}_{'SECRET' if site else 'SITE'}_KEY is missing: both are set, or neither.")
         return found
 
     def _problems_of_mail(self) -> list[str]:

@@ -35,3 +35,9 @@ def anyone_may_enter(view: View) -> View:
     """Mark a view as open to everyone, on purpose."""
     view.anyone_may_enter = True  # type: ignore[attr-defined]
     return view
+
+
+def needs_proof(view: View) -> View:
+    """Mark a view that opens only for a member who has lately proved who they are: money, keys, security."""
+    view.needs_proof = True  # type: ignore[attr-defined]
+    return view

@@ -134,6 +134,14 @@
     })
   })
 
+  // data-reveal: a box that shows the passwords of its form as they are typed.
+  document.querySelectorAll('[data-reveal]').forEach(function (label) {
+    label.hidden = false
+    var fields = label.closest('form').querySelectorAll('input[type=password]')
+    label.addEventListener('change', function (event) {
+      fields.forEach(function (field) { field.type = event.target.checked ? 'text' : 'password' })
+    })
+  })
   document.querySelectorAll('[data-print]').forEach(function (button) { button.hidden = false })
   localTimes(document)
   document.querySelectorAll('[data-poll]').forEach(poll)

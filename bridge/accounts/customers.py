@@ -10,6 +10,7 @@ from flask import current_app
 from sqlalchemy.orm import Session, aliased
 
 from bridge import versions
+from bridge.accounts.acts import COMMAND, Actor, record_act
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.key_limits import LIMITS
 from bridge.accounts.key_rules import check_limit
@@ -173,18 +174,21 @@ def end_drill(account_id: int) -> None:
     _change(account_id, drill_fault=None, drill_until=None)
 
 
-def suspend_account(account_id: int) -> None:
+def suspend_account(account_id: int, actor: Actor = COMMAND) -> None:
     """Refuse every request of the account's keys, and end all sessions of its members. When this returns, every worker
     refuses them. Raises NotFound."""
     with transaction() as session:
         _update(session, account_id, status="suspended")
         end_sessions(session, Member.account_id == account_id)
+        record_act(session, account_id, "suspend", actor)
     versions.wait_until_seen(current_app.config["BRIDGE"])
 
 
-def reactivate_account(account_id: int) -> None:
+def reactivate_account(account_id: int, actor: Actor = COMMAND) -> None:
     """Let a suspended account in again, within a second on every worker. Raises NotFound."""
-    _change(account_id, status="active")
+    with transaction() as session:
+        _update(session, account_id, status="active")
+        record_act(session, account_id, "reactivate", actor)
 
 
 def _change(account_id: int, **values: Any) -> None:
@@ -193,7 +197,8 @@ def _change(account_id: int, **values: Any) -> None:
 
 
 def _update(session: Session, account_id: int, **values: Any) -> None:
-    found = session.execute(sa.update(Account).where(Account.id == account_id).values(**values).returning(Account.id))
+    chosen = sa.update(Account).where(Account.id == account_id, Account.deleted_at.is_(None))
+    found = session.execute(chosen.values(**values).returning(Account.id))
     if found.first() is None:
         raise NotFound("There is no such customer.")
     versions.bump(TOPIC)

@@ -1,5 +1,6 @@
 """Who is signed in: a row for each session, found by the secret in its cookie, of which we keep a hash."""
 
+import dataclasses
 import datetime
 import hashlib
 import secrets
@@ -9,6 +10,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from bridge.accounts.acts import COMMAND, Actor, record_act
+from bridge.accounts.notes import tell_member
 from bridge.accounts.tables import Account, Member, MemberSession
 from bridge.db import UtcDateTime, clock, db, now_utc, transaction
 
@@ -22,46 +25,68 @@ MOST_LISTED = 100
 log = structlog.get_logger()
 
 
-def open_session(member_id: int, *, user_agent: str, network: str) -> str:
+@dataclasses.dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The member of a session, the status of their account, and when they last proved who they are."""
+
+    member: Member
+    account_status: str
+    proven_at: datetime.datetime | None
+
+
+def open_session(member: Member, *, user_agent: str, network: str, how: str, is_known: bool = True) -> str:
     """Begin a session and return its secret, which goes into the cookie and nowhere else. Deletes the member's sessions
-    that are over."""
+    that are over. `how` is by what they signed in, for the audit log. From a browser that isn't known, the member is
+    told by mail."""
     secret, now = secrets.token_urlsafe(32), now_utc()
     with transaction() as session:
         session.execute(
             sa.delete(MemberSession)
-            .where(MemberSession.member_id == member_id, ~_lasts(session))
+            .where(MemberSession.member_id == member.id, ~_lasts(session))
             .execution_options(synchronize_session=False)
         )
         agent = "".join(letter for letter in user_agent if letter.isprintable())
         session.add(
             MemberSession(
                 digest=_digest(secret),
-                member_id=member_id,
+                member_id=member.id,
                 made_at=now,
                 used_at=now,
                 ends_at=now + MAX_AGE,
                 user_agent=agent[:MAX_AGENT_LENGTH],
                 network=network[:64],
+                proven_at=now,
             )
         )
+        session.execute(sa.update(Member).where(Member.id == member.id).values(last_sign_in_at=now))
+        record_act(session, member.account_id, "sign_in", Actor(member.email, network), how)
+        if not is_known:
+            tell_member(session, member, "sign_in", f"From {network}, by {agent[:MAX_AGENT_LENGTH] or 'a program'}.")
     return secret
 
 
-def find_signed_in(secret: str) -> tuple[Member, str] | None:
-    """The member of a session and the status of their account; None when the session is over. Records that it was
-    used."""
+def find_signed_in(secret: str) -> SignedIn | None:
+    """Who is in a session; None when it is over. Records that it was used."""
     if not secret.isascii() or len(secret) > MAX_SECRET_LENGTH:
         return None
     digest, session = _digest(secret), db.session()
-    query = sa.select(Member, Account.status, MemberSession.used_at).select_from(MemberSession)
-    query = query.join(Member, Member.id == MemberSession.member_id).join(Account, Account.id == Member.account_id)
+    query = sa.select(Member, Account.status, MemberSession.used_at, MemberSession.proven_at)
+    query = query.select_from(MemberSession).join(Member, Member.id == MemberSession.member_id)
+    query = query.join(Account, Account.id == Member.account_id)
     query = query.where(MemberSession.digest == digest, _lasts(session))
     row = session.execute(query.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         return None
     if now_utc() - row.used_at > RECORD_USE_EVERY:
         _record_use(digest)
-    return row[0], row.status
+    return SignedIn(row[0], row.status, row.proven_at)
+
+
+def record_proof(secret: str) -> None:
+    """Record that the session's member has just proved who they are."""
+    with transaction() as session:
+        proven = sa.update(MemberSession).where(MemberSession.digest == _digest(secret)).values(proven_at=now_utc())
+        session.execute(proven.execution_options(synchronize_session=False))
 
 
 def _digest(secret: str) -> bytes:
@@ -113,6 +138,40 @@ def end_session(secret: str) -> None:
         session.execute(sa.delete(MemberSession).where(MemberSession.digest == _digest(secret)))
 
 
+def end_named_session(member: Member, name: str, actor: Actor) -> MemberSession | None:
+    """End the member's session of this name (see `name_session`). None if the member has no such session."""
+    found = next((row for row in list_sessions(member.id) if name_session(row) == name), None)
+    if found is None:
+        return None
+    with transaction() as session:
+        ended = sa.delete(MemberSession).where(MemberSession.digest == found.digest)
+        session.execute(ended.execution_options(synchronize_session=False))
+        record_act(session, member.account_id, "sign_out", actor, f"{found.network}, {found.user_agent}")
+    return found
+
+
+def name_session(row: MemberSession) -> str:
+    """What a form calls a session: of its hash, from which nobody can find the secret, again a hash."""
+    return hashlib.sha256(b"name:" + row.digest).hexdigest()[:24]
+
+
+def end_other_sessions(session: Session, member_id: int, secret: str) -> int:
+    """End every session of the member but this one, in the caller's transaction. Returns how many were ended."""
+    ended = sa.delete(MemberSession).where(
+        MemberSession.member_id == member_id, MemberSession.digest != _digest(secret)
+    )
+    gone = session.execute(ended.returning(MemberSession.digest).execution_options(synchronize_session=False))
+    return len(gone.all())
+
+
+def sign_out_elsewhere(member: Member, secret: str, actor: Actor) -> int:
+    """End every session of the member but this one. Returns how many were ended."""
+    with transaction() as session:
+        ended = end_other_sessions(session, member.id, secret)
+        record_act(session, member.account_id, "sign_out_others", actor, f"{ended} ended")
+    return ended
+
+
 def end_sessions(session: Session, *members: sa.ColumnElement[bool]) -> None:
     """End every session of these members, in the caller's transaction."""
     chosen = sa.select(Member.id).where(*members)
@@ -120,7 +179,8 @@ def end_sessions(session: Session, *members: sa.ColumnElement[bool]) -> None:
     session.execute(ended.execution_options(synchronize_session=False))
 
 
-def sign_out_everywhere(member_id: int) -> None:
+def sign_out_everywhere(member: Member, actor: Actor = COMMAND) -> None:
     """End all sessions of a member."""
     with transaction() as session:
-        end_sessions(session, Member.id == member_id)
+        end_sessions(session, Member.id == member.id)
+        record_act(session, member.account_id, "sign_out_all", actor)

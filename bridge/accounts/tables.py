@@ -22,6 +22,9 @@ class Account(Table):
     group_name: Mapped[str] = mapped_column(sa.String(64), default=DEFAULT_GROUP)  # which channels serve it
     drill_fault: Mapped[str | None] = mapped_column(sa.String(16))  # met by each request first, until:
     drill_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # suspended ever since
+    labels_erased_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # those of its usage, after that
+    owner_mark: Mapped[str | None] = mapped_column(sa.String(24), index=True)  # tells a deleted account's owner again
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (sa.CheckConstraint("status IN ('active', 'suspended')", name="status"),)
 
@@ -36,13 +39,17 @@ class Member(Table):
     password_hash: Mapped[str] = mapped_column(sa.String(200))
     role: Mapped[str] = mapped_column(sa.String(16), default="owner")
     is_operator: Mapped[bool] = mapped_column(default=False)
+    name: Mapped[str] = mapped_column(sa.String(100), default="")
+    time_zone: Mapped[str] = mapped_column(sa.String(64), default="")  # of the times on pages; empty: the browser's
+    is_unconfirmed: Mapped[bool] = mapped_column(default=False)  # the starting credit waits for the address
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     last_sign_in_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
 
 
 class MemberSession(Table):
     """A member's session, found by the SHA-256 of the secret in the cookie. It is over when the row is gone, at
-    `ends_at`, or some time after `used_at`, which is updated every few minutes."""
+    `ends_at`, or some time after `used_at`, which is updated every few minutes. `proven_at` is when its member last
+    proved who they are."""
 
     __tablename__ = "sessions"
     digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), primary_key=True)
@@ -52,6 +59,86 @@ class MemberSession(Table):
     ends_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
     user_agent: Mapped[str] = mapped_column(sa.String(200))
     network: Mapped[str] = mapped_column(sa.String(64))  # an IPv4 address, or a subscriber's part of IPv6
+    proven_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+
+
+class Ticket(Table):
+    """Something that is good for one purpose, once, until `ends_at`: the link in a mail, for example. Only the SHA-256
+    of its secret is kept."""
+
+    __tablename__ = "tickets"
+    digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), primary_key=True)
+    purpose: Mapped[str] = mapped_column(sa.String(16))
+    member_id: Mapped[int | None] = mapped_column(sa.ForeignKey("members.id"), index=True)
+    email: Mapped[str | None] = mapped_column(sa.String(254))
+    ends_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class ResetRequest(Table):
+    """An address for which somebody wants to reset the password. A job looks whether there is such a member, so that
+    the page neither knows nor shows it."""
+
+    __tablename__ = "reset_requests"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    email: Mapped[str] = mapped_column(sa.String(254))
+
+
+class SecondFactor(Table):
+    """The secret from which a member's phone makes codes. `last_step` is the half minute of the last code that was
+    taken, so that none is taken twice."""
+
+    __tablename__ = "second_factors"
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), primary_key=True, autoincrement=False)
+    sealed: Mapped[str] = mapped_column(sa.Text)
+    last_step: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    since: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+
+
+class RecoveryCode(Table):
+    """A code that stands in for a lost phone, as its SHA-256. It is gone once it was used."""
+
+    __tablename__ = "recovery_codes"
+    digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), primary_key=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
+
+
+class Passkey(Table):
+    """A key pair of a member's device (WebAuthn): its public half, and how often the device says that it was used."""
+
+    __tablename__ = "passkeys"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"), index=True)
+    credential_id: Mapped[bytes] = mapped_column(sa.LargeBinary(1023), unique=True)
+    public_key: Mapped[bytes] = mapped_column(sa.LargeBinary(2048))
+    sign_count: Mapped[int] = mapped_column(sa.BigInteger)
+    name: Mapped[str] = mapped_column(sa.String(60))
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+
+
+class Identity(Table):
+    """An account at a sign-in service by which a member signs in too, under the service's own id for it."""
+
+    __tablename__ = "identities"
+    service: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    subject: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    member_id: Mapped[int] = mapped_column(sa.ForeignKey("members.id"))
+    label: Mapped[str] = mapped_column(sa.String(100))
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    __table_args__ = (sa.UniqueConstraint("member_id", "service", name="uq_identities_member_id_service"),)
+
+
+class Act(Table):
+    """A line of the audit log: a sign-in, or a change that concerns who may enter. It outlives its member."""
+
+    __tablename__ = "acts"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    what: Mapped[str] = mapped_column(sa.String(32))  # see acts.py
+    detail: Mapped[str] = mapped_column(sa.String(600), default="")  # before and after, where there is such
+    made_by: Mapped[str] = mapped_column(sa.String(254))  # the member's address, or "command"
+    network: Mapped[str] = mapped_column(sa.String(64), default="")
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc, index=True)
 
 
 class Key(Table):

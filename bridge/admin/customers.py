@@ -6,6 +6,7 @@ from typing import Any
 from flask import current_app, flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from bridge.accounts.acts import Actor
 from bridge.accounts.customers import (
     PAGE_SIZE,
     find_customer,
@@ -148,14 +149,14 @@ def suspend_customer(account_id: int) -> Response:
     if account_id == g.member.account_id:
         flash("This is your own account: another operator, or a command, can suspend it.", "bad")
     else:
-        suspend_account(account_id)
+        suspend_account(account_id, Actor(g.member.email))
         flash("Suspended. Requests with this customer's keys answer 403, and their sessions have ended.", "warn")
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 
 
 @admin.post("/customers/<int:account_id>/reactivate")
 def reactivate_customer(account_id: int) -> Response:
-    reactivate_account(account_id)
+    reactivate_account(account_id, Actor(g.member.email))
     flash("Reactivated. The keys work again within a second.")
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 

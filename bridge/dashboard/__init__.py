@@ -10,7 +10,7 @@ from flask import Flask, current_app, g, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
-from secure import ContentSecurityPolicy, ReferrerPolicy, Secure
+from secure import ReferrerPolicy, Secure
 from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
@@ -18,20 +18,32 @@ from bridge.accounts.key_limits import limit_key
 from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
 from bridge.cookies import cookie_name
-from bridge.dashboard import (  # noqa: F401 - billing, keys, overview, settings and usage hang their pages on the door
+from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     billing,
+    confirming,
+    connected,
+    data,
     door,
     error_pages,
     extras,
     filters,
+    forgotten,
+    half_way,
     keys,
+    notices,
     origin,
     overview,
+    passkeys,
+    proof,
     public,
+    security,
     settings,
+    two_factor,
     usage,
+    visitor,
     welcome,
 )
+from bridge.dashboard.policy import page_policy
 from bridge.dashboard.snippets import base_url, highlight
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
@@ -39,13 +51,6 @@ from bridge.ledger import ledger
 
 SESSION_DAYS = 14
 PAGE_HEADERS = Secure(
-    csp=ContentSecurityPolicy()
-    .default_src("'self'")
-    .img_src("'self'", "data:")
-    .object_src("'none'")
-    .base_uri("'none'")
-    .frame_ancestors("'none'")
-    .form_action("'self'", "https://checkout.stripe.com"),  # a top-up's form redirects there
     referrer=ReferrerPolicy().strict_origin_when_cross_origin(),
 ).header_items()
 
@@ -58,12 +63,22 @@ def register(app: Flask) -> None:
         MAX_CONTENT_LENGTH=2**20,
         MAX_FORM_MEMORY_SIZE=2**18,
     )
-    login_manager.user_loader(welcome.load_visitor)
-    for blueprint in (public.public, welcome.welcome, door.dashboard, extras.alerts):
+    login_manager.user_loader(visitor.load_visitor)
+    doors = (
+        connected.connected,
+        half_way.half_way,
+        passkeys.passkeys,
+        forgotten.forgotten,
+        confirming.confirming,
+        door.dashboard,
+        extras.alerts,
+    )
+    for blueprint in (public.public, welcome.welcome, *doors):
         app.register_blueprint(blueprint)
     filters.register(app)
     error_pages.register(app)
     origin.register(app)
+    proof.register(app)
     app.context_processor(page_context)
     app.add_template_global(csrf_field, "csrf_field")
     app.add_template_global(asset, "asset")
@@ -101,6 +116,7 @@ def page_context() -> dict[str, Any]:
         "next_theme": welcome.theme_after(theme),
         "signed_in": signed_in,
         "suspended": signed_in and current_user.is_suspended,
+        "unconfirmed": signed_in and current_user.is_unconfirmed,
         "shell": "base.html" if signed_in else "public.html",
         "signup_mode": chosen.signup_mode,
         "base_url": base_url(),
@@ -136,5 +152,5 @@ def serve(app: Flask) -> None:
         max_age=YEAR_SECONDS,
         allow_all_origins=False,
     )
-    headers = (*PAGE_HEADERS, *guard_headers(chosen), NO_STORE)
+    headers = (("Content-Security-Policy", page_policy()), *PAGE_HEADERS, *guard_headers(chosen), NO_STORE)
     app.wsgi_app = add_headers(static, headers)  # type: ignore[assignment, method-assign]

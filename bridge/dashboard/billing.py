@@ -11,7 +11,7 @@ from bridge.config import Settings
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.snippets import site_url
 from bridge.db import db, now_utc
-from bridge.extensions import limiter
+from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
 from bridge.ledger.alerts import find_alert
 from bridge.ledger.ledger import find_balance
@@ -50,6 +50,7 @@ def show_billing() -> str:
 
 
 @dashboard.post("/billing/top-up")
+@needs_proof
 @limiter.limit("30 per hour", key_func=_account)
 def top_up() -> Any:
     """Redirect to Stripe's page, for one of the presets or a chosen amount."""
@@ -78,6 +79,7 @@ def top_up() -> Any:
 
 
 @dashboard.post("/billing/auto")
+@needs_proof
 @suspended_may_too  # to switch them off; switching on is refused below
 @limiter.limit("60 per hour", key_func=_account)
 def change_rule() -> Any:

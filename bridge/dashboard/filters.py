@@ -2,8 +2,9 @@
 
 import datetime
 import re
+import zoneinfo
 
-from flask import Flask
+from flask import Flask, g, has_app_context
 from markupsafe import Markup, escape
 
 from bridge.db import now_utc
@@ -127,28 +128,45 @@ def duration(milliseconds: int | None) -> str:
     return f"{minutes} min {seconds:02d} s" if seconds else f"{minutes} min"
 
 
+def _find_zone() -> datetime.tzinfo | None:
+    """The zone that the signed-in member has chosen; None where the script shows the browser's own."""
+    name = getattr(g.get("member"), "time_zone", "") if has_app_context() else ""
+    try:
+        return zoneinfo.ZoneInfo(name) if name else None
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):  # this machine no longer knows it
+        return None
+
+
+def _local(at: datetime.datetime) -> datetime.datetime:
+    """The moment in the member's zone, otherwise in UTC."""
+    return at.astimezone(_find_zone() or datetime.UTC)
+
+
 def _time(at: datetime.datetime, form: str, text: str) -> Markup:
-    utc = at.astimezone(datetime.UTC)
-    return Markup('<time datetime="{}" title="{} UTC" data-time="{}">{}</time>').format(
-        utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%Y-%m-%d %H:%M:%S"), form, text
+    """The moment as `text`, which the script replaces unless the member has chosen a zone."""
+    utc, rewritten = at.astimezone(datetime.UTC), _find_zone() is None
+    mark = Markup(' data-time="{}"').format(form) if rewritten else ""
+    return Markup('<time datetime="{}" title="{} UTC"{}>{}</time>').format(
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"), utc.strftime("%Y-%m-%d %H:%M:%S"), mark, text
     )
 
 
 def _day(at: datetime.datetime) -> str:
-    utc = at.astimezone(datetime.UTC)
-    return f"{utc.day} {utc:%b %Y}"
+    local = _local(at)
+    return f"{local.day} {local:%b %Y}"
 
 
 def moment(at: datetime.datetime | None) -> Markup:
-    """Day and time. The script converts it to the reader's own zone; without it the text says UTC."""
+    """Day and time. Unless the reader has chosen a zone, the script converts it to the browser's; without it the text
+    says UTC."""
     if at is None:
         return Markup("–")
-    return _time(at, "moment", f"{_day(at)}, {at.astimezone(datetime.UTC):%H:%M:%S} UTC")
+    return _time(at, "moment", f"{_day(at)}, {_local(at):%H:%M:%S %Z}")
 
 
 def clock(at: datetime.datetime | None) -> Markup:
     """The time alone, for what happened today."""
-    return Markup("–") if at is None else _time(at, "clock", f"{at.astimezone(datetime.UTC):%H:%M:%S} UTC")
+    return Markup("–") if at is None else _time(at, "clock", f"{_local(at):%H:%M:%S %Z}")
 
 
 def day(at: datetime.datetime | datetime.date | None) -> Markup:

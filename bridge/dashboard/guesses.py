@@ -35,9 +35,9 @@ def count_by_account() -> str:
     return f"guess:{_short(_email_asked())}:strangers"
 
 
-def is_known_browser() -> bool:
-    """Whether this member has signed in from this browser before."""
-    return _is_known(_read_browser(), _email_asked())
+def is_known_browser(email: str = "") -> bool:
+    """Whether this member, or the one whose address was typed, has signed in from this browser before."""
+    return _is_known(_read_browser(), email or _email_asked())
 
 
 def forget_guesses() -> None:

@@ -29,7 +29,7 @@ from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
 from bridge.db import now_utc
-from bridge.extensions import limiter
+from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
 from bridge.ledger.journal import list_budget_spend, list_spend_by_key
 from bridge.ledger.ledger import find_balance
@@ -75,11 +75,13 @@ def show_keys() -> str:
 
 
 @dashboard.get("/keys/new")
+@needs_proof
 def show_new_key() -> str:
     return _render_form(FormReader({"budget_period": "month"}))
 
 
 @dashboard.post("/keys")
+@needs_proof
 @limiter.limit("60 per hour", key_func=_account)
 def create_key() -> Any:
     """Make the key and show it in this answer, for nobody can read it again."""
@@ -115,6 +117,7 @@ def show_key(key_id: int) -> str:
 
 
 @dashboard.post("/keys/<int:key_id>")
+@needs_proof
 def change_key(key_id: int) -> Any:
     key = find_key(g.account_id, key_id)
     form = FormReader(request.form)
@@ -138,6 +141,7 @@ def switch_key_off(key_id: int) -> Response:
 
 
 @dashboard.post("/keys/<int:key_id>/enable")
+@needs_proof
 def switch_key_on(key_id: int) -> Response:
     key = enable_key(g.account_id, key_id)
     flash(f"Key {key.name} is enabled. It works within a second.")
@@ -145,6 +149,7 @@ def switch_key_on(key_id: int) -> Response:
 
 
 @dashboard.post("/keys/<int:key_id>/rotate")
+@needs_proof
 @limiter.limit("60 per hour", key_func=_account)
 def renew_key(key_id: int) -> str:
     """Give the key a new secret and show it in this answer. The one before it works for as long as was chosen."""

@@ -1,39 +1,83 @@
-"""Settings: the member's sessions, and signing out everywhere."""
+"""Settings, profile: the member's name, and the address that they sign in with."""
 
-from flask import flash, g, redirect, render_template
-from flask_login import logout_user
+from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.accounts.sessions import is_of, list_sessions, sign_out_everywhere
+from bridge.accounts.email_change import cancel_change, find_waiting_change, request_change
+from bridge.accounts.key_limits import find_account_limits
+from bridge.accounts.profile import find_account, list_time_zones, set_name, set_time_zone
 from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.visitor import chosen_settings, find_actor
+from bridge.extensions import limiter, needs_proof
+from bridge.forms import FormReader
 
-# the first match in the User-Agent counts: most name others too
-BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
-SYSTEMS = (("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iOS"), ("Windows", "Windows"), ("Mac OS X", "macOS"))
-MAX_WORDS = 40
+PROFILE = "dashboard.show_settings"
+
+
+def count_mails() -> str:
+    """The key under which the mails that a member has sent are counted."""
+    return f"mails:{g.member.id}"
 
 
 @dashboard.get("/settings")
 def show_settings() -> str:
-    rows = list_sessions(g.member.id)
+    return _render(FormReader({}))
+
+
+@dashboard.post("/settings/name")
+@suspended_may_too
+def change_name() -> Response | tuple[str, int]:
+    form = FormReader(request.form)
+    with form.collect_errors():
+        set_name(g.member.member, form.text("name"), find_actor())
+    if form.errors:
+        return _render(form), 400
+    flash("Your name is saved.")
+    return redirect(url_for(PROFILE), 303)
+
+
+@dashboard.post("/settings/time-zone")
+@suspended_may_too
+def change_time_zone() -> Response | tuple[str, int]:
+    form = FormReader(request.form)
+    with form.collect_errors():
+        set_time_zone(g.member.member, form.text("time_zone"))
+    if form.errors:
+        return _render(form), 400
+    flash("Times on these pages are in the zone that you chose.")
+    return redirect(url_for(PROFILE), 303)
+
+
+@dashboard.post("/settings/email")
+@needs_proof
+@limiter.limit("10 per hour", key_func=count_mails)
+def change_email() -> Response | tuple[str, int]:
+    """Have a link sent to the new address. It is the member's once they have opened it."""
+    form = FormReader(request.form)
+    try:
+        wanted = request_change(chosen_settings(), g.member.member, form.text("email"), find_actor())
+    except ValueError as error:
+        form.errors["email"] = str(error)
+        return _render(form), 400
+    flash(f"A link is on its way to {wanted}. It works for an hour.")
+    return redirect(url_for(PROFILE), 303)
+
+
+@dashboard.post("/settings/email/cancel")
+@suspended_may_too
+def keep_email() -> Response:
+    cancel_change(g.member.member, find_actor())
+    flash(f"{g.member.email} stays.")
+    return redirect(url_for(PROFILE), 303)
+
+
+def _render(form: FormReader) -> str:
     return render_template(
         "dashboard/settings.html",
-        sessions=[(row, name_browser(row.user_agent), is_of(row, g.member.session_secret)) for row in rows],
+        values={"name": g.member.member.name, "time_zone": g.member.member.time_zone, **form.values},
+        zones=[("", "As the browser"), *((name, name.replace("_", " ")) for name in list_time_zones())],
+        errors=form.errors,
+        waiting=find_waiting_change(g.member.id),
+        account=find_account(g.account_id),
+        limits=find_account_limits(g.account_id),
     )
-
-
-@dashboard.post("/settings/sign-out-everywhere")
-@suspended_may_too
-def end_all_sessions() -> Response:
-    """End this session and every other one of the member."""
-    sign_out_everywhere(g.member.id)
-    logout_user()
-    flash("You are signed out everywhere. Keys go on working: they are no sessions.")
-    return redirect("/sign-in", 303)
-
-
-def name_browser(user_agent: str) -> str:
-    """`Firefox on Linux`, or the beginning of the User-Agent."""
-    browser = next((name for mark, name in BROWSERS if mark in user_agent), "")
-    system = next((name for mark, name in (*SYSTEMS, ("Linux", "Linux")) if mark in user_agent), "")
-    return f"{browser} on {system}" if browser and system else user_agent[:MAX_WORDS] or "An unknown program"

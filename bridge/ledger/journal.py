@@ -1,7 +1,7 @@
 """Reads balances, entries and budgets for pages."""
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
@@ -40,6 +40,15 @@ def list_entries(account_id: int, limit: int = 20) -> list[Entry]:
     """The account's newest entries."""
     query = sa.select(Entry).where(Entry.account_id == account_id).order_by(Entry.id.desc()).limit(limit)
     return list(db.session.scalars(query))
+
+
+def list_all_entries(account_id: int) -> Iterator[Entry]:
+    """All of the account's entries, the newest first, read in pieces, so that no connection is held."""
+    query, before_id = sa.select(Entry).where(Entry.account_id == account_id).order_by(Entry.id.desc()), None
+    while found := list(db.session.scalars(query.where(Entry.id < before_id if before_id else sa.true()).limit(500))):
+        db.session.commit()
+        yield from found
+        before_id = found[-1].id
 
 
 def is_credit(entry: Entry) -> bool:

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from bridge.accounts.acts import COMMAND, Actor
 from bridge.accounts.emails import check_email, find_by_email
 from bridge.accounts.sign_in import AddressTaken, add_account, hash_password
 from bridge.accounts.tables import Member
@@ -9,18 +10,30 @@ from bridge.db import db, transaction
 from bridge.ledger.tables import Balance
 
 
-def create_account(email: str, password: str, is_operator: bool = False) -> Member:
-    """Create an account with its owner and an empty balance.
+def create_account(
+    email: str,
+    password: str | None,
+    is_operator: bool = False,
+    *,
+    is_unconfirmed: bool = False,
+    actor: Actor = COMMAND,
+) -> Member:
+    """Create an account with its owner and an empty balance. `is_unconfirmed`: the owner has yet to prove that the
+    address is theirs. Without a password they sign in by something else.
 
     Raises AddressTaken, or ValueError with a sentence if address or password can't be used."""
     email = check_email(email)
-    password_hash = hash_password(password)  # also for a taken address, so that it takes as long
+    password_hash = (
+        "" if password is None else hash_password(password)
+    )  # also for a taken address, so that it takes as long
     if find_by_email(email):
         raise AddressTaken(f"{email} already has an account.")
     db.session.rollback()
     try:
         with transaction() as session:
-            member = add_account(session, email, password_hash, is_operator)
+            member = add_account(
+                session, email, password_hash, is_operator=is_operator, is_unconfirmed=is_unconfirmed, actor=actor
+            )
             session.execute(sa.insert(Balance).values(account_id=member.account_id))
     except sa.exc.IntegrityError:  # another sign-up with the same address was faster
         raise AddressTaken(f"{email} already has an account.") from None

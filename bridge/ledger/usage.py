@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -210,11 +211,11 @@ def _list(
     return list(db.session.scalars(query.order_by(*(order if newer else (column.desc() for column in order)))))
 
 
-def export_requests(wanted: UsageFilter) -> Iterator[UsageRecord]:
-    """The filter's requests, the newest first, at most 50,000. They are read in pieces, so that no connection is
-    held."""
+def export_requests(wanted: UsageFilter, most: int | None = EXPORT_ROWS) -> Iterator[UsageRecord]:
+    """The filter's requests, the newest first, at most 50,000, or all of them. They are read in pieces, so that no
+    connection is held."""
     place: tuple[datetime.datetime, str] | None = None
-    for _ in range(EXPORT_ROWS // EXPORT_PAGE):
+    for _ in itertools.count() if most is None else range(most // EXPORT_PAGE):
         records = _list(wanted, place, newer=False, limit=EXPORT_PAGE)
         db.session.commit()  # gives the connection back while the client reads
         yield from records

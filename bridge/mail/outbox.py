@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from bridge import vault
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.mail.smtp import MailDelayed, MailRefused, MailServer, find_server, send, write_message
@@ -32,12 +33,25 @@ class MailFigures:
 
 
 def queue_mail(
-    session: Session, *, once: str, recipient: str, subject: str, text: str, off_url: str | None = None
+    session: Session,
+    *,
+    once: str,
+    recipient: str,
+    subject: str,
+    text: str,
+    off_url: str | None = None,
+    is_secret: bool = False,
 ) -> None:
-    """Write a mail in the caller's transaction. It goes out if and only if that is committed, and once per `once`."""
+    """Write a mail in the caller's transaction. It goes out if and only if that is committed, and once per `once`. A
+    secret text is sealed, and forgotten once the mail has gone."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = insert(cast("sa.Table", Mail.__table__)).values(
-        once=once, recipient=recipient, subject=subject, text=text, off_url=off_url
+        once=once,
+        recipient=recipient,
+        subject=subject,
+        text="" if is_secret else text,
+        sealed=vault.seal(text) if is_secret else None,
+        off_url=off_url,
     )
     session.execute(statement.on_conflict_do_nothing(index_elements=["once"]))
 
@@ -91,7 +105,7 @@ def _claim(mail_id: int) -> Mail | None:
 def _send(server: MailServer, mail: Mail) -> bool:
     """Make one attempt. No database connection is held while it waits for the server."""
     try:
-        message = write_message(server, mail.recipient, mail.subject, mail.text, mail.id)
+        message = write_message(server, mail.recipient, mail.subject, _text_of(mail), mail.id)
         if mail.off_url:
             message["List-Unsubscribe"] = f"<{mail.off_url}>"
             message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
@@ -107,21 +121,29 @@ def _send(server: MailServer, mail: Mail) -> bool:
     return True
 
 
+def _text_of(mail: Mail) -> str:
+    return vault.unseal(mail.sealed) if mail.sealed else mail.text
+
+
+def forget_recipient(session: Session, email: str) -> None:
+    """Delete every mail to this address, sent or not, in the caller's transaction."""
+    session.execute(sa.delete(Mail).where(Mail.recipient == email).execution_options(synchronize_session=False))
+
+
 def _do_without(settings: Settings, mail: Mail) -> None:
     """Handle a mail without a mail server: development logs it, production drops it, as the start said."""
     if settings.development:
-        log.info("mail", recipient=mail.recipient, subject=mail.subject, text=mail.text)
+        log.info("mail", recipient=mail.recipient, subject=mail.subject, text=_text_of(mail))
     _record_attempt(mail, "logged" if settings.development else "skipped", None)
 
 
 def _record_attempt(mail: Mail, state: str, problem: str | None) -> None:
     with transaction() as session:
-        ended = None if state == "waiting" else now_utc()
+        values: dict[str, object] = {"state": state, "problem": problem}
+        if state != "waiting":
+            values |= {"ended_at": now_utc(), "sealed": None}
         session.execute(
-            sa.update(Mail)
-            .where(Mail.id == mail.id)
-            .values(state=state, problem=problem, ended_at=ended)
-            .execution_options(synchronize_session=False)
+            sa.update(Mail).where(Mail.id == mail.id).values(**values).execution_options(synchronize_session=False)
         )
     level = log.warning if problem else log.info
     level("mail_" + ("delayed" if state == "waiting" else state), mail_id=mail.id, once=mail.once, problem=problem)

@@ -18,7 +18,8 @@ class Mail(Table):
     once: Mapped[str] = mapped_column(sa.String(200), unique=True)
     recipient: Mapped[str] = mapped_column(sa.String(254))
     subject: Mapped[str] = mapped_column(sa.String(200))
-    text: Mapped[str] = mapped_column(sa.Text)
+    text: Mapped[str] = mapped_column(sa.Text)  # empty where it is sealed
+    sealed: Mapped[str | None] = mapped_column(sa.Text)  # a text with a secret in it, until the mail has ended
     off_url: Mapped[str | None] = mapped_column(sa.String(500))  # turns such mails off without signing in
     state: Mapped[str] = mapped_column(sa.String(8), default="waiting")
     attempts: Mapped[int] = mapped_column(default=0)

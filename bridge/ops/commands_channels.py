@@ -9,6 +9,7 @@ import click
 from sqlalchemy import select
 
 from bridge import vault
+from bridge.accounts.tables import SecondFactor
 from bridge.catalogue import editing
 from bridge.catalogue.channel_events import list_events
 from bridge.catalogue.tables import Channel
@@ -16,6 +17,7 @@ from bridge.catalogue.testing import probe_channel
 from bridge.db import transaction
 from bridge.errors import InvalidRequest
 from bridge.ledger.tables import IdempotencyKey
+from bridge.mail.tables import Mail
 from bridge.money import format_percent
 from bridge.ops.command_line import (
     Commands,
@@ -256,5 +258,7 @@ def rotate() -> None:
     keys = "key" if len(sealed) == 1 else "keys"
     answers = vault.reseal_rows(IdempotencyKey) + vault.reseal_rows(KeptItem)
     thoughts = vault.reseal_rows(KeptReasoning)
+    people = vault.reseal_rows(SecondFactor) + vault.reseal_rows(Mail)
     click.echo(f"Sealed {len(sealed)} provider {keys} under the newest master key.")
     click.echo(f"Sealed likewise what is kept for a day: answers {answers}, reasoning {thoughts}.")
+    click.echo(f"Sealed likewise secrets of second factors, and mails that wait: {people}.")

@@ -1,15 +1,24 @@
-"""`flask account suspend`, `reactivate`, `operator`, `password`, `sign-out`: who may come in, and until when."""
+"""`flask account suspend`, `reactivate`, `operator`, `password`, `email`, `sign-out`, `sessions`, `second-factor`,
+`delete`: who may come in, and until when."""
 
 import secrets
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 
+from bridge.accounts.acts import COMMAND
 from bridge.accounts.customers import reactivate_account, suspend_account
+from bridge.accounts.email_change import EmailTaken, set_email
 from bridge.accounts.emails import find_member
-from bridge.accounts.sessions import sign_out_everywhere
+from bridge.accounts.second_factor import turn_off
+from bridge.accounts.sessions import list_sessions, sign_out_everywhere
 from bridge.accounts.sign_in import set_operator, set_password
 from bridge.errors import InvalidRequest
+from bridge.ledger.ledger import find_balance
+from bridge.money import format_dollars
+from bridge.ops.command_line import print_table
+from bridge.payments.leaving import delete_account
 
 
 @click.command("suspend")
@@ -60,14 +69,94 @@ def change_password(email: str, password: str | None) -> None:
         click.echo(f"Password: {chosen}")
 
 
+@click.command("email")
+@click.argument("email")
+@click.argument("new")
+@with_appcontext
+def change_email(email: str, new: str) -> None:
+    """Give a member another address to sign in with. It counts as confirmed; the old one gets a mail."""
+    member = find_member(email)
+    try:
+        wanted = set_email(current_app.config["BRIDGE"], member, new, COMMAND)
+    except EmailTaken:
+        raise InvalidRequest(f"{new} already has an account.") from None
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    click.echo(f"{email} signs in as {wanted} from now on.")
+
+
 @click.command("sign-out")
 @click.argument("email")
 @with_appcontext
 def sign_out(email: str) -> None:
     """End every session of a member at once."""
     member = find_member(email)
-    sign_out_everywhere(member.id)
+    sign_out_everywhere(member)
     click.echo(f"{member.email} is signed out everywhere.")
 
 
-PEOPLE_COMMANDS = (suspend, reactivate, make_operator, change_password, sign_out)
+@click.group("sessions")
+def sessions() -> None:
+    """Where a member is signed in."""
+
+
+@sessions.command("list")
+@click.argument("email")
+@with_appcontext
+def show_sessions(email: str) -> None:
+    """List the sessions of a member, the one used last first."""
+    rows = list_sessions(find_member(email).id)
+    found = [
+        (f"{row.made_at:%Y-%m-%d %H:%M}", f"{row.used_at:%Y-%m-%d %H:%M}", row.network, row.user_agent) for row in rows
+    ]
+    print_table([("SINCE", "USED", "NETWORK", "PROGRAM"), *found])
+
+
+@sessions.command("end")
+@click.argument("email")
+@with_appcontext
+def end_sessions(email: str) -> None:
+    """End every session of a member at once, as sign-out does."""
+    member = find_member(email)
+    sign_out_everywhere(member)
+    click.echo(f"{member.email} is signed out everywhere.")
+
+
+@click.group("second-factor")
+def second_factor() -> None:
+    """Two-factor sign-in of a member."""
+
+
+@second_factor.command("remove")
+@click.argument("email")
+@with_appcontext
+def remove_second_factor(email: str) -> None:
+    """Let a member in by the password alone again, and end their sessions. They get a mail."""
+    member = find_member(email)
+    if not turn_off(member, COMMAND):
+        raise InvalidRequest(f"{member.email} has no second factor.")
+    sign_out_everywhere(member)
+    click.echo(f"{member.email} signs in by the password alone.")
+
+
+@click.command("delete")
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@with_appcontext
+def delete(email: str, yes: bool) -> None:
+    """Delete an account for good. Its usage and payments are kept without a name."""
+    member = find_member(email)
+    left = format_dollars(find_balance(member.account_id).balance_nanos, 2)
+    if not yes:
+        click.confirm(f"Delete {member.email}, with a balance of ${left}? This can't be undone", abort=True)
+    keys = delete_account(current_app.config["BRIDGE"], member.account_id, COMMAND)
+    click.echo(
+        f"Deleted account {member.account_id}. Its balance was ${left}; {keys} key{'' if keys == 1 else 's'} refused."
+    )
+    click.echo(member.account_id)
+
+
+PEOPLE_COMMANDS = (
+    *(suspend, reactivate, make_operator, change_password, change_email, sign_out),
+    *(sessions, second_factor, delete),
+)

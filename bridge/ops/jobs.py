@@ -10,6 +10,9 @@ from collections.abc import Callable
 import structlog
 
 from bridge import versions
+from bridge.accounts.acts import forget_old_acts
+from bridge.accounts.password_reset import write_reset_mails
+from bridge.accounts.tickets import forget_old_tickets
 from bridge.catalogue.channel_events import delete_old_events
 from bridge.config import Settings
 from bridge.daily import LEDGER_CHECK
@@ -27,6 +30,7 @@ from bridge.ops.channel_alerts import queue_channel_alerts
 from bridge.ops.margin_alerts import queue_margin_alerts
 from bridge.ops.nightly import check_nightly
 from bridge.payments.auto import detach_forgotten, top_up_due
+from bridge.payments.leaving import erase_labels
 from bridge.reasoning.items import forget_items
 from bridge.reasoning.reasoning import forget_reasoning
 
@@ -88,10 +92,13 @@ def list_jobs(settings: Settings) -> tuple[Job, ...]:
         Job("kept items", FORGET_EVERY_SECONDS, delete_items, ONCE_PER_FLEET),
         Job("idempotency keys", FORGET_EVERY_SECONDS, delete_idempotency_keys, ONCE_PER_FLEET),
         Job("refusals", FORGET_EVERY_SECONDS, delete_refusals, ONCE_PER_FLEET),
+        Job("tickets", FORGET_EVERY_SECONDS, delete_tickets, ONCE_PER_FLEET),
+        Job("deleted accounts", FORGET_EVERY_SECONDS, erase_deleted_accounts, ONCE_PER_FLEET),
         Job("channel events", FORGET_EVERY_SECONDS, delete_channel_events, ONCE_PER_FLEET),
         Job("roll-ups", ROLL_UP_EVERY_SECONDS, roll_up_usage, ONCE_PER_FLEET),
         Job("balance alerts", mail, write_balance_alerts, ONCE_PER_FLEET),
         Job("channel alerts", mail, write_channel_alerts, ONCE_PER_FLEET),
+        Job("password resets", mail, answer_reset_requests, ONCE_PER_FLEET),
         Job("mails", mail, send_mails, ONCE_PER_FLEET),
         Job("margin alerts", MARGIN_LOOK_SECONDS, write_margin_alerts, ONCE_PER_FLEET, at_once=True),
         Job(LEDGER_CHECK, NIGHTLY_LOOK_SECONDS, check_ledger, ONCE_PER_FLEET, at_once=True, once_a_day=True),
@@ -190,6 +197,22 @@ def write_channel_alerts(services: Services) -> None:
 def write_margin_alerts(services: Services) -> None:
     """Write a mail to operators when a model begins to be sold below cost, and one when it no longer is."""
     queue_margin_alerts(services.settings)
+
+
+def answer_reset_requests(services: Services) -> None:
+    """Write a mail for each request to reset a password whose address belongs to a member."""
+    write_reset_mails(services.settings)
+
+
+def delete_tickets(services: Services) -> None:
+    """Delete links and challenges that are over, and lines of the audit log that are older than a year."""
+    forget_old_tickets()
+    forget_old_acts()
+
+
+def erase_deleted_accounts(services: Services) -> None:
+    """Take end users and tags out of the usage of accounts that were deleted an hour ago."""
+    erase_labels()
 
 
 def send_mails(services: Services) -> None:

@@ -1,6 +1,6 @@
 """Requests a payment, and lists an account's payments for its pages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
@@ -62,6 +62,15 @@ def list_payments(account_id: int, limit: int = SHOWN) -> list[Payment]:
     """The newest payments, without those whose Stripe page was opened and left."""
     query = sa.select(Payment).where(Payment.account_id == account_id, Payment.state.not_in(("open", "expired")))
     return list(db.session.scalars(query.order_by(Payment.id.desc()).limit(limit)))
+
+
+def list_all_payments(account_id: int) -> Iterator[Payment]:
+    """All of the account's payments, the newest first, read in pieces, so that no connection is held."""
+    query, before_id = sa.select(Payment).where(Payment.account_id == account_id).order_by(Payment.id.desc()), None
+    while found := list(db.session.scalars(query.where(Payment.id < before_id if before_id else sa.true()).limit(500))):
+        db.session.commit()
+        yield from found
+        before_id = found[-1].id
 
 
 def name_payments(entries: Iterable[Entry]) -> dict[str, str]:

@@ -67,7 +67,8 @@ def test_hashing_stands_back_behind_everything_else(app: Flask):
         "QWERTYuiop",
         "1q2w3e4r5t",
     ]
-    + ["aaaaaaaaaaaa", "1212121212", "iloveyou2024", "Passw0rd!!!!", "changeme123", "administrator", "letmein1234"],
+    + ["aaaaaaaaaaaa", "1212121212", "iloveyou2024", "Passw0rd!!!!", "changeme123", "administrator", "letmein1234"]
+    + ["sunshine2024", "MONKEYmonkey", "Manchester", "q1w2e3r4t5y6", "elephant-99", "12liverpool!!"],
 )
 def test_passwords_that_others_try_first_are_refused(password: str):
     with pytest.raises(ValueError, match="others try"):

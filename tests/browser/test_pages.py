@@ -81,7 +81,10 @@ def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_co
         "/dashboard/keys/new",
     ]
     paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}", "/dashboard/billing"]
-    paths += ["/dashboard/usage?by=end_user", "/dashboard/usage?by=tag&tag=env%3Dprod"]
+    paths += [
+        f"/dashboard/settings{end}" for end in ("", "/security", "/notices", "/data", "/two-factor", "/passkeys/new")
+    ]
+    paths += ["/forgot", "/dashboard/usage?by=end_user", "/dashboard/usage?by=tag&tag=env%3Dprod"]
     paths += ["/admin/channels", "/admin/channels/new", "/admin/customers", f"/admin/customers/{operator.id}"]
     paths += [
         "/admin/payments",

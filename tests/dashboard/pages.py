@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from bridge import dashboard
+from bridge import dashboard, vault
 from bridge.accounts import tables as accounts_tables  # noqa: F401 - so that create_all() knows them
 from bridge.catalogue import tables as catalogue_tables  # noqa: F401
 from bridge.config import Settings
@@ -18,6 +18,8 @@ from bridge.cookies import session_cookie
 from bridge.db import db, engine_options, prepare_engine
 from bridge.extensions import csrf, limiter, login_manager
 from bridge.ledger import tables as ledger_tables  # noqa: F401
+from bridge.mail import tables as mail_tables  # noqa: F401
+from tests.rooms import FERNET_KEY
 
 ROOT = Path(__file__).parent.parent.parent
 EMAIL, PASSWORD = "mira@example.com", "correct horse battery"
@@ -26,8 +28,14 @@ EMAIL, PASSWORD = "mira@example.com", "correct horse battery"
 @contextmanager
 def make_pages(folder: Path, **settings: Any) -> Iterator[Flask]:
     """The app with the given settings; its tables are empty."""
-    defaults = {"bridge_env": "development", "secret_key": "s" * 40, "database_url": f"sqlite:///{folder}/pages.db"}
+    defaults = {
+        "bridge_env": "development",
+        "signup_work_bits": 0,
+        "secret_key": "s" * 40,
+        "database_url": f"sqlite:///{folder}/pages.db",
+    }
     chosen = Settings(**{**defaults, **settings})
+    vault.open_vault([FERNET_KEY])
     app = Flask("pages", root_path=str(ROOT))
     app.config.update(
         BRIDGE=chosen,

@@ -288,7 +288,7 @@ def test_without_the_database_the_error_page_still_comes(client, monkeypatch):
     def fail(*_):
         raise OperationalError("select", {}, Exception("the server went away"))
 
-    monkeypatch.setattr("bridge.dashboard.welcome.find_signed_in", fail)
+    monkeypatch.setattr("bridge.dashboard.visitor.find_signed_in", fail)
     answer = client.get("/models")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]

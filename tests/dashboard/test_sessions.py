@@ -10,12 +10,12 @@ from flask.testing import FlaskClient
 
 from bridge.accounts.sessions import MAX_AGE, MAX_UNUSED, MAX_UNUSED_OPERATOR, list_sessions
 from bridge.accounts.tables import Member, MemberSession
-from bridge.dashboard.settings import name_browser
+from bridge.dashboard.security import name_browser
 from bridge.db import db, now_utc, transaction
 from tests.dashboard.pages import post, sign_in
 from tests.factories import Factories, MadeAccount
 
-SETTINGS = "/dashboard/settings"
+SETTINGS = "/dashboard/settings/security"
 A_MOMENT = datetime.timedelta(minutes=1)
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -58,7 +58,7 @@ def test_a_session_is_kept_as_a_hash_with_whose_and_from_where(app: Flask, make:
     assert (row.user_agent, row.network) == (FIREFOX, "2001:db8:1:2::/64")
     assert row.ends_at - row.made_at == MAX_AGE
     page = browser.get(SETTINGS).text
-    for part in ("Firefox on Linux", "2001:db8:1:2::/64", "This one"):
+    for part in ("Firefox on Linux", "2001:db8:1:2::/64", "this one"):
         assert part in page
     assert secret not in page
 
@@ -124,7 +124,7 @@ def test_signing_out_everywhere_ends_all_of_a_member_and_nobody_elses(app: Flask
     account = make.make_account()
     browsers = [enter(app, account) for _ in range(3)]
     other = enter(app, make.make_account())
-    answer = post(browsers[0], f"{SETTINGS}/sign-out-everywhere", SETTINGS)
+    answer = post(browsers[0], "/dashboard/settings/sign-out-everywhere", SETTINGS)
     assert (answer.status_code, answer.location) == (303, "/sign-in")
     assert "signed out everywhere" in browsers[0].get("/sign-in").text
     assert not any(is_inside(browser) for browser in browsers)

@@ -1,0 +1,166 @@
+"""Confirming an address, and changing it: by a link in a mail to that address. The old address gets a note."""
+
+import dataclasses
+import datetime
+import secrets
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from bridge.accounts.acts import Actor, record_act
+from bridge.accounts.emails import check_email, find_by_email
+from bridge.accounts.password_reset import LinkExpired
+from bridge.accounts.tables import Account, Member
+from bridge.accounts.tickets import (
+    FoundTicket,
+    find_tickets,
+    issue_ticket,
+    name_mail,
+    read_ticket,
+    use_ticket,
+    void_tickets,
+)
+from bridge.config import Settings
+from bridge.db import db, transaction
+from bridge.mail.outbox import queue_mail
+
+CONFIRM, CHANGE = "confirm", "change"
+CONFIRM_LASTS = datetime.timedelta(hours=24)
+CHANGE_LASTS = datetime.timedelta(hours=1)
+
+
+class EmailTaken(Exception):
+    """Another member has the address by now."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A member whose address is confirmed. `is_first`: it had not been before, so their starting credit is due."""
+
+    member: Member
+    is_first: bool
+
+
+def send_confirmation(settings: Settings, member_id: int) -> None:
+    """Mail the member a link that confirms their address. Earlier links become worthless."""
+    with transaction() as session:
+        member = session.get_one(Member, member_id, populate_existing=True)
+        if not member.is_unconfirmed:
+            return
+        void_tickets(session, member.id, CONFIRM)
+        secret = issue_ticket(session, CONFIRM, lasts=CONFIRM_LASTS, member_id=member.id, email=member.email)
+        text = (
+            "Confirm that this is your address, within 24 hours:\n"
+            f"{settings.site_url}/confirm?ticket={secret}\n\n"
+            "If you have no AI Bridge account, somebody mistyped theirs: do nothing.\n"
+        )
+        _queue(session, secret, member.email, "Confirm your email for AI Bridge", text)
+
+
+def request_change(settings: Settings, member: Member, email: str, actor: Actor) -> str:
+    """Mail a link to the new address, and a note to the present one. The address changes when the link is used. Returns
+    the new address as we store it. Raises ValueError with a sentence.
+
+    If somebody has the address already, they get a mail that says so, and nobody else learns it."""
+    wanted = check_email(email)
+    if wanted == member.email:
+        raise ValueError("This is your address already.")
+    is_taken = find_by_email(wanted) is not None
+    with transaction() as session:
+        void_tickets(session, member.id, CHANGE)
+        secret = issue_ticket(session, CHANGE, lasts=CHANGE_LASTS, member_id=member.id, email=wanted)
+        if is_taken:
+            text = (
+                "Somebody wants to use this address for another AI Bridge account. It already has one, so nothing "
+                f"changes. If it was you, sign in with this address instead:\n{settings.site_url}/sign-in\n"
+            )
+            _queue(session, secret, wanted, "Your email already has an AI Bridge account", text)
+        else:
+            text = (
+                f"Sign in to AI Bridge as {wanted} from now on, instead of {member.email}. Confirm within an hour:\n"
+                f"{settings.site_url}/confirm?ticket={secret}\n\nIf this wasn't you, do nothing.\n"
+            )
+            _queue(session, secret, wanted, "Confirm your new email for AI Bridge", text)
+        note = (
+            f"Somebody who is signed in to your AI Bridge account wants to change its email to {wanted}. This address "
+            "stays until the new one is confirmed.\n\n"
+            f"If it wasn't you, change your password now:\n{settings.site_url}/dashboard/settings/security\n"
+        )
+        _queue(session, f"note:{secret}", member.email, "Your AI Bridge email is about to change", note)
+        record_act(session, member.account_id, "email_asked", actor, f"{member.email} → {wanted}")
+    return wanted
+
+
+def find_waiting_change(member_id: int) -> FoundTicket | None:
+    """The change that waits for its link to be used, with the new address."""
+    return next(iter(find_tickets(CHANGE, member_id)), None)
+
+
+def cancel_change(member: Member, actor: Actor) -> None:
+    """Make the link of a waiting change worthless."""
+    with transaction() as session:
+        void_tickets(session, member.id, CHANGE)
+        record_act(session, member.account_id, "email_cancelled", actor)
+
+
+def find_confirmation(secret: str) -> FoundTicket | None:
+    """What a link would confirm; None if it is not good any more."""
+    return read_ticket(CONFIRM, secret) or read_ticket(CHANGE, secret)
+
+
+def confirm_email(settings: Settings, secret: str, network: str) -> Confirmed:
+    """Use a link: the address is confirmed, and becomes the member's if it is another one. Raises LinkExpired or
+    EmailTaken."""
+    try:
+        with transaction() as session:
+            ticket = use_ticket(session, CONFIRM, secret) or use_ticket(session, CHANGE, secret)
+            member = session.get(Member, ticket.member_id, populate_existing=True) if ticket else None
+            if ticket is None or member is None or ticket.email is None:
+                raise LinkExpired
+            is_first, before = member.is_unconfirmed, member.email
+            _write_email(session, member, ticket.email)
+            actor = Actor(ticket.email, network)
+            if before == ticket.email:
+                record_act(session, member.account_id, "email_confirmed", actor, before)
+            else:
+                _tell_old_address(session, settings, secret, before, ticket.email)
+                record_act(session, member.account_id, "email", actor, f"{before} → {ticket.email}")
+    except sa.exc.IntegrityError:
+        raise EmailTaken from None
+    return Confirmed(db.session.get_one(Member, member.id, populate_existing=True), is_first)
+
+
+def set_email(settings: Settings, member: Member, email: str, actor: Actor) -> str:
+    """Change a member's address at once, at the operator's word; the old one gets a note. Returns the address as we
+    store it. Raises ValueError with a sentence, or EmailTaken."""
+    wanted, before = check_email(email), member.email
+    try:
+        with transaction() as session:
+            _write_email(session, member, wanted)
+            _tell_old_address(session, settings, secrets.token_hex(), before, wanted)
+            record_act(session, member.account_id, "email", actor, f"{before} → {wanted}")
+    except sa.exc.IntegrityError:
+        raise EmailTaken from None
+    return wanted
+
+
+def _write_email(session: Session, member: Member, email: str) -> None:
+    """Store the address, which is confirmed; links to others become worthless. An account that is called after its
+    owner's address is called after the new one."""
+    named = sa.update(Account).where(Account.id == member.account_id, Account.name == member.email)
+    session.execute(named.values(name=email).execution_options(synchronize_session=False))
+    changed = sa.update(Member).where(Member.id == member.id).values(email=email, is_unconfirmed=False)
+    session.execute(changed.execution_options(synchronize_session=False))
+    void_tickets(session, member.id, CONFIRM, CHANGE, "reset")
+
+
+def _tell_old_address(session: Session, settings: Settings, once: str, before: str, email: str) -> None:
+    text = (
+        f"You sign in to AI Bridge as {email} from now on. If you didn't change it, write to the operator of "
+        f"{settings.site_url} at once.\n"
+    )
+    _queue(session, f"changed:{once}", before, "Your AI Bridge email was changed", text)
+
+
+def _queue(session: Session, once: str, recipient: str, subject: str, text: str) -> None:
+    queue_mail(session, once=name_mail(once), recipient=recipient, subject=subject, text=text, is_secret=True)

@@ -1,0 +1,77 @@
+"""Resetting a password by mail. The page only notes the address that was typed, so that it takes the same time and says
+the same whether anybody has it; a job looks, and writes the mail."""
+
+import datetime
+
+import sqlalchemy as sa
+
+from bridge.accounts.acts import Actor
+from bridge.accounts.emails import MAX_EMAIL_LENGTH, normalise_email
+from bridge.accounts.sign_in import hash_password, write_password
+from bridge.accounts.tables import Member, ResetRequest
+from bridge.accounts.tickets import FoundTicket, issue_ticket, name_mail, read_ticket, use_ticket, void_tickets
+from bridge.config import Settings
+from bridge.db import db, transaction
+from bridge.mail.outbox import queue_mail
+
+PURPOSE = "reset"
+LASTS = datetime.timedelta(hours=1)
+MOST_AT_ONCE = 50
+
+
+class LinkExpired(Exception):
+    """The link was used before, is too old, or was never ours."""
+
+
+def request_reset(email: str) -> None:
+    """Note that somebody wants to reset the password of this address."""
+    with transaction() as session:
+        session.add(ResetRequest(email=normalise_email(email)[:MAX_EMAIL_LENGTH]))
+
+
+def write_reset_mails(settings: Settings) -> int:
+    """Write a mail with a link for each noted address that a member has. Returns how many were written."""
+    asked = list(db.session.scalars(sa.select(ResetRequest.id).order_by(ResetRequest.id).limit(MOST_AT_ONCE)))
+    db.session.commit()
+    return sum(_answer(settings, request_id) for request_id in asked)
+
+
+def _answer(settings: Settings, request_id: int) -> bool:
+    """Answer one request, unless another worker was faster."""
+    with transaction() as session:
+        taken = sa.delete(ResetRequest).where(ResetRequest.id == request_id).returning(ResetRequest.email)
+        email = session.scalar(taken.execution_options(synchronize_session=False))
+        member = session.scalar(sa.select(Member).where(Member.email == email)) if email else None
+        if member is None:
+            return False
+        void_tickets(session, member.id, PURPOSE)
+        secret = issue_ticket(session, PURPOSE, lasts=LASTS, member_id=member.id)
+        text = (
+            "Somebody, probably you, wants to set a new password for your AI Bridge account.\n\n"
+            f"Set it here, within an hour:\n{settings.site_url}/reset?ticket={secret}\n\n"
+            "The link works once. If it wasn't you, do nothing: your password stays as it is.\n"
+        )
+        once, subject = name_mail(secret), "Reset your AI Bridge password"
+        queue_mail(session, once=once, recipient=member.email, subject=subject, text=text, is_secret=True)
+    return True
+
+
+def find_reset(secret: str) -> Member | None:
+    """The member whose password the link may set; None if it is not good any more."""
+    ticket = read_ticket(PURPOSE, secret)
+    return db.session.get(Member, ticket.member_id) if ticket and ticket.member_id else None
+
+
+def reset_password(secret: str, password: str, *, network: str) -> Member:
+    """Set a new password by the link's secret, which is used up, and end all sessions of the member. The link also
+    proves that the address is theirs. Raises LinkExpired, or ValueError with a sentence; then the link stays good."""
+    if find_reset(secret) is None:
+        raise LinkExpired
+    password_hash = hash_password(password)
+    with transaction() as session:
+        ticket: FoundTicket | None = use_ticket(session, PURPOSE, secret)
+        member = session.get(Member, ticket.member_id, populate_existing=True) if ticket and ticket.member_id else None
+        if member is None:
+            raise LinkExpired
+        write_password(session, member.id, password_hash, "password_reset", Actor(member.email, network))
+    return member

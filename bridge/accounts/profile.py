@@ -1,0 +1,43 @@
+"""What members may say about themselves."""
+
+import functools
+import zoneinfo
+
+import sqlalchemy as sa
+
+from bridge.accounts.acts import Actor, record_act
+from bridge.accounts.tables import Account, Member
+from bridge.db import db, transaction
+from bridge.errors import InvalidRequest
+
+MAX_NAME_LENGTH = 100
+
+
+def find_account(account_id: int) -> Account:
+    """The account that somebody is signed in to."""
+    return db.session.get_one(Account, account_id, populate_existing=True)
+
+
+@functools.cache
+def list_time_zones() -> tuple[str, ...]:
+    """The time zones that this machine knows, by their names."""
+    return tuple(sorted(zoneinfo.available_timezones() | {"UTC"}))
+
+
+def set_time_zone(member: Member, name: str) -> None:
+    """Choose the zone in which the member reads times; "" is the browser's own. Raises InvalidRequest."""
+    if name and name not in list_time_zones():
+        raise InvalidRequest("Choose one of the time zones in the list.", param="time_zone")
+    with transaction() as session:
+        session.execute(sa.update(Member).where(Member.id == member.id).values(time_zone=name))
+
+
+def set_name(member: Member, name: str, actor: Actor) -> None:
+    """Change what a member is called. Raises InvalidRequest."""
+    name = " ".join(name.split())
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise InvalidRequest(f"Use at most {MAX_NAME_LENGTH} letters.", param="name")
+    before = member.name or "none"
+    with transaction() as session:
+        session.execute(sa.update(Member).where(Member.id == member.id).values(name=name))
+        record_act(session, member.account_id, "name", actor, f"{before} → {name or 'none'}")

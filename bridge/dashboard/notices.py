@@ -1,0 +1,55 @@
+"""Settings, notifications: which mails the member gets, and the amount at which a low balance is told."""
+
+from flask import flash, g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.filters import exact
+from bridge.dashboard.visitor import chosen_settings
+from bridge.extensions import limiter
+from bridge.forms import FormReader
+from bridge.ledger.alerts import find_alert, set_alert, turn_alert_off
+from bridge.money import format_dollars
+
+PROPOSED = "5.00"
+
+
+def _account() -> str:
+    return f"account:{g.account_id}"
+
+
+@dashboard.get("/settings/notices")
+def show_notices() -> str:
+    return _render(FormReader({}))
+
+
+@dashboard.post("/settings/notices")
+@suspended_may_too  # it only concerns mails
+@limiter.limit("60 per hour", key_func=_account)
+def save_notices() -> Response | tuple[str, int]:
+    """Turn the low-balance mail on, with its amount, or off."""
+    form = FormReader(request.form)
+    if not form.text("low_balance"):
+        turn_alert_off(g.account_id)
+        flash("You will no longer get low-balance alerts.")
+        return redirect(url_for("dashboard.show_notices"), 303)
+    threshold = form.dollars("threshold")
+    if not form.errors:
+        with form.collect_errors():
+            set_alert(g.account_id, threshold)
+            flash(f"We email you each time the balance falls below {exact(threshold or 0)}.")
+            return redirect(url_for("dashboard.show_notices"), 303)
+    return _render(form), 400
+
+
+def _render(form: FormReader) -> str:
+    alert = find_alert(g.account_id)
+    threshold = format_dollars(alert.threshold_nanos, 2) if alert else PROPOSED
+    return render_template(
+        "dashboard/settings_notices.html",
+        is_on=bool(form.text("low_balance")) or bool(alert and alert.enabled),
+        threshold=form.values.get("threshold", threshold),
+        errors=form.errors,
+        mails_go_out=chosen_settings().mails_go_out,
+        top_ups_open=chosen_settings().top_ups_open,
+    )

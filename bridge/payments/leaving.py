@@ -1,0 +1,64 @@
+"""Deletes an account: its people are erased, its keys refused, its card forgotten; its usage and payments stay, without
+a name."""
+
+import datetime
+
+import sqlalchemy as sa
+
+from bridge import versions
+from bridge.accounts.acts import Actor
+from bridge.accounts.erasure import GONE, erase_people
+from bridge.accounts.tables import Account, Member
+from bridge.config import Settings
+from bridge.db import db, now_utc, transaction
+from bridge.errors import InvalidRequest
+from bridge.ledger.forgetting import forget_labels, forget_makers
+from bridge.ledger.ledger import find_balance
+from bridge.mail.outbox import queue_mail
+from bridge.money import format_dollars
+from bridge.payments.auto import forget_card
+from bridge.payments.tables import Payment
+
+AFTER = datetime.timedelta(hours=1)  # then the last of its requests have ended
+PLAIN = {"synchronize_session": False}
+
+
+def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
+    """Delete the account for good, and mail its owners that it is. When this returns, every worker refuses its keys.
+    Returns how many keys were revoked. Raises InvalidRequest while one of its members is an operator."""
+    operators = sa.select(Member.id).where(Member.account_id == account_id, Member.is_operator)
+    if db.session.scalar(operators.limit(1)) is not None:
+        raise InvalidRequest("An operator's account can't be deleted. Take that right away first.")
+    balance = find_balance(account_id).balance_nanos
+    forget_card(account_id)
+    with transaction() as session:
+        erased = erase_people(session, account_id, actor)
+        forget_makers(session, account_id, erased.emails, GONE)
+        made = sa.update(Payment).where(Payment.account_id == account_id, Payment.made_by.in_(erased.emails))
+        session.execute(made.values(made_by=GONE), execution_options=PLAIN)
+        for number, email in enumerate(erased.emails):
+            once, subject = f"deleted:{account_id}:{number}", "Your AI Bridge account is deleted"
+            queue_mail(session, once=once, recipient=email, subject=subject, text=_write_farewell(balance))
+    versions.wait_until_seen(settings)
+    return erased.keys
+
+
+def _write_farewell(balance_nanos: int) -> str:
+    left = f"${format_dollars(max(balance_nanos, 0), 2)}"
+    return (
+        "Your AI Bridge account is deleted. Its keys are refused, every session has ended, and your name and address "
+        "are erased; this mail, which has them, is deleted within 30 days.\n\n"
+        f"The balance was {left}. Records of requests and payments are kept without your name.\n"
+    )
+
+
+def erase_labels() -> int:
+    """Take the end users and tags out of the usage of accounts that were deleted an hour ago. Returns of how many."""
+    due = sa.select(Account.id).where(Account.deleted_at < now_utc() - AFTER, Account.labels_erased_at.is_(None))
+    found = list(db.session.scalars(due.order_by(Account.id)))
+    for account_id in found:
+        forget_labels(account_id)
+        with transaction() as session:
+            done = sa.update(Account).where(Account.id == account_id).values(labels_erased_at=now_utc())
+            session.execute(done, execution_options=PLAIN)
+    return len(found)

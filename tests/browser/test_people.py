@@ -1,0 +1,80 @@
+"""The life of an account, in a real browser against a running gateway."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.test_pages import pytestmark  # noqa: F401 - a browser is needed here too
+from tests.gateway import Gateway
+from tests.warm import ROOT
+
+
+@pytest.fixture
+def site(start_gateway: Callable[..., Gateway]) -> Gateway:
+    """A gateway of its own, which logs the mails of one test."""
+    return start_gateway(mail_seconds=0.5, verify_email=True, signup_credit="2", signup_work_bits=12)
+
+
+def drive(what: str, gateway: Gateway, email: str = "", password: str = "") -> dict[str, Any]:
+    """Run the browser; what it found."""
+    site = gateway.site_url.replace("127.0.0.1", "localhost")  # browsers make no passkey for an address of numbers
+    command = [sys.executable, "-m", "tests.browser.people", what, site, str(gateway._log_path)]
+    environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [*command, email, password], cwd=ROOT, capture_output=True, text=True, timeout=580, env=environ
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert found.pop("complaints") == []
+    return found
+
+
+def test_a_forgotten_password_is_set_anew_by_mail(site: Gateway):
+    account = site.make.make_account()
+    found = drive("reset", site, account.email, account.password)
+    assert found.pop("said").count("Your password is set") == 1
+    assert found == {"sent": True, "shown": "text", "inside": "/dashboard/", "again": "This link no longer works"}
+
+
+def test_a_newcomer_confirms_the_address_and_gets_the_credit(site: Gateway):
+    found = drive("verify", site, "newcomer@example.com")
+    assert found["after_sign_up"] == "/dashboard/check-email"
+    assert "newcomer@example.com" in found["said"]
+    assert found["waits"]
+    assert "newcomer@example.com is confirmed" in found["confirmed"]
+    assert "$2.00 of starting credit" in found["confirmed"]
+
+
+def test_the_second_factor_is_asked_for_and_a_recovery_code_stands_in(site: Gateway):
+    account = site.make.make_account()
+    found = drive("two_factor", site, account.email, account.password)
+    assert found == {
+        "picture": True,
+        "codes": 10,
+        "downloaded": True,
+        "gone": True,
+        "asked": "/sign-in/code",
+        "by_code": "/dashboard/",
+        "by_recovery": "/dashboard/",
+        "left": True,
+    }
+
+
+def test_the_data_is_downloaded_and_the_account_deleted(site: Gateway):
+    account = site.make.make_account()
+    found = drive("data", site, account.email, account.password)
+    assert "is deleted" in found.pop("said")
+    assert found.pop("refused").startswith("Email or password is wrong")
+    assert found == {"files": 11, "email": True, "still_open": True}
+
+
+def test_a_passkey_is_made_used_and_removed(site: Gateway):
+    account = site.make.make_account()
+    found = drive("passkey", site, account.email, account.password)
+    assert found.pop("refused").startswith("The passkey was not accepted")
+    assert found == {"listed": True, "used": True, "removed": True}
