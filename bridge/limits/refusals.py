@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.accounts.keys import Caller
+from bridge.accounts.tables import Account
 from bridge.db import db, now_utc, write
 from bridge.errors import BridgeError
 from bridge.limits.tables import Refusal
@@ -171,8 +172,9 @@ def list_codes(account_id: int, since: datetime.datetime | None = None) -> list[
 
 
 def delete_old_refusals() -> None:
-    """Delete what is older than any page shows."""
-    old = sa.delete(Refusal).where(Refusal.start < now_utc() - KEPT_FOR)
+    """Delete what is older than any page shows, and all of accounts that were deleted."""
+    gone = sa.select(Account.id).where(Account.deleted_at.is_not(None))
+    old = sa.delete(Refusal).where(sa.or_(Refusal.start < now_utc() - KEPT_FOR, Refusal.account_id.in_(gone)))
     write(lambda connection: connection.execute(old) and None)
 
 

@@ -174,7 +174,7 @@ def delete_channel_events(services: Services) -> None:
 
 
 def delete_refusals(services: Services) -> None:
-    """Delete counts of refused requests that are older than 100 days."""
+    """Delete counts of refused requests that are older than 100 days, or of deleted accounts."""
     delete_old_refusals()
 
 

@@ -7,7 +7,8 @@ import pytest
 import requests
 import sqlalchemy as sa
 
-from bridge.db import db
+from bridge.accounts.tables import Account
+from bridge.db import db, now_utc, transaction
 from bridge.errors import InsufficientBalance, InvalidRequest, RateLimitExceeded
 from bridge.limits import refusals
 from bridge.limits.refusals import (
@@ -186,3 +187,17 @@ def test_old_counts_are_deleted(app, make, monkeypatch):
         delete_old_refusals()
         rows = sa.select(sa.func.count()).select_from(Refusal).where(Refusal.account_id == key.account_id)
         assert db.session.scalar(rows) == 0
+
+
+def test_a_deleted_accounts_refusals_are_deleted(app, make):
+    key, other = make.make_key(), make.make_key()
+    counter = RefusalCounter()
+    with app.app_context():
+        for one in (key, other):
+            counter.count(_Caller(one.account_id, one.id), RateLimitExceeded("no"), new_request_id(), "", "")
+        counter.write()
+        with transaction() as session:
+            session.execute(sa.update(Account).where(Account.id == key.account_id).values(deleted_at=now_utc()))
+        delete_old_refusals()
+        assert sum_refusals(RefusalFilter(key.account_id)) == 0
+        assert sum_refusals(RefusalFilter(other.account_id)) == 1
