@@ -107,7 +107,7 @@ def test_lines_say_of_a_whole_answer_what_chat_says(provider: str, data: bytes):
     assert reader.started == completion.says_something
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), meant(), habits(), st.sampled_from(["openai", "deepseek", "moonshot"]))
 def test_lines_say_the_same_of_an_oddly_written_stream(data: Any, answer: Meant, how: Habits, provider: str):
     body = write_stream(data.draw, answer, how)

@@ -229,7 +229,7 @@ def compare(said: list[dict[str, Any]], answer: Meant, known_ids: bool) -> None:
     assert (one["text"], one["thoughts"], calls, one["finish"]) == answer.said(known_ids)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), meant(), habits(), st.sampled_from(["openai", "deepseek", "moonshot"]))
 def test_an_oddly_written_stream_leaves_as_openai_would_have_written_it(
     data: Any, answer: Meant, how: Habits, provider: str
@@ -252,7 +252,7 @@ def test_an_oddly_written_stream_leaves_as_openai_would_have_written_it(
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), meant(), habits())
 def test_an_oddly_written_answer_leaves_as_openai_would_have_written_it(data: Any, answer: Meant, how: Habits):
     message: dict[str, Any] = {"role": "assistant", "content": answer.text}

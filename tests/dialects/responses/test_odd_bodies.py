@@ -52,7 +52,7 @@ def read(body: dict[str, Any]) -> Any:
     return None
 
 
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(st.lists(objects, min_size=1, max_size=4))
 def test_any_input(items: list[Any]):
     asked = read({"model": "m", "input": items})
@@ -62,7 +62,7 @@ def test_any_input(items: list[Any]):
             assert turn.role in ("system", "user", "assistant")
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(objects, max_size=3), values, st.lists(objects, max_size=2))
 def test_any_tools_and_any_choice_among_them(tools: list[Any], choice: Any, more: list[Any]):
     items = [{"type": "additional_tools", "tools": more}, {"role": "user", "content": "Hi"}]
@@ -72,7 +72,7 @@ def test_any_tools_and_any_choice_among_them(tools: list[Any], choice: Any, more
         assert len(set(names)) == len(names)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.dictionaries(st.sampled_from(sorted(ResponsesRequest.__struct_fields__)), values, max_size=5))
 def test_any_field(fields: dict[str, Any]):
     read({"model": "m", "input": "Hi", **fields})

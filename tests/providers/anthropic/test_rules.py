@@ -59,7 +59,7 @@ kept = st.dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(bodies, st.sampled_from(MODELS), kept, st.one_of(st.none(), st.integers(1, 3000)))
 def test_whatever_is_valid_is_refused_by_name_or_written_by_the_rules(body: Any, model: str, found: Any, cap: Any):
     before = msgspec.json.encode(body)
@@ -231,7 +231,7 @@ OUTGOING = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.lists(likely_events, max_size=8).map(b"".join)), OUTGOING)
 def test_no_bytes_raise_anything_but_a_failed_attempt(data: bytes, outgoing: Outgoing):
     provider = Anthropic()

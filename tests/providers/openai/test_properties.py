@@ -35,7 +35,7 @@ KEPT_VALUES = ["x", None, 5, {"provider": "deepseek"}, {"reasoning": 1}, {"provi
 KEPT = st.dictionaries(st.sampled_from(CALL_IDS), st.sampled_from(KEPT_VALUES), max_size=3)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(bodies, st.sampled_from(MODELS), KEPT, st.none() | st.integers(1, 9999))
 def test_any_request_is_written_or_refused_by_its_field(
     body: dict[str, Any], served: tuple[str, str], kept: dict[str, Any], cap: int | None
@@ -160,7 +160,7 @@ NAMES = st.sampled_from(["openai", "deepseek", "moonshot"])
 OURS = {"id": "ours", "object": "chat.completion", "created": 0, "model": "public"}
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(BODIES, NAMES, st.booleans())
 def test_any_answer_is_one_of_openai_s_or_a_failed_attempt(body: dict[str, Any], name: str, legacy: bool):
     outgoing = Outgoing("/", b"{}", reading=Reading(legacy=legacy))
@@ -184,7 +184,7 @@ def test_any_answer_is_one_of_openai_s_or_a_failed_attempt(body: dict[str, Any],
     ChatCompletion.model_validate({**OURS, **body_of(completion)})
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(BODIES, max_size=5), NAMES, st.booleans(), st.integers(0, 2))
 @example(
     [{"choices": [{"index": 10**30, "message": {}, "finish_reason": 5}, {"index": 0, "message": {}}]}],
