@@ -143,6 +143,7 @@ TYPED_CLIENT_TOOLS = ("bash_", "text_editor_", "memory_", "computer_", "browser_
 TOOL_SEARCH = "tool_search_tool_"
 # Fields that choose a host, a bill or stored state elsewhere.
 ELSEWHERE = ("container", "mcp_servers", "thread", "fallbacks", "billing_policy", "user_profile_id", "workspace_id")
+EMPTY: tuple[Json, ...] = (None, "", [], {})
 # What bears a price of its own, and the values of it that bear none.
 FREE_OF_CHARGE: dict[str, tuple[str, ...]] = {
     "service_tier": ("auto", "standard_only"),
@@ -209,7 +210,7 @@ def refuse_elsewhere(body: JsonObject) -> None:
     """Raises InvalidRequest for what would choose a host, a bill or stored state, and for what bears a price that the
     catalogue has none for."""
     for field in ELSEWHERE:
-        if body.get(field):
+        if body.get(field) not in EMPTY:
             raise wrong(field, "Not offered here: nothing is kept, and nobody else is billed.", "unsupported_parameter")
     for field, free in FREE_OF_CHARGE.items():
         if body.get(field) is not None and body[field] not in free:
