@@ -1,5 +1,6 @@
 """The fixtures of all tests: databases, Redis, the app, a gateway in a process of its own, a scripted upstream."""
 
+import datetime
 import gc
 import itertools
 import json
@@ -12,6 +13,7 @@ from typing import Any
 import gevent
 import pytest
 import requests
+import time_machine
 import werkzeug.test
 from flask import Flask
 from flask.testing import FlaskClient
@@ -152,6 +154,15 @@ def engine(request: pytest.FixtureRequest) -> str:
     """The database engine. Tests that use it run on both; a test that doesn't depend on it overrides it:
     `@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)`."""
     return str(request.param)
+
+
+@pytest.fixture
+def within_an_hour() -> Iterator[None]:
+    """No window of a page's limit ends during the test: an hour begins with it. On a slow machine, or at a quarter to,
+    it would count anew."""
+    hour = datetime.datetime.now(datetime.UTC).replace(minute=0, second=1, microsecond=0)
+    with time_machine.travel(hour + datetime.timedelta(hours=1), tick=True):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ def test_what_is_no_code_is_said(client: FlaskClient, account: MadeAccount, code
     assert says in said(client)
 
 
+@pytest.mark.usefixtures("within_an_hour")
 def test_nobody_can_try_codes_one_after_the_other(app: Flask, client: FlaskClient, account: MadeAccount):
     code = make_code(app)
     answers = [post(client, f"{PAGE}/redeem", PAGE, code="x").status_code for _ in range(21)]
@@ -81,6 +82,7 @@ def test_nobody_can_try_codes_one_after_the_other(app: Flask, client: FlaskClien
     assert post(client, f"{PAGE}/redeem", PAGE, code=code).status_code == 429
 
 
+@pytest.mark.usefixtures("within_an_hour")
 def test_an_address_can_try_only_so_many_for_all_accounts_together(app: Flask, client: FlaskClient, make: Factories):
     answers = []
     for _ in range(4):

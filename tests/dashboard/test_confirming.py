@@ -75,6 +75,7 @@ def test_a_link_sent_again_replaces_the_first(app: Flask, newcomer: FlaskClient)
 
 
 @pytest.mark.usefixtures("newcomer")
+@pytest.mark.usefixtures("within_an_hour")
 def test_the_mail_is_sent_again_only_so_often(app: Flask, newcomer: FlaskClient):
     codes = [post(newcomer, "/dashboard/check-email", "/dashboard/check-email").status_code for _ in range(6)]
     assert codes == [303] * 5 + [429]

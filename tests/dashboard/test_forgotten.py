@@ -115,6 +115,7 @@ def test_neither_link_nor_text_is_kept_as_it_is(app: Flask, make: Factories):
         assert all(secret not in ticket.digest for ticket in db.session.scalars(sa.select(Ticket)))
 
 
+@pytest.mark.usefixtures("within_an_hour")
 def test_requests_for_one_address_are_counted_before_they_are_looked_at(app: Flask):
     browsers = [app.test_client() for _ in range(5)]
     for number, browser in enumerate(browsers):

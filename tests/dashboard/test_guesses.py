@@ -8,6 +8,7 @@ import pytest
 from tests.dashboard.pages import EMAIL, make_pages, post, sign_in, sign_up
 
 WRONG = "wrong password"
+pytestmark = pytest.mark.usefixtures("within_an_hour")
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def test_the_password_opens_for_a_while_and_leads_back(app: Flask, browser: Flas
     assert browser.get("/dashboard/keys/new").status_code == 303
 
 
+@pytest.mark.usefixtures("within_an_hour")
 def test_guesses_at_the_proof_are_counted_before_they_are_looked_at(browser: FlaskClient, account: MadeAccount):
     codes = Counter(prove(browser, "wrong password").status_code for _ in range(12))
     assert codes == {401: 10, 429: 2}

@@ -66,6 +66,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_changes(
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("within_an_hour")
 def test_guesses_at_the_current_password_are_counted_first(app: Flask, make: Factories):
     browser = enter(app, make.make_account())
     fields = {"current": "wrong password", "password": NEW}

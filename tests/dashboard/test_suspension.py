@@ -27,6 +27,7 @@ SUSPENDED = "This account is suspended."
 HARMLESS = {  # what a suspended account may still send: it ends something, or is about mails alone
     "dashboard.switch_key_off",
     "dashboard.end_key",
+    "dashboard.end_old_key",
     "dashboard.change_rule",
     "dashboard.change_alert",
     "dashboard.end_all_sessions",

@@ -105,6 +105,7 @@ def test_what_is_no_code_is_refused(app: Flask, account: MadeAccount, phone, cod
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("within_an_hour")
 def test_guesses_of_codes_are_counted_before_they_are_looked_at(app: Flask, account: MadeAccount, phone):
     browsers = [enter(app, account) for _ in range(3)]
     for number, browser in enumerate(browsers):

@@ -236,6 +236,7 @@ def test_a_form_without_its_token_changes_nothing(app, client, path):
         assert db.session.scalar(select(Account)) is None
 
 
+@pytest.mark.usefixtures("within_an_hour")
 def test_wrong_passwords_for_one_address_are_limited_right_ones_are_not(app, client):
     sign_up(client)
     for _ in range(12):
@@ -248,6 +249,7 @@ def test_wrong_passwords_for_one_address_are_limited_right_ones_are_not(app, cli
     assert "Too many tries" in limited.text
 
 
+@pytest.mark.usefixtures("within_an_hour")
 def test_sign_up_is_limited_by_address(client, monkeypatch):
     monkeypatch.setattr(emails, "MAX_EMAIL_LENGTH", 1)  # refused before the hash: this test is about the limit
     codes = [sign_up(client, email=f"m{number}@example.com").status_code for number in range(11)]
