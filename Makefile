@@ -10,11 +10,12 @@ MODEL_PORT ?= 8081
 # tests wait more than they compute, and PostgreSQL has a hundred connections: from five to eight processes
 TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 5 ? 5 : n > 8 ? 8 : n)))
 CSS := .venv/bin/css-beautify --indent-size=2 --end-with-newline
-.PHONY: help run test lint format types e2e bench bench-compare profile audit soak attack model stop-model lock
+.PHONY: help run test clients lint format types e2e bench bench-compare profile audit soak attack model stop-model lock
 
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
 	@echo "make test        every test, on SQLite and PostgreSQL; ARGS='-k name' chooses"
+	@echo "make clients     SDKs and coding agents, as npm and pip bring them, through a gateway; they are installed once"
 	@echo "make lint        ruff: rules and format; the format of templates and stylesheet"
 	@echo "make format      write that format"
 	@echo "make types       mypy"
@@ -34,7 +35,11 @@ run:
 
 test:
 	@scripts/install.sh $(DEV)
-	$(PYTHON) -m pytest -n $(TEST_PROCESSES) $(ARGS)
+	$(PYTHON) -m pytest -n $(TEST_PROCESSES) -m "not clients" $(ARGS)
+
+clients:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m pytest -n 2 -m clients $(ARGS)
 
 e2e:
 	@scripts/install.sh $(DEV)

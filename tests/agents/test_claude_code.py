@@ -14,7 +14,7 @@ from tests.played import Caller, Providers
 from tests.replies import Reply
 from tests.upstream import fails
 
-pytestmark = pytest.mark.agents
+pytestmark = pytest.mark.clients
 DOCUMENTED, SMALL = "claude-sonnet-4-5", "claude-haiku-4-5"
 # What a provider wants back of its thoughts, as it gave it.
 THOUGHT_BACK = {"anthropic": SIGNATURE, "gemini": SIGNATURE, "deepseek": THOUGHT, "moonshot": THOUGHT}

@@ -10,7 +10,7 @@ from tests.agents.programs import Finished, Program, install
 from tests.agents.task import NOTES, PROMPT, TURNS, Agentic
 from tests.played import Caller, Providers
 
-pytestmark = pytest.mark.agents
+pytestmark = pytest.mark.clients
 DOCUMENTED = "claude-sonnet-4-5"
 MODELS = [
     ("openai", "gpt-4o"),

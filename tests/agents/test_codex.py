@@ -13,7 +13,7 @@ from tests.agents.task import NOTES, PROMPT, SIGNATURE, TURNS, Agentic, break_of
 from tests.played import Caller, Providers
 from tests.upstream import fails
 
-pytestmark = pytest.mark.agents
+pytestmark = pytest.mark.clients
 DOCUMENTED, CODE_MODEL = "gpt-5.5", "gpt-5.6-sol"
 # What a provider wants back of its thoughts, as it gave it.
 THOUGHT_BACK = {"anthropic": SIGNATURE, "gemini": SIGNATURE}

@@ -11,7 +11,7 @@ from tests.agents.programs import Finished, Program, install
 from tests.agents.task import NOTES, PROMPT, TURNS, Agentic, break_off
 from tests.played import Caller, Providers
 
-pytestmark = pytest.mark.agents
+pytestmark = pytest.mark.clients
 DOCUMENTED = "claude-sonnet-4-5"
 CHAT, MESSAGES, RESPONSES = "opencode.json", "By Messages", "By Responses"
 # Every API and every provider; an API's own dialect passes through, so most are of another one.

@@ -290,7 +290,7 @@ def test_a_picture_in_an_answer_is_passed_on(gateway: Gateway, upstream: Scripte
     upstream.plays(lambda _request: [whole(data)], streams([shown, step("stop")]))
     [said] = read_answer(served.post().json())
     assert said["images"] == [PICTURE]
-    [said] = read_stream(served.post(stream=True).content, usage=False)
+    [said] = read_stream(served.post(stream=True).content, usage=True)
     assert said["images"] == [PICTURE]
 
 
@@ -304,7 +304,7 @@ def test_each_of_several_choices_ends_though_the_server_ended_but_the_last(
     """One server says only how the last choice ended."""
     served = Served(gateway, upstream.base_url)
     upstream.plays(streams([*TWO, SECOND_ENDS]))
-    said = read_stream(served.post(stream=True, n=2).content, usage=False)
+    said = read_stream(served.post(stream=True, n=2).content, usage=True)
     assert [(one["text"], one["finish"]) for one in said] == [("Hello", "stop"), ("Hello", "stop")]
     check_paid_once(served, gateway, "finish reason")
 
@@ -316,7 +316,7 @@ def test_fewer_choices_than_were_asked_for_are_the_answer_if_it_was_counted(
     counts = framed({**HEAD, "choices": [], "usage": USAGE})
     served = Served(gateway, upstream.base_url)
     upstream.plays(lambda _request: [STREAM_HEAD, *map(framed, HELLO), counts, b"0\r\n\r\n"])
-    check(read_stream(served.post(stream=True, n=2).content, usage=False), GREETING)
+    check(read_stream(served.post(stream=True, n=2).content, usage=True), GREETING)
     check_paid_once(served, gateway, "")
 
 
@@ -325,7 +325,7 @@ def test_counts_in_groq_s_own_field_are_the_counts(gateway: Gateway, upstream: S
     last = {**step("stop"), "x_groq": {"id": "req_1", "usage": {**USAGE, "queue_time": 0.1}}}
     ends = [framed("[DONE]"), b"0\r\n\r\n"]
     upstream.plays(lambda _request: [STREAM_HEAD, *map(framed, [*HELLO[:3], last]), *ends])
-    check(read_stream(served.post(stream=True).content, usage=False), GREETING)
+    check(read_stream(served.post(stream=True).content, usage=True), GREETING)
     check_paid_once(served, gateway, "")
 
 
@@ -340,7 +340,7 @@ def test_a_client_of_the_old_dialect_gets_a_function_call_whatever_the_server_sa
     choice = served.post(functions=functions).json()["choices"][0]
     assert choice["message"]["function_call"] == {"name": "get_weather", "arguments": OSLO}
     assert ("tool_calls" in choice["message"], choice["finish_reason"]) == (False, "function_call")
-    [said] = read_stream(served.post(stream=True, functions=functions).content, usage=False)
+    [said] = read_stream(served.post(stream=True, functions=functions).content, usage=True)
     assert (said["calls"][0]["id"], said["calls"][0]["arguments"]) == ("function", OSLO)
     assert said["finish"] == "function_call"
 

@@ -14,6 +14,7 @@ from tests.sdks.programs import SDKS
 from tests.sdks.upstreams import UPSTREAMS, Upstream, plays
 
 WRONG_KEY = "sk-wrong"
+pytestmark = pytest.mark.clients
 
 
 class Asking:
