@@ -44,6 +44,10 @@ WRITTEN = {
     },
     ("UsageRecord", "pricing"): "the same file",
     ("LabelRollup", "kind"): "label_rollups.py: as one of LABEL_DIMENSIONS",
+    **{
+        ("Refusal", name): "refusals.py: as one of _PLACE or _LAST"
+        for name in ("start", "code", "model_id", "last_at", "last_message", "last_model", "last_request_id")
+    },
     ("UsageRecord", "balance_after_nanos"): "the commit itself works it out: sqlite.py, and PostgreSQL's function",
 }
 READ = {
