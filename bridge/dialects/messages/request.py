@@ -176,8 +176,18 @@ def check_request(body: JsonObject, *, counting: bool = False, interleaved: bool
         _check_block(block, field)
     _check_tools(request)
     _check_settings(request, interleaved)
+    if request.cache_control is not None:
+        _check_cache(request.cache_control)
     _check_pairs(request.messages)
     return request
+
+
+def _check_cache(control: JsonObject) -> None:
+    """The mark that keeps the whole prompt in the cache. Raises InvalidRequest."""
+    if control.get("type") != "ephemeral":
+        raise wrong("cache_control.type", "Input should be 'ephemeral'")
+    if control.get("ttl") not in (None, "5m", "1h"):
+        raise wrong("cache_control.ttl", "Input should be '5m' or '1h'")
 
 
 def wrong(field: str, message: str, code: str = "invalid_value") -> InvalidRequest:
