@@ -21,7 +21,7 @@ from bridge.ledger.journal import (
 from bridge.ledger.ledger import adjust, credit
 from bridge.ledger.rollups import Sums
 from bridge.ledger.tables import Budget, Hold
-from bridge.ledger.usage import UsageFilter, find_request, list_requests, sum_by_model, sum_usage
+from bridge.ledger.usage import UsageFilter, find_request, list_requests, sum_spans, sum_usage
 from tests.accounts.conftest import make_account
 from tests.ledger.records import add_failure, add_record
 from tests.rooms import close_rooms, open_rooms
@@ -127,13 +127,13 @@ def test_sums_are_by_day_and_hour_in_utc(mira: int):
     add_record(mira, created_at=evening, model_id="gpt-4o-mini", charge_nanos=5)
     add_record(mira, created_at=evening + datetime.timedelta(microseconds=1))
     midnight = datetime.datetime(2026, 3, 11, tzinfo=datetime.UTC)
-    by_day = [(one.start, one.model_id, one.requests, one.charge_nanos) for one in sum_by_model(UsageFilter(mira))]
+    by_day = [(one.start, one.name, one.requests, one.charge_nanos) for one in sum_spans(UsageFilter(mira), "model")]
     assert by_day == [
         (midnight - DAY, "gpt-4o", 2, 6_000_000),
         (midnight - DAY, "gpt-4o-mini", 1, 5),
         (midnight, "gpt-4o", 1, 3_000_000),
     ]
-    assert [one.start for one in sum_by_model(UsageFilter(mira), "hour")] == [
+    assert [one.start for one in sum_spans(UsageFilter(mira), "model", "hour")] == [
         evening.replace(minute=0, second=0, microsecond=0),
         evening.replace(minute=0, second=0, microsecond=0),
         midnight,
