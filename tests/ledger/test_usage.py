@@ -172,8 +172,8 @@ def test_an_export_has_every_row_once_and_ends_at_its_bound(mira: int, monkeypat
     exported = [record.request_id for record in usage.export_requests(UsageFilter(mira))]
     assert len(exported) == 5
     assert set(exported) == ids
-    monkeypatch.setattr(usage, "EXPORT_ROWS", 4)
-    assert len(list(usage.export_requests(UsageFilter(mira)))) == 4
+    assert len(list(usage.export_requests(UsageFilter(mira), most=4))) == 4
+    assert len(list(usage.export_requests(UsageFilter(mira), most=None))) == 5
 
 
 def test_the_time_to_the_first_token_is_a_median_and_a_95th(mira: int):
