@@ -99,7 +99,7 @@ ANSWERED = ("text", "thinking", "redacted_thinking", "tool_use")  # the kinds of
 TEXT = {"type": "string"}
 CACHE: Schema = {
     "type": "object",
-    "properties": {"type": {"const": "ephemeral"}, "ttl": {"enum": ["5m", "1h"]}},
+    "properties": {"type": {"const": "ephemeral"}, "ttl": {"enum": ["5m", "1h", None]}},
     "required": ["type"],
 }
 CACHED = ("text", "image", "document", "search_result", "tool_use", "tool_result")  # the kinds that may be marked
