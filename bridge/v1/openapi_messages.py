@@ -99,9 +99,10 @@ ANSWERED = ("text", "thinking", "redacted_thinking", "tool_use")  # the kinds of
 TEXT = {"type": "string"}
 CACHE: Schema = {
     "type": "object",
-    "properties": {"type": {"const": "ephemeral"}, "ttl": {"enum": ["5m", "1h", None]}},
-    "required": ["type"],
+    "description": '`{"type": "ephemeral"}`, for five minutes; with `ttl`, `5m` or `1h`. For Anthropic\'s models.',
 }
+# what a prompt's tokens are counted from, and what is checked beside it
+IN_A_COUNT = {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control"}
 CACHED = ("text", "image", "document", "search_result", "tool_use", "tool_result")  # the kinds that may be marked
 BASE64 = {"type": "string", "minLength": 1, "contentEncoding": "base64"}
 TYPED_TOOL: Schema = {
@@ -177,7 +178,8 @@ def narrow(schemas: Schema) -> None:
     schemas["ContentBlockStart"]["properties"]["content_block"] = ref("AnswerBlock")
     schemas["Message"]["properties"]["content"]["items"] = ref("AnswerBlock")
     counted = schemas["MessagesRequest"]
-    schemas["MessagesCountRequest"] = {**counted, "title": "MessagesCountRequest"}
+    asked = {name: about for name, about in properties.items() if name in IN_A_COUNT}
+    schemas["MessagesCountRequest"] = {**counted, "title": "MessagesCountRequest", "properties": asked}
     cap = {"type": "integer", "minimum": 1, "maximum": 2**31, "description": FIELDS["max_tokens"]}
     schemas["MessagesRequest"] = {
         **counted,

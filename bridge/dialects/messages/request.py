@@ -88,6 +88,7 @@ class ClientTool(Struct):
     description: str | None = None
     strict: bool | None = None
     input_examples: list[JsonObject] | None = None
+    cache_control: JsonObject | None = None
 
 
 class _Source(Struct):
