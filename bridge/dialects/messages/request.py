@@ -293,7 +293,7 @@ def _refuse_stored(value: Json, field: str) -> None:
 def _check_tools(request: MessagesRequest) -> None:
     names = set()
     for place, tool in enumerate(request.tools or ()):
-        kind = tool.get("type") or "custom"
+        kind = "custom" if tool.get("type") is None else tool["type"]
         if not isinstance(kind, str):
             raise wrong(f"tools.{place}.type", "Input should be a valid string", "invalid_type")
         if kind == "custom":
