@@ -222,11 +222,15 @@ def rotate_key(account_id: int, key_id: int, overlap: datetime.timedelta) -> Iss
     if not datetime.timedelta() <= overlap <= MOST_OVERLAP:
         raise InvalidRequest(f"The old secret can go on for at most {MOST_OVERLAP.days} days.", param="overlap")
     secret = make_secret()
-    old = {"old_digest": find_key(account_id, key_id).digest, "old_until": now_utc() + overlap}
-    if not overlap:
-        old = {"old_digest": None, "old_until": None}
-    new = {"digest": digest(secret), "last_four": secret[-4:]}
-    return IssuedKey(_change(account_id, key_id, {**new, **old}, grows=True), secret)
+    with transaction() as session:
+        _require_active(account_id)
+        session.execute(sa.select(Key.id).where(Key.id == key_id, Key.account_id == account_id).with_for_update())
+        key = find_key(account_id, key_id)  # locked: of two rotations at once the second finds the first one's secret
+        key.old_digest, key.old_until = (key.digest, now_utc() + overlap) if overlap else (None, None)
+        key.digest, key.last_four = digest(secret), secret[-4:]
+        versions.bump(TOPIC)
+    versions.wait_until_seen(current_app.config["BRIDGE"])
+    return IssuedKey(key, secret)
 
 
 def end_old_secret(account_id: int, key_id: int) -> Key:
