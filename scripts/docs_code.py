@@ -28,7 +28,7 @@ class Block:
 def read_blocks(page: str, base_url: str, api_key: str) -> list[Block]:
     """The page's code in one of LANGUAGES, in order, for this base URL and key. What has no client of its own goes on
     from the quick start. Raises ValueError for a page that has none."""
-    blocks = _Blocks(page).blocks
+    blocks = [block for block in list_blocks(page) if block.language in LANGUAGES]
     start = next((block for block in blocks if block.language == "Python"), None)
     shown = _BASE_URL.search(start.code) if start else None
     if start is None or shown is None or NO_KEY not in start.code:
@@ -41,6 +41,11 @@ def read_blocks(page: str, base_url: str, api_key: str) -> list[Block]:
         code = code.replace(shown[1], base_url.removesuffix("/v1")).replace(NO_KEY, api_key)
         found.append(dataclasses.replace(block, code=code))
     return found
+
+
+def list_blocks(page: str) -> list[Block]:
+    """Every labelled block of code on a page, as it stands there. In a guide the label is often a file's name."""
+    return _Blocks(page).blocks
 
 
 class _Blocks(html.parser.HTMLParser):
@@ -56,7 +61,7 @@ class _Blocks(html.parser.HTMLParser):
         found = dict(attrs)
         if tag == "section":
             self._section = found.get("id") or ""
-        elif tag == "pre" and found.get("aria-label") in LANGUAGES:
+        elif tag == "pre" and found.get("aria-label"):
             self._language, self._code = found["aria-label"], []
 
     def handle_endtag(self, tag: str) -> None:

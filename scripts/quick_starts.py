@@ -43,12 +43,12 @@ class Site:
 
     def read_blocks(self) -> list[Block]:
         """The code of its docs page."""
-        page = _fetch(self.base_url.removesuffix("/v1") + "/docs", {}).text
+        page = fetch(self.base_url.removesuffix("/v1") + "/docs", {}).text
         return read_blocks(page, self.base_url, self._api_key)
 
     def ask(self, path: str) -> dict[str, Any]:
         """A GET of the API, as JSON."""
-        found: dict[str, Any] = _fetch(self.base_url + path, self.headers).json()
+        found: dict[str, Any] = fetch(self.base_url + path, self.headers).json()
         return found
 
     def total_used(self) -> Decimal:
@@ -112,7 +112,7 @@ def install_node(folder: Path) -> None:
     _run(["npm", "ci", "--no-audit", "--no-fund"], folder, INSTALL_SECONDS)
 
 
-def _fetch(url: str, headers: dict[str, str]) -> requests.Response:
+def fetch(url: str, headers: dict[str, str] | None = None) -> requests.Response:
     """A GET, past any proxy. Raises requests.HTTPError."""
     with requests.Session() as session:
         session.trust_env = False

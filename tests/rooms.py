@@ -34,6 +34,7 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
         drain_seconds=2,
         version_poll_seconds=0.25,
         retry_backoff_seconds=0.01,
+        database_wait_seconds=60,  # nobody is refused because the machine is slow
         database_connections=7,  # PostgreSQL has a hundred, and gateways run in each test process
         retries_always=1000,  # otherwise a gateway of many tests soon has none left
     )

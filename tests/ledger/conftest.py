@@ -18,7 +18,7 @@ def find_ledger(databases: Databases, tmp_path_factory: pytest.TempPathFactory) 
     def find(engine: str) -> Ledger:
         if engine not in opened:
             folder = tmp_path_factory.mktemp(f"ledger-{engine}")
-            settings = make_settings(folder, database_url=databases.open(engine), database_wait_seconds=60)
+            settings = make_settings(folder, database_url=databases.open(engine))
             opened[engine] = Ledger(open_rooms(settings))
         return opened[engine]
 

@@ -20,7 +20,7 @@ def test_a_worker_opens_no_more_connections_than_it_may(
     start_gateway: Callable[..., Gateway], upstream: ScriptedUpstream, engine: str
 ):
     # nobody is refused because the machine is slow
-    gateway = start_gateway(engine, database_connections=MOST, database_wait_seconds=60)
+    gateway = start_gateway(engine, database_connections=MOST)
     served = Served(gateway, upstream.base_url)
     upstream.plays(says("Hello"))
     keys = [gateway.make.make_key() for _ in range(AT_ONCE)]  # each is looked up in the database

@@ -130,7 +130,6 @@ def find_till(databases: Databases, tmp_path_factory: pytest.TempPathFactory) ->
             settings = make_settings(
                 folder,
                 database_url=databases.open(engine),
-                database_wait_seconds=60,  # many events at once wait for few connections
                 stripe_secret_key=KEY,
                 stripe_webhook_secret=SECRET,
                 public_base_url="https://gateway.example",
