@@ -1,6 +1,7 @@
 """GET /openapi.json: it describes what there is and nothing else, and what goes in and comes out is as it says."""
 
 import copy
+import os
 import re
 
 import jsonschema_rs
@@ -9,6 +10,9 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
 
 from bridge.conversation.answer import Numbers
 from bridge.dialects.chat.request import ChatRequest
@@ -39,6 +43,7 @@ BEYOND_SCHEMAS += (
     "must be the sound",
 )
 OUR_FAULT = "Something broke on our side"
+WHOLE = bool(os.environ.get("WHOLE_FUZZ"))  # every bound of every field too: thousands of requests, for ten minutes
 HELLO = {"messages": [{"role": "user", "content": "Hello!"}]}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"properties": {"at": {"type": "string"}}}}}
 sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -55,6 +60,7 @@ def describe_api() -> schemathesis.BaseSchema:
     config = {
         "seed": 1,
         "max-stream-events": 1000,  # each stream to its end
+        "phases": {"coverage": {"enabled": WHOLE}},
         "generation": {"deterministic": True, "database": "none", "with-security-parameters": False},
         "checks": {
             "not_a_server_error": {"expected-statuses": ["2xx", "4xx", "503"]},
@@ -89,9 +95,8 @@ def ask(gateway):
         yield send
 
 
-@schema.parametrize()
-@settings(max_examples=6, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-def test_whatever_is_sent_the_answer_is_as_described(case, ask):
+def check_answer(case, ask):
+    """Send what was made up, and see that the answer is one that the document tells of."""
     is_valid = case.meta.generation.mode is schemathesis.GenerationMode.POSITIVE
     if case.path.endswith("/count_tokens") and not is_valid:
         return  # what is only counted is looked at less closely than what is asked
@@ -101,6 +106,26 @@ def test_whatever_is_sent_the_answer_is_as_described(case, ask):
         # the blocks of messages, and the pairs of calls and results among them, are checked by hand
         by_hand = case.path.startswith("/messages") and re.match(r"[a-z_]+[\w.]*: ", message)
         assert by_hand or any(reason in message for reason in BEYOND_SCHEMAS), answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [(path, method) for path, item in DOCUMENT["paths"].items() for method in ("get", "post") if method in item],
+)
+def test_whatever_is_sent_the_answer_is_as_described(path, method, ask):
+    # what `schema.parametrize()` does, but only when the test runs: there every process makes up all cases, for half a
+    # minute, before its first test
+    fuzz = build_operation_test(
+        config=schema.config,
+        operation=schema[path][method],
+        test_func=check_answer,
+        given_kwargs={},
+        feedback=FeedbackSources(constants_value_source=make_constants_value_source(schema)),
+        explicit_settings=settings(
+            max_examples=100 if WHOLE else 12, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+    fuzz(ask=ask)
 
 
 @pytest.mark.parametrize(
