@@ -13,6 +13,7 @@ import structlog
 from flask import Flask
 
 from bridge.config import Settings, read_settings
+from bridge.dashboard import compile_templates
 from bridge.db import db
 from bridge.errors import MisconfiguredError
 from bridge.headers import api_headers
@@ -101,10 +102,12 @@ def when_ready(_server: Any) -> None:
         print(greet(demo, gateway), end="", flush=True)
 
 
-def pre_fork(_server: Any, _worker: Any) -> None:
+def pre_fork(server: Any, _worker: Any) -> None:
     """Load what every worker will need, and keep the garbage collector off it: its marks would give each worker a copy
     of every page."""
     load_vocabulary()
+    if not gateway.development:  # there a quick start counts for more
+        compile_templates(server.app.wsgi())
     gc.freeze()
 
 
