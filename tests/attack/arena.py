@@ -47,6 +47,7 @@ def make_settings(folder: Path, database_url: str, redis_url: str, workers: int)
         trust_proxy=1,
         allow_private_upstreams=True,
         signup="open",
+        signup_work_bits=0,  # attackers have computers enough
         default_rpm=DEFAULT_RPM,
         stripe_secret_key="sk_test_attack",
         stripe_webhook_secret="whsec_attack",
