@@ -44,7 +44,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     welcome,
 )
 from bridge.dashboard.policy import page_policy
-from bridge.dashboard.snippets import base_url, highlight
+from bridge.dashboard.snippets import base_url, highlight, list_examples, load_lexers
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
 from bridge.ledger import ledger
@@ -55,11 +55,14 @@ PAGE_HEADERS = Secure(
 ).header_items()
 
 
-def compile_templates(app: Flask) -> None:
-    """Compile every template, once for all workers. Each worker would compile one at its first use, and the largest
-    would keep its event loop busy for 100 to 180 ms."""
+def warm_pages(app: Flask) -> None:
+    """Do once, for all workers, what each would do for the first who looks at a page, its event loop busy for 100 ms
+    and more: compile the templates, and highlight the examples of the docs."""
     for name in app.jinja_env.list_templates():
         app.jinja_env.get_template(name)
+    load_lexers()
+    with app.app_context():
+        list_examples()
 
 
 def register(app: Flask) -> None:

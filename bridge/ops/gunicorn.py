@@ -13,7 +13,7 @@ import structlog
 from flask import Flask
 
 from bridge.config import Settings, read_settings
-from bridge.dashboard import compile_templates
+from bridge.dashboard import warm_pages
 from bridge.db import db
 from bridge.errors import MisconfiguredError
 from bridge.headers import api_headers
@@ -107,7 +107,7 @@ def pre_fork(server: Any, _worker: Any) -> None:
     of every page."""
     load_vocabulary()
     if not gateway.development:  # there a quick start counts for more
-        compile_templates(server.app.wsgi())
+        warm_pages(server.app.wsgi())
     gc.freeze()
 
 

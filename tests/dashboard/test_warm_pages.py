@@ -1,0 +1,21 @@
+"""Who looks at a page first waits no longer than others: what takes long was done before the workers began."""
+
+import jinja2
+import pygments.lexer
+import pytest
+from flask import Flask
+
+from bridge.dashboard import warm_pages
+from bridge.dashboard.guides import GUIDES
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
+
+def test_no_page_compiles_a_template_or_a_lexer_once_all_are(app: Flask, monkeypatch: pytest.MonkeyPatch):
+    warm_pages(app)
+    monkeypatch.setattr(jinja2.Environment, "compile", None)
+    monkeypatch.setattr(jinja2.BaseLoader, "load", None)
+    monkeypatch.setattr(pygments.lexer.RegexLexerMeta, "process_tokendef", None)
+    guides = [f"/docs/{guide.slug}" for guide in GUIDES]
+    for path in ("/", "/sign-in", "/models", "/docs", *guides, "/nothing"):
+        assert app.test_client().get(path).status_code in (200, 404)
