@@ -33,11 +33,11 @@ def works(secret: str) -> bool:
 
 
 def test_both_secrets_call_as_the_same_key_until_the_overlap_ends(account_id: int):
-    old = issue_key(account_id, KeyTerms(name="worker", rpm=7, budget_nanos=5))
+    old = issue_key(account_id, KeyTerms(name="worker", rpm=7, budget_day_nanos=5))
     new = rotate_key(account_id, old.key.id, HOUR)
     assert (new.key.id, new.key.last_four) == (old.key.id, new.secret[-4:])
     [by_old, by_new] = find_callers([old.secret, new.secret])
-    assert {(caller.key_id, caller.rpm, caller.budget_nanos) for caller in (by_old, by_new)} == {(old.key.id, 7, 5)}
+    assert {(caller.key_id, caller.rpm, caller.budget_day_nanos) for caller in (by_old, by_new)} == {(old.key.id, 7, 5)}
     assert (by_new.expires_at, by_old.expires_at) == (None, new.key.old_until)
     assert find_any_key(old.secret).id == find_any_key(new.secret).id == old.key.id
     db.session.execute(sa.update(Key).where(Key.id == old.key.id).values(old_until=now_utc() - HOUR))

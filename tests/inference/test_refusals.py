@@ -42,7 +42,7 @@ class Payer:
         update_key(
             self.key.account_id,
             self.key.id,
-            KeyTerms(name="k", budget_nanos=1_000 * NANOS_A_TOKEN, budget_period=period),
+            KeyTerms(**{"name": "k", f"budget_{period}_nanos": 1_000 * NANOS_A_TOKEN}),
         )
 
     def budget_left(self) -> str:
@@ -111,7 +111,7 @@ def test_what_running_requests_hold_is_told_with_the_time_to_ask_again(gateway, 
 
 
 def test_a_key_s_budget_tells_the_same_truth(gateway, upstream):
-    payer = Payer(gateway, upstream, budget_nanos=1_000 * NANOS_A_TOKEN, budget_period="day")
+    payer = Payer(gateway, upstream, budget_day_nanos=1_000 * NANOS_A_TOKEN)
     upstream.plays(pauses(says("Hello")))
     running = gevent.spawn(payer.post, max_tokens=900)
     await_request(upstream)
@@ -126,9 +126,7 @@ def test_a_key_s_budget_tells_the_same_truth(gateway, upstream):
 
 
 def test_the_cap_that_is_named_passes_balance_and_budget(gateway, upstream):
-    payer = Payer(
-        gateway, upstream, balance=50 * NANOS_A_TOKEN, budget_nanos=100 * NANOS_A_TOKEN, budget_period="total"
-    )
+    payer = Payer(gateway, upstream, balance=50 * NANOS_A_TOKEN, budget_total_nanos=100 * NANOS_A_TOKEN)
     refused = payer.post(max_tokens=200)
     check_final(refused, "key_budget_exceeded", "Insufficient credits")
     assert passing_cap(refused) == 50
@@ -146,7 +144,7 @@ def test_a_cost_limit_has_its_own_code(gateway, upstream, stream):
 
 
 def test_a_refund_gives_the_key_s_budget_back_in_the_period_where_it_was_spent(gateway, upstream):
-    payer = Payer(gateway, upstream, budget_nanos=1_000 * NANOS_A_TOKEN, budget_period="day")
+    payer = Payer(gateway, upstream, budget_day_nanos=1_000 * NANOS_A_TOKEN)
     upstream.plays(says("Hello", prompt_tokens=1, completion_tokens=100))
     first = payer.post(max_tokens=100).headers["x-request-id"]
     payer.post(max_tokens=100)
@@ -160,7 +158,7 @@ def test_a_refund_gives_the_key_s_budget_back_in_the_period_where_it_was_spent(g
             refund_request(request_id, reason="It was empty.", made_by="a test")
         now = datetime.datetime.now(datetime.UTC)
         spent = {
-            period: db.session.get(Budget, (payer.key.id, period_start(period, now))).spent_nanos
+            period: db.session.get(Budget, (payer.key.id, period, period_start(period, now), "")).spent_nanos
             for period in ("day", "month")
         }
     if now.day != 1:  # on the first, day and month begin together
