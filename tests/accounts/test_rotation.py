@@ -2,6 +2,7 @@
 
 import datetime
 
+import gevent
 import pytest
 import sqlalchemy as sa
 import time_machine
@@ -96,3 +97,18 @@ def test_nobody_rotates_anothers_key_and_no_suspended_account_any(app: Flask, ac
     with pytest.raises(AccountSuspended):
         rotate_key(account_id, key.id, HOUR)
     assert find_key(account_id, key.id).old_until is None
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_of_rotations_at_once_each_finds_the_secret_of_the_one_before(app: Flask, account_id: int):
+    """Otherwise the first secret would outlive all of them, and secrets that were just shown would be dead."""
+    first = issue_key(account_id, KeyTerms(name="worker"))
+    db.session.commit()
+
+    def rotate() -> str:
+        with app.app_context():
+            return rotate_key(account_id, first.key.id, HOUR).secret
+
+    made = [call.get() for call in gevent.joinall([gevent.spawn(rotate) for _ in range(5)], raise_error=True)]
+    assert not works(first.secret)
+    assert sum(works(secret) for secret in made) == 2
