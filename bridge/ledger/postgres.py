@@ -74,7 +74,7 @@ def commit_batch(connection: BoundedConnection, orders: Sequence[Order]) -> list
     queries = [order for order in orders if isinstance(order, FundsQuery)]
     if queries:
         for row in _execute(connection, _READ_FUNDS, (msgspec.json.encode(queries).decode(),)).fetchall():
-            found[row[0]] = Funds(*row[1:3], budgets=tuple((held, spent) for held, spent in row[3]))
+            found[row[0]] = Funds(row[1], row[2], tuple((held, spent) for held, spent in row[3]))
     settled = {row[0]: row for row in rows if row[1] == "settled"}
     answered = {row[0]: row for row in rows if row[1] != "settled"}
     return [

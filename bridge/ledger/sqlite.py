@@ -119,8 +119,9 @@ def _read_funds(connection: sqlite3.Connection, query: FundsQuery) -> Funds:
     balance = connection.execute(
         "SELECT balance_nanos, held_nanos FROM balances WHERE account_id = ?", (query.account_id,)
     ).fetchone()
+    balance_nanos, held_nanos = balance or (0, 0)
     budgets = (_read_budget(connection, query.key_id, window) for window in query.budgets)
-    return Funds(*(balance or (0, 0)), budgets=tuple(budgets))
+    return Funds(balance_nanos, held_nanos, tuple(budgets))
 
 
 def _available(connection: sqlite3.Connection, account_id: int) -> int:
