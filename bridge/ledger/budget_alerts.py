@@ -58,7 +58,7 @@ def _list_due(now: datetime.datetime) -> list[tuple[Key, Budget]]:
         .where(Key.revoked_at.is_(None), Account.budget_mails)
         .order_by(Budget.key_id, Budget.period)
     )
-    found = [(key, row) for key, row in db.session.execute(query)]
+    found = [(key, row) for key, row in db.session.execute(query, execution_options={"populate_existing": True})]
     db.session.commit()
     return found
 

@@ -58,8 +58,9 @@ def _check_budgets() -> Iterator[str]:
     for key_id, budgets, amount in db.session.execute(open_holds):
         for window in read_windows(budgets):
             held[key_id, window.period, window.start, window.scope] += amount
-    for row in db.session.scalars(sa.select(Budget).where(Budget.held_nanos != 0)):
-        held[row.key_id, row.period, row.period_start, row.scope] -= row.held_nanos
+    budgets = sa.select(Budget.key_id, Budget.period, Budget.period_start, Budget.scope, Budget.held_nanos)
+    for key_id, period, start, scope, found in db.session.execute(budgets.where(Budget.held_nanos != 0)):
+        held[key_id, period, start, scope] -= found
     for (key_id, period, start, _), missing in sorted(held.items()):
         if missing:
             yield (

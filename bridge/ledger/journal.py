@@ -62,7 +62,10 @@ def list_budgets(windows: Mapping[int, Sequence[BudgetWindow]]) -> dict[int, lis
         Budget.period_start.in_({window.start for window in asked}),
         Budget.scope.in_({window.scope for window in asked}),
     )
-    rows = {(row.key_id, row.period, row.period_start, row.scope): row for row in db.session.scalars(query)}
+    rows = {
+        (row.key_id, row.period, row.period_start, row.scope): row
+        for row in db.session.scalars(query.execution_options(populate_existing=True))
+    }
     found: dict[int, list[BudgetState]] = {}
     for key_id, each in windows.items():
         for window in each:

@@ -125,6 +125,25 @@ def test_a_key_s_budget_tells_the_same_truth(gateway, upstream):
     assert running.get(timeout=60).status_code == 200
 
 
+def test_the_budget_that_is_too_low_is_named_with_its_next_start(gateway, upstream):
+    payer = Payer(gateway, upstream, budget_month_nanos=2_000 * NANOS_A_TOKEN, budget_user_nanos=100 * NANOS_A_TOKEN)
+    upstream.plays(says("Hello", prompt_tokens=1, completion_tokens=100))
+    assert payer.post(max_tokens=100, user="ada").status_code == 200
+    refused = payer.post(max_tokens=1, user="ada")
+    check_final(refused, "key_budget_exceeded", "Insufficient credits")
+    whose = (
+        "$0.00 is left of the budget of $0.0002 a day that this key has for each end user, which starts again at 00:00"
+    )
+    assert whose in refused.json()["error"]["message"]
+    assert payer.post(max_tokens=100, user="kim").status_code == 200
+    key = gateway.make.make_key(budget_month_nanos=NANOS_A_TOKEN, budget_total_nanos=50 * NANOS_A_TOKEN)
+    payer.key = key
+    message = payer.post(max_tokens=5).json()["error"]["message"]
+    assert re.search(
+        r"of this key's budget of \$0.000002 a month, which starts again at 00:00 UTC on \d{4}-\d\d-01\.", message
+    )
+
+
 def test_the_cap_that_is_named_passes_balance_and_budget(gateway, upstream):
     payer = Payer(gateway, upstream, balance=50 * NANOS_A_TOKEN, budget_total_nanos=100 * NANOS_A_TOKEN)
     refused = payer.post(max_tokens=200)
