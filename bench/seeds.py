@@ -34,7 +34,7 @@ def add_accounts(database_url: str, count: int) -> tuple[str, ...]:
             " SELECT account_id, amount_nanos, 0, 0 FROM entries WHERE account_id = ANY (%s)",
             (accounts,),
         )
-        columns = "account_id, digest, last_four, name, rpm, tpm, concurrency, budget_period, created_at"
+        columns = "account_id, digest, last_four, name, rpm, tpm, concurrency, budget_user_period, created_at"
         with connection.cursor() as cursor:
             cursor.executemany(
                 f"INSERT INTO keys ({columns}) VALUES (%s, %s, %s, 'bench', {LIMITS}, 'total', now())",

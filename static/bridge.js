@@ -142,6 +142,44 @@
       fields.forEach(function (field) { field.type = event.target.checked ? 'text' : 'password' })
     })
   })
+
+  // data-pick: a list of check boxes with a search, a count of those chosen, and a button that chooses none, which is
+  // all. Its value is what stands for all, data-of is how many there are.
+  document.querySelectorAll('[data-pick]').forEach(function (pick) {
+    var rows = Array.from(pick.querySelectorAll('.list label'))
+    var search = pick.querySelector('[data-search]')
+    var all = pick.querySelector('[data-all]')
+    function count() {
+      var chosen = rows.filter(function (row) { return row.firstElementChild.checked }).length
+      pick.querySelector('[data-chosen]').textContent =
+        chosen ? chosen + ' of ' + pick.dataset.of + ' chosen' : pick.dataset.pick
+    }
+    search.hidden = all.hidden = false
+    search.firstElementChild.addEventListener('input', function (event) {
+      var text = event.target.value.trim().toLowerCase()
+      var heading
+      pick.querySelectorAll('.list > *').forEach(function (row) {
+        if (row.tagName === 'P') heading = row
+        row.hidden = text !== '' && (row === heading || !row.textContent.toLowerCase().includes(text))
+        if (!row.hidden && heading) heading.hidden = false
+      })
+    })
+    search.firstElementChild.addEventListener('keydown', function (event) {
+      if (event.key === 'Enter') event.preventDefault() // which would send the form
+    })
+    all.addEventListener('click', function () {
+      rows.forEach(function (row) { row.firstElementChild.checked = false })
+      count()
+    })
+    pick.addEventListener('change', count)
+    count()
+  })
+  // A link to a field within what is folded away opens the fold.
+  addEventListener('click', function (event) {
+    var link = event.target.closest('.note a[href^="#"]')
+    var fold = link && document.querySelector(link.getAttribute('href')).closest('details')
+    if (fold) fold.open = true
+  })
   document.querySelectorAll('[data-print]').forEach(function (button) { button.hidden = false })
   localTimes(document)
   document.querySelectorAll('[data-poll]').forEach(poll)

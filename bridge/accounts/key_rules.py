@@ -1,10 +1,11 @@
 """What a key may be set to: each field is checked here, whether it comes from a page or a command."""
 
 import datetime
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from bridge.accounts.key_terms import TERMS, KeyTerms, Kind
+from bridge.accounts.tables import Key
 from bridge.addresses import Network, read_network
 from bridge.catalogue.names import find_model_ids
 from bridge.db import now_utc
@@ -17,9 +18,43 @@ MAX_LIST_LENGTH = 200
 BUDGET_PERIODS = ("day", "week", "month", "total")
 
 
-def check_key(terms: KeyTerms) -> dict[str, Any]:
-    """The columns of a key. Raises InvalidRequest with the wrong field in `param`."""
-    return {term.field: CHECKS[term.kind](term.form_name, getattr(terms, term.field)) for term in TERMS}
+def check_key(terms: KeyTerms, before: Key | None = None) -> dict[str, Any]:
+    """The columns of a key; `before` is the key as it is, whose moments may stay though they have passed. Raises
+    InvalidRequest with the first wrong field in `param`."""
+    columns, errors = _check_all(terms, before)
+    for field, message in errors.items():
+        raise InvalidRequest(message, param=field)
+    return columns
+
+
+def find_errors(terms: KeyTerms, before: Key | None = None) -> dict[str, str]:
+    """What is wrong with each of the fields, by their names in the form: for who fills in a form, all in one round."""
+    return _check_all(terms, before)[1]
+
+
+def _check_all(terms: KeyTerms, before: Key | None) -> tuple[dict[str, Any], dict[str, str]]:
+    columns: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for term in TERMS:
+        value = getattr(terms, term.field)
+        try:
+            is_kept = term.kind == "moment" and before is not None and value == getattr(before, term.field)
+            columns[term.field] = value if is_kept else CHECKS[term.kind](term.form_name, value)
+        except InvalidRequest as error:
+            errors[term.form_name] = error.message
+    for field, message in _check_raise(terms):
+        errors.setdefault(field, message)
+    return columns, errors
+
+
+def _check_raise(terms: KeyTerms) -> Iterator[tuple[str, str]]:
+    own = (terms.budget_day_nanos, terms.budget_week_nanos, terms.budget_month_nanos, terms.budget_total_nanos)
+    if terms.budget_raise_nanos is not None and terms.budget_raise_until is None:
+        yield "budget_raise_until", "Say until when: a raise ends by itself."
+    elif terms.budget_raise_nanos is None and terms.budget_raise_until is not None:
+        yield "budget_raise", "Give the dollars to raise by, such as 20.00."
+    elif terms.budget_raise_nanos is not None and own == (None,) * len(own):
+        yield "budget_raise", "There is no budget to raise. Give one, or leave this empty."
 
 
 def _check_name(field: str, name: str) -> str:
@@ -40,7 +75,7 @@ def check_limit(field: str, value: int | None, otherwise: str = "the account's")
 
 def _check_dollars(field: str, value: int | None) -> int | None:
     if value is not None and not 0 <= value <= MAX_NANOS:
-        raise InvalidRequest(f"A {field} is an amount of dollars, zero or more.", param=field)
+        raise InvalidRequest("Give an amount of dollars, zero or more.", param=field)
     return value
 
 
@@ -76,13 +111,13 @@ def _check_addresses(field: str, addresses: Collection[str | Network] | None) ->
         raise InvalidRequest(message, param=field) from None
 
 
-def _check_expiry(field: str, moment: datetime.datetime | None) -> datetime.datetime | None:
+def _check_moment(field: str, moment: datetime.datetime | None) -> datetime.datetime | None:
     if moment is None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     if moment <= now_utc():
-        raise InvalidRequest("The expiry must be in the future.", param=field)
+        raise InvalidRequest("Give a moment in the future.", param=field)
     return moment
 
 
@@ -93,5 +128,5 @@ CHECKS: dict[Kind, Callable[[str, Any], Any]] = {
     "period": _check_period,
     "models": _find_models,
     "networks": _check_addresses,
-    "moment": _check_expiry,
+    "moment": _check_moment,
 }

@@ -63,10 +63,42 @@ class KeyTerms:
             api_name="concurrent_requests",
         ),
     ] = None
-    budget_nanos: Annotated[
-        int | None, Term("dollars", "Budget in dollars", "Dollars that the key may spend.", form_name="budget")
+    budget_day_nanos: Annotated[
+        int | None, Term("dollars", "A day", "Dollars that the key may spend in a day (UTC).", form_name="budget_day")
     ] = None
-    budget_period: Annotated[str, Term("period", "Period")] = "total"
+    budget_week_nanos: Annotated[
+        int | None, Term("dollars", "A week", "In a week, from Monday.", form_name="budget_week")
+    ] = None
+    budget_month_nanos: Annotated[int | None, Term("dollars", "A month", "In a month.", form_name="budget_month")] = (
+        None
+    )
+    budget_total_nanos: Annotated[
+        int | None, Term("dollars", "In all", "In all.", form_name="budget_total", option="--budget")
+    ] = None
+    budget_raise_nanos: Annotated[
+        int | None,
+        Term(
+            "dollars",
+            "Raise each by",
+            "Dollars more for each of these budgets, until --budget-raise-until.",
+            "Dollars on top of each budget above.",
+            form_name="budget_raise",
+        ),
+    ] = None
+    budget_raise_until: Annotated[
+        datetime.datetime | None,
+        Term("moment", "Until", "ISO 8601, likewise. The raise ends by itself.", "In UTC. Then it ends by itself."),
+    ] = None
+    budget_user_nanos: Annotated[
+        int | None,
+        Term(
+            "dollars",
+            "Each end user",
+            "Dollars that each end user of the key may spend in --budget-user-period.",
+            form_name="budget_user",
+        ),
+    ] = None
+    budget_user_period: Annotated[str, Term("period", "Period")] = "day"
     models: Annotated[Collection[str] | None, Term("models", "Models", "The only models it may use: A,B.")] = None
     addresses: Annotated[
         Collection[str | Network] | None,

@@ -26,6 +26,7 @@ CACHE_SIZE = 20_000  # of some 700 bytes
 MOST_OVERLAP = datetime.timedelta(days=30)
 MOST_BUDGETS = 1000  # read to find those that are nearly used up
 TOPIC = "keys"
+OWN_BUDGETS = (Key.budget_day_nanos, Key.budget_week_nanos, Key.budget_month_nanos, Key.budget_total_nanos)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,6 +35,16 @@ class IssuedKey:
 
     key: Key
     secret: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyInList:
+    """As much of a key as sorting and counting many of them needs."""
+
+    id: int
+    name: str
+    last_used_at: datetime.datetime | None
+    is_usable: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,11 +259,7 @@ def _require_active(account_id: int) -> None:
 
 def update_key(account_id: int, key_id: int, terms: KeyTerms) -> Key:
     """Set everything that can be set on a key, as `issue_key` does. Returns when every worker applies it."""
-    passed = find_key(account_id, key_id).expires_at
-    unchanged = terms.expires_at == passed  # an expiry that has passed may stay as it is
-    columns = check_key(dataclasses.replace(terms, expires_at=None) if unchanged else terms)
-    if unchanged:
-        columns["expires_at"] = passed
+    columns = check_key(terms, find_key(account_id, key_id))
     return _change(account_id, key_id, columns, grows=True)
 
 
@@ -272,11 +279,31 @@ def list_all_keys(
     return list(db.session.scalars(query.order_by(Key.id.desc()).limit(limit)))
 
 
+def list_matching_keys(account_id: int, search: str = "") -> list[KeyInList]:
+    """The account's keys that are not revoked and match, the newest first, in few words each: there may be thousands.
+    `search` is a part of the name, or a secret or its last four characters."""
+    query = sa.select(Key.id, Key.name, Key.last_used_at, Key.disabled_at, Key.expires_at)
+    query = query.where(Key.account_id == account_id, Key.revoked_at.is_(None))
+    if search:
+        query = query.where(Key.name.icontains(search, autoescape=True) | (Key.last_four == search[-4:]))
+    now = now_utc()
+    return [
+        KeyInList(id_, name, used_at, disabled_at is None and (expires_at is None or expires_at > now))
+        for id_, name, used_at, disabled_at, expires_at in db.session.execute(query.order_by(Key.id.desc()))
+    ]
+
+
+def find_keys(account_id: int, key_ids: Sequence[int]) -> list[Key]:
+    """Those of the account's keys that are not revoked, in the order of their ids in `key_ids`."""
+    found = {key.id: key for key in list_all_keys(account_id, Key.id.in_(key_ids), Key.revoked_at.is_(None))}
+    return [found[key_id] for key_id in key_ids if key_id in found]
+
+
 def list_keys_with_budget(account_id: int) -> list[Key]:
-    """The account's keys in use that have a budget, the newest first, at most MOST_BUDGETS."""
+    """The account's keys in use that have a budget of their own, the newest first, at most MOST_BUDGETS."""
     found = list_all_keys(
         account_id,
-        *(Key.revoked_at.is_(None), Key.disabled_at.is_(None), Key.budget_nanos > 0),
+        *(Key.revoked_at.is_(None), Key.disabled_at.is_(None), sa.or_(*(field.is_not(None) for field in OWN_BUDGETS))),
         limit=MOST_BUDGETS,
     )
     return [key for key in found if is_usable(key)]

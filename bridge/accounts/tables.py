@@ -24,6 +24,7 @@ class Account(Table):
     drill_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # suspended ever since
     labels_erased_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # those of its usage, after that
+    budget_mails: Mapped[bool] = mapped_column(default=True)  # whether owners hear of keys' budgets nearly spent
     owner_mark: Mapped[str | None] = mapped_column(sa.String(24), index=True)  # tells a deleted account's owner again
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (sa.CheckConstraint("status IN ('active', 'suspended')", name="status"),)
@@ -156,8 +157,14 @@ class Key(Table):
     rpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
-    budget_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)
-    budget_period: Mapped[str] = mapped_column(sa.String(8), default="total")  # day, week, month, total
+    budget_day_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)
+    budget_week_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)
+    budget_month_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)
+    budget_total_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)
+    budget_raise_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # on top of each of these
+    budget_raise_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    budget_user_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # of each end user
+    budget_user_period: Mapped[str] = mapped_column(sa.String(8), default="day")  # day, week, month, total
     models: Mapped[list[str] | None] = mapped_column(sa.JSON)  # public names; None allows all
     addresses: Mapped[list[str] | None] = mapped_column(sa.JSON)  # networks in CIDR; None allows all
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
@@ -166,6 +173,9 @@ class Key(Table):
     revoked_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     __table_args__ = (
-        sa.CheckConstraint("budget_period IN ('day', 'week', 'month', 'total')", name="budget_period"),
-        sa.CheckConstraint("budget_nanos >= 0", name="budget_nanos"),
+        sa.CheckConstraint("budget_user_period IN ('day', 'week', 'month', 'total')", name="budget_user_period"),
+        *(
+            sa.CheckConstraint(f"budget_{name}_nanos >= 0", name=f"budget_{name}_nanos")
+            for name in ("day", "week", "month", "total", "raise", "user")
+        ),
     )

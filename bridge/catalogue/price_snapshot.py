@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -42,10 +43,10 @@ class PriceSnapshot:
 
 
 def snapshot_price(
-    version: PriceVersion, usage: Usage, calls: int, budget_start: datetime.date | None = None
+    version: PriceVersion, usage: Usage, calls: int, budgets: Sequence[tuple[str, datetime.date, bool]] = ()
 ) -> dict[str, Any]:
-    """The columns of a usage row that say what each class of tokens costs, by name. `budget_start`: the period of the
-    key's budget that paid, so that a refund goes back to it."""
+    """The columns of a usage row that say what each class of tokens costs, by name. `budgets`: those of
+    the key that paid, so that a refund goes back to them: period, its start, whether it is its end user's."""
     rates = version.tier(usage.prompt_tokens, calls)
     found: dict[str, Any] = {}
     if rates.above_tokens:
@@ -54,8 +55,8 @@ def snapshot_price(
         found["markup_rule"], found["markup_bps"] = version.markup_rule, version.markup_bps
     if calls > 1:
         found["calls"] = calls
-    if budget_start is not None:
-        found["budget_start"] = budget_start.isoformat()
+    if budgets:
+        found["budgets"] = budgets
     columns, further = version.columns.get(rates.above_tokens) or _name_columns(version, rates)
     if further:
         found["rates"] = further

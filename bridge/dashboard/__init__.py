@@ -29,6 +29,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     filters,
     forgotten,
     half_way,
+    key_list,
     keys,
     notices,
     origin,

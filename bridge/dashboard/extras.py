@@ -8,7 +8,10 @@ from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.filters import exact
 from bridge.extensions import anyone_may_enter, csrf, limiter
 from bridge.forms import FormReader
+from bridge.ledger.alerts import SALT as BALANCES
 from bridge.ledger.alerts import read_off_token, set_alert, turn_alert_off
+from bridge.ledger.budget_alerts import SALT as BUDGETS
+from bridge.ledger.budget_alerts import set_budget_mails
 from bridge.payments.codes import redeem
 
 alerts = Blueprint("alerts", __name__)
@@ -56,19 +59,23 @@ def change_alert() -> Response:
     return _back(form)
 
 
-def _account_of(token: str) -> int:
-    """The account whose mails a mail's link turns off; 404 for a link that we didn't write."""
+def _read_link(token: str) -> tuple[int, bool]:
+    """The account whose mails a mail's link turns off, and whether they are those about budgets; 404 for a link that we
+    didn't write."""
     settings: Settings = current_app.config["BRIDGE"]
-    account_id = read_off_token(settings, token)
-    return abort(404) if account_id is None else account_id
+    for salt in (BALANCES, BUDGETS):
+        account_id = read_off_token(settings, token, salt)
+        if account_id is not None:
+            return account_id, salt == BUDGETS
+    return abort(404)
 
 
 @alerts.get("/alerts/off/<token>")
 @anyone_may_enter
 def ask_to_turn_off(token: str) -> str:
     """Only ask: mail scanners follow every link in a mail."""
-    _account_of(token)
-    return render_template("public/alerts_off.html", done=False)
+    _, of_budgets = _read_link(token)
+    return render_template("public/alerts_off.html", done=False, of_budgets=of_budgets)
 
 
 @alerts.post("/alerts/off/<token>")
@@ -77,5 +84,9 @@ def ask_to_turn_off(token: str) -> str:
 @limiter.limit("60 per hour")
 def turn_off(token: str) -> str:
     """Turn the mails off. The link itself is the permission: mail programs post to it without a session."""
-    turn_alert_off(_account_of(token))
-    return render_template("public/alerts_off.html", done=True)
+    account_id, of_budgets = _read_link(token)
+    if of_budgets:
+        set_budget_mails(account_id, False)
+    else:
+        turn_alert_off(account_id)
+    return render_template("public/alerts_off.html", done=True, of_budgets=of_budgets)

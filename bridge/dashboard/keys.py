@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from flask import flash, g, redirect, render_template, request, url_for
@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from bridge.accounts.customers import find_terms
 from bridge.accounts.key_limits import find_account_limits
+from bridge.accounts.key_rules import find_errors
 from bridge.accounts.key_terms import PLAIN_LIMITS, TERMS, KeyTerms, Kind
 from bridge.accounts.keys import (
     IssuedKey,
@@ -18,7 +19,6 @@ from bridge.accounts.keys import (
     end_old_secret,
     find_key,
     issue_key,
-    list_keys,
     revoke_key,
     rotate_key,
     update_key,
@@ -31,7 +31,8 @@ from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
 from bridge.db import now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
-from bridge.ledger.journal import list_budget_spend, list_spend_by_key
+from bridge.ledger.budgets import PERIOD_WORDS, find_raise, find_user_window, list_key_windows
+from bridge.ledger.journal import BudgetState, find_budgets, list_user_budgets
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.rollups import sum_all
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests
@@ -39,8 +40,18 @@ from bridge.limits.refusals import RefusalFilter, find_last_refusal, list_refusa
 from bridge.money import format_dollars
 from bridge.providers import is_trial_model, stands_in
 
-PERIODS = [("day", "a day"), ("week", "a week"), ("month", "a month"), ("total", "in all")]
-PAGE_SIZE = 100
+PERIODS = list(PERIOD_WORDS.items())
+# in the note above the form, where no heading stands beside the label
+FULL_LABELS = {
+    **{f"budget_{period}": f"Budget {words}" for period, words in PERIODS},
+    "budget_raise": "Raise",
+    "budget_raise_until": "Raise until",
+    "budget_user": "Budget of each end user",
+}
+# what the form doesn't fold away comes first
+ON_TOP = ("name", *(f"budget_{period}" for period, _ in PERIODS), "models")
+NEAR_PERCENT = 80
+USERS_SHOWN = 5
 OVERLAPS = {"24": "24 hours", "1": "1 hour", "168": "7 days", "0": "no time: stop it now"}  # hours
 DEFAULT_OVERLAP_HOURS = 24
 REFUSALS_SHOWN_DAYS = 7
@@ -51,33 +62,10 @@ def _account() -> str:
     return f"account:{g.account_id}"
 
 
-@dashboard.get("/keys")
-def show_keys() -> str:
-    """The account's keys, the newest first; `before` is the last id of the previous page."""
-    before = request.args.get("before", "")
-    before_id = int(before) if before.isascii() and before.isdigit() and len(before) < 18 else None
-    found = list_keys(g.account_id, before_id=before_id, limit=PAGE_SIZE + 1)
-    keys = found[:PAGE_SIZE]
-    month = now_utc().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    spent = list_budget_spend((key.id, key.budget_period) for key in keys if key.budget_nanos is not None)
-    this_month = list_spend_by_key(g.account_id, month) if keys else {}
-    return render_template(
-        "dashboard/keys.html",
-        keys=keys,
-        older=keys[-1].id if len(found) > PAGE_SIZE else None,
-        first_page=before_id is None,
-        states={key.id: find_state(key, spent.get(key.id, 0)) for key in keys},
-        spent=spent,
-        this_month=this_month,
-        account_limits=find_account_limits(g.account_id),
-        money=find_balance(g.account_id),
-    )
-
-
 @dashboard.get("/keys/new")
 @needs_proof
 def show_new_key() -> str:
-    return _render_form(FormReader({"budget_period": "month"}))
+    return _render_form(FormReader({}), [])
 
 
 @dashboard.post("/keys")
@@ -90,7 +78,7 @@ def create_key() -> Any:
     if not form.errors:
         with form.collect_errors():
             return _show_secret(issue_key(g.account_id, terms))
-    return _render_form(form), 400
+    return _render_form(form, _list_chosen("models")), 400
 
 
 def _show_secret(issued: IssuedKey) -> str:
@@ -101,6 +89,8 @@ def _show_secret(issued: IssuedKey) -> str:
         "dashboard/key_created.html",
         key=issued.key,
         secret=issued.secret,
+        windows=list_key_windows(issued.key, now_utc()),
+        period_words=PERIOD_WORDS,
         snippets=quick_start(issued.secret, first or DOCUMENTED_MODEL),
         first=first,
         money=money,
@@ -113,7 +103,7 @@ def _show_secret(issued: IssuedKey) -> str:
 @dashboard.get("/keys/<int:key_id>")
 def show_key(key_id: int) -> str:
     key = find_key(g.account_id, key_id)
-    return _render_form(FormReader(_write_fields(key)), key)
+    return _render_form(FormReader(_write_fields(key)), key.models or [], key)
 
 
 @dashboard.post("/keys/<int:key_id>")
@@ -121,15 +111,13 @@ def show_key(key_id: int) -> str:
 def change_key(key_id: int) -> Any:
     key = find_key(g.account_id, key_id)
     form = FormReader(request.form)
-    terms = _read_terms(form)
-    if key.expires_at and form.text("expires_at") == key.expires_at.strftime(MINUTE):
-        terms = dataclasses.replace(terms, expires_at=key.expires_at)  # the field has minutes only
+    terms = _read_terms(form, key)
     if not form.errors:
         with form.collect_errors():
             key = update_key(g.account_id, key_id, terms)
             flash(f"Key {key.name} is changed. Every request from now on goes by it.")
             return redirect(url_for("dashboard.show_keys"), 303)
-    return _render_form(form, key), 400
+    return _render_form(form, _list_chosen("models"), key), 400
 
 
 @dashboard.post("/keys/<int:key_id>/disable")
@@ -175,7 +163,7 @@ def end_key(key_id: int) -> Any:
     if request.form.get("confirm", "").strip() != key.name:
         form = FormReader(_write_fields(key))
         form.errors["confirm"] = f"Nothing was revoked: type {key.name} to confirm."
-        return _render_form(form, key), 400
+        return _render_form(form, key.models or [], key), 400
     revoke_key(g.account_id, key_id)
     flash(f"Key {key.name} is revoked. Programs that use it are refused.")
     return redirect(url_for("dashboard.show_keys"), 303)
@@ -209,37 +197,49 @@ def choose_first_model(models: list[ListedModel], allowed: list[str] | None, *, 
     return DOCUMENTED_MODEL if DOCUMENTED_MODEL in names else min(names, key=lambda name: names[name], default=None)
 
 
-def find_state(key: Key, spent_nanos: int) -> tuple[str, str]:
+def find_state(key: Key, budgets: Sequence[BudgetState]) -> tuple[str, str]:
     """A key's state as a dot and a word."""
     if key.expires_at is not None and key.expires_at <= now_utc():
         return "off", f"Expired {key.expires_at.day} {key.expires_at:%b}"
     if key.disabled_at is not None:
         return "off", "Disabled"
-    if key.budget_nanos is not None:
-        if spent_nanos >= key.budget_nanos:
-            return "bad", "Budget used up"
-        percent = 100 * spent_nanos // key.budget_nanos
-        if percent >= 80:
-            return "warn", f"{percent}% of budget"
-    return "ok", "Active"
+    percent = max((budget.percent for budget in budgets), default=0)
+    if percent >= 100:
+        return "bad", "Budget used up"
+    return ("warn", f"{percent}% of budget") if percent >= NEAR_PERCENT else ("ok", "Active")
 
 
-def _read_terms(form: FormReader) -> KeyTerms:
+def _read_terms(form: FormReader, key: Key | None = None) -> KeyTerms:
+    """The terms in the form; all that is wrong with them is in its errors afterwards."""
     read: dict[Kind, Callable[[str], Any]] = {
-        "name": lambda name: form.require(name, "Give the key a name: the program or person that uses it."),
+        "name": lambda name: form.require(name, "A key needs a name."),
         "count": form.number,
         "dollars": form.dollars,
-        "period": lambda name: form.text(name) or "total",
-        "models": form.names,
+        "period": lambda name: form.text(name) or "day",
+        "models": _list_chosen,
         "networks": form.names,
         "moment": form.moment,
     }
-    return KeyTerms(**{term.field: read[term.kind](term.form_name) for term in TERMS})
+    terms = KeyTerms(**{term.field: read[term.kind](term.form_name) for term in TERMS})
+    for term in TERMS if key else ():
+        before = getattr(key, term.field)
+        if term.kind == "moment" and before and form.text(term.form_name) == before.strftime(MINUTE):
+            terms = dataclasses.replace(terms, **{term.field: before})  # the field has minutes only
+    form.errors = find_errors(terms, key) | form.errors
+    return terms
+
+
+def _list_chosen(name: str) -> list[str]:
+    """The names in all fields of this name, each once."""
+    return list(dict.fromkeys(one for text in request.form.getlist(name) for one in text.replace(",", " ").split()))
 
 
 def _write_fields(key: Key) -> dict[str, str]:
-    """The key as its form shows it."""
-    return {term.form_name: _write_term(term.kind, getattr(key, term.field)) for term in TERMS}
+    """The key as its form shows it; a raise that is over is not shown."""
+    fields = {term.form_name: _write_term(term.kind, getattr(key, term.field)) for term in TERMS}
+    if not find_raise(key, now_utc()):
+        fields["budget_raise"] = fields["budget_raise_until"] = ""
+    return fields
 
 
 def _write_term(kind: Kind, value: Any) -> str:
@@ -252,35 +252,53 @@ def _write_term(kind: Kind, value: Any) -> str:
     return "\n".join(value) if kind in ("models", "networks") else str(value)
 
 
-def _render_form(form: FormReader, key: Key | None = None) -> str:
-    models = sum(model.status != "retired" for model in list_models())
-    spent = list_budget_spend([(key.id, key.budget_period)]) if key else {}
+def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = None) -> str:
+    now = now_utc()
+    budgets = find_budgets(key.id, list_key_windows(key, now)) if key else []
     return render_template(
         "dashboard/key_form.html",
         key=key,
         values=form.values,
         errors=form.errors,
+        labels={
+            term.form_name: FULL_LABELS.get(term.form_name, term.label)
+            for term in sorted(TERMS, key=lambda term: term.form_name not in ON_TOP)
+        },
+        terms={term.form_name: term for term in TERMS},
         periods=PERIODS,
-        terms=TERMS,
-        hints={"models": f"Ids or aliases, one a line. Empty: all {models}."},
+        period_words=PERIOD_WORDS,
+        models=list_models(*find_terms(g.account_id)),
+        chosen=chosen,
         account_limits=find_account_limits(g.account_id),
-        state=find_state(key, spent.get(key.id, 0)) if key else None,
-        activity=_find_activity(key, spent.get(key.id, 0)) if key else None,
+        money=find_balance(g.account_id),
+        state=find_state(key, budgets) if key else None,
+        budgets=budgets,
+        users=_list_users(key, now) if key else [],
+        raised=find_raise(key, now) if key else 0,
+        activity=_find_activity(key) if key else None,
         overlaps=OVERLAPS,
-        now=now_utc(),
+        now=now,
     )
 
 
-def _find_activity(key: Key, spent_nanos: int) -> dict[str, Any]:
+def _list_users(key: Key, now: datetime.datetime) -> list[BudgetState]:
+    """The end users of the key that have spent most of their budget."""
+    if key.budget_user_nanos is None:
+        return []
+    return list_user_budgets(key.id, find_user_window(key, None, now), USERS_SHOWN)
+
+
+def _find_activity(key: Key) -> dict[str, Any]:
     """What became of the key's calls lately: for its page."""
     now = now_utc()
     day = now.replace(minute=0, second=0, microsecond=0) - datetime.timedelta(hours=23)
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     refused = list_refusals(
         RefusalFilter(g.account_id, now - datetime.timedelta(days=REFUSALS_SHOWN_DAYS), key_id=key.id)
     )
     last = list_requests(UsageFilter(g.account_id, key_id=key.id), limit=1).records
     return {
-        "spent_nanos": spent_nanos,
+        "spent_nanos": sum_all(since=month, account_id=g.account_id, key_id=key.id).charge_nanos,
         "requests": sum_all(span="hour", since=day, account_id=g.account_id, key_id=key.id).requests,
         "refused": sum_refusals(RefusalFilter(g.account_id, day, key_id=key.id)),
         "last": last[0] if last else None,

@@ -1,14 +1,17 @@
-"""Settings, notifications: which mails the member gets, and the amount at which a low balance is told."""
+"""Settings, notifications: which mails the member gets, the amount at which a low balance is told, and budgets."""
 
 from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from bridge.accounts.tables import Account
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.filters import exact
 from bridge.dashboard.visitor import chosen_settings
+from bridge.db import db
 from bridge.extensions import limiter
 from bridge.forms import FormReader
 from bridge.ledger.alerts import find_alert, set_alert, turn_alert_off
+from bridge.ledger.budget_alerts import set_budget_mails
 from bridge.money import format_dollars
 
 PROPOSED = "5.00"
@@ -27,8 +30,13 @@ def show_notices() -> str:
 @suspended_may_too  # it only concerns mails
 @limiter.limit("60 per hour", key_func=_account)
 def save_notices() -> Response | tuple[str, int]:
-    """Turn the low-balance mail on, with its amount, or off."""
+    """Turn the low-balance mail on, with its amount, or off; or those about budgets."""
     form = FormReader(request.form)
+    if form.text("about") == "budgets":
+        wanted = bool(form.text("budget_mails"))
+        set_budget_mails(g.account_id, wanted)
+        flash("We email you when a key nears its budget." if wanted else "You will no longer get emails about budgets.")
+        return redirect(url_for("dashboard.show_notices"), 303)
     if not form.text("low_balance"):
         turn_alert_off(g.account_id)
         flash("You will no longer get low-balance alerts.")
@@ -50,6 +58,7 @@ def _render(form: FormReader) -> str:
         is_on=bool(form.text("low_balance")) or bool(alert and alert.enabled),
         threshold=form.values.get("threshold", threshold),
         errors=form.errors,
+        budget_mails=db.session.get_one(Account, g.account_id).budget_mails,
         mails_go_out=chosen_settings().mails_go_out,
         top_ups_open=chosen_settings().top_ups_open,
     )

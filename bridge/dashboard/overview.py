@@ -11,7 +11,8 @@ from bridge.accounts.tables import Key
 from bridge.chart import DAY, HOUR, draw, rank_parts
 from bridge.dashboard.door import dashboard
 from bridge.db import now_utc
-from bridge.ledger.journal import find_first_credit, list_budget_spend
+from bridge.ledger.budgets import list_key_windows
+from bridge.ledger.journal import BudgetState, find_first_credit, list_budgets
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_spans, sum_usage
 
@@ -25,10 +26,10 @@ BESIDE_WIDTH, ALONE_WIDTH, PHONE_WIDTH = 640, 1040, 330  # of the chart, so that
 
 @dataclasses.dataclass(frozen=True)
 class KeyBudget:
-    """A key whose budget is nearly used."""
+    """A key of which one budget is nearly used."""
 
     key: Key
-    spent_nanos: int
+    budget: BudgetState
 
 
 @dashboard.get("/")
@@ -101,10 +102,9 @@ def _list_first_steps() -> dict[str, Any] | None:
 
 def _list_keys_near_budget() -> list[KeyBudget]:
     keys = list_keys_with_budget(g.account_id)
-    spent = list_budget_spend((key.id, key.budget_period) for key in keys)
-    near = [
-        KeyBudget(key, spent.get(key.id, 0))
-        for key in keys
-        if key.budget_nanos and 100 * spent.get(key.id, 0) >= NEAR_PERCENT * key.budget_nanos
+    now = now_utc()
+    found = list_budgets({key.id: list_key_windows(key, now) for key in keys})
+    fullest = (KeyBudget(key, max(found[key.id], key=lambda budget: budget.percent)) for key in keys)
+    return [each for each in fullest if each.budget.percent >= NEAR_PERCENT and each.budget.window.limit_nanos][
+        :MOST_NEAR
     ]
-    return near[:MOST_NEAR]

@@ -17,7 +17,7 @@ from bridge.inference.counts import Counted
 from bridge.inference.plan import Offer
 from bridge.inference.refusals import refuse_cost, refuse_stop, refuse_unpaid
 from bridge.ledger.batch import LEFT_BY_CLIENT, HoldOrder, Mark, Settlement
-from bridge.ledger.budgets import period_start
+from bridge.ledger.budgets import OF_KEY, list_windows
 from bridge.ledger.idempotency import free_key, keep_answer, seal_answer
 from bridge.money import take_share
 from bridge.telemetry import created_at_of, log_request
@@ -32,8 +32,7 @@ class Purchase:
         self._ask, self._attempts = ask, attempts
         self._services, self._caller, self._claim = ask.services, ask.caller, ask.claim
         self.created_at = created_at_of(ask.request_id)
-        budget = self._caller.budget_nanos
-        self._budget_start = None if budget is None else period_start(self._caller.budget_period, self.created_at)
+        self._budgets = list_windows(self._caller, ask.plan.labels.end_user, self.created_at)
         self.held_nanos = 0
         self.charge_nanos = 0
         self.settled = False
@@ -68,8 +67,7 @@ class Purchase:
             least_nanos=least_amount,
             created_at=self.created_at,
             deadline_seconds=settings.total_timeout_seconds + settings.hold_grace_seconds,
-            budget_nanos=caller.budget_nanos,
-            budget_start=self._budget_start,
+            budgets=self._budgets,
             details=msgspec.json.encode(self._record).decode(),
         )
         result = self._services.writer.place_hold(order)
@@ -198,7 +196,8 @@ class Purchase:
         attempt = self._attempts.last
         assert attempt is not None  # else nobody has said anything
         price, calls = self._offer.price, attempt.calls
-        for name, value in snapshot_price(price, usage, calls, self._budget_start).items():
+        budgets = [(window.period, window.start, window.scope != OF_KEY) for window in self._budgets or ()]
+        for name, value in snapshot_price(price, usage, calls, budgets).items():
             setattr(settlement, name, value)
         settlement.price_nanos = price.charge(usage, calls)
         counted = usage

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from bridge.errors import BridgeError, InsufficientBalance, KeyBudgetExceeded, MaxCostExceeded
 from bridge.inference.plan import Offer
-from bridge.ledger.batch import Funds, HoldOrder, HoldResult
+from bridge.ledger.batch import BudgetWindow, Funds, HoldOrder, HoldResult
+from bridge.ledger.budgets import OF_KEY, PERIOD_WORDS, next_start
 from bridge.money import format_dollars
 
 # Nobody knows when an answer ends: soon enough for most, and seldom enough for those that take their time.
@@ -14,29 +15,43 @@ FINAL = "Insufficient credits"
 
 
 def refuse_unpaid(offers: Sequence[Offer], order: HoldOrder, result: HoldResult, funds: Funds) -> BridgeError:
-    """The refusal of what balance or budget can't pay for. Where running requests hold what is missing, it says so, and
+    """The refusal of what balance or budgets can't pay for. It names the budget that is too low, and when that starts
+    again. Where running requests hold what is missing, it says so, and
     the client may ask again: then it doesn't begin with the words of a final refusal."""
     needed_nanos, of_budget = order.least_nanos, result.refused == "budget"
     idle, free = funds.balance_nanos, funds.balance_nanos - funds.held_nanos  # without running requests; beside them
-    if order.budget_nanos is not None:
-        budget = order.budget_nanos - funds.budget_spent_nanos
-        idle, free = min(idle, budget), min(free, budget - funds.budget_held_nanos)
-    kind = KeyBudgetExceeded if of_budget else InsufficientBalance
-    whose = "of this key's budget" if of_budget else "of your balance"
+    for window, (budget_held, budget_spent) in zip(order.budgets or (), funds.budgets, strict=True):
+        budget = window.limit_nanos - budget_spent
+        idle, free = min(idle, budget), min(free, budget - budget_held)
+    kind, whose, all_held = InsufficientBalance, "your balance", funds.held_nanos
+    if of_budget and order.budgets:
+        kind, whose = KeyBudgetExceeded, _name_budget(order.budgets[result.window])
+        all_held = funds.budgets[result.window][0]
     needed, available = _dollars(needed_nanos), _dollars(result.available_nanos)
     passes = _name_cap(offers, min(free, result.available_nanos))
     if needed_nanos <= idle:
-        held = _dollars(funds.budget_held_nanos if of_budget else funds.held_nanos)
+        now = f", or now with {passes}" if passes else ""
         refusal = kind(
             f"Running requests hold what is missing: this answer can cost {needed}, and {available} is available while "
-            f"they hold {held} {whose}. Ask again in a moment{', or now with ' + passes if passes else ''}.",
+            f"they hold {_dollars(all_held)} of {whose}. Ask again in a moment{now}.",
             retry_after_seconds=RETRY_AFTER_SECONDS,
         )
         refusal.retryable = True
         return refusal
     remedy = "Raise the budget" if of_budget else "Add credit"
-    left = "left of this key's budget" if of_budget else "available"
+    left = f"left of {whose}" if of_budget else "available"
     return kind(f"{FINAL}: this answer can cost {needed}, and {available} is {left}. {remedy}{_or_lower(passes)}.")
+
+
+def _name_budget(window: BudgetWindow) -> str:
+    """`this key's budget of $5.00 a day, which starts again at 00:00 UTC on 2026-12-01`, or that of an end user."""
+    amount = f"{_dollars(window.limit_nanos)} {PERIOD_WORDS[window.period]}"
+    of_user = window.scope != OF_KEY
+    budget = (
+        f"the budget of {amount} that this key has for each end user" if of_user else f"this key's budget of {amount}"
+    )
+    start = next_start(window)
+    return f"{budget}, which starts again at 00:00 UTC on {start}" if start else budget
 
 
 def refuse_cost(offers: Sequence[Offer], needed_nanos: int, most_nanos: int) -> BridgeError:

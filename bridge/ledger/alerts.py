@@ -76,15 +76,15 @@ def turn_alert_off(account_id: int) -> None:
         )
 
 
-def make_off_token(settings: Settings, account_id: int) -> str:
-    """A token that lets the mail's reader turn such mails off, and nothing else."""
-    return str(URLSafeSerializer(settings.secret_key, salt=SALT).dumps(account_id))
+def make_off_token(settings: Settings, account_id: int, salt: str = SALT) -> str:
+    """A token that lets the mail's reader turn mails of this kind off, and nothing else."""
+    return str(URLSafeSerializer(settings.secret_key, salt=salt).dumps(account_id))
 
 
-def read_off_token(settings: Settings, token: str) -> int | None:
-    """The account, or None if we didn't sign this."""
+def read_off_token(settings: Settings, token: str, salt: str = SALT) -> int | None:
+    """The account, or None if we didn't sign this for mails of this kind."""
     try:
-        account_id = URLSafeSerializer(settings.secret_key, salt=SALT).loads(token)
+        account_id = URLSafeSerializer(settings.secret_key, salt=salt).loads(token)
     except BadSignature:
         return None
     return account_id if isinstance(account_id, int) else None

@@ -18,8 +18,17 @@ OUTCOMES = (
 LEFT_BY_CLIENT = ("client_gone", "client_slow")
 
 
+class BudgetWindow(msgspec.Struct, frozen=True):
+    """A budget in one of its periods: what may be held and spent from `start` on. See budgets.py for the scopes."""
+
+    period: str
+    start: datetime.date
+    scope: str
+    limit_nanos: int
+
+
 class HoldOrder(msgspec.Struct, frozen=True):
-    """An order to hold `amount_nanos` for one request, if the account and the key's budget have that much.
+    """An order to hold `amount_nanos` for one request, if the account and each of the key's budgets have that much.
 
     Where `least_nanos` is lower, the client set no cap on its answer: then at most a quarter of what is available is
     held, but never less than `least_nanos`."""
@@ -31,8 +40,7 @@ class HoldOrder(msgspec.Struct, frozen=True):
     least_nanos: int
     created_at: datetime.datetime
     deadline_seconds: float
-    budget_nanos: int | None
-    budget_start: datetime.date | None
+    budgets: tuple[BudgetWindow, ...] | None  # None for a key without one, which then costs nothing more
     details: str  # JSON of a Settlement; the sweeper uses it if the process dies
 
 
@@ -94,31 +102,31 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class FundsQuery(msgspec.Struct, frozen=True):
-    """An order to read an account's funds and its key's budget, after a hold was refused, so that the error can say
+    """An order to read an account's funds and its key's budgets, after a hold was refused, so that the error can say
     why."""
 
     request_id: str
     account_id: int
     key_id: int
-    budget_start: datetime.date | None
+    budgets: tuple[BudgetWindow, ...]
 
 
 class Funds(msgspec.Struct, frozen=True):
-    """The result of a FundsQuery."""
+    """The result of a FundsQuery. `budgets`: held and spent of each window that was asked for, in its order."""
 
     balance_nanos: int
     held_nanos: int
-    budget_held_nanos: int = 0
-    budget_spent_nanos: int = 0
+    budgets: tuple[tuple[int, int], ...] = ()
 
 
 class HoldResult(msgspec.Struct, frozen=True):
     """`held_nanos` was held; otherwise `refused` says what was too low ("balance" or "budget"), and `available_nanos`
-    how much it had."""
+    how much it had. `window` is the budget's place in the order."""
 
     held_nanos: int
     refused: str = ""
     available_nanos: int = 0
+    window: int = 0
 
 
 class MarkWritten(msgspec.Struct, frozen=True):
@@ -147,6 +155,11 @@ def read_details(details: str, request_id: str, created_at: datetime.datetime) -
         settlement = Settlement(request_id, created_at)
     settlement.request_id, settlement.created_at = request_id, created_at
     return settlement
+
+
+def read_windows(budgets: str | None) -> list[BudgetWindow]:
+    """The windows that a hold's row counts in."""
+    return msgspec.json.decode(budgets, type=list[BudgetWindow]) if budgets else []
 
 
 def fit_columns(settlement: Settlement) -> None:

@@ -1,5 +1,6 @@
 """Recomputes every balance from its records, and exports the ledger for others to check."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import sqlalchemy as sa
 
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import db, snapshot
+from bridge.ledger.batch import read_windows
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.refunds import REFUND
 from bridge.ledger.tables import Balance, Budget, Entry, Hold, UsageRecord
@@ -51,21 +53,19 @@ def _check_holds() -> Iterator[str]:
 
 
 def _check_budgets() -> Iterator[str]:
-    open_holds = sa.select(Hold.key_id, Hold.budget_start, sa.func.sum(Hold.amount_nanos))
-    held: dict[tuple[int, Any], int] = {
-        (key_id, start): int(total)
-        for key_id, start, total in db.session.execute(
-            open_holds.where(Hold.budget_start.is_not(None)).group_by(Hold.key_id, Hold.budget_start)
-        )
-    }
-    budgets = sa.select(Budget.key_id, Budget.period_start, Budget.held_nanos)
-    stored = {(key_id, start): nanos for key_id, start, nanos in db.session.execute(budgets)}
-    for key_id, start in sorted({*held, *stored}):
-        found, expected = stored.get((key_id, start), 0), held.get((key_id, start), 0)
-        if found != expected:
+    held: Counter[tuple[int, str, Any, str]] = Counter()
+    open_holds = sa.select(Hold.key_id, Hold.budgets, Hold.amount_nanos).where(Hold.budgets.is_not(None))
+    for key_id, budgets, amount in db.session.execute(open_holds):
+        for window in read_windows(budgets):
+            held[key_id, window.period, window.start, window.scope] += amount
+    budgets = sa.select(Budget.key_id, Budget.period, Budget.period_start, Budget.scope, Budget.held_nanos)
+    for key_id, period, start, scope, found in db.session.execute(budgets.where(Budget.held_nanos != 0)):
+        held[key_id, period, start, scope] -= found
+    for (key_id, period, start, _), missing in sorted(held.items()):
+        if missing:
             yield (
-                f"key {key_id}: its budget from {start} holds {format_dollars(found)}, its open holds add up to "
-                f"{format_dollars(expected)}"
+                f"key {key_id}: its budget from {start} ({period}) and its open holds differ by "
+                f"{format_dollars(missing)}"
             )
 
 

@@ -9,11 +9,11 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 
-from bridge.ledger.batch import HoldOrder, Settlement
+from bridge.ledger.batch import BudgetWindow, HoldOrder, Settlement
 
 COMMIT_SQL = Path(__file__).with_name("commit.sql")
 # The commit takes these columns from the hold or computes them; they are not in a settlement.
@@ -34,13 +34,13 @@ WHEN_ABSENT = {
     "uncharged_tokens": "0",
     "uncharged_nanos": "0",
 }
-SQL_TYPES: dict[type, str] = {
+SQL_TYPES: dict[Any, str] = {
     bool: "boolean",
     int: "bigint",
     float: "double precision",
     str: "text",
-    datetime.date: "date",
     datetime.datetime: "timestamptz",
+    tuple[BudgetWindow, ...]: "jsonb",
 }
 LINE_LENGTH = 120
 _LIST = re.compile(r"^( *)-- list: (\w+)\n.*?^ *-- end of list$", re.MULTILINE | re.DOTALL)

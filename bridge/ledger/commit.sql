@@ -3,7 +3,7 @@
 -- `settlements` and `orders` are JSON arrays of `Settlement` and `HoldOrder` (batch.py). It answers one row for each
 -- settlement that ended a hold: "settled", its charge and its loss. Of holds it answers nothing where one statement
 -- placed all of them in full. Otherwise it answers a row for each: "held" and the amount, or "balance" or "budget" for
--- what did not have enough, and how much that had. sqlite.py does the same, statement by statement.
+-- what did not have enough, how much that had, and which of the budgets it was. sqlite.py does the same, statement by statement.
 --
 -- This file is the source, and the database has a copy of it: a migration freezes one, whole. The lists between
 -- "list" and "end of list" are made by `python -m bridge.ledger.columns`.
@@ -45,10 +45,10 @@ BEGIN
     ), gone AS (
       -- whoever deletes the hold settles it: of a settlement whose hold is gone, nothing goes on from here
       DELETE FROM holds h USING s WHERE h.request_id = s.request_id
-      RETURNING h.request_id, h.account_id, h.key_id, h.amount_nanos, h.budget_start
+      RETURNING h.request_id, h.account_id, h.key_id, h.amount_nanos, h.budgets
     ), wanted AS (
       -- beyond its hold a request takes what the balance has free; in order of id, where an account has several
-      SELECT s.*, g.account_id, g.key_id, g.amount_nanos, g.budget_start,
+      SELECT s.*, g.account_id, g.key_id, g.amount_nanos, g.budgets,
              greatest(0, s.price_nanos - g.amount_nanos) AS excess_nanos,
              sum(greatest(0, s.price_nanos - g.amount_nanos)) OVER (
                PARTITION BY g.account_id ORDER BY s.request_id) AS excess_so_far_nanos
@@ -67,10 +67,11 @@ BEGIN
        WHERE b.account_id = c.account_id
     ), budgeted AS (
       UPDATE budgets b SET held_nanos = b.held_nanos - c.hold_nanos, spent_nanos = b.spent_nanos + c.charge_nanos
-        FROM (SELECT key_id, budget_start, sum(amount_nanos)::bigint AS hold_nanos,
-                     sum(charge_nanos)::bigint AS charge_nanos
-                FROM charged WHERE budget_start IS NOT NULL GROUP BY key_id, budget_start) c
-       WHERE b.key_id = c.key_id AND b.period_start = c.budget_start
+        FROM (SELECT d.key_id, w.period, w.start, w.scope, sum(d.amount_nanos)::bigint AS hold_nanos,
+                     sum(d.charge_nanos)::bigint AS charge_nanos
+                FROM charged d, jsonb_to_recordset(d.budgets::jsonb) AS w (period text, start date, scope text)
+               WHERE d.budgets IS NOT NULL GROUP BY d.key_id, w.period, w.start, w.scope) c
+       WHERE b.key_id = c.key_id AND b.period = c.period AND b.period_start = c.start AND b.scope = c.scope
     ), logged AS (
       INSERT INTO usage (
         -- list: columns
@@ -110,10 +111,10 @@ BEGIN
   -- hold that may be less than it asks for is full where a quarter of what is left has room for it.
   IF NOT EXISTS (
     SELECT 1 FROM jsonb_to_recordset(orders) AS j (
-        account_id bigint, amount_nanos bigint, least_nanos bigint, budget_nanos bigint)
+        account_id bigint, amount_nanos bigint, least_nanos bigint, budgets jsonb)
       LEFT JOIN balances b ON b.account_id = j.account_id
      GROUP BY j.account_id, b.balance_nanos, b.held_nanos
-    HAVING bool_or(j.budget_nanos IS NOT NULL) OR b.balance_nanos IS NULL
+    HAVING bool_or(j.budgets IS NOT NULL) OR b.balance_nanos IS NULL
         OR sum(j.amount_nanos) + coalesce(4 * max(j.amount_nanos) FILTER (WHERE j.least_nanos < j.amount_nanos), 0)
            > b.balance_nanos - b.held_nanos
   ) THEN
@@ -135,7 +136,7 @@ BEGIN
     SELECT * FROM jsonb_to_recordset(orders) AS j (
       -- list: hold
       request_id text, account_id bigint, key_id bigint, amount_nanos bigint, least_nanos bigint,
-      created_at timestamptz, deadline_seconds double precision, budget_nanos bigint, budget_start date, details text
+      created_at timestamptz, deadline_seconds double precision, budgets jsonb, details text
       -- end of list
     )
   LOOP
@@ -145,18 +146,31 @@ BEGIN
     SELECT balance_nanos - held_nanos INTO free FROM balances WHERE account_id = o.account_id;
     free := coalesce(free, 0);
     allowance := free;
-    IF o.budget_nanos IS NOT NULL THEN
-      INSERT INTO budgets (key_id, period_start, held_nanos, spent_nanos) VALUES (o.key_id, o.budget_start, 0, 0)
+    IF o.budgets IS NOT NULL THEN  -- the one with the least left decides
+      INSERT INTO budgets (key_id, period, period_start, scope, held_nanos, spent_nanos, told_percent)
+      SELECT o.key_id, w.period, w.start, w.scope, 0, 0, 0
+        FROM jsonb_to_recordset(o.budgets) AS w (period text, start date, scope text)
           ON CONFLICT DO NOTHING;
-      SELECT greatest(0, o.budget_nanos - held_nanos - spent_nanos) INTO allowance FROM budgets
-       WHERE key_id = o.key_id AND period_start = o.budget_start;
+      SELECT greatest(0, w.limit_nanos - b.held_nanos - b.spent_nanos), w.place - 1 INTO allowance, second_nanos
+        FROM ROWS FROM (jsonb_to_recordset(o.budgets) AS (period text, start date, scope text, limit_nanos bigint))
+             WITH ORDINALITY AS w (period, start, scope, limit_nanos, place)
+        JOIN budgets b ON b.key_id = o.key_id AND b.period = w.period AND b.period_start = w.start
+                      AND b.scope = w.scope
+       ORDER BY 1, 2 LIMIT 1;
     END IF;
     amount := least(o.amount_nanos, greatest(o.least_nanos, div(least(free, allowance), 4)::bigint));
-    IF amount > 0 AND amount > allowance AND o.budget_nanos IS NOT NULL THEN
+    IF amount > 0 AND amount > allowance AND o.budgets IS NOT NULL THEN
+      UPDATE budgets b SET refused_at = clock_timestamp()
+        FROM ROWS FROM (jsonb_to_recordset(o.budgets) AS (period text, start date, scope text, limit_nanos bigint))
+             WITH ORDINALITY AS w (period, start, scope, limit_nanos, place)
+       WHERE w.place = second_nanos + 1 AND b.key_id = o.key_id AND b.period = w.period AND b.period_start = w.start
+         AND b.scope = w.scope AND b.refused_at IS NULL AND o.least_nanos > w.limit_nanos - b.spent_nanos
+         AND w.limit_nanos - b.spent_nanos <= w.limit_nanos / 5;
       result := 'budget'; first_nanos := allowance;
       RETURN NEXT;
       CONTINUE;
     END IF;
+    second_nanos := 0;
     UPDATE balances SET held_nanos = held_nanos + amount
      WHERE account_id = o.account_id AND balance_nanos - held_nanos >= amount;
     IF amount > 0 AND NOT FOUND THEN  -- what is free needs no balance, not even a row of one
@@ -164,13 +178,14 @@ BEGIN
       RETURN NEXT;
       CONTINUE;
     END IF;
-    IF o.budget_nanos IS NOT NULL THEN
-      UPDATE budgets SET held_nanos = held_nanos + amount
-       WHERE key_id = o.key_id AND period_start = o.budget_start;
+    IF o.budgets IS NOT NULL THEN
+      UPDATE budgets b SET held_nanos = b.held_nanos + amount
+        FROM jsonb_to_recordset(o.budgets) AS w (period text, start date, scope text)
+       WHERE b.key_id = o.key_id AND b.period = w.period AND b.period_start = w.start AND b.scope = w.scope;
     END IF;
-    INSERT INTO holds (request_id, account_id, key_id, budget_start, amount_nanos, details, created_at, deadline_at)
-    VALUES (o.request_id, o.account_id, o.key_id, CASE WHEN o.budget_nanos IS NOT NULL THEN o.budget_start END,
-            amount, o.details, o.created_at, clock_timestamp() + make_interval(secs => o.deadline_seconds));
+    INSERT INTO holds (request_id, account_id, key_id, budgets, amount_nanos, details, created_at, deadline_at)
+    VALUES (o.request_id, o.account_id, o.key_id, o.budgets::text, amount, o.details, o.created_at,
+            clock_timestamp() + make_interval(secs => o.deadline_seconds));
     result := 'held'; first_nanos := amount;
     RETURN NEXT;
   END LOOP;

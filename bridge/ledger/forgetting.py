@@ -6,10 +6,12 @@ import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bridge.accounts.tables import Key
 from bridge.db import db, transaction
 from bridge.ledger.alerts import BalanceAlert
+from bridge.ledger.budgets import OF_KEY
 from bridge.ledger.rollup_tables import LabelRollup, RollupProgress
-from bridge.ledger.tables import Entry, UsageRecord
+from bridge.ledger.tables import Budget, Entry, UsageRecord
 
 DAY = datetime.timedelta(days=1)
 PLAIN = {"synchronize_session": False}
@@ -23,8 +25,12 @@ def forget_makers(session: Session, account_id: int, emails: list[str], instead:
 
 
 def forget_labels(account_id: int) -> None:
-    """Take end users and tags out of the account's usage and its roll-ups, a day at a time: rows and roll-ups of a day
-    change together, so that they agree whenever they are compared."""
+    """Take end users and tags out of the account's usage, its roll-ups and its budgets, a day at a time: rows and
+    roll-ups of a day change together, so that they agree whenever they are compared."""
+    with transaction() as session:
+        keys = sa.select(Key.id).where(Key.account_id == account_id)
+        named = sa.delete(Budget).where(Budget.key_id.in_(keys), Budget.scope != OF_KEY)
+        session.execute(named, execution_options=PLAIN)
     for start in _list_days(account_id):
         with transaction() as session:
             session.execute(sa.select(RollupProgress.number).with_for_update())

@@ -1,27 +1,90 @@
 """Reads balances, entries and budgets for pages."""
 
+import dataclasses
 import datetime
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import msgspec
 import sqlalchemy as sa
 
-from bridge.db import db, now_utc
-from bridge.ledger.budgets import period_start
+from bridge.db import db
+from bridge.ledger.batch import BudgetWindow
+from bridge.ledger.budgets import OF_KEY, OF_USER, next_start
 from bridge.ledger.ledger import CUSTOMER, BalanceView
 from bridge.ledger.rollups import sum_by
 from bridge.ledger.tables import Balance, Budget, Entry
 
 
-def list_budget_spend(periods: Iterable[tuple[int, str]]) -> dict[int, int]:
-    """Key id -> nanos spent in the running period of its budget, for these (key id, period) pairs."""
-    now = now_utc()
-    starts = {(key_id, period_start(period, now)) for key_id, period in periods}
-    if not starts:
+@dataclasses.dataclass(frozen=True)
+class BudgetState:
+    """A budget in its running period, as pages show it."""
+
+    window: BudgetWindow
+    held_nanos: int
+    spent_nanos: int
+
+    @property
+    def left_nanos(self) -> int:
+        """What further requests may still hold."""
+        return max(0, self.window.limit_nanos - self.held_nanos - self.spent_nanos)
+
+    @property
+    def percent(self) -> int:
+        """How much of it is spent; 100 of one that allows nothing."""
+        limit = self.window.limit_nanos
+        return 100 * self.spent_nanos // limit if limit else 100
+
+    @property
+    def starts_again(self) -> datetime.datetime | None:
+        """The midnight (UTC) at which it starts again; None for one that never does."""
+        start = next_start(self.window)
+        return datetime.datetime.combine(start, datetime.time(), datetime.UTC) if start else None
+
+    @property
+    def end_user(self) -> str | None:
+        """Whose it is, of a key that has a budget for each end user; "" is all requests that name none."""
+        scope = self.window.scope
+        return None if scope == OF_KEY else scope.removeprefix(OF_USER)
+
+
+def find_budgets(key_id: int, windows: Iterable[BudgetWindow]) -> list[BudgetState]:
+    """What of these windows of a key is held and spent, in the same order."""
+    return list_budgets({key_id: tuple(windows)}).get(key_id, [])
+
+
+def list_budgets(windows: Mapping[int, Sequence[BudgetWindow]]) -> dict[int, list[BudgetState]]:
+    """Key id -> what of these windows of it is held and spent, in the same order; keys without windows are left out."""
+    asked = [window for each in windows.values() for window in each]
+    if not asked:
         return {}
-    query = sa.select(Budget.key_id, Budget.spent_nanos).where(
-        sa.tuple_(Budget.key_id, Budget.period_start).in_(sorted(starts))
+    query = sa.select(Budget).where(
+        Budget.key_id.in_([key_id for key_id, each in windows.items() if each]),
+        Budget.period_start.in_({window.start for window in asked}),
+        Budget.scope.in_({window.scope for window in asked}),
     )
-    return {row.key_id: row.spent_nanos for row in db.session.execute(query)}
+    rows = {
+        (row.key_id, row.period, row.period_start, row.scope): row
+        for row in db.session.scalars(query.execution_options(populate_existing=True))
+    }
+    found: dict[int, list[BudgetState]] = {}
+    for key_id, each in windows.items():
+        for window in each:
+            row = rows.get((key_id, window.period, window.start, window.scope))
+            state = BudgetState(window, row.held_nanos, row.spent_nanos) if row else BudgetState(window, 0, 0)
+            found.setdefault(key_id, []).append(state)
+    return found
+
+
+def list_user_budgets(key_id: int, window: BudgetWindow, limit: int) -> list[BudgetState]:
+    """The end users of a key that have spent most of their budget in the window's period, whosever window it is."""
+    query = sa.select(Budget).where(
+        *(Budget.key_id == key_id, Budget.period == window.period, Budget.period_start == window.start),
+        *(Budget.scope != OF_KEY, Budget.spent_nanos > 0),
+    )
+    found = db.session.scalars(query.order_by(Budget.spent_nanos.desc(), Budget.scope).limit(limit))
+    return [
+        BudgetState(msgspec.structs.replace(window, scope=row.scope), row.held_nanos, row.spent_nanos) for row in found
+    ]
 
 
 def list_spend_by_key(account_id: int, since: datetime.datetime) -> dict[int, int]:

@@ -30,11 +30,14 @@ UPDATE holds h SET details = m.details
   FROM jsonb_to_recordset(%s::jsonb) AS m (request_id text, details text) WHERE h.request_id = m.request_id
 """
 _READ_FUNDS = """
-SELECT l.request_id, coalesce(b.balance_nanos, 0), coalesce(b.held_nanos, 0),
-       coalesce(p.held_nanos, 0), coalesce(p.spent_nanos, 0)
-  FROM jsonb_to_recordset(%s::jsonb) AS l (request_id text, account_id bigint, key_id bigint, budget_start date)
+SELECT l.request_id, coalesce(b.balance_nanos, 0), coalesce(b.held_nanos, 0), coalesce((
+         SELECT jsonb_agg(jsonb_build_array(coalesce(p.held_nanos, 0), coalesce(p.spent_nanos, 0)) ORDER BY w.place)
+           FROM ROWS FROM (jsonb_to_recordset(l.budgets) AS (period text, start date, scope text))
+                WITH ORDINALITY AS w (period, start, scope, place)
+           LEFT JOIN budgets p ON p.key_id = l.key_id AND p.period = w.period AND p.period_start = w.start
+                              AND p.scope = w.scope), '[]')
+  FROM jsonb_to_recordset(%s::jsonb) AS l (request_id text, account_id bigint, key_id bigint, budgets jsonb)
   LEFT JOIN balances b ON b.account_id = l.account_id
-  LEFT JOIN budgets p ON p.key_id = l.key_id AND p.period_start = l.budget_start
 """
 _CALL = "SELECT * FROM ledger_commit(%s::jsonb, %s::jsonb)"
 
@@ -71,7 +74,7 @@ def commit_batch(connection: BoundedConnection, orders: Sequence[Order]) -> list
     queries = [order for order in orders if isinstance(order, FundsQuery)]
     if queries:
         for row in _execute(connection, _READ_FUNDS, (msgspec.json.encode(queries).decode(),)).fetchall():
-            found[row[0]] = Funds(*row[1:])
+            found[row[0]] = Funds(row[1], row[2], tuple((held, spent) for held, spent in row[3]))
     settled = {row[0]: row for row in rows if row[1] == "settled"}
     answered = {row[0]: row for row in rows if row[1] != "settled"}
     return [
@@ -102,7 +105,7 @@ def _outcome(order: HoldOrder | Settlement | Mark, row: tuple[str, str, int, int
         return SettleResult(row[2], row[3]) if row else SettleResult(0, 0, settled_before=True)
     if row is None:
         return HoldResult(order.amount_nanos)
-    return HoldResult(row[2]) if row[1] == "held" else HoldResult(0, row[1], row[2])
+    return HoldResult(row[2]) if row[1] == "held" else HoldResult(0, *row[1:])
 
 
 def already_held(connection: BoundedConnection, orders: Sequence[Order]) -> dict[str, HoldResult]:

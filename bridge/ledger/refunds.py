@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.ledger.budgets import OF_KEY, OF_USER
 from bridge.ledger.ledger import book
 from bridge.ledger.tables import Budget, Entry, UsageRecord
 from bridge.ledger.usage import normalise_id
@@ -19,7 +20,7 @@ MAX_REASON_LENGTH = 500
 
 def refund_request(request_id: str, *, reason: str, made_by: str, account_id: int | None = None) -> UsageRecord:
     """Give the whole charge of a request back; `request_id` is its id or its answer's, and `account_id`, if given, must
-    be its account. Its key's budget gets the money back too, in the period in which it was spent. Returns the request.
+    be its account. Its key's budgets get the money back too, in the periods in which it was spent. Returns the request.
 
     Raises InvalidRequest without a reason, for a request that cost nothing, and for one that was refunded before.
     Raises NotFound for a request that is unknown, still runs, or is another account's."""
@@ -43,7 +44,7 @@ def refund_request(request_id: str, *, reason: str, made_by: str, account_id: in
             session, record.account_id, charge, source=REFUND, external_id=request_id, note=reason, made_by=made_by
         )
         if booked:
-            _give_budget_back(session, record)
+            _give_budgets_back(session, record)
     if not booked:
         before = find_refund(record.account_id, request_id)
         assert before is not None
@@ -55,16 +56,24 @@ def refund_request(request_id: str, *, reason: str, made_by: str, account_id: in
     return record
 
 
-def _give_budget_back(session: Session, record: UsageRecord) -> None:
-    """Give the charge back to the budget that the row names, if its key had one at that time."""
-    start = msgspec.json.decode(record.pricing).get("budget_start") if record.pricing else None
-    if start is None:
+def _give_budgets_back(session: Session, record: UsageRecord) -> None:
+    """Give the charge back to the budgets that the row names: those that its key had at that time."""
+    pricing = msgspec.json.decode(record.pricing) if record.pricing else {}
+    places = [
+        (Budget.period == period)
+        & (Budget.period_start == datetime.date.fromisoformat(start))
+        & (Budget.scope == (OF_USER + (record.end_user or "") if of_user else OF_KEY))
+        for period, start, of_user in pricing.get("budgets", ())
+    ]
+    if start := pricing.get("budget_start"):  # of a request from when a key had one budget at most
+        places = [(Budget.period_start == datetime.date.fromisoformat(start)) & (Budget.scope == OF_KEY)]
+    if not places:
         return
     spent = Budget.spent_nanos
     left = sa.case((spent > record.charge_nanos, spent - record.charge_nanos), else_=0)
     session.execute(
         sa.update(Budget)
-        .where(Budget.key_id == record.key_id, Budget.period_start == datetime.date.fromisoformat(start))
+        .where(Budget.key_id == record.key_id, sa.or_(*places))
         .values(spent_nanos=left)
         .execution_options(synchronize_session=False)
     )

@@ -5,8 +5,11 @@ import datetime
 import sqlite3
 from collections.abc import Iterable
 
+import msgspec
+
 from bridge.db import set_sqlite_pragmas
 from bridge.ledger.batch import (
+    BudgetWindow,
     Funds,
     FundsQuery,
     HoldOrder,
@@ -18,11 +21,14 @@ from bridge.ledger.batch import (
     Settlement,
     SettleResult,
     as_row,
+    read_windows,
 )
 from bridge.ledger.columns import USAGE_COLUMNS
 
 _VALUES = ", ".join(f":{name}" for name in USAGE_COLUMNS)
 _INSERT_USAGE = f"INSERT INTO usage ({', '.join(USAGE_COLUMNS)}) VALUES ({_VALUES})"  # noqa: S608 - our own column names
+
+_WHERE = "WHERE key_id = ? AND period = ? AND period_start = ? AND scope = ?"  # one window's row
 
 
 def as_text(moment: datetime.datetime) -> str:
@@ -72,12 +78,15 @@ def commit_batch(connection: sqlite3.Connection, orders: Iterable[Order]) -> lis
 def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
     if row := connection.execute("SELECT amount_nanos FROM holds WHERE request_id = ?", (order.request_id,)).fetchone():
         return HoldResult(row[0])  # a retried batch, whose commit was in doubt
-    start = order.budget_start.isoformat() if order.budget_nanos is not None and order.budget_start else None
+    windows = order.budgets or ()
     available = _available(connection, order.account_id)
-    budget = _budget_left(connection, order, start) if start else available
+    left = [_budget_left(connection, order.key_id, window) for window in windows]
+    budget = min(left, default=available)
     amount = min(order.amount_nanos, max(order.least_nanos, min(available, budget) // 4))
-    if start and amount > budget:
-        return HoldResult(0, "budget", budget)
+    if windows and amount > budget:
+        place = left.index(budget)
+        _note_refusal(connection, order, windows[place])
+        return HoldResult(0, "budget", budget, place)
     held = connection.execute(
         "UPDATE balances SET held_nanos = held_nanos + :amount "
         "WHERE account_id = :account_id AND balance_nanos - held_nanos >= :amount",
@@ -85,21 +94,18 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
     ).rowcount
     if amount and not held:  # a free request needs no balance, not even its row
         return HoldResult(0, "balance", available)
-    if start:
-        connection.execute(
-            "UPDATE budgets SET held_nanos = held_nanos + ? WHERE key_id = ? AND period_start = ?",
-            (amount, order.key_id, start),
-        )
+    for window in windows:
+        _move_budget(connection, order.key_id, window, amount, 0)
     deadline_at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=order.deadline_seconds)
     connection.execute(
         "INSERT INTO holds "
-        "(request_id, account_id, key_id, budget_start, amount_nanos, details, created_at, deadline_at) "
+        "(request_id, account_id, key_id, budgets, amount_nanos, details, created_at, deadline_at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             order.request_id,
             order.account_id,
             order.key_id,
-            start,
+            msgspec.json.encode(windows).decode() if windows else None,
             amount,
             order.details,
             as_text(order.created_at),
@@ -113,11 +119,9 @@ def _read_funds(connection: sqlite3.Connection, query: FundsQuery) -> Funds:
     balance = connection.execute(
         "SELECT balance_nanos, held_nanos FROM balances WHERE account_id = ?", (query.account_id,)
     ).fetchone()
-    budget = connection.execute(
-        "SELECT held_nanos, spent_nanos FROM budgets WHERE key_id = ? AND period_start = ?",
-        (query.key_id, query.budget_start and query.budget_start.isoformat()),
-    ).fetchone()
-    return Funds(*(balance or (0, 0)), *(budget or (0, 0)))
+    balance_nanos, held_nanos = balance or (0, 0)
+    budgets = (_read_budget(connection, query.key_id, window) for window in query.budgets)
+    return Funds(balance_nanos, held_nanos, tuple(budgets))
 
 
 def _available(connection: sqlite3.Connection, account_id: int) -> int:
@@ -127,22 +131,48 @@ def _available(connection: sqlite3.Connection, account_id: int) -> int:
     return int(row[0]) if row else 0
 
 
-def _budget_left(connection: sqlite3.Connection, order: HoldOrder, start: str) -> int:
-    assert order.budget_nanos is not None
+def _place(key_id: int, window: BudgetWindow) -> tuple[int, str, str, str]:
+    return key_id, window.period, window.start.isoformat(), window.scope
+
+
+def _read_budget(connection: sqlite3.Connection, key_id: int, window: BudgetWindow) -> tuple[int, int]:
+    row = connection.execute(f"SELECT held_nanos, spent_nanos FROM budgets {_WHERE}", _place(key_id, window)).fetchone()  # noqa: S608 - no text of anybody's
+    return (row[0], row[1]) if row else (0, 0)
+
+
+def _budget_left(connection: sqlite3.Connection, key_id: int, window: BudgetWindow) -> int:
     connection.execute(
-        "INSERT INTO budgets (key_id, period_start, held_nanos, spent_nanos) VALUES (?, ?, 0, 0) "
-        "ON CONFLICT DO NOTHING",
-        (order.key_id, start),
+        "INSERT INTO budgets (key_id, period, period_start, scope, held_nanos, spent_nanos, told_percent) "
+        "VALUES (?, ?, ?, ?, 0, 0, 0) ON CONFLICT DO NOTHING",
+        _place(key_id, window),
     )
-    row = connection.execute(
-        "SELECT held_nanos + spent_nanos FROM budgets WHERE key_id = ? AND period_start = ?", (order.key_id, start)
-    ).fetchone()
-    return max(0, order.budget_nanos - int(row[0]))
+    return max(0, window.limit_nanos - sum(_read_budget(connection, key_id, window)))
+
+
+def _note_refusal(connection: sqlite3.Connection, order: HoldOrder, window: BudgetWindow) -> None:
+    """A request that the budget can't pay for even once nothing runs, when four fifths of it are spent."""
+    connection.execute(
+        f"UPDATE budgets SET refused_at = ? {_WHERE} AND refused_at IS NULL "  # noqa: S608
+        "AND ? > ? - spent_nanos AND ? - spent_nanos <= ? / 5",
+        (
+            *(as_text(datetime.datetime.now(datetime.UTC)), *_place(order.key_id, window)),
+            *(order.least_nanos, window.limit_nanos, window.limit_nanos, window.limit_nanos),
+        ),
+    )
+
+
+def _move_budget(
+    connection: sqlite3.Connection, key_id: int, window: BudgetWindow, held_nanos: int, spent_nanos: int
+) -> None:
+    connection.execute(
+        f"UPDATE budgets SET held_nanos = held_nanos + ?, spent_nanos = spent_nanos + ? {_WHERE}",  # noqa: S608
+        (held_nanos, spent_nanos, *_place(key_id, window)),
+    )
 
 
 def _settle(connection: sqlite3.Connection, settlement: Settlement, free: dict[int, int]) -> SettleResult:
     hold = connection.execute(
-        "DELETE FROM holds WHERE request_id = ? RETURNING account_id, key_id, amount_nanos, budget_start",
+        "DELETE FROM holds WHERE request_id = ? RETURNING account_id, key_id, amount_nanos, budgets",
         (settlement.request_id,),
     ).fetchone()
     if hold is None:
@@ -161,7 +191,6 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement, free: dict[i
         "hold_nanos": amount,
         "charge_nanos": charge,
         "loss_nanos": price - charge,
-        "start": hold["budget_start"],
         "settled_at": as_text(datetime.datetime.now(datetime.UTC)),
     }
     left = connection.execute(
@@ -170,11 +199,7 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement, free: dict[i
         values,
     ).fetchone()
     values["balance_after_nanos"] = left["balance_nanos"] if left else 0
-    if hold["budget_start"] is not None:
-        connection.execute(
-            "UPDATE budgets SET held_nanos = held_nanos - :hold_nanos, spent_nanos = spent_nanos + :charge_nanos "
-            "WHERE key_id = :key_id AND period_start = :start",
-            values,
-        )
+    for window in read_windows(hold["budgets"]):
+        _move_budget(connection, hold["key_id"], window, -amount, charge)
     connection.execute(_INSERT_USAGE, values)
     return SettleResult(charge, price - charge)

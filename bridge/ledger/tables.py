@@ -31,7 +31,7 @@ class Hold(Table):
     request_id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     key_id: Mapped[int] = mapped_column(sa.BigInteger)
-    budget_start: Mapped[datetime.date | None]  # the budget period that counts it
+    budgets: Mapped[str | None] = mapped_column(sa.Text)  # JSON: the budget windows that count it
     amount_nanos: Mapped[int] = mapped_column(sa.BigInteger)
     details: Mapped[str] = mapped_column(sa.Text)  # JSON: the usage row if the process dies
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
@@ -40,13 +40,18 @@ class Hold(Table):
 
 
 class Budget(Table):
-    """What a key has held and spent in one period of its budget. `period_start` is 1970-01-01 for a total budget."""
+    """What a key, or one end user of it, has held and spent in one period of a budget. `period_start` is 1970-01-01 for
+    a total budget. The limit is the key's, and comes with each request."""
 
     __tablename__ = "budgets"
     key_id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
-    period_start: Mapped[datetime.date] = mapped_column(primary_key=True)
+    period: Mapped[str] = mapped_column(sa.String(8), primary_key=True)  # day, week, month, total
+    period_start: Mapped[datetime.date] = mapped_column(primary_key=True, index=True)
+    scope: Mapped[str] = mapped_column(sa.String(264), primary_key=True, default="")  # see budgets.py
     held_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     spent_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    refused_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # a request, first, when nearly spent
+    told_percent: Mapped[int] = mapped_column(default=0)  # of which its owners had a mail
     __table_args__ = (sa.CheckConstraint("held_nanos >= 0 AND spent_nanos >= 0", name="not_negative"),)
 
 

@@ -85,9 +85,9 @@ class Writer:
         return outcome
 
     def read_funds(self, order: HoldOrder) -> Funds:
-        """The funds of the account and the budget whose hold was refused. Raises ServiceUnavailable when the database
+        """The funds of the account and the budgets whose hold was refused. Raises ServiceUnavailable when the database
         is away."""
-        query = FundsQuery(order.request_id, order.account_id, order.key_id, order.budget_start)
+        query = FundsQuery(order.request_id, order.account_id, order.key_id, order.budgets or ())
         try:
             outcome = self._batcher.ask(query, self.wait_seconds, withdraw=True)
         except (*FAILURES, gevent.Timeout) as error:

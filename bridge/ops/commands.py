@@ -17,8 +17,9 @@ from bridge.accounts.key_terms import PLAIN_LIMITS, Term
 from bridge.accounts.keys import find_any_key, issue_key, revoke_key, rotate_key
 from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.tables import Account, Key, Member
-from bridge.db import db
+from bridge.db import db, now_utc
 from bridge.errors import InvalidRequest
+from bridge.ledger.budgets import list_key_windows
 from bridge.ledger.check import export_ledger
 from bridge.ledger.ledger import credit, find_balance
 from bridge.ledger.opening import create_account
@@ -172,7 +173,8 @@ def show(email: str) -> None:
 def _describe_key(key: Key) -> tuple[str, ...]:
     state = "revoked" if key.revoked_at else "disabled" if key.disabled_at else "active"
     limits = (_describe_limit(term, getattr(key, term.field)) for term in PLAIN_LIMITS)
-    budget = "-" if key.budget_nanos is None else f"${format_dollars(key.budget_nanos, 2)} {key.budget_period}"
+    windows = list_key_windows(key, now_utc())
+    budget = ", ".join(f"${format_dollars(window.limit_nanos, 2)} {window.period}" for window in windows) or "-"
     expires = key.expires_at.isoformat() if key.expires_at else "-"
     return (str(key.id), key.name, key.last_four, state, *limits, budget, expires)
 

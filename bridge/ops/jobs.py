@@ -20,6 +20,7 @@ from bridge.db import db
 from bridge.errors import ServiceUnavailable
 from bridge.inference.services import Services
 from bridge.ledger.alerts import queue_balance_alerts
+from bridge.ledger.budget_alerts import delete_old_windows, queue_budget_alerts
 from bridge.ledger.idempotency import delete_expired_keys
 from bridge.ledger.label_rollups import roll_up_labels
 from bridge.ledger.rollups import roll_up
@@ -91,12 +92,14 @@ def list_jobs(settings: Settings) -> tuple[Job, ...]:
         Job("kept reasoning", FORGET_EVERY_SECONDS, delete_reasoning, ONCE_PER_FLEET),
         Job("kept items", FORGET_EVERY_SECONDS, delete_items, ONCE_PER_FLEET),
         Job("idempotency keys", FORGET_EVERY_SECONDS, delete_idempotency_keys, ONCE_PER_FLEET),
+        Job("budgets", FORGET_EVERY_SECONDS, delete_budgets, ONCE_PER_FLEET),
         Job("refusals", FORGET_EVERY_SECONDS, delete_refusals, ONCE_PER_FLEET),
         Job("tickets", FORGET_EVERY_SECONDS, delete_tickets, ONCE_PER_FLEET),
         Job("deleted accounts", FORGET_EVERY_SECONDS, erase_deleted_accounts, ONCE_PER_FLEET),
         Job("channel events", FORGET_EVERY_SECONDS, delete_channel_events, ONCE_PER_FLEET),
         Job("roll-ups", ROLL_UP_EVERY_SECONDS, roll_up_usage, ONCE_PER_FLEET),
         Job("balance alerts", mail, write_balance_alerts, ONCE_PER_FLEET),
+        Job("budget alerts", mail, write_budget_alerts, ONCE_PER_FLEET),
         Job("channel alerts", mail, write_channel_alerts, ONCE_PER_FLEET),
         Job("password resets", mail, answer_reset_requests, ONCE_PER_FLEET),
         Job("mails", mail, send_mails, ONCE_PER_FLEET),
@@ -173,6 +176,11 @@ def delete_channel_events(services: Services) -> None:
     delete_old_events()
 
 
+def delete_budgets(services: Services) -> None:
+    """Delete what was spent of budgets in periods that ended a month ago."""
+    delete_old_windows()
+
+
 def delete_refusals(services: Services) -> None:
     """Delete counts of refused requests that are older than 100 days, or of deleted accounts."""
     delete_old_refusals()
@@ -182,6 +190,11 @@ def roll_up_usage(services: Services) -> None:
     """Add the requests that were settled since the last time to the roll-ups."""
     roll_up()
     roll_up_labels()
+
+
+def write_budget_alerts(services: Services) -> None:
+    """Write a mail for each budget of a key that is nearly spent, or used up."""
+    queue_budget_alerts(services.settings)
 
 
 def write_balance_alerts(services: Services) -> None:

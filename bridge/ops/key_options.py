@@ -12,7 +12,7 @@ from bridge.ops.command_line import read_dollars, read_list, read_moment
 SHAPES: dict[Kind, dict[str, Any]] = {
     "name": {"default": "Untitled"},
     "count": {"type": click.IntRange(0)},
-    "period": {"type": click.Choice(BUDGET_PERIODS), "default": "total"},
+    "period": {"type": click.Choice(BUDGET_PERIODS), "default": "day"},
 }
 
 

@@ -9,10 +9,11 @@ from flask import Response
 from bridge.accounts.key_terms import PLAIN_LIMITS
 from bridge.accounts.keys import Caller
 from bridge.db import db, now_utc
-from bridge.ledger.budgets import period_start
+from bridge.ledger.budgets import find_raise, list_key_windows, period_start
+from bridge.ledger.journal import BudgetState, find_budgets
 from bridge.ledger.ledger import CUSTOMER, find_balance
 from bridge.ledger.rollups import sum_by
-from bridge.ledger.tables import Budget, Entry
+from bridge.ledger.tables import Entry
 from bridge.money import format_dollars
 from bridge.v1.door import count
 from bridge.v1.schemas import account as schemas
@@ -20,31 +21,41 @@ from bridge.v1.visit import Visit
 
 
 def show_key(visit: Visit) -> Response:
-    """The calling key: name, limits, budget and what is left of it, usage today, this week and month, expiry."""
+    """The calling key: name, limits, budgets and what is left of them, usage today, this week and month, expiry."""
     count(visit)
     caller = visit.caller
     assert caller is not None
     now = now_utc()
     usage = _sum_periods(caller.account_id, caller.key_id, now)
-    budget = None
-    if caller.budget_nanos is not None:
-        row = db.session.get(Budget, (caller.key_id, period_start(caller.budget_period, now)))
-        used = row.spent_nanos + row.held_nanos if row else 0
-        budget = schemas.KeyBudget(
-            amount=format_dollars(caller.budget_nanos),
-            period=caller.budget_period,
-            remaining=format_dollars(max(0, caller.budget_nanos - used)),
-        )
+    states = find_budgets(caller.key_id, list_key_windows(caller, now))
+    tightest = min(states, key=lambda state: state.left_nanos, default=None)
+    raised, until = find_raise(caller, now), caller.budget_raise_until
+    each = caller.budget_user_nanos
     body = schemas.Key(
         label=caller.key_name,
         limits=_describe_limits(caller),
-        budget=budget,
+        budget=_describe_budget(tightest) if tightest else None,
+        budgets=[_describe_budget(state) for state in states],
+        budget_raise=schemas.BudgetRaise(format_dollars(raised), until.isoformat()) if raised and until else None,
+        end_user_budget=None
+        if each is None
+        else schemas.EndUserBudget(format_dollars(each), caller.budget_user_period),
         models=sorted(caller.models) if caller.models is not None else None,
         usage=schemas.KeyUsage(today=usage["day"], week=usage["week"], month=usage["month"]),
         expires_at=caller.expires_at.isoformat() if caller.expires_at else None,
     )
     visit.leave()
     return visit.answer(msgspec.json.encode(body))
+
+
+def _describe_budget(state: BudgetState) -> schemas.KeyBudget:
+    start = state.starts_again
+    return schemas.KeyBudget(
+        amount=format_dollars(state.window.limit_nanos),
+        period=state.window.period,
+        remaining=format_dollars(state.left_nanos),
+        starts_again_at=start.isoformat() if start else None,
+    )
 
 
 def _describe_limits(caller: Caller) -> msgspec.Struct:

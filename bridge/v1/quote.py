@@ -4,13 +4,13 @@ import msgspec
 from flask import Response
 
 from bridge.counters.windows import Window
-from bridge.db import db, now_utc
+from bridge.db import now_utc
 from bridge.dialects.chat.writer import Chat
 from bridge.errors import InvalidRequest, MaxCostExceeded
 from bridge.inference.attempts import Attempts
-from bridge.ledger.budgets import period_start
+from bridge.ledger.budgets import list_windows
+from bridge.ledger.journal import find_budgets
 from bridge.ledger.ledger import find_balance
-from bridge.ledger.tables import Budget
 from bridge.money import format_dollars
 from bridge.providers.base import AttemptFailed
 from bridge.v1.chat_body import plan_chat
@@ -32,7 +32,7 @@ def create_quote(visit: Visit) -> Response:
     amount, least = plan.worst_case()
     if plan.max_cost_nanos is not None:
         amount = max(least, min(amount, plan.max_cost_nanos))
-    available, budget = _find_money(visit)
+    available, budget = _find_money(visit, plan.labels.end_user)
     allowance = available if budget is None else min(available, budget)
     held = min(amount, max(least, allowance // 4))
     plan.fit_caps(held)
@@ -74,17 +74,14 @@ def create_quote(visit: Visit) -> Response:
     return visit.answer(msgspec.json.encode(body))
 
 
-def _find_money(visit: Visit) -> tuple[int, int | None]:
-    """What is available, and what is left of the key's budget, if it has one."""
+def _find_money(visit: Visit, end_user: str | None) -> tuple[int, int | None]:
+    """What is available, and what the key's budgets leave, if it has any."""
     caller = visit.caller
     assert caller is not None
     with visit.services.app.app_context():
         available = find_balance(caller.account_id).available_nanos
-        if caller.budget_nanos is None:
-            return available, None
-        row = db.session.get(Budget, (caller.key_id, period_start(caller.budget_period, now_utc())))
-    used = row.spent_nanos + row.held_nanos if row else 0
-    return available, max(0, caller.budget_nanos - used)
+        states = find_budgets(caller.key_id, list_windows(caller, end_user, now_utc()) or ())
+    return available, min((state.left_nanos for state in states), default=None)
 
 
 def _find_refusal(

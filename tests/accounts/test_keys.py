@@ -119,8 +119,7 @@ def test_a_caller_carries_what_its_key_may_do(account_id: int):
         account_id,
         KeyTerms(
             name="  narrow \n key ",
-            budget_nanos=5_000_000_000,
-            budget_period="day",
+            budget_day_nanos=5_000_000_000,
             models=["claude-3-5-sonnet", "gpt-4o", "claude-3-5-sonnet-20241022"],
             addresses=["203.0.113.7", "2001:db8::/32"],
             expires_at=TOMORROW,
@@ -128,7 +127,7 @@ def test_a_caller_carries_what_its_key_may_do(account_id: int):
     ).secret
     caller = find_caller(secret)
     assert caller.key_name == "narrow key"
-    assert (caller.budget_nanos, caller.budget_period) == (5_000_000_000, "day")
+    assert (caller.budget_day_nanos, caller.budget_total_nanos) == (5_000_000_000, None)
     assert caller.models == {"claude-3-5-sonnet-20241022", "gpt-4o"}
     assert caller.addresses == (ipaddress.ip_network("203.0.113.7/32"), ipaddress.ip_network("2001:db8::/32"))
     assert caller.expires_at == TOMORROW
@@ -142,8 +141,8 @@ def test_a_caller_carries_what_its_key_may_do(account_id: int):
         ("rpm", {"rpm": -1}),
         ("tpm", {"tpm": 10**13}),
         ("concurrency", {"concurrency": -5}),
-        ("budget", {"budget_nanos": -1}),
-        ("budget_period", {"budget_period": "year"}),
+        ("budget_day", {"budget_day_nanos": -1}),
+        ("budget_user_period", {"budget_user_period": "year"}),
         ("models", {"models": ["gpt-9"]}),
         ("addresses", {"addresses": ["203.0.113.7/24"]}),
         ("addresses", {"addresses": ["home"]}),

@@ -2,6 +2,7 @@
 
 import datetime
 
+import gevent
 import pytest
 import sqlalchemy as sa
 import time_machine
@@ -33,11 +34,11 @@ def works(secret: str) -> bool:
 
 
 def test_both_secrets_call_as_the_same_key_until_the_overlap_ends(account_id: int):
-    old = issue_key(account_id, KeyTerms(name="worker", rpm=7, budget_nanos=5))
+    old = issue_key(account_id, KeyTerms(name="worker", rpm=7, budget_day_nanos=5))
     new = rotate_key(account_id, old.key.id, HOUR)
     assert (new.key.id, new.key.last_four) == (old.key.id, new.secret[-4:])
     [by_old, by_new] = find_callers([old.secret, new.secret])
-    assert {(caller.key_id, caller.rpm, caller.budget_nanos) for caller in (by_old, by_new)} == {(old.key.id, 7, 5)}
+    assert {(caller.key_id, caller.rpm, caller.budget_day_nanos) for caller in (by_old, by_new)} == {(old.key.id, 7, 5)}
     assert (by_new.expires_at, by_old.expires_at) == (None, new.key.old_until)
     assert find_any_key(old.secret).id == find_any_key(new.secret).id == old.key.id
     db.session.execute(sa.update(Key).where(Key.id == old.key.id).values(old_until=now_utc() - HOUR))
@@ -96,3 +97,18 @@ def test_nobody_rotates_anothers_key_and_no_suspended_account_any(app: Flask, ac
     with pytest.raises(AccountSuspended):
         rotate_key(account_id, key.id, HOUR)
     assert find_key(account_id, key.id).old_until is None
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_of_rotations_at_once_each_finds_the_secret_of_the_one_before(app: Flask, account_id: int):
+    """Otherwise the first secret would outlive all of them, and secrets that were just shown would be dead."""
+    first = issue_key(account_id, KeyTerms(name="worker"))
+    db.session.commit()
+
+    def rotate() -> str:
+        with app.app_context():
+            return rotate_key(account_id, first.key.id, HOUR).secret
+
+    made = [call.get() for call in gevent.joinall([gevent.spawn(rotate) for _ in range(5)], raise_error=True)]
+    assert not works(first.secret)
+    assert sum(works(secret) for secret in made) == 2

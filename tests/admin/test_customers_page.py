@@ -94,7 +94,7 @@ def add_keys(app: Flask, account: MadeAccount, count: int) -> None:
     """Keys of the account, each with a budget that is used up."""
     with app.app_context(), transaction() as session:
         for number in range(count):
-            values = {"digest": b"%032d" % number, "last_four": f"{number % 10_000:04}", "budget_nanos": 1}
+            values = {"digest": b"%032d" % number, "last_four": f"{number % 10_000:04}", "budget_day_nanos": 1}
             session.add(Key(account_id=account.id, name=f"key {number}", **values))
 
 

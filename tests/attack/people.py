@@ -123,7 +123,7 @@ def lift_limit(arena: Arena) -> Found:
         session.execute(sa.update(Account).where(Account.id == limited.id).values(rpm=3))
     wrong = []
     for account, most in ((limited, 3), (ordinary, DEFAULT_RPM)):
-        fields = {"name": "fast", "rpm": "1000000", "budget_period": "month"}
+        fields = {"name": "fast", "rpm": "1000000", "budget_month": ""}
         page = arena.sign_in(account, "203.0.113.13").post("/dashboard/keys", "/dashboard/keys/new", **fields)
         secret = re.search(r"sk-[\w-]{20,}", page.text)
         if secret is None:  # such a key is refused

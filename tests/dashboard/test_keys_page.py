@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from bridge.accounts.customers import set_account_limits
 from bridge.accounts.keys import list_keys, read_caller
 from bridge.db import db, now_utc, transaction
+from bridge.ledger.budgets import NEVER
 from bridge.ledger.tables import Budget
 from tests.dashboard.pages import post, sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
@@ -33,7 +34,7 @@ def secret_in(page: str) -> str:
 
 
 def test_a_new_key_is_shown_once_with_code_that_works(app: Flask, client: FlaskClient, account: MadeAccount):
-    answer = post(client, KEYS, NEW, name="worker-prod", rpm="60", budget="5", budget_period="day")
+    answer = post(client, KEYS, NEW, name="worker-prod", rpm="60", budget_day="5")
     secret = secret_in(answer.text)
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"
@@ -43,12 +44,7 @@ def test_a_new_key_is_shown_once_with_code_that_works(app: Flask, client: FlaskC
         caller = read_caller(secret)
         key = list_keys(account.id)[0]
     assert caller
-    assert (caller.account_id, caller.rpm, caller.budget_nanos, caller.budget_period) == (
-        account.id,
-        60,
-        5 * DOLLAR,
-        "day",
-    )
+    assert (caller.account_id, caller.rpm, caller.budget_day_nanos) == (account.id, 60, 5 * DOLLAR)
     for page in (KEYS, f"{KEYS}/{key.id}", "/dashboard/"):
         assert secret not in client.get(page).text
     assert f"sk-…{secret[-4:]}" in client.get(KEYS).text
@@ -61,7 +57,7 @@ def test_a_new_key_is_shown_once_with_code_that_works(app: Flask, client: FlaskC
         ("rpm", "many"),
         ("tpm", "-1"),
         ("concurrency", "1.5"),
-        ("budget", "ten"),
+        ("budget_day", "ten"),
         ("models", "gpt-9"),
         ("addresses", "10.0.0.1/8"),
         ("expires_at", "2020-01-01T00:00"),
@@ -75,10 +71,11 @@ def test_an_error_stands_beside_its_field_and_values_stay(
     answer = post(client, KEYS, NEW, **sent)
     assert answer.status_code == 400
     assert f'id="{field}-error"' in answer.text
-    control = re.search(rf'<(?:input|textarea)[^>]*\bname="{field}"[^>]*>', answer.text)
+    control = re.search(rf'<(?:input|textarea|summary)[^>]*\bid="{field}"[^>]*>', answer.text)
     assert control
     assert f'aria-describedby="{field}-error' in control[0]
     assert 'aria-invalid="true"' in control[0]
+    assert f'href="#{field}"' in answer.text
     for kept in filter(None, sent.values()):
         assert kept in answer.text
     with app.app_context():
@@ -106,7 +103,7 @@ def test_the_page_of_a_key_says_which_limit_binds(
 def test_a_key_is_changed_and_counts_at_once(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):
     key = make.make_key(account, rpm=60, models=["gpt-4o"], addresses=["203.0.113.0/24"])
     page = client.get(f"{KEYS}/{key.id}").text
-    assert "gpt-4o</textarea>" in page
+    assert re.search(r'value="gpt-4o"\s+checked', page)
     assert "203.0.113.0/24</textarea>" in page
     answer = post(client, f"{KEYS}/{key.id}", f"{KEYS}/{key.id}", name="renamed", rpm="2", models="gpt-4o, gpt-4o-mini")
     assert (answer.status_code, answer.location) == (303, KEYS)
@@ -178,9 +175,9 @@ def test_nothing_changes_without_the_forms_token(
 
 
 def test_a_budget_shows_what_is_spent_of_it(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):
-    key = make.make_key(account, name="eval-nightly", budget_nanos=5 * DOLLAR, budget_period="total")
+    key = make.make_key(account, name="eval-nightly", budget_total_nanos=5 * DOLLAR)
     with app.app_context(), transaction() as session:
-        session.add(Budget(key_id=key.id, period_start=now_utc().replace(1970, 1, 1).date(), spent_nanos=4_410_000_000))
+        session.add(Budget(key_id=key.id, period="total", period_start=NEVER, spent_nanos=4_410_000_000))
     page = client.get(KEYS).text
     assert "88% of budget" in page
     assert re.search(r"\$4\.41</span> <span[^>]*>of \$5\.00 in all", page)
@@ -217,7 +214,7 @@ def test_without_keys_the_page_says_what_a_key_is_for(client: FlaskClient, accou
 def test_many_keys_are_shown_page_by_page(
     client: FlaskClient, account: MadeAccount, make: Factories, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bridge.dashboard.keys.PAGE_SIZE", 2)
+    monkeypatch.setattr("bridge.dashboard.key_list.PAGE_SIZE", 2)
     for number in range(5):
         make.make_key(account, name=f"numbered-{number}")
     seen: list[list[str]] = []
@@ -230,7 +227,7 @@ def test_many_keys_are_shown_page_by_page(
         address = older[1] if older else None
     assert seen == [["numbered-4", "numbered-3"], ["numbered-2", "numbered-1"], ["numbered-0"]]
     for odd in ("x", "-1", "9" * 30, ""):
-        assert "numbered-4" in client.get(f"{KEYS}?before={odd}").text
+        assert "numbered-4" in client.get(f"{KEYS}?page={odd}").text
 
 
 def test_a_new_key_without_credit_says_what_to_do(app: Flask, make: Factories):

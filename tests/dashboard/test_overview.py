@@ -104,11 +104,11 @@ def test_last_requests_link_to_their_receipts(app: Flask, client: FlaskClient, m
 
 
 def test_keys_near_their_budget_are_named(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):
-    near = make.make_key(account, name="near", budget_nanos=DOLLAR, budget_period="day")
-    far = make.make_key(account, name="far", budget_nanos=DOLLAR, budget_period="day")
+    near = make.make_key(account, name="near", budget_day_nanos=DOLLAR)
+    far = make.make_key(account, name="far", budget_day_nanos=DOLLAR)
     with app.app_context(), transaction() as session:
-        session.add(Budget(key_id=near.id, period_start=now_utc().date(), spent_nanos=800_000_000))
-        session.add(Budget(key_id=far.id, period_start=now_utc().date(), spent_nanos=799_999_999))
+        session.add(Budget(key_id=near.id, period="day", period_start=now_utc().date(), spent_nanos=800_000_000))
+        session.add(Budget(key_id=far.id, period="day", period_start=now_utc().date(), spent_nanos=799_999_999))
     page = client.get("/dashboard/").text
     assert "Keys near their budget" in page
     assert ">near</a>" in page

@@ -70,7 +70,7 @@ def test_the_password_opens_for_a_while_and_leads_back(app: Flask, browser: Flas
     assert browser.get("/dashboard/keys/new").status_code == 303
     assert prove(browser, account.password).location == "/dashboard/keys/new"
     assert browser.get("/dashboard/keys/new").status_code == 200
-    fields = {"name": "worker", "budget_period": "month"}
+    fields = {"name": "worker", "budget_user_period": "month"}
     assert post(browser, "/dashboard/keys", "/dashboard/keys/new", **fields).status_code == 200
     with app.app_context():
         assert db.session.scalar(sa.select(sa.func.count()).select_from(Key)) == 1

@@ -58,7 +58,7 @@ def test_a_keys_budget_ends_before_the_balance_does_whichever_doors_it_goes_by(g
     model = gateway.make.make_model(input_price=0, output_price=2_000_000_000)
     gateway.make.make_channel(upstream.base_url, model)
     upstream.plays(says("Hello", prompt_tokens=10, completion_tokens=CAP))
-    key = gateway.make.make_key(budget_nanos=3 * HELD_NANOS + 10_000, budget_period="day")
+    key = gateway.make.make_key(budget_day_nanos=3 * HELD_NANOS + 10_000)
     answers = [
         requests.post(
             f"{gateway.site_url}{door.path}",
@@ -74,6 +74,8 @@ def test_a_keys_budget_ends_before_the_balance_does_whichever_doors_it_goes_by(g
         *("key_budget_exceeded", "billing_error", "key_budget_exceeded")
     ]
     shown = requests.get(f"{gateway.base_url}/key", headers=key.headers, timeout=60).json()
+    assert shown["budgets"] == [shown["budget"]]
+    assert shown["budget"].pop("starts_again_at").endswith("T00:00:00+00:00")
     assert shown["budget"] == {"amount": "0.000106", "period": "day", "remaining": "0.00001"}
 
 

@@ -42,7 +42,7 @@ class Payer:
         update_key(
             self.key.account_id,
             self.key.id,
-            KeyTerms(name="k", budget_nanos=1_000 * NANOS_A_TOKEN, budget_period=period),
+            KeyTerms(**{"name": "k", f"budget_{period}_nanos": 1_000 * NANOS_A_TOKEN}),
         )
 
     def budget_left(self) -> str:
@@ -111,7 +111,7 @@ def test_what_running_requests_hold_is_told_with_the_time_to_ask_again(gateway, 
 
 
 def test_a_key_s_budget_tells_the_same_truth(gateway, upstream):
-    payer = Payer(gateway, upstream, budget_nanos=1_000 * NANOS_A_TOKEN, budget_period="day")
+    payer = Payer(gateway, upstream, budget_day_nanos=1_000 * NANOS_A_TOKEN)
     upstream.plays(pauses(says("Hello")))
     running = gevent.spawn(payer.post, max_tokens=900)
     await_request(upstream)
@@ -125,10 +125,27 @@ def test_a_key_s_budget_tells_the_same_truth(gateway, upstream):
     assert running.get(timeout=60).status_code == 200
 
 
-def test_the_cap_that_is_named_passes_balance_and_budget(gateway, upstream):
-    payer = Payer(
-        gateway, upstream, balance=50 * NANOS_A_TOKEN, budget_nanos=100 * NANOS_A_TOKEN, budget_period="total"
+def test_the_budget_that_is_too_low_is_named_with_its_next_start(gateway, upstream):
+    payer = Payer(gateway, upstream, budget_month_nanos=2_000 * NANOS_A_TOKEN, budget_user_nanos=100 * NANOS_A_TOKEN)
+    upstream.plays(says("Hello", prompt_tokens=1, completion_tokens=100))
+    assert payer.post(max_tokens=100, user="ada").status_code == 200
+    refused = payer.post(max_tokens=1, user="ada")
+    check_final(refused, "key_budget_exceeded", "Insufficient credits")
+    whose = (
+        "$0.00 is left of the budget of $0.0002 a day that this key has for each end user, which starts again at 00:00"
     )
+    assert whose in refused.json()["error"]["message"]
+    assert payer.post(max_tokens=100, user="kim").status_code == 200
+    key = gateway.make.make_key(budget_month_nanos=NANOS_A_TOKEN, budget_total_nanos=50 * NANOS_A_TOKEN)
+    payer.key = key
+    message = payer.post(max_tokens=5).json()["error"]["message"]
+    assert re.search(
+        r"of this key's budget of \$0.000002 a month, which starts again at 00:00 UTC on \d{4}-\d\d-01\.", message
+    )
+
+
+def test_the_cap_that_is_named_passes_balance_and_budget(gateway, upstream):
+    payer = Payer(gateway, upstream, balance=50 * NANOS_A_TOKEN, budget_total_nanos=100 * NANOS_A_TOKEN)
     refused = payer.post(max_tokens=200)
     check_final(refused, "key_budget_exceeded", "Insufficient credits")
     assert passing_cap(refused) == 50
@@ -146,7 +163,7 @@ def test_a_cost_limit_has_its_own_code(gateway, upstream, stream):
 
 
 def test_a_refund_gives_the_key_s_budget_back_in_the_period_where_it_was_spent(gateway, upstream):
-    payer = Payer(gateway, upstream, budget_nanos=1_000 * NANOS_A_TOKEN, budget_period="day")
+    payer = Payer(gateway, upstream, budget_day_nanos=1_000 * NANOS_A_TOKEN)
     upstream.plays(says("Hello", prompt_tokens=1, completion_tokens=100))
     first = payer.post(max_tokens=100).headers["x-request-id"]
     payer.post(max_tokens=100)
@@ -160,7 +177,7 @@ def test_a_refund_gives_the_key_s_budget_back_in_the_period_where_it_was_spent(g
             refund_request(request_id, reason="It was empty.", made_by="a test")
         now = datetime.datetime.now(datetime.UTC)
         spent = {
-            period: db.session.get(Budget, (payer.key.id, period_start(period, now))).spent_nanos
+            period: db.session.get(Budget, (payer.key.id, period, period_start(period, now), "")).spent_nanos
             for period in ("day", "month")
         }
     if now.day != 1:  # on the first, day and month begin together

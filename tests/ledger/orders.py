@@ -9,7 +9,8 @@ from flask import Flask
 
 from bridge.accounts.tables import Account
 from bridge.db import db, transaction
-from bridge.ledger.batch import HoldOrder, Order, Settlement
+from bridge.ledger.batch import BudgetWindow, HoldOrder, Order, Settlement
+from bridge.ledger.budgets import OF_KEY
 from bridge.ledger.check import check_ledger
 from bridge.ledger.ledger import credit, find_balance
 from bridge.ledger.tables import Budget, Hold, UsageRecord
@@ -25,7 +26,8 @@ def new_id() -> str:
 
 
 def order_hold(account_id: int, amount: int, **changes: Any) -> HoldOrder:
-    """An order to hold this much, and no less unless changed."""
+    """An order to hold this much, and no less unless changed; `budget_nanos` is a budget of `budget_start`'s day."""
+    budget, start = changes.pop("budget_nanos", None), changes.pop("budget_start", TODAY)
     fields: dict[str, Any] = {
         "request_id": new_id(),
         "account_id": account_id,
@@ -34,13 +36,10 @@ def order_hold(account_id: int, amount: int, **changes: Any) -> HoldOrder:
         "least_nanos": amount,
         "created_at": MOMENT,
         "deadline_seconds": 86_400.0,
-        "budget_nanos": None,
-        "budget_start": None,
+        "budgets": None if budget is None else (BudgetWindow("day", start, OF_KEY, budget),),
         "details": "",
         **changes,
     }
-    if fields["budget_nanos"] is not None and fields["budget_start"] is None:
-        fields["budget_start"] = TODAY
     return HoldOrder(**fields)
 
 
@@ -80,10 +79,12 @@ class Ledger:
             db.session.commit()
         return view.balance_nanos, view.held_nanos
 
-    def find_budget(self, key_id: int, start: datetime.date = TODAY) -> tuple[int, int]:
+    def find_budget(
+        self, key_id: int, start: datetime.date = TODAY, period: str = "day", scope: str = OF_KEY
+    ) -> tuple[int, int]:
         """Held and spent."""
         with self.app.app_context():
-            budget = db.session.get(Budget, (key_id, start))
+            budget = db.session.get(Budget, (key_id, period, start, scope))
             db.session.commit()
         return (budget.held_nanos, budget.spent_nanos) if budget else (0, 0)
 

@@ -10,10 +10,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from bridge.db import db
-from bridge.ledger.batch import Order, Settlement
+from bridge.ledger.batch import BudgetWindow, Order, Settlement
+from bridge.ledger.budgets import NEVER
 from bridge.ledger.ledger import adjust, credit
 from bridge.ledger.tables import UsageRecord
-from tests.ledger.orders import MOMENT, Ledger, new_id, order_charge, order_hold
+from tests.ledger.orders import MOMENT, TODAY, Ledger, new_id, order_charge, order_hold
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,10 @@ def both(find_ledger: Callable[[str], Ledger]) -> list[Ledger]:
     return [find_ledger(engine) for engine in ("sqlite", "postgresql")]
 
 
+PLACES = (("day", TODAY, ""), ("total", NEVER, ""), ("day", TODAY, "user:ada"))
 AMOUNTS = st.integers(0, 60) | st.sampled_from([0, 1, 250, 1000])
-HOLDS = st.tuples(st.just("hold"), st.integers(0, 2), AMOUNTS, AMOUNTS, st.sampled_from([None, None, 0, 40, 300]))
+BUDGETS = st.sampled_from([None, None, (0,), (40,), (300, 300), (300, 40), (1000, 300, 60)])  # a day, in all, a user's
+HOLDS = st.tuples(st.just("hold"), st.integers(0, 2), AMOUNTS, AMOUNTS, BUDGETS)
 CHARGES = st.tuples(st.just("charge"), st.integers(0, 40), AMOUNTS | st.none())
 MOVES = st.tuples(st.just("move"), st.integers(0, 2), st.integers(-150, 300).filter(bool))
 
@@ -71,8 +74,10 @@ def play(ledger: Ledger, accounts: list[int], step: Any, ids: list[str], fresh: 
     orders: list[Order] = []
     for item, id_ in zip(step, fresh, strict=True):
         if item[0] == "hold":
-            _, account, amount, least, budget = item
-            fields = {"request_id": id_, "least_nanos": min(amount, least), "budget_nanos": budget}
+            _, account, amount, least, limits = item
+            places = zip(PLACES, limits or (), strict=False)
+            budgets = tuple(BudgetWindow(*place, limit) for place, limit in places) or None
+            fields = {"request_id": id_, "least_nanos": min(amount, least), "budgets": budgets}
             orders.append(order_hold(accounts[account], amount, **fields))
         elif ids:
             _, place, price = item

@@ -17,7 +17,7 @@ LATER = MOMENT + datetime.timedelta(days=1)
 GOOD: dict[str, dict[str, Any]] = {
     "balances": {"balance_nanos": 10, "held_nanos": 4, "debt_nanos": 0},
     "holds": {"amount_nanos": 1, "details": "", "created_at": MOMENT, "deadline_at": LATER},
-    "budgets": {"period_start": TODAY, "held_nanos": 1, "spent_nanos": 1},
+    "budgets": {"period": "day", "period_start": TODAY, "scope": "", "held_nanos": 1, "spent_nanos": 1},
     "entries": {"debit": "adjustments", "credit": "customer", "amount_nanos": 1, "source": "operator"},
     "usage": record_fields(created_at=MOMENT),
     "payments": {

@@ -201,7 +201,7 @@ def test_the_database_itself_refuses_a_budget_below_zero(ledger: Ledger, change:
     [
         ("UPDATE balances SET balance_nanos = balance_nanos + 1 WHERE account_id = :account", "balance is 0.000000071"),
         ("UPDATE balances SET held_nanos = held_nanos - 1 WHERE account_id = :account", "held is 0.000000019"),
-        ("UPDATE budgets SET held_nanos = held_nanos + 1 WHERE key_id = :account", "its budget from 2026-03-10 holds"),
+        ("UPDATE budgets SET held_nanos = held_nanos + 1 WHERE key_id = :account", "its budget from 2026-03-10 (day)"),
         ("DELETE FROM holds WHERE account_id = :account", "held is 0.00000002"),
         ("UPDATE usage SET charge_nanos = charge_nanos + 1 WHERE account_id = :account", "balance is 0.00000007"),
         ("DELETE FROM entries WHERE account_id = :account", "balance is 0.00000007"),

@@ -10,13 +10,15 @@ from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import NotFound
 from bridge.ledger import usage
-from bridge.ledger.budgets import period_start
+from bridge.ledger.batch import BudgetWindow
+from bridge.ledger.budgets import NEVER, period_start
 from bridge.ledger.journal import (
     find_first_credit,
     list_balances,
-    list_budget_spend,
+    list_budgets,
     list_entries,
     list_spend_by_key,
+    list_user_budgets,
 )
 from bridge.ledger.ledger import adjust, credit
 from bridge.ledger.rollups import Sums
@@ -200,14 +202,22 @@ def test_budget_periods_begin_in_utc_weeks_on_monday(period: str, start: str):
     assert period_start(period, moment) == datetime.date.fromisoformat(start)
 
 
-def test_spend_of_a_budget_is_that_of_its_running_period(mira: int):
+def test_a_budget_is_what_its_window_alone_holds_and_spent(mira: int):
     today = now_utc().date()
     with transaction() as session:
-        session.add(Budget(key_id=1, period_start=today, held_nanos=9, spent_nanos=5))
-        session.add(Budget(key_id=1, period_start=today - DAY, held_nanos=0, spent_nanos=70))
-        session.add(Budget(key_id=2, period_start=datetime.date(1970, 1, 1), held_nanos=0, spent_nanos=8))
-    assert list_budget_spend([(1, "day"), (2, "total"), (3, "week")]) == {1: 5, 2: 8}
-    assert list_budget_spend([]) == {}
+        session.add(Budget(key_id=1, period="day", period_start=today, held_nanos=9, spent_nanos=5))
+        session.add(Budget(key_id=1, period="day", period_start=today - DAY, held_nanos=0, spent_nanos=70))
+        session.add(Budget(key_id=1, period="day", period_start=today, scope="user:ada", held_nanos=0, spent_nanos=3))
+        session.add(Budget(key_id=2, period="total", period_start=NEVER, held_nanos=0, spent_nanos=8))
+    day, total = BudgetWindow("day", today, "", 10), BudgetWindow("total", NEVER, "", 100)
+    found = list_budgets({1: (day,), 2: (day, total), 3: (), 4: (total,)})
+    assert {key_id: [(each.held_nanos, each.spent_nanos) for each in states] for key_id, states in found.items()} == {
+        1: [(9, 5)],
+        2: [(0, 0), (0, 8)],
+        4: [(0, 0)],
+    }
+    assert [(each.end_user, each.spent_nanos) for each in list_user_budgets(1, day, 5)] == [("ada", 3)]
+    assert list_budgets({}) == {}
 
 
 def test_spend_by_key_starts_from_the_account(mira: int, kai: int):

@@ -30,7 +30,7 @@ def order(value: object) -> object:
 def answers(app, client, make, upstream):
     """What each reading endpoint answers, and a quote, after one request that was refunded."""
     account = make.make_account()
-    key = make.make_key(account, rpm=60, budget_nanos=5 * DOLLAR, models=None)
+    key = make.make_key(account, rpm=60, budget_day_nanos=5 * DOLLAR, models=None)
     model = make.make_model()
     make.make_channel(upstream.base_url, model)
     upstream.plays(lambda _request: [whole(msgspec.json.encode({**ANSWER, "usage": USAGE}))])
@@ -58,7 +58,9 @@ def test_every_answers_fields_keep_their_order(answers):
     assert order(answers["key"]) == [
         *("object", "label"),
         ("limits", ["requests_per_minute", "tokens_per_minute", "concurrent_requests"]),
-        ("budget", ["amount", "period", "remaining"]),
+        ("budget", ["amount", "period", "remaining", "starts_again_at"]),
+        ("budgets", [["amount", "period", "remaining", "starts_again_at"]]),
+        *("budget_raise", "end_user_budget"),
         "models",
         ("usage", ["today", "week", "month"]),
         "expires_at",

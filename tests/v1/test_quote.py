@@ -57,7 +57,7 @@ def test_it_says_why_the_request_would_be_refused_and_is_not_refused_itself(gate
     poor = Served(gateway, upstream, account=gateway.make.make_account(1000))
     assert poor.quote(max_tokens=1000)["refusal"] == "insufficient_balance"
     assert poor.post("chat/completions", max_tokens=1000).json()["error"]["code"] == "insufficient_balance"
-    short = Served(gateway, upstream, budget_nanos=1000, budget_period="day")
+    short = Served(gateway, upstream, budget_day_nanos=1000)
     assert short.quote(max_tokens=1000)["refusal"] == "key_budget_exceeded"
     assert short.quote()["budget_remaining"] == "0.000001"
     careful = Served(gateway, upstream)

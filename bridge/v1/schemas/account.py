@@ -22,9 +22,20 @@ KeyLimits = msgspec.defstruct(
 
 
 class KeyBudget(Struct):
-    amount: Annotated[str, dollars()]
-    period: str
+    amount: Annotated[str, dollars("With the raise, while it lasts.")]
+    period: Annotated[str, text("day, week, month or total.")]
     remaining: Annotated[str, dollars()]
+    starts_again_at: Annotated[str, STAMP] | None
+
+
+class BudgetRaise(Struct):
+    amount: Annotated[str, dollars("What each budget of the key is raised by.")]
+    until: Annotated[str, STAMP]
+
+
+class EndUserBudget(Struct):
+    amount: Annotated[str, dollars("What each end user of the key may spend.")]
+    period: Annotated[str, text("day, week, month or total.")]
 
 
 class KeyUsage(Struct):
@@ -36,7 +47,10 @@ class KeyUsage(Struct):
 class Key(Struct, kw_only=True, tag_field="object", tag="key"):
     label: Annotated[str, text("The key's name.")]
     limits: KeyLimits  # type: ignore[valid-type]  # made from the terms' fields
-    budget: KeyBudget | None
+    budget: Annotated[KeyBudget, text("The one of which the least is left.")] | None
+    budgets: Annotated[list[KeyBudget], text("All of them: each has to pay for a request.")]
+    budget_raise: Annotated[BudgetRaise, text("While it lasts.")] | None
+    end_user_budget: EndUserBudget | None
     models: Annotated[list[str], text("The models it may use; null is all of them.")] | None
     usage: KeyUsage
     expires_at: Annotated[str, STAMP] | None

@@ -46,7 +46,7 @@ class Quote(Struct, kw_only=True, tag_field="object", tag="quote"):
     tokens: QuotedTokens
     hold: Annotated[str, dollars("What would be set aside, in dollars.")]
     available: Annotated[str, dollars("What the account could hold now, in dollars.")]
-    budget_remaining: Annotated[str, dollars("What is left of the key's budget; null without one.")] | None
+    budget_remaining: Annotated[str, dollars("The least that a budget of the key leaves; null without one.")] | None
     refusal: Annotated[str, text("The code with which the request would be refused now; null if it would run.")] | None
     limits: QuotedLimits
     dropped: Annotated[Sequence[str], text("Fields that would be left out.")]
