@@ -24,7 +24,6 @@ from bridge.errors import AccountSuspended, InvalidApiKey, InvalidRequest, NotFo
 CACHE_SECONDS = 60.0  # our own changes are announced; this is for changes made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
 MOST_OVERLAP = datetime.timedelta(days=30)
-MOST_BUDGETS = 1000  # read to find those that are nearly used up
 TOPIC = "keys"
 
 
@@ -270,21 +269,6 @@ def list_all_keys(
     if before_id is not None:
         query = query.where(Key.id < before_id)
     return list(db.session.scalars(query.order_by(Key.id.desc()).limit(limit)))
-
-
-def list_keys_with_budget(account_id: int) -> list[Key]:
-    """The account's keys in use that have a budget, the newest first, at most MOST_BUDGETS."""
-    found = list_all_keys(
-        account_id,
-        *(Key.revoked_at.is_(None), Key.disabled_at.is_(None), Key.budget_nanos > 0),
-        limit=MOST_BUDGETS,
-    )
-    return [key for key in found if is_usable(key)]
-
-
-def is_usable(key: Key) -> bool:
-    """Whether the key is neither revoked, disabled nor expired. This uses our own clock, so it is for pages only."""
-    return not key.revoked_at and not key.disabled_at and (key.expires_at is None or key.expires_at > now_utc())
 
 
 def has_keys(account_id: int) -> bool:

@@ -1,34 +1,21 @@
 """The overview: money, spend by model, the first steps, the last requests."""
 
-import dataclasses
 import datetime
 from typing import Any
 
 from flask import g, render_template, request
 
-from bridge.accounts.keys import has_keys, list_keys_with_budget, name_keys
-from bridge.accounts.tables import Key
+from bridge.accounts.keys import has_keys, name_keys
 from bridge.chart import DAY, HOUR, draw, rank_parts
+from bridge.dashboard.banner import MAX_DAYS_LEFT, count_days_left, find_money
 from bridge.dashboard.door import dashboard
 from bridge.db import now_utc
-from bridge.ledger.journal import find_first_credit, list_budget_spend
-from bridge.ledger.ledger import find_balance
+from bridge.ledger.journal import find_first_credit, list_keys_near_budget
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_spans, sum_usage
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
 LAST_REQUESTS = 5
-NEAR_PERCENT = 80
-MOST_NEAR = 10
-MAX_DAYS_LEFT = 365
 BESIDE_WIDTH, ALONE_WIDTH, PHONE_WIDTH = 640, 1040, 330  # of the chart, so that its text keeps its size
-
-
-@dataclasses.dataclass(frozen=True)
-class KeyBudget:
-    """A key whose budget is nearly used."""
-
-    key: Key
-    spent_nanos: int
 
 
 @dashboard.get("/")
@@ -39,8 +26,8 @@ def show_overview() -> str:
     today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - datetime.timedelta(days=days - 1)
     totals = sum_usage(UsageFilter(g.account_id, since=since))
-    steps, near = _list_first_steps(), _list_keys_near_budget()
-    money = find_balance(g.account_id)
+    steps, near = _list_first_steps(), list_keys_near_budget(g.account_id)
+    money = find_money()
     last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
     return render_template(
         "dashboard/overview.html",
@@ -63,11 +50,8 @@ def show_overview() -> str:
 
 
 def _count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int | None:
-    """How many days the balance lasts at the period's rate; None if that says nothing."""
-    if available_nanos <= 0 or not spent_nanos:
-        return None
-    left = available_nanos * days // spent_nanos
-    return left if left <= MAX_DAYS_LEFT else None
+    left = count_days_left(available_nanos, spent_nanos, days)
+    return left if left is not None and left <= MAX_DAYS_LEFT else None
 
 
 def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, Any] | None:
@@ -97,14 +81,3 @@ def _list_first_steps() -> dict[str, Any] | None:
     if has_key and first_request and first_credit:
         return None
     return {"has_key": has_key, "request": first_request, "credit": first_credit}
-
-
-def _list_keys_near_budget() -> list[KeyBudget]:
-    keys = list_keys_with_budget(g.account_id)
-    spent = list_budget_spend((key.id, key.budget_period) for key in keys)
-    near = [
-        KeyBudget(key, spent.get(key.id, 0))
-        for key in keys
-        if key.budget_nanos and 100 * spent.get(key.id, 0) >= NEAR_PERCENT * key.budget_nanos
-    ]
-    return near[:MOST_NEAR]

@@ -1,15 +1,54 @@
 """Reads balances, entries and budgets for pages."""
 
+import dataclasses
 import datetime
 from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
+from bridge.accounts.key_rules import BUDGET_PERIODS
+from bridge.accounts.tables import Key
 from bridge.db import db, now_utc
 from bridge.ledger.budgets import period_start
 from bridge.ledger.ledger import CUSTOMER, BalanceView
 from bridge.ledger.rollups import sum_by
 from bridge.ledger.tables import Balance, Budget, Entry
+
+NEAR_PERCENT = 80
+MOST_NEAR = 10
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyBudget:
+    """A key whose budget is nearly used, or used up, and what was spent of it in its running period."""
+
+    key: Key
+    spent_nanos: int
+
+    @property
+    def percent(self) -> int:
+        """How much of the budget is spent."""
+        return 100 * self.spent_nanos // (self.key.budget_nanos or 1)
+
+
+def list_keys_near_budget(account_id: int, limit: int = MOST_NEAR) -> list[KeyBudget]:
+    """The account's keys in use that have spent NEAR_PERCENT of their budget or more, the nearest first."""
+    now = now_utc()
+    starts = {period: period_start(period, now) for period in BUDGET_PERIODS}
+    query = (
+        sa.select(Key, Budget.spent_nanos)
+        .join(Budget, Budget.key_id == Key.id)
+        .where(
+            *(Key.account_id == account_id, Key.budget_nanos > 0),
+            *(Key.revoked_at.is_(None), Key.disabled_at.is_(None)),
+            Key.expires_at.is_(None) | (Key.expires_at > now),
+            Budget.period_start == sa.case(starts, value=Key.budget_period),
+            Budget.spent_nanos >= Key.budget_nanos - Key.budget_nanos // 100 * (100 - NEAR_PERCENT),
+        )
+        .order_by((sa.cast(Budget.spent_nanos, sa.Float) / Key.budget_nanos).desc(), Key.id)
+        .limit(limit)
+    )
+    return [KeyBudget(key, spent) for key, spent in db.session.execute(query)]
 
 
 def list_budget_spend(periods: Iterable[tuple[int, str]]) -> dict[int, int]:
