@@ -203,13 +203,14 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
     )
 
 
-def issue_key(account_id: int, terms: KeyTerms) -> IssuedKey:
-    """Make a key. Raises InvalidRequest with the wrong field in `param`."""
+def issue_key(account_id: int, terms: KeyTerms, *, is_drill: bool = False) -> IssuedKey:
+    """Make a key. `is_drill`: it is an operator's, for a fault drill. Raises InvalidRequest with the wrong field in
+    `param`."""
     columns = check_key(terms)
     secret = make_secret()
     with transaction() as session:
         _require_active(account_id)
-        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], **columns)
+        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], is_drill=is_drill, **columns)
         session.add(key)
     return IssuedKey(key, secret)
 
@@ -256,8 +257,10 @@ def update_key(account_id: int, key_id: int, terms: KeyTerms) -> Key:
 
 
 def list_keys(account_id: int, *, before_id: int | None = None, limit: int | None = None) -> list[Key]:
-    """The account's keys that are not revoked, the newest first: at most `limit` of those older than `before_id`."""
-    return list_all_keys(account_id, Key.revoked_at.is_(None), before_id=before_id, limit=limit)
+    """The account's own keys that are not revoked, the newest first: at most `limit` of those older than
+    `before_id`."""
+    own = Key.revoked_at.is_(None), ~Key.is_drill
+    return list_all_keys(account_id, *own, before_id=before_id, limit=limit)
 
 
 def list_all_keys(
@@ -272,8 +275,14 @@ def list_all_keys(
 
 
 def has_keys(account_id: int) -> bool:
-    """Whether the account ever had a key."""
-    return db.session.scalar(sa.select(Key.id).where(Key.account_id == account_id).limit(1)) is not None
+    """Whether the account ever had a key of its own."""
+    query = sa.select(Key.id).where(Key.account_id == account_id, ~Key.is_drill)
+    return db.session.scalar(query.limit(1)) is not None
+
+
+def select_drill_keys(account_id: Any) -> sa.Select[int]:
+    """A query for the ids of the keys with which operators sent drills for the account (a value or a parameter)."""
+    return sa.select(Key.id).where(Key.account_id == account_id, Key.is_drill)
 
 
 def name_keys(account_id: int, key_ids: Iterable[int] | None = None) -> dict[int, str]:

@@ -188,7 +188,7 @@ def _sum_lately() -> dict[str, Sums]:
 
     def find() -> dict[str, Sums]:
         since = now_utc().replace(hour=0, minute=0, second=0, microsecond=0) - datetime.timedelta(days=USED_DAYS - 1)
-        found = sum_by("model_id", account_id=current_user.account_id, since=since)
+        found = sum_by("model_id", account_id=current_user.account_id, since=since, without_drills=True)
         return {model_id: sums for (model_id,), sums in found.items()}
 
     return _once("used_lately", find)
