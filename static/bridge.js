@@ -94,7 +94,11 @@
       else element.textContent = today ? 'Today, ' + clock : day
     } else element.textContent = (today ? 'Today' : day) + ', ' + clock + ':' + two(at.getSeconds())
   }
-  function localTimes(within) { within.querySelectorAll('time[data-time]').forEach(localTime) }
+  // What needs the script, in the page or in what was fetched later.
+  function wake(within) {
+    within.querySelectorAll('time[data-time]').forEach(localTime)
+    within.querySelectorAll('[data-print]').forEach(function (button) { button.hidden = false })
+  }
 
   // data-poll="url": ask until the server has something to show (200), then show it in place. 204 means not yet; 202:
   // show it, and ask again.
@@ -105,7 +109,7 @@
       if (answer.status === 200 || answer.status === 202) return answer.text().then(function (html) {
         if (html !== element.shown) { // said again, it would be read aloud again
           element.innerHTML = element.shown = html
-          localTimes(element)
+          wake(element)
         }
         if (answer.status === 202) setTimeout(poll, 3000, element)
       })
@@ -142,7 +146,6 @@
       fields.forEach(function (field) { field.type = event.target.checked ? 'text' : 'password' })
     })
   })
-  document.querySelectorAll('[data-print]').forEach(function (button) { button.hidden = false })
-  localTimes(document)
+  wake(document)
   document.querySelectorAll('[data-poll]').forEach(poll)
 })()

@@ -3,18 +3,22 @@
 import datetime
 from typing import Any
 
-from flask import g, render_template, request
+from flask import g, render_template, request, url_for
 
 from bridge.accounts.keys import has_keys, name_keys
 from bridge.chart import DAY, HOUR, draw, rank_parts
 from bridge.dashboard.banner import MAX_DAYS_LEFT, count_days_left, find_money
 from bridge.dashboard.door import dashboard
+from bridge.dashboard.refused import find_remedy
+from bridge.dashboard.usage_filter import OWN_DATES, REFUSED
 from bridge.db import now_utc
 from bridge.ledger.journal import find_first_credit, list_keys_near_budget
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_spans, sum_usage
+from bridge.limits.refusals import RefusalFilter, list_refusals
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
 LAST_REQUESTS = 5
+MOST_REFUSED = 3  # kinds of refused calls; the usage page has all
 BESIDE_WIDTH, ALONE_WIDTH, PHONE_WIDTH = 640, 1040, 330  # of the chart, so that its text keeps its size
 
 
@@ -29,6 +33,7 @@ def show_overview() -> str:
     steps, near = _list_first_steps(), list_keys_near_budget(g.account_id)
     money = find_money()
     last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
+    refused = list_refusals(RefusalFilter(g.account_id, since), limit=None)
     return render_template(
         "dashboard/overview.html",
         period=period,
@@ -44,8 +49,13 @@ def show_overview() -> str:
         chart=_draw_spend(since, days, BESIDE_WIDTH if steps or near else ALONE_WIDTH),
         steps=steps,
         near=near,
+        refused=[(each, find_remedy(each)) for each in refused[:MOST_REFUSED]],
+        refused_url=url_for(
+            "dashboard.show_usage", status="refused", period=OWN_DATES, **{"from": f"{since:%Y-%m-%d}"}
+        ),
+        refused_total=sum(each.requests for each in refused),
         last=last,
-        key_names=name_keys(g.account_id, (record.key_id for record in last)),
+        key_names=name_keys(g.account_id, [each.key_id for each in (*last, *refused[:MOST_REFUSED])]),
     )
 
 
