@@ -94,22 +94,19 @@
       else element.textContent = today ? 'Today, ' + clock : day
     } else element.textContent = (today ? 'Today' : day) + ', ' + clock + ':' + two(at.getSeconds())
   }
-  // What needs the script, in the page or in what was fetched later.
-  function wake(within) {
-    within.querySelectorAll('time[data-time]').forEach(localTime)
-    within.querySelectorAll('[data-print]').forEach(function (button) { button.hidden = false })
-  }
+  function localTimes(within) { within.querySelectorAll('time[data-time]').forEach(localTime) }
 
   // data-poll="url": ask until the server has something to show (200), then show it in place. 204 means not yet; 202:
-  // show it, and ask again.
+  // show it, and ask again; 205: all of the page is out of date.
   function poll(element) {
     if (document.hidden) return setTimeout(poll, 3000, element)
     fetch(element.dataset.poll, { headers: { accept: 'text/html' } }).then(function (answer) {
       if (answer.status === 204) return setTimeout(poll, 3000, element)
+      if (answer.status === 205) return location.reload()
       if (answer.status === 200 || answer.status === 202) return answer.text().then(function (html) {
         if (html !== element.shown) { // said again, it would be read aloud again
           element.innerHTML = element.shown = html
-          wake(element)
+          localTimes(element)
         }
         if (answer.status === 202) setTimeout(poll, 3000, element)
       })
@@ -146,6 +143,7 @@
       fields.forEach(function (field) { field.type = event.target.checked ? 'text' : 'password' })
     })
   })
-  wake(document)
+  document.querySelectorAll('[data-print]').forEach(function (button) { button.hidden = false })
+  localTimes(document)
   document.querySelectorAll('[data-poll]').forEach(poll)
 })()

@@ -169,15 +169,17 @@ STATES: tuple[Callable[[], Banner | None], ...] = (
 
 
 def count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int | None:
-    """How many days the balance lasts if as much is spent as in these days; None if that says nothing."""
-    return available_nanos * days // spent_nanos if available_nanos > 0 and spent_nanos else None
+    """How many days the balance lasts if as much is spent as in these days; None if that says nothing, or is beyond a
+    year."""
+    left = available_nanos * days // spent_nanos if available_nanos > 0 and spent_nanos else None
+    return left if left is not None and left <= MAX_DAYS_LEFT else None
 
 
 def _describe_left() -> str:
     """`$4.12 left, for about 2 days.`"""
     left = find_money().available_nanos
     days = count_days_left(left, _sum_spent(), USED_DAYS)
-    if days is None or days > MAX_DAYS_LEFT:
+    if days is None:
         return f"{balance(left)} left."
     lasts = "less than a day" if not days else f"about {days} day{'s' if days != 1 else ''}"
     return f"{balance(left)} left, for {lasts}."

@@ -133,41 +133,37 @@ def _save_rule(settings: Settings, form: FormReader) -> None:
 
 
 @dashboard.get("/billing/payments")
-def show_payments() -> tuple[str, int]:
-    """The list of payments for the billing page, which polls for it: 202 while one of them may still change."""
-    found = _list_payments()
-    page = render_template("dashboard/billing_payments.html", **found, money=find_money())
-    return page, 202 if found["is_watched"] else 200
+def poll_payments() -> tuple[str, int]:
+    """For the billing page, which has seen this many payments under way: 204 while there are as many, then 205."""
+    seen = request.args.get("waiting", "")
+    return "", 204 if seen == str(_count_watched(list_payments(g.account_id))) else 205
 
 
 @dashboard.get("/billing/payments/<payment_id>")
 def show_payment(payment_id: str) -> str:
     """The state of a payment and, once paid, its receipt. Until Stripe reports, the page looks again by itself."""
-    return render_template("dashboard/billing_receipt.html", **_describe_payment(payment_id))
+    payment = find_payment(g.account_id, payment_id)
+    left = "left" in request.args and payment.state == "open"
+    return render_template(
+        "dashboard/billing_receipt.html",
+        payment=payment,
+        left=left,
+        is_watched=payment.state == "open" and not left and _is_watched(payment),
+        is_news=payment.paid_at is not None and (now_utc() - payment.paid_at).total_seconds() < WATCH_SECONDS,
+        every_seconds=WATCH_EVERY_SECONDS,
+        money=find_money(),
+        amount=format_amount,
+        account=find_account(g.account_id),
+        product=chosen_settings().receipt_product,
+        issuer=list_issuer(),
+    )
 
 
 @dashboard.get("/billing/payments/<payment_id>/state")
-def show_payment_state(payment_id: str) -> tuple[str, int]:
-    """The same without what is around it, for the page that polls: 202 while it may still change."""
-    found = _describe_payment(payment_id)
-    return render_template("dashboard/billing_state.html", **found), 202 if found["is_watched"] else 200
-
-
-def _describe_payment(payment_id: str) -> dict[str, Any]:
+def poll_payment(payment_id: str) -> tuple[str, int]:
+    """For the page of a payment that isn't paid yet: 204 while that is so, then 205."""
     payment = find_payment(g.account_id, payment_id)
-    left = "left" in request.args and payment.state == "open"
-    return {
-        "payment": payment,
-        "left": left,
-        "is_watched": payment.state == "open" and not left and _is_watched(payment),
-        "is_news": payment.paid_at is not None and (now_utc() - payment.paid_at).total_seconds() < WATCH_SECONDS,
-        "every_seconds": WATCH_EVERY_SECONDS,
-        "money": find_money(),
-        "amount": format_amount,
-        "account": find_account(g.account_id),
-        "product": chosen_settings().receipt_product,
-        "issuer": list_issuer(),
-    }
+    return "", 204 if payment.state == "open" and _is_watched(payment) else 205
 
 
 def _write_rule() -> dict[str, str]:
@@ -191,14 +187,11 @@ def render_billing(**forms: FormReader) -> str:
     today = now_utc().date()
     month = read_month(request.args.get("month", "")) or today.replace(day=1)
     smallest, largest = settings.top_up_bounds
-    statement, first, rule = (
-        read_statement(g.account_id, month),
-        find_first_month(g.account_id),
-        find_rule(g.account_id),
-    )
-    account = find_account(g.account_id)
+    statement, first = read_statement(g.account_id, month), find_first_month(g.account_id)
+    rule, account, empty = find_rule(g.account_id), find_account(g.account_id), FormReader({})
     details = {name: getattr(account, name) for name in BILLING_LENGTHS}
-    empty = FormReader({})
+    errors = [form.errors[name] for form in forms.values() for name in ("", "enabled") if name in form.errors]
+    payments = list_payments(g.account_id)
     page = render_template(
         "dashboard/billing.html",
         top_ups_open=settings.top_ups_open,
@@ -216,10 +209,10 @@ def render_billing(**forms: FormReader) -> str:
         rule_form=forms.get("rule") or FormReader(_write_rule()),
         details=forms.get("details") or FormReader(details),
         code=forms.get("code", empty),
-        error=next(
-            (form.errors[name] for form in forms.values() for name in ("", "enabled") if name in form.errors), ""
-        ),
-        **_list_payments(),
+        error=errors[0] if errors else "",
+        payments=payments,
+        amount=format_amount,
+        waiting=_count_watched(payments),
         statement=statement,
         days=statement.list_days(),
         most_days=MOST_DAYS,
@@ -232,13 +225,12 @@ def render_billing(**forms: FormReader) -> str:
     return page
 
 
-def _list_payments() -> dict[str, Any]:
-    """The newest payments, and whether one of them may change while somebody looks."""
-    payments = list_payments(g.account_id)
-    return {"payments": payments, "amount": format_amount, "is_watched": any(map(_is_watched, payments))}
+def _count_watched(payments: list[Payment]) -> int:
+    return sum(map(_is_watched, payments))
 
 
 def _is_watched(payment: Payment) -> bool:
+    """Whether its state may change while somebody looks."""
     return payment.state in OPEN_STATES and (now_utc() - payment.created_at).total_seconds() < WATCH_SECONDS
 
 

@@ -25,6 +25,7 @@ from bridge.accounts.keys import (
 )
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import ListedModel, list_models
+from bridge.dashboard.banner import find_money
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
@@ -32,7 +33,6 @@ from bridge.db import now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
 from bridge.ledger.journal import list_budget_spend, list_spend_by_key
-from bridge.ledger.ledger import find_balance
 from bridge.ledger.rollups import sum_all
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests
 from bridge.limits.refusals import RefusalFilter, find_last_refusal, list_refusals, sum_refusals
@@ -70,7 +70,7 @@ def show_keys() -> str:
         spent=spent,
         this_month=this_month,
         account_limits=find_account_limits(g.account_id),
-        money=find_balance(g.account_id),
+        money=find_money(),
     )
 
 
@@ -93,14 +93,16 @@ def create_key() -> Any:
     return _render_form(form), 400
 
 
-def _show_secret(issued: IssuedKey) -> str:
-    """The page that shows a key's secret, once, with code to paste that is answered."""
-    models, money = list_models(*find_terms(g.account_id)), find_balance(g.account_id)
+def _show_secret(issued: IssuedKey, *, is_new: bool = True) -> str:
+    """The page that shows a key's secret, once, with code to paste that is answered. A new key's waits for its first
+    call."""
+    models, money = list_models(*find_terms(g.account_id)), find_money()
     first = choose_first_model(models, issued.key.models, has_credit=money.available_nanos > 0)
     return render_template(
         "dashboard/key_created.html",
         key=issued.key,
         secret=issued.secret,
+        is_new=is_new,
         snippets=quick_start(issued.secret, first or DOCUMENTED_MODEL),
         first=first,
         money=money,
@@ -155,7 +157,7 @@ def renew_key(key_id: int) -> str:
     """Give the key a new secret and show it in this answer. The one before it works for as long as was chosen."""
     chosen = request.form.get("overlap", "")
     hours = int(chosen) if chosen in OVERLAPS else DEFAULT_OVERLAP_HOURS
-    return _show_secret(rotate_key(g.account_id, key_id, datetime.timedelta(hours=hours)))
+    return _show_secret(rotate_key(g.account_id, key_id, datetime.timedelta(hours=hours)), is_new=False)
 
 
 @dashboard.post("/keys/<int:key_id>/end-old")
@@ -192,7 +194,12 @@ def show_first_request(key_id: int) -> Any:
     refused = find_last_refusal(g.account_id, key.id)
     if refused is None:
         return "", 204
-    return render_template("dashboard/first_refused.html", refused=refused, remedy=find_remedy(refused)), 202
+    offers_free = bool(request.args.get("free"))  # the page's code asks for a model that costs nothing
+    remedy, money = find_remedy(refused), find_money()
+    page = render_template(
+        "dashboard/first_refused.html", refused=refused, remedy=remedy, money=money, offers_free=offers_free
+    )
+    return page, 202
 
 
 def choose_first_model(models: list[ListedModel], allowed: list[str] | None, *, has_credit: bool) -> str | None:

@@ -7,10 +7,10 @@ from flask import g, render_template, request, url_for
 
 from bridge.accounts.keys import has_keys, name_keys
 from bridge.chart import DAY, HOUR, draw, rank_parts
-from bridge.dashboard.banner import MAX_DAYS_LEFT, count_days_left, find_money
+from bridge.dashboard.banner import count_days_left, find_money
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.refused import find_remedy
-from bridge.dashboard.usage_filter import OWN_DATES, REFUSED
+from bridge.dashboard.usage_filter import OWN_DATES
 from bridge.db import now_utc
 from bridge.ledger.journal import find_first_credit, list_keys_near_budget
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_spans, sum_usage
@@ -45,7 +45,7 @@ def show_overview() -> str:
         spent_yesterday=sum_usage(
             UsageFilter(g.account_id, since=today - datetime.timedelta(days=1), until=today)
         ).charge_nanos,
-        days_left=_count_days_left(money.available_nanos, totals.charge_nanos, days),
+        days_left=count_days_left(money.available_nanos, totals.charge_nanos, days),
         chart=_draw_spend(since, days, BESIDE_WIDTH if steps or near else ALONE_WIDTH),
         steps=steps,
         near=near,
@@ -57,11 +57,6 @@ def show_overview() -> str:
         last=last,
         key_names=name_keys(g.account_id, [each.key_id for each in (*last, *refused[:MOST_REFUSED])]),
     )
-
-
-def _count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int | None:
-    left = count_days_left(available_nanos, spent_nanos, days)
-    return left if left is not None and left <= MAX_DAYS_LEFT else None
 
 
 def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, Any] | None:

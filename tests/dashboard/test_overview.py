@@ -130,6 +130,7 @@ def test_refused_calls_are_counted_with_their_code_and_what_to_do(
     ):
         assert said in card
     assert "model_not_allowed" not in page
+    assert ">All refused calls</a>" in card
     link = re.search(r'href="([^"]+)">36 refused', page)
     assert link
     assert "insufficient_balance" in client.get(link[1].replace("&amp;", "&")).text
