@@ -97,11 +97,12 @@
   function localTimes(within) { within.querySelectorAll('time[data-time]').forEach(localTime) }
 
   // data-poll="url": ask until the server has something to show (200), then show it in place. 204 means not yet; 202:
-  // show it, and ask again.
+  // show it, and ask again; 205: all of the page is out of date.
   function poll(element) {
     if (document.hidden) return setTimeout(poll, 3000, element)
     fetch(element.dataset.poll, { headers: { accept: 'text/html' } }).then(function (answer) {
       if (answer.status === 204) return setTimeout(poll, 3000, element)
+      if (answer.status === 205) return location.reload()
       if (answer.status === 200 || answer.status === 202) return answer.text().then(function (html) {
         if (html !== element.shown) { // said again, it would be read aloud again
           element.innerHTML = element.shown = html

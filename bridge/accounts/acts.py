@@ -21,6 +21,7 @@ WORDS = {
     "sign_out_others": "Other sessions ended",
     "sign_out_all": "All sessions ended",
     "name": "Name changed",
+    "billing": "Billing details changed",
     "email_asked": "Email change requested",
     "email_cancelled": "Email change cancelled",
     "email": "Email changed",

@@ -43,6 +43,7 @@ def erase_people(session: Session, account_id: int, actor: Actor) -> Erased:
     session.execute(sa.delete(Act).where(Act.account_id == account_id), execution_options=PLAIN)
     session.execute(sa.delete(Member).where(Member.account_id == account_id), execution_options=PLAIN)
     ended = {"status": "suspended", "deleted_at": now_utc(), "name": "deleted"}
+    ended |= {"billing_name": "", "billing_address": "", "tax_id": ""}
     mark = mark_owner(owner.email) if owner else None
     changed = sa.update(Account).where(Account.id == account_id).values(**ended, owner_mark=mark)
     session.execute(changed, execution_options=PLAIN)

@@ -24,9 +24,7 @@ from bridge.errors import AccountSuspended, InvalidApiKey, InvalidRequest, NotFo
 CACHE_SECONDS = 60.0  # our own changes are announced; this is for changes made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
 MOST_OVERLAP = datetime.timedelta(days=30)
-MOST_BUDGETS = 1000  # read to find those that are nearly used up
 TOPIC = "keys"
-OWN_BUDGETS = (Key.budget_day_nanos, Key.budget_week_nanos, Key.budget_month_nanos, Key.budget_total_nanos)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -215,13 +213,14 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
     )
 
 
-def issue_key(account_id: int, terms: KeyTerms) -> IssuedKey:
-    """Make a key. Raises InvalidRequest with the wrong field in `param`."""
+def issue_key(account_id: int, terms: KeyTerms, *, is_drill: bool = False) -> IssuedKey:
+    """Make a key. `is_drill`: it is an operator's, for a fault drill. Raises InvalidRequest with the wrong field in
+    `param`."""
     columns = check_key(terms)
     secret = make_secret()
     with transaction() as session:
         _require_active(account_id)
-        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], **columns)
+        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], is_drill=is_drill, **columns)
         session.add(key)
     return IssuedKey(key, secret)
 
@@ -264,8 +263,10 @@ def update_key(account_id: int, key_id: int, terms: KeyTerms) -> Key:
 
 
 def list_keys(account_id: int, *, before_id: int | None = None, limit: int | None = None) -> list[Key]:
-    """The account's keys that are not revoked, the newest first: at most `limit` of those older than `before_id`."""
-    return list_all_keys(account_id, Key.revoked_at.is_(None), before_id=before_id, limit=limit)
+    """The account's own keys that are not revoked, the newest first: at most `limit` of those older than
+    `before_id`."""
+    own = Key.revoked_at.is_(None), ~Key.is_drill
+    return list_all_keys(account_id, *own, before_id=before_id, limit=limit)
 
 
 def list_all_keys(
@@ -283,7 +284,7 @@ def list_matching_keys(account_id: int, search: str = "") -> list[KeyInList]:
     """The account's keys that are not revoked and match, the newest first, in few words each: there may be thousands.
     `search` is a part of the name, or a secret or its last four characters."""
     query = sa.select(Key.id, Key.name, Key.last_used_at, Key.disabled_at, Key.expires_at)
-    query = query.where(Key.account_id == account_id, Key.revoked_at.is_(None))
+    query = query.where(Key.account_id == account_id, Key.revoked_at.is_(None), ~Key.is_drill)
     if search:
         query = query.where(Key.name.icontains(search, autoescape=True) | (Key.last_four == search[-4:]))
     now = now_utc()
@@ -299,24 +300,15 @@ def find_keys(account_id: int, key_ids: Sequence[int]) -> list[Key]:
     return [found[key_id] for key_id in key_ids if key_id in found]
 
 
-def list_keys_with_budget(account_id: int) -> list[Key]:
-    """The account's keys in use that have a budget of their own, the newest first, at most MOST_BUDGETS."""
-    found = list_all_keys(
-        account_id,
-        *(Key.revoked_at.is_(None), Key.disabled_at.is_(None), sa.or_(*(field.is_not(None) for field in OWN_BUDGETS))),
-        limit=MOST_BUDGETS,
-    )
-    return [key for key in found if is_usable(key)]
-
-
-def is_usable(key: Key) -> bool:
-    """Whether the key is neither revoked, disabled nor expired. This uses our own clock, so it is for pages only."""
-    return not key.revoked_at and not key.disabled_at and (key.expires_at is None or key.expires_at > now_utc())
-
-
 def has_keys(account_id: int) -> bool:
-    """Whether the account ever had a key."""
-    return db.session.scalar(sa.select(Key.id).where(Key.account_id == account_id).limit(1)) is not None
+    """Whether the account ever had a key of its own."""
+    query = sa.select(Key.id).where(Key.account_id == account_id, ~Key.is_drill)
+    return db.session.scalar(query.limit(1)) is not None
+
+
+def select_drill_keys(account_id: Any) -> sa.Select[int]:
+    """A query for the ids of the keys with which operators sent drills for the account (a value or a parameter)."""
+    return sa.select(Key.id).where(Key.account_id == account_id, Key.is_drill)
 
 
 def name_keys(account_id: int, key_ids: Iterable[int] | None = None) -> dict[int, str]:

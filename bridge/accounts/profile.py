@@ -11,6 +11,7 @@ from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
 
 MAX_NAME_LENGTH = 100
+BILLING_LENGTHS = {"billing_name": 200, "billing_address": 500, "tax_id": 50}
 
 
 def find_account(account_id: int) -> Account:
@@ -41,3 +42,19 @@ def set_name(member: Member, name: str, actor: Actor) -> None:
     with transaction() as session:
         session.execute(sa.update(Member).where(Member.id == member.id).values(name=name))
         record_act(session, member.account_id, "name", actor, f"{before} → {name or 'none'}")
+
+
+def set_billing_details(account_id: int, actor: Actor, *, billing_name: str, billing_address: str, tax_id: str) -> None:
+    """Change what statements and receipts are made out to; the address has several lines. Raises InvalidRequest."""
+    lines = [" ".join(line.split()) for line in billing_address.splitlines()]
+    fields = {
+        "billing_name": " ".join(billing_name.split()),
+        "billing_address": "\n".join(filter(None, lines)),
+        "tax_id": " ".join(tax_id.split()),
+    }
+    for name, text in fields.items():
+        if len(text) > BILLING_LENGTHS[name] or not text.replace("\n", "").isprintable():
+            raise InvalidRequest(f"Use at most {BILLING_LENGTHS[name]} letters.", param=name)
+    with transaction() as session:
+        session.execute(sa.update(Account).where(Account.id == account_id).values(**fields))
+        record_act(session, account_id, "billing", actor)

@@ -20,6 +20,10 @@ class Account(Table):
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
     markup_bps: Mapped[int | None]  # on every model's prices, instead of the model's own; hundredths of a percent
     group_name: Mapped[str] = mapped_column(sa.String(64), default=DEFAULT_GROUP)  # which channels serve it
+    # what statements and receipts are made out to
+    billing_name: Mapped[str] = mapped_column(sa.String(200), default="")
+    billing_address: Mapped[str] = mapped_column(sa.String(500), default="")  # several lines
+    tax_id: Mapped[str] = mapped_column(sa.String(50), default="")
     drill_fault: Mapped[str | None] = mapped_column(sa.String(16))  # met by each request first, until:
     drill_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # suspended ever since
@@ -172,6 +176,8 @@ class Key(Table):
     disabled_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    # an operator's fault drill was sent with it; what it asked for is none of the customer's figures
+    is_drill: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     __table_args__ = (
         sa.CheckConstraint("budget_user_period IN ('day', 'week', 'month', 'total')", name="budget_user_period"),
         *(

@@ -16,7 +16,7 @@ from bridge.catalogue.editing import (
     set_channel_enabled,
     update_channel,
 )
-from bridge.catalogue.listing import list_models
+from bridge.catalogue.listing import list_models, sandbox_serves
 from bridge.catalogue.routing import FULL_COST_BPS
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
@@ -61,6 +61,7 @@ def show_channels() -> str:
         statuses=statuses,
         traffic=count_last_hour(),
         losing=find_losing(),
+        sandbox_serves=sandbox_serves(),
     )
 
 

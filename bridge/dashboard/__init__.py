@@ -15,7 +15,6 @@ from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
 from bridge.accounts.key_limits import limit_key
-from bridge.catalogue.listing import sandbox_serves
 from bridge.config import Settings
 from bridge.cookies import cookie_name
 from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
@@ -44,11 +43,11 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     visitor,
     welcome,
 )
+from bridge.dashboard.banner import find_banner, find_money, find_suspension
 from bridge.dashboard.policy import page_policy
 from bridge.dashboard.snippets import base_url, highlight, list_examples, load_lexers
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
-from bridge.ledger import ledger
 
 SESSION_DAYS = 14
 PAGE_HEADERS = Secure(
@@ -126,13 +125,12 @@ def page_context() -> dict[str, Any]:
         "theme_cookie": theme_cookie,
         "next_theme": welcome.theme_after(theme),
         "signed_in": signed_in,
-        "suspended": signed_in and current_user.is_suspended,
-        "unconfirmed": signed_in and current_user.is_unconfirmed,
+        "banner": find_banner,
+        "suspension": find_suspension,
         "shell": "base.html" if signed_in else "public.html",
         "signup_mode": chosen.signup_mode,
         "base_url": base_url(),
-        "available": functools.partial(ledger.find_balance, current_user.account_id) if signed_in else lambda: None,
-        "sandbox_serves": (lambda: False) if g.get("plain") else sandbox_serves,
+        "available": find_money if signed_in else lambda: None,
         "request_id": g.get("request_id", ""),
     }
 

@@ -92,6 +92,7 @@ def _describe(member: Member) -> dict[str, Json]:
     factor, alert, rule = find_second_factor(member.id), find_alert(account.id), find_rule(account.id)
     found: dict[str, Json] = {
         "account": {"id": account.id, "name": account.name, "created_at": account.created_at.isoformat()},
+        "billing": {"name": account.billing_name, "address": account.billing_address, "tax_id": account.tax_id},
         "member": {
             "email": member.email,
             "name": member.name,

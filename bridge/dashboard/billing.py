@@ -4,18 +4,21 @@ import datetime
 from typing import Any
 
 import structlog
-from flask import current_app, flash, g, make_response, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
+from flask import flash, g, redirect, render_template, request, url_for
 
+from bridge.accounts.profile import BILLING_LENGTHS, find_account, set_billing_details
 from bridge.config import Settings
+from bridge.dashboard.banner import USED_DAYS, count_days_left, find_money
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.snippets import site_url
+from bridge.dashboard.statement import list_issuer, name_entry, name_receipts, read_month
+from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.db import db, now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
 from bridge.ledger.alerts import find_alert
-from bridge.ledger.ledger import find_balance
 from bridge.ledger.statement import find_first_month, next_month, read_statement
+from bridge.ledger.usage import UsageFilter, sum_spans
 from bridge.money import format_dollars
 from bridge.payments.amounts import (
     MINOR_PER_UNIT,
@@ -27,17 +30,14 @@ from bridge.payments.amounts import (
 )
 from bridge.payments.auto import find_rule, forget_card, set_rule, switch_rule_off
 from bridge.payments.checkout import StripeAway, StripeRefused
-from bridge.payments.top_up import find_payment, list_payments, name_payments, open_top_up
+from bridge.payments.tables import OPEN_STATES, Payment
+from bridge.payments.top_up import find_payment, list_payments, open_top_up
 
 PRESETS = (10, 25, 50, 100)  # whole units of the currency
-PROPOSED_UNITS = 25  # proposed for automatic top-ups
+PROPOSED_UNITS = 25  # what is chosen at first, and proposed for automatic top-ups
+MOST_DAYS = 10  # of the statement; its own page has all
 WATCH_SECONDS, WATCH_EVERY_SECONDS = 900, 3
 log = structlog.get_logger()
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.config["BRIDGE"]
-    return settings
 
 
 def _account() -> str:
@@ -46,22 +46,35 @@ def _account() -> str:
 
 @dashboard.get("/billing")
 def show_billing() -> str:
-    return _render(FormReader({}), FormReader(_write_rule()))
+    return render_billing()
+
+
+@dashboard.post("/billing/details")
+@limiter.limit("60 per hour", key_func=_account)
+def save_billing_details() -> Any:
+    """Change whom statements and receipts are made out to."""
+    form = FormReader(request.form)
+    with form.collect_errors():
+        set_billing_details(g.account_id, find_actor(), **{name: form.text(name) for name in BILLING_LENGTHS})
+    if form.errors:
+        return render_billing(details=form), 400
+    flash("Statements and receipts are made out to these details.")
+    return redirect(url_for("dashboard.show_billing"), 303)
 
 
 @dashboard.post("/billing/top-up")
 @needs_proof
 @limiter.limit("30 per hour", key_func=_account)
 def top_up() -> Any:
-    """Redirect to Stripe's page, for one of the presets or a chosen amount."""
-    settings, form = _settings(), FormReader(request.form)
+    """Redirect to Stripe's page, for the amount given, otherwise the preset chosen."""
+    settings, form = chosen_settings(), FormReader(request.form)
     if not settings.top_ups_open:
         return redirect(url_for("dashboard.show_billing"), 303)
-    asked = form.dollars("preset" if form.text("preset") else "amount")
+    asked = form.dollars("amount" if form.text("amount") else "preset")
     with form.collect_errors():
         amount = check_amount(settings, asked, "amount")
     if form.errors:
-        return _render(form, FormReader(_write_rule())), 400
+        return render_billing(top_up=form), 400
     try:
         address = open_top_up(
             settings,
@@ -73,8 +86,8 @@ def top_up() -> Any:
         )
     except (StripeAway, StripeRefused) as error:
         log.error("top_up_failed", account_id=g.account_id, error=str(error), cause=str(error.__cause__)[:200])
-        form.errors[""] = "Stripe does not answer as it should. Nothing was paid; try again in a while."
-        return _render(form, FormReader(_write_rule())), 503
+        form.errors[""] = "Stripe isn't responding. You were not charged. Try again in a few minutes."
+        return render_billing(top_up=form), 503
     return redirect(address, 303)
 
 
@@ -83,12 +96,12 @@ def top_up() -> Any:
 @suspended_may_too  # to switch them off; switching on is refused below
 @limiter.limit("60 per hour", key_func=_account)
 def change_rule() -> Any:
-    """Switch automatic top-ups on, change them, or switch them off."""
-    settings, form = _settings(), FormReader(request.form)
+    """Turn automatic top-ups on, change them, or turn them off."""
+    settings, form = chosen_settings(), FormReader(request.form)
     rule = find_rule(g.account_id)
     if form.text("do") == "forget":
         forget_card(g.account_id)
-        flash("The card is forgotten. Nothing is charged automatically, and Stripe is told to remove it.")
+        flash("The card is removed, here and at Stripe. Nothing is charged automatically.")
     elif form.text("do") == "off" and rule is not None and rule.amount_minor:
         switch_rule_off(g.account_id)
         flash("Automatic top-ups are off.")
@@ -96,7 +109,7 @@ def change_rule() -> Any:
         with form.collect_errors():
             _save_rule(settings, form)
         if form.errors:
-            return _render(FormReader({}), form), 400
+            return render_billing(rule=form), 400
         flash("Automatic top-ups are on.")
     return redirect(url_for("dashboard.show_billing"), 303)
 
@@ -119,32 +132,45 @@ def _save_rule(settings: Settings, form: FormReader) -> None:
     )
 
 
+@dashboard.get("/billing/payments")
+def poll_payments() -> tuple[str, int]:
+    """For the billing page, which has seen this many payments under way: 204 while there are as many, then 205."""
+    seen = request.args.get("waiting", "")
+    return "", 204 if seen == str(_count_watched(list_payments(g.account_id))) else 205
+
+
 @dashboard.get("/billing/payments/<payment_id>")
-def show_payment(payment_id: str) -> Response:
-    """The state of a payment and, once paid, its receipt. Until Stripe reports, the page reloads by itself."""
+def show_payment(payment_id: str) -> str:
+    """The state of a payment and, once paid, its receipt. Until Stripe reports, the page looks again by itself."""
     payment = find_payment(g.account_id, payment_id)
     left = "left" in request.args and payment.state == "open"
-    page = make_response(
-        render_template(
-            "dashboard/billing_receipt.html",
-            payment=payment,
-            left=left,
-            amount=format_amount,
-            member=g.member,
-            product=_settings().receipt_product,
-            issuer=[line.strip() for line in _settings().receipt_issuer.split(";") if line.strip()],
-        )
+    return render_template(
+        "dashboard/billing_receipt.html",
+        payment=payment,
+        left=left,
+        is_watched=payment.state == "open" and not left and _is_watched(payment),
+        is_news=payment.paid_at is not None and (now_utc() - payment.paid_at).total_seconds() < WATCH_SECONDS,
+        every_seconds=WATCH_EVERY_SECONDS,
+        money=find_money(),
+        amount=format_amount,
+        account=find_account(g.account_id),
+        product=chosen_settings().receipt_product,
+        issuer=list_issuer(),
     )
-    if payment.state == "open" and not left and (now_utc() - payment.created_at).total_seconds() < WATCH_SECONDS:
-        page.headers["Refresh"] = str(WATCH_EVERY_SECONDS)
-    return page
+
+
+@dashboard.get("/billing/payments/<payment_id>/state")
+def poll_payment(payment_id: str) -> tuple[str, int]:
+    """For the page of a payment that isn't paid yet: 204 while that is so, then 205."""
+    payment = find_payment(g.account_id, payment_id)
+    return "", 204 if payment.state == "open" and _is_watched(payment) else 205
 
 
 def _write_rule() -> dict[str, str]:
     """The rule's form fields; a proposal if there is no rule in the current currency."""
     rule = find_rule(g.account_id)
-    if rule is None or not rule.amount_minor or rule.currency != _settings().top_up_currency:
-        smallest, largest = _settings().top_up_bounds
+    if rule is None or not rule.amount_minor or rule.currency != chosen_settings().top_up_currency:
+        smallest, largest = chosen_settings().top_up_bounds
         amount = min(max(PROPOSED_UNITS * MINOR_PER_UNIT * NANOS_PER_MINOR, smallest), largest)
         proposed = {"auto_amount": format_dollars(amount, 2), "cap": format_dollars(4 * amount, 2)}
         return {"threshold": "5.00", **proposed}
@@ -155,44 +181,70 @@ def _write_rule() -> dict[str, str]:
     }
 
 
-def _read_month() -> datetime.date:
-    """The month in the URL, otherwise the current one; never a later one."""
-    today = now_utc().date().replace(day=1)
-    try:
-        asked = datetime.date.fromisoformat(request.args.get("month", "")[:7] + "-01")
-    except ValueError:
-        return today
-    return min(asked, today) if asked.year >= 2000 else today
-
-
-def _render(form: FormReader, rule_form: FormReader) -> str:
-    settings, month = _settings(), _read_month()
+def render_billing(**forms: FormReader) -> str:
+    """The page, with those of its forms that were sent and refused: top_up, rule, details, code."""
+    settings, money = chosen_settings(), find_money()
+    today = now_utc().date()
+    month = read_month(request.args.get("month", "")) or today.replace(day=1)
     smallest, largest = settings.top_up_bounds
-    statement = read_statement(g.account_id, month)
-    first = find_first_month(g.account_id)
-    rule = find_rule(g.account_id)
-    this_month = now_utc().date().replace(day=1)
+    statement, first = read_statement(g.account_id, month), find_first_month(g.account_id)
+    rule, account, empty = find_rule(g.account_id), find_account(g.account_id), FormReader({})
+    details = {name: getattr(account, name) for name in BILLING_LENGTHS}
+    errors = [form.errors[name] for form in forms.values() for name in ("", "enabled") if name in form.errors]
+    payments = list_payments(g.account_id)
     page = render_template(
         "dashboard/billing.html",
         top_ups_open=settings.top_ups_open,
-        money=find_balance(g.account_id),
+        money=money,
+        spending=_sum_spending(money.available_nanos, today),
         alert=find_alert(g.account_id),
         currency=settings.top_up_currency,
         rate=settings.top_up_rate,
-        amount=format_amount,
         bounds=describe_bounds(settings),
         presets=[unit for unit in PRESETS if smallest <= unit * 100 * NANOS_PER_MINOR <= largest],
-        values=form.values,
-        errors=form.errors,
+        preset=PROPOSED_UNITS,
+        top_up=forms.get("top_up", empty),
         rule=rule,
-        charged_this_month=rule.month_minor if rule and rule.month == this_month else 0,
-        rule_values=rule_form.values,
-        rule_errors=rule_form.errors,
-        payments=list_payments(g.account_id),
+        charged_this_month=rule.month_minor if rule and rule.month == today.replace(day=1) else 0,
+        rule_form=forms.get("rule") or FormReader(_write_rule()),
+        details=forms.get("details") or FormReader(details),
+        code=forms.get("code", empty),
+        error=errors[0] if errors else "",
+        payments=payments,
+        amount=format_amount,
+        waiting=_count_watched(payments),
         statement=statement,
-        receipts=name_payments(line.entry for line in statement.lines if line.entry),
-        older=(month - datetime.timedelta(days=1)).strftime("%Y-%m") if first and first < month else "",
-        newer=next_month(month).strftime("%Y-%m") if month < this_month else "",
+        days=statement.list_days(),
+        most_days=MOST_DAYS,
+        receipts=name_receipts(statement),
+        name_entry=name_entry,
+        older=month - datetime.timedelta(days=1) if first and first < month else None,
+        newer=next_month(month) if month < today.replace(day=1) else None,
     )
     db.session.commit()
     return page
+
+
+def _count_watched(payments: list[Payment]) -> int:
+    return sum(map(_is_watched, payments))
+
+
+def _is_watched(payment: Payment) -> bool:
+    """Whether its state may change while somebody looks."""
+    return payment.state in OPEN_STATES and (now_utc() - payment.created_at).total_seconds() < WATCH_SECONDS
+
+
+def _sum_spending(available_nanos: int, today: datetime.date) -> dict[str, Any]:
+    """What was spent in this month and the one before, and how long the balance lasts at the last days' rate."""
+    month = today.replace(day=1)
+    before = (month - datetime.timedelta(days=1)).replace(day=1)
+    since = datetime.datetime.combine(before, datetime.time(), datetime.UTC)
+    spans = sum_spans(UsageFilter(g.account_id, since=since), "model")
+    week = sum(span.charge_nanos for span in spans if (today - span.start.date()).days < USED_DAYS)
+    return {
+        "this_month": sum(span.charge_nanos for span in spans if span.start.date() >= month),
+        "last_month": sum(span.charge_nanos for span in spans if span.start.date() < month),
+        "months": (month, before),
+        "a_day": week // USED_DAYS,
+        "days_left": count_days_left(available_nanos, week, USED_DAYS),
+    }

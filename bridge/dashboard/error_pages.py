@@ -50,7 +50,7 @@ def give_request_id() -> None:
 
 
 def show_error(status: int, title: str, text: str, headers: dict[str, str] | None = None) -> Response:
-    page = render_template("errors/error.html", status=status, title=title, text=text, sandbox_serves=lambda: False)
+    page = render_template("errors/error.html", status=status, title=title, text=text)
     return make_response(page, status, headers or {})
 
 

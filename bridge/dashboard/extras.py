@@ -4,6 +4,7 @@ from flask import Blueprint, abort, current_app, flash, g, redirect, render_temp
 from werkzeug.wrappers import Response
 
 from bridge.config import Settings
+from bridge.dashboard.billing import render_billing
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.filters import exact
 from bridge.extensions import anyone_may_enter, csrf, limiter
@@ -31,14 +32,15 @@ def _back(form: FormReader) -> Response:
 @dashboard.post("/billing/redeem")
 @limiter.limit("60 per hour")
 @limiter.limit("20 per hour", key_func=_account)
-def redeem_code() -> Response:
+def redeem_code() -> Response | tuple[str, int]:
     form = FormReader(request.form)
     code = form.require("code", "Type the code that you were given.")
     if not form.errors:
         with form.collect_errors():
             nanos = redeem(g.account_id, code, made_by=g.member.email)
-            flash(f"{exact(nanos)} are added to your balance.")
-    return _back(form)
+            flash(f"{exact(nanos)} is added to your balance.")
+            return redirect(url_for("dashboard.show_billing"), 303)
+    return render_billing(code=form), 400
 
 
 @dashboard.post("/billing/alert")
@@ -49,13 +51,13 @@ def change_alert() -> Response:
     form = FormReader(request.form)
     if form.text("do") == "off":
         turn_alert_off(g.account_id)
-        flash("No mail is sent when the balance is low.")
+        flash("You will no longer get low-balance alerts.")
         return _back(form)
     threshold = form.dollars("alert_threshold")
     if not form.errors:
         with form.collect_errors():
             set_alert(g.account_id, threshold)
-            flash(f"A mail is sent each time the balance falls below {exact(threshold or 0)}.")
+            flash(f"We email you each time the balance falls below {exact(threshold or 0)}.")
     return _back(form)
 
 

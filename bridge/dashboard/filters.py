@@ -43,6 +43,11 @@ def spend(nanos: int) -> str:
     return _dollars(_half_up(nanos, NANOS_PER_CENT), 2)
 
 
+def signed(nanos: int) -> str:
+    """An amount that came or went: as `spend`, also below zero."""
+    return f"{MINUS}{spend(-nanos)}" if nanos < 0 else spend(nanos)
+
+
 def exact(nanos: int) -> str:
     """An exact amount: every digit but trailing zeros, at least two decimals."""
     digits = format_dollars(abs(nanos), 2)
@@ -194,7 +199,7 @@ def as_pattern(text: str) -> str:
 
 
 FILTERS = (
-    *(balance, spend, exact, cost, receipt, price, count, tokens, percent, markup),
+    *(balance, spend, signed, exact, cost, receipt, price, count, tokens, percent, markup),
     *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern),
 )
 

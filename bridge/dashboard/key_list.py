@@ -7,12 +7,12 @@ from flask import g, render_template, request
 
 from bridge.accounts.key_limits import find_account_limits
 from bridge.accounts.keys import KeyInList, find_keys, list_matching_keys
+from bridge.dashboard.banner import find_money
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.keys import find_state
 from bridge.db import now_utc
 from bridge.ledger.budgets import list_key_windows
 from bridge.ledger.journal import list_budgets, list_spend_by_key
-from bridge.ledger.ledger import find_balance
 
 PAGE_SIZE = 100
 MOST_DIGITS = 6  # of a page's number
@@ -50,7 +50,7 @@ def show_keys() -> str:
         budgets=budgets,
         this_month=spend,
         account_limits=find_account_limits(g.account_id),
-        money=find_balance(g.account_id),
+        money=find_money(),
     )
 
 

@@ -25,6 +25,7 @@ from bridge.accounts.keys import (
 )
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import ListedModel, list_models
+from bridge.dashboard.banner import find_money
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
@@ -32,8 +33,7 @@ from bridge.db import now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
 from bridge.ledger.budgets import PERIOD_WORDS, find_raise, find_user_window, list_key_windows
-from bridge.ledger.journal import BudgetState, find_budgets, list_user_budgets
-from bridge.ledger.ledger import find_balance
+from bridge.ledger.journal import NEAR_PERCENT, BudgetState, find_budgets, list_user_budgets
 from bridge.ledger.rollups import sum_all
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests
 from bridge.limits.refusals import RefusalFilter, find_last_refusal, list_refusals, sum_refusals
@@ -50,7 +50,6 @@ FULL_LABELS = {
 }
 # what the form doesn't fold away comes first
 ON_TOP = ("name", *(f"budget_{period}" for period, _ in PERIODS), "models")
-NEAR_PERCENT = 80
 USERS_SHOWN = 5
 OVERLAPS = {"24": "24 hours", "1": "1 hour", "168": "7 days", "0": "no time: stop it now"}  # hours
 DEFAULT_OVERLAP_HOURS = 24
@@ -81,9 +80,10 @@ def create_key() -> Any:
     return _render_form(form, _list_chosen("models")), 400
 
 
-def _show_secret(issued: IssuedKey) -> str:
-    """The page that shows a key's secret, once, with code to paste that is answered."""
-    models, money = list_models(*find_terms(g.account_id)), find_balance(g.account_id)
+def _show_secret(issued: IssuedKey, *, is_new: bool = True) -> str:
+    """The page that shows a key's secret, once, with code to paste that is answered. A new key's waits for its first
+    call."""
+    models, money = list_models(*find_terms(g.account_id)), find_money()
     first = choose_first_model(models, issued.key.models, has_credit=money.available_nanos > 0)
     return render_template(
         "dashboard/key_created.html",
@@ -91,6 +91,7 @@ def _show_secret(issued: IssuedKey) -> str:
         secret=issued.secret,
         windows=list_key_windows(issued.key, now_utc()),
         period_words=PERIOD_WORDS,
+        is_new=is_new,
         snippets=quick_start(issued.secret, first or DOCUMENTED_MODEL),
         first=first,
         money=money,
@@ -143,7 +144,7 @@ def renew_key(key_id: int) -> str:
     """Give the key a new secret and show it in this answer. The one before it works for as long as was chosen."""
     chosen = request.form.get("overlap", "")
     hours = int(chosen) if chosen in OVERLAPS else DEFAULT_OVERLAP_HOURS
-    return _show_secret(rotate_key(g.account_id, key_id, datetime.timedelta(hours=hours)))
+    return _show_secret(rotate_key(g.account_id, key_id, datetime.timedelta(hours=hours)), is_new=False)
 
 
 @dashboard.post("/keys/<int:key_id>/end-old")
@@ -180,7 +181,12 @@ def show_first_request(key_id: int) -> Any:
     refused = find_last_refusal(g.account_id, key.id)
     if refused is None:
         return "", 204
-    return render_template("dashboard/first_refused.html", refused=refused, remedy=find_remedy(refused)), 202
+    offers_free = bool(request.args.get("free"))  # the page's code asks for a model that costs nothing
+    remedy, money = find_remedy(refused), find_money()
+    page = render_template(
+        "dashboard/first_refused.html", refused=refused, remedy=remedy, money=money, offers_free=offers_free
+    )
+    return page, 202
 
 
 def choose_first_model(models: list[ListedModel], allowed: list[str] | None, *, has_credit: bool) -> str | None:
@@ -270,7 +276,7 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
         models=list_models(*find_terms(g.account_id)),
         chosen=chosen,
         account_limits=find_account_limits(g.account_id),
-        money=find_balance(g.account_id),
+        money=find_money(),
         state=find_state(key, budgets) if key else None,
         budgets=budgets,
         users=_list_users(key, now) if key else [],

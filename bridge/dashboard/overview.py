@@ -1,35 +1,25 @@
 """The overview: money, spend by model, the first steps, the last requests."""
 
-import dataclasses
 import datetime
 from typing import Any
 
-from flask import g, render_template, request
+from flask import g, render_template, request, url_for
 
-from bridge.accounts.keys import has_keys, list_keys_with_budget, name_keys
-from bridge.accounts.tables import Key
+from bridge.accounts.keys import has_keys, name_keys
 from bridge.chart import DAY, HOUR, draw, rank_parts
+from bridge.dashboard.banner import count_days_left, find_money
 from bridge.dashboard.door import dashboard
+from bridge.dashboard.refused import find_remedy
+from bridge.dashboard.usage_filter import OWN_DATES
 from bridge.db import now_utc
-from bridge.ledger.budgets import list_key_windows
-from bridge.ledger.journal import BudgetState, find_first_credit, list_budgets
-from bridge.ledger.ledger import find_balance
+from bridge.ledger.journal import find_first_credit, list_keys_near_budget
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_spans, sum_usage
+from bridge.limits.refusals import RefusalFilter, list_refusals
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
 LAST_REQUESTS = 5
-NEAR_PERCENT = 80
-MOST_NEAR = 10
-MAX_DAYS_LEFT = 365
+MOST_REFUSED = 3  # kinds of refused calls; the usage page has all
 BESIDE_WIDTH, ALONE_WIDTH, PHONE_WIDTH = 640, 1040, 330  # of the chart, so that its text keeps its size
-
-
-@dataclasses.dataclass(frozen=True)
-class KeyBudget:
-    """A key of which one budget is nearly used."""
-
-    key: Key
-    budget: BudgetState
 
 
 @dashboard.get("/")
@@ -40,9 +30,10 @@ def show_overview() -> str:
     today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - datetime.timedelta(days=days - 1)
     totals = sum_usage(UsageFilter(g.account_id, since=since))
-    steps, near = _list_first_steps(), _list_keys_near_budget()
-    money = find_balance(g.account_id)
+    steps, near = _list_first_steps(), list_keys_near_budget(g.account_id)
+    money = find_money()
     last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
+    refused = list_refusals(RefusalFilter(g.account_id, since), limit=None)
     return render_template(
         "dashboard/overview.html",
         period=period,
@@ -54,21 +45,18 @@ def show_overview() -> str:
         spent_yesterday=sum_usage(
             UsageFilter(g.account_id, since=today - datetime.timedelta(days=1), until=today)
         ).charge_nanos,
-        days_left=_count_days_left(money.available_nanos, totals.charge_nanos, days),
+        days_left=count_days_left(money.available_nanos, totals.charge_nanos, days),
         chart=_draw_spend(since, days, BESIDE_WIDTH if steps or near else ALONE_WIDTH),
         steps=steps,
         near=near,
+        refused=[(each, find_remedy(each)) for each in refused[:MOST_REFUSED]],
+        refused_url=url_for(
+            "dashboard.show_usage", status="refused", period=OWN_DATES, **{"from": f"{since:%Y-%m-%d}"}
+        ),
+        refused_total=sum(each.requests for each in refused),
         last=last,
-        key_names=name_keys(g.account_id, (record.key_id for record in last)),
+        key_names=name_keys(g.account_id, [each.key_id for each in (*last, *refused[:MOST_REFUSED])]),
     )
-
-
-def _count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int | None:
-    """How many days the balance lasts at the period's rate; None if that says nothing."""
-    if available_nanos <= 0 or not spent_nanos:
-        return None
-    left = available_nanos * days // spent_nanos
-    return left if left <= MAX_DAYS_LEFT else None
 
 
 def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, Any] | None:
@@ -98,13 +86,3 @@ def _list_first_steps() -> dict[str, Any] | None:
     if has_key and first_request and first_credit:
         return None
     return {"has_key": has_key, "request": first_request, "credit": first_credit}
-
-
-def _list_keys_near_budget() -> list[KeyBudget]:
-    keys = list_keys_with_budget(g.account_id)
-    now = now_utc()
-    found = list_budgets({key.id: list_key_windows(key, now) for key in keys})
-    fullest = (KeyBudget(key, max(found[key.id], key=lambda budget: budget.percent)) for key in keys)
-    return [each for each in fullest if each.budget.percent >= NEAR_PERCENT and each.budget.window.limit_nanos][
-        :MOST_NEAR
-    ]

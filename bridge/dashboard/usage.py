@@ -280,6 +280,6 @@ def _show_running(request_id: str) -> str:
 
 def _name_keys(key_ids: Iterable[int], chosen: str) -> dict[int, str]:
     """The filter's keys: the newest ones, and those that the page shows."""
-    offered = {key.id: key.name for key in list_all_keys(g.account_id, limit=MOST_KEYS)}
+    offered = {key.id: key.name for key in list_all_keys(g.account_id, ~Key.is_drill, limit=MOST_KEYS)}
     shown = set(key_ids) | ({int(chosen)} if chosen else set())
     return offered | name_keys(g.account_id, shown - offered.keys())

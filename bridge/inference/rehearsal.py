@@ -84,7 +84,7 @@ class Drill:
         settings: Settings = current_app.config["BRIDGE"]
         account_id = self.customer.account_id
         lifetime = datetime.timedelta(seconds=settings.total_timeout_seconds + settings.hold_grace_seconds)
-        issued = issue_key(account_id, KeyTerms(name=KEY_NAME, expires_at=now_utc() + lifetime))
+        issued = issue_key(account_id, KeyTerms(name=KEY_NAME, expires_at=now_utc() + lifetime), is_drill=True)
         key_id = issued.key.id
         db.session.remove()  # no connection is held while an upstream is waited for
         self._started = time.monotonic()

@@ -5,7 +5,7 @@ import contextlib
 import datetime
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import gevent
@@ -206,6 +206,18 @@ class Services:
         if known is None:
             return ""
         return asked if asked in known.models else known.aliases.get(asked, "")
+
+    def list_out(self, model_ids: Iterable[str], account_id: int) -> list[str]:
+        """Of these models those that no channel can answer for this account now, as far as this process knows. For
+        pages: it reads nothing."""
+        models, now = self._catalogue.models if self._catalogue else {}, time.monotonic()
+        return [
+            model_id
+            for model_id in model_ids
+            if (model := models.get(model_id)) is not None
+            and model.routes
+            and all(self.health.seconds_out(route, now, account_id) > 0 for route in model.routes)
+        ]
 
     def _is_outdated(self, catalogue: Catalogue) -> bool:
         """Whether something of it was changed since, or a price that was entered before has taken effect."""

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 import sqlalchemy as sa
 
-from bridge.db import db
+from bridge.accounts.tables import Key
+from bridge.db import db, now_utc
 from bridge.ledger.batch import BudgetWindow
-from bridge.ledger.budgets import OF_KEY, OF_USER, next_start
+from bridge.ledger.budgets import OF_KEY, OF_USER, PERIODS, list_key_windows, next_start, period_start
 from bridge.ledger.ledger import CUSTOMER, BalanceView
 from bridge.ledger.rollups import sum_by
 from bridge.ledger.tables import Balance, Budget, Entry
+
+NEAR_PERCENT = 80
+MOST_NEAR = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,40 @@ def list_budgets(windows: Mapping[int, Sequence[BudgetWindow]]) -> dict[int, lis
             state = BudgetState(window, row.held_nanos, row.spent_nanos) if row else BudgetState(window, 0, 0)
             found.setdefault(key_id, []).append(state)
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyBudget:
+    """A key, and of its own budgets the one of which most is used."""
+
+    key: Key
+    budget: BudgetState
+
+
+def list_keys_near_budget(account_id: int, limit: int = MOST_NEAR) -> list[KeyBudget]:
+    """The account's keys in use that have spent NEAR_PERCENT of a budget or more, the nearest first."""
+    now = now_utc()
+    starts = {period: period_start(period, now) for period in PERIODS}
+    own = {period: getattr(Key, f"budget_{period}_nanos") for period in PERIODS}
+    raised = sa.case((Key.budget_raise_until > now, sa.func.coalesce(Key.budget_raise_nanos, 0)), else_=0)
+    allowed = sa.case(own, value=Budget.period) + raised
+    query = (
+        sa.select(Key, Budget)
+        .join(Budget, Budget.key_id == Key.id)
+        .where(
+            *(Key.account_id == account_id, Key.revoked_at.is_(None), Key.disabled_at.is_(None)),
+            Key.expires_at.is_(None) | (Key.expires_at > now),
+            *(Budget.scope == OF_KEY, Budget.period_start == sa.case(starts, value=Budget.period)),
+            *(allowed > 0, Budget.spent_nanos >= allowed - allowed // 100 * (100 - NEAR_PERCENT)),
+        )
+        .order_by((sa.cast(Budget.spent_nanos, sa.Float) / allowed).desc(), Key.id)
+        .limit(limit * len(PERIODS))
+    )
+    found: dict[int, KeyBudget] = {}
+    for key, row in db.session.execute(query):
+        window = next(each for each in list_key_windows(key, now) if each.period == row.period)
+        found.setdefault(key.id, KeyBudget(key, BudgetState(window, row.held_nanos, row.spent_nanos)))
+    return list(found.values())[:limit]
 
 
 def list_user_budgets(key_id: int, window: BudgetWindow, limit: int) -> list[BudgetState]:

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from bridge.accounts.keys import select_drill_keys
 from bridge.db import UtcDateTime, db, transaction
 from bridge.ledger.batch import LEFT_BY_CLIENT
 from bridge.ledger.rollup_tables import RollupProgress, UsageRollup
@@ -68,16 +69,18 @@ def sum_by(
     span: str = "day",
     since: datetime.datetime | None = None,
     until: datetime.datetime | None = None,
+    without_drills: bool = False,
     **wanted: Any,
 ) -> dict[tuple[Any, ...], Sums]:
     """The sums of each combination of these dimensions, over requests begun from `since` until before `until`; both are
     starts of an hour or a day (UTC), as `span` says. `wanted`: dimension = value or a list of values; None selects all.
-    Without dimensions the one key is (). A combination without requests is absent."""
+    `without_drills`: of one account, all but what operators' fault drills asked for. Without dimensions the one key is
+    (). A combination without requests is absent."""
     given = {name: value for name, value in wanted.items() if value is not None}
     shape = tuple((name, isinstance(value, list)) for name, value in given.items())
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"
-    query = _write_query(on_sqlite, dimensions, span, since is not None, until is not None, shape)
+    query = _write_query(on_sqlite, dimensions, span, since is not None, until is not None, shape, without_drills)
     # Read separately, so that the planner knows how few rows are above it, and once a page. It only grows: if a worker
     # rolls up in between, the statement reads the new value itself.
     known = session.info.get(_PROGRESS)
@@ -101,6 +104,7 @@ def _write_query(
     since: bool,
     until: bool,
     wanted: tuple[tuple[str, bool], ...],
+    without_drills: bool,
 ) -> sa.Select[Any]:
     """The statement for such a query, without its values. It is cached, since writing it takes longer than running
     it."""
@@ -121,6 +125,8 @@ def _write_query(
         for name, several in wanted:
             value = sa.bindparam(name, type_=rolled.c[name].type, expanding=several)
             query = query.where(side.c[name].in_(value) if several else side.c[name] == value)
+        if without_drills:
+            query = query.where(side.c.key_id.not_in(select_drill_keys(sa.bindparam("account_id"))))
         sides.append(query)
     both = sa.union_all(*sides).subquery()
     columns = [both.c[name] for name in dimensions]

@@ -2,14 +2,18 @@
 
 import dataclasses
 import datetime
+import itertools
 
 import sqlalchemy as sa
 
+from bridge.accounts.tables import Key
 from bridge.db import db
 from bridge.ledger.ledger import CUSTOMER
-from bridge.ledger.rollups import sum_all
-from bridge.ledger.tables import Entry
-from bridge.ledger.usage import UsageFilter, sum_spans
+from bridge.ledger.refunds import REFUND
+from bridge.ledger.rollups import sum_all, sum_by
+from bridge.ledger.tables import Entry, UsageRecord
+
+Line = tuple[datetime.datetime, Entry | None, int, int]  # moment, entry, requests, signed amount
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,6 +28,18 @@ class StatementLine:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class StatementDay:
+    """A day (UTC): its entries and their sum, its requests and what they cost, and the balance at its end."""
+
+    day: datetime.date
+    entries: list[Entry]
+    added_nanos: int
+    requests: int
+    charged_nanos: int
+    balance_nanos: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Statement:
     """A month of an account, oldest line first. Opening balance, lines and closing balance add up."""
 
@@ -32,6 +48,34 @@ class Statement:
     lines: list[StatementLine]
     closing_nanos: int
 
+    @property
+    def added_nanos(self) -> int:
+        """The sum of all entries."""
+        return sum(line.amount_nanos for line in self.lines if line.entry is not None)
+
+    @property
+    def charged_nanos(self) -> int:
+        """What the month's requests cost."""
+        return sum(-line.amount_nanos for line in self.lines if line.entry is None)
+
+    def list_days(self) -> list[StatementDay]:
+        """The days on which something happened, the newest first."""
+        found = []
+        for day, grouped in itertools.groupby(self.lines, key=lambda line: line.at.date()):
+            lines = list(grouped)
+            booked, used = ([line for line in lines if (line.entry is None) == is_use] for is_use in (False, True))
+            found.append(
+                StatementDay(
+                    day,
+                    [line.entry for line in booked if line.entry],
+                    sum(line.amount_nanos for line in booked),
+                    sum(line.requests for line in used),
+                    sum(-line.amount_nanos for line in used),
+                    lines[-1].balance_nanos,
+                )
+            )
+        return found[::-1]
+
 
 def next_month(month: datetime.date) -> datetime.date:
     """The first of the month after."""
@@ -39,13 +83,18 @@ def next_month(month: datetime.date) -> datetime.date:
 
 
 def read_statement(account_id: int, month: datetime.date) -> Statement:
-    """The month's statement; `month` is its first day. The running month closes with the current balance."""
+    """The month's statement; `month` is its first day. The running month closes with the current balance. An operator's
+    fault drill that was given back within the month is no line of it."""
     start, end = _midnight(month), _midnight(next_month(month))
     query = sa.select(Entry).where(Entry.account_id == account_id, Entry.created_at >= start, Entry.created_at < end)
-    found: list[tuple[datetime.datetime, Entry | None, int, int]] = [
-        (entry.created_at, entry, 0, _signed(entry)) for entry in db.session.scalars(query.order_by(Entry.id))
+    entries = list(db.session.scalars(query.order_by(Entry.id)))
+    drills = _list_drills(account_id, start, end, entries)
+    found: list[Line] = [
+        (entry.created_at, entry, 0, _signed(entry))
+        for entry in entries
+        if entry.source != REFUND or entry.external_id not in drills
     ]
-    found += _list_days(account_id, start, end)
+    found += _list_days(account_id, start, end, drills)
     left = opening = _sum_before(account_id, start)
     lines = []
     for at, entry, requests, amount in sorted(found, key=lambda line: line[0]):
@@ -68,15 +117,33 @@ def _signed(entry: Entry) -> int:
     return entry.amount_nanos if entry.credit == CUSTOMER else -entry.amount_nanos
 
 
+def _list_drills(
+    account_id: int, start: datetime.datetime, end: datetime.datetime, entries: list[Entry]
+) -> dict[str, tuple[datetime.datetime, int]]:
+    """Request id -> moment and charge of the drills between these moments that cost nothing, or whose charge is given
+    back by one of these entries."""
+    refunds = {entry.external_id: entry.amount_nanos for entry in entries if entry.source == REFUND}
+    query = (
+        sa.select(UsageRecord.request_id, UsageRecord.created_at, UsageRecord.charge_nanos)
+        .join(Key, Key.id == UsageRecord.key_id)
+        .where(Key.account_id == account_id, Key.is_drill, UsageRecord.account_id == account_id)
+        .where(UsageRecord.created_at >= start, UsageRecord.created_at < end)
+    )
+    return {id_: (at, nanos) for id_, at, nanos in db.session.execute(query) if refunds.get(id_, 0) == nanos}
+
+
 def _list_days(
-    account_id: int, start: datetime.datetime, end: datetime.datetime
-) -> list[tuple[datetime.datetime, Entry | None, int, int]]:
+    account_id: int,
+    start: datetime.datetime,
+    end: datetime.datetime,
+    drills: dict[str, tuple[datetime.datetime, int]],
+) -> list[Line]:
     """A line for each day that cost something, at the end of its day."""
-    days: dict[datetime.datetime, list[int]] = {}
-    for span in sum_spans(UsageFilter(account_id, since=start, until=end), "model"):
-        day = days.setdefault(span.start, [0, 0])
-        day[0] += span.requests
-        day[1] += span.charge_nanos
+    sums = sum_by("start", account_id=account_id, since=start, until=end)
+    days = {day: [each.requests, each.charge_nanos] for (day,), each in sums.items()}
+    for at, charge_nanos in drills.values():
+        day = days[at.replace(hour=0, minute=0, second=0, microsecond=0)]
+        day[:] = day[0] - 1, day[1] - charge_nanos
     last = datetime.timedelta(days=1, microseconds=-1)
     return [(day + last, None, requests, -charge) for day, (requests, charge) in days.items() if charge]
 

@@ -1,4 +1,5 @@
-"""Reads settled requests for pages: sums, lists and single receipts. Every query starts from the account."""
+"""Reads settled requests for pages: sums, lists and single receipts. Every query starts from the account, and what
+operators' fault drills asked for counts in none."""
 
 import dataclasses
 import datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bridge.accounts.keys import select_drill_keys
 from bridge.chart import SpanSum
 from bridge.db import db, now_utc
 from bridge.dialects import ANSWER_PREFIXES
@@ -81,7 +83,10 @@ class UsagePage:
 
 
 def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = [UsageRecord.account_id == wanted.account_id]
+    found: list[sa.ColumnElement[bool]] = [
+        UsageRecord.account_id == wanted.account_id,
+        UsageRecord.key_id.not_in(select_drill_keys(wanted.account_id)),
+    ]
     if wanted.since is not None:
         found.append(UsageRecord.created_at >= wanted.since)
     if wanted.until is not None:
@@ -105,7 +110,7 @@ def sum_usage(wanted: UsageFilter) -> Sums:
     labels = {"end_user": wanted.end_user, "tag": wanted.tag}
     given = [(kind, label) for kind, label in labels.items() if label is not None]
     if not given:
-        return sum_all(**wanted.as_sums())
+        return sum_all(**wanted.as_sums(), without_drills=True)
     if len(given) == 1 and not has_others(given[0][0], wanted.account_id, wanted.since, wanted.until):
         kind, label = given[0]
         return sum_labels(kind, **wanted.as_sums(), label=label).get(label, Sums())
@@ -123,8 +128,12 @@ def group_usage(wanted: UsageFilter, by: str) -> dict[str, Sums]:
         return sum_labelled(_select_rows(wanted, by, "day"), MOST_GROUPS, by=COLUMNS[by])
     if by in KINDS:
         return sum_labels(by, **wanted.as_sums(), limit=MOST_GROUPS)
-    found = [(str(name), sums) for (name,), sums in sum_by(COLUMNS[by], **wanted.as_sums()).items()]
+    found = [(str(name), sums) for (name,), sums in _sum_by(wanted, COLUMNS[by]).items()]
     return dict(sorted(found, key=lambda item: (-item[1].charge_nanos, item[0]))[:MOST_GROUPS])
+
+
+def _sum_by(wanted: UsageFilter, *dimensions: str, span: str = "day") -> dict[tuple[Any, ...], Sums]:
+    return sum_by(*dimensions, span=span, **wanted.as_sums(), without_drills=True)
 
 
 def sum_spans(wanted: UsageFilter, by: str, span: str = "day") -> list[SpanSum]:
@@ -135,7 +144,7 @@ def sum_spans(wanted: UsageFilter, by: str, span: str = "day") -> list[SpanSum]:
     elif by in KINDS:
         found = sum_label_days(by, **wanted.as_sums())
     else:
-        sums = sum_by("start", COLUMNS[by], span=span, **wanted.as_sums())
+        sums = _sum_by(wanted, "start", COLUMNS[by], span=span)
         found = {(start, str(name)): (each.requests, each.charge_nanos) for (start, name), each in sums.items()}
     return [SpanSum(start, name, requests, nanos) for (start, name), (requests, nanos) in found.items()]
 
@@ -253,7 +262,9 @@ def find_running_request(account_id: int, request_id: str) -> Hold:
 
 def list_running(account_id: int, key_id: int | None = None) -> list[Hold]:
     """The account's running requests, or a key's, the newest first, at most MOST_GROUPS."""
-    query = sa.select(Hold).where(Hold.account_id == account_id).order_by(Hold.created_at.desc()).limit(MOST_GROUPS)
+    own = Hold.key_id.not_in(select_drill_keys(account_id))
+    query = sa.select(Hold).where(Hold.account_id == account_id, own)
+    query = query.order_by(Hold.created_at.desc()).limit(MOST_GROUPS)
     return list(db.session.scalars(query if key_id is None else query.where(Hold.key_id == key_id)))
 
 
@@ -267,7 +278,7 @@ def normalise_id(text: str) -> str:
 
 def find_first_request(account_id: int, key_id: int | None = None) -> UsageRecord | None:
     """The account's, or the key's, first settled request."""
-    days = sum_by("start", account_id=account_id, key_id=key_id)
+    days = _sum_by(UsageFilter(account_id, key_id=key_id), "start")
     if not days:
         return None
     first = min(day for (day,) in days)
@@ -277,4 +288,4 @@ def find_first_request(account_id: int, key_id: int | None = None) -> UsageRecor
 
 def list_models_used(account_id: int) -> list[str]:
     """The models of the account's requests, sorted, for the filter."""
-    return [model_id for (model_id,) in sum_by("model_id", account_id=account_id)]
+    return [model_id for (model_id,) in _sum_by(UsageFilter(account_id), "model_id")]

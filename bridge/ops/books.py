@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
+from bridge.accounts.tables import Key
 from bridge.db import db, now_utc, snapshot
 from bridge.ledger.check import check_ledger
 from bridge.ledger.check_rollups import check_rollups
@@ -32,6 +33,7 @@ def check_books(days: int | None = None) -> list[str]:
 
 def _check_usage_page() -> Iterator[str]:
     charged = sa.select(UsageRecord.account_id, sa.func.sum(UsageRecord.charge_nanos)).group_by(UsageRecord.account_id)
+    charged = charged.where(UsageRecord.key_id.not_in(sa.select(Key.id).where(Key.is_drill)))  # as those pages do
     for account_id, total in db.session.execute(charged.order_by(UsageRecord.account_id)).all():
         wanted = UsageFilter(account_id)
         shown, drawn = sum_usage(wanted).charge_nanos, sum(span.charge_nanos for span in sum_spans(wanted, "model"))

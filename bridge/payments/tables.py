@@ -112,3 +112,8 @@ class AutoTopUp(Table):
         sa.CheckConstraint("month_minor >= 0", name="month"),
         sa.CheckConstraint("NOT enabled OR payment_method IS NOT NULL", name="needs_card"),
     )
+
+    def allows_another(self, today: datetime.date) -> bool:
+        """Whether the month's cap leaves room for one more charge."""
+        charged = self.month_minor if self.month == today.replace(day=1) else 0
+        return charged + self.amount_minor <= self.monthly_cap_minor

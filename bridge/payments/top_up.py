@@ -1,11 +1,12 @@
 """Requests a payment, and lists an account's payments for its pages."""
 
+import datetime
 from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
 from bridge.config import Settings
-from bridge.db import db, transaction
+from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.ledger.tables import Entry
 from bridge.payments import booking, checkout, rows
@@ -15,6 +16,7 @@ from bridge.payments.checkout import PaymentRequest, StripeAway, StripeRefused
 from bridge.payments.tables import Payment
 
 SHOWN = 12
+OPEN_SHOWN_FOR = datetime.timedelta(hours=1)
 
 
 def open_top_up(
@@ -59,8 +61,11 @@ def find_payment(account_id: int, payment_id: str) -> Payment:
 
 
 def list_payments(account_id: int, limit: int = SHOWN) -> list[Payment]:
-    """The newest payments, without those whose Stripe page was opened and left."""
-    query = sa.select(Payment).where(Payment.account_id == account_id, Payment.state.not_in(("open", "expired")))
+    """The newest payments, without those whose Stripe page was opened and left. Of one that is open nobody knows that
+    for an hour."""
+    is_fresh = (Payment.state == "open") & (Payment.created_at > now_utc() - OPEN_SHOWN_FOR)
+    is_shown = is_fresh | Payment.state.not_in(("open", "expired"))
+    query = sa.select(Payment).where(Payment.account_id == account_id, is_shown)
     return list(db.session.scalars(query.order_by(Payment.id.desc()).limit(limit)))
 
 

@@ -25,9 +25,9 @@ def watch(page: Page, complaints: list[str]) -> None:
     )
 
 
-def call(site: str, secret: str) -> int:
+def call(site: str, secret: str, model: str = "sandbox-echo") -> int:
     """The status of one chat completion with this key."""
-    body = json.dumps({"model": "sandbox-echo", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]}).encode()
     headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
     try:
         with urllib.request.urlopen(urllib.request.Request(f"{site}/v1/chat/completions", body, headers)) as answer:

@@ -16,7 +16,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.drive import CHROMIUM, PASSWORD, sign_in, submit, watch
+from tests.browser.drive import CHROMIUM, PASSWORD, call, sign_in, submit, watch
+from tests.payments.stripe_side import make_event, make_session, send_over_socket
 
 PATIENCE_SECONDS = 120
 NEW = "a different horse battery"
@@ -181,12 +182,72 @@ def passkey(page: Page, site: str, log: Path, email: str, password: str) -> dict
     return found
 
 
+def customer(page: Page, site: str, log: Path, email: str, model: str) -> dict[str, Any]:
+    """From nothing to a paid call and back: sign up, confirm, a key, a refused call, money, a receipt, the key's
+    budget, another secret, the end of the key. `model` costs money."""
+    page.goto(f"{site}/sign-up")
+    page.fill("input[name=email]", email)
+    page.fill("input[name=password]", PASSWORD)
+    submit(page, "Create account")
+    page.goto(to(site, find_link(log, email, "/confirm")))
+    submit(page, "Confirm")
+    banner = page.locator("main .note").first
+    found: dict[str, Any] = {"newcomer": banner.inner_text()}
+    page.goto(f"{site}/dashboard/keys/new")
+    page.fill("input[name=name]", "worker")
+    page.fill("input[name=budget]", "0.017")
+    submit(page, "Create key")
+    secret = page.inner_text("#secret")
+    found["code"] = page.inner_text("#use .bar")
+    found["unpaid"] = call(site, secret, model)
+    page.wait_for_selector("#refused")  # told by itself
+    found["refused"] = page.inner_text("#refused")
+    page.locator("#refused").get_by_role("link", name="Add credit").click()
+    pay(page, site, found)
+    found["paid"] = call(site, secret, model)
+    page.goto(f"{site}/dashboard/")
+    found["overview"] = page.inner_text("main")
+    found["budget"] = banner.inner_text()
+    found["over_budget"] = call(site, secret, model)
+    banner.get_by_role("link").click()
+    page.select_option("select[name=overlap]", "0")
+    submit(page, "Rotate")
+    rotated = page.inner_text("#secret")
+    found["rotated"] = [call(site, one) for one in (secret, rotated)]
+    page.goto(f"{site}/dashboard/keys")
+    page.get_by_role("link", name="worker").first.click()
+    page.get_by_role("button", name="Revoke", exact=True).click()
+    page.fill("#revoke-confirm", "worker")
+    page.locator("dialog#revoke button.btn-danger").click()
+    page.wait_for_load_state()
+    found["revoked"] = call(site, rotated)
+    return found
+
+
+def pay(page: Page, site: str, found: dict[str, Any]) -> None:
+    """Choose $50 and pay at Stripe, whose page is played; look at the payment while its news come."""
+    page.route("https://checkout.stripe.com/**", lambda route: route.fulfill(body="<h1>Pay here</h1>"))
+    page.get_by_text("$50", exact=True).click()
+    submit(page, "Pay")
+    page.wait_for_url("https://checkout.stripe.com/**")
+    page.goto(f"{site}/dashboard/billing")
+    payments = page.locator("[aria-label=Payments]")
+    found["open"] = payments.inner_text()
+    payments.get_by_role("link").first.click()
+    page.wait_for_selector("text=Waiting for Stripe")
+    payment_id = page.url.rpartition("/")[2]
+    assert send_over_socket(site, make_event("checkout.session.completed", make_session(payment_id, 5000))) == 200
+    page.wait_for_selector("text=is added")  # by itself
+    found["receipt"] = page.inner_text("main")
+
+
 JOURNEYS: dict[str, Callable[[Page, str, Path, str, str], dict[str, Any]]] = {
     "reset": reset,
     "verify": verify,
     "two_factor": two_factor,
     "data": data,
     "passkey": passkey,
+    "customer": customer,
 }
 
 

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 from tests.browser.test_pages import pytestmark  # noqa: F401 - a browser is needed here too
+from tests.factories import DOLLAR
 from tests.gateway import Gateway
+from tests.payments.conftest import KEY
+from tests.payments.stripe_server import StripeServer
+from tests.payments.stripe_side import SECRET
+from tests.upstream import ScriptedUpstream, says
 from tests.warm import ROOT
 
 
@@ -78,3 +83,31 @@ def test_a_passkey_is_made_used_and_removed(site: Gateway):
     found = drive("passkey", site, account.email, account.password)
     assert found.pop("refused").startswith("The passkey was not accepted")
     assert found == {"listed": True, "used": True, "removed": True}
+
+
+def test_a_customer_goes_from_nothing_to_a_paid_call_and_is_told_each_step(
+    start_gateway: Callable[..., Gateway], upstream: ScriptedUpstream
+):
+    upstream.plays(says("Hi", completion_tokens=14))
+    stripe = StripeServer()
+    secrets = {"stripe_secret_key": KEY, "stripe_webhook_secret": SECRET, "stripe_api_base": stripe.base}
+    site = start_gateway(mail_seconds=0.5, verify_email=True, signup_credit="0", signup_work_bits=12, **secrets)
+    model = site.make.make_model(output_price=1000 * DOLLAR, max_output_tokens=16)  # at most $0.016, and here $0.014
+    site.make.make_channel(upstream.base_url, model)
+    found = drive("customer", site, "newcomer@example.com", model)
+    stripe.close()
+    assert "You have no credit yet." in found["newcomer"]
+    assert "sandbox-echo, which costs nothing" in found["code"]
+    assert (found["unpaid"], found["paid"], found["over_budget"]) == (402, 200, 402)
+    assert "Your last call was refused: 402." in found["refused"]
+    assert f"{model} costs money, and your balance is $0.00. Nothing was charged." in found["refused"]
+    assert "Try a free model first" in found["refused"]
+    assert "Not paid yet" in found["open"]
+    assert "no credit yet" not in found["receipt"]  # nothing on the page is out of date
+    assert "$50.00 is added. $50.00 is available now." in found["receipt"]
+    assert "1 refused" in found["overview"]
+    assert "insufficient_balance" in found["overview"]
+    assert "worker has used 82% of its budget: $0.01 of $0.02" in found["budget"]
+    assert found["rotated"] == [401, 200]
+    assert found["revoked"] == 401
+    assert site.make.check_ledger() == []

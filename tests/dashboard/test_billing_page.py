@@ -1,9 +1,11 @@
 """Billing: the statement adds up, Stripe's page is opened for the requested amount, and a receipt says what was
 paid."""
 
+import csv
 import dataclasses
+import datetime
+import io
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -14,11 +16,15 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
+from bridge.accounts.key_terms import KeyTerms
+from bridge.accounts.keys import issue_key
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.ledger import adjust
+from bridge.ledger.refunds import refund_request
 from bridge.ledger.statement import next_month, read_statement
 from bridge.mail.tables import Mail
+from bridge.ops.books import check_books
 from bridge.payments.auto import top_up_due
 from bridge.payments.tables import AutoTopUp, Payment
 from tests.dashboard.pages import post, sign_in
@@ -104,10 +110,14 @@ def test_a_top_up_opens_stripes_page_for_what_was_asked_and_is_credited_by_its_w
     assert make.find_money(account.id) == (12_500_000_000, 0)
 
 
-def test_a_preset_counts_before_the_field(client: FlaskClient, account: MadeAccount, stripe: responses.RequestsMock):
+def test_an_amount_of_ones_own_counts_before_the_chosen_one(
+    client: FlaskClient, account: MadeAccount, stripe: responses.RequestsMock
+):
     open_session(stripe)
     assert top_up(client, amount="", preset="50").status_code == 303
     assert asked(stripe)["line_items[0][price_data][unit_amount]"] == "5000"
+    assert top_up(client, amount="12.50", preset="25").status_code == 303
+    assert asked(stripe)["line_items[0][price_data][unit_amount]"] == "1250"
 
 
 @pytest.mark.parametrize("amount", ["", "4.99", "500.01", "10.001", "-10", "ten", "1e2", "999999999999"])
@@ -127,7 +137,7 @@ def test_when_stripe_refuses_nothing_is_credited_and_its_words_stay_with_us(
     stripe.post(f"{API}/checkout/sessions", status=status, json={"error": {"type": type_, "message": f"no {KEY}"}})
     answer = top_up(client, amount="10")
     assert answer.status_code == 503
-    assert "Nothing was paid" in answer.text
+    assert "You were not charged" in answer.text
     assert KEY not in answer.text
     assert [payment.state for payment in find_payments(app, account)] == ["failed"]
 
@@ -158,22 +168,49 @@ def pay(client: FlaskClient, app: Flask, account: MadeAccount, amount: int = 200
 def test_the_payments_page_goes_from_waiting_to_receipt(client: FlaskClient, app: Flask, account: MadeAccount):
     payment = pay(client, app, account)
     path = f"/dashboard/billing/payments/{payment.id}"
-    waiting = client.get(path)
-    assert "Waiting for Stripe" in waiting.text
-    assert waiting.headers["Refresh"] == "3"
-    left = client.get(f"{path}?left=1")
-    assert "You left Stripe" in left.text
-    assert "Refresh" not in left.headers
+    waiting = client.get(path).text
+    assert "Waiting for Stripe" in waiting
+    assert f'data-poll="{path}/state"' in waiting
+    assert '<noscript><meta http-equiv="refresh" content="3">' in waiting  # what polls without script
+    assert client.get(f"{path}/state").status_code == 204
+    left = client.get(f"{path}?left=1").text
+    assert "You left Stripe" in left
+    assert "data-poll" not in left
+    assert "http-equiv" not in left
     session = make_session(payment.id, 2000)
     tell(client, "checkout.session.completed", {**session, "payment_status": "unpaid"})
-    assert "takes its time" in client.get(path).text
+    assert "still processing" in client.get(path).text
     tell(client, "checkout.session.async_payment_succeeded", session)
+    details = {"billing_name": "Holt GmbH", "billing_address": " Kai 4\r\n\r\n20457  Hamburg ", "tax_id": "DE99"}
+    assert post(client, "/dashboard/billing/details", "/dashboard/billing", **details).status_code == 303
+    assert "data-poll" not in client.get(path).text
+    assert client.get(f"{path}/state").status_code == 205  # show the page anew
     receipt = client.get(path)
-    assert "Refresh" not in receipt.headers
-    for said in ("Receipt", "$20.00", session["payment_intent"], account.email, "1 Quay Street", "VAT XX123"):
+    for said in ("Receipt", "$20.00 is added", session["payment_intent"], "1 Quay Street VAT XX123", "DE99"):
         assert said in receipt.text
+    assert "Holt GmbH Kai 4 20457 Hamburg" in receipt.text
     tell(client, "refund.created", make_refund(session["payment_intent"], 500))
     assert "−$5.00" in client.get(path).text
+
+
+def test_the_list_of_payments_says_what_became_of_each_and_looks_again_while_one_is_open(
+    client: FlaskClient, app: Flask, account: MadeAccount
+):
+    path = "/dashboard/billing/payments?waiting=1"
+    payment, declined, old = (pay(client, app, account) for _ in range(3))
+    with app.app_context(), transaction() as session:
+        failed = {"state": "failed", "kind": "auto", "problem": "Your card was declined."}
+        session.execute(sa.update(Payment).where(Payment.id == declined.id).values(**failed))
+        long_ago = now_utc() - datetime.timedelta(hours=2)
+        session.execute(sa.update(Payment).where(Payment.id == old.id).values(created_at=long_ago))
+    page = client.get("/dashboard/billing").text
+    assert f'data-poll="{path}"' in page
+    assert "Your card was declined. Nothing was paid." in page
+    assert old.id not in page  # its page was opened and left
+    assert client.get(path).status_code == 204
+    tell(client, "checkout.session.completed", make_session(payment.id, 2000))
+    assert client.get(path).status_code == 205
+    assert "data-poll" not in client.get("/dashboard/billing").text
 
 
 def test_nobody_sees_a_payment_of_another_account(
@@ -185,11 +222,6 @@ def test_nobody_sees_a_payment_of_another_account(
 
 
 # the statement
-
-
-def amounts(page: str) -> list[str]:
-    body = page.partition('aria-label="Statement"')[2].partition("</table>")[0]
-    return [re.sub("<[^>]*>", "", cell) for cell in re.findall(r'<td class="num">(.*?)</td>', body)]
 
 
 def test_the_statement_lists_credits_and_each_days_requests_and_adds_up(
@@ -211,15 +243,56 @@ def test_the_statement_lists_credits_and_each_days_requests_and_adds_up(
     assert (before.opening_nanos, before.lines, before.closing_nanos) == (0, [], 0)
     assert now.opening_nanos + sum(line.amount_nanos for line in now.lines) == balance
     assert [line.balance_nanos for line in now.lines][-1] == balance
-    page = client.get("/dashboard/billing").text
-    assert sorted(amounts(page)) == sorted(["−$0.000000021", "−$1.000000000", "+$20.000000000"])
-    assert f"/dashboard/billing/payments/{payment.id}" in page
-    assert "A mistake of ours" in page
+    today = now_utc().date().isoformat()
+    for path in ("/dashboard/billing", f"/dashboard/billing/statement/{month:%Y-%m}"):
+        page = client.get(path).text
+        for said in ("+$19.00", "exactly −$0.000000021", "exactly $18.999999979", "3 requests", "A mistake of ours"):
+            assert said in page, path
+        assert f"/dashboard/billing/payments/{payment.id}" in page
+        assert f'href="/dashboard/usage?period=dates&amp;from={today}&amp;to={today}"' in page  # the day's requests
+    answer = client.get(f"/dashboard/billing/statement/{month:%Y-%m}.csv")
+    assert answer.mimetype == "text/csv"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["amount_dollars"] for row in rows] == ["", "20", "-1", "-0.000000021", ""]
+    assert rows[1]["reference"] == payment.id
+    assert {row["balance_dollars"] for row in rows[-2:]} == {"18.999999979"}
+
+
+def test_a_drill_of_an_operators_is_no_line_of_the_statement_and_it_still_adds_up(
+    client: FlaskClient, app: Flask, make: Factories
+):
+    account = make.make_account(10 * DOLLAR)
+    sign_in(client, account.email, account.password)
+    key = make.make_key(account)
+    with app.app_context():
+        drill = issue_key(account.id, KeyTerms(name="Fault drill"), is_drill=True).key
+        own = add_record(account.id, key_id=key.id, charge_nanos=DOLLAR).request_id
+        drilled = add_record(account.id, key_id=drill.id, charge_nanos=5 * DOLLAR).request_id
+        db.session.execute(sa.text("UPDATE balances SET balance_nanos = balance_nanos - 6000000000"))
+        db.session.commit()
+        unreturned = read_statement(account.id, now_utc().date().replace(day=1))
+        refund_request(drilled, reason="a drill", made_by="op@example.com", account_id=account.id)
+        returned = read_statement(account.id, now_utc().date().replace(day=1))
+        assert [line for line in check_books() if "charged wrongly" not in line] == []  # made up are only the charges
+    assert (unreturned.charged_nanos, unreturned.closing_nanos) == (6 * DOLLAR, 4 * DOLLAR)  # what is charged is told
+    assert (returned.charged_nanos, returned.closing_nanos) == (DOLLAR, 9 * DOLLAR)
+    assert [(day.requests, day.added_nanos) for day in returned.list_days()] == [(1, 10 * DOLLAR)]
+    for path in ("/dashboard/", "/dashboard/usage", "/dashboard/keys", "/dashboard/usage.csv"):
+        page = client.get(path).text
+        assert drilled not in page, path
+        assert "Fault drill" not in page, path
+    assert own in client.get("/dashboard/usage.csv").text
+    assert "$1.00" in client.get("/dashboard/").text
+    assert "$6.00" not in client.get("/dashboard/").text
 
 
 @pytest.mark.parametrize("month", ["", "2020-01", "9999-12", "0001-01", "2026-13", "nonsense"])
 def test_any_month_can_be_asked_for(client: FlaskClient, account: MadeAccount, month: str):
     assert client.get("/dashboard/billing", query_string={"month": month}).status_code == 200
+    if month:
+        status = 200 if month == "2020-01" else 404
+        assert client.get(f"/dashboard/billing/statement/{month}").status_code == status
+        assert client.get(f"/dashboard/billing/statement/{month}.csv").status_code == status
 
 
 def test_a_balance_below_zero_is_explained(client: FlaskClient, app: Flask, account: MadeAccount):
@@ -256,7 +329,7 @@ def find_rule(app: Flask, account: MadeAccount) -> AutoTopUp:
 def test_a_card_is_kept_by_a_top_up_and_the_rule_is_set_changed_and_switched_off(
     client: FlaskClient, app: Flask, account: MadeAccount, stripe: responses.RequestsMock
 ):
-    assert "Keep a card at your next top-up" in client.get("/dashboard/billing").text
+    assert "Save a card with your next payment" in client.get("/dashboard/billing").text
     keep_card(client, app, account, stripe)
     fields = asked(stripe, 0)
     assert fields["payment_intent_data[setup_future_usage]"] == "off_session"
@@ -277,7 +350,7 @@ def test_a_card_is_kept_by_a_top_up_and_the_rule_is_set_changed_and_switched_off
     set_rule(client, do="forget")
     rule = find_rule(app, account)
     assert (rule.enabled, rule.card) == (False, None)
-    assert "Visa" not in client.get("/dashboard/billing").text.partition("Automatic top-ups")[2]
+    assert "Visa" not in client.get("/dashboard/billing").text.partition("Automatic top-up</h2>")[2]
     assert set_rule(client).status_code == 400  # without a card there is none
 
 
@@ -369,6 +442,6 @@ def test_without_both_secrets_nobody_can_pay(
     app: Flask, client: FlaskClient, account: MadeAccount, settings_field: str
 ):
     app.config["BRIDGE"] = dataclasses.replace(app.config["BRIDGE"], **{settings_field: ""})
-    assert "Top-ups are not set up here" in client.get("/dashboard/billing").text
+    assert "You can't pay online here" in client.get("/dashboard/billing").text
     assert top_up(client, amount="10").location == "/dashboard/billing"
     assert find_payments(app, account) == []

@@ -78,7 +78,9 @@ def test_a_new_keys_page_tells_of_a_refused_call_until_one_is_answered(
     assert answer.status_code == 202  # shown, and asked again
     assert "Your last call was refused: 402." in plain(answer.text)
     assert "&lt;b&gt;no&lt;/b&gt;" in answer.text
-    assert '<a href="/dashboard/billing">Add credit</a>' in answer.text
+    assert 'href="/dashboard/billing">Add credit</a>' in answer.text
+    assert "free model" not in answer.text
+    assert "Try a free model first" in client.get(f"{path}?free=1").text  # which is what the page's code asks for
     with app.app_context():
         record = add_record(account.id, key_id=key.id)
     answer = client.get(path)

@@ -235,4 +235,5 @@ def test_a_new_key_without_credit_says_what_to_do(app: Flask, make: Factories):
     sign_in(browser, account.email, account.password)
     page = post(browser, KEYS, f"{KEYS}/new", name="first").text
     assert "You have no credit yet." in page
-    assert 'href="/dashboard/billing">add credit' in page
+    assert 'href="/dashboard/billing">Add credit' in page
+    assert '<dt>Balance</dt><dd title="exactly $0.00">$0.00</dd>' in page

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from bridge.chart import DAY, Bar, Chart, SpanSum, draw, rank_parts
 from bridge.db import now_utc, transaction
 from bridge.ledger.tables import Budget
+from bridge.limits.tables import Refusal
 from tests.dashboard.pages import sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
 from tests.ledger.records import add_failure, add_record
@@ -30,6 +31,11 @@ def figures(page: str) -> dict[str, str]:
     """Label -> value and hint of the strip of figures, without markup."""
     pairs = re.findall(r"<div><dt>(.*?)</dt><dd>(.*?)</dd></div>", page, re.DOTALL)
     return {label: re.sub(r"<[^>]*>", " ", value).strip() for label, value in pairs}
+
+
+def figures_of(page: str) -> str:
+    """The strip of figures, with its markup."""
+    return page.partition('<dl class="stats">')[2].partition("</dl>")[0]
 
 
 def test_a_newcomer_sees_the_first_steps_and_no_chart(client: FlaskClient, account: MadeAccount):
@@ -72,7 +78,7 @@ def test_the_figures_are_the_ledgers(app: Flask, client: FlaskClient, make: Fact
     assert shown["Balance"].startswith("$10.00")
     assert shown["Spend today"].split() == ["$1.50", "yesterday", "$2.00"]
     assert shown["Spend, 14 days"].split() == ["$3.50", "lasts", "about", "40", "days", "at", "this", "rate"]
-    assert shown["Requests"].split() == ["3", "33.3%", "failed,", "none", "of", "them", "charged"]
+    assert shown["Requests"].split() == ["3", "33.3%", "failed;", "not", "charged"]
     assert figures(client.get("/dashboard/?period=30").text)["Spend, 30 days"].startswith("$4.50")
     assert "Spend, 14 days" in client.get("/dashboard/?period=forever").text
 
@@ -101,6 +107,33 @@ def test_last_requests_link_to_their_receipts(app: Flask, client: FlaskClient, m
     assert f'href="/dashboard/usage/{record.request_id}"' in page
     assert "worker-prod" in page
     assert "$0.003000" in page
+
+
+def test_refused_calls_are_counted_with_their_code_and_what_to_do(
+    app: Flask, client: FlaskClient, make: Factories, account: MadeAccount
+):
+    key, other = make.make_key(account, name="worker-prod"), make.make_key()
+    with app.app_context(), transaction() as session:
+        at = {"start": now_utc().replace(minute=0, second=0, microsecond=0), "last_at": now_utc(), "model_id": "gpt-4o"}
+        last = {"status": 402, "last_message": "…", "last_model": "gpt-4o", "last_request_id": "req_1"}
+        for of, code, requests in ((key, "insufficient_balance", 36), (other, "model_not_allowed", 7)):
+            place = {"account_id": of.account_id, "key_id": of.id, "code": code, "requests": requests}
+            session.add(Refusal(**place, **at, **last))
+    page = client.get("/dashboard/").text
+    assert "36 refused</a>; not charged" in figures_of(page)
+    card = page.partition("Refused calls</h2>")[2]
+    for said in (
+        "Not enough credit",
+        "insufficient_balance",
+        "worker-prod",
+        'href="/dashboard/billing">Add credit</a>',
+    ):
+        assert said in card
+    assert "model_not_allowed" not in page
+    assert ">All refused calls</a>" in card
+    link = re.search(r'href="([^"]+)">36 refused', page)
+    assert link
+    assert "insufficient_balance" in client.get(link[1].replace("&amp;", "&")).text
 
 
 def test_keys_near_their_budget_are_named(app: Flask, client: FlaskClient, make: Factories, account: MadeAccount):

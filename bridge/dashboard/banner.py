@@ -1,0 +1,201 @@
+"""The account's state: the one thing that stands above every page of the dashboard, the worst first, with one action.
+
+What costs no statement is asked first, and nothing further once something is found."""
+
+import dataclasses
+import datetime
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask import current_app, g, request, url_for
+from flask_login import current_user
+
+from bridge.dashboard.filters import NANOS_PER_CENT, balance, exact, spend
+from bridge.dashboard.visitor import chosen_settings
+from bridge.db import now_utc
+from bridge.inference.services import Services
+from bridge.ledger.alerts import find_alert
+from bridge.ledger.journal import find_first_credit, list_keys_near_budget
+from bridge.ledger.ledger import BalanceView, find_balance
+from bridge.ledger.rollups import Sums, sum_by
+from bridge.payments.auto import find_rule
+from bridge.payments.tables import AutoTopUp
+
+USED_DAYS = 7  # of models, and of the rate at which the balance is spent
+LOW_DAYS = 3
+MAX_DAYS_LEFT = 365
+Found = TypeVar("Found")
+NAMED_MODELS = 2
+STARTS_AGAIN = {
+    "day": "today. It starts again at 00:00 UTC",
+    "week": "this week. It starts again on Monday, 00:00 UTC",
+    "month": "this month. It starts again on the 1st, 00:00 UTC",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Banner:
+    """What is to be said: `title` is the bold clause, `kind` is bad, warn or "". `is_primary`: the action is what the
+    page is for until it is done."""
+
+    kind: str
+    title: str
+    text: str
+    action: str = ""
+    url: str = ""
+    is_primary: bool = False
+
+
+def find_banner() -> Banner | None:
+    """The worst that is to be told to the signed-in member's account; None if all is well. Operators' pages are about
+    others."""
+    if g.get("plain") or not current_user.is_authenticated:
+        return None
+    if current_user.is_suspended or request.path.startswith("/admin"):
+        return find_suspension()
+    return next(filter(None, (find() for find in STATES)), None)
+
+
+def find_suspension() -> Banner | None:
+    """The same for pages that tell nothing else."""
+    if g.get("plain") or not current_user.is_authenticated or not current_user.is_suspended:
+        return None
+    left = find_money().balance_nanos
+    return Banner(
+        "bad",
+        "This account is suspended.",
+        "Every call answers 403 and nothing is charged. No key can be made and nothing paid; "
+        f"your balance of {balance(left)} stays. Write to the operator of this gateway.",
+    )
+
+
+def find_money() -> BalanceView:
+    """The signed-in account's money, read once for a page and its banner."""
+    return _once("money", lambda: find_balance(current_user.account_id))
+
+
+def _once(name: str, find: Callable[[], Found]) -> Found:
+    """What `find` returns, read once for a page."""
+    if name not in g:
+        setattr(g, name, find())
+    found: Found = g.get(name)
+    return found
+
+
+def _find_rule() -> AutoTopUp | None:
+    return _once("rule", lambda: find_rule(current_user.account_id))
+
+
+def _add_credit(kind: str, title: str, text: str, *, is_primary: bool = False) -> Banner:
+    return Banner(kind, title, text, "Add credit", url_for("dashboard.show_billing"), is_primary)
+
+
+def _tell_used_up() -> Banner | None:
+    left = find_money().balance_nanos
+    if left >= NANOS_PER_CENT:
+        return None
+    effect = "Calls answer 402 until you add credit; models that cost nothing still work."
+    if left < 0:
+        cause = f"A refund or a dispute took back what was already spent: {exact(left)}."
+        return _add_credit("bad", "The balance is below zero.", f"{cause} {effect}", is_primary=True)
+    if left:
+        effect = "Calls that can cost more answer 402 until you add credit."
+        return _add_credit("bad", f"Only {exact(left)} of your balance is left.", effect, is_primary=True)
+    if find_first_credit(current_user.account_id):
+        return _add_credit("bad", "Your balance is used up.", effect, is_primary=True)
+    if current_user.is_unconfirmed and chosen_settings().signup_credit_nanos:
+        return _tell_unconfirmed()
+    return _add_credit("warn", "You have no credit yet.", effect)
+
+
+def _tell_declined() -> Banner | None:
+    rule = _find_rule()
+    if rule is None or rule.enabled or not rule.problem:
+        return None
+    text = f"{rule.problem} Nothing more is charged until you turn them on again. {_describe_left()}"
+    return Banner("bad", "Automatic top-ups are off.", text, "Pay or change card", url_for("dashboard.show_billing"))
+
+
+def _tell_incident() -> Banner | None:
+    """Whether models that the account uses can be asked nowhere, as far as this process knows."""
+    services: Services | None = current_app.extensions.get("bridge_services")
+    if services is None or services.health.all_well:
+        return None
+    out = services.list_out(_sum_lately(), current_user.account_id)
+    if not out:
+        return None
+    named = ", ".join(out[:NAMED_MODELS])
+    more = len(out) - NAMED_MODELS
+    title = f"{named} and {more} more don't answer now." if more > 0 else f"{named} can't be reached now."
+    text = "Their provider is in trouble. Calls answer 503 and cost nothing; retry, or use another model meanwhile."
+    return Banner("warn", title, text, "Models", "/models")
+
+
+def _tell_low() -> Banner | None:
+    money, rule, alert = find_money(), _find_rule(), find_alert(current_user.account_id)
+    if rule is not None and rule.enabled and rule.allows_another(now_utc().date()):
+        return None  # it is about to be topped up
+    days = count_days_left(money.available_nanos, _sum_spent(), USED_DAYS)
+    is_below = alert is not None and alert.enabled and money.balance_nanos < alert.threshold_nanos
+    if not is_below and (days is None or days >= LOW_DAYS):
+        return None
+    return _add_credit("warn", _describe_left(), "Calls answer 402 once it is used up.")
+
+
+def _tell_key_budget() -> Banner | None:
+    near = list_keys_near_budget(current_user.account_id, limit=1)
+    if not near:
+        return None
+    key, budget = near[0].key, near[0].budget
+    used = "used up its budget" if budget.percent >= 100 else f"used {budget.percent}% of its budget"
+    title = f"{key.name} has {used}"
+    period = STARTS_AGAIN.get(budget.window.period, "in all. Raise it to go on")
+    text = f"{spend(budget.spent_nanos)} of {spend(budget.window.limit_nanos)} {period}."
+    return Banner("warn", f"{title}:", text, "Open the key", url_for("dashboard.show_key", key_id=key.id))
+
+
+def _tell_unconfirmed() -> Banner | None:
+    if not current_user.is_unconfirmed:
+        return None
+    waits = chosen_settings().signup_credit_nanos
+    text = (
+        f"Your starting credit of {balance(waits)} waits for it." if waits else "We couldn't reach you about outages."
+    )
+    return Banner("", "Your email isn't confirmed yet.", text, "Confirm it", url_for("dashboard.show_sent"))
+
+
+STATES: tuple[Callable[[], Banner | None], ...] = (
+    *(_tell_used_up, _tell_declined, _tell_incident, _tell_low, _tell_key_budget, _tell_unconfirmed),
+)
+
+
+def count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int | None:
+    """How many days the balance lasts if as much is spent as in these days; None if that says nothing, or is beyond a
+    year."""
+    left = available_nanos * days // spent_nanos if available_nanos > 0 and spent_nanos else None
+    return left if left is not None and left <= MAX_DAYS_LEFT else None
+
+
+def _describe_left() -> str:
+    """`$4.12 left, for about 2 days.`"""
+    left = find_money().available_nanos
+    days = count_days_left(left, _sum_spent(), USED_DAYS)
+    if days is None:
+        return f"{balance(left)} left."
+    lasts = "less than a day" if not days else f"about {days} day{'s' if days != 1 else ''}"
+    return f"{balance(left)} left, for {lasts}."
+
+
+def _sum_lately() -> dict[str, Sums]:
+    """What the account used of each model in the last days."""
+
+    def find() -> dict[str, Sums]:
+        since = now_utc().replace(hour=0, minute=0, second=0, microsecond=0) - datetime.timedelta(days=USED_DAYS - 1)
+        found = sum_by("model_id", account_id=current_user.account_id, since=since, without_drills=True)
+        return {model_id: sums for (model_id,), sums in found.items()}
+
+    return _once("used_lately", find)
+
+
+def _sum_spent() -> int:
+    return sum(sums.charge_nanos for sums in _sum_lately().values())
