@@ -6,7 +6,7 @@ import re
 import pytest
 
 from bridge.dashboard.guides import GUIDES, Guide
-from tests.agents.programs import PINS
+from tests.agents.programs import NODE
 from tests.dashboard.pages import make_pages
 
 SITE = "https://gateway.example"
@@ -34,7 +34,7 @@ def test_a_guide_that_there_is_not_is_a_404(client):
 def test_a_guide_names_this_gateway_and_the_version_that_is_installed_for_tests(client, guide: Guide):
     page = client.get(f"/docs/{guide.slug}").text
     assert SITE in page
-    pinned = json.loads((PINS / guide.slug / "package.json").read_text())["dependencies"]
+    pinned = json.loads((NODE / guide.slug / "package.json").read_text())["dependencies"]
     [(package, version)] = pinned.items()
     assert version == guide.version
     assert f"version {version}" in page
