@@ -17,6 +17,7 @@ pytestmark = pytest.mark.clients
 DOCUMENTED, CODE_MODEL = "gpt-5.5", "gpt-5.6-sol"
 # What a provider wants back of its thoughts, as it gave it.
 THOUGHT_BACK = {"anthropic": SIGNATURE, "gemini": SIGNATURE}
+WAITS_TO_BE_TOLD = "claude-sonnet-4-5"  # to think
 MODELS = [
     ("openai", "gpt-4o"),
     ("openai", "gpt-5.5"),
@@ -33,11 +34,12 @@ def codex() -> Program:
     return install("codex")
 
 
-def set_up(providers: Providers, key: str, folder: Path, model: str = DOCUMENTED) -> Guide:
-    """Write the guide's config.toml, with this model."""
+def set_up(providers: Providers, key: str, folder: Path, model: str = DOCUMENTED, thinks: bool = False) -> Guide:
+    """Write the guide's config.toml, with this model; one that thinks is told to."""
     guide = Guide(providers.gateway, "codex", key, **{DOCUMENTED: model})
     (folder / ".codex").mkdir(exist_ok=True)
-    (folder / ".codex/config.toml").write_text(guide["config.toml"])
+    effort = 'model_reasoning_effort = "high"\n' if thinks else ""
+    (folder / ".codex/config.toml").write_text(effort + guide["config.toml"])
     return guide
 
 
@@ -45,8 +47,8 @@ def set_up(providers: Providers, key: str, folder: Path, model: str = DOCUMENTED
 def run(codex: Program, providers: Providers, caller: Caller, tmp_path: Path):
     """Do the task with the guide's settings."""
 
-    def run(model: str, key: str = caller.key.secret) -> Finished:
-        guide = set_up(providers, key, tmp_path, model)
+    def run(model: str, key: str = caller.key.secret, thinks: bool = False) -> Finished:
+        guide = set_up(providers, key, tmp_path, model, thinks)
         return codex.run_script(f"{guide['Shell']}\n{ASK}", {}, tmp_path)
 
     return run
@@ -59,7 +61,7 @@ def do_task(run, providers: Providers, caller: Caller, tmp_path: Path):
     def do_task(provider: str, model: str) -> Agentic:
         upstream = Agentic(provider)
         providers[provider].plays(upstream)
-        done = run(model)
+        done = run(model, thinks=model == WAITS_TO_BE_TOLD)
         assert done.status == 0, done
         assert (tmp_path / "notes.txt").read_text() == NOTES, done
         assert "first-42, second-53" in done.output, done
