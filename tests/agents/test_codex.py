@@ -21,7 +21,7 @@ WAITS_TO_BE_TOLD = "claude-sonnet-4-5"  # to think
 MODELS = [
     ("openai", "gpt-4o"),
     ("openai", "gpt-5.5"),
-    ("anthropic", "claude-sonnet-4-5"),
+    pytest.param("anthropic", "claude-sonnet-4-5", marks=pytest.mark.short),
     ("gemini", "gemini-2.5-pro"),
     ("deepseek", "deepseek-v4-flash"),
     ("moonshot", "kimi-k2.6"),
@@ -78,6 +78,7 @@ def test_it_does_its_task_and_every_turn_is_asked_and_paid_once(provider: str, m
     assert all(THOUGHT_BACK.get(provider, "") in turn.request.body.decode() for turn in later)
 
 
+@pytest.mark.short
 def test_of_a_model_that_it_knows_to_write_code_the_tool_is_custom_and_in_its_namespace(do_task):
     last = do_task("openai", CODE_MODEL).turns[-1].request.json
     assert "additional_tools" in [item["type"] for item in last["input"]]
