@@ -17,7 +17,8 @@ CSS := .venv/bin/css-beautify --indent-size=2 --end-with-newline
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
 	@echo "make test        every test, on SQLite and PostgreSQL; ARGS='-k name' chooses"
-	@echo "make clients     SDKs and coding agents, as npm and pip bring them, through a gateway; they are installed once"
+	@echo "make clients     SDKs and coding agents, as npm and pip bring them, through a gateway; they are installed once;"
+	@echo "                 ARGS='-m short' takes those that CI runs"
 	@echo "make lint        ruff: rules and format; the format of templates and stylesheet"
 	@echo "make format      write that format"
 	@echo "make types       mypy"
@@ -29,7 +30,7 @@ help:
 	@echo "make soak        20,000 streams, half of them dropped: nothing of them may stay behind"
 	@echo "make attack      what one customer can do to another: every attack we know, and how long the other one waits"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
-	@echo "make lock        write the lock files anew, from what requirements*.in, scripts/ and tests/sdks/ ask for"
+	@echo "make lock        write the lock files anew, from what requirements*.in, scripts/ and tests/ ask for"
 
 run:
 	@scripts/install.sh requirements.txt
@@ -41,7 +42,7 @@ test:
 
 clients:
 	@scripts/install.sh $(DEV)
-	$(PYTHON) -m pytest -n 2 -m clients $(ARGS)
+	$(PYTHON) -m pytest -n 2 tests/sdks tests/agents -m clients $(ARGS)
 
 e2e:
 	@scripts/install.sh $(DEV)
@@ -106,5 +107,6 @@ lock:
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in
 	$(COMPILE) -o scripts/model-requirements.txt scripts/model-requirements.in
-	$(COMPILE) -o tests/sdks/python/requirements.txt tests/sdks/python/requirements.in
+	for folder in tests/sdks/python tests/agents/python/*; do \
+	  $(COMPILE) -o $$folder/requirements.txt $$folder/requirements.in || exit 1; done
 	for folder in scripts/node tests/sdks/node tests/agents/node/*; do (cd $$folder && $(NPM_LOCK)) || exit 1; done

@@ -262,13 +262,6 @@ def update_key(account_id: int, key_id: int, terms: KeyTerms) -> Key:
     return _change(account_id, key_id, columns, grows=True)
 
 
-def list_keys(account_id: int, *, before_id: int | None = None, limit: int | None = None) -> list[Key]:
-    """The account's own keys that are not revoked, the newest first: at most `limit` of those older than
-    `before_id`."""
-    own = Key.revoked_at.is_(None), ~Key.is_drill
-    return list_all_keys(account_id, *own, before_id=before_id, limit=limit)
-
-
 def list_all_keys(
     account_id: int, *where: sa.ColumnElement[bool], before_id: int | None = None, limit: int | None = None
 ) -> list[Key]:

@@ -23,6 +23,10 @@ GUIDES = (
     Guide("codex", "Codex", "OpenAI's coding agent, on any model of this gateway.", "0.171.0"),
     Guide("opencode", "opencode", "The open coding agent, by any of this gateway's three APIs.", "1.18.33"),
     Guide("cline", "Cline", "The coding agent for editors and terminals, on any model of this gateway.", "3.0.65"),
+    Guide("qwen-code", "Qwen Code", "Qwen's coding agent, on any model of this gateway.", "0.24.4"),
+    Guide("aider", "aider", "The pair programmer for terminals, on any model of this gateway.", "0.86.2"),
+    Guide("agents-sdk", "Agents SDK", "OpenAI's SDK for agents in Python, on any model of this gateway.", "0.24.0"),
+    Guide("ai-sdk", "AI SDK", "Vercel's SDK for JavaScript, on any model of this gateway.", "7.0.173"),
 )
 
 

@@ -30,6 +30,8 @@ SHELLS: dict[str, Shell] = {
     "exec_command": lambda command: {"cmd": command},
     "bash": lambda command: {"command": command, "description": "Works on the notes"},
     "run_commands": lambda command: {"commands": [command]},
+    # Qwen Code reads no more output once a command has ended, and on a busy machine the last of it comes after that
+    "run_shell_command": lambda command: {"command": f"{command}; sleep 1", "is_background": False},
 }
 # Those that take text, and no JSON.
 TEXT_SHELLS: dict[str, Callable[[str], str]] = {

@@ -20,7 +20,7 @@ DOCUMENTED, SMALL = "claude-sonnet-4-5", "claude-haiku-4-5"
 THOUGHT_BACK = {"anthropic": SIGNATURE, "gemini": SIGNATURE, "deepseek": THOUGHT, "moonshot": THOUGHT}
 MODELS = [
     ("openai", "gpt-4o"),
-    ("openai", "gpt-5.6-sol"),
+    pytest.param("openai", "gpt-5.6-sol", marks=pytest.mark.short),
     ("anthropic", "claude-sonnet-4-5"),
     ("anthropic", "claude-sonnet-5"),
     ("gemini", "gemini-2.5-pro"),

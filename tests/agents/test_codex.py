@@ -17,10 +17,11 @@ pytestmark = pytest.mark.clients
 DOCUMENTED, CODE_MODEL = "gpt-5.5", "gpt-5.6-sol"
 # What a provider wants back of its thoughts, as it gave it.
 THOUGHT_BACK = {"anthropic": SIGNATURE, "gemini": SIGNATURE}
+WAITS_TO_BE_TOLD = "claude-sonnet-4-5"  # to think
 MODELS = [
     ("openai", "gpt-4o"),
     ("openai", "gpt-5.5"),
-    ("anthropic", "claude-sonnet-4-5"),
+    pytest.param("anthropic", "claude-sonnet-4-5", marks=pytest.mark.short),
     ("gemini", "gemini-2.5-pro"),
     ("deepseek", "deepseek-v4-flash"),
     ("moonshot", "kimi-k2.6"),
@@ -33,11 +34,12 @@ def codex() -> Program:
     return install("codex")
 
 
-def set_up(providers: Providers, key: str, folder: Path, model: str = DOCUMENTED) -> Guide:
-    """Write the guide's config.toml, with this model."""
+def set_up(providers: Providers, key: str, folder: Path, model: str = DOCUMENTED, thinks: bool = False) -> Guide:
+    """Write the guide's config.toml, with this model; one that thinks is told to."""
     guide = Guide(providers.gateway, "codex", key, **{DOCUMENTED: model})
     (folder / ".codex").mkdir(exist_ok=True)
-    (folder / ".codex/config.toml").write_text(guide["config.toml"])
+    effort = 'model_reasoning_effort = "high"\n' if thinks else ""
+    (folder / ".codex/config.toml").write_text(effort + guide["config.toml"])
     return guide
 
 
@@ -45,8 +47,8 @@ def set_up(providers: Providers, key: str, folder: Path, model: str = DOCUMENTED
 def run(codex: Program, providers: Providers, caller: Caller, tmp_path: Path):
     """Do the task with the guide's settings."""
 
-    def run(model: str, key: str = caller.key.secret) -> Finished:
-        guide = set_up(providers, key, tmp_path, model)
+    def run(model: str, key: str = caller.key.secret, thinks: bool = False) -> Finished:
+        guide = set_up(providers, key, tmp_path, model, thinks)
         return codex.run_script(f"{guide['Shell']}\n{ASK}", {}, tmp_path)
 
     return run
@@ -59,7 +61,7 @@ def do_task(run, providers: Providers, caller: Caller, tmp_path: Path):
     def do_task(provider: str, model: str) -> Agentic:
         upstream = Agentic(provider)
         providers[provider].plays(upstream)
-        done = run(model)
+        done = run(model, thinks=model == WAITS_TO_BE_TOLD)
         assert done.status == 0, done
         assert (tmp_path / "notes.txt").read_text() == NOTES, done
         assert "first-42, second-53" in done.output, done
@@ -76,6 +78,7 @@ def test_it_does_its_task_and_every_turn_is_asked_and_paid_once(provider: str, m
     assert all(THOUGHT_BACK.get(provider, "") in turn.request.body.decode() for turn in later)
 
 
+@pytest.mark.short
 def test_of_a_model_that_it_knows_to_write_code_the_tool_is_custom_and_in_its_namespace(do_task):
     last = do_task("openai", CODE_MODEL).turns[-1].request.json
     assert "additional_tools" in [item["type"] for item in last["input"]]

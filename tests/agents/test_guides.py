@@ -1,17 +1,28 @@
 """The guides are those of the programs that tests run: their versions, their addresses, and how they are found."""
 
-import json
 import re
 
 import pytest
 
 from bridge.dashboard.guides import GUIDES, Guide
-from tests.agents.programs import PINS
+from tests.agents.programs import NODE, PYTHON
 from tests.dashboard.pages import make_pages
+from tests.sdks.programs import FOLDER as SDKS
 
 SITE = "https://gateway.example"
-# Programs that tests install without the package by which people get them, which only picks one for their machine.
-BROUGHT_BY = {"opencode-linux-x64-baseline": "opencode-ai", "@cline/cli-linux-x64": "cline"}
+# By what people install each, and the file that pins it for tests. Those install some agents without the package by
+# which people get them: it only picks one for their machine.
+PACKAGES = {
+    "claude-code": ("npm install -g @anthropic-ai/claude-code", NODE / "claude-code/package.json"),
+    "codex": ("npm install -g @openai/codex", NODE / "codex/package.json"),
+    "opencode": ("npm install -g opencode-ai", NODE / "opencode/package.json"),
+    "cline": ("npm install -g cline", NODE / "cline/package.json"),
+    "qwen-code": ("npm install -g @qwen-code/qwen-code", NODE / "qwen-code/package.json"),
+    "aider": ("pip install aider-chat", PYTHON / "aider/requirements.in"),
+    "agents-sdk": ("pip install openai-agents", SDKS / "python/requirements.in"),
+    "ai-sdk": ("npm install ai", SDKS / "node/package.json"),
+}
+PICKED = {"opencode-ai": "opencode-linux-x64-baseline", "cline": "@cline/cli-linux-x64"}
 
 
 @pytest.fixture
@@ -34,8 +45,13 @@ def test_a_guide_that_there_is_not_is_a_404(client):
 def test_a_guide_names_this_gateway_and_the_version_that_is_installed_for_tests(client, guide: Guide):
     page = client.get(f"/docs/{guide.slug}").text
     assert SITE in page
-    pinned = json.loads((PINS / guide.slug / "package.json").read_text())["dependencies"]
-    [(package, version)] = pinned.items()
-    assert version == guide.version
-    assert f"version {version}" in page
-    assert f"npm install -g {BROUGHT_BY.get(package, package)}" in page
+    command, pins = PACKAGES[guide.slug]
+    assert command in page
+    assert f"version {guide.version}" in page
+    package = command.split()[-1]
+    pin = (
+        f'"{PICKED.get(package, package)}": "{guide.version}"'
+        if pins.suffix == ".json"
+        else f"{package}=={guide.version}"
+    )
+    assert pin in pins.read_text()

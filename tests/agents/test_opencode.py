@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents.books import check_books, check_paid_once
+from tests.agents.books import check_books, check_only_the_delivered_part_is_paid_too, check_paid_once
 from tests.agents.guide import Guide
 from tests.agents.programs import Finished, Program, install
 from tests.agents.task import NOTES, PROMPT, TURNS, Agentic, break_off
@@ -57,17 +57,23 @@ def test_it_does_its_task_and_every_turn_is_asked_and_paid_once(
     check_paid_once(caller, [*upstream.turns, *upstream.asides])
 
 
-@pytest.mark.parametrize(
-    ("api", "provider", "model"), [(CHAT, "anthropic", DOCUMENTED), (RESPONSES, "openai", "gpt-4o")]
-)
 def test_a_turn_that_breaks_off_is_not_asked_again_and_paid_as_far_as_it_came(
-    api: str, provider: str, model: str, run, providers: Providers, caller: Caller
+    run, providers: Providers, caller: Caller
 ):
-    upstream = Agentic(provider, first=break_off)
-    providers[provider].plays(upstream)
-    done = run(api, model)
+    upstream = Agentic("anthropic", first=break_off)
+    providers["anthropic"].plays(upstream)
+    done = run(CHAT, DOCUMENTED)
     assert done.status != 0, done
     assert "broke off" in done.errors, done
     assert [len(turn.results) for turn in upstream.turns] == [0], done
     outcomes = sorted(receipt["outcome"] for receipt in check_books(caller))
     assert outcomes == ["complete"] * len(upstream.asides) + ["cut"]
+
+
+def test_by_responses_it_asks_such_a_turn_once_more(run, providers: Providers, caller: Caller, tmp_path: Path):
+    upstream = Agentic("openai", first=break_off)
+    providers["openai"].plays(upstream)
+    done = run(RESPONSES, "gpt-4o")
+    assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
+    assert [len(turn.results) for turn in upstream.turns] == [0, *range(TURNS)], done
+    check_only_the_delivered_part_is_paid_too(caller, [*upstream.turns, *upstream.asides], upstream.turns[0])

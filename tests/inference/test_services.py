@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from bridge.accounts.keys import list_keys
+from bridge.accounts.keys import list_all_keys
 from bridge.db import db, now_utc
 from bridge.inference import services as room
 from tests.factories import MadeKey
@@ -26,7 +26,7 @@ def test_a_key_s_last_use_is_written_soon_then_once_a_minute_and_at_the_end(
 
     def read_written() -> datetime.datetime | None:
         db.session.rollback()
-        return list_keys(key.account_id)[0].last_used_at
+        return list_all_keys(key.account_id)[0].last_used_at
 
     with app.app_context():
         first = use(0)
@@ -69,4 +69,4 @@ def test_a_last_use_that_could_not_be_written_is_written_with_the_next(
         again = services.keys_used[key.id] = now_utc()
         services.write_keys_used()
         db.session.rollback()
-        assert list_keys(key.account_id)[0].last_used_at == again
+        assert list_all_keys(key.account_id)[0].last_used_at == again

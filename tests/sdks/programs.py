@@ -36,29 +36,10 @@ class Sdk:
 
     def converse(self, cases: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, dict[str, Any]]:
         """What came of each case, by its id."""
-        done = subprocess.run(
-            [*self._command(folder), *self.arguments],
-            cwd=folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"},
-            input=json.dumps(cases),
-            capture_output=True,
-            text=True,
-            timeout=RUN_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
-        said = [json.loads(line) for line in done.stdout.splitlines()]
-        return {each.pop("id"): each for each in said}
-
-    def _command(self, folder: Path) -> list[str]:
-        """What starts it in this folder."""
-        if self.program.endswith(".py"):
-            return [str(install_python(FOLDER / "python")), str(FOLDER / "python" / self.program)]
-        packages = install_node(FOLDER / "node")
-        (folder / "node_modules").symlink_to(packages / "node_modules")  # modules look for others where they lie
-        for file in (FOLDER / "node").glob("*.mjs"):
-            shutil.copy(file, folder)
-        return [str(find_node(packages)), self.program]
+        language = "python" if self.program.endswith(".py") else "node"
+        shutil.copytree(FOLDER / language, folder, dirs_exist_ok=True)
+        said = run_program(folder / self.program, self.arguments, json.dumps(cases)).splitlines()
+        return {each.pop("id"): each for each in map(json.loads, said)}
 
 
 SDKS = {
@@ -75,3 +56,26 @@ SDKS = {
     "ai-sdk-openai": Sdk("ai-sdk.mjs", ("openai",), AI_SDK),
     "ai-sdk-anthropic": Sdk("ai-sdk.mjs", ("anthropic",), AI_SDK),
 }
+
+
+def run_program(file: Path, arguments: Sequence[str] = (), given: str = "") -> str:
+    """What a program in Python or for Node prints, with the SDKs at hand and `given` as its input."""
+    folder = file.parent
+    if file.suffix == ".py":
+        command = str(install_python(FOLDER / "python"))
+    else:
+        packages = install_node(FOLDER / "node")
+        (folder / "node_modules").symlink_to(packages / "node_modules")  # modules look for others where they lie
+        command = str(find_node(packages))
+    done = subprocess.run(
+        [command, file.name, *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
+    return done.stdout

@@ -14,6 +14,11 @@ from tests.sdks.programs import SDKS
 from tests.sdks.upstreams import UPSTREAMS, Upstream, plays
 
 WRONG_KEY = "sk-wrong"
+SHORT = {
+    *("openai-python-chat", "openai-python-responses", "anthropic-python"),
+    *("openai-node-chat", "openai-node-responses", "anthropic-node"),
+}
+NAMES = [pytest.param(name, marks=pytest.mark.short) if name in SHORT else name for name in SDKS]
 pytestmark = pytest.mark.clients
 
 
@@ -72,7 +77,7 @@ class Asking:
         return Seen(SDKS[self.name], UPSTREAMS[upstream], case, said, sent, rows)
 
 
-@pytest.mark.parametrize("name", SDKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_sdk_does_all_of_the_list_on_every_provider(
     name: str, providers: Providers, tmp_path: Path, subtests: pytest.Subtests
 ):

@@ -10,6 +10,7 @@ from agents import (
     Agent,
     FunctionTool,
     ItemHelpers,
+    MessageOutputItem,
     ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
@@ -49,8 +50,9 @@ async def _converse(case: Case) -> Said:
     last = result.raw_responses[-1].usage
     parsed = result.final_output.model_dump() if case.get("schema") else None
     usage = [last.input_tokens, last.output_tokens]
-    text = ItemHelpers.text_message_output(result.new_items[-1])
-    return {"text": text, "calls": calls, "usage": usage, "parsed": parsed}
+    # the last item may be reasoning: a stream of Gemini's gives the signature of its text after it
+    text = next(item for item in reversed(result.new_items) if isinstance(item, MessageOutputItem))
+    return {"text": ItemHelpers.text_message_output(text), "calls": calls, "usage": usage, "parsed": parsed}
 
 
 @functools.cache
