@@ -29,6 +29,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     filters,
     forgotten,
     half_way,
+    joining,
     keys,
     notices,
     origin,
@@ -70,6 +71,7 @@ def register(app: Flask) -> None:
         passkeys.passkeys,
         forgotten.forgotten,
         confirming.confirming,
+        joining.joining,
         door.dashboard,
         extras.alerts,
     )
