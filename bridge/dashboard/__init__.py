@@ -122,8 +122,9 @@ def page_context() -> dict[str, Any]:
         "shell": "base.html" if signed_in else "public.html",
         "signup_mode": chosen.signup_mode,
         "base_url": base_url(),
-        "available": functools.partial(ledger.find_balance, current_user.account_id) if signed_in else lambda: None,
-        "sandbox_serves": (lambda: False) if g.get("plain") else sandbox_serves,
+        "available": functools.cache(lambda: ledger.find_balance(current_user.account_id) if signed_in else None),
+        # production has no sandbox
+        "sandbox_serves": sandbox_serves if chosen.development and not g.get("plain") else lambda: False,
         "request_id": g.get("request_id", ""),
     }
 

@@ -4,12 +4,12 @@ import dataclasses
 import datetime
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from bridge.chart import SpanSum
+from bridge.chart import OTHER, SpanSum
 from bridge.db import db, now_utc
 from bridge.dialects import ANSWER_PREFIXES
 from bridge.errors import NotFound
@@ -123,27 +123,42 @@ def group_usage(wanted: UsageFilter, by: str) -> dict[str, Sums]:
         return sum_labelled(_select_rows(wanted, by, "day"), MOST_GROUPS, by=COLUMNS[by])
     if by in KINDS:
         return sum_labels(by, **wanted.as_sums(), limit=MOST_GROUPS)
-    found = [(str(name), sums) for (name,), sums in sum_by(COLUMNS[by], **wanted.as_sums()).items()]
-    return dict(sorted(found, key=lambda item: (-item[1].charge_nanos, item[0]))[:MOST_GROUPS])
+    found = sum_by(COLUMNS[by], dearest=MOST_GROUPS, **wanted.as_sums())
+    return {str(name): sums for (name,), sums in found.items()}
 
 
-def sum_spans(wanted: UsageFilter, by: str, span: str = "day") -> list[SpanSum]:
+def sum_spans(wanted: UsageFilter, by: str, span: str = "day", named: Sequence[str] | None = None) -> list[SpanSum]:
     """Requests and charges by model, key, end user or tag and span (hour or day, in UTC), in order of time. End users
-    and tags have days alone."""
+    and tags have days alone. `named`: of these keys, and of all others together, since an account may have thousands.
+    """
     if wanted.end_user is not None or wanted.tag is not None:
         found = sum_cells(_select_rows(wanted, by, span), COLUMNS[by])
     elif by in KINDS:
         found = sum_label_days(by, **wanted.as_sums())
+    elif by == "key" and named is not None and wanted.key_id is None:
+        return _sum_named_keys(wanted, span, named)
     else:
         sums = sum_by("start", COLUMNS[by], span=span, **wanted.as_sums())
         found = {(start, str(name)): (each.requests, each.charge_nanos) for (start, name), each in sums.items()}
     return [SpanSum(start, name, requests, nanos) for (start, name), (requests, nanos) in found.items()]
 
 
+def _sum_named_keys(wanted: UsageFilter, span: str, named: Sequence[str]) -> list[SpanSum]:
+    filters = {**wanted.as_sums(), "span": span}
+    sums = sum_by("start", "key_id", **{**filters, "key_id": [int(name) for name in named]})
+    found = [SpanSum(start, str(key_id), each.requests, each.charge_nanos) for (start, key_id), each in sums.items()]
+    for (start,), each in sum_by("start", **filters).items():
+        ours = [one for one in found if one.start == start]
+        requests = each.requests - sum(one.requests for one in ours)
+        if requests:
+            found.append(SpanSum(start, OTHER, requests, each.charge_nanos - sum(one.charge_nanos for one in ours)))
+    return found
+
+
 def _select_rows(wanted: UsageFilter, by: str, span: str) -> sa.Subquery:
     """The filter's rows as cells; by end user or tag each once for each of them, by day."""
     on_sqlite = db.session.get_bind().dialect.name == "sqlite"
-    cells = select_labelled(by) if by in KINDS else select_cells(span, on_sqlite)
+    cells = select_labelled(by, on_sqlite) if by in KINDS else select_cells(span, on_sqlite)
     return cells.where(*_conditions(wanted)).subquery()
 
 
@@ -158,16 +173,20 @@ def count_last_hour() -> LastHour:
 
 def measure_first_content(wanted: UsageFilter) -> Timing | None:
     """How fast answers began, over the newest 5,000 requests of the filter."""
-    query = (
-        sa.select(UsageRecord.first_content_ms)
+    newest = (
+        sa.select(UsageRecord.first_content_ms.label("ms"))
         .where(*_conditions(wanted), UsageRecord.first_content_ms.is_not(None))
         .order_by(UsageRecord.created_at.desc())
         .limit(TIMING_SAMPLE)
+        .subquery()
     )
-    times = sorted(ms for ms in db.session.scalars(query) if ms is not None)
-    if not times:
-        return None
-    return Timing(times[(len(times) - 1) // 2], times[(len(times) - 1) * 95 // 100])
+    place = sa.func.row_number().over(order_by=newest.c.ms) - 1
+    ranked = sa.select(newest.c.ms, place.label("place"), (sa.func.count().over() - 1).label("last")).subquery()
+    wanted_places = (ranked.c.last // 2, ranked.c.last * 95 // 100)
+    times = list(
+        db.session.scalars(sa.select(ranked.c.ms).where(ranked.c.place.in_(wanted_places)).order_by(ranked.c.place))
+    )
+    return Timing(times[0], times[-1]) if times else None
 
 
 def list_requests(
