@@ -40,8 +40,7 @@ from bridge.ledger.usage import (
     list_running,
     measure_first_content,
     normalise_id,
-    sum_spans,
-    sum_usage,
+    read_usage,
 )
 from bridge.limits.refusals import (
     RefusalFilter,
@@ -86,9 +85,7 @@ def show_usage() -> Any:
         page = list_requests(asked.wanted, older_than=request.args.get("before"), newer_than=request.args.get("after"))
     refused = list_refusals(asked.refused) if asked.refused else []
     refused_by_day = _sum_by_day(asked.refused)
-    totals = sum_usage(asked.wanted)
-    groups = group_usage(asked.wanted, asked.by) if totals.requests else {}
-    spans = _sum_spans(asked, groups) if totals.requests else []
+    totals, groups, spans = read_usage(asked.wanted, asked.by, "hour" if _is_hourly(asked) else "day", RANKED)
     shown = [record.key_id for record in page.records]
     shown += [hold.key_id for hold in running] + [each.key_id for each in refused]
     key_names = _name_keys(shown, asked.fields["key"])
@@ -199,12 +196,6 @@ def _sum_by_day(wanted: RefusalFilter | None) -> dict[datetime.datetime, int]:
 
 def _is_hourly(asked: Asked) -> bool:
     return asked.days == 1 and asked.by not in KINDS
-
-
-def _sum_spans(asked: Asked, groups: dict[str, Sums]) -> list[SpanSum]:
-    """What the chart shows of these groups, the dearest first: of keys only those that get a colour of their own."""
-    named = [*groups][:RANKED] if len(groups) > RANKED + 1 else None
-    return sum_spans(asked.wanted, asked.by, "hour" if _is_hourly(asked) else "day", named)
 
 
 def _draw(

@@ -8,6 +8,8 @@ both sides, so at every moment it returns the exact sum of the rows."""
 import dataclasses
 import datetime
 import functools
+import operator
+from collections.abc import Iterable
 from typing import Any, cast
 
 import gevent
@@ -61,6 +63,14 @@ class Sums:
     uncharged_tokens: int = 0
     uncharged_nanos: int = 0
     failed: int = 0
+
+
+_each_sum = operator.attrgetter(*(field.name for field in dataclasses.fields(Sums)))
+
+
+def add_up(sums: Iterable[Sums]) -> Sums:
+    """The sums of all these together."""
+    return Sums(*map(sum, zip(*map(_each_sum, sums), strict=True)))
 
 
 def sum_by(

@@ -22,7 +22,7 @@ from bridge.ledger.label_rollups import (
     sum_labelled,
     sum_labels,
 )
-from bridge.ledger.rollups import ENDING, SUMS, Sums, select_cells, sum_all, sum_by
+from bridge.ledger.rollups import ENDING, SUMS, Sums, add_up, select_cells, sum_all, sum_by
 from bridge.ledger.tables import Hold, UsageRecord
 
 PAGE_SIZE = 25
@@ -113,6 +113,27 @@ def sum_usage(wanted: UsageFilter) -> Sums:
     failed = sa.func.sum(sa.case((ENDING == "failed", 1), else_=0))
     row = db.session.execute(sa.select(*sums, failed).where(*_conditions(wanted))).one()
     return Sums(*(int(value or 0) for value in row))
+
+
+def read_usage(wanted: UsageFilter, by: str, span: str, coloured: int) -> tuple[Sums, dict[str, Sums], list[SpanSum]]:
+    """What a filter comes to: its sums, those of each group (as `group_usage`), and of each group and span (as
+    `sum_spans`). Of models all of it is read at once; of thousands of keys, only the dearest (`coloured`) have spans of
+    their own."""
+    if by == "model" and wanted.end_user is None and wanted.tag is None:
+        cells = sum_by("start", "model_id", span=span, **wanted.as_sums())
+        of_model: dict[str, list[Sums]] = {}
+        for (_, name), sums in cells.items():
+            of_model.setdefault(name, []).append(sums)
+        groups = {name: add_up(sums) for name, sums in of_model.items()}
+        ranked = sorted(groups.items(), key=lambda item: (-item[1].charge_nanos, item[0]))[:MOST_GROUPS]
+        spans = [SpanSum(start, name, sums.requests, sums.charge_nanos) for (start, name), sums in cells.items()]
+        return add_up(groups.values()), dict(ranked), spans
+    totals = sum_usage(wanted)
+    if not totals.requests:
+        return totals, {}, []
+    groups = group_usage(wanted, by)
+    named = [*groups][:coloured] if len(groups) > coloured + 1 else None
+    return totals, groups, sum_spans(wanted, by, span, named)
 
 
 def group_usage(wanted: UsageFilter, by: str) -> dict[str, Sums]:
