@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from bench.gateway import run_commands
 from bench.measure import measure, running_field, running_home, say
+from bench.pages import measure_pages
 from bench.profile import profile
 from bench.report import Run, draw_parts, draw_table, find_failures, find_oddities, sum_up
 from bench.results import draw_history, figure_of, new_path, read_results, write_results
@@ -41,6 +42,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--postgres", default="postgresql://127.0.0.1:5432/postgres", metavar="URL")
     parser.add_argument("--redis", default="redis://127.0.0.1:6379", metavar="URL")
     parser.add_argument("--scale", action="store_true", help="instead: workers, keys, rows, channels, memory, start")
+    parser.add_argument(
+        "--pages", action="store_true", help="instead: each page, with 5,000 keys and 1,000,000 requests"
+    )
     parser.add_argument("--requests", type=int, default=100_000, metavar="N", help="of --scale's memory (100,000)")
     parser.add_argument("--profile", action="store_true", help="instead: a flame graph for each scenario")
     parser.add_argument("--markdown", type=Path, metavar="PATH", help="instead: the history's row of these results")
@@ -78,7 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
     with running_yardstick() as (upstream, nginx, folder):
         if arguments.profile:
             return profile(arguments, upstream, nginx, folder)
-        if arguments.scale:
+        runs: list[Run] = []
+        if arguments.pages:
+            figures, failures = measure_pages(arguments, upstream, folder)
+        elif arguments.scale:
             figures, runs, failures = measure_scale(arguments, upstream, nginx, folder)
         else:
             figures, runs, failures = measure_setups(arguments, upstream, nginx, folder, notes)

@@ -54,13 +54,14 @@ class Stores:
 @dataclasses.dataclass(frozen=True)
 class Home:
     """A setup that can be served many times: the environment of commands and servers, a key with limits that nobody
-    reaches, and one without limits."""
+    reaches, one without limits, and one that is refused after its first request of each minute."""
 
     environment: dict[str, str]
     stores: Stores
     folder: Path
     key: str
     unlimited_key: str
+    refused_key: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +147,7 @@ def set_up(upstream: Server, stores: Stores, folder: Path) -> Home:
         environment,
         f"key issue {EMAIL} --rpm 100000000 --tpm 100000000000 --concurrency 100000",
         f"key issue {EMAIL}",
+        f"key issue {EMAIL} --rpm 1",
         f"account credit {EMAIL} 1000000.00",
         *(f"model add {model_of(name)} {price}" for name in (*channels, "responses")),
     )
@@ -156,8 +158,8 @@ def set_up(upstream: Server, stores: Stores, folder: Path) -> Home:
             for provider, (url, models) in channels.items()
         ),
     )
-    key, unlimited_key = (lines.splitlines()[-1].strip() for lines in printed[:2])
-    return Home(environment, stores, folder, key, unlimited_key)
+    keys = [lines.splitlines()[-1].strip() for lines in printed[:3]]
+    return Home(environment, stores, folder, *keys)
 
 
 @contextlib.contextmanager

@@ -48,7 +48,10 @@ class Field:
         port, processes = self.server(target).port, self.processes(target)
         if target in self.gateways and self.gateways[target].clients:
             more["clients"] = self.gateways[target].clients
-        spec = scenario.spec_for(target, port, self.keys(target), seconds, processes=processes, **more)
+        keys = self.keys(target)
+        if scenario.refused and target in self.gateways:
+            keys = keys * (scenario.refused - 1) + (self.gateways[target].home.refused_key,)
+        spec = scenario.spec_for(target, port, keys, seconds, processes=processes, **more)
         return run_load(spec)
 
 

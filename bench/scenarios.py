@@ -40,7 +40,8 @@ class Figure:
 class Scenario:
     """A load, the servers that get it by turns, and the figures. `spec` and, in a short round, `quick` are fields of a
     LoadSpec. `door`: the endpoint that is asked. `once`: a second run in the same process would measure what the first
-    left behind. `alone`: each chunk must arrive by itself. `in_quick`: a short round has it."""
+    left behind. `alone`: each chunk must arrive by itself. `refused`: of so many requests one has a key that is
+    refused; 0: none. `in_quick`: a short round has it."""
 
     name: str
     spec: dict[str, Any]
@@ -51,6 +52,7 @@ class Scenario:
     statuses: tuple[str, ...] = ("200",)
     once: bool = False
     alone: bool = False
+    refused: int = 0
     in_quick: bool = True
     quick: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -192,6 +194,23 @@ SCENARIOS = [
             Figure("  in PostgreSQL", "µs CPU", cpu_per_answer("postgres"), 150, 70, ratio=False, beside_nginx=False),
             Figure("  in Redis", "µs CPU", cpu_per_answer("redis"), ratio=False, beside_nginx=False),
         ),
+    ),
+    Scenario(
+        "refusals",
+        {"body": ask("play-whole"), "clients": 64},
+        (
+            Figure(
+                "a request, a tenth of them refused, beside none",
+                "µs CPU",
+                cpu_per_answer("server"),
+                1,
+                0.95,
+                beside="request",
+            ),
+        ),
+        targets=("gateway",),
+        statuses=("200", "429"),
+        refused=10,
     ),
     Scenario(
         "prompt",

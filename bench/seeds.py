@@ -63,6 +63,61 @@ def add_usage(database_url: str, count: int) -> None:
         _analyze(connection)
 
 
+def add_keys(database_url: str, count: int) -> int:
+    """Add keys to the first account, with budgets and every state that keys have. Returns the id of one."""
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "INSERT INTO keys (account_id, digest, last_four, name, rpm, budget_nanos, budget_period, created_at,"
+            " last_used_at, revoked_at)"
+            " SELECT (SELECT min(id) FROM accounts), sha256(n::text::bytea), right(md5(n::text), 4), 'key ' || n, 600,"
+            " CASE WHEN n % 2 = 0 THEN 50000000000 END, 'month', now() - n * interval '1 minute',"
+            " now() - n * interval '1 second', CASE WHEN n % 10 = 0 THEN now() END"
+            f" FROM generate_series(1, {count:d}) n RETURNING id"
+        ).fetchall()
+    return int(rows[0][0])
+
+
+def add_month(database_url: str, count: int) -> str:
+    """Add requests of the first account's keys in the last thirty days: of ten models, with end users and tags; one in
+    fifty failed. They have no tokens and cost nothing, so that the ledger's check holds. Returns the id of one."""
+    table = UsageRecord.__table__
+    one = {
+        "created_at": f"now() - n * {SPREAD} / {count:d}",
+        "settled_at": f"now() - n * {SPREAD} / {count:d}",
+        "request_id": "'req_' || md5(n::text)",
+        "account_id": "key.account_id",
+        "key_id": "key.id",
+        "state": "CASE WHEN n % 50 = 0 THEN 'released' ELSE 'captured' END",
+        "outcome": "CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'complete' END",
+        "status": "CASE WHEN n % 50 = 0 THEN 503 ELSE 200 END",
+        "endpoint": "'chat'",
+        "model_asked": "'model-' || n % 10",
+        "model_id": "'model-' || n % 10",
+        "channel_name": "'channel-' || n % 3",
+        "stream": "true",
+        "tokens_source": "'provider'",
+        "attempts": "'[]'",
+        "price_id": "(SELECT min(id) FROM prices)",
+        "first_content_ms": "n % 1000",
+        "total_ms": "n % 9000",
+        "end_user": "'user-' || n % 100",
+        "tags": """'["env=' || (ARRAY['prod', 'staging', 'dev'])[1 + n % 3] || '"]'""",
+    }
+    needed = [column.name for column in table.columns if not column.nullable and column.name not in one]
+    columns = {**one, **dict.fromkeys(needed, "0")}
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            f"INSERT INTO usage ({', '.join(columns)}) SELECT {', '.join(columns.values())}"
+            f" FROM generate_series(1, {count:d}) n"
+            " JOIN (SELECT id, account_id, row_number() OVER (ORDER BY id) AS place, count(*) OVER () AS total"
+            " FROM keys WHERE account_id = (SELECT min(id) FROM accounts)) key ON key.place = 1 + n % key.total"
+        )
+        found = connection.execute("SELECT request_id FROM usage WHERE state = 'captured' LIMIT 1").fetchone()
+        assert found
+        _analyze(connection)
+    return str(found[0])
+
+
 def add_channels(database_url: str, count: int) -> None:
     """Add copies of the mock's channel until there are `count`. Workers learn of them within a second or two."""
     names = [name for name in Channel.__table__.columns.keys() if name not in ("id", "name")]  # noqa: SIM118

@@ -78,14 +78,15 @@ class Chart:
 
 
 def rank_parts(sums: Sequence[SpanSum]) -> list[Series]:
-    """The parts by what they cost, the dearest first; all beyond the fourth become one."""
+    """The parts by what they cost, the dearest first; all beyond the fourth become one, with what is OTHER already."""
     totals: dict[str, list[int]] = {}
     for one in sums:
         total = totals.setdefault(one.name, [0, 0])
         total[0] += one.requests
         total[1] += one.charge_nanos
-    ranked = sorted(totals.items(), key=lambda item: (-item[1][1], -item[1][0], item[0]))
-    named = ranked[: RANKED + 1] if len(ranked) == RANKED + 1 else ranked[:RANKED]
+    ranked = sorted(totals.items(), key=lambda item: (item[0] == OTHER, -item[1][1], -item[1][0], item[0]))
+    parts = len(ranked) - (OTHER in totals)
+    named = ranked[: min(parts, RANKED)] if OTHER in totals or parts != RANKED + 1 else ranked
     series = [Series(name, f"c{rank}", *total) for rank, (name, total) in enumerate(named, 1)]
     if rest := [total for _, total in ranked[len(named) :]]:
         series.append(Series(OTHER, "c0", sum(total[0] for total in rest), sum(total[1] for total in rest)))

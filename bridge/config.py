@@ -193,6 +193,12 @@ class Settings:
         return bool(self.smtp_url or self.smtp_host)
 
     @property
+    def signs_up_by_mail(self) -> bool:
+        """Whether a newcomer's account opens by a link in a mail, so that sign-up tells nobody which addresses have
+        one."""
+        return self.verify_email or self.mails_go_out
+
+    @property
     def fernet_key_list(self) -> list[str]:
         return [key.strip() for key in self.fernet_keys.split(",") if key.strip()]
 

@@ -1,4 +1,4 @@
-"""Promises that no single test owns: floors, guards, documented settings, numbered migrations, files that say why."""
+"""Promises that no single test owns: floors, documented settings, numbered migrations, files that say why."""
 
 import ast
 import dataclasses
@@ -10,14 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from flask import Flask
 
-from app import create_app
 from bridge.config import Settings
 from bridge.providers import PROVIDERS
-from tests.factories import Factories
-from tests.rooms import close_rooms, make_settings
-from tests.services import Databases
 
 ROOT = Path(__file__).parents[1]
 GROUND = {
@@ -281,56 +276,6 @@ def test_only_the_entrance_knows_the_roof():
         allowed = ENTRANCES.get("/".join(path.parts[len(ROOT.parts) + 1 :]))
         wrong |= {str(path) for name in imports(path) if name.split(".")[0] in {"app", "wsgi"} - {allowed}}
     assert not wrong
-
-
-@pytest.fixture
-def open_doors(databases: Databases, tmp_path: Path) -> Iterator[Flask]:
-    """The whole app; forms need no token here, for a guard must not lean on that."""
-    app = create_app(make_settings(tmp_path, database_url=databases.open("sqlite")))
-    app.config["WTF_CSRF_ENABLED"] = False
-    yield app
-    close_rooms(app)
-
-
-def routes(app: Flask) -> Iterator[tuple[str, str, str]]:
-    """Method, path and endpoint of every view, with something in place of what varies."""
-    for rule in app.url_map.iter_rules():
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            yield method, re.sub(r"<(\w+:)?\w+>", "1", rule.rule), rule.endpoint
-
-
-def is_open(app: Flask, endpoint: str) -> bool:
-    return endpoint == "static" or getattr(app.view_functions[endpoint], "anyone_may_enter", False)
-
-
-def test_every_page_has_a_guard(open_doors: Flask):
-    client = open_doors.test_client()
-    guarded = [route for route in routes(open_doors) if not is_open(open_doors, route[2])]
-    assert guarded
-    for method, path, _endpoint in guarded:
-        answer = client.open(path, method=method)
-        assert answer.status_code == 302, (method, path)
-        assert answer.location.startswith("/sign-in"), (method, path)
-
-
-def test_operators_rooms_are_closed_to_customers(open_doors: Flask):
-    client, account = open_doors.test_client(), Factories(open_doors).make_account()
-    client.post("/sign-in", data={"email": account.email, "password": account.password})
-    rooms = [route for route in routes(open_doors) if route[1].startswith("/admin")]
-    assert rooms
-    for method, path, _endpoint in rooms:
-        assert client.open(path, method=method).status_code in (403, 404), (method, path)
-
-
-def test_every_endpoint_of_the_api_needs_a_key(open_doors: Flask):
-    api: Flask = open_doors.extensions["bridge_api"]
-    client = open_doors.test_client()
-    guarded = [route for route in routes(api) if route[1] != "/openapi.json"]
-    assert guarded
-    for method, path, _endpoint in guarded:
-        answer = client.open(path, method=method)
-        assert answer.status_code == 401, (method, path)
-        assert answer.json["error"]["type"] == "authentication_error", (method, path)
 
 
 def names_of_providers(path: Path) -> Iterator[str]:

@@ -182,7 +182,6 @@ def add_account(
     password_hash: str,
     *,
     is_operator: bool = False,
-    is_unconfirmed: bool = False,
     actor: Actor = COMMAND,
 ) -> Member:
     """An account and its owner, in the caller's transaction; `ledger/opening.py` gives it a balance. An empty hash is
@@ -195,7 +194,6 @@ def add_account(
         email=email,
         password_hash=password_hash,
         is_operator=is_operator,
-        is_unconfirmed=is_unconfirmed,
         role="owner",
     )
     session.add(member)

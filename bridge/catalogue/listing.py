@@ -73,6 +73,13 @@ def list_models(account_markup_bps: int | None = None, group: str | None = None)
     ]
 
 
+def list_priced_ids() -> list[str]:
+    """The ids of the models that may be compared by price, by provider: a small part of what `list_models` reads."""
+    priced = select(Price.model_id).where(Price.model_id == Model.id, Price.effective_at <= now_utc()).exists()
+    query = select(Model.id).where(Model.status != "retired", Model.provider.not_in(STAND_INS), priced)
+    return list(db.session.scalars(query.order_by(Model.provider, Model.id)))
+
+
 def newest_prices() -> dict[str, Price]:
     """Each model's price in effect."""
     return list_prices_in_effect()[0]

@@ -28,6 +28,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     filters,
     forgotten,
     half_way,
+    joining,
     key_list,
     keys,
     notices,
@@ -80,6 +81,7 @@ def register(app: Flask) -> None:
         passkeys.passkeys,
         forgotten.forgotten,
         confirming.confirming,
+        joining.joining,
         door.dashboard,
         extras.alerts,
     )
@@ -131,6 +133,8 @@ def page_context() -> dict[str, Any]:
         "signup_mode": chosen.signup_mode,
         "base_url": base_url(),
         "available": find_money if signed_in else lambda: None,
+        # production has no sandbox
+        "sandbox_serves": sandbox_serves if chosen.development and not g.get("plain") else lambda: False,
         "request_id": g.get("request_id", ""),
     }
 

@@ -13,8 +13,8 @@ from flask import Response, abort, g, redirect, render_template, request, stream
 from bridge.accounts.customers import find_terms
 from bridge.accounts.keys import list_all_keys, name_keys
 from bridge.accounts.tables import Key
-from bridge.catalogue.listing import list_models
-from bridge.chart import DAY, HOUR, Chart, SpanSum, draw, rank_parts
+from bridge.catalogue.listing import list_models, list_priced_ids
+from bridge.chart import DAY, HOUR, RANKED, Chart, SpanSum, draw, rank_parts
 from bridge.conversation.usage import Usage
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.filters import count, spend
@@ -40,8 +40,7 @@ from bridge.ledger.usage import (
     list_running,
     measure_first_content,
     normalise_id,
-    sum_spans,
-    sum_usage,
+    read_usage,
 )
 from bridge.limits.refusals import (
     RefusalFilter,
@@ -86,7 +85,7 @@ def show_usage() -> Any:
         page = list_requests(asked.wanted, older_than=request.args.get("before"), newer_than=request.args.get("after"))
     refused = list_refusals(asked.refused) if asked.refused else []
     refused_by_day = _sum_by_day(asked.refused)
-    totals = sum_usage(asked.wanted)
+    totals, groups, spans = read_usage(asked.wanted, asked.by, "hour" if _is_hourly(asked) else "day", RANKED)
     shown = [record.key_id for record in page.records]
     shown += [hold.key_id for hold in running] + [each.key_id for each in refused]
     key_names = _name_keys(shown, asked.fields["key"])
@@ -103,14 +102,14 @@ def show_usage() -> Any:
         refused_total=sum(refused_by_day.values()) if asked.refused else None,
         codes=list_codes(g.account_id, asked.first) if status == REFUSED else [],
         running=[(hold, json.loads(hold.details)) for hold in running],
-        groups=_group(asked, key_names) if totals.requests else None,
-        chart=_draw(asked, refused_by_day) if totals.requests else [],
+        groups=_group(asked, groups, spans, key_names) if totals.requests else None,
+        chart=_draw(asked, spans, refused_by_day) if totals.requests else [],
         group_names=GROUPS,
         labels=_list_labels(asked),
         most_groups=MOST_GROUPS,
         most_labels=MOST_LABELS,
         instead=_price_instead(totals, request.args.get("instead", "")),
-        priced=_list_priced(),
+        priced=list_priced_ids(),
         page=page,
         id_asked=wanted,
         missing=missing,
@@ -157,11 +156,12 @@ def show_receipt(request_id: str) -> Any:
     return render_template("dashboard/receipt.html", receipt=receipt, key=key)
 
 
-def _group(asked: Asked, key_names: dict[int, str]) -> list[tuple[str, str, str, Sums, int | None]]:
+def _group(
+    asked: Asked, groups: dict[str, Sums], spans: list[SpanSum], key_names: dict[int, str]
+) -> list[tuple[str, str, str, Sums, int | None]]:
     """The filter's sums by what it is grouped by: value, name, colour in the chart, sums, and how many were refused."""
-    groups = group_usage(asked.wanted, asked.by)
     refused = _sum_refused(asked)
-    colours = {series.name: series.colour for series in rank_parts(_sum_spans(asked))}
+    colours = {series.name: series.colour for series in rank_parts(spans)}
     names = {str(key_id): name for key_id, name in key_names.items()} if asked.by == "key" else {}
     if asked.by == "key":
         names |= {str(key_id): name for key_id, name in name_keys(g.account_id, map(int, groups)).items()}
@@ -198,13 +198,10 @@ def _is_hourly(asked: Asked) -> bool:
     return asked.days == 1 and asked.by not in KINDS
 
 
-def _sum_spans(asked: Asked) -> list[SpanSum]:
-    return sum_spans(asked.wanted, asked.by, "hour" if _is_hourly(asked) else "day")
-
-
-def _draw(asked: Asked, refused: dict[datetime.datetime, int]) -> list[tuple[Chart, dict[Any, Any]]]:
+def _draw(
+    asked: Asked, sums: list[SpanSum], refused: dict[datetime.datetime, int]
+) -> list[tuple[Chart, dict[Any, Any]]]:
     """The chart in both widths; of days, each with its address and its figures."""
-    sums = _sum_spans(asked)
     hourly = _is_hourly(asked)
     step = datetime.timedelta(hours=1) if hourly else datetime.timedelta(days=1)
     spans = [asked.first + number * step for number in range(24 if hourly else asked.days)]
@@ -243,15 +240,12 @@ def _link_days(
     return found
 
 
-def _list_priced() -> list[str]:
-    """The models that this account may compare its costs with."""
-    return [model.id for model in list_models(*find_terms(g.account_id)) if model.status != "retired"]
-
-
 def _price_instead(totals: Sums, model_id: str) -> Instead | None:
     """What these tokens cost at another model's ordinary prices; None without such a model."""
+    if not model_id or not totals.requests:
+        return None
     model = next((each for each in list_models(*find_terms(g.account_id)) if each.id == model_id), None)
-    if model is None or not totals.requests:
+    if model is None:
         return None
     usage = Usage(
         totals.prompt_tokens,
@@ -281,5 +275,5 @@ def _show_running(request_id: str) -> str:
 def _name_keys(key_ids: Iterable[int], chosen: str) -> dict[int, str]:
     """The filter's keys: the newest ones, and those that the page shows."""
     offered = {key.id: key.name for key in list_all_keys(g.account_id, ~Key.is_drill, limit=MOST_KEYS)}
-    shown = set(key_ids) | ({int(chosen)} if chosen else set())
-    return offered | name_keys(g.account_id, shown - offered.keys())
+    others = (set(key_ids) | ({int(chosen)} if chosen else set())) - offered.keys()
+    return offered | name_keys(g.account_id, others) if others else offered

@@ -2,18 +2,18 @@
 
 import hmac
 
-from flask import Blueprint, make_response, redirect, render_template, request
+from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from bridge.accounts.acts import Actor
 from bridge.accounts.bot_check import check_widget, check_work, find_widget, set_work
-from bridge.accounts.email_change import send_confirmation
 from bridge.accounts.emails import check_email, normalise_email
 from bridge.accounts.passkeys import are_possible, find_origin
 from bridge.accounts.second_factor import find_second_factor
 from bridge.accounts.sign_in import AddressTaken, SignInRefused, check_new_password, sign_in
 from bridge.accounts.sign_in_services import list_services
+from bridge.accounts.sign_up import request_sign_up
 from bridge.cookies import cookie_name, cookie_rules
 from bridge.dashboard.guesses import (
     BY_STRANGERS,
@@ -101,16 +101,21 @@ def show_sign_up() -> Response:
 @anyone_may_enter
 @limiter.limit("10 per minute; 40 per hour")
 @limiter.limit("10 per 15 minutes", key_func=_email_asked)
+@limiter.limit("4 per hour", key_func=_email_asked, exempt_when=lambda: not chosen_settings().signs_up_by_mail)
 def sign_up() -> Response:
+    """Where mails go out, the account opens by a link in one: no answer says whether the address has an account.
+    Without, there is nothing but the password to open it by, and it opens at once."""
     settings = chosen_settings()
     if settings.signup_mode == "closed":
         return show_sign_up()
     email, password = request.form.get("email", ""), request.form.get("password", "")
     errors = _find_errors(email, password, request.form.get("code", "")) or _find_robot()
+    if not errors and settings.signs_up_by_mail:
+        request_sign_up(settings, email)
+        return redirect(url_for("welcome.show_sign_up", sent=1), 303)
     if not errors:
-        actor = Actor("sign-up", find_network())
         try:
-            member = create_account(email, password, is_unconfirmed=settings.verify_email, actor=actor)
+            member = create_account(email, password, actor=Actor("sign-up", find_network()))
         except AddressTaken:
             errors["email"] = "This address can't be used for a new account. If it is yours, sign in instead."
     if errors:
@@ -118,11 +123,8 @@ def sign_up() -> Response:
         page.status_code = 400
         return page
     begin_session(member, "sign-up", is_known=True)
-    if member.is_unconfirmed:
-        send_confirmation(settings, member.id)
-    else:
-        give_starting_credit(member.account_id, member.email)
-    answer = redirect("/dashboard/check-email" if member.is_unconfirmed else "/dashboard/", 303)
+    give_starting_credit(member.account_id, member.email)
+    answer = redirect("/dashboard/", 303)
     remember_browser(answer, member.email)
     return answer
 
@@ -149,7 +151,8 @@ def _render_sign_up(errors: dict[str, str] | None = None, email: str = "") -> Re
         errors=errors or {},
         email=email,
         credit_nanos=settings.signup_credit_nanos,
-        verify_email=settings.verify_email,
+        by_mail=settings.signs_up_by_mail,
+        sent="sent" in request.args,
         services=list_services(settings) if settings.signup_mode == "open" else [],
         widget=widget[0] if widget else None,
         site_key=widget[1] if widget else "",
@@ -164,8 +167,8 @@ def _render_sign_up(errors: dict[str, str] | None = None, email: str = "") -> Re
 
 def _find_errors(email: str, password: str, code: str) -> dict[str, str]:
     """What is wrong with the form: field -> sentence."""
-    errors = {}
-    for field, check, text in (("email", check_email, email), ("password", check_new_password, password)):
+    errors, checks = {}, [("email", check_email, email), ("password", check_new_password, password)]
+    for field, check, text in checks[:1] if chosen_settings().signs_up_by_mail else checks:
         try:
             check(text)
         except ValueError as error:

@@ -5,6 +5,8 @@ and as many tags, have roll-ups of their own; those of all others are one, whose
 has it for the whole day, so its sums are exact. A request counts once under each of its tags."""
 
 import datetime
+import functools
+from collections.abc import Iterable
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -36,7 +38,10 @@ def sum_labels(
 ) -> dict[str, Sums]:
     """The sums of each label of this kind, the dearest first; OTHERS among them. `since` and `until` are midnights
     (UTC). `wanted`: dimension = value; None selects all."""
-    return sum_labelled(*_find_cells(kind, account_id, limit, since, until, wanted))
+    given = {name: value for name, value in wanted.items() if value is not None}
+    query = _write_sums(_is_sqlite(), kind, since is not None, until is not None, tuple(given), limit)
+    values = {"account": account_id, "since": since, "until": until, **given}
+    return _read_sums(db.session.execute(query, values))
 
 
 def sum_label_days(
@@ -48,53 +53,73 @@ def sum_label_days(
     **wanted: Any,
 ) -> dict[tuple[datetime.datetime, str], tuple[int, int]]:
     """Requests and charges of each day and label of this kind, otherwise as in `sum_labels`."""
-    cells, _, *conditions = _find_cells(kind, account_id, None, since, until, wanted)
-    return sum_cells(cells, "label", *conditions)
+    given = {name: value for name, value in wanted.items() if value is not None}
+    cells, conditions = _select_cells(_is_sqlite(), kind, since is not None, until is not None, tuple(given))
+    return sum_cells(cells, "label", *conditions, account=account_id, since=since, until=until, **given)
 
 
 def sum_cells(
-    cells: sa.Subquery, name: str, *conditions: sa.ColumnElement[bool]
+    cells: sa.Subquery, name: str, *conditions: sa.ColumnElement[bool], **values: Any
 ) -> dict[tuple[datetime.datetime, str], tuple[int, int]]:
-    """Requests and charges of these cells by their start and this column, in order of time."""
+    """Requests and charges of these cells by their start and this column, in order of time. `values`: the parameters of
+    cells and conditions, by name."""
     places = cells.c.start, cells.c[name]
     sums = [sa.func.sum(cells.c[each]) for each in ("requests", "charge_nanos")]
     query = sa.select(*places, *sums).where(*conditions).group_by(*places).order_by(*places)
-    return {(start, str(part)): (int(many), int(nanos)) for start, part, many, nanos in db.session.execute(query)}
+    found = db.session.execute(query, values)
+    return {(start, str(part)): (int(many), int(nanos)) for start, part, many, nanos in found}
 
 
-def _find_cells(
-    kind: str,
-    account_id: int,
-    limit: int | None,
-    since: datetime.datetime | None,
-    until: datetime.datetime | None,
-    wanted: dict[str, Any],
-) -> tuple[Any, ...]:
-    """The roll-ups and the rows since then, as cells; the limit; and the conditions that choose some of them."""
-    progress = _PROGRESS.scalar_subquery()
-    fresh = select_labelled(kind).where(UsageRecord.number > progress, UsageRecord.account_id == account_id).subquery()
+@functools.lru_cache(maxsize=64)
+def _write_sums(
+    on_sqlite: bool, kind: str, since: bool, until: bool, wanted: tuple[str, ...], limit: int | None
+) -> sa.Select[Any]:
+    """The statement for such sums, without its values. It is cached, since writing it takes longer than running it."""
+    cells, conditions = _select_cells(on_sqlite, kind, since, until, wanted)
+    return _select_sums(cells, limit, conditions, "label")
+
+
+def _select_cells(
+    on_sqlite: bool, kind: str, since: bool, until: bool, wanted: tuple[str, ...]
+) -> tuple[sa.Subquery, list[sa.ColumnElement[bool]]]:
+    """The roll-ups and the rows since then, as cells, and the conditions that choose some of them."""
+    progress, account_id = _PROGRESS.scalar_subquery(), sa.bindparam("account", type_=sa.BigInteger)
+    fresh = (
+        select_labelled(kind, on_sqlite)
+        .where(UsageRecord.number > progress, UsageRecord.account_id == account_id)
+        .subquery()
+    )
     names = (*LABEL_DIMENSIONS, *SUMS)
     rolled = sa.select(*(_ROLLED.c[name] for name in names)).where(
         _ROLLED.c.account_id == account_id, _ROLLED.c.kind == kind
     )
     both = sa.union_all(rolled, sa.select(*(fresh.c[name] for name in names))).subquery()
-    conditions = [both.c[name] == value for name, value in wanted.items() if value is not None]
-    if since is not None:
-        conditions.append(both.c.start >= since)
-    if until is not None:
-        conditions.append(both.c.start < until)
-    return both, limit, *conditions
+    conditions = [both.c[name] == sa.bindparam(name, type_=both.c[name].type) for name in wanted]
+    if since:
+        conditions.append(both.c.start >= sa.bindparam("since", type_=both.c.start.type))
+    if until:
+        conditions.append(both.c.start < sa.bindparam("until", type_=both.c.start.type))
+    return both, conditions
 
 
 def sum_labelled(
     cells: sa.Subquery, limit: int | None = None, *conditions: sa.ColumnElement[bool], by: str = "label"
 ) -> dict[str, Sums]:
     """The sums of each label of these cells, or of each value of another column, the dearest first."""
+    return _read_sums(db.session.execute(_select_sums(cells, limit, conditions, by)))
+
+
+def _select_sums(
+    cells: sa.Subquery, limit: int | None, conditions: Iterable[sa.ColumnElement[bool]], by: str
+) -> sa.Select[Any]:
     charge = sa.func.sum(cells.c.charge_nanos)
     failed = sa.func.sum(sa.case((cells.c.outcome == "failed", cells.c.requests), else_=0))
     query = sa.select(cells.c[by], *(sa.func.sum(cells.c[name]) for name in SUMS), failed).where(*conditions)
-    query = query.group_by(cells.c[by]).order_by(charge.desc(), cells.c[by]).limit(limit)
-    return {str(name): Sums(*map(int, sums)) for name, *sums in db.session.execute(query)}
+    return query.group_by(cells.c[by]).order_by(charge.desc(), cells.c[by]).limit(limit)
+
+
+def _read_sums(rows: Iterable[Any]) -> dict[str, Sums]:
+    return {str(name): Sums(*map(int, sums)) for name, *sums in rows}
 
 
 def has_others(kind: str, account_id: int, since: datetime.datetime | None, until: datetime.datetime | None) -> bool:
@@ -134,7 +159,9 @@ def _roll_up_some() -> int:
 
 def _add_rows(session: Session, kind: str, reached: int, upto: int) -> None:
     """Add these rows' sums. Labels that are new come in the order of their rows, for as long as the day has room."""
-    cells = select_labelled(kind).where(UsageRecord.number > reached, UsageRecord.number <= upto).cte("cells")
+    cells = (
+        select_labelled(kind, _is_sqlite()).where(UsageRecord.number > reached, UsageRecord.number <= upto).cte("cells")
+    )
     known = _select_known(cells)
     counts = (
         sa.select(*(known.c[name] for name in _PLACE), sa.func.count().label("many"))
@@ -183,7 +210,7 @@ def _add_rows(session: Session, kind: str, reached: int, upto: int) -> None:
 def select_labels(kind: str, upto: int) -> sa.Select[Any]:
     """The usage rows up to this number, grouped and summed as the roll-ups of this kind are: what belongs to a label
     without one of its own is the others'."""
-    cells = select_labelled(kind).where(UsageRecord.number <= upto).cte("cells")
+    cells = select_labelled(kind, _is_sqlite()).where(UsageRecord.number <= upto).cte("cells")
     known = _select_known(cells)
     columns = {name: cells.c[name] for name in LABEL_DIMENSIONS} | {"label": sa.func.coalesce(known.c.label, OTHERS)}
     return (
@@ -206,7 +233,7 @@ def add_label_loss(session: Session, record: UsageRecord, nanos: int) -> None:
         UsageRecord.request_id == record.request_id, UsageRecord.created_at == record.created_at
     )
     for kind in KINDS:
-        own = select_labelled(kind).where(
+        own = select_labelled(kind, _is_sqlite()).where(
             UsageRecord.request_id == record.request_id, UsageRecord.created_at == record.created_at
         )
         for label in [row.label for row in session.execute(own)]:
@@ -245,9 +272,12 @@ def _same(left: sa.FromClause, right: sa.FromClause, *names: str) -> sa.ColumnEl
     return sa.and_(*(left.c[name] == right.c[name] for name in names))
 
 
-def select_labelled(kind: str) -> sa.Select[Any]:
+def _is_sqlite() -> bool:
+    return bool(db.session.get_bind().dialect.name == "sqlite")
+
+
+def select_labelled(kind: str, on_sqlite: bool) -> sa.Select[Any]:
     """Usage rows as cells of this kind: each once for each of its labels."""
-    on_sqlite = db.session.get_bind().dialect.name == "sqlite"
     cells, label = select_cells("day", on_sqlite), UsageRecord.end_user.expression
     if kind == "tag":
         unnest = sa.func.json_each if on_sqlite else sa.func.json_array_elements_text

@@ -15,11 +15,9 @@ def create_account(
     password: str | None,
     is_operator: bool = False,
     *,
-    is_unconfirmed: bool = False,
     actor: Actor = COMMAND,
 ) -> Member:
-    """Create an account with its owner and an empty balance. `is_unconfirmed`: the owner has yet to prove that the
-    address is theirs. Without a password they sign in by something else.
+    """Create an account with its owner and an empty balance. Without a password they sign in by something else.
 
     Raises AddressTaken, or ValueError with a sentence if address or password can't be used."""
     email = check_email(email)
@@ -31,9 +29,7 @@ def create_account(
     db.session.rollback()
     try:
         with transaction() as session:
-            member = add_account(
-                session, email, password_hash, is_operator=is_operator, is_unconfirmed=is_unconfirmed, actor=actor
-            )
+            member = add_account(session, email, password_hash, is_operator=is_operator, actor=actor)
             session.execute(sa.insert(Balance).values(account_id=member.account_id))
     except sa.exc.IntegrityError:  # another sign-up with the same address was faster
         raise AddressTaken(f"{email} already has an account.") from None

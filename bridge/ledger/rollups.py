@@ -8,6 +8,8 @@ both sides, so at every moment it returns the exact sum of the rows."""
 import dataclasses
 import datetime
 import functools
+import operator
+from collections.abc import Iterable
 from typing import Any, cast
 
 import gevent
@@ -64,30 +66,41 @@ class Sums:
     failed: int = 0
 
 
+_each_sum = operator.attrgetter(*(field.name for field in dataclasses.fields(Sums)))
+
+
+def add_up(sums: Iterable[Sums]) -> Sums:
+    """The sums of all these together."""
+    return Sums(*map(sum, zip(*map(_each_sum, sums), strict=True)))
+
+
 def sum_by(
     *dimensions: str,
     span: str = "day",
     since: datetime.datetime | None = None,
     until: datetime.datetime | None = None,
     without_drills: bool = False,
+    dearest: int | None = None,
     **wanted: Any,
 ) -> dict[tuple[Any, ...], Sums]:
     """The sums of each combination of these dimensions, over requests begun from `since` until before `until`; both are
     starts of an hour or a day (UTC), as `span` says. `wanted`: dimension = value or a list of values; None selects all.
     `without_drills`: of one account, all but what operators' fault drills asked for. Without dimensions the one key is
-    (). A combination without requests is absent."""
+    (). A combination without requests is absent. `dearest`: only so many combinations, those that were charged most
+    first."""
     given = {name: value for name, value in wanted.items() if value is not None}
     shape = tuple((name, isinstance(value, list)) for name, value in given.items())
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"
-    query = _write_query(on_sqlite, dimensions, span, since is not None, until is not None, shape, without_drills)
+    size = len(dimensions)
+    bounds = (since is not None, until is not None)
+    query = _write_query(on_sqlite, dimensions, span, bounds, shape, without_drills, dearest)
     # Read separately, so that the planner knows how few rows are above it, and once a page. It only grows: if a worker
     # rolls up in between, the statement reads the new value itself.
     known = session.info.get(_PROGRESS)
     if known is None:
         known = session.info[_PROGRESS] = session.scalar(_PROGRESS) or 0
     rows = session.execute(query, {"known": known, "since": since, "until": until, **given})
-    size = len(dimensions)
     return {tuple(row[:size]): Sums(*map(int, row[size:])) for row in rows if row[size] is not None}
 
 
@@ -101,13 +114,14 @@ def _write_query(
     on_sqlite: bool,
     dimensions: tuple[str, ...],
     span: str,
-    since: bool,
-    until: bool,
+    bounds: tuple[bool, bool],
     wanted: tuple[tuple[str, bool], ...],
     without_drills: bool,
+    dearest: int | None,
 ) -> sa.Select[Any]:
     """The statement for such a query, without its values. It is cached, since writing it takes longer than running
     it."""
+    since, until = bounds
     true = sa.func.coalesce(_PROGRESS.scalar_subquery(), 0)
     cells = select_cells(span, on_sqlite).where(UsageRecord.number > sa.bindparam("known"), UsageRecord.number > true)
     # found by number alone, never by the account's or the day's many rows
@@ -132,7 +146,10 @@ def _write_query(
     columns = [both.c[name] for name in dimensions]
     sums = [sa.func.sum(both.c[name]) for name in SUMS]
     failed = sa.func.sum(sa.case((both.c.outcome == "failed", both.c.requests), else_=0))
-    return sa.select(*columns, *sums, failed).group_by(*columns).order_by(*columns)
+    query = sa.select(*columns, *sums, failed).group_by(*columns)
+    if dearest is None:
+        return query.order_by(*columns)
+    return query.order_by(sa.func.sum(both.c.charge_nanos).desc(), *columns).limit(dearest)
 
 
 def select_cells(span: str, on_sqlite: bool) -> sa.Select[Any]:

@@ -5,13 +5,13 @@ import dataclasses
 import datetime
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from bridge.accounts.keys import select_drill_keys
-from bridge.chart import SpanSum
+from bridge.chart import OTHER, SpanSum
 from bridge.db import db, now_utc
 from bridge.dialects import ANSWER_PREFIXES
 from bridge.errors import NotFound
@@ -24,7 +24,7 @@ from bridge.ledger.label_rollups import (
     sum_labelled,
     sum_labels,
 )
-from bridge.ledger.rollups import ENDING, SUMS, Sums, select_cells, sum_all, sum_by
+from bridge.ledger.rollups import ENDING, SUMS, Sums, add_up, select_cells, sum_all, sum_by
 from bridge.ledger.tables import Hold, UsageRecord
 
 PAGE_SIZE = 25
@@ -120,6 +120,27 @@ def sum_usage(wanted: UsageFilter) -> Sums:
     return Sums(*(int(value or 0) for value in row))
 
 
+def read_usage(wanted: UsageFilter, by: str, span: str, coloured: int) -> tuple[Sums, dict[str, Sums], list[SpanSum]]:
+    """What a filter comes to: its sums, those of each group (as `group_usage`), and of each group and span (as
+    `sum_spans`). Of models all of it is read at once; of thousands of keys, only the dearest (`coloured`) have spans of
+    their own."""
+    if by == "model" and wanted.end_user is None and wanted.tag is None:
+        cells = _sum_by(wanted, "start", "model_id", span=span)
+        of_model: dict[str, list[Sums]] = {}
+        for (_, name), sums in cells.items():
+            of_model.setdefault(name, []).append(sums)
+        groups = {name: add_up(sums) for name, sums in of_model.items()}
+        ranked = sorted(groups.items(), key=lambda item: (-item[1].charge_nanos, item[0]))[:MOST_GROUPS]
+        spans = [SpanSum(start, name, sums.requests, sums.charge_nanos) for (start, name), sums in cells.items()]
+        return add_up(groups.values()), dict(ranked), spans
+    totals = sum_usage(wanted)
+    if not totals.requests:
+        return totals, {}, []
+    groups = group_usage(wanted, by)
+    named = [*groups][:coloured] if len(groups) > coloured + 1 else None
+    return totals, groups, sum_spans(wanted, by, span, named)
+
+
 def group_usage(wanted: UsageFilter, by: str) -> dict[str, Sums]:
     """The sums of a filter by model, key (its id), end user or tag, the dearest first, at most MOST_GROUPS; OTHERS are
     the end users or tags without a roll-up of their own. Within one end user or one tag they are summed from the
@@ -128,31 +149,45 @@ def group_usage(wanted: UsageFilter, by: str) -> dict[str, Sums]:
         return sum_labelled(_select_rows(wanted, by, "day"), MOST_GROUPS, by=COLUMNS[by])
     if by in KINDS:
         return sum_labels(by, **wanted.as_sums(), limit=MOST_GROUPS)
-    found = [(str(name), sums) for (name,), sums in _sum_by(wanted, COLUMNS[by]).items()]
-    return dict(sorted(found, key=lambda item: (-item[1].charge_nanos, item[0]))[:MOST_GROUPS])
+    found = _sum_by(wanted, COLUMNS[by], dearest=MOST_GROUPS)
+    return {str(name): sums for (name,), sums in found.items()}
 
 
-def _sum_by(wanted: UsageFilter, *dimensions: str, span: str = "day") -> dict[tuple[Any, ...], Sums]:
-    return sum_by(*dimensions, span=span, **wanted.as_sums(), without_drills=True)
+def _sum_by(wanted: UsageFilter, *dimensions: str, **more: Any) -> dict[tuple[Any, ...], Sums]:
+    return sum_by(*dimensions, **{**wanted.as_sums(), "without_drills": True, **more})
 
 
-def sum_spans(wanted: UsageFilter, by: str, span: str = "day") -> list[SpanSum]:
+def sum_spans(wanted: UsageFilter, by: str, span: str = "day", named: Sequence[str] | None = None) -> list[SpanSum]:
     """Requests and charges by model, key, end user or tag and span (hour or day, in UTC), in order of time. End users
-    and tags have days alone."""
+    and tags have days alone. `named`: of these keys, and of all others together, since an account may have thousands.
+    """
     if wanted.end_user is not None or wanted.tag is not None:
         found = sum_cells(_select_rows(wanted, by, span), COLUMNS[by])
     elif by in KINDS:
         found = sum_label_days(by, **wanted.as_sums())
+    elif by == "key" and named is not None and wanted.key_id is None:
+        return _sum_named_keys(wanted, span, named)
     else:
         sums = _sum_by(wanted, "start", COLUMNS[by], span=span)
         found = {(start, str(name)): (each.requests, each.charge_nanos) for (start, name), each in sums.items()}
     return [SpanSum(start, name, requests, nanos) for (start, name), (requests, nanos) in found.items()]
 
 
+def _sum_named_keys(wanted: UsageFilter, span: str, named: Sequence[str]) -> list[SpanSum]:
+    sums = _sum_by(wanted, "start", "key_id", span=span, key_id=[int(name) for name in named])
+    found = [SpanSum(start, str(key_id), each.requests, each.charge_nanos) for (start, key_id), each in sums.items()]
+    for (start,), each in _sum_by(wanted, "start", span=span).items():
+        ours = [one for one in found if one.start == start]
+        requests = each.requests - sum(one.requests for one in ours)
+        if requests:
+            found.append(SpanSum(start, OTHER, requests, each.charge_nanos - sum(one.charge_nanos for one in ours)))
+    return found
+
+
 def _select_rows(wanted: UsageFilter, by: str, span: str) -> sa.Subquery:
     """The filter's rows as cells; by end user or tag each once for each of them, by day."""
     on_sqlite = db.session.get_bind().dialect.name == "sqlite"
-    cells = select_labelled(by) if by in KINDS else select_cells(span, on_sqlite)
+    cells = select_labelled(by, on_sqlite) if by in KINDS else select_cells(span, on_sqlite)
     return cells.where(*_conditions(wanted)).subquery()
 
 
@@ -167,16 +202,20 @@ def count_last_hour() -> LastHour:
 
 def measure_first_content(wanted: UsageFilter) -> Timing | None:
     """How fast answers began, over the newest 5,000 requests of the filter."""
-    query = (
-        sa.select(UsageRecord.first_content_ms)
+    newest = (
+        sa.select(UsageRecord.first_content_ms.label("ms"))
         .where(*_conditions(wanted), UsageRecord.first_content_ms.is_not(None))
         .order_by(UsageRecord.created_at.desc())
         .limit(TIMING_SAMPLE)
+        .subquery()
     )
-    times = sorted(ms for ms in db.session.scalars(query) if ms is not None)
-    if not times:
-        return None
-    return Timing(times[(len(times) - 1) // 2], times[(len(times) - 1) * 95 // 100])
+    place = sa.func.row_number().over(order_by=newest.c.ms) - 1
+    ranked = sa.select(newest.c.ms, place.label("place"), (sa.func.count().over() - 1).label("last")).subquery()
+    wanted_places = (ranked.c.last // 2, ranked.c.last * 95 // 100)
+    times = list(
+        db.session.scalars(sa.select(ranked.c.ms).where(ranked.c.place.in_(wanted_places)).order_by(ranked.c.place))
+    )
+    return Timing(times[0], times[-1]) if times else None
 
 
 def list_requests(

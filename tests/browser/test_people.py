@@ -46,13 +46,11 @@ def test_a_forgotten_password_is_set_anew_by_mail(site: Gateway):
     assert found == {"sent": True, "shown": "text", "inside": "/dashboard/", "again": "This link no longer works"}
 
 
-def test_a_newcomer_confirms_the_address_and_gets_the_credit(site: Gateway):
-    found = drive("verify", site, "newcomer@example.com")
-    assert found["after_sign_up"] == "/dashboard/check-email"
-    assert "newcomer@example.com" in found["said"]
-    assert found["waits"]
-    assert "newcomer@example.com is confirmed" in found["confirmed"]
-    assert "$2.00 of starting credit" in found["confirmed"]
+def test_a_newcomer_opens_the_account_by_the_mailed_link_and_gets_the_credit(site: Gateway):
+    found = drive("join", site, "newcomer@example.com")
+    assert "If the address is new here" in found["said"]
+    assert found["inside"] == "/dashboard/"
+    assert "$2.00 of starting credit" in found["welcomed"]
 
 
 def test_the_second_factor_is_asked_for_and_a_recovery_code_stands_in(site: Gateway):

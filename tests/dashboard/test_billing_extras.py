@@ -122,7 +122,7 @@ def test_the_mails_address_asks_first_and_turns_off_when_posted_to(
     post(client, f"{PAGE}/alert", PAGE, do="on", alert_threshold="5")
     path = f"/alerts/off/{make_off_token(settings, account.id)}"
     stranger = app.test_client()  # neither session nor form token, as a mail program
-    assert "Switch the low-balance alert off?" in stranger.get(path).text
+    assert "Turn off the low-balance alert?" in stranger.get(path).text
     assert alert_of(app, account) == (True, 5 * DOLLAR)
     answer = stranger.post(path, data={"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 200

@@ -186,7 +186,7 @@ def test_operators_see_the_nights_and_where_mails_go(
     check_nightly(dataclasses.replace(settings, nightly_hour=0))
     page = client.get("/admin/system").text
     assert "Exact" in page
-    assert "There is no mail server" in page
+    assert "No mail server is set" in page
     damage("UPDATE balances SET balance_nanos = 1 WHERE account_id = :id", id=account.id)
     with time_machine.travel(now_utc() + datetime.timedelta(days=1)):
         check_nightly(dataclasses.replace(settings, nightly_hour=0))
