@@ -133,8 +133,6 @@ def page_context() -> dict[str, Any]:
         "signup_mode": chosen.signup_mode,
         "base_url": base_url(),
         "available": find_money if signed_in else lambda: None,
-        # production has no sandbox
-        "sandbox_serves": sandbox_serves if chosen.development and not g.get("plain") else lambda: False,
         "request_id": g.get("request_id", ""),
     }
 

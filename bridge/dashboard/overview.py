@@ -34,6 +34,7 @@ def show_overview() -> str:
     money = find_money()
     last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
     refused = list_refusals(RefusalFilter(g.account_id, since), limit=None)
+    refused_since: dict[str, Any] = {"status": "refused", "period": OWN_DATES, "from": f"{since:%Y-%m-%d}"}
     return render_template(
         "dashboard/overview.html",
         period=period,
@@ -50,12 +51,12 @@ def show_overview() -> str:
         steps=steps,
         near=near,
         refused=[(each, find_remedy(each)) for each in refused[:MOST_REFUSED]],
-        refused_url=url_for(
-            "dashboard.show_usage", status="refused", period=OWN_DATES, **{"from": f"{since:%Y-%m-%d}"}
-        ),
+        refused_url=url_for("dashboard.show_usage", **refused_since),
         refused_total=sum(each.requests for each in refused),
         last=last,
-        key_names=name_keys(g.account_id, [each.key_id for each in (*last, *refused[:MOST_REFUSED])]),
+        key_names=name_keys(
+            g.account_id, {each.key_id for each in last} | {each.key_id for each in refused[:MOST_REFUSED]}
+        ),
     )
 
 

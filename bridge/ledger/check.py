@@ -55,8 +55,8 @@ def _check_holds() -> Iterator[str]:
 def _check_budgets() -> Iterator[str]:
     held: Counter[tuple[int, str, Any, str]] = Counter()
     open_holds = sa.select(Hold.key_id, Hold.budgets, Hold.amount_nanos).where(Hold.budgets.is_not(None))
-    for key_id, budgets, amount in db.session.execute(open_holds):
-        for window in read_windows(budgets):
+    for key_id, windows, amount in db.session.execute(open_holds):
+        for window in read_windows(windows):
             held[key_id, window.period, window.start, window.scope] += amount
     budgets = sa.select(Budget.key_id, Budget.period, Budget.period_start, Budget.scope, Budget.held_nanos)
     for key_id, period, start, scope, found in db.session.execute(budgets.where(Budget.held_nanos != 0)):
