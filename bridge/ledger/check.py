@@ -58,8 +58,8 @@ def _check_budgets() -> Iterator[str]:
     for key_id, windows, amount in db.session.execute(open_holds):
         for window in read_windows(windows):
             held[key_id, window.period, window.start, window.scope] += amount
-    budgets = sa.select(Budget.key_id, Budget.period, Budget.period_start, Budget.scope, Budget.held_nanos)
-    for key_id, period, start, scope, found in db.session.execute(budgets.where(Budget.held_nanos != 0)):
+    places = sa.select(Budget.key_id, Budget.period, Budget.period_start, Budget.scope, Budget.held_nanos)
+    for key_id, period, start, scope, found in db.session.execute(places.where(Budget.held_nanos != 0)):
         held[key_id, period, start, scope] -= found
     for (key_id, period, start, _), missing in sorted(held.items()):
         if missing:
