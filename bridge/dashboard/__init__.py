@@ -68,6 +68,7 @@ def warm_pages(app: Flask) -> None:
 
 def register(app: Flask) -> None:
     """Bind the pages to the app: public ones, sign-in, and the dashboard behind its door."""
+    app.extensions["bridge_warm_pages"] = functools.partial(warm_pages, app)
     app.config.update(
         PERMANENT_SESSION_LIFETIME=datetime.timedelta(days=SESSION_DAYS),
         WTF_CSRF_TIME_LIMIT=None,  # a form is valid as long as its session

@@ -34,7 +34,6 @@ def show_overview() -> str:
     money = find_money()
     last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
     refused = list_refusals(RefusalFilter(g.account_id, since), limit=None)
-    refused_since: dict[str, Any] = {"status": "refused", "period": OWN_DATES, "from": f"{since:%Y-%m-%d}"}
     return render_template(
         "dashboard/overview.html",
         period=period,
@@ -51,12 +50,10 @@ def show_overview() -> str:
         steps=steps,
         near=near,
         refused=[(each, find_remedy(each)) for each in refused[:MOST_REFUSED]],
-        refused_url=url_for("dashboard.show_usage", **refused_since),
+        refused_url=f"{url_for('dashboard.show_usage')}?period={OWN_DATES}&from={since:%Y-%m-%d}&status=refused",
         refused_total=sum(each.requests for each in refused),
         last=last,
-        key_names=name_keys(
-            g.account_id, {each.key_id for each in last} | {each.key_id for each in refused[:MOST_REFUSED]}
-        ),
+        key_names=name_keys(g.account_id, {record.key_id for record in last} | {each.key_id for each in refused}),
     )
 
 

@@ -13,7 +13,6 @@ import structlog
 from flask import Flask
 
 from bridge.config import Settings, read_settings
-from bridge.dashboard import warm_pages
 from bridge.db import db
 from bridge.errors import MisconfiguredError
 from bridge.headers import api_headers
@@ -107,7 +106,7 @@ def pre_fork(server: Any, _worker: Any) -> None:
     of every page."""
     load_vocabulary()
     if not gateway.development:  # there a quick start counts for more
-        warm_pages(server.app.wsgi())
+        server.app.wsgi().extensions["bridge_warm_pages"]()
     gc.freeze()
 
 
