@@ -46,7 +46,7 @@ class Program:
     ) -> Finished:
         """Run lines of bash that know the program by its name, in this folder and with nobody at the keyboard. They see
         this environment and PATH alone; HOME is the folder too. All that they started ends with them, or when the time
-        is over, which is an AssertionError with what was printed until then."""
+        is over. Raises AssertionError then, with what was printed so far."""
         path = ":".join([*map(str, list_bins(self.folder)), os.environ["PATH"]])
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
