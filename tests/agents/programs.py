@@ -14,8 +14,6 @@ from tests.installed import install_node, install_python, list_bins
 
 # A folder for each program, with its packages and their lock.
 NODE, PYTHON = (Path(__file__).parent / name for name in ("node", "python"))
-# Whatever would leave this machine finds nobody: a gateway's address is plain http, and all others are not.
-OFFLINE = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
 RUN_SECONDS = 240  # a program that hangs; reached only when a test fails
 
 
@@ -47,14 +45,14 @@ class Program:
         self, script: str, environment: Mapping[str, str], folder: Path, seconds: float = RUN_SECONDS
     ) -> Finished:
         """Run lines of bash that know the program by its name, in this folder and with nobody at the keyboard. They see
-        this environment and PATH alone; HOME is the folder too. They reach nobody but this machine. All that they
-        started ends with them, or when the time is over: an AssertionError with what was printed until then."""
+        this environment and PATH alone; HOME is the folder too. All that they started ends with them, or when the time
+        is over. Raises AssertionError then, with what was printed so far."""
         path = ":".join([*map(str, list_bins(self.folder)), os.environ["PATH"]])
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
                 ["bash", "-c", script],
                 cwd=folder,
-                env={"HOME": str(folder), "LANG": "C.UTF-8", **OFFLINE, **environment, "PATH": path},
+                env={"HOME": str(folder), "LANG": "C.UTF-8", **environment, "PATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
