@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests wait more than they compute, and PostgreSQL has a hundred connections: from five to eight processes
 TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 5 ? 5 : n > 8 ? 8 : n)))
 CSS := .venv/bin/css-beautify --indent-size=2 --end-with-newline
-.PHONY: help run test clients lint format types e2e bench bench-compare profile audit soak attack model stop-model lock
+.PHONY: help run test clients lint format types e2e bench bench-compare profile audit soak attack screenshots model stop-model lock
 
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
@@ -29,6 +29,7 @@ help:
 	@echo "make audit       everything goes wrong at once for ten minutes; then every request is reconciled"
 	@echo "make soak        20,000 streams, half of them dropped: nothing of them may stay behind"
 	@echo "make attack      what one customer can do to another: every attack we know, and how long the other one waits"
+	@echo "make screenshots pictures of every page and state, light and dark, 1280 and 390 px wide, checked by axe-core"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
 	@echo "make lock        write the lock files anew, from what requirements*.in, scripts/ and tests/ ask for"
 
@@ -89,6 +90,10 @@ attack:
 	@scripts/install.sh $(DEV)
 	$(PYTHON) -m tests.attack $(ARGS)
 
+screenshots:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m tests.browser $(ARGS)
+
 model:
 	@scripts/install.sh requirements.txt
 	@scripts/model.sh start $(MODEL_PORT)
@@ -109,4 +114,5 @@ lock:
 	$(COMPILE) -o scripts/model-requirements.txt scripts/model-requirements.in
 	for folder in tests/sdks/python tests/agents/python/*; do \
 	  $(COMPILE) -o $$folder/requirements.txt $$folder/requirements.in || exit 1; done
-	for folder in scripts/node tests/sdks/node tests/agents/node/*; do (cd $$folder && $(NPM_LOCK)) || exit 1; done
+	for folder in scripts/node tests/browser/node tests/sdks/node tests/agents/node/*; do \
+	  (cd $$folder && $(NPM_LOCK)) || exit 1; done

@@ -72,7 +72,8 @@ def measure_pages(
         run_commands(home.environment, f"account password {EMAIL} --password {password}")
         url = home.stores.database_url
         say(f"Writing {keys:,} keys and {rows:,} requests of a month")
-        places = {"key": str(add_keys(url, keys)), "request": add_month(url, rows)}
+        first = add_keys(url, keys)
+        places = {"key": str(first), "request": add_month(url, rows, first, keys)}
         with running_gateway(home, config="bench.counting") as gateway:
             wait_until_rolled_up(url)
             table, failures = _visit_all(gateway, password, places, rounds)

@@ -48,6 +48,7 @@ MAKE_RUN_BY = {
     "audit": ".ci/run",
     "soak": ".ci/run",
     "attack": ".ci/run",
+    "screenshots": ".ci/run",
     "clients": ".ci/run",
     "model": ".ci/run",
     "stop-model": ".ci/run",

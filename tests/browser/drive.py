@@ -81,39 +81,12 @@ def journey(browser: Browser, site: str, email: str) -> dict[str, Any]:
     return found
 
 
-def look(browser: Browser, site: str, email: str, password: str, paths: list[str]) -> dict[str, Any]:
-    """Every page at both widths in both themes: what the browser complains about, and which scroll sideways."""
-    complaints: list[str] = []
-    sideways: list[str] = []
-    unstyled: list[str] = []
-    for theme in THEMES:
-        for width in WIDTHS:
-            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
-            page = context.new_page()
-            watch(page, complaints)
-            sign_in(page, site, email, password)
-            for path in paths:
-                page.goto(site + path)
-                where = f"{path} {theme} {width}"
-                if page.evaluate("document.scrollingElement.scrollWidth > window.innerWidth"):
-                    sideways.append(where)
-                if page.evaluate(
-                    "[...document.querySelectorAll('.tw')].some(box => box.scrollWidth > box.clientWidth)"
-                ):
-                    sideways.append(f"a table of {where}")
-                background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-                if background != {"light": "rgb(250, 249, 247)", "dark": "rgb(18, 18, 17)"}[theme]:
-                    unstyled.append(f"{where}: {background}")
-            context.close()
-    return {"complaints": complaints, "sideways": sideways, "unstyled": unstyled}
-
-
 def main() -> None:
-    what, site, *rest = sys.argv[1:]
+    site, email = sys.argv[1:]
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        found = journey(browser, site, *rest) if what == "journey" else look(browser, site, rest[0], rest[1], rest[2:])
+        found = journey(browser, site, email)
         browser.close()
     print(json.dumps(found))
 

@@ -1,21 +1,24 @@
 """What people do and see, in a real browser against a running gateway."""
 
+import collections
+import contextlib
 import itertools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
+from flask import Flask
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from bridge.db import transaction
-from bridge.payments.booking import settle
-from bridge.payments.rows import new_payment_id
-from bridge.payments.tables import Payment
-from tests.browser.drive import CHROMIUM
+from tests.browser.drive import CHROMIUM, THEMES, WIDTHS
+from tests.browser.scenes import Scene, list_scenes
+from tests.browser.show import show
+from tests.browser.stage import SETTINGS, Stage, set_stage
 from tests.gateway import Gateway
 from tests.warm import ROOT
 
@@ -39,7 +42,7 @@ def drive(*arguments: str) -> dict[str, Any]:
 
 
 def test_a_newcomer_signs_up_calls_sees_the_receipt_and_revokes_the_key_on_every_worker(gateway: Gateway):
-    found = drive("journey", gateway.site_url, f"newcomer-{os.getpid()}-{next(_numbers)}@example.com")
+    found = drive(gateway.site_url, f"newcomer-{os.getpid()}-{next(_numbers)}@example.com")
     assert found["after_sign_up"] == "/dashboard/"
     assert found["shown_once"]
     assert found["secret_gone"]
@@ -50,55 +53,37 @@ def test_a_newcomer_signs_up_calls_sees_the_receipt_and_revokes_the_key_on_every
     assert found["complaints"] == []
 
 
-def open_review(gateway: Gateway, account_id: int) -> str:
-    """A payment for which less came than was asked for."""
-    payment_id = new_payment_id()
-    values = {"kind": "checkout", "amount_minor": 2000, "currency": "usd", "credit_nanos": 20_000_000_000}
-    with gateway.make.app.app_context():
-        with transaction() as session:
-            session.add(Payment(id=payment_id, account_id=account_id, **values))
-        settle(payment_id, payment_intent=f"pi_{payment_id[4:]}", amount_minor=1500, currency="usd")
-    return payment_id
+IDS = collections.defaultdict(lambda: "1", channel="one", finish="/sign-up/finish", reset="/reset", confirm="/confirm")
+NO_PAGES = {  # GET routes that are files, redirects or for machines
+    *("static", "dashboard.export_usage", "admin.export_usage", "admin.show_console"),
+    *("connected.go_there", "connected.come_back", "dashboard.go_and_connect", "dashboard.go_and_prove"),
+    *("health.show_livez", "health.show_readyz"),
+    "dashboard.show_first_request",  # a part of the page of a new key
+    "half_way.show_code",  # after a password: "sign-in-code" goes that way
+}
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_every_page_is_styled_fits_its_width_and_gives_the_browser_nothing_to_complain_about(gateway: Gateway):
-    operator = gateway.make.make_account(is_operator=True)
-    key = gateway.make.make_key(operator, name="a name that is rather long for the narrow column of a phone")
-    for model in ("sandbox-echo", "claude-3-5-sonnet", "sandbox-503"):
-        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "user": model[0] * 256}
-        headers = {**key.headers, "x-bridge-tags": f"env=prod, project={model[0] * 56}", "x-bridge-stop-at": "0.05"}
-        answer = requests.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=60)
-    request_id = answer.headers["x-request-id"]
-    paths = [
-        "/",
-        "/models",
-        "/docs",
-        "/docs/claude-code",
-        "/docs/codex",
-        "/dashboard/",
-        "/dashboard/keys",
-        "/dashboard/keys/new",
-    ]
-    paths += [f"/dashboard/keys/{key.id}", "/dashboard/usage", f"/dashboard/usage/{request_id}", "/dashboard/billing"]
-    paths += [
-        f"/dashboard/settings{end}" for end in ("", "/security", "/notices", "/data", "/two-factor", "/passkeys/new")
-    ]
-    paths += ["/forgot", "/dashboard/usage?by=end_user", "/dashboard/usage?by=tag&tag=env%3Dprod"]
-    paths += ["/admin/channels", "/admin/channels/new", "/admin/customers", f"/admin/customers/{operator.id}"]
-    paths += [
-        "/admin/payments",
-        "/admin/payments?show=all",
-        f"/admin/payments/{open_review(gateway, operator.id)}",
-        "/admin/codes",
-        "/admin/usage",
-        "/admin/usage?period=today",
-        "/admin/drill",
-        "/admin/system",
-        "/admin/models",
-        "/admin/models/one?id=gpt-4o",
-    ]
-    models = [gateway.make.make_model(), gateway.make.make_model()]
-    paths.append(f"/admin/channels/{gateway.make.make_channel('http://127.0.0.1:9', *models)}")
-    found = drive("look", gateway.site_url, operator.email, operator.password, *paths)
-    assert found == {"complaints": [], "sideways": [], "unstyled": []}
+def test_every_page_has_a_scene(app: Flask):
+    scenes = list_scenes(Stage("", IDS, {}))
+    assert len({scene.name for scene in scenes}) == len(scenes)  # pictures are named after them
+    routes = app.url_map.bind("localhost")
+    shown = set()
+    for scene in scenes:
+        with contextlib.suppress(NotFound, MethodNotAllowed):
+            shown.add(routes.match(scene.path.partition("?")[0])[0])
+    pages = {rule.endpoint for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}
+    assert not pages - shown - NO_PAGES, "add a line to tests/browser/scenes.py"
+
+
+def test_every_page_and_state_can_be_used_by_everybody_and_fits_every_screen(start_gateway: Callable[..., Gateway]):
+    """By axe-core, in one theme at one width by turns; `make screenshots` looks at all four."""
+    stage = set_stage(start_gateway(**SETTINGS))
+    assert show(stage, list_scenes(stage)) == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_picture_is_taken_in_each_theme_at_each_width(gateway: Gateway, tmp_path: Path):
+    assert show(Stage(gateway.site_url, {}, {}), [Scene("landing", "", "/")], tmp_path, everywhere=True) == []
+    taken = {path.name: path.read_bytes()[:4] for path in tmp_path.iterdir()}
+    assert taken == {f"landing-{theme}-{width}.png": b"\x89PNG" for theme in THEMES for width in WIDTHS}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
+from bridge.chart import rank_parts
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import NotFound
@@ -23,7 +24,15 @@ from bridge.ledger.journal import (
 from bridge.ledger.ledger import adjust, credit
 from bridge.ledger.rollups import Sums
 from bridge.ledger.tables import Budget, Hold
-from bridge.ledger.usage import UsageFilter, find_request, list_requests, sum_spans, sum_usage
+from bridge.ledger.usage import (
+    UsageFilter,
+    find_request,
+    group_usage,
+    list_requests,
+    read_usage,
+    sum_spans,
+    sum_usage,
+)
 from tests.accounts.conftest import make_account
 from tests.ledger.records import add_failure, add_record
 from tests.rooms import close_rooms, open_rooms
@@ -140,6 +149,23 @@ def test_sums_are_by_day_and_hour_in_utc(mira: int):
         evening.replace(minute=0, second=0, microsecond=0),
         midnight,
     ]
+
+
+@pytest.mark.parametrize("by", ["model", "key"])
+def test_what_a_page_reads_at_once_is_what_its_parts_are(mira: int, by: str):
+    for number in range(1, 8):
+        for ago in (DAY, 2 * DAY):
+            add_record(mira, key_id=number, model_id=f"model-{number}", charge_nanos=number, ago=ago)
+    wanted = UsageFilter(mira)
+    totals, groups, spans = read_usage(wanted, by, "day", 4)
+    assert totals == sum_usage(wanted)
+    assert groups == group_usage(wanted, by)
+    assert [sums.charge_nanos for sums in groups.values()] == [14, 12, 10, 8, 6, 4, 2]
+    series = rank_parts(spans)
+    assert [one.charge_nanos for one in series] == [14, 12, 10, 8, 12]  # the four dearest, and all others
+    assert [one.colour for one in series] == ["c1", "c2", "c3", "c4", "c0"]
+    assert sum(one.requests for one in spans) == totals.requests
+    assert len(spans) == (14 if by == "model" else 10)  # of thousands of keys only those with a colour have rows
 
 
 def test_a_receipt_is_found_by_the_requests_id_and_by_the_answers(mira: int):
