@@ -7,8 +7,6 @@ unexport PYTHONPATH PYTHONHOME
 PYTHON := .venv/bin/python
 DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081
-# hundreds of processes start here: each would compile all modules for itself
-unexport PYTHONDONTWRITEBYTECODE
 # tests wait more than they compute, and PostgreSQL has a hundred connections: from five to eight processes
 TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 5 ? 5 : n > 8 ? 8 : n)))
 CSS := .venv/bin/css-beautify --indent-size=2 --end-with-newline
