@@ -7,8 +7,8 @@ unexport PYTHONPATH PYTHONHOME
 PYTHON := .venv/bin/python
 DEV := requirements-dev.txt requirements.txt
 MODEL_PORT ?= 8081
-# tests wait more than they compute, and PostgreSQL has a hundred connections: from five to eight processes
-TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 5 ? 5 : n > 8 ? 8 : n)))
+# tests wait as much as they compute, and PostgreSQL has a hundred connections: from four to eight processes
+TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? 4 : n > 8 ? 8 : n)))
 CSS := .venv/bin/css-beautify --indent-size=2 --end-with-newline
 .PHONY: help run test clients lint format types e2e bench bench-compare profile audit soak attack screenshots model stop-model lock
 

@@ -66,7 +66,8 @@ def test_every_key_that_a_gateway_leaves_in_redis_has_its_prefix(
     start_gateway: Start, upstream: ScriptedUpstream, redis_url: str, client: redis.Redis, engine: str
 ):
     limits = {"rpm": 1000, "tpm": 10**6, "concurrency": 20}
-    defaults = {f"default_{name}": 10 * figure for name, figure in limits.items()}
+    defaults: dict[str, float] = {f"default_{name}": 10 * figure for name, figure in limits.items()}
+    defaults["database_wait_seconds"] = 2.5
     gateway = start_gateway(engine, redis_url=redis_url, web_concurrency=2, sweep_seconds=0.2, **defaults)
     served = Served(gateway, upstream.base_url)
     served.key = gateway.make.make_key(MadeAccount(served.key.account_id, ""), **limits)

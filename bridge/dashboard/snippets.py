@@ -18,7 +18,7 @@ NO_KEY = "YOUR_API_KEY"  # in the place of a key, where there is none to show
 # The examples of the docs page: a file for each language, with $url, $site and $key to be filled in.
 EXAMPLES = Path(__file__).parents[2] / "templates" / "public" / "docs" / "code"
 LANGUAGES = (("Python", "python", ".py"), ("Node", "javascript", ".mjs"), ("curl", "bash", ".sh"))
-SHOWN_LANGUAGES = ("python", "javascript", "bash", "json", "toml", "http", "text")
+SHOWN_LANGUAGES = ("python", "javascript", "bash", "json", "toml", "yaml", "http", "text")
 PYTHON = """\
 import openai
 

@@ -44,6 +44,18 @@ def set_health(app: Flask, **columns: object) -> None:
         session.execute(sa.update(Channel).where(Channel.name == "openai-main").values(**columns))
 
 
+def test_only_operators_are_told_that_answers_are_made_up_and_only_while_they_are(app: Flask, client: FlaskClient):
+    note = "made up on this machine"
+    with app.app_context(), transaction() as session:
+        if session.scalar(sa.select(Channel).where(Channel.provider == "sandbox")) is None:
+            session.add(Channel(name="sandbox", provider="sandbox"))
+    assert note in client.get(LIST).text
+    assert note not in client.get("/models").text
+    with app.app_context(), transaction() as session:
+        session.execute(sa.update(Channel).where(Channel.provider == "sandbox").values(enabled=False))
+    assert note not in client.get(LIST).text
+
+
 def test_an_added_channel_is_listed_with_its_key_masked(app: Flask, client: FlaskClient):
     models = "gpt-4o=gpt-4o-2024-11-20\ngpt-4o-mini"
     assert (

@@ -35,6 +35,7 @@ PATIENT = {
     "first_content_timeout_seconds": 10,
     "answer_timeout_seconds": 10,
     "idle_timeout_seconds": 10,
+    "database_wait_seconds": 2.5,
 }
 STRIPE = {"stripe_secret_key": KEY, "stripe_webhook_secret": SECRET}
 
@@ -121,7 +122,12 @@ def find_mortals(
     def find(engine: str) -> Mortals:
         if engine not in running:
             folder = tmp_path_factory.mktemp(f"dying-{engine}")
-            changes: dict[str, Any] = {"database_url": databases.open(engine), **PATIENT, **STRIPE}
+            changes: dict[str, Any] = {
+                "database_url": databases.open(engine),
+                "database_wait_seconds": 2.5,
+                **PATIENT,
+                **STRIPE,
+            }
             if engine == "postgresql":
                 changes |= {"web_concurrency": 2, "redis_url": next(redis)}
             (places := folder / "places").mkdir()

@@ -184,17 +184,12 @@ def passkey(page: Page, site: str, log: Path, email: str, password: str) -> dict
 def customer(page: Page, site: str, log: Path, email: str, model: str) -> dict[str, Any]:
     """From nothing to a paid call and back: sign up, confirm, a key, a refused call, money, a receipt, the key's
     budget, another secret, the end of the key. `model` costs money."""
-    page.goto(f"{site}/sign-up")
-    page.fill("input[name=email]", email)
-    page.fill("input[name=password]", PASSWORD)
-    submit(page, "Create account")
-    page.goto(to(site, find_link(log, email, "/confirm")))
-    submit(page, "Confirm")
+    join(page, site, log, email, PASSWORD)
     banner = page.locator("main .note").first
     found: dict[str, Any] = {"newcomer": banner.inner_text()}
     page.goto(f"{site}/dashboard/keys/new")
     page.fill("input[name=name]", "worker")
-    page.fill("input[name=budget]", "0.017")
+    page.fill("input[name=budget_month]", "0.017")
     submit(page, "Create key")
     secret = page.inner_text("#secret")
     found["code"] = page.inner_text("#use .bar")

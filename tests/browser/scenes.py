@@ -3,6 +3,8 @@ Where a page has no line here, test_pages.py fails."""
 
 import dataclasses
 
+from bridge.dashboard.guides import GUIDES
+from bridge.db import now_utc
 from tests.browser.stage import EMAILS, Stage
 from tests.factories import PASSWORD
 
@@ -28,7 +30,7 @@ def list_scenes(stage: Stage) -> list[Scene]:
 
 
 def _list_public(ids: dict[str, str]) -> list[Scene]:
-    guides = [Scene(f"docs-{slug}", "", f"/docs/{slug}") for slug in ("claude-code", "codex", "opencode", "cline")]
+    guides = [Scene(f"docs-{guide.slug}", "", f"/docs/{guide.slug}") for guide in GUIDES]
     return [
         Scene("landing", "", "/"),
         Scene("models", "", "/models"),
@@ -72,7 +74,7 @@ def _list_doors(ids: dict[str, str]) -> list[Scene]:
 
 def _list_customers(ids: dict[str, str]) -> list[Scene]:
     settings = "/dashboard/settings"
-    wrong_key = ((FILL, "#budget", "-1"), (CLICK, "main form button.btn-primary", ""))
+    wrong_key = ((FILL, "#budget_day", "-1"), (CLICK, "main form button.btn-primary", ""))
     new_key = ((FILL, "#name", "worker-eu"), (CLICK, "main form button.btn-primary", ""))
     return [
         Scene("overview", "mira", "/dashboard/"),
@@ -95,6 +97,7 @@ def _list_customers(ids: dict[str, str]) -> list[Scene]:
         Scene("receipt-failed", "mira", f"/dashboard/usage/{ids['receipt_failed']}"),
         Scene("billing", "mira", "/dashboard/billing"),
         Scene("billing-new", "newcomer", "/dashboard/billing"),
+        Scene("statement", "mira", f"/dashboard/billing/statement/{now_utc():%Y-%m}"),
         *(
             Scene(f"payment-{state}", "mira", f"/dashboard/billing/payments/{ids[state]}")
             for state in ("paid", "pending", "failed", "expired", "review")

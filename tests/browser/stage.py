@@ -54,9 +54,9 @@ MODELS = (  # with its channel, and dollars for a million tokens in and out
     ("deepseek-chat", "deepseek", 0.27, 1.1),
 )
 KEYS = (
-    {"name": "worker-prod", "budget_nanos": 50 * DOLLAR, "budget_period": "month", "rpm": 600},
+    {"name": "worker-prod", "budget_month_nanos": 50 * DOLLAR, "rpm": 600},
     {"name": "batch-nightly, which sums up what the day has brought", "models": ["gpt-4o-mini"]},
-    {"name": "staging", "budget_nanos": 5 * DOLLAR, "budget_period": "day"},
+    {"name": "staging", "budget_day_nanos": 5 * DOLLAR},
 )
 EMAILS = {
     "mira": "mira@example.com",

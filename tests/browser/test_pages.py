@@ -55,7 +55,8 @@ def test_a_newcomer_signs_up_calls_sees_the_receipt_and_revokes_the_key_on_every
 
 IDS = collections.defaultdict(lambda: "1", channel="one", finish="/sign-up/finish", reset="/reset", confirm="/confirm")
 NO_PAGES = {  # GET routes that are files, redirects or for machines
-    *("static", "dashboard.export_usage", "admin.export_usage", "admin.show_console"),
+    *("static", "dashboard.export_usage", "dashboard.export_statement", "admin.export_usage", "admin.show_console"),
+    *("dashboard.poll_payments", "dashboard.poll_payment"),
     *("connected.go_there", "connected.come_back", "dashboard.go_and_connect", "dashboard.go_and_prove"),
     *("health.show_livez", "health.show_readyz"),
     "dashboard.show_first_request",  # a part of the page of a new key

@@ -47,11 +47,11 @@ def test_the_worst_is_told_alone_and_the_next_one_when_that_is_over(
 ):
     model = make.make_model()
     make.make_channel("http://127.0.0.1:9", model)
-    key = make.make_key(account, name="eval", budget_nanos=5 * DOLLAR, budget_period="day")
+    key = make.make_key(account, name="eval", budget_day_nanos=5 * DOLLAR)
     with app.app_context():
         with transaction() as session:
             session.execute(sa.update(Member).where(Member.email == account.email).values(is_unconfirmed=True))
-            session.add(Budget(key_id=key.id, period_start=now_utc().date(), spent_nanos=4_410_000_000))
+            session.add(Budget(key_id=key.id, period="day", period_start=now_utc().date(), spent_nanos=4_410_000_000))
             rule = AutoTopUp(account_id=account.id, card="Visa …4242", problem="Your card was declined.")
             session.add(rule)
         set_alert(account.id, 5 * DOLLAR)

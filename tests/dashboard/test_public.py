@@ -214,13 +214,6 @@ def test_what_long_prompts_cost_is_beside_their_model(app, client, catalogue):
     assert "Prompts above 272,000 tokens: $5.00 in, $0.50 cached, $22.50 out" in shown
 
 
-def test_the_sandbox_says_what_it_is(app, client, catalogue):
-    assert "made up on this machine" not in client.get("/models").text
-    with app.app_context(), transaction() as session:
-        session.add(Channel(name="sandbox", provider="sandbox"))
-    assert "made up on this machine" in client.get("/models").text
-
-
 PRIVATE = {"/sign-in": "no-store", "/sign-up": "no-store", "/nowhere": "no-store", "/": "private, no-cache"}
 
 

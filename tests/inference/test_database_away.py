@@ -37,7 +37,7 @@ def holding_the_database(gateway: Gateway) -> Iterator[None]:
 def test_an_answer_that_ends_while_the_database_is_away_goes_out_and_is_charged_later(
     start_gateway: Start, upstream: ScriptedUpstream, engine: str, stream: bool
 ):
-    gateway = start_gateway(engine, sweep_seconds=0.2, total_timeout_seconds=60)
+    gateway = start_gateway(engine, sweep_seconds=0.2, total_timeout_seconds=60, database_wait_seconds=2.5)
     model = gateway.make.make_model(input_price=DOLLAR, output_price=DOLLAR)
     gateway.make.make_channel(upstream.base_url, model)
     key = gateway.make.make_key()

@@ -82,7 +82,14 @@ def test_whatever_is_wrong_with_postgresql_streams_go_on_and_it_recovers_by_itse
     proxy = Proxy(url.port or 5432)
     through = urlunsplit(url._replace(netloc=f"{url.username or ''}@127.0.0.1:{proxy.port}"))
     patient = dict.fromkeys(("first_content_timeout_seconds", "answer_timeout_seconds", "idle_timeout_seconds"), 60)
-    gateway = start_gateway(engine, database_url=through, total_timeout_seconds=120, sweep_seconds=0.2, **patient)
+    gateway = start_gateway(
+        engine,
+        database_url=through,
+        total_timeout_seconds=120,
+        sweep_seconds=0.2,
+        database_wait_seconds=2.5,
+        **patient,
+    )
     served = Served(gateway, upstream.base_url)
     for number, kind in enumerate((Frozen, ReadOnly, Full)):
         fault = kind(url.geturl(), proxy)

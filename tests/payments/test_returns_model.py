@@ -159,7 +159,7 @@ def told(till: Till) -> Iterator[dict[str, str]]:
         yield found
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=stories())
 def test_any_story_in_any_order_ends_as_the_model_says(till: Till, told: dict[str, str], story: Story):
     limiter.reset()  # of webhooks in a minute; this sends thousands
