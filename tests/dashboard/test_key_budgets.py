@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.keys import list_keys
+from bridge.accounts.keys import list_all_keys
 from bridge.accounts.tables import Account, Key
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.budgets import NEVER
@@ -42,13 +42,13 @@ def test_all_that_is_wrong_is_said_in_one_round_and_everything_is_kept(app: Flas
     folds = re.findall(r'<details class="fold"\s*(open)?\s*>\s*<summary>(\w+)', answer.text)
     assert [name for is_open, name in folds if is_open] == ["Limits", "Raise", "Addresses"]
     with app.app_context():
-        assert list_keys(account.id) == []
+        assert list_all_keys(account.id) == []
 
 
 def test_models_are_picked_from_a_list_and_none_is_all(app: Flask, client: FlaskClient, account: MadeAccount):
     post(client, KEYS, NEW, name="some", models=["gpt-4o-mini", "gpt-4o"])
     with app.app_context():
-        key = list_keys(account.id)[0]
+        key = list_all_keys(account.id)[0]
     assert set(key.models or ()) == {"gpt-4o", "gpt-4o-mini"}
     page = client.get(f"{KEYS}/{key.id}").text
     assert set(re.findall(r'name="models"\s+value="([^"]+)"\s+checked', page)) == {"gpt-4o", "gpt-4o-mini"}
@@ -56,7 +56,7 @@ def test_models_are_picked_from_a_list_and_none_is_all(app: Flask, client: Flask
     assert "$2.50 / $10.00" in page
     post(client, f"{KEYS}/{key.id}", f"{KEYS}/{key.id}", name="all")
     with app.app_context():
-        assert list_keys(account.id)[0].models is None
+        assert list_all_keys(account.id)[0].models is None
 
 
 def test_the_key_s_page_shows_each_budget_its_raise_and_who_spent_most(

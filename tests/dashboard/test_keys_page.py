@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bridge.accounts.customers import set_account_limits
-from bridge.accounts.keys import list_keys, read_caller
+from bridge.accounts.keys import list_all_keys, read_caller
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.budgets import NEVER
 from bridge.ledger.tables import Budget
@@ -42,7 +42,7 @@ def test_a_new_key_is_shown_once_with_code_that_works(app: Flask, client: FlaskC
     assert "http://127.0.0.1:8000/v1" in answer.text
     with app.app_context():
         caller = read_caller(secret)
-        key = list_keys(account.id)[0]
+        key = list_all_keys(account.id)[0]
     assert caller
     assert (caller.account_id, caller.rpm, caller.budget_day_nanos) == (account.id, 60, 5 * DOLLAR)
     for page in (KEYS, f"{KEYS}/{key.id}", "/dashboard/"):
@@ -79,7 +79,7 @@ def test_an_error_stands_beside_its_field_and_values_stay(
     for kept in filter(None, sent.values()):
         assert kept in answer.text
     with app.app_context():
-        assert list_keys(account.id) == []
+        assert list_all_keys(account.id) == []
 
 
 def test_the_page_of_a_key_says_which_limit_binds(
@@ -93,7 +93,7 @@ def test_the_page_of_a_key_says_which_limit_binds(
     for label, figure in (("Requests a minute", "60"), ("Tokens a minute", "400"), ("At once", "1,000")):
         assert f"<dt>{label}</dt><dd>{figure}</dd>" in made
     with app.app_context():
-        key = list_keys(account.id)[0]
+        key = list_all_keys(account.id)[0]
     page = client.get(f"{KEYS}/{key.id}").text
     assert re.search(r'id="rpm-hint">The account.{1,5}s 60 binds', page)
     assert re.search(r'id="tpm-hint">400 binds', page)
@@ -121,7 +121,7 @@ def test_saving_a_key_as_it_is_keeps_its_expiry_to_the_second(
     key = make.make_key(account, expires_at=expires_at)
     post(client, f"{KEYS}/{key.id}", f"{KEYS}/{key.id}", name="same", expires_at=expires_at.strftime("%Y-%m-%dT%H:%M"))
     with app.app_context():
-        assert list_keys(account.id)[0].expires_at == expires_at
+        assert list_all_keys(account.id)[0].expires_at == expires_at
 
 
 def test_a_disabled_key_is_refused_until_it_is_enabled(
@@ -170,7 +170,7 @@ def test_nothing_changes_without_the_forms_token(
     for path in (KEYS, *(f"{KEYS}/{key.id}{action}" for action in ("", "/disable", "/revoke"))):
         assert client.post(path, data={"name": "x", "confirm": "worker"}).status_code == 400
     with app.app_context():
-        assert [one.name for one in list_keys(account.id)] == ["worker"]
+        assert [one.name for one in list_all_keys(account.id)] == ["worker"]
         assert read_caller(key.secret)
 
 
