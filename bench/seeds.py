@@ -68,10 +68,10 @@ def add_keys(database_url: str, count: int) -> int:
     follow without a gap."""
     with psycopg.connect(database_url) as connection:
         rows = connection.execute(
-            "INSERT INTO keys (account_id, digest, last_four, name, rpm, budget_nanos, budget_period, created_at,"
-            " last_used_at, revoked_at)"
+            "INSERT INTO keys (account_id, digest, last_four, name, rpm, budget_month_nanos, budget_user_period,"
+            " created_at, last_used_at, revoked_at)"
             " SELECT (SELECT min(id) FROM accounts), sha256(n::text::bytea), right(md5(n::text), 4), 'key ' || n, 600,"
-            " CASE WHEN n % 2 = 0 THEN 50000000000 END, 'month', now() - n * interval '1 minute',"
+            " CASE WHEN n % 2 = 0 THEN 50000000000 END, 'day', now() - n * interval '1 minute',"
             " now() - n * interval '1 second', CASE WHEN n % 10 = 0 THEN now() END"
             f" FROM generate_series(1, {count:d}) n RETURNING id"
         ).fetchall()
