@@ -12,7 +12,8 @@ from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.alerts import make_off_token
 from bridge.ledger.batch import BudgetWindow
-from bridge.ledger.budgets import OF_KEY, PERIOD_WORDS, PERIODS, list_key_windows, next_start, period_start
+from bridge.ledger.budgets import PERIOD_WORDS, list_key_windows, next_start
+from bridge.ledger.journal import write_is_running, write_limit
 from bridge.ledger.tables import Budget
 from bridge.mail.outbox import queue_mail
 from bridge.money import format_dollars
@@ -42,19 +43,14 @@ def queue_budget_alerts(settings: Settings) -> int:
 
 def _list_due(now: datetime.datetime) -> list[tuple[Key, Budget]]:
     """The keys and their budgets' rows of which something may have to be told, read without a lock."""
-    raised = sa.case((Key.budget_raise_until > now, sa.func.coalesce(Key.budget_raise_nanos, 0)), else_=0)
-    base = sa.case(*((Budget.period == period, getattr(Key, f"budget_{period}_nanos")) for period in PERIODS))
-    limit = base + raised
-    is_running = sa.or_(
-        *((Budget.period == period) & (Budget.period_start == period_start(period, now)) for period in PERIODS)
-    )
+    limit = write_limit(now)
     nearly = (Budget.told_percent < NEARLY) & (limit - Budget.spent_nanos <= limit // 5)
     used_up = (Budget.told_percent < USED_UP) & ((Budget.spent_nanos >= limit) | Budget.refused_at.is_not(None))
     query = (
         sa.select(Key, Budget)
         .join(Key, Key.id == Budget.key_id)
         .join(Account, Account.id == Key.account_id)
-        .where(is_running, Budget.scope == OF_KEY, limit > 0, nearly | used_up)
+        .where(write_is_running(now), limit > 0, nearly | used_up)
         .where(Key.revoked_at.is_(None), Account.budget_mails)
         .order_by(Budget.key_id, Budget.period)
     )

@@ -87,21 +87,31 @@ class KeyBudget:
     budget: BudgetState
 
 
+def write_limit(now: datetime.datetime) -> sa.ColumnElement[int]:
+    """In SQL, what a budget's row may come to now by its key, with a raise that lasts; NULL if there is no budget."""
+    own = {period: getattr(Key, f"budget_{period}_nanos") for period in PERIODS}
+    raised = sa.case((Key.budget_raise_until > now, sa.func.coalesce(Key.budget_raise_nanos, 0)), else_=0)
+    return sa.case(own, value=Budget.period) + raised
+
+
+def write_is_running(now: datetime.datetime) -> sa.ColumnElement[bool]:
+    """In SQL, whether a budget's row is over all requests of its key, in the period of this moment."""
+    starts = {period: period_start(period, now) for period in PERIODS}
+    return sa.and_(Budget.scope == OF_KEY, Budget.period_start == sa.case(starts, value=Budget.period))
+
+
 def list_keys_near_budget(account_id: int, limit: int = MOST_NEAR) -> list[KeyBudget]:
     """The account's keys in use that have spent NEAR_PERCENT of a budget or more, the nearest first."""
     now = now_utc()
-    starts = {period: period_start(period, now) for period in PERIODS}
-    own = {period: getattr(Key, f"budget_{period}_nanos") for period in PERIODS}
-    raised = sa.case((Key.budget_raise_until > now, sa.func.coalesce(Key.budget_raise_nanos, 0)), else_=0)
-    allowed = sa.case(own, value=Budget.period) + raised
+    allowed = write_limit(now)
     query = (
         sa.select(Key, Budget)
         .join(Budget, Budget.key_id == Key.id)
         .where(
             *(Key.account_id == account_id, Key.revoked_at.is_(None), Key.disabled_at.is_(None)),
             Key.expires_at.is_(None) | (Key.expires_at > now),
-            *(Budget.scope == OF_KEY, Budget.period_start == sa.case(starts, value=Budget.period)),
-            *(allowed > 0, Budget.spent_nanos >= allowed - allowed // 100 * (100 - NEAR_PERCENT)),
+            *(write_is_running(now), allowed > 0),
+            Budget.spent_nanos >= allowed - allowed // 100 * (100 - NEAR_PERCENT),
         )
         .order_by((sa.cast(Budget.spent_nanos, sa.Float) / allowed).desc(), Key.id)
         .limit(limit * len(PERIODS))
