@@ -6,14 +6,14 @@ from typing import Any
 from flask import g, render_template, request, url_for
 
 from bridge.accounts.keys import has_keys, name_keys
-from bridge.chart import DAY, HOUR, draw, rank_parts
+from bridge.chart import DAY, HOUR, SpanSum, draw, rank_parts
 from bridge.dashboard.banner import count_days_left, find_money
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.usage_filter import OWN_DATES
 from bridge.db import now_utc
 from bridge.ledger.journal import find_first_credit, list_keys_near_budget
-from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, sum_spans, sum_usage
+from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, read_usage, sum_usage
 from bridge.limits.refusals import RefusalFilter, list_refusals
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
@@ -29,7 +29,10 @@ def show_overview() -> str:
     days, period_name = PERIODS[period]
     today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - datetime.timedelta(days=days - 1)
-    totals = sum_usage(UsageFilter(g.account_id, since=since))
+    wanted = UsageFilter(g.account_id, since=since)
+    totals, _, sums = read_usage(wanted, "model", "hour" if days == 1 else "day", 0)
+    yesterday = today - datetime.timedelta(days=1)
+    before = sum_usage(UsageFilter(g.account_id, since=yesterday, until=today)).charge_nanos if days == 1 else None
     steps, near = _list_first_steps(), list_keys_near_budget(g.account_id)
     money = find_money()
     last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
@@ -41,12 +44,10 @@ def show_overview() -> str:
         periods=PERIODS,
         money=money,
         totals=totals,
-        spent_today=sum_usage(UsageFilter(g.account_id, since=today)).charge_nanos,
-        spent_yesterday=sum_usage(
-            UsageFilter(g.account_id, since=today - datetime.timedelta(days=1), until=today)
-        ).charge_nanos,
+        spent_today=_sum_charges(sums, since=today),
+        spent_yesterday=_sum_charges(sums, since=yesterday, until=today) if before is None else before,
         days_left=count_days_left(money.available_nanos, totals.charge_nanos, days),
-        chart=_draw_spend(since, days, BESIDE_WIDTH if steps or near else ALONE_WIDTH),
+        chart=_draw_spend(sums, since, days, BESIDE_WIDTH if steps or near else ALONE_WIDTH),
         steps=steps,
         near=near,
         refused=[(each, find_remedy(each)) for each in refused[:MOST_REFUSED]],
@@ -57,10 +58,13 @@ def show_overview() -> str:
     )
 
 
-def _draw_spend(since: datetime.datetime, days: int, width: int) -> dict[str, Any] | None:
+def _sum_charges(sums: list[SpanSum], since: datetime.datetime, until: datetime.datetime | None = None) -> int:
+    return sum(each.charge_nanos for each in sums if since <= each.start and (until is None or each.start < until))
+
+
+def _draw_spend(sums: list[SpanSum], since: datetime.datetime, days: int, width: int) -> dict[str, Any] | None:
     """The chart in both widths, with the table that is its legend; None if the period has no requests."""
     hourly = days == 1
-    sums = sum_spans(UsageFilter(g.account_id, since=since), "model", "hour" if hourly else "day")
     if not sums:
         return None
     spans = [since + datetime.timedelta(**{"hours" if hourly else "days": n}) for n in range(24 if hourly else days)]
