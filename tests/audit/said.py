@@ -52,9 +52,10 @@ class Scale(NamedTuple):
     around_prompt: int
     around_answer: int
 
-    def count(self, prompt_words: int, words: int) -> tuple[int, int]:
-        """Prompt and completion."""
-        return self._scale(prompt_words) + self.around_prompt, self._scale(words) + self.around_answer
+    def count(self, prompt_words: int, words: int, answer_bytes: int) -> tuple[int, int]:
+        """Prompt and completion. No answer has more tokens than bytes, which tells of one or two words."""
+        completion = min(self._scale(words) + self.around_answer, answer_bytes)
+        return self._scale(prompt_words) + self.around_prompt, completion
 
     def _scale(self, words: int) -> int:
         return -(-words * self.percent // 100)

@@ -34,8 +34,8 @@ WRONG_COUNTS: tuple[tuple[Any, Any], ...] = ((None, 0), (None, 7), (2**31, 2**31
 
 @dataclasses.dataclass
 class Served:
-    """One attempt: what was sent, in tokens of all its choices. `counts` is what it claimed if that was false;
-    `finished` is whether it was sent to its end."""
+    """One attempt: what was sent, in tokens and bytes of all its choices. `counts` is what it claimed if that was
+    false; `finished` is whether it was sent to its end."""
 
     tag: int
     play: str
@@ -43,6 +43,7 @@ class Served:
     prompt_tokens: int
     scale: Scale
     words: int = 0
+    text_bytes: int = 0
     finished: bool = False
     counts: Usage | None = None
 
@@ -55,7 +56,7 @@ class Served:
     def counted(self) -> tuple[int, int]:
         """Prompt and completion of a whole answer, as it counted them or, if it didn't, as we have to."""
         if self.play == "no usage":
-            return self.scale.count(self.prompt_tokens - AROUND_A_PROMPT, self.words)
+            return self.scale.count(self.prompt_tokens - AROUND_A_PROMPT, self.words, self.text_bytes)
         return self.prompt_tokens, self.sent_tokens
 
 
@@ -130,7 +131,7 @@ def _answer(voice: Voice, served: Served, chance: random.Random, words: int, cho
         yield data[: len(data) // 2]
         yield CUT
         return
-    served.words, served.finished = words * choices, True
+    served.words, served.text_bytes, served.finished = words * choices, len(text) * choices, True
     yield data
 
 
@@ -163,9 +164,11 @@ def _stream(voice: Voice, served: Served, chance: random.Random, words: int, cho
     place = 0
     while place < end or served.play == "endless":
         for index in range(choices):
+            word = say(served.attempt, place)
             served.words += 1
+            served.text_bytes += len(word)
             so_far = usage and (usage[0], served.words)
-            yield voice.say(index, say(served.attempt, place), so_far)
+            yield voice.say(index, word, so_far)
         place += 1
         gevent.sleep(0.005 if served.play == "endless" else pause)
     if broken_off:
