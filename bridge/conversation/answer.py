@@ -265,6 +265,11 @@ class Dialect(Protocol):
         """The writer of an answer of this model, by the name that the client has for it."""
         ...
 
+    def opening(self, request_id: str) -> bytes:
+        """What the first `keepalive` tells of the answer, beyond that somebody is there: whatever comes behind it is
+        read with that. b"" where it tells nothing."""
+        ...
+
 
 def parse_arguments(text: str) -> JsonObject | None:
     """A call's arguments as the object that they should be; None for what is no JSON, or another thing than that."""

@@ -101,6 +101,8 @@ class Stream:
             frames, self._first = self._first, b""
             if frames is not self._keepalive:
                 self._note_handed(frames)
+            elif self._recorded is not None:
+                self._recorded.append(self._ask.dialect.opening(self._ask.request_id))
             return frames
         if self._left:
             raise StopIteration

@@ -176,7 +176,7 @@ def _read_stream(answer: http.client.HTTPResponse, got: Got) -> None:
             continue
         event = "[DONE]" if line == b"data: [DONE]\n" else read_json(line[6:])
         got.wish.door.hear(event, got.told)
-        if (said := _leave_out_signs_of_life(event)) is not None:
+        if (said := leave_out_signs_of_life(event)) is not None:
             got.said.append(said)
         _hear(got, heard)
         if got.told.end:
@@ -188,7 +188,7 @@ def _read_stream(answer: http.client.HTTPResponse, got: Got) -> None:
             return
 
 
-def _leave_out_signs_of_life(event: Any) -> Any:
+def leave_out_signs_of_life(event: Any) -> Any:
     """The event, but for its number; None for one that only bridges a silence."""
     if event == "[DONE]" or "type" not in event:
         return event

@@ -171,8 +171,14 @@ def _judge_repeated(pairs: Sequence[Pair]) -> Iterator[str]:
             yield f"{key}: paid for {len(paid)} times: {told}"
         for got, _ in group:
             first = paid.get(got.request_id)  # nobody paid, where the worker died between keeping and charging
-            if got.replayed and first and first.ended == "done" and first.said != got.said:
+            if got.replayed and first and first.ended == "done" and not _is_same(first, got):
                 yield f"{key}: {got.request_id} was given again, and it isn't the answer that was paid for: {told}"
+
+
+def _is_same(first: Got, got: Got) -> bool:
+    """Whether the repetition is the first answer, as far as its client has read it."""
+    read_all = got.ended not in ("left", "died")
+    return got.said == (first.said if read_all else first.said[: len(got.said)])
 
 
 def _describe(got: Got, row: UsageRecord | None, served: list[Served], complaint: str) -> str:

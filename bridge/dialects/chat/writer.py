@@ -72,6 +72,10 @@ class Chat(msgspec.Struct, frozen=True):
         """See Dialect."""
         return ChatWriter(answer_id("chat", request_id), model, created, self.with_usage)
 
+    def opening(self, request_id: str) -> bytes:
+        """See Dialect: a comment tells nothing."""
+        return b""
+
 
 def write_choice(choice: Choice) -> JsonObject:
     """A whole choice: `content` is null beside calls where nothing was said."""

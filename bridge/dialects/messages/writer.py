@@ -95,6 +95,10 @@ class Messages(msgspec.Struct, frozen=True):
         own_id = answer_id(MESSAGES, request_id)
         return MessagesWriter(own_id, model, created, self.account_id, self.prompt_tokens)
 
+    def opening(self, request_id: str) -> bytes:
+        """See Dialect: a ping tells nothing."""
+        return b""
+
 
 def _list_blocks(choice: Choice, account_id: int) -> list[JsonObject]:
     """The content: thoughts, what was said, and the calls, each behind what its provider wants back with it."""

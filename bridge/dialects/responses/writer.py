@@ -200,6 +200,10 @@ class Responses(Struct, frozen=True):
         head = Head(answer_id(RESPONSES, request_id), model, created, self.asked.fields, self.numbers)
         return ResponsesWriter(head, self.asked, self.account_id, self.kept)
 
+    def opening(self, request_id: str) -> bytes:
+        """See Dialect: what opens the stream."""
+        return self.head(request_id).open()
+
     def head(self, request_id: str) -> Head:
         """What is said of the answer before anybody gives it."""
         created = int(created_at_of(request_id).timestamp())
