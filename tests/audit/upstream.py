@@ -45,12 +45,13 @@ class Served:
     words: int = 0
     text_bytes: int = 0
     finished: bool = False
+    first_tokens: int = 0
     counts: Usage | None = None
 
     @property
     def sent_tokens(self) -> int:
-        """One token per word, and one for the end."""
-        return self.words + self.finished
+        """One token per word, and one for the end; of a stream that has only begun, what it counts of that."""
+        return max(self.first_tokens, self.words + self.finished)
 
     @property
     def counted(self) -> tuple[int, int]:
@@ -156,6 +157,7 @@ def _stream(voice: Voice, served: Served, chance: random.Random, words: int, cho
     }.get(served.play)
     end = chance.randint(1, words) if broken_off else words
     usage = _claim(served, chance, words * choices + 1)
+    served.first_tokens = voice.first_tokens if usage else 0
     yield voice.begin(choices, usage)
     if served.play == "hang up after headers":
         yield CUT

@@ -20,10 +20,12 @@ class Asked(NamedTuple):
 
 
 class Voice(Protocol):
-    """One dialect. `scale` is how the gateway counts an answer of it that comes without counts."""
+    """One dialect. `scale` is how the gateway counts an answer of it that comes without counts; `first_tokens` is what
+    it counts of a stream that it has only begun."""
 
     name: str
     scale: Scale
+    first_tokens: int
 
     def read(self, request: Received) -> Asked: ...
 
@@ -59,7 +61,7 @@ def event(value: dict[str, Any]) -> bytes:
 
 
 class OpenAI:
-    name, scale = "openai", Scale(100, 8, 1)
+    name, scale, first_tokens = "openai", Scale(100, 8, 1), 0
 
     def read(self, request: Received) -> Asked:
         body = request.json
@@ -98,7 +100,7 @@ class OpenAI:
 
 
 class Responses:
-    name, scale = "responses", Scale(100, 8, 1)
+    name, scale, first_tokens = "responses", Scale(100, 8, 1), 0
 
     def read(self, request: Received) -> Asked:
         body = request.json
@@ -153,7 +155,7 @@ class Responses:
 
 
 class Anthropic:
-    name, scale = "anthropic", Scale(130, 40, 8)
+    name, scale, first_tokens = "anthropic", Scale(130, 40, 8), 1
 
     def read(self, request: Received) -> Asked:
         body = request.json
@@ -166,7 +168,7 @@ class Anthropic:
         return {**head, "content": [{"type": "text", "text": text} for text in texts], **ended, **counts}
 
     def begin(self, choices: int, usage: Usage | None) -> bytes:
-        message = {**self.whole([], (usage[0], 1) if usage else None), "stop_reason": None}
+        message = {**self.whole([], (usage[0], self.first_tokens) if usage else None), "stop_reason": None}
         block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
         return event({"type": "message_start", "message": message}) + event(block)
 
@@ -187,7 +189,7 @@ class Anthropic:
 
 
 class Gemini:
-    name, scale = "gemini", Scale(110, 8, 6)
+    name, scale, first_tokens = "gemini", Scale(110, 8, 6), 0
 
     def read(self, request: Received) -> Asked:
         body = request.json
