@@ -92,6 +92,15 @@ class Gateway:
         lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
         return [line for line in lines if not event or line.get("event") == event]
 
+    def await_line(self, event: str, request_id: str) -> dict[str, Any]:
+        """The line of this event that tells of a request, once it is there: a request whose client has left is booked
+        before it is logged, and nobody waits for it."""
+        with gevent.Timeout(START_SECONDS):
+            while not (lines := [line for line in self.log_lines(event) if line["request_id"] == request_id]):
+                gevent.sleep(LOOK_SECONDS)
+        [line] = lines
+        return line
+
     def redis_key(self, name: str) -> str:
         """The full name of one of the gateway's keys in Redis."""
         with self._rooms.app_context(), db.engine.connect() as connection:

@@ -114,7 +114,7 @@ def test_a_count_beyond_what_the_request_holds_is_clamped_in_its_proportions_and
     away = {"not_charged_tokens": 1000 - prompt, "not_charged": f"{(1000 - prompt) / 10**6:f}".rstrip("0")}
     assert receipt["provider_counts"] == said | away
     assert receipt["rule"]["name"] == "complete_clamped"
-    (line,) = [one for one in gateway.log_lines("request") if one["request_id"] == row.request_id]
+    line = gateway.await_line("request", row.request_id)
     assert (line["provider_counts"], line["gen_ai.usage.input_tokens"]) == (said, prompt)
     assert (line["uncharged_tokens"], line["uncharged_nanos"]) == (row.uncharged_tokens, row.uncharged_nanos)
     assert row.request_id in {one["request_id"] for one in gateway.log_lines("usage_clamped")}

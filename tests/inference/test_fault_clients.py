@@ -41,8 +41,7 @@ def check_gone(served: Served, upstream: ScriptedUpstream) -> None:
     assert (usage.outcome, usage.status, attempt["outcome"]) == ("client_gone", 499, "client gone")
     assert served.spent() == (usage.charge_nanos, 0)
     assert [line for line in served.gateway.log_lines("attempt_failed") if line["channel"] == attempt["channel"]] == []
-    [line] = [line for line in served.gateway.log_lines("request") if line["request_id"] == usage.request_id]
-    assert line["outcome"] == "client_gone"
+    assert served.gateway.await_line("request", usage.request_id)["outcome"] == "client_gone"
 
 
 @BY_EVERY_DOOR
