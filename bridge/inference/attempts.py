@@ -239,6 +239,7 @@ class Attempt:
     def failed(self, failure: AttemptFailed) -> None:
         """It failed, and another channel may be asked. Raises InvalidRequest where the fault is the request's own, for
         nobody will take it; and UpstreamError where something was delivered, for it is too late."""
+        failure.let_go()
         hide_key(failure, self.route)
         self._end(failure.reason)
         self._failover.failed(failure)

@@ -107,6 +107,11 @@ class AttemptFailed(Exception):
         self.code = code
         self.retry_after_seconds = retry_after_seconds
 
+    def let_go(self) -> None:
+        """Forget the calls that it was raised through. They hold the answer, and whoever keeps the failure would keep
+        it too, in a circle that only the collector finds: 30 MiB for minutes."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+
 
 def failed_finish(word: object) -> AttemptFailed:
     """An answer whose provider says that it ended in failure, or in a way that nobody knows: it is none, whatever it
