@@ -32,6 +32,8 @@ CARRIERS = {
 }  # values of which a row is made whole, field by field, and that come as data
 MADE_OF = {"UsageRecord": "Settlement"}  # the same, where the product itself has to fill in each field
 # written in a way that can't be seen here
+# Dropped by the release after 0034: workers of the version before it read them, and run on for a moment after it.
+LEAVING = {("Key", "budget_nanos"), ("Key", "budget_period"), ("Hold", "budget_start")}
 WRITTEN = {
     ("Price", "input_nanos_per_mtok"): "price_rows.py: for each class of PRICE_CLASSES",
     ("Price", "cached_nanos_per_mtok"): "the same",
@@ -155,7 +157,19 @@ def is_read(table: type, column: sa.Column[Any]) -> bool:
 
 def columns() -> Iterator[tuple[type, sa.Column[Any]]]:
     for table in TABLES.values():
-        yield from ((table, column) for column in table.__table__.columns)
+        for column in table.__table__.columns:
+            if (table.__name__, column.name) not in LEAVING:
+                yield table, column
+
+
+def test_what_leaves_is_in_the_database_and_no_longer_in_the_product():
+    unmapped = {
+        (name, column.name)
+        for name, table in TABLES.items()
+        for column in table.__table__.columns
+        if column.name not in sa.inspect(table).column_attrs
+    }
+    assert unmapped == LEAVING
 
 
 def test_every_column_is_written_by_the_product():

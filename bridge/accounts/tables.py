@@ -168,7 +168,8 @@ class Key(Table):
     budget_raise_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # on top of each of these
     budget_raise_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     budget_user_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # of each end user
-    budget_user_period: Mapped[str] = mapped_column(sa.String(8), default="day")  # day, week, month, total
+    # day, week, month, total
+    budget_user_period: Mapped[str] = mapped_column(sa.String(8), default="day", server_default="day")
     models: Mapped[list[str] | None] = mapped_column(sa.JSON)  # public names; None allows all
     addresses: Mapped[list[str] | None] = mapped_column(sa.JSON)  # networks in CIDR; None allows all
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
@@ -184,4 +185,9 @@ class Key(Table):
             sa.CheckConstraint(f"budget_{name}_nanos >= 0", name=f"budget_{name}_nanos")
             for name in ("day", "week", "month", "total", "raise", "user")
         ),
+        # Workers of the version before 0034 read these, and may run for a moment beside ours, which neither read nor
+        # write them. The release after that drops them.
+        sa.Column("budget_nanos", sa.BigInteger()),
+        sa.Column("budget_period", sa.String(8)),
     )
+    __mapper_args__ = {"exclude_properties": ["budget_nanos", "budget_period"]}  # noqa: RUF012 - as SQLAlchemy has it

@@ -36,7 +36,11 @@ class Hold(Table):
     details: Mapped[str] = mapped_column(sa.Text)  # JSON: the usage row if the process dies
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
     deadline_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, index=True)
-    __table_args__ = (sa.CheckConstraint("amount_nanos >= 0", name="amount"),)
+    __table_args__ = (
+        sa.CheckConstraint("amount_nanos >= 0", name="amount"),
+        sa.Column("budget_start", sa.Date()),  # for workers of the version before 0034, as the two of Key
+    )
+    __mapper_args__ = {"exclude_properties": ["budget_start"]}  # noqa: RUF012 - as SQLAlchemy has it
 
 
 class Budget(Table):

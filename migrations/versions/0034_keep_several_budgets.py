@@ -1,5 +1,8 @@
 """A key has a budget for each period at once, a raise that ends, and a budget for each end user; holds say in which
-windows they count."""
+windows they count.
+
+Workers of the version before run on for a moment after this. They read `keys.budget_nanos`, `keys.budget_period` and
+`holds.budget_start` with every key and hold, so those columns stay, unused, until the release after this one."""
 
 import datetime
 import json
@@ -53,7 +56,6 @@ def upgrade() -> None:
         f"""UPDATE holds SET budgets = '[{{"period":"' || {PERIOD_OF_WINDOW.format(table="holds", start="budget_start")}
         || '","start":"' || cast(budget_start AS text) || '","scope":"","limit_nanos": 0}}]' WHERE budget_start IS NOT NULL"""
     )
-    op.drop_column("holds", "budget_start")
     with op.batch_alter_table("keys") as keys:
         for name in AMOUNTS:
             keys.add_column(sa.Column(f"budget_{name}_nanos", sa.BigInteger()))
@@ -65,24 +67,23 @@ def upgrade() -> None:
         keys.create_check_constraint(
             op.f("ck_keys_budget_user_period"), "budget_user_period IN ('day', 'week', 'month', 'total')"
         )
-    # the default stays, for whatever writes the row without it
+    # the defaults stay, for workers that write a row without these
     op.add_column("accounts", sa.Column("budget_mails", sa.Boolean(), nullable=False, server_default=sa.true()))
     for period in PERIODS:
         op.execute(f"UPDATE keys SET budget_{period}_nanos = budget_nanos WHERE budget_period = '{period}'")
     with op.batch_alter_table("keys") as keys:
-        keys.alter_column("budget_user_period", existing_type=sa.String(length=8), server_default=None)
+        keys.alter_column("budget_period", existing_type=sa.String(length=8), nullable=True)
         for name in ("budget_nanos", "budget_period"):
             keys.drop_constraint(op.f(f"ck_keys_{name}"), type_="check")
-            keys.drop_column(name)
     _replace_function(Path(__file__))
 
 
 def downgrade() -> None:
     """A key keeps one of its budgets, that of the longest period."""
     op.drop_column("accounts", "budget_mails")
+    op.execute("UPDATE keys SET budget_nanos = NULL, budget_period = 'total'")
     with op.batch_alter_table("keys") as keys:
-        keys.add_column(sa.Column("budget_nanos", sa.BigInteger()))
-        keys.add_column(sa.Column("budget_period", sa.String(length=8), nullable=False, server_default="total"))
+        keys.alter_column("budget_period", existing_type=sa.String(length=8), nullable=False)
         keys.create_check_constraint(op.f("ck_keys_budget_nanos"), "budget_nanos >= 0")
         keys.create_check_constraint(
             op.f("ck_keys_budget_period"), "budget_period IN ('day', 'week', 'month', 'total')"
@@ -93,7 +94,6 @@ def downgrade() -> None:
             f"WHERE budget_{period}_nanos IS NOT NULL"
         )
     with op.batch_alter_table("keys") as keys:
-        keys.alter_column("budget_period", existing_type=sa.String(length=8), server_default=None)
         keys.drop_constraint(op.f("ck_keys_budget_user_period"), type_="check")
         keys.drop_column("budget_user_period")
         keys.drop_column("budget_raise_until")
@@ -119,7 +119,7 @@ def downgrade() -> None:
         "SELECT key_id, period_start, held_nanos, spent_nanos FROM kept_budgets"
     )
     op.drop_table("kept_budgets")
-    op.add_column("holds", sa.Column("budget_start", sa.Date()))
+    op.execute("UPDATE holds SET budget_start = NULL")
     _keep_one_window()
     op.drop_column("holds", "budgets")
     _replace_function(Path(context.script.get_revision("0025").path))
