@@ -44,7 +44,7 @@ PUBLIC = {
 LEFT_TO_SUSPENDED = {
     *("switch_key_off", "end_key", "end_old_key", "change_rule", "change_alert", "end_all_sessions", "save_notices"),
     *("end_other_sessions", "end_one_session", "save_password", "change_name", "change_time_zone", "keep_email"),
-    *("send_again", "prove"),
+    "prove",
 }
 # routes whose address names what belongs to no account: there is nothing foreign about it
 OWNERLESS = {"dashboard.go_and_connect", "dashboard.go_and_prove", "dashboard.take_away"}

@@ -25,7 +25,7 @@ WORDS = {
     "email_asked": "Email change requested",
     "email_cancelled": "Email change cancelled",
     "email": "Email changed",
-    "email_confirmed": "Email confirmed",
+    "email_confirmed": "Email confirmed",  # by versions that let people in before that
     "password": "Password changed",
     "password_reset": "Password reset by email",
     "two_factor_on": "Two-factor sign-in turned on",

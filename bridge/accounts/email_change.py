@@ -1,6 +1,5 @@
-"""Confirming an address, and changing it: by a link in a mail to that address. The old address gets a note."""
+"""Changing an address: by a link in a mail to the new one. The old one gets a note."""
 
-import dataclasses
 import datetime
 import secrets
 
@@ -24,37 +23,12 @@ from bridge.config import Settings
 from bridge.db import db, transaction
 from bridge.mail.outbox import queue_mail
 
-CONFIRM, CHANGE = "confirm", "change"
-CONFIRM_LASTS = datetime.timedelta(hours=24)
+CHANGE = "change"
 CHANGE_LASTS = datetime.timedelta(hours=1)
 
 
 class EmailTaken(Exception):
     """Another member has the address by now."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Confirmed:
-    """A member whose address is confirmed. `is_first`: it had not been before, so their starting credit is due."""
-
-    member: Member
-    is_first: bool
-
-
-def send_confirmation(settings: Settings, member_id: int) -> None:
-    """Mail the member a link that confirms their address. Earlier links become worthless."""
-    with transaction() as session:
-        member = session.get_one(Member, member_id, populate_existing=True)
-        if not member.is_unconfirmed:
-            return
-        void_tickets(session, member.id, CONFIRM)
-        secret = issue_ticket(session, CONFIRM, lasts=CONFIRM_LASTS, member_id=member.id, email=member.email)
-        text = (
-            "Confirm that this is your address, within 24 hours:\n"
-            f"{settings.site_url}/confirm?ticket={secret}\n\n"
-            "If you have no AI Bridge account, somebody mistyped theirs: do nothing.\n"
-        )
-        _queue(session, secret, member.email, "Confirm your email for AI Bridge", text)
 
 
 def request_change(settings: Settings, member: Member, email: str, actor: Actor) -> str:
@@ -105,29 +79,25 @@ def cancel_change(member: Member, actor: Actor) -> None:
 
 def find_confirmation(secret: str) -> FoundTicket | None:
     """What a link would confirm; None if it is not good any more."""
-    return read_ticket(CONFIRM, secret) or read_ticket(CHANGE, secret)
+    return read_ticket(CHANGE, secret)
 
 
-def confirm_email(settings: Settings, secret: str, network: str) -> Confirmed:
-    """Use a link: the address is confirmed, and becomes the member's if it is another one. Raises LinkExpired or
-    EmailTaken."""
+def confirm_email(settings: Settings, secret: str, network: str) -> Member:
+    """Use a link: its address becomes the member's. Returns the member. Raises LinkExpired or EmailTaken."""
     try:
         with transaction() as session:
-            ticket = use_ticket(session, CONFIRM, secret) or use_ticket(session, CHANGE, secret)
+            ticket = use_ticket(session, CHANGE, secret)
             member = session.get(Member, ticket.member_id, populate_existing=True) if ticket else None
             if ticket is None or member is None or ticket.email is None:
                 raise LinkExpired
-            is_first, before = member.is_unconfirmed, member.email
+            before = member.email
             _write_email(session, member, ticket.email)
-            actor = Actor(ticket.email, network)
-            if before == ticket.email:
-                record_act(session, member.account_id, "email_confirmed", actor, before)
-            else:
-                _tell_old_address(session, settings, secret, before, ticket.email)
-                record_act(session, member.account_id, "email", actor, f"{before} → {ticket.email}")
+            _tell_old_address(session, settings, secret, before, ticket.email)
+            detail = f"{before} → {ticket.email}"
+            record_act(session, member.account_id, "email", Actor(ticket.email, network), detail)
     except sa.exc.IntegrityError:
         raise EmailTaken from None
-    return Confirmed(db.session.get_one(Member, member.id, populate_existing=True), is_first)
+    return db.session.get_one(Member, member.id, populate_existing=True)
 
 
 def set_email(settings: Settings, member: Member, email: str, actor: Actor) -> str:
@@ -145,13 +115,13 @@ def set_email(settings: Settings, member: Member, email: str, actor: Actor) -> s
 
 
 def _write_email(session: Session, member: Member, email: str) -> None:
-    """Store the address, which is confirmed; links to others become worthless. An account that is called after its
-    owner's address is called after the new one."""
+    """Store the address; links to others become worthless. An account that is called after its owner's address is
+    called after the new one."""
     named = sa.update(Account).where(Account.id == member.account_id, Account.name == member.email)
     session.execute(named.values(name=email).execution_options(synchronize_session=False))
-    changed = sa.update(Member).where(Member.id == member.id).values(email=email, is_unconfirmed=False)
+    changed = sa.update(Member).where(Member.id == member.id).values(email=email)
     session.execute(changed.execution_options(synchronize_session=False))
-    void_tickets(session, member.id, CONFIRM, CHANGE, "reset")
+    void_tickets(session, member.id, CHANGE, "reset")
 
 
 def _tell_old_address(session: Session, settings: Settings, once: str, before: str, email: str) -> None:

@@ -46,9 +46,11 @@ class Member(Table):
     is_operator: Mapped[bool] = mapped_column(default=False)
     name: Mapped[str] = mapped_column(sa.String(100), default="")
     time_zone: Mapped[str] = mapped_column(sa.String(64), default="")  # of the times on pages; empty: the browser's
-    is_unconfirmed: Mapped[bool] = mapped_column(default=False)  # the starting credit waits for the address
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     last_sign_in_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    # as the two of Key: whether the address was confirmed, of a time when it needn't be at first
+    __table_args__ = (sa.Column("is_unconfirmed", sa.Boolean(), nullable=False, server_default=sa.false()),)
+    __mapper_args__ = {"exclude_properties": ["is_unconfirmed"]}  # noqa: RUF012 - as SQLAlchemy has it
 
 
 class MemberSession(Table):

@@ -11,7 +11,6 @@ from flask import current_app, g, request, url_for
 from flask_login import current_user
 
 from bridge.dashboard.filters import NANOS_PER_CENT, balance, exact, spend
-from bridge.dashboard.visitor import chosen_settings
 from bridge.db import now_utc
 from bridge.inference.services import Services
 from bridge.ledger.alerts import find_alert
@@ -103,8 +102,6 @@ def _tell_used_up() -> Banner | None:
         return _add_credit("bad", f"Only {exact(left)} of your balance is left.", effect, is_primary=True)
     if find_first_credit(current_user.account_id):
         return _add_credit("bad", "Your balance is used up.", effect, is_primary=True)
-    if current_user.is_unconfirmed and chosen_settings().signup_credit_nanos:
-        return _tell_unconfirmed()
     return _add_credit("warn", "You have no credit yet.", effect)
 
 
@@ -154,18 +151,8 @@ def _tell_key_budget() -> Banner | None:
     return Banner("warn", f"{title}:", text, "Open the key", url_for("dashboard.show_key", key_id=key.id))
 
 
-def _tell_unconfirmed() -> Banner | None:
-    if not current_user.is_unconfirmed:
-        return None
-    waits = chosen_settings().signup_credit_nanos
-    text = (
-        f"Your starting credit of {balance(waits)} waits for it." if waits else "We couldn't reach you about outages."
-    )
-    return Banner("", "Your email isn't confirmed yet.", text, "Confirm it", url_for("dashboard.show_sent"))
-
-
 STATES: tuple[Callable[[], Banner | None], ...] = (
-    *(_tell_used_up, _tell_declined, _tell_incident, _tell_low, _tell_key_budget, _tell_unconfirmed),
+    *(_tell_used_up, _tell_declined, _tell_incident, _tell_low, _tell_key_budget),
 )
 
 

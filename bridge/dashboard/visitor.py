@@ -22,7 +22,6 @@ class Visitor(UserMixin):
         self.email = signed_in.member.email
         self.is_suspended = signed_in.account_status != "active"
         self.is_operator = signed_in.member.is_operator and not self.is_suspended
-        self.is_unconfirmed = signed_in.member.is_unconfirmed
         self.proven_at = signed_in.proven_at
         self.time_zone = signed_in.member.time_zone
 

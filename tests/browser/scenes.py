@@ -67,7 +67,6 @@ def _list_doors(ids: dict[str, str]) -> list[Scene]:
         Scene("reset-expired", "", "/reset?ticket=old", status=400),
         Scene("confirm", "", ids["confirm"]),
         Scene("confirm-expired", "", "/confirm?ticket=old", status=400),
-        Scene("check-email", "unconfirmed", "/dashboard/check-email"),
         Scene("prove", "stale", "/dashboard/prove?next=/dashboard/keys/new"),
     ]
 
@@ -79,7 +78,6 @@ def _list_customers(ids: dict[str, str]) -> list[Scene]:
     return [
         Scene("overview", "mira", "/dashboard/"),
         Scene("overview-new", "newcomer", "/dashboard/"),
-        Scene("overview-unconfirmed", "unconfirmed", "/dashboard/"),
         Scene("overview-suspended", "suspended", "/dashboard/"),
         Scene("keys", "mira", "/dashboard/keys"),
         Scene("keys-empty", "newcomer", "/dashboard/keys"),

@@ -62,7 +62,6 @@ EMAILS = {
     "mira": "mira@example.com",
     "newcomer": "teo@example.com",
     "suspended": "late.payer@example.com",
-    "unconfirmed": "ida@example.com",
     "guarded": "vera@example.com",  # by two-factor sign-in
     "operator": "ops@bridge.example",
 }
@@ -100,9 +99,6 @@ def set_stage(gateway: Gateway) -> Stage:
         _add_refusals(mira.id, keys)
         secret = draw_secret()
         turn_on(_find("guarded"), secret, pyotp.TOTP(secret).now(), COMMAND)
-        with transaction() as session:
-            waits = sa.update(Member).where(Member.email == EMAILS["unconfirmed"])
-            session.execute(waits.values(is_unconfirmed=True))
     cookies = {name: _enter(gateway.site_url, email) for name, email in EMAILS.items() if name != "guarded"}
     with make.app.app_context(), transaction() as session:  # her first session has not proved for long who she is
         hers = MemberSession.member_id == _find("mira").id

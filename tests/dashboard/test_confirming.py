@@ -1,16 +1,13 @@
-"""An address is confirmed, or changed, by a link in a mail to it; the starting credit waits for that where it must."""
+"""An address is changed by a link in a mail to the new one."""
 
 import dataclasses
 
 import pytest
-import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from bridge.accounts.acts import list_acts
 from bridge.accounts.emails import find_by_email
-from bridge.accounts.tables import Member
-from bridge.db import transaction
 from bridge.ledger.ledger import find_balance
 from tests.dashboard.letters import find_link, read_mails
 from tests.dashboard.pages import EMAIL, post, sign_in
@@ -33,41 +30,6 @@ def balance_of(app: Flask, email: str = EMAIL) -> int:
 
 def confirm(browser: FlaskClient, link: str):
     return post(browser, "/confirm", link, ticket=link.partition("ticket=")[2])
-
-
-@pytest.fixture
-def waiting(app: Flask, make: Factories) -> FlaskClient:
-    """A browser in which a member is signed in whose address is not confirmed: of a time when sign-up let them in at
-    once."""
-    set_settings(app, verify_email=True, signup_credit="2")
-    account, browser = make.make_account(0), app.test_client()
-    with app.app_context(), transaction() as session:
-        session.execute(sa.update(Member).where(Member.email == account.email).values(email=EMAIL, is_unconfirmed=True))
-    sign_in(browser, EMAIL, account.password)
-    assert post(browser, "/dashboard/check-email", "/dashboard/check-email").status_code == 303
-    return browser
-
-
-def test_the_starting_credit_waits_until_the_address_is_confirmed_and_comes_once(app: Flask, waiting: FlaskClient):
-    assert "confirmed yet." in waiting.get("/dashboard/").text
-    assert EMAIL in waiting.get("/dashboard/check-email").text
-    first = find_link(app, EMAIL, "/confirm")
-    assert post(waiting, "/dashboard/check-email", "/dashboard/check-email").status_code == 303
-    assert waiting.get(first).status_code == 400  # the second replaces it
-    link = find_link(app, EMAIL, "/confirm")
-    assert waiting.get(link).status_code == 200  # looking at it does nothing: mail scanners do
-    assert balance_of(app) == 0
-    assert confirm(app.test_client(), link).location == "/sign-in"  # another browser: it shows nobody in
-    assert balance_of(app) == 2 * DOLLAR
-    assert "confirmed yet" not in waiting.get("/dashboard/").text
-    assert waiting.get(link).status_code == 400
-    assert waiting.get("/dashboard/check-email").location == "/dashboard/"
-
-
-@pytest.mark.usefixtures("within_an_hour")
-def test_the_mail_is_sent_again_only_so_often(waiting: FlaskClient):
-    codes = [post(waiting, "/dashboard/check-email", "/dashboard/check-email").status_code for _ in range(5)]
-    assert codes == [303] * 4 + [429]
 
 
 def test_an_address_changes_when_its_link_is_used_and_the_old_one_is_told(app: Flask, make: Factories):

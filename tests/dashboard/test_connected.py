@@ -59,7 +59,7 @@ def test_a_newcomer_gets_an_account_and_the_next_time_the_same_one(app: Flask, t
     with app.app_context():
         (member,) = db.session.scalars(sa.select(Member))
         (identity,) = db.session.scalars(sa.select(Identity))
-        assert (member.email, member.password_hash, member.is_unconfirmed) == (ADA, "", False)
+        assert (member.email, member.password_hash) == (ADA, "")
         assert (identity.service, identity.subject, identity.member_id) == (name, "17", member.id)
         assert list_acts(member.account_id)[0].what == "sign_in"
     assert sign_in(app.test_client(), ADA, "").status_code == 401
