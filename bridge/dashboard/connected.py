@@ -21,7 +21,7 @@ from bridge.accounts.tables import Member
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.guesses import is_known_browser, remember_browser
 from bridge.dashboard.half_way import leave_half_way
-from bridge.dashboard.newcomers import give_starting_credit
+from bridge.dashboard.newcomers import tell_starting_credit
 from bridge.dashboard.visitor import begin_session, chosen_settings, find_actor, find_network, local_path
 from bridge.errors import InvalidRequest
 from bridge.extensions import anyone_may_enter, limiter, needs_proof
@@ -128,7 +128,7 @@ def _enter(service: Service, known: Known, target: str) -> Response:
         return leave_half_way(member, target)
     begin_session(member, service.label, is_known=is_new or is_known_browser(member.email))
     if is_new:
-        give_starting_credit(member.account_id, member.email)
+        tell_starting_credit(member.account_id)
     answer = redirect(target, 303)
     remember_browser(answer, member.email)
     return answer
@@ -147,7 +147,7 @@ def _open_account(service: Service, known: Known) -> Member:
         raise InvalidRequest("Sign-up is closed. The operator of this gateway can create an account for you.")
     actor = Actor(service.label, find_network())
     try:
-        member = create_account(known.email, None, actor=actor)
+        member = create_account(known.email, None, starting_credit_nanos=settings.signup_credit_nanos, actor=actor)
     except (AddressTaken, ValueError):
         raise InvalidRequest("This address can't be used for a new account.") from None
     connect(member, service.name, known, actor)

@@ -7,8 +7,8 @@ from bridge.accounts.acts import Actor
 from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.sign_up import end_sign_up, find_sign_up
 from bridge.dashboard.guesses import remember_browser
-from bridge.dashboard.newcomers import give_starting_credit
-from bridge.dashboard.visitor import begin_session, find_network
+from bridge.dashboard.newcomers import tell_starting_credit
+from bridge.dashboard.visitor import begin_session, chosen_settings, find_network
 from bridge.extensions import anyone_may_enter, limiter
 from bridge.ledger.opening import create_account
 
@@ -33,7 +33,11 @@ def open_account() -> Response | str | tuple[str, int]:
     if ticket is None or ticket.email is None:
         return _render("")
     try:
-        member = create_account(ticket.email, password, actor=Actor("sign-up", find_network()))
+        member = create_account(
+            *(ticket.email, password),
+            starting_credit_nanos=chosen_settings().signup_credit_nanos,
+            actor=Actor("sign-up", find_network()),
+        )
     except AddressTaken:  # it was opened meanwhile: by this link, by another one, or by the operator
         end_sign_up(secret)
         return _render("")
@@ -41,7 +45,7 @@ def open_account() -> Response | str | tuple[str, int]:
         return _render(secret, str(error))
     end_sign_up(secret)
     begin_session(member, "sign-up", is_known=True)
-    give_starting_credit(member.account_id, member.email)
+    tell_starting_credit(member.account_id)
     answer = redirect("/dashboard/", 303)
     remember_browser(answer, member.email)
     return answer

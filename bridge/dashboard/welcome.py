@@ -25,7 +25,7 @@ from bridge.dashboard.guesses import (
     remember_browser,
 )
 from bridge.dashboard.half_way import leave_half_way
-from bridge.dashboard.newcomers import give_starting_credit
+from bridge.dashboard.newcomers import tell_starting_credit
 from bridge.dashboard.policy import page_policy
 from bridge.dashboard.visitor import begin_session, chosen_settings, find_network, leave_session, local_path
 from bridge.extensions import anyone_may_enter, limiter
@@ -115,7 +115,11 @@ def sign_up() -> Response:
         return redirect(url_for("welcome.show_sign_up", sent=1), 303)
     if not errors:
         try:
-            member = create_account(email, password, actor=Actor("sign-up", find_network()))
+            member = create_account(
+                *(email, password),
+                starting_credit_nanos=settings.signup_credit_nanos,
+                actor=Actor("sign-up", find_network()),
+            )
         except AddressTaken:
             errors["email"] = "This address can't be used for a new account. If it is yours, sign in instead."
     if errors:
@@ -123,7 +127,7 @@ def sign_up() -> Response:
         page.status_code = 400
         return page
     begin_session(member, "sign-up", is_known=True)
-    give_starting_credit(member.account_id, member.email)
+    tell_starting_credit(member.account_id)
     answer = redirect("/dashboard/", 303)
     remember_browser(answer, member.email)
     return answer

@@ -102,7 +102,14 @@ def _made_before(source: str, external_id: str) -> bool:
 
 
 def book(
-    session: Session, account_id: int, amount_nanos: int, *, source: str, external_id: str, note: str, made_by: str
+    session: Session,
+    account_id: int,
+    amount_nanos: int,
+    *,
+    source: str,
+    external_id: str,
+    note: str,
+    made_by: str | None,
 ) -> bool:
     """Move money in, or out when negative, in the caller's transaction: once per (source, external_id). An amount out
     may take the balance below zero, since it books only what a payment provider has taken back. Returns False if that

@@ -1,12 +1,14 @@
-"""Opens accounts: an account, its owner and its balance are created in one transaction."""
+"""Opens accounts: an account, its owner, its balance and what it starts with are created in one transaction."""
 
 import sqlalchemy as sa
 
 from bridge.accounts.acts import COMMAND, Actor
 from bridge.accounts.emails import check_email, find_by_email
+from bridge.accounts.erasure import was_here_before
 from bridge.accounts.sign_in import AddressTaken, add_account, hash_password
 from bridge.accounts.tables import Member
 from bridge.db import db, transaction
+from bridge.ledger.ledger import book
 from bridge.ledger.tables import Balance
 
 
@@ -15,9 +17,11 @@ def create_account(
     password: str | None,
     is_operator: bool = False,
     *,
+    starting_credit_nanos: int = 0,
     actor: Actor = COMMAND,
 ) -> Member:
-    """Create an account with its owner and an empty balance. Without a password they sign in by something else.
+    """Create an account with its owner and its balance. Without a password they sign in by something else. The starting
+    credit is in the balance, unless an earlier account of this owner, which was deleted, had it already.
 
     Raises AddressTaken, or ValueError with a sentence if address or password can't be used."""
     email = check_email(email)
@@ -30,7 +34,12 @@ def create_account(
     try:
         with transaction() as session:
             member = add_account(session, email, password_hash, is_operator=is_operator, actor=actor)
-            session.execute(sa.insert(Balance).values(account_id=member.account_id))
+            account_id = member.account_id
+            session.execute(sa.insert(Balance).values(account_id=account_id))
+            if starting_credit_nanos and not was_here_before(email):
+                once = {"source": "signup", "external_id": f"signup:{account_id}"}
+                book(session, account_id, starting_credit_nanos, **once, note="Starting credit", made_by=None)
+                session.refresh(member)  # booking made it forget what it had read
     except sa.exc.IntegrityError:  # another sign-up with the same address was faster
         raise AddressTaken(f"{email} already has an account.") from None
     return member

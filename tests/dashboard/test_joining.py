@@ -1,6 +1,7 @@
 """Signing up where mails go out: no answer says whether an address has an account, and its owner learns it by mail."""
 
 import re
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +11,10 @@ from werkzeug.test import TestResponse
 
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.tables import Account
+from bridge.dashboard import joining
 from bridge.db import db
+from bridge.ledger import opening
+from bridge.ledger.journal import list_entries
 from bridge.ledger.ledger import find_balance
 from bridge.ledger.opening import create_account
 from tests.dashboard.letters import find_link, read_mails
@@ -78,6 +82,30 @@ def test_the_mailed_link_opens_the_account_once_with_the_password_chosen_there(a
         assert find_balance(member.account_id).balance_nanos == 2 * DOLLAR
     assert browser.get(link).status_code == 400
     assert sign_in(app.test_client(), EMAIL, PASSWORD).status_code == 303
+
+
+@pytest.mark.parametrize("killed_at", ["the credit", "the link"])
+def test_a_worker_killed_while_it_opens_an_account_leaves_its_credit_whole_and_single(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, killed_at: str
+):
+    browser = app.test_client()
+    sign_up(browser)
+    link = find_link(app, EMAIL, "/sign-up/finish")
+    room, name = {"the credit": (opening, "book"), "the link": (joining, "end_sign_up")}[killed_at]
+    with monkeypatch.context() as killed:
+        killed.setattr(room, name, lambda *_, **__: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            finish(browser, link)
+    with app.app_context():
+        assert (find_by_email(EMAIL) is None) == (killed_at == "the credit")  # then there is nothing yet, not even half
+    again = finish(app.test_client(), link)
+    assert again.status_code == (303 if killed_at == "the credit" else 400)
+    assert sign_in(app.test_client(), EMAIL, PASSWORD).status_code == 303
+    with app.app_context():
+        member = find_by_email(EMAIL)
+        assert member
+        assert find_balance(member.account_id).balance_nanos == 2 * DOLLAR
+        assert [entry.external_id for entry in list_entries(member.account_id)] == [f"signup:{member.account_id}"]
 
 
 def test_of_two_links_to_one_address_the_first_opens_its_account_and_the_other_is_worth_nothing(app: Flask):
