@@ -16,6 +16,7 @@ from bridge.providers import PROVIDERS
 
 ROOT = Path(__file__).parents[1]
 GROUND = {
+    "acts",
     "addresses",
     "api_paths",
     "batcher",

@@ -10,16 +10,16 @@ from flask import current_app
 from sqlalchemy.orm import Session, aliased
 
 from bridge import versions
-from bridge.accounts.acts import COMMAND, Actor, record_act
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.key_limits import LIMITS
 from bridge.accounts.key_rules import check_limit
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Key, Member
+from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.money import check_markup
+from bridge.money import check_markup, format_percent
 from bridge.providers.faults import FAULTS
 
 PAGE_SIZE = 50
@@ -132,32 +132,32 @@ def count_markups() -> dict[int, int]:
     return {markup: count for markup, count in rows if markup is not None}
 
 
-def set_account_markup(account_id: int, basis_points: int | None) -> None:
+def set_account_markup(account_id: int, basis_points: int | None, actor: Actor = COMMAND) -> None:
     """Give an account its own markup on every price, in place of the models'. None: the models' markups apply again.
     Every worker knows within a second. Raises NotFound or InvalidRequest."""
     if basis_points is not None:
         check_markup(basis_points)
-    _change(account_id, markup_bps=basis_points)
+    _change(account_id, "account_markup", actor, markup_bps=basis_points)
 
 
-def set_account_group(account_id: int, group: str) -> None:
+def set_account_group(account_id: int, group: str, actor: Actor = COMMAND) -> None:
     """Put an account into a group: the group's channels serve it, and so do those that are open to all. Every worker
     knows within a second. Raises NotFound or InvalidRequest."""
     if not GROUP_NAME.fullmatch(group):
         raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
-    _change(account_id, group_name=group)
+    _change(account_id, "account_group", actor, group_name=group)
 
 
-def set_account_limits(account_id: int, limits: Mapping[str, int | None]) -> None:
+def set_account_limits(account_id: int, limits: Mapping[str, int | None], actor: Actor = COMMAND) -> None:
     """Limit what all keys of an account may use together: requests (`rpm`) and tokens (`tpm`) a minute, and requests at
     once (`concurrency`). 0 is no limit, None is the gateway's default; a limit that isn't named stays. When this
     returns, every worker applies it. Raises NotFound or InvalidRequest naming the field."""
     values = {name: check_limit(name, limits[name], "the gateway's default") for name in LIMITS if name in limits}
-    _change(account_id, **values)
+    _change(account_id, "limits", actor, **values)
     versions.wait_until_seen(current_app.config["BRIDGE"])
 
 
-def start_drill(account_id: int, fault: str, minutes: int) -> datetime.datetime:
+def start_drill(account_id: int, fault: str, minutes: int, actor: Actor = COMMAND) -> datetime.datetime:
     """For some minutes, let each request of the account meet this fault of a made-up upstream first. Every worker knows
     within a second. Returns when the drill ends. Raises NotFound or InvalidRequest naming the field."""
     if fault not in FAULTS:
@@ -165,13 +165,13 @@ def start_drill(account_id: int, fault: str, minutes: int) -> datetime.datetime:
     if not 1 <= minutes <= MAX_DRILL_MINUTES:
         raise InvalidRequest("From one minute to a day, 1440.", param="minutes")
     until = now_utc() + datetime.timedelta(minutes=minutes)
-    _change(account_id, drill_fault=fault, drill_until=until)
+    _change(account_id, "drill_started", actor, drill_fault=fault, drill_until=until)
     return until
 
 
-def end_drill(account_id: int) -> None:
+def end_drill(account_id: int, actor: Actor = COMMAND) -> None:
     """End the account's drill, if there is one; within a second on every worker. Raises NotFound."""
-    _change(account_id, drill_fault=None, drill_until=None)
+    _change(account_id, "drill_ended", actor, drill_fault=None, drill_until=None)
 
 
 def suspend_account(account_id: int, actor: Actor = COMMAND) -> None:
@@ -191,9 +191,23 @@ def reactivate_account(account_id: int, actor: Actor = COMMAND) -> None:
         record_act(session, account_id, "reactivate", actor)
 
 
-def _change(account_id: int, **values: Any) -> None:
+def _change(account_id: int, what: str, actor: Actor, **values: Any) -> None:
+    columns = [getattr(Account, name) for name in values]
     with transaction() as session:
+        before = session.execute(sa.select(*columns).where(Account.id == account_id).with_for_update()).one_or_none()
         _update(session, account_id, **values)
+        found = zip(values, before or (), values.values(), strict=True)
+        detail = "; ".join(write_change(name, _show(name, old), _show(name, new)) for name, old, new in found)
+        record_act(session, account_id, what, actor, detail)
+
+
+def _show(name: str, value: Any) -> str | None:
+    """A column's value as the audit log has it."""
+    if name == "markup_bps" and value is not None:
+        return f"{format_percent(value)}%"
+    if isinstance(value, datetime.datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
+    return None if value is None else str(value)
 
 
 def _update(session: Session, account_id: int, **values: Any) -> None:

@@ -6,7 +6,6 @@ import secrets
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bridge.accounts.acts import Actor, record_act
 from bridge.accounts.emails import check_email, find_by_email
 from bridge.accounts.password_reset import LinkExpired
 from bridge.accounts.tables import Account, Member
@@ -19,6 +18,7 @@ from bridge.accounts.tickets import (
     use_ticket,
     void_tickets,
 )
+from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, transaction
 from bridge.mail.outbox import queue_mail

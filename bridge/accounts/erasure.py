@@ -6,12 +6,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bridge import vault, versions
-from bridge.accounts.acts import Actor, record_act
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.second_factor import forget_second_factor
 from bridge.accounts.sessions import end_sessions
-from bridge.accounts.tables import Account, Act, Identity, Key, Member, Passkey
+from bridge.accounts.tables import Account, Identity, Key, Member, Passkey
 from bridge.accounts.tickets import void_tickets
+from bridge.acts import Act, Actor, record_act
 from bridge.db import db, now_utc
 from bridge.mail.outbox import forget_recipient
 

@@ -3,11 +3,11 @@ a new account."""
 
 import sqlalchemy as sa
 
-from bridge.accounts.acts import Actor, record_act
 from bridge.accounts.notes import tell_member
 from bridge.accounts.passkeys import list_passkeys
 from bridge.accounts.sign_in_services import Known
 from bridge.accounts.tables import Identity, Member
+from bridge.acts import Actor, record_act
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
 

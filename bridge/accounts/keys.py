@@ -16,6 +16,7 @@ from bridge.accounts.key_limits import LIMITS, default_limits, limit_account, li
 from bridge.accounts.key_rules import check_key
 from bridge.accounts.key_terms import TERMS, KeyTerms
 from bridge.accounts.tables import Account, Key
+from bridge.acts import COMMAND, Actor, record_act
 from bridge.addresses import Network, read_network
 from bridge.config import Settings
 from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
@@ -213,7 +214,7 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
     )
 
 
-def issue_key(account_id: int, terms: KeyTerms, *, is_drill: bool = False) -> IssuedKey:
+def issue_key(account_id: int, terms: KeyTerms, *, is_drill: bool = False, actor: Actor = COMMAND) -> IssuedKey:
     """Make a key. `is_drill`: it is an operator's, for a fault drill. Raises InvalidRequest with the wrong field in
     `param`."""
     columns = check_key(terms)
@@ -222,10 +223,11 @@ def issue_key(account_id: int, terms: KeyTerms, *, is_drill: bool = False) -> Is
         _require_active(account_id)
         key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], is_drill=is_drill, **columns)
         session.add(key)
+        record_act(session, account_id, "drill_sent" if is_drill else "key_created", actor, key.name)
     return IssuedKey(key, secret)
 
 
-def rotate_key(account_id: int, key_id: int, overlap: datetime.timedelta) -> IssuedKey:
+def rotate_key(account_id: int, key_id: int, overlap: datetime.timedelta, actor: Actor = COMMAND) -> IssuedKey:
     """Give a key a new secret. Limits, budget and usage stay. The one before it works for the `overlap` and then ends
     by itself; one that was still in its overlap ends at once. Returns when every worker knows. Raises InvalidRequest
     for an overlap below zero or over MOST_OVERLAP."""
@@ -238,14 +240,16 @@ def rotate_key(account_id: int, key_id: int, overlap: datetime.timedelta) -> Iss
         key = find_key(account_id, key_id)  # locked: of two rotations at once the second finds the first one's secret
         key.old_digest, key.old_until = (key.digest, now_utc() + overlap) if overlap else (None, None)
         key.digest, key.last_four = digest(secret), secret[-4:]
+        until = "none" if key.old_until is None else f"{key.old_until:%Y-%m-%d %H:%M} UTC"
+        record_act(session, account_id, "key_rotated", actor, f"{key.name}; the old secret works until: {until}")
         versions.bump(TOPIC)
     versions.wait_until_seen(current_app.config["BRIDGE"])
     return IssuedKey(key, secret)
 
 
-def end_old_secret(account_id: int, key_id: int) -> Key:
+def end_old_secret(account_id: int, key_id: int, actor: Actor = COMMAND) -> Key:
     """End the secret that a rotated key had before. When this returns, every worker refuses it. Raises NotFound."""
-    return _change(account_id, key_id, {"old_digest": None, "old_until": None})
+    return _change(account_id, key_id, "key_old_ended", actor, {"old_digest": None, "old_until": None})
 
 
 def _require_active(account_id: int) -> None:
@@ -256,10 +260,10 @@ def _require_active(account_id: int) -> None:
         raise AccountSuspended("This account is suspended: no key can be made or changed. Write to the operator.")
 
 
-def update_key(account_id: int, key_id: int, terms: KeyTerms) -> Key:
+def update_key(account_id: int, key_id: int, terms: KeyTerms, actor: Actor = COMMAND) -> Key:
     """Set everything that can be set on a key, as `issue_key` does. Returns when every worker applies it."""
     columns = check_key(terms, find_key(account_id, key_id))
-    return _change(account_id, key_id, columns, grows=True)
+    return _change(account_id, key_id, "key_changed", actor, columns, grows=True)
 
 
 def list_all_keys(
@@ -332,30 +336,44 @@ def find_any_key(secret_or_id: str) -> Key:
     return key
 
 
-def revoke_key(account_id: int, key_id: int, wait: bool = True) -> Key:
+def revoke_key(account_id: int, key_id: int, wait: bool = True, actor: Actor = COMMAND) -> Key:
     """End a key for good. With `wait`, every worker refuses it when this returns; a key that nobody has yet needs no
     `wait`. Raises NotFound."""
-    return _change(account_id, key_id, {"revoked_at": now_utc()}, wait)
+    return _change(account_id, key_id, "key_revoked", actor, {"revoked_at": now_utc()}, wait)
 
 
-def disable_key(account_id: int, key_id: int) -> Key:
+def disable_key(account_id: int, key_id: int, actor: Actor = COMMAND) -> Key:
     """Refuse a key until it is enabled again. When this returns, every worker refuses it. Raises NotFound."""
-    return _change(account_id, key_id, {"disabled_at": now_utc()})
+    return _change(account_id, key_id, "key_disabled", actor, {"disabled_at": now_utc()})
 
 
-def enable_key(account_id: int, key_id: int) -> Key:
+def enable_key(account_id: int, key_id: int, actor: Actor = COMMAND) -> Key:
     """Accept a disabled key again. Every worker does within a second. Raises NotFound."""
-    return _change(account_id, key_id, {"disabled_at": None}, wait=False, grows=True)
+    return _change(account_id, key_id, "key_enabled", actor, {"disabled_at": None}, wait=False, grows=True)
 
 
-def _change(account_id: int, key_id: int, columns: Mapping[str, Any], wait: bool = True, *, grows: bool = False) -> Key:
+def _change(
+    account_id: int,
+    key_id: int,
+    what: str,
+    actor: Actor,
+    columns: Mapping[str, Any],
+    wait: bool = True,
+    *,
+    grows: bool = False,
+) -> Key:
     """Set columns of a key. `grows`: the key may do more than before, which a suspended account's key may not."""
-    with transaction():
+    with transaction() as session:
         if grows:
             _require_active(account_id)
         key = find_key(account_id, key_id)
+        detail, changed = key.name, [column for column, value in columns.items() if getattr(key, column) != value]
+        if what == "key_changed":
+            detail += f": {', '.join(changed) or 'nothing'}"
         for column, value in columns.items():
             setattr(key, column, value)
+        if not key.is_drill:  # the drill itself is on record
+            record_act(session, account_id, what, actor, detail)
         versions.bump(TOPIC)
     if wait:
         versions.wait_until_seen(current_app.config["BRIDGE"])

@@ -5,8 +5,8 @@ import secrets
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from bridge.accounts.acts import WORDS
 from bridge.accounts.tables import Member
+from bridge.acts import WORDS
 from bridge.config import Settings
 from bridge.db import now_utc
 from bridge.mail.outbox import queue_mail

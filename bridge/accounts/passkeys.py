@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from bridge.accounts.acts import Actor, record_act
 from bridge.accounts.notes import tell_member
 from bridge.accounts.tables import Member, Passkey
 from bridge.accounts.tickets import issue_ticket, use_ticket
+from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound

@@ -5,11 +5,11 @@ import datetime
 
 import sqlalchemy as sa
 
-from bridge.accounts.acts import Actor
 from bridge.accounts.emails import MAX_EMAIL_LENGTH, normalise_email
 from bridge.accounts.sign_in import hash_password, write_password
 from bridge.accounts.tables import Member, ResetRequest
 from bridge.accounts.tickets import FoundTicket, issue_ticket, name_mail, read_ticket, use_ticket, void_tickets
+from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, transaction
 from bridge.mail.outbox import queue_mail

@@ -5,8 +5,8 @@ import zoneinfo
 
 import sqlalchemy as sa
 
-from bridge.accounts.acts import Actor, record_act
 from bridge.accounts.tables import Account, Member
+from bridge.acts import Actor, record_act
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bridge import vault
-from bridge.accounts.acts import Actor, record_act
 from bridge.accounts.notes import tell_member
 from bridge.accounts.tables import Member, RecoveryCode, SecondFactor
+from bridge.acts import Actor, record_act
 from bridge.db import db, now_utc, transaction
 
 STEP_SECONDS = 30

@@ -10,9 +10,9 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from bridge.accounts.acts import COMMAND, Actor, record_act
 from bridge.accounts.notes import tell_member
 from bridge.accounts.tables import Account, Member, MemberSession
+from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import UtcDateTime, clock, db, now_utc, transaction
 
 MAX_AGE = datetime.timedelta(days=30)

@@ -15,12 +15,12 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from gevent.threadpool import ThreadPool
 from sqlalchemy.orm import Session
 
-from bridge.accounts.acts import COMMAND, Actor, record_act
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.notes import tell_member
 from bridge.accounts.sessions import end_other_sessions, end_sessions
 from bridge.accounts.tables import Account, Member
 from bridge.accounts.tickets import void_tickets
+from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, transaction
 
 LOWEST_PRIORITY = 19

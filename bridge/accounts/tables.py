@@ -49,7 +49,7 @@ class Member(Table):
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     last_sign_in_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     # as the two of Key: whether the address was confirmed, of a time when it needn't be at first
-    __table_args__ = (sa.Column("is_unconfirmed", sa.Boolean(), nullable=False, server_default=sa.false()),)
+    __table_args__ = (sa.Column[bool]("is_unconfirmed", sa.Boolean(), nullable=False, server_default=sa.false()),)
     __mapper_args__ = {"exclude_properties": ["is_unconfirmed"]}  # noqa: RUF012 - as SQLAlchemy has it
 
 
@@ -133,19 +133,6 @@ class Identity(Table):
     label: Mapped[str] = mapped_column(sa.String(100))
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
     __table_args__ = (sa.UniqueConstraint("member_id", "service", name="uq_identities_member_id_service"),)
-
-
-class Act(Table):
-    """A line of the audit log: a sign-in, or a change that concerns who may enter. It outlives its member."""
-
-    __tablename__ = "acts"
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
-    what: Mapped[str] = mapped_column(sa.String(32))  # see acts.py
-    detail: Mapped[str] = mapped_column(sa.String(600), default="")  # before and after, where there is such
-    made_by: Mapped[str] = mapped_column(sa.String(254))  # the member's address, or "command"
-    network: Mapped[str] = mapped_column(sa.String(64), default="")
-    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc, index=True)
 
 
 class Key(Table):

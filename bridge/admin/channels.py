@@ -1,12 +1,14 @@
 """Channels: list with health, add, change, test, switch on and off, remove."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from bridge.acts import Actor
 from bridge.admin.below_cost import find_losing
-from bridge.admin.door import admin
+from bridge.admin.door import admin, find_operator
 from bridge.catalogue.channel_events import list_events
 from bridge.catalogue.editing import (
     add_channel,
@@ -78,7 +80,9 @@ def create_channel() -> Any:
     if not form.errors:
         with form.collect_errors(cost_bps="cost"):
             channel = add_channel(
-                name, form.text("provider"), **{"base_url": None, "api_key": None, "models": None, **fields}
+                *(name, form.text("provider")),
+                actor=find_operator(),
+                **{"base_url": None, "api_key": None, "models": None, **fields},
             )
             flash(f"Channel {channel.name} is added. Test it before customers do.")
             return redirect(url_for("admin.show_channels"), 303)
@@ -100,7 +104,7 @@ def change_channel(name: str) -> Any:
         fields = {field: value for field, value in fields.items() if field not in ("base_url", "api_key")}
     if not form.errors:
         with form.collect_errors(cost_bps="cost"):
-            update_channel(name, **fields)
+            update_channel(name, actor=find_operator(), **fields)
             flash(f"Channel {name} is changed.")
             return redirect(url_for("admin.show_channels"), 303)
     return _render_form(form, channel), 400
@@ -125,13 +129,14 @@ def try_channel(name: str) -> Response:
 
 @admin.post("/channels/<name>/enable")
 def switch_channel_on(name: str) -> Response:
-    return _run_and_flash(f"Channel {name} is enabled.", lambda: set_channel_enabled(name, True))
+    return _run_and_flash(f"Channel {name} is enabled.", lambda by: set_channel_enabled(name, True, by))
 
 
 @admin.post("/channels/<name>/disable")
 def switch_channel_off(name: str) -> Response:
     return _run_and_flash(
-        f"Channel {name} is disabled. No new request goes to it.", lambda: set_channel_enabled(name, False)
+        f"Channel {name} is disabled. No new request goes to it.",
+        lambda by: set_channel_enabled(name, False, by),
     )
 
 
@@ -143,13 +148,13 @@ def drop_channel(name: str) -> Any:
         form = FormReader(_write_fields(channel))
         form.errors["confirm"] = f"Nothing was removed: type {channel.name} to confirm."
         return _render_form(form, channel), 400
-    return _run_and_flash(f"Channel {name} is removed, and its key with it.", lambda: remove_channel(name))
+    return _run_and_flash(f"Channel {name} is removed, and its key with it.", lambda by: remove_channel(name, by))
 
 
-def _run_and_flash(done: str, action: Any) -> Response:
-    """Run the action and flash that it is done, or why not; then return to the list."""
+def _run_and_flash(done: str, action: Callable[[Actor], object]) -> Response:
+    """Run the action, which the operator does, and flash that it is done, or why not; then return to the list."""
     try:
-        action()
+        action(find_operator())
     except InvalidRequest as error:
         flash(error.message, "bad")
     else:

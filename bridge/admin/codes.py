@@ -8,7 +8,7 @@ import structlog
 from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.admin.door import admin
+from bridge.admin.door import admin, find_operator
 from bridge.forms import FormReader
 from bridge.payments.codes import create_batch, list_batches, void_batch, write_csv
 
@@ -45,7 +45,7 @@ def make_codes() -> Any:
 
 @admin.post("/codes/<int:batch_id>/void")
 def void_codes(batch_id: int) -> Response:
-    ended = void_batch(batch_id)
+    ended = void_batch(batch_id, find_operator())
     log.info("codes_voided", batch_id=batch_id, count=ended, member_id=g.member.id)
     flash(f"Batch {batch_id} is void: {ended} code{'s' if ended != 1 else ''} can't be redeemed any more.", "warn")
     return redirect(url_for("admin.show_codes"), 303)

@@ -6,7 +6,6 @@ from typing import Any
 from flask import current_app, flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.accounts.acts import Actor
 from bridge.accounts.customers import (
     PAGE_SIZE,
     find_customer,
@@ -20,7 +19,7 @@ from bridge.accounts.customers import (
 from bridge.accounts.key_limits import LIMITS, default_limits
 from bridge.accounts.keys import list_all_keys
 from bridge.admin.below_cost import asks_again, is_confirmed
-from bridge.admin.door import admin
+from bridge.admin.door import admin, find_operator
 from bridge.catalogue.below_cost import list_live_models, require_margin_at
 from bridge.db import DEFAULT_GROUP, now_utc
 from bridge.errors import NotFound
@@ -111,7 +110,7 @@ def change_account_markup(account_id: int) -> Any:
         with form.collect_errors(), asks_again(form):
             if basis_points is not None and not is_confirmed(form):
                 require_margin_at(basis_points, list_live_models(), "this customer")
-            set_account_markup(account_id, basis_points)
+            set_account_markup(account_id, basis_points, find_operator())
             what = "the models' own markups" if basis_points is None else "a markup of their own"
             flash(f"{customer.email or customer.name} pays {what} from now on.")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
@@ -124,7 +123,7 @@ def change_account_group(account_id: int) -> Any:
     customer = find_customer(account_id)
     form = FormReader(request.form)
     with form.collect_errors():
-        set_account_group(account_id, form.text("group") or DEFAULT_GROUP)
+        set_account_group(account_id, form.text("group") or DEFAULT_GROUP, find_operator())
         flash(f"{customer.email or customer.name} is in another group from now on.")
         return redirect(url_for("admin.show_customer", account_id=account_id), 303)
     return render_customer(account_id, form), 400
@@ -138,7 +137,7 @@ def change_account_limits(account_id: int) -> Any:
     limits = {name: form.number(name) for name in LIMITS}
     if not form.errors:
         with form.collect_errors():
-            set_account_limits(account_id, limits)
+            set_account_limits(account_id, limits, find_operator())
             flash(f"{customer.email or customer.name} has other limits from now on.")
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
     return render_customer(account_id, form), 400
@@ -149,14 +148,14 @@ def suspend_customer(account_id: int) -> Response:
     if account_id == g.member.account_id:
         flash("This is your own account: another operator, or a command, can suspend it.", "bad")
     else:
-        suspend_account(account_id, Actor(g.member.email))
+        suspend_account(account_id, find_operator())
         flash("Suspended. Requests with this customer's keys answer 403, and their sessions have ended.", "warn")
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 
 
 @admin.post("/customers/<int:account_id>/reactivate")
 def reactivate_customer(account_id: int) -> Response:
-    reactivate_account(account_id, Actor(g.member.email))
+    reactivate_account(account_id, find_operator())
     flash("Reactivated. The keys work again within a second.")
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from bridge.accounts.customers import end_drill, start_drill
 from bridge.admin.customers import render_customer
-from bridge.admin.door import admin
+from bridge.admin.door import admin, find_operator
 from bridge.catalogue.listing import list_models
 from bridge.errors import NotFound
 from bridge.forms import FormReader
@@ -59,7 +59,7 @@ def start_account_drill(account_id: int) -> Any:
         form.errors.setdefault("minutes", "Give minutes, such as 15.")
     if minutes is not None and not form.errors:
         with form.collect_errors():
-            start_drill(account_id, form.text("fault"), minutes)
+            start_drill(account_id, form.text("fault"), minutes, find_operator())
             log.info("drill_started", account_id=account_id, fault=form.text("fault"), member_id=g.member.id)
             return redirect(url_for("admin.show_customer", account_id=account_id), 303)
     return render_customer(account_id, form), 400
@@ -67,7 +67,7 @@ def start_account_drill(account_id: int) -> Any:
 
 @admin.post("/customers/<int:account_id>/drill/end")
 def end_account_drill(account_id: int) -> Response:
-    end_drill(account_id)
+    end_drill(account_id, find_operator())
     log.info("drill_ended", account_id=account_id, member_id=g.member.id)
     flash("The drill is over within a second.")
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)

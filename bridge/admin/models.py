@@ -7,7 +7,7 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.admin.below_cost import asks_again, find_losing, is_confirmed
-from bridge.admin.door import admin
+from bridge.admin.door import admin, find_operator
 from bridge.admin.price_form import count_tiers, read_price, write_price
 from bridge.catalogue.editing import (
     add_alias,
@@ -84,6 +84,7 @@ def create_model() -> Any:
             max_output_tokens=most,
             name=form.text("name") or None,
             below_cost=is_confirmed(form),
+            actor=find_operator(),
         )
         flash(f"{id_} is offered from now on, as far as a channel serves it.")
         return redirect(url_for("admin.show_model", id=id_), 303)
@@ -111,6 +112,7 @@ def change_price() -> Any:
                 effective_at=entered.effective_at,
                 source=entered.source,
                 below_cost=is_confirmed(form),
+                actor=find_operator(),
             )
             since = "from then on" if entered.effective_at else "from now on"
             flash(f"{model.id} has a new price {since}. Running requests keep theirs.")
@@ -128,7 +130,7 @@ def change_markup() -> Any:
         form.errors.setdefault("markup", "Give a percentage; 0 is none.")
     if basis_points is not None and not form.errors:
         with form.collect_errors(), asks_again(form, "markup_below_cost"):
-            set_markup(model.id, basis_points, below_cost=is_confirmed(form))
+            set_markup(model.id, basis_points, below_cost=is_confirmed(form), actor=find_operator())
             flash(f"{model.id} has another markup from now on. Running requests keep their price.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
@@ -140,7 +142,7 @@ def change_route_order() -> Any:
     model = _find_listed(request.form.get("id", ""))
     form = FormReader({**_write_fields(model), **request.form})
     with form.collect_errors():
-        set_route_order(model.id, form.text("route_order"))
+        set_route_order(model.id, form.text("route_order"), find_operator())
         flash(f"Channels of {model.id} are chosen by {form.text('route_order')} from now on.")
         return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
@@ -152,7 +154,7 @@ def change_openai_wire() -> Any:
     model = _find_listed(request.form.get("id", ""))
     form = FormReader({**_write_fields(model), **request.form})
     with form.collect_errors():
-        set_openai_wire(model.id, form.text("openai_wire"))
+        set_openai_wire(model.id, form.text("openai_wire"), find_operator())
         flash(f"OpenAI is asked for {model.id} by {form.text('openai_wire')} from now on.")
         return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
@@ -168,7 +170,7 @@ def change_added_tokens() -> Any:
         form.errors.setdefault("added_tokens", "Give a whole number of tokens; 0 is none.")
     if tokens is not None and not form.errors:
         with form.collect_errors():
-            set_added_tokens(model.id, tokens)
+            set_added_tokens(model.id, tokens, find_operator())
             flash(f"Prompts of {model.id} now count with up to {tokens:,} tokens that the upstream adds.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
@@ -182,7 +184,7 @@ def change_patience() -> Any:
     seconds = form.number("patience")
     if not form.errors:
         with form.collect_errors():
-            set_patience(model.id, seconds)
+            set_patience(model.id, seconds, find_operator())
             flash(f"{model.id} is waited for {f'{seconds} seconds' if seconds else 'as the settings say'} from now on.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
@@ -195,7 +197,7 @@ def create_alias() -> Any:
     name = form.require("alias", "Give another name for this model.")
     if not form.errors:
         with form.collect_errors(name="alias"):
-            add_alias(name, model.id)
+            add_alias(name, model.id, find_operator())
             flash(f"{name} now means {model.id}.")
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
@@ -207,21 +209,21 @@ def drop_alias() -> Response:
     name = request.form.get("alias", "")
     if name not in model.aliases:
         raise NotFound(f"{model.id} has no such alias.")
-    remove_alias(name)
+    remove_alias(name, find_operator())
     flash(f"{name} is removed: requests for it answer 404.")
     return redirect(url_for("admin.show_model", id=model.id), 303)
 
 
 @admin.post("/models/retire")
 def end_model() -> Response:
-    model = retire_model(request.form.get("id", ""))
+    model = retire_model(request.form.get("id", ""), find_operator())
     flash(f"{model.id} is retired: requests for it are refused, and it stays listed.")
     return redirect(url_for("admin.show_model", id=model.id), 303)
 
 
 @admin.post("/models/restore")
 def bring_model_back() -> Response:
-    model = restore_model(request.form.get("id", ""))
+    model = restore_model(request.form.get("id", ""), find_operator())
     flash(f"{model.id} is served again.")
     return redirect(url_for("admin.show_model", id=model.id), 303)
 

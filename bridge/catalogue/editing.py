@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bridge import vault
+from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.catalogue.channel_events import forget_health
 from bridge.catalogue.connect import ENVIRONMENT_SUFFIX
 from bridge.catalogue.model_editing import (
@@ -85,7 +86,7 @@ def find_channel(name: str) -> Channel:
     return channel
 
 
-def add_channel(
+def add_channel(  # noqa: PLR0913 - the columns of a row
     name: str,
     provider: str,
     *,
@@ -94,6 +95,7 @@ def add_channel(
     models: dict[str, str] | None = None,
     priority: int = 1,
     weight: int = 1,
+    actor: Actor = COMMAND,
     **further: Any,
 ) -> Channel:
     """Connect an upstream. `models` maps public names to the upstream's names ("" for the catalogue's own); None serves
@@ -115,11 +117,12 @@ def add_channel(
         fields = {"base_url": base_url, "api_key": api_key, "models": models, "priority": priority, "weight": weight}
         _set_fields(session, channel, {**fields, **further})
         session.add(channel)
+        record_act(session, None, "channel_added", actor, f"{name}, {provider}")
         bump("catalogue")
     return channel
 
 
-def update_channel(name: str, **fields: Any) -> Channel:
+def update_channel(name: str, *, actor: Actor = COMMAND, **fields: Any) -> Channel:
     """Change any of `base_url`, `api_key`, `models`, `priority`, `weight`, `groups` (of accounts; None is all),
     `cost_bps` (what the channel pays, in hundredths of a percent of the provider's price), `pass_fields` (request
     fields that are passed on beside those that the provider takes), `rpm`, `tpm` and `concurrency` (the operator's own
@@ -129,7 +132,9 @@ def update_channel(name: str, **fields: Any) -> Channel:
         if channel.from_environment and (own := {"base_url", "api_key"} & fields.keys()):
             raise InvalidRequest("The environment sets this channel's key and address.", param=min(own))
         before = (channel.base_url, channel.sealed_key, channel.models)
+        shown = {field: getattr(channel, field) for field in fields if field != "api_key" and hasattr(channel, field)}
         _set_fields(session, channel, fields)
+        record_act(session, None, "channel_changed", actor, _describe_change(channel, shown, before[1]))
         if before != (channel.base_url, channel.sealed_key, channel.models):
             forget_health(channel)
         bump("catalogue")
@@ -137,9 +142,19 @@ def update_channel(name: str, **fields: Any) -> Channel:
     return channel
 
 
-def set_channel_enabled(name: str, enabled: bool) -> Channel:
+def _describe_change(channel: Channel, before: dict[str, Any], sealed_key: str | None) -> str:
+    """The channel's name, and what is other than before: of a key only that it is."""
+    changes = [
+        write_change(field, old, new) for field, old in before.items() if (new := getattr(channel, field)) != old
+    ]
+    if channel.sealed_key != sealed_key:
+        changes.append("another key" if channel.sealed_key else "no key")
+    return f"{channel.name}: {'; '.join(changes) or 'nothing'}"
+
+
+def set_channel_enabled(name: str, enabled: bool, actor: Actor = COMMAND) -> Channel:
     """Switch a channel on or off; when this returns, every worker knows. Raises NotFound or InvalidRequest."""
-    with transaction():
+    with transaction() as session:
         channel = find_channel(name)
         if enabled and stands_in(channel.provider):
             _require_development()
@@ -148,12 +163,13 @@ def set_channel_enabled(name: str, enabled: bool) -> Channel:
         channel.enabled = enabled
         if enabled:
             forget_health(channel)
+        record_act(session, None, "channel_enabled" if enabled else "channel_disabled", actor, name)
         bump("catalogue")
     wait_until_seen(_settings())
     return channel
 
 
-def remove_channel(name: str) -> None:
+def remove_channel(name: str, actor: Actor = COMMAND) -> None:
     """Delete a channel and its key. When this returns, every worker knows. Raises NotFound, or InvalidRequest for a
     channel that the environment would bring back."""
     with transaction() as session:
@@ -162,6 +178,7 @@ def remove_channel(name: str) -> None:
             variable = f"{channel.provider.upper()}_API_KEY"
             raise InvalidRequest(f"{variable} connects this channel: unset it, or disable the channel.", param="name")
         session.delete(channel)
+        record_act(session, None, "channel_removed", actor, name)
         bump("catalogue")
     wait_until_seen(_settings())
 

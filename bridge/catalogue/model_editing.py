@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from flask import current_app
 from sqlalchemy.orm import Session
 
+from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.catalogue.below_cost import find_costs, require_margin, require_margin_at
 from bridge.catalogue.connect import LOCAL_PROVIDER, MODEL_ID
 from bridge.catalogue.price_rows import make_price
@@ -14,7 +15,7 @@ from bridge.catalogue.seed import load_seed
 from bridge.catalogue.tables import Alias, Model, Price
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.money import check_markup
+from bridge.money import check_markup, format_dollars, format_percent
 from bridge.providers import PROVIDERS
 from bridge.providers.openai.wires import WIRES
 from bridge.versions import bump, wait_until_seen
@@ -47,6 +48,7 @@ def add_model(  # noqa: PLR0913 - the columns of a row
     max_output_tokens: int | None = None,
     name: str | None = None,
     below_cost: bool | None = None,
+    actor: Actor = COMMAND,
 ) -> Model:
     """Add a model under a new public name; prices are nano-dollars per million tokens. By default, cached tokens and
     cache writes cost the input's price, and writes for an hour cost what writes for minutes do. Raises InvalidRequest
@@ -81,6 +83,7 @@ def add_model(  # noqa: PLR0913 - the columns of a row
         tiers = [check_rates(prices)]
         costs = _confirm(model, tiers, None, below_cost)
         session.add(make_price(id_, tiers, costs, source="operator"))
+        record_act(session, None, "model_added", actor, f"{id_}, {provider}: {_describe_price(tiers)}")
         bump("catalogue")
     return model
 
@@ -117,6 +120,7 @@ def enter_price(
     effective_at: datetime.datetime | None = None,
     source: str = "operator",
     below_cost: bool | None = None,
+    actor: Actor = COMMAND,
 ) -> Price:
     """Set a new price by tiers, ordinary prompts first, and what the provider charges where that differs. It applies
     from now on or from a given moment. Raises NotFound or InvalidRequest, and BelowCost unless `below_cost` confirms
@@ -131,8 +135,17 @@ def enter_price(
         costs = _confirm(find_model(model_id), tiers, costs, below_cost)
         price = make_price(model_id, tiers, costs, effective_at=effective_at, source=source[:200])
         session.add(price)
+        since = f" from {effective_at:%Y-%m-%d %H:%M} UTC" if effective_at else ""
+        record_act(session, None, "price", actor, f"{model_id}: {_describe_price(tiers)}{since}")
         bump("catalogue")
     return price
+
+
+def _describe_price(tiers: Sequence[Rates]) -> str:
+    """What an ordinary prompt and its answer cost, for the audit log; all of it is in the price's own row."""
+    ordinary = tiers[0]
+    figures = (f"${format_dollars(nanos, 2)}" for nanos in (ordinary.input, ordinary.output))
+    return " in, ".join(figures) + " out a million" + (f", {len(tiers)} tiers" if len(tiers) > 1 else "")
 
 
 def _confirm(
@@ -148,59 +161,62 @@ def _confirm(
     return known
 
 
-def set_markup(model_id: str, basis_points: int, *, below_cost: bool | None = None) -> None:
+def set_markup(model_id: str, basis_points: int, *, below_cost: bool | None = None, actor: Actor = COMMAND) -> None:
     """Set a model's markup on its prices, in hundredths of a percent, from the next request on. Raises NotFound or
     InvalidRequest, and BelowCost unless `below_cost` confirms it; None skips that check."""
     check_markup(basis_points)
-    with transaction():
+    with transaction() as session:
         model = find_model(model_id)
         if below_cost is False:
             require_margin_at(basis_points, [model])
+        figures = (f"{format_percent(points)}%" for points in (model.markup_bps, basis_points))
+        record_act(session, None, "price", actor, f"{model_id}: {write_change('markup', *figures)}")
         model.markup_bps = basis_points
         bump("catalogue")
 
 
-def set_route_order(model_id: str, order: str) -> None:
+def set_route_order(model_id: str, order: str, actor: Actor = COMMAND) -> None:
     """Set how channels of one priority are ordered: by "weight", "cost" or "latency", from the next request on. Raises
     NotFound or InvalidRequest."""
     if order not in ROUTE_ORDERS:
         raise InvalidRequest(f"Channels are chosen by {', '.join(ROUTE_ORDERS)}.", param="route_order")
-    with transaction():
-        find_model(model_id).route_order = order
-        bump("catalogue")
+    _change_model(model_id, {"route_order": order}, actor)
 
 
-def set_openai_wire(model_id: str, wire: str) -> None:
+def set_openai_wire(model_id: str, wire: str, actor: Actor = COMMAND) -> None:
     """Set by which of its dialects OpenAI is asked for this model: "chat", "responses", "responses_with_tools" (where
     the request offers tools), or "auto", which goes by the name of the model there. From the next request on. Raises
     NotFound or InvalidRequest."""
     if wire not in (AS_NAMED, *WIRES):
         raise InvalidRequest(f"OpenAI is asked by {', '.join((AS_NAMED, *WIRES))}.", param="openai_wire")
-    with transaction():
-        find_model(model_id).openai_wire = None if wire == AS_NAMED else wire
-        bump("catalogue")
+    _change_model(model_id, {"openai_wire": None if wire == AS_NAMED else wire}, actor)
 
 
-def set_added_tokens(model_id: str, tokens: int) -> None:
+def set_added_tokens(model_id: str, tokens: int, actor: Actor = COMMAND) -> None:
     """Set the most tokens that the model's upstream adds to a prompt, by its template or a system prompt. From the next
     request on, holds cover them, and provider counts are believed up to them. Raises NotFound or InvalidRequest."""
-    with transaction():
-        model = find_model(model_id)
-        if type(tokens) is not int or not 0 <= tokens < model.context_tokens:
-            most = model.context_tokens - 1
-            raise InvalidRequest(f"Give a whole number of tokens from 0 to {most}.", param="added_tokens")
-        model.added_tokens = tokens
-        bump("catalogue")
+    most = find_model(model_id).context_tokens - 1
+    if type(tokens) is not int or not 0 <= tokens <= most:
+        raise InvalidRequest(f"Give a whole number of tokens from 0 to {most}.", param="added_tokens")
+    _change_model(model_id, {"added_tokens": tokens}, actor)
 
 
-def set_patience(model_id: str, seconds: int | None) -> None:
+def set_patience(model_id: str, seconds: int | None, actor: Actor = COMMAND) -> None:
     """Set how long this model's first content or whole answer may take, from the next request on; None is the setting's
     value. The time limit of a whole request stays. Raises NotFound or InvalidRequest."""
     if seconds is not None and (type(seconds) is not int or not 1 <= seconds <= MAX_PATIENCE_SECONDS):
         message = f"Give a whole number of seconds from 1 to {MAX_PATIENCE_SECONDS}."
         raise InvalidRequest(message, param="patience")
-    with transaction():
-        find_model(model_id).first_content_timeout_seconds = seconds
+    _change_model(model_id, {"first_content_timeout_seconds": seconds}, actor)
+
+
+def _change_model(model_id: str, columns: Mapping[str, str | int | None], actor: Actor) -> None:
+    with transaction() as session:
+        model = find_model(model_id)
+        changes = "; ".join(write_change(name, getattr(model, name), value) for name, value in columns.items())
+        record_act(session, None, "model_changed", actor, f"{model_id}: {changes}")
+        for name, value in columns.items():
+            setattr(model, name, value)
         bump("catalogue")
 
 
@@ -216,7 +232,7 @@ def check_rates(prices: Mapping[str, int | None], above_tokens: int = 0, param: 
     return make_rates(prices, above_tokens)
 
 
-def add_alias(name: str, model_id: str) -> Alias:
+def add_alias(name: str, model_id: str, actor: Actor = COMMAND) -> Alias:
     """Add another public name for a model. Raises NotFound or InvalidRequest."""
     if not MODEL_ID.fullmatch(name):
         raise InvalidRequest("Use letters, digits and . _ : / @ + -, up to 128, no space.", param="name")
@@ -225,34 +241,37 @@ def add_alias(name: str, model_id: str) -> Alias:
         _require_free(session, name, "name")
         alias = Alias(name=name, model_id=model_id)
         session.add(alias)
+        record_act(session, None, "alias_added", actor, f"{name} for {model_id}")
         bump("catalogue")
     return alias
 
 
-def remove_alias(name: str) -> None:
+def remove_alias(name: str, actor: Actor = COMMAND) -> None:
     """Remove an alias. When this returns, every worker refuses the name. Raises NotFound."""
     with transaction() as session:
         alias = session.get(Alias, name)
         if alias is None:
             raise NotFound(f"There is no alias named {name!r}.", param="name")
+        record_act(session, None, "alias_removed", actor, f"{name} for {alias.model_id}")
         session.delete(alias)
         bump("catalogue")
     wait_until_seen(current_app.config["BRIDGE"])
 
 
-def retire_model(id_: str) -> Model:
+def retire_model(id_: str, actor: Actor = COMMAND) -> Model:
     """Refuse a model from now on; it stays listed as retired. Raises NotFound."""
-    return _set_status(id_, "retired")
+    return _set_status(id_, "retired", "model_retired", actor)
 
 
-def restore_model(id_: str) -> Model:
+def restore_model(id_: str, actor: Actor = COMMAND) -> Model:
     """Serve a retired model again. Raises NotFound."""
-    return _set_status(id_, "live")
+    return _set_status(id_, "live", "model_restored", actor)
 
 
-def _set_status(id_: str, status: str) -> Model:
-    with transaction():
+def _set_status(id_: str, status: str, what: str, actor: Actor) -> Model:
+    with transaction() as session:
         model = find_model(id_)
+        record_act(session, None, what, actor, id_)
         model.status = status
         bump("catalogue")
     wait_until_seen(current_app.config["BRIDGE"])

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from bridge.acts import COMMAND, record_act
 from bridge.catalogue.below_cost import BelowCost, require_margin
 from bridge.catalogue.connect import connect_environment
 from bridge.catalogue.listing import newest_prices
@@ -93,6 +94,7 @@ def _add_missing(settings: Settings, below_cost: bool) -> list[str]:
             _add_model(session, seed, model, price, today)
             done.append(f"Model {seed.id} is added.")
         if done:
+            record_act(session, None, "catalogue", COMMAND, " ".join(done))
             bump("catalogue")
     return done
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from bridge.accounts.acts import list_all_acts
 from bridge.accounts.key_limits import find_account_limits
 from bridge.accounts.key_terms import TERMS
 from bridge.accounts.keys import list_all_keys, name_keys
@@ -16,6 +15,7 @@ from bridge.accounts.profile import find_account
 from bridge.accounts.second_factor import find_second_factor
 from bridge.accounts.sessions import list_sessions
 from bridge.accounts.tables import Key, Member
+from bridge.acts import list_all_acts
 from bridge.dashboard.usage_csv import COLUMNS, write_request
 from bridge.db import db
 from bridge.json_types import Json

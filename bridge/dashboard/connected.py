@@ -9,7 +9,6 @@ from flask import Blueprint, abort, flash, g, redirect, request, session, url_fo
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from bridge.accounts.acts import Actor
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.identities import connect, disconnect, find_connected
 from bridge.accounts.outward import ServiceAway
@@ -18,6 +17,7 @@ from bridge.accounts.sessions import record_proof
 from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.sign_in_services import Asked, Known, Service, ServiceRefused, find_service
 from bridge.accounts.tables import Member
+from bridge.acts import Actor
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.guesses import is_known_browser, remember_browser
 from bridge.dashboard.half_way import leave_half_way

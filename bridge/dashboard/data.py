@@ -4,8 +4,8 @@ from flask import Response, flash, g, redirect, render_template, request, stream
 from flask_login import logout_user
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.accounts.acts import record_act
 from bridge.accounts.emails import normalise_email
+from bridge.acts import record_act
 from bridge.dashboard.archive import write_archive
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.visitor import chosen_settings, find_actor

@@ -7,10 +7,10 @@ from flask import Blueprint, redirect, render_template, request, session, url_fo
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from bridge.accounts.acts import Actor
 from bridge.accounts.second_factor import WrongCode, check_code, use_recovery_code
 from bridge.accounts.sign_in import find_member_by_id
 from bridge.accounts.tables import Member
+from bridge.acts import Actor
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses, is_known_browser, remember_browser
 from bridge.dashboard.visitor import begin_session, find_network, local_path
 from bridge.extensions import anyone_may_enter, limiter

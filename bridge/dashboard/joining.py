@@ -3,9 +3,9 @@
 from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from bridge.accounts.acts import Actor
 from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.sign_up import end_sign_up, find_sign_up
+from bridge.acts import Actor
 from bridge.dashboard.guesses import remember_browser
 from bridge.dashboard.newcomers import tell_starting_credit
 from bridge.dashboard.visitor import begin_session, chosen_settings, find_network

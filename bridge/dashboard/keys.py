@@ -29,6 +29,7 @@ from bridge.dashboard.banner import find_money
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
+from bridge.dashboard.visitor import find_actor
 from bridge.db import now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
@@ -76,7 +77,7 @@ def create_key() -> Any:
     terms = _read_terms(form)
     if not form.errors:
         with form.collect_errors():
-            return _show_secret(issue_key(g.account_id, terms))
+            return _show_secret(issue_key(g.account_id, terms, actor=find_actor()))
     return _render_form(form, _list_chosen("models")), 400
 
 
@@ -115,7 +116,7 @@ def change_key(key_id: int) -> Any:
     terms = _read_terms(form, key)
     if not form.errors:
         with form.collect_errors():
-            key = update_key(g.account_id, key_id, terms)
+            key = update_key(g.account_id, key_id, terms, find_actor())
             flash(f"Key {key.name} is changed. Every request from now on goes by it.")
             return redirect(url_for("dashboard.show_keys"), 303)
     return _render_form(form, _list_chosen("models"), key), 400
@@ -124,7 +125,7 @@ def change_key(key_id: int) -> Any:
 @dashboard.post("/keys/<int:key_id>/disable")
 @suspended_may_too
 def switch_key_off(key_id: int) -> Response:
-    key = disable_key(g.account_id, key_id)
+    key = disable_key(g.account_id, key_id, find_actor())
     flash(f"Key {key.name} is disabled. Programs that use it are refused until you enable it.")
     return redirect(url_for("dashboard.show_keys"), 303)
 
@@ -132,7 +133,7 @@ def switch_key_off(key_id: int) -> Response:
 @dashboard.post("/keys/<int:key_id>/enable")
 @needs_proof
 def switch_key_on(key_id: int) -> Response:
-    key = enable_key(g.account_id, key_id)
+    key = enable_key(g.account_id, key_id, find_actor())
     flash(f"Key {key.name} is enabled. It works within a second.")
     return redirect(url_for("dashboard.show_keys"), 303)
 
@@ -144,14 +145,15 @@ def renew_key(key_id: int) -> str:
     """Give the key a new secret and show it in this answer. The one before it works for as long as was chosen."""
     chosen = request.form.get("overlap", "")
     hours = int(chosen) if chosen in OVERLAPS else DEFAULT_OVERLAP_HOURS
-    return _show_secret(rotate_key(g.account_id, key_id, datetime.timedelta(hours=hours)), is_new=False)
+    issued = rotate_key(g.account_id, key_id, datetime.timedelta(hours=hours), find_actor())
+    return _show_secret(issued, is_new=False)
 
 
 @dashboard.post("/keys/<int:key_id>/end-old")
 @suspended_may_too
 def end_old_key(key_id: int) -> Response:
     """End the secret that a rotated key had before."""
-    key = end_old_secret(g.account_id, key_id)
+    key = end_old_secret(g.account_id, key_id, find_actor())
     flash(f"The old secret of {key.name} is refused from now on.")
     return redirect(url_for("dashboard.show_key", key_id=key_id), 303)
 
@@ -165,7 +167,7 @@ def end_key(key_id: int) -> Any:
         form = FormReader(_write_fields(key))
         form.errors["confirm"] = f"Nothing was revoked: type {key.name} to confirm."
         return _render_form(form, key.models or [], key), 400
-    revoke_key(g.account_id, key_id)
+    revoke_key(g.account_id, key_id, actor=find_actor())
     flash(f"Key {key.name} is revoked. Programs that use it are refused.")
     return redirect(url_for("dashboard.show_keys"), 303)
 

@@ -4,7 +4,6 @@ from flask import flash, g, redirect, render_template, request, url_for
 from flask_login import logout_user
 from werkzeug.wrappers import Response
 
-from bridge.accounts.acts import WORDS, list_acts
 from bridge.accounts.identities import list_identities
 from bridge.accounts.passkeys import are_possible, list_passkeys
 from bridge.accounts.second_factor import RECOVERY_CODES, count_recovery_codes, find_second_factor
@@ -18,6 +17,7 @@ from bridge.accounts.sessions import (
 )
 from bridge.accounts.sign_in import SignInRefused, change_password
 from bridge.accounts.sign_in_services import list_services
+from bridge.acts import WORDS, list_acts
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses
 from bridge.dashboard.proof import count_proofs

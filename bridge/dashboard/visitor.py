@@ -3,9 +3,9 @@
 from flask import current_app, g, request, session
 from flask_login import UserMixin, current_user, login_user, logout_user
 
-from bridge.accounts.acts import Actor
 from bridge.accounts.sessions import SignedIn, end_session, find_signed_in, open_session
 from bridge.accounts.tables import Member
+from bridge.acts import Actor
 from bridge.addresses import name_network
 from bridge.config import Settings
 from bridge.db import now_utc

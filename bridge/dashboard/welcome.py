@@ -6,7 +6,6 @@ from flask import Blueprint, make_response, redirect, render_template, request, 
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from bridge.accounts.acts import Actor
 from bridge.accounts.bot_check import check_widget, check_work, find_widget, set_work
 from bridge.accounts.emails import check_email, normalise_email
 from bridge.accounts.passkeys import are_possible, find_origin
@@ -14,6 +13,7 @@ from bridge.accounts.second_factor import find_second_factor
 from bridge.accounts.sign_in import AddressTaken, SignInRefused, check_new_password, sign_in
 from bridge.accounts.sign_in_services import list_services
 from bridge.accounts.sign_up import request_sign_up
+from bridge.acts import Actor
 from bridge.cookies import cookie_name, cookie_rules
 from bridge.dashboard.guesses import (
     BY_STRANGERS,

@@ -18,6 +18,7 @@ from bridge.accounts.customers import Customer, find_customer
 from bridge.accounts.emails import find_member
 from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key, revoke_key
+from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, now_utc
 from bridge.errors import InvalidRequest, NotFound
@@ -84,7 +85,8 @@ class Drill:
         settings: Settings = current_app.config["BRIDGE"]
         account_id = self.customer.account_id
         lifetime = datetime.timedelta(seconds=settings.total_timeout_seconds + settings.hold_grace_seconds)
-        issued = issue_key(account_id, KeyTerms(name=KEY_NAME, expires_at=now_utc() + lifetime), is_drill=True)
+        terms = KeyTerms(name=KEY_NAME, expires_at=now_utc() + lifetime)
+        issued = issue_key(account_id, terms, is_drill=True, actor=Actor(self._made_by))
         key_id = issued.key.id
         db.session.remove()  # no connection is held while an upstream is waited for
         self._started = time.monotonic()

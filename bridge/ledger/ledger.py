@@ -8,14 +8,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
 from bridge.ledger.tables import Balance, Entry
-from bridge.money import MAX_NANOS
+from bridge.money import MAX_NANOS, format_dollars
 
 CUSTOMER = "customer"
+OPERATOR = "operator"  # the source of what operators book, by page or command
 OTHER_SIDE = {
-    "operator": "adjustments",
+    OPERATOR: "adjustments",
     "command": "adjustments",
     "signup": "gifts",
     "setup": "gifts",
@@ -73,15 +75,19 @@ def adjust(account_id: int, amount_nanos: int, *, note: str, made_by: str, exter
     if not note.strip():
         raise InvalidRequest("An adjustment needs a reason.", param="note")
     _check_amount(abs(amount_nanos))
-    return _write_once(account_id, amount_nanos, "operator", external_id, note.strip(), made_by)
+    return _write_once(account_id, amount_nanos, OPERATOR, external_id, note.strip(), made_by)
 
 
 def _write_once(
     account_id: int, amount_nanos: int, source: str, external_id: str | None, note: str | None, made_by: str | None
 ) -> bool:
     try:
-        with transaction():
+        with transaction() as session:
             _write_entry(account_id, amount_nanos, source, external_id, note, made_by)
+            if source == OPERATOR:
+                amount = f"{'+' if amount_nanos > 0 else '-'}${format_dollars(abs(amount_nanos), 2)}"
+                detail = f"{amount}: {note or 'no reason'}"
+                record_act(session, account_id, "balance", Actor(made_by or COMMAND.by), detail)
     except IntegrityError:
         if external_id is None or not _made_before(source, external_id):
             raise

@@ -2,11 +2,11 @@
 
 import sqlalchemy as sa
 
-from bridge.accounts.acts import COMMAND, Actor
 from bridge.accounts.emails import check_email, find_by_email
 from bridge.accounts.erasure import was_here_before
 from bridge.accounts.sign_in import AddressTaken, add_account, hash_password
 from bridge.accounts.tables import Member
+from bridge.acts import COMMAND, Actor
 from bridge.db import db, transaction
 from bridge.ledger.ledger import book
 from bridge.ledger.tables import Balance

@@ -6,6 +6,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bridge.acts import Actor, record_act
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.ledger.budgets import OF_KEY, OF_USER
@@ -45,6 +46,8 @@ def refund_request(request_id: str, *, reason: str, made_by: str, account_id: in
         )
         if booked:
             _give_budgets_back(session, record)
+            detail = f"${format_dollars(charge, 2)} of {request_id}: {reason}"
+            record_act(session, record.account_id, "refund", Actor(made_by), detail)
     if not booked:
         before = find_refund(record.account_id, request_id)
         assert before is not None

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from bridge import vault
 from bridge.accounts.tables import SecondFactor
+from bridge.acts import COMMAND, record_act
 from bridge.catalogue import editing
 from bridge.catalogue.channel_events import list_events
 from bridge.catalogue.tables import Channel
@@ -255,6 +256,7 @@ def rotate() -> None:
             if channel.sealed_key:
                 vault.unseal(channel.sealed_key)  # says so if no master key fits
                 channel.sealed_key = vault.reseal(channel.sealed_key)
+        record_act(session, None, "vault", COMMAND, f"{len(sealed)} provider keys")
     keys = "key" if len(sealed) == 1 else "keys"
     answers = vault.reseal_rows(IdempotencyKey) + vault.reseal_rows(KeptItem)
     thoughts = vault.reseal_rows(KeptReasoning)

@@ -7,13 +7,13 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from bridge.accounts.acts import COMMAND
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.email_change import EmailTaken, set_email
 from bridge.accounts.emails import find_member
 from bridge.accounts.second_factor import turn_off
 from bridge.accounts.sessions import list_sessions, sign_out_everywhere
 from bridge.accounts.sign_in import set_operator, set_password
+from bridge.acts import COMMAND
 from bridge.errors import InvalidRequest
 from bridge.ledger.ledger import find_balance
 from bridge.money import format_dollars

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import structlog
 
 from bridge import versions
-from bridge.accounts.acts import forget_old_acts
 from bridge.accounts.password_reset import write_reset_mails
 from bridge.accounts.tickets import forget_old_tickets
+from bridge.acts import forget_old_acts
 from bridge.catalogue.channel_events import delete_old_events
 from bridge.config import Settings
 from bridge.daily import LEDGER_CHECK

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import clock, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.ledger.ledger import book
@@ -86,6 +87,8 @@ def create_batch(
             session.flush()
             rows = [{"batch_id": batch.id, "digest": _digest(code)} for code in codes]
             session.execute(sa.insert(Code), rows)
+            detail = f"batch {batch.id}: {count} of ${format_dollars(amount_nanos, 2)}"
+            record_act(session, None, "codes_created", Actor(made_by), detail)
     except IntegrityError:
         if once is None or not db.session.scalar(sa.select(CodeBatch.id).where(CodeBatch.once == once)):
             raise
@@ -174,7 +177,7 @@ def list_batches() -> list[ListedBatch]:
     return [ListedBatch(batch, count) for batch, count in rows]
 
 
-def void_batch(batch_id: int) -> int:
+def void_batch(batch_id: int, actor: Actor = COMMAND) -> int:
     """Void the codes of a batch that are not redeemed; redeemed ones stay. Returns how many were voided. Raises
     NotFound."""
     with transaction() as session:
@@ -184,7 +187,9 @@ def void_batch(batch_id: int) -> int:
         if batch.voided_at is None:
             batch.voided_at = now_utc()
         left = sa.select(sa.func.count()).where(Code.batch_id == batch_id, Code.redeemed_at.is_(None))
-        return session.scalar(left) or 0
+        voided = session.scalar(left) or 0
+        record_act(session, None, "codes_voided", actor, f"batch {batch_id}: {voided} codes")
+        return voided
 
 
 def write_csv(made: MadeBatch) -> str:

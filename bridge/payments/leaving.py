@@ -6,9 +6,9 @@ import datetime
 import sqlalchemy as sa
 
 from bridge import versions
-from bridge.accounts.acts import Actor
 from bridge.accounts.erasure import GONE, erase_people
 from bridge.accounts.tables import Account, Member
+from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import transaction
 from bridge.errors import InvalidRequest, NotFound, ServiceUnavailable
@@ -259,4 +260,6 @@ def _describe(payment: Payment) -> str:
 
 def _record_decision(session: Session, payment: Payment, action: str, before: str, reason: str, made_by: str) -> None:
     session.add(Decision(payment_id=payment.id, action=action, before=before[:300], reason=reason, made_by=made_by))
+    detail = f"{payment.id}: {action}, was {before}. {reason}"
+    record_act(session, payment.account_id, "payment", Actor(made_by), detail)
     log.info("payment_decided", payment_id=payment.id, action=action, before=before, state=payment.state, by=made_by)

@@ -11,7 +11,6 @@ import requests
 import sqlalchemy as sa
 
 from bridge import vault
-from bridge.accounts.acts import COMMAND
 from bridge.accounts.customers import suspend_account
 from bridge.accounts.email_change import request_change
 from bridge.accounts.emails import find_by_email
@@ -20,6 +19,7 @@ from bridge.accounts.password_reset import request_reset, write_reset_mails
 from bridge.accounts.second_factor import draw_secret, turn_on
 from bridge.accounts.sign_up import request_sign_up
 from bridge.accounts.tables import Account, Member, MemberSession
+from bridge.acts import COMMAND
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.alerts import make_off_token
 from bridge.ledger.ledger import credit

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.acts import list_acts
 from bridge.accounts.emails import find_by_email
+from bridge.acts import list_acts
 from bridge.ledger.ledger import find_balance
 from tests.dashboard.letters import find_link, read_mails
 from tests.dashboard.pages import EMAIL, post, sign_in

@@ -10,9 +10,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 
-from bridge.accounts.acts import list_acts
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.tables import Identity, Member
+from bridge.acts import list_acts
 from bridge.db import db
 from tests.dashboard.elsewhere import Elsewhere
 from tests.dashboard.pages import post, sign_in

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.acts import list_acts
 from bridge.accounts.keys import read_caller
 from bridge.accounts.tables import Account, Key, Member, MemberSession
+from bridge.acts import list_acts
 from bridge.db import Table, db, now_utc, transaction
 from bridge.ledger.check_rollups import check_rollups
 from bridge.ledger.label_rollups import roll_up_labels

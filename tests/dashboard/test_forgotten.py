@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.acts import list_acts
 from bridge.accounts.tables import MemberSession, ResetRequest, Ticket
+from bridge.acts import list_acts
 from bridge.db import db, now_utc, transaction
 from bridge.mail.tables import Mail
 from tests.dashboard.letters import answer_resets, find_link, read_mails

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.acts import list_acts
 from bridge.accounts.tables import Passkey, Ticket
+from bridge.acts import list_acts
 from bridge.db import db
 from tests.dashboard.pages import post, sign_in
 from tests.dashboard.test_confirming import set_settings

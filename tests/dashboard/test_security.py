@@ -6,8 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.acts import KEPT, Actor, forget_old_acts, list_acts, record_act
-from bridge.accounts.tables import Act
+from bridge.acts import KEPT, Act, Actor, forget_old_acts, list_acts, record_act
 from bridge.db import db, now_utc, transaction
 from tests.dashboard.pages import post, sign_in
 from tests.factories import Factories, MadeAccount

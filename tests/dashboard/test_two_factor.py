@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bridge import vault
-from bridge.accounts.acts import list_acts
 from bridge.accounts.second_factor import STEP_SECONDS
 from bridge.accounts.tables import RecoveryCode, SecondFactor
+from bridge.acts import list_acts
 from bridge.db import db, transaction
 from tests.dashboard.pages import post, sign_in
 from tests.dashboard.test_confirming import set_settings

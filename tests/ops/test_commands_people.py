@@ -4,12 +4,12 @@ line."""
 import pytest
 from flask import Flask
 
-from bridge.accounts.acts import COMMAND, list_acts
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.keys import read_caller
 from bridge.accounts.second_factor import draw_secret, find_second_factor, turn_on
 from bridge.accounts.sessions import list_sessions
 from bridge.accounts.tables import Member
+from bridge.acts import COMMAND, list_acts
 from tests.dashboard.letters import read_mails
 from tests.dashboard.pages import sign_in
 from tests.factories import Factories, MadeAccount

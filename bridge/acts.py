@@ -1,0 +1,150 @@
+"""The audit log: each sign-in, each change of who may enter and how, and all that operators change, by page or command.
+Lines are kept for a year."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from bridge.db import BigId, Table, UtcDateTime, db, now_utc, transaction
+
+KEPT = datetime.timedelta(days=365)
+MAX_DETAIL_LENGTH = 600
+MOST_LISTED = 50
+PIECE = 500
+WORDS = {
+    "sign_up": "Account created",
+    "sign_in": "Signed in",
+    "sign_out": "Session ended",
+    "sign_out_others": "Other sessions ended",
+    "sign_out_all": "All sessions ended",
+    "name": "Name changed",
+    "billing": "Billing details changed",
+    "email_asked": "Email change requested",
+    "email_cancelled": "Email change cancelled",
+    "email": "Email changed",
+    "email_confirmed": "Email confirmed",  # by versions that let people in before that
+    "password": "Password changed",
+    "password_reset": "Password reset by email",
+    "two_factor_on": "Two-factor sign-in turned on",
+    "two_factor_off": "Two-factor sign-in turned off",
+    "recovery_codes": "New recovery codes",
+    "recovery_code": "Recovery code used",
+    "passkey_added": "Passkey added",
+    "passkey_removed": "Passkey removed",
+    "connected": "Sign-in connected",
+    "disconnected": "Sign-in disconnected",
+    "operator_on": "Made an operator",
+    "operator_off": "No longer an operator",
+    "suspend": "Account suspended",
+    "reactivate": "Account reactivated",
+    "export": "Data exported",
+    "deleted": "Account deleted",
+    "balance": "Balance changed",
+    "refund": "Request refunded",
+    "limits": "Account limits changed",
+    "key_created": "Key created",
+    "key_changed": "Key changed",
+    "key_disabled": "Key disabled",
+    "key_enabled": "Key enabled",
+    "key_rotated": "Key rotated",
+    "key_old_ended": "Old secret of a key ended",
+    "key_revoked": "Key revoked",
+}
+# what customers are not shown: how the operator runs the gateway
+OPERATORS_WORDS = {
+    "account_markup": "Account's own markup changed",
+    "account_group": "Account's group changed",
+    "drill_sent": "Fault drill sent",
+    "drill_started": "Fault drill started",
+    "drill_ended": "Fault drill ended",
+    "payment": "Payment decided",
+    "codes_created": "Codes created",
+    "codes_voided": "Codes voided",
+    "channel_added": "Channel added",
+    "channel_changed": "Channel changed",
+    "channel_enabled": "Channel enabled",
+    "channel_disabled": "Channel disabled",
+    "channel_removed": "Channel removed",
+    "model_added": "Model added",
+    "model_changed": "Model changed",
+    "model_retired": "Model retired",
+    "model_restored": "Model restored",
+    "price": "Price changed",
+    "alias_added": "Alias added",
+    "alias_removed": "Alias removed",
+    "catalogue": "Catalogue brought up to date",
+    "vault": "Secrets sealed under the newest key",
+}
+
+
+class Act(Table):
+    """A line of the audit log. It outlives its member. Without an account it concerns the gateway itself: a channel, a
+    model, a price."""
+
+    __tablename__ = "acts"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    what: Mapped[str] = mapped_column(sa.String(32))
+    detail: Mapped[str] = mapped_column(sa.String(600), default="")  # before and after, where there is such
+    made_by: Mapped[str] = mapped_column(sa.String(254))  # the member's address, or "command"
+    network: Mapped[str] = mapped_column(sa.String(64), default="")
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc, index=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something: a member by their address, and the network they come from; or "command"."""
+
+    by: str
+    network: str = ""
+
+
+COMMAND = Actor("command")
+
+
+def record_act(session: Session, account_id: int | None, what: str, actor: Actor, detail: str = "") -> None:
+    """Add a line, one of WORDS or OPERATORS_WORDS, in the caller's transaction: it is there if and only if the change
+    is. Without an account it concerns the gateway itself. `detail` never has a secret."""
+    assert what in WORDS or what in OPERATORS_WORDS, what
+    session.add(
+        Act(
+            account_id=account_id,
+            what=what,
+            detail=detail[:MAX_DETAIL_LENGTH],
+            made_by=actor.by,
+            network=actor.network[:64],
+            created_at=now_utc(),
+        )
+    )
+
+
+def write_change(name: str, before: object, after: object) -> str:
+    """`priority 1 → 2`, for a line's detail."""
+    return f"{name} {'none' if before is None else before} → {'none' if after is None else after}"
+
+
+def list_acts(account_id: int, *, before_id: int | None = None, limit: int = MOST_LISTED) -> list[Act]:
+    """The account's lines that its members may see, the newest first, from those older than `before_id`."""
+    query = sa.select(Act).where(Act.account_id == account_id, Act.what.not_in(OPERATORS_WORDS))
+    if before_id is not None:
+        query = query.where(Act.id < before_id)
+    return list(db.session.scalars(query.order_by(Act.id.desc()).limit(limit)))
+
+
+def list_all_acts(account_id: int) -> Iterator[Act]:
+    """All of the account's lines that its members may see, the newest first, read in pieces."""
+    before_id = None
+    while found := list_acts(account_id, before_id=before_id, limit=PIECE):
+        db.session.commit()
+        yield from found
+        before_id = found[-1].id
+
+
+def forget_old_acts() -> None:
+    """Delete the lines that are older than a year."""
+    with transaction() as session:
+        old = sa.delete(Act).where(Act.created_at < now_utc() - KEPT)
+        session.execute(old.execution_options(synchronize_session=False))
