@@ -1,4 +1,5 @@
-"""Stacked bars of money: ranks their parts (models, keys …), and places every bar of the SVG that a template draws."""
+"""Stacked bars of money or of requests: ranks their parts (models, keys …), and places every bar of the SVG that a
+template draws."""
 
 import dataclasses
 import datetime
@@ -93,7 +94,7 @@ def rank_parts(sums: Sequence[SpanSum]) -> list[Series]:
     return series
 
 
-def draw(
+def draw(  # noqa: PLR0913 - what a chart is made of
     sums: Sequence[SpanSum],
     spans: Sequence[datetime.datetime],
     form: str,
@@ -102,9 +103,11 @@ def draw(
     name_every: int,
     css: str,
     colours: Mapping[str, str] | None = None,
+    counts: bool = False,
 ) -> Chart:
     """Bars for all spans in order. Each has the dearest part at the bottom, or, with `colours`, its parts in that
-    sequence from the bottom up. `form` is the format of a span's name."""
+    sequence from the bottom up. `form` is the format of a span's name. With `counts` a bar is as high as its requests
+    are many, otherwise as its charge."""
     if colours is None:
         colours = {series.name: series.colour for series in rank_parts(sums)}
     order = [*colours.values()]
@@ -112,30 +115,35 @@ def draw(
     for one in sums:
         if one.start in heights:
             colour = colours.get(one.name, "c0")
-            heights[one.start][colour] = heights[one.start].get(colour, 0) + one.charge_nanos
+            value = one.requests if counts else one.charge_nanos
+            heights[one.start][colour] = heights[one.start].get(colour, 0) + value
     step, steps = _find_scale(max((sum(stack.values()) for stack in heights.values()), default=0))
-    places = len(format_dollars(step).partition(".")[2])
-    texts = [
-        f"${format_dollars(step * number, max(places, 2) if places and number else 0)}" for number in range(steps + 1)
-    ]
+    texts = [f"{step * number:,}" for number in range(steps + 1)] if counts else _write_dollars(step, steps)
     left = LABEL_WIDTH * max(map(len, texts)) + 10
-    per_nano = (BASE - TOP) / (step * steps)
-    lines = [Label(0, BASE - step * number * per_nano, text) for number, text in enumerate(texts)]
+    per_unit = (BASE - TOP) / (step * steps)
+    lines = [Label(0, BASE - step * number * per_unit, text) for number, text in enumerate(texts)]
     pitch = (width - left) / len(spans)
     slots, names = [], []
     for place, span in enumerate(spans):
         middle = left + pitch * (place + 0.5)
-        bars = _stack(heights[span], order, middle, min(pitch * 2 / 3, MAX_BAR_WIDTH), per_nano)
+        bars = _stack(heights[span], order, middle, min(pitch * 2 / 3, MAX_BAR_WIDTH), per_unit)
         slots.append(Slot(span, left + pitch * place, pitch, bars))
         if place % name_every == 0:
             names.append(Label(middle, HEIGHT - 4, f"{span:{form}}".lstrip("0") if form == DAY else f"{span:{form}}"))
     return Chart(width, left, TOP, BASE, lines, slots, names, css)
 
 
-def _stack(amounts: dict[str, int], order: list[str], middle: float, width: float, per_nano: float) -> list[Bar]:
+def _write_dollars(step: int, steps: int) -> list[str]:
+    places = len(format_dollars(step).partition(".")[2])
+    return [
+        f"${format_dollars(step * number, max(places, 2) if places and number else 0)}" for number in range(steps + 1)
+    ]
+
+
+def _stack(amounts: dict[str, int], order: list[str], middle: float, width: float, per_unit: float) -> list[Bar]:
     bars, y = [], float(BASE)
     for colour in order:
-        height = amounts.get(colour, 0) * per_nano
+        height = amounts.get(colour, 0) * per_unit
         if height >= 0.25:  # below that it is invisible
             gap = 1 if height > 2 else 0
             bars.append(Bar(colour, middle - width / 2, y - height, width, height - gap))
@@ -144,7 +152,7 @@ def _stack(amounts: dict[str, int], order: list[str], middle: float, width: floa
 
 
 def _find_scale(most: int) -> tuple[int, int]:
-    """A round step in nanos, and how many of them reach above the highest bar: three or four."""
+    """A round step in nanos or requests, and how many of them reach above the highest bar: three or four."""
     step = 1
     while True:
         for factor in (1, 2, 5):

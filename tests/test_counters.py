@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from bridge.counters.memory import MemoryCounters
 from bridge.counters.redis import MOST_RENEWED, RETRY_REDIS_SECONDS, RedisCounters, storage_options
 from bridge.counters.windows import WINDOW_MS, Ask, Count, Give, fits, read_window, seconds_until_free
+from bridge.limits.limits import read_in_use
 from bridge.shared_redis import LOG_AGAIN_SECONDS
 from bridge.telemetry import new_request_id
 from tests.clock import HandClock, clock_in_hand
@@ -183,6 +184,24 @@ def counters(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 def lease_of(id_: str, limit: int = 1, seconds: float = 60) -> Ask:
     return Ask("{a1}:at-once", limit, is_lease=True, lease_id=id_, lease_seconds=seconds)
+
+
+def test_what_is_in_use_is_read_without_taking_any(counters: Any):
+    shared, own = (100, 0, 10), (5, 2000, 0)  # RPM, TPM, at once
+
+    def read(key_id: int) -> list[tuple[str, int, int, bool]]:
+        found = read_in_use(counters, 1, key_id, own, shared)
+        return [(each.kind, each.used, each.limit, each.is_shared) for each in found]
+
+    assert read(1) == [("rpm", 0, 5, False), ("tpm", 0, 2000, False), ("concurrency", 0, 10, True)]
+    asks = [Ask("{a1}:k1:rpm", 5, 3), Ask("{a1}:rpm", 100, 97), Ask("{a1}:k1:tpm", 2000, 420), lease_of("a", 10)]
+    counters.take_all(asks)
+    for _ in range(3):  # looking changes nothing
+        assert read(1) == [("rpm", 3, 5, False), ("tpm", 420, 2000, False), ("concurrency", 1, 10, True)]
+    counters.take_all([Ask("{a1}:rpm", 100, 2)])  # by another key: now the account's has less left
+    assert read(1)[0] == ("rpm", 99, 100, True)
+    assert read(2)[1:] == [("tpm", 0, 2000, False), ("concurrency", 1, 10, True)]
+    assert read_in_use(counters, 1, 1, (0, 0, 0), (0, 0, 0)) == []
 
 
 def test_all_of_a_request_is_taken_or_nothing(counters: Any):

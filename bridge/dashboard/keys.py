@@ -27,6 +27,7 @@ from bridge.accounts.tables import Key
 from bridge.catalogue.listing import ListedModel, list_models
 from bridge.dashboard.banner import find_money
 from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.key_now import draw_calls, list_in_use
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
 from bridge.dashboard.visitor import find_actor
@@ -35,9 +36,9 @@ from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
 from bridge.ledger.budgets import PERIOD_WORDS, find_raise, find_user_window, list_key_windows
 from bridge.ledger.journal import NEAR_PERCENT, BudgetState, find_budgets, list_user_budgets
-from bridge.ledger.rollups import sum_all
+from bridge.ledger.rollups import sum_all, sum_by
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests
-from bridge.limits.refusals import RefusalFilter, find_last_refusal, list_refusals, sum_refusals
+from bridge.limits.refusals import RefusalFilter, find_last_refusal, list_refusals, sum_refusals_by_hour
 from bridge.money import format_dollars
 from bridge.providers import is_trial_model, stands_in
 
@@ -263,6 +264,7 @@ def _write_term(kind: Kind, value: Any) -> str:
 def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = None) -> str:
     now = now_utc()
     budgets = find_budgets(key.id, list_key_windows(key, now)) if key else []
+    account_limits = find_account_limits(g.account_id)
     return render_template(
         "dashboard/key_form.html",
         key=key,
@@ -277,7 +279,8 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
         period_words=PERIOD_WORDS,
         models=list_models(*find_terms(g.account_id)),
         chosen=chosen,
-        account_limits=find_account_limits(g.account_id),
+        account_limits=account_limits,
+        in_use=list_in_use(key, account_limits) if key else [],
         money=find_money(),
         state=find_state(key, budgets) if key else None,
         budgets=budgets,
@@ -305,10 +308,14 @@ def _find_activity(key: Key) -> dict[str, Any]:
         RefusalFilter(g.account_id, now - datetime.timedelta(days=REFUSALS_SHOWN_DAYS), key_id=key.id)
     )
     last = list_requests(UsageFilter(g.account_id, key_id=key.id), limit=1).records
+    by_hour = sum_by("start", span="hour", since=day, account_id=g.account_id, key_id=key.id)
+    answered = {start: sums for (start,), sums in by_hour.items()}
+    refused_by_hour = sum_refusals_by_hour(RefusalFilter(g.account_id, day, key_id=key.id))
     return {
         "spent_nanos": sum_all(since=month, account_id=g.account_id, key_id=key.id).charge_nanos,
-        "requests": sum_all(span="hour", since=day, account_id=g.account_id, key_id=key.id).requests,
-        "refused": sum_refusals(RefusalFilter(g.account_id, day, key_id=key.id)),
+        "requests": sum(sums.requests for sums in answered.values()),
+        "refused": sum(refused_by_hour.values()),
+        "chart": draw_calls(key.id, day, answered, refused_by_hour),
         "last": last[0] if last else None,
         "refusals": [(each, find_remedy(each)) for each in refused],
     }

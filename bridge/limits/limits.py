@@ -1,15 +1,37 @@
 """RPM, TPM and concurrency of a key and its account, or of a channel: all are taken in one trip, or none."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import msgspec
 
 from bridge.accounts.keys import Caller
 from bridge.catalogue.routing import Route
-from bridge.counters.windows import Ask, Count, Counters, Give, Window, read_window, seconds_until_free
+from bridge.counters.windows import (
+    WINDOW_MS,
+    Ask,
+    Count,
+    Counters,
+    Give,
+    Window,
+    read_window,
+    seconds_until_free,
+    weigh,
+)
 from bridge.errors import RateLimitExceeded
 
 LIMITS = {"rpm": "RPM", "tpm": "TPM", "concurrency": "concurrent requests"}
+Figures = tuple[int, int, int]  # of these limits in this order; 0 is no limit
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InUse:
+    """How much of a limit is in use. `is_shared`: it is the account's, and counts over all keys."""
+
+    kind: str
+    limit: int
+    used: int
+    is_shared: bool
 
 
 class Admission(msgspec.Struct):
@@ -45,12 +67,7 @@ def admit(
     taken, and the error's `windows` has the limits' windows."""
     account = f"{{a{caller.account_id}}}"
     shared = (caller.account_rpm, caller.account_tpm, caller.account_concurrency)
-    # a key's own limit counts only if it can be full before its account's
-    own = (
-        0 if 0 < caller.account_rpm <= caller.rpm else caller.rpm,
-        0 if 0 < caller.account_tpm <= caller.tpm else caller.tpm,
-        0 if 0 < caller.account_concurrency <= caller.concurrency else caller.concurrency,
-    )
+    own = _leave_counting((caller.rpm, caller.tpm, caller.concurrency), shared)
     asks, kinds = _list_asks(f"{account}:k{caller.key_id}", own, request_id, requests, tokens, lease_seconds)
     more_asks, more_kinds = _list_asks(account, shared, request_id, requests, tokens, lease_seconds)
     asks += more_asks
@@ -63,6 +80,37 @@ def admit(
     if not admitted:
         raise _refuse(asks, kinds, counts, windows)
     return Admission(asks, kinds, windows, max(count.minute for count in counts), tokens)
+
+
+def read_in_use(counters: Counters, account_id: int, key_id: int, own: Figures, shared: Figures) -> list[InUse]:
+    """How much of a key's limits is in use: requests and tokens of the last 60 seconds, and requests that run now. Of
+    its own limit and its account's (`shared`), the one that has less left; kinds without a limit are left out. This is
+    one trip, and takes nothing."""
+    account = f"{{a{account_id}}}"
+    counting = _leave_counting(own, shared)
+    places = [
+        (f"{scope}:{'at-once' if kind == 'concurrency' else kind}", kind, limit, scope == account)
+        for scope, limits in ((f"{account}:k{key_id}", counting), (account, shared))
+        for kind, limit in zip(LIMITS, limits, strict=True)
+        if limit
+    ]
+    # asking for nothing, or for a lease where none is allowed, only reads
+    asks = [
+        Ask(name, 0, is_lease=True) if kind == "concurrency" else Ask(name, limit, 0) for name, kind, limit, _ in places
+    ]
+    found: dict[str, InUse] = {}
+    for (_, kind, limit, is_shared), count in zip(places, counters.take_all(asks) if asks else (), strict=True):
+        used = count.current if kind == "concurrency" else -(-weigh(count) // WINDOW_MS)
+        in_use = InUse(kind, limit, min(used, limit), is_shared)
+        if kind not in found or limit - in_use.used < found[kind].limit - found[kind].used:
+            found[kind] = in_use
+    return [found[kind] for kind in LIMITS if kind in found]
+
+
+def _leave_counting(own: Figures, shared: Figures) -> Figures:
+    """A key's own limits; 0 for one that can't be full before its account's, and isn't counted."""
+    rpm, tpm, concurrency = (0 if 0 < all_ <= one else one for one, all_ in zip(own, shared, strict=True))
+    return rpm, tpm, concurrency
 
 
 def take_channel(

@@ -117,11 +117,6 @@ def _add(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     connection.execute(statement, sorted(rows, key=lambda row: tuple(row[name] for name in _PLACE)))
 
 
-def sum_refusals(wanted: RefusalFilter) -> int:
-    """How many requests were refused."""
-    return int(db.session.scalar(sa.select(sa.func.sum(Refusal.requests)).where(*_conditions(wanted))) or 0)
-
-
 def sum_refusals_by_hour(wanted: RefusalFilter) -> dict[datetime.datetime, int]:
     """How many requests were refused in each hour that had any."""
     query = sa.select(Refusal.start, sa.func.sum(Refusal.requests)).where(*_conditions(wanted)).group_by(Refusal.start)

@@ -1,19 +1,23 @@
 """A key's page says what became of its calls, a new key's page why its first call was refused; a key is rotated."""
 
+import datetime
 import re
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.keys import find_callers
+from bridge.accounts.keys import find_callers, read_caller
+from bridge.db import now_utc
 from bridge.errors import BridgeError, InsufficientBalance, InvalidApiKey, ModelNotAllowed
+from bridge.limits.limits import admit
 from bridge.limits.refusals import RefusalCounter
 from bridge.telemetry import new_request_id
 from tests.dashboard.pages import post, sign_in
 from tests.factories import Factories, MadeAccount, MadeKey
 from tests.ledger.records import add_record
 
+HOUR = datetime.timedelta(hours=1)
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
@@ -58,6 +62,7 @@ def test_the_page_of_a_key_says_why_it_was_refused_and_what_to_do(
     assert "“Insufficient credits: none”" in told
     assert "2 calls, last" in told
     assert '<a class="small" href="/dashboard/billing">Add credit</a>' in page
+    assert '<a class="small" href="#terms">Allow it</a>' in page  # what helps is in the form below
     assert re.search(r"Refused, 24 h ?3 ?75.0% of its calls", told)
     assert f'href="/dashboard/usage?key={key.id}&amp;status=refused"' in page
 
@@ -66,6 +71,49 @@ def test_a_key_that_was_never_refused_says_nothing_of_it(client: FlaskClient, ac
     told = plain(client.get(f"/dashboard/keys/{key.id}").text)
     assert "Why was I refused?" not in told
     assert re.search(r"Last call ?never", told)
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_the_chart_has_every_call_of_a_day_by_hour_and_leads_to_them(
+    app: Flask, client: FlaskClient, account: MadeAccount, key: MadeKey
+):
+    assert "Calls, 24 h" not in client.get(f"/dashboard/keys/{key.id}").text  # nothing to draw yet
+    now = now_utc()
+    then = now - 3 * HOUR
+    with app.app_context():
+        add_record(account.id, key_id=key.id)
+        add_record(account.id, key_id=key.id + 1)  # another key's
+        add_record(account.id, created_at=then, key_id=key.id)
+        failed = {"state": "released", "outcome": "failed", "charge_nanos": 0}
+        add_record(account.id, created_at=then, key_id=key.id, **failed)
+        add_record(account.id, created_at=now - 30 * HOUR, key_id=key.id)  # too long ago
+    refuse(app, key, InsufficientBalance("no"), InsufficientBalance("no"))
+    page = client.get(f"/dashboard/keys/{key.id}").text
+    texts = re.findall(r'aria-label="(\d\d:00 to [^"]+)"', page[page.index("chart slim") :])
+    assert len(texts) == 24
+    assert texts[-1] == f"{now:%H}:00 to {now + HOUR:%H}:00: 1 answered, 2 refused"
+    assert texts[-4] == f"{then:%H}:00 to {then + HOUR:%H}:00: 1 answered, 1 failed"
+    assert sum("no calls" in text for text in texts) == 22
+    address = f"/dashboard/usage?key={key.id}&amp;period=dates&amp;from={now:%Y-%m-%d}&amp;to={now:%Y-%m-%d}"
+    assert f'href="{address}"' in page
+    assert client.get(address.replace("&amp;", "&")).status_code == 200
+
+
+def test_the_page_says_how_much_of_the_limits_is_in_use_now(app: Flask, client: FlaskClient, make: Factories):
+    account = make.make_account()
+    sign_in(client, account.email, account.password)
+    key = make.make_key(account, rpm=10, tpm=2000)
+    services = app.extensions["bridge_services"]
+    with app.app_context():
+        caller = read_caller(key.secret)
+        assert caller
+        admit(services.counters, caller, "req_1", requests=9, tokens=420, lease_seconds=60)
+    told = plain(client.get(f"/dashboard/keys/{key.id}").text)
+    assert "This minute" in told
+    assert "Requests a minute9 of 10" in told
+    assert "Tokens a minute420 of 2,000" in told
+    page = client.get(f"/dashboard/keys/{key.id}").text
+    assert re.search(r'<progress class="hot" max="10" value="9" aria-label="Requests a minute: 9 of 10"', page)
 
 
 def test_a_new_keys_page_tells_of_a_refused_call_until_one_is_answered(

@@ -18,7 +18,6 @@ from bridge.limits.refusals import (
     find_last_refusal,
     list_codes,
     list_refusals,
-    sum_refusals,
     sum_refusals_by_hour,
     sum_refusals_by_key,
     sum_refusals_by_model,
@@ -34,6 +33,10 @@ DOORS = {
     "/responses": {"input": "Hello!"},
 }
 both_engines = pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+
+
+def sum_refusals(wanted: RefusalFilter) -> int:
+    return sum(sum_refusals_by_hour(wanted).values())
 
 
 def await_refusals(gateway, account, count: int) -> list[refusals.Refused]:
