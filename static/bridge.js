@@ -175,6 +175,26 @@
     pick.addEventListener('change', count)
     count()
   })
+
+  // data-pay: the button of a form for a payment says what will be paid: the amount typed, otherwise the one chosen. Its
+  // value is how amounts are written. Who chooses one after all has not typed another.
+  document.querySelectorAll('[data-pay]').forEach(function (button) {
+    var typed = button.form.elements.amount
+    function write() {
+      var chosen = button.form.querySelector('[name=preset]:checked')
+      var text = typed.value.trim().replace(/^\$|,/g, '') || (chosen ? chosen.value : '')
+      var amount = { minimumFractionDigits: 2, maximumFractionDigits: 2 }
+      var fits = /^\d{1,9}(\.\d{0,2})?$/.test(text)
+      button.textContent = fits ? 'Pay ' + button.dataset.pay.replace('#', Number(text).toLocaleString('en-US', amount)) : 'Pay'
+    }
+    button.form.addEventListener('change', function (event) {
+      if (event.target.name === 'preset') typed.value = ''
+      write()
+    })
+    button.form.addEventListener('input', write)
+    addEventListener('pageshow', write) // when the form has been filled in again
+  })
+
   // A link to a field within what is folded away opens the fold.
   addEventListener('click', function (event) {
     var link = event.target.closest('.note a[href^="#"]')

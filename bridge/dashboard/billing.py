@@ -205,6 +205,7 @@ def render_billing(**forms: FormReader) -> str:
         preset=PROPOSED_UNITS,
         top_up=forms.get("top_up", empty),
         rule=rule,
+        card_is_over=bool(rule and rule.card_until and rule.card_until < today),
         charged_this_month=rule.month_minor if rule and rule.month == today.replace(day=1) else 0,
         rule_form=forms.get("rule") or FormReader(_write_rule()),
         details=forms.get("details") or FormReader(details),

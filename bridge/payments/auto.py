@@ -52,7 +52,8 @@ def keep_card(settings: Settings, payment: Payment, card: Card) -> None:
             rule = AutoTopUp(account_id=account_id)
             session.add(rule)
         former = rule.payment_method if rule.payment_method != card.payment_method else None
-        rule.customer, rule.payment_method, rule.card = card.customer, card.payment_method, card.label
+        rule.customer, rule.payment_method = card.customer, card.payment_method
+        rule.card, rule.card_until = card.label, card.until
     if former is not None:
         _detach(settings, account_id, former)
 
@@ -110,7 +111,7 @@ def forget_card(account_id: int) -> None:
         session.execute(
             sa.update(AutoTopUp)
             .where(AutoTopUp.account_id == account_id)
-            .values(enabled=False, card=None, problem=None)
+            .values(enabled=False, card=None, card_until=None, problem=None)
             .execution_options(synchronize_session=False)
         )
 

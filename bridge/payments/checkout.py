@@ -2,7 +2,9 @@
 
 The library is loaded when it is needed: it takes 20 MB in every worker, and many gateways don't use Stripe."""
 
+import calendar
 import dataclasses
+import datetime
 import functools
 import json
 import logging
@@ -72,11 +74,12 @@ class PaymentRequest:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """A card kept at Stripe; `label` is how its owner recognises it."""
+    """A card kept at Stripe; `label` is how its owner recognises it, `until` its last good day, where that is known."""
 
     customer: str
     payment_method: str
     label: str
+    until: datetime.date | None = None
 
 
 def load_library() -> None:
@@ -233,7 +236,19 @@ def find_card(settings: Settings, payment_intent: str) -> Card | None:
     if not isinstance(method, dict) or not method.get("customer") or not customer or not method.get("card"):
         return None
     brand, last_four = str(method["card"].get("brand") or "card"), str(method["card"].get("last4") or "")
-    return Card(str(customer), str(method["id"]), f"{brand.capitalize()[:40]} …{last_four[:4]}")
+    label = f"{brand.capitalize()[:40]} …{last_four[:4]}"
+    return Card(str(customer), str(method["id"]), label, _read_expiry(method["card"]))
+
+
+def _read_expiry(card: dict[str, Any]) -> datetime.date | None:
+    """The last day of the month that is printed on it."""
+    year, month = card.get("exp_year"), card.get("exp_month")
+    if type(year) is not int or type(month) is not int:
+        return None
+    try:
+        return datetime.date(year, month, calendar.monthrange(year, month)[1])
+    except ValueError:  # no such month or year
+        return None
 
 
 def detach_card(settings: Settings, payment_method: str) -> None:

@@ -103,6 +103,7 @@ class AutoTopUp(Table):
     customer: Mapped[str | None] = mapped_column(sa.String(120))
     payment_method: Mapped[str | None] = mapped_column(sa.String(120))
     card: Mapped[str | None] = mapped_column(sa.String(60))  # "Visa …4242"
+    card_until: Mapped[datetime.date | None]  # its last good day; None: unknown
     month: Mapped[datetime.date | None]
     month_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     claimed_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)

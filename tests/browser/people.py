@@ -221,8 +221,12 @@ def customer(page: Page, site: str, log: Path, email: str, model: str) -> dict[s
 def pay(page: Page, site: str, found: dict[str, Any]) -> None:
     """Choose $50 and pay at Stripe, whose page is played; look at the payment while its news come."""
     page.route("https://checkout.stripe.com/**", lambda route: route.fulfill(body="<h1>Pay here</h1>"))
+    said = [page.locator("[data-pay]").inner_text()]
+    page.fill("#amount", "1,234.5")
+    said.append(page.locator("[data-pay]").inner_text())
     page.get_by_text("$50", exact=True).click()
-    submit(page, "Pay")
+    found["pays"] = [*said, page.locator("[data-pay]").inner_text(), page.input_value("#amount")]
+    submit(page, "Pay $50.00")
     page.wait_for_url("https://checkout.stripe.com/**")
     page.goto(f"{site}/dashboard/billing")
     payments = page.locator("[aria-label=Payments]")

@@ -28,7 +28,7 @@ from bridge.limits.tables import Refusal
 from bridge.mail.tables import Mail
 from bridge.payments.codes import create_batch
 from bridge.payments.rows import new_payment_id
-from bridge.payments.tables import Payment
+from bridge.payments.tables import AutoTopUp, Payment
 from bridge.telemetry import new_request_id
 from tests.factories import DOLLAR, PASSWORD
 from tests.gateway import Gateway
@@ -188,6 +188,9 @@ def _add_payments(account_id: int) -> dict[str, object]:
             )
             session.add(row)
             ids[state] = payment_id
+        rule = AutoTopUp(account_id=account_id, customer="cus_1", payment_method="pm_1", card="Visa …4242")
+        rule.card_until = (now - datetime.timedelta(days=40)).date()
+        session.add(rule)
     return ids
 
 

@@ -100,6 +100,7 @@ def test_a_customer_goes_from_nothing_to_a_paid_call_and_is_told_each_step(
     assert "Your last call was refused: 402." in found["refused"]
     assert f"{model} costs money, and your balance is $0.00. Nothing was charged." in found["refused"]
     assert "Try a free model first" in found["refused"]
+    assert found["pays"] == ["Pay $25.00", "Pay $1,234.50", "Pay $50.00", ""]
     assert "Not paid yet" in found["open"]
     assert "no credit yet" not in found["receipt"]  # nothing on the page is out of date
     assert "$50.00 is added. $50.00 is available now." in found["receipt"]

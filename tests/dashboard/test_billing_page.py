@@ -6,8 +6,10 @@ import dataclasses
 import datetime
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -36,6 +38,7 @@ from tests.rooms import make_settings
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 API = "https://api.stripe.com/v1"
 KEY = "sk_test_" + "k" * 24
+CARD: dict[str, Any] = {"brand": "visa", "last4": "4242", "exp_month": 2, "exp_year": 2032}
 PAGE = "https://checkout.stripe.com/c/pay/cs_test_1"
 
 
@@ -310,10 +313,45 @@ def keep_card(client: FlaskClient, app: Flask, account: MadeAccount, stripe: res
     top_up(client, amount="20", keeps_card="1")
     [payment] = find_payments(app, account)
     session = make_session(payment.id, 2000, customer="cus_7")
-    card = {"id": "pm_7", "object": "payment_method", "customer": "cus_7", "card": {"brand": "visa", "last4": "4242"}}
+    card = {"id": "pm_7", "object": "payment_method", "customer": "cus_7", "card": CARD}
     intent = make_intent(payment.id, 2000, id=session["payment_intent"], customer="cus_7", payment_method=card)
     stripe.get(f"{API}/payment_intents/{intent['id']}", json=intent)
     assert tell(client, "checkout.session.completed", session) == "credited"
+
+
+def plain(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        ({"exp_month": 2, "exp_year": 2020}, "Visa …4242 expired in 02/20. Save another card with your next payment."),
+        ({"exp_month": 13, "exp_year": 2020}, "Charged to Visa …4242."),
+        ({"exp_month": "2", "exp_year": None}, "Charged to Visa …4242."),
+        ({}, "Charged to Visa …4242."),
+    ],
+)
+def test_a_saved_card_says_when_it_is_past_and_nothing_that_nobody_knows(
+    client: FlaskClient,
+    app: Flask,
+    account: MadeAccount,
+    stripe: responses.RequestsMock,
+    monkeypatch: pytest.MonkeyPatch,
+    printed: dict[str, Any],
+    told: str,
+):
+    for name in ("exp_month", "exp_year"):
+        monkeypatch.delitem(CARD, name)
+    for name, value in printed.items():
+        monkeypatch.setitem(CARD, name, value)
+    keep_card(client, app, account, stripe)
+    page = plain(client.get("/dashboard/billing").text)
+    assert told in page
+    assert ("expired" in page) == ("expired" in told)
+    assert "until" not in page[page.index("Monthly cap") : page.index("Remove card")]
+    set_rule(client, do="forget")
+    assert find_rule(app, account).card_until is None
 
 
 def set_rule(client: FlaskClient, **fields: str):
@@ -334,7 +372,7 @@ def test_a_card_is_kept_by_a_top_up_and_the_rule_is_set_changed_and_switched_off
     fields = asked(stripe, 0)
     assert fields["payment_intent_data[setup_future_usage]"] == "off_session"
     assert fields["customer_creation"] == "always"
-    assert "Visa …4242" in client.get("/dashboard/billing").text
+    assert "Charged to Visa …4242, until 02/32." in plain(client.get("/dashboard/billing").text)
     assert not find_rule(app, account).enabled  # keeping a card is not a rule
     assert set_rule(client).status_code == 303
     rule = find_rule(app, account)
