@@ -93,6 +93,11 @@ class Act(Table):
     network: Mapped[str] = mapped_column(sa.String(64), default="")
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc, index=True)
 
+    @property
+    def made_by_whom(self) -> str:
+        """As the account's members read it: what comes from no network is the operator's, whoever that was."""
+        return self.made_by if self.network else "the operator"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Actor:

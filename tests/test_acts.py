@@ -237,4 +237,5 @@ def test_a_customer_reads_what_was_done_to_the_account_and_not_how_the_gateway_i
     sign_in(client, account.email, account.password)
     page = client.get("/dashboard/settings/security").text
     assert "Account limits changed" in page
+    assert "rpm none → 60, by the operator" in re.sub(r"\s+", " ", page)
     assert "markup" not in page

@@ -148,7 +148,7 @@ def _payment_rows(account_id: int) -> Iterator[Row]:
 
 def _act_rows(account_id: int) -> Iterator[Row]:
     for act in list_all_acts(account_id):
-        yield (act.id, _plain(act.created_at), act.what, act.detail, act.made_by, act.network)
+        yield (act.id, _plain(act.created_at), act.what, act.detail, act.made_by_whom, act.network)
 
 
 def _plain(value: object) -> object:
