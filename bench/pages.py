@@ -19,8 +19,9 @@ from bench.processes import cpu_nanos
 from bench.report import Row, draw_table
 from bench.results import figure_of
 from bench.scenarios import Figure
-from bench.seeds import add_keys, add_month
+from bench.seeds import add_keys, add_month, add_payment, add_refusals
 from bench.servers import LOOPBACK, BenchError, Server
+from bridge.db import now_utc
 
 ROWS, KEYS = 1_000_000, 5_000
 QUICK_ROWS, QUICK_KEYS = 20_000, 200
@@ -73,7 +74,8 @@ def measure_pages(
         url = home.stores.database_url
         say(f"Writing {keys:,} keys and {rows:,} requests of a month")
         first = add_keys(url, keys)
-        places = {"key": str(first), "request": add_month(url, rows, first, keys)}
+        places = {"key": str(first + 1), "request": add_month(url, rows, first, keys), "payment": add_payment(url)}
+        add_refusals(url, first, keys)
         with running_gateway(home, config="bench.counting") as gateway:
             wait_until_rolled_up(url)
             table, failures = _visit_all(gateway, password, places, rounds)
@@ -82,22 +84,29 @@ def measure_pages(
 
 
 def list_pages(places: dict[str, str]) -> dict[str, str]:
-    """Every page of a customer, by its name."""
+    """Every page of a customer, by its name. `places` are the ids of a key, a request and a payment."""
+    key = places["key"]
     return {
         "overview": "/dashboard/",
+        "  of today": "/dashboard/?period=today",
         "keys": "/dashboard/keys",
-        "a key": f"/dashboard/keys/{places['key']}",
+        "  by spend": "/dashboard/keys?sort=spend",
+        "a key": f"/dashboard/keys/{key}",
         "a new key": "/dashboard/keys/new",
         "usage": "/dashboard/usage",
-        "usage of 30 days": "/dashboard/usage?days=30",
-        "  by key": "/dashboard/usage?days=30&by=key",
-        "  by end user": "/dashboard/usage?days=30&by=end_user",
-        "  by tag": "/dashboard/usage?days=30&by=tag",
-        "  of one key": f"/dashboard/usage?days=30&key={places['key']}",
+        "usage of 30 days": "/dashboard/usage?period=30",
+        "  by key": "/dashboard/usage?period=30&by=key",
+        "  by end user": "/dashboard/usage?period=30&by=end_user",
+        "  by tag": "/dashboard/usage?period=30&by=tag",
+        "  of one key": f"/dashboard/usage?period=30&key={key}",
+        "  of refused calls": "/dashboard/usage?period=30&status=refused",
         "a receipt": f"/dashboard/usage/{places['request']}",
         "billing": "/dashboard/billing",
+        "a payment": f"/dashboard/billing/payments/{places['payment']}",
+        "a statement": f"/dashboard/billing/statement/{now_utc():%Y-%m}",
         "settings": "/dashboard/settings",
         "  security": "/dashboard/settings/security",
+        "  second factor": "/dashboard/settings/two-factor",
         "  notifications": "/dashboard/settings/notices",
         "  data": "/dashboard/settings/data",
         "models, signed in": "/models",

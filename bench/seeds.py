@@ -125,6 +125,33 @@ def add_month(database_url: str, count: int, first_key: int, keys: int) -> str:
     return str(found[0])
 
 
+def add_refusals(database_url: str, first_key: int, keys: int) -> None:
+    """Add refusals of these keys of the first account: two codes, each day of the last thirty, by a key in ten."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO refusals (account_id, start, key_id, code, model_id, status, requests, last_at, last_message,"
+            " last_model, last_request_id)"
+            " SELECT (SELECT min(id) FROM accounts), start, key_id, code, 'model-' || key_id % 10, 429, 3, start,"
+            " 'Too many.', 'model-' || key_id % 10, 'req_' || md5(key_id::text)"
+            f" FROM generate_series(date_trunc('hour', now()) - {SPREAD}, now(), interval '1 day') start,"
+            f" generate_series({first_key:d}, {first_key + keys - 1:d}, 10) key_id,"
+            " unnest(ARRAY['rate_limit_exceeded', 'key_budget_exceeded']) code"
+        )
+        _analyze(connection)
+
+
+def add_payment(database_url: str) -> str:
+    """Add a payment of the first account whose page at Stripe is open, so that no money has moved. Returns its id."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "INSERT INTO payments (id, account_id, kind, state, amount_minor, currency, credit_nanos, returned_nanos,"
+            " keeps_card, created_at) SELECT 'pay_' || md5('bench'), min(id), 'checkout', 'open', 2000, 'usd',"
+            " 20000000000, 0, false, now() FROM accounts RETURNING id"
+        ).fetchone()
+    assert row
+    return str(row[0])
+
+
 def add_channels(database_url: str, count: int) -> None:
     """Add copies of the mock's channel until there are `count`. Workers learn of them within a second or two."""
     names = [name for name in Channel.__table__.columns.keys() if name not in ("id", "name")]  # noqa: SIM118
