@@ -10,7 +10,7 @@ import gevent
 import gevent.monkey
 from gevent.threadpool import ThreadPool
 
-SLICE_SECONDS = 0.001  # a page asks the database some twenty times, and each answer may arrive during a slice
+SLICE_SECONDS = 0.001  # a page asks the database up to ten times, and each answer may arrive during a slice
 SWITCH_SECONDS = 0.0005
 REST_SECONDS = 0.001  # a sleep of zero would not do: gevent looks at sockets and timers only after fifty of those
 THREADS = 1  # it takes turns with the loop alone: of two, each would pass the interpreter to the other half the time

@@ -104,6 +104,11 @@ def number(topic: str) -> int:
     return _Process.seen.numbers.get(topic, 0)
 
 
+def select_number(topic: str) -> sa.Select[int]:
+    """A query for the topic's number as it is, for whoever may not be a second late."""
+    return sa.select(Version.number).where(Version.topic == topic)
+
+
 def is_fresh() -> bool:
     """Whether values read at the number last seen may still be used without asking the database."""
     return time.monotonic() - _Process.seen.looked_at < _Process.seen.max_age_seconds

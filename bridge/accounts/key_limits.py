@@ -1,5 +1,7 @@
 """The RPM, TPM and concurrency in effect. An account has its own or the gateway's; a key has at most its account's."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from flask import current_app
 
@@ -27,9 +29,11 @@ def default_limits(settings: Settings) -> dict[str, int]:
 
 def find_account_limits(account_id: int) -> dict[str, int]:
     """The limits of an account over all of its keys, by name. 0 is no limit."""
-    settings: Settings = current_app.config["BRIDGE"]
     own = db.session.execute(sa.select(*(getattr(Account, name) for name in LIMITS)).where(Account.id == account_id))
-    return {
-        name: limit_account(figure, default)
-        for (name, default), figure in zip(default_limits(settings).items(), own.one(), strict=True)
-    }
+    return read_account_limits(own.one())
+
+
+def read_account_limits(account: Any) -> dict[str, int]:
+    """The same from the account's row, or what of it has these columns."""
+    settings: Settings = current_app.config["BRIDGE"]
+    return {name: limit_account(getattr(account, name), default) for name, default in default_limits(settings).items()}

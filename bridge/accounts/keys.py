@@ -36,16 +36,6 @@ class IssuedKey:
     secret: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class KeyInList:
-    """As much of a key as sorting and counting many of them needs."""
-
-    id: int
-    name: str
-    last_used_at: datetime.datetime | None
-    is_usable: bool
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Caller(KeyTerms):
     """Who calls, as the hot path needs it: a key's terms, and whose key it is. The limits are those in effect. An
@@ -277,30 +267,38 @@ def list_all_keys(
     return list(db.session.scalars(query.order_by(Key.id.desc()).limit(limit)))
 
 
-def list_matching_keys(account_id: int, search: str = "") -> list[KeyInList]:
-    """The account's keys that are not revoked and match, the newest first, in few words each: there may be thousands.
-    `search` is a part of the name, or a secret or its last four characters."""
-    query = sa.select(Key.id, Key.name, Key.last_used_at, Key.disabled_at, Key.expires_at)
-    query = query.where(Key.account_id == account_id, Key.revoked_at.is_(None), ~Key.is_drill)
+def count_matching_keys(account_id: int, search: str = "") -> tuple[int, int]:
+    """How many of the account's keys match, and how many of those may be used."""
+    usable = Key.disabled_at.is_(None) & (Key.expires_at.is_(None) | (Key.expires_at > now_utc()))
+    query = sa.select(sa.func.count(), sa.func.sum(sa.case((usable, 1), else_=0))).where(*_match(account_id, search))
+    total, in_use = db.session.execute(query).one()
+    return total, in_use or 0
+
+
+def list_matching_keys(account_id: int, search: str, *order: Any, limit: int, offset: int) -> list[Key]:
+    """Some of the account's keys that match, in this order, the newest of those alike first. `search` is a part of the
+    name, or a secret or its last four characters; revoked keys match nothing."""
+    query = sa.select(Key).where(*_match(account_id, search)).order_by(*order, Key.id.desc())
+    return list(db.session.scalars(query.limit(limit).offset(offset)))
+
+
+def name_matching_keys(account_id: int, search: str) -> dict[int, str]:
+    """Key id -> name of all that match, the newest first: there may be thousands."""
+    query = sa.select(Key.id, Key.name).where(*_match(account_id, search)).order_by(Key.id.desc())
+    return {row.id: row.name for row in db.session.execute(query)}
+
+
+def _match(account_id: int, search: str) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = [Key.account_id == account_id, Key.revoked_at.is_(None), ~Key.is_drill]
     if search:
-        query = query.where(Key.name.icontains(search, autoescape=True) | (Key.last_four == search[-4:]))
-    now = now_utc()
-    return [
-        KeyInList(id_, name, used_at, disabled_at is None and (expires_at is None or expires_at > now))
-        for id_, name, used_at, disabled_at, expires_at in db.session.execute(query.order_by(Key.id.desc()))
-    ]
+        found.append(Key.name.icontains(search, autoescape=True) | (Key.last_four == search[-4:]))
+    return found
 
 
 def find_keys(account_id: int, key_ids: Sequence[int]) -> list[Key]:
     """Those of the account's keys that are not revoked, in the order of their ids in `key_ids`."""
     found = {key.id: key for key in list_all_keys(account_id, Key.id.in_(key_ids), Key.revoked_at.is_(None))}
     return [found[key_id] for key_id in key_ids if key_id in found]
-
-
-def has_keys(account_id: int) -> bool:
-    """Whether the account ever had a key of its own."""
-    query = sa.select(Key.id).where(Key.account_id == account_id, ~Key.is_drill)
-    return db.session.scalar(query.limit(1)) is not None
 
 
 def select_drill_keys(account_id: Any) -> sa.Select[int]:

@@ -2,10 +2,13 @@
 
 import dataclasses
 import datetime
+import weakref
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import select
 
+from bridge import versions
 from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import ChannelIndex
@@ -14,6 +17,7 @@ from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.db import db, now_utc, read_plain
 from bridge.providers import STAND_INS, stands_in
 
+TOPIC = "catalogue"
 NEEDS_OPERATOR = (Channel.health == "out") | Channel.refused_models.is_not(None)
 
 
@@ -50,34 +54,77 @@ class ListedModel:
     patience_seconds: int | None  # how long its first content may take; None: the setting's value
 
 
-def list_models(account_markup_bps: int | None = None, group: str | None = None) -> list[ListedModel]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sold:
+    """What is sold: all models in order, each model's price in effect and its aliases; and until when that is so, if
+    nobody changes it."""
+
+    models: list[Model]
+    prices: dict[str, Price]
+    aliases: dict[str, tuple[str, ...]]
+    changes_at: datetime.datetime | None
+
+
+class _Kept:
+    """What was read last for a page, and of which database and catalogue number that is true."""
+
+    sold: _Sold | None = None
+    engine: "weakref.ref[sa.Engine] | None" = None
+    number = -1
+
+    @classmethod
+    def forget(cls) -> None:
+        cls.sold = None
+
+
+versions.on_change(TOPIC, _Kept.forget)
+
+
+def _read_sold(number: int | None) -> _Sold:
+    """What is sold. With the number that the catalogue has just now, memory's, if it has that of this number."""
+    kept, engine = _Kept.sold, db.engine
+    is_same = number == _Kept.number and _Kept.engine is not None and _Kept.engine() is engine
+    if kept is not None and is_same and (kept.changes_at is None or now_utc() < kept.changes_at):
+        return kept
+    prices, changes_at = list_prices_in_effect()
+    sold = _Sold(list(read_plain(Model, Model.provider, Model.id)), prices, list_aliases(), changes_at)
+    if number is not None:
+        _Kept.sold, _Kept.engine, _Kept.number = sold, weakref.ref(engine), number
+    return sold
+
+
+def list_models(
+    account_markup_bps: int | None = None, group: str | None = None, *, number: int | None = None
+) -> list[ListedModel]:
     """All models that have a price, by provider and id, including retired ones. The sandbox's own models are listed
     only while a sandbox channel is enabled. Prices are those of an account with this markup (None: with none of its
-    own); the status is the one that its group has (None: that of any group)."""
-    channels = list(read_plain(Channel))
-    prices = newest_prices()
-    aliases = list_aliases()
+    own); the status is the one that its group has (None: that of any group). `number` is the catalogue's, just read:
+    then only the channels' states are read again."""
+    channels, sold = list(read_plain(Channel)), _read_sold(number)
     index = ChannelIndex(channels)
     rehearsing = any(stands_in(channel.provider) and channel.enabled for channel in channels)
     moment = now_utc()
     return [
         _list_model(
             model,
-            prices[model.id],
+            sold.prices[model.id],
             account_markup_bps,
-            aliases.get(model.id, ()),
+            sold.aliases.get(model.id, ()),
             _find_status(model, index, moment, group),
         )
-        for model in read_plain(Model, Model.provider, Model.id)
-        if model.id in prices and (rehearsing or not stands_in(model.provider))
+        for model in sold.models
+        if model.id in sold.prices and (rehearsing or not stands_in(model.provider))
     ]
 
 
-def list_priced_ids() -> list[str]:
-    """The ids of the models that may be compared by price, by provider: a small part of what `list_models` reads."""
-    priced = select(Price.model_id).where(Price.model_id == Model.id, Price.effective_at <= now_utc()).exists()
-    query = select(Model.id).where(Model.status != "retired", Model.provider.not_in(STAND_INS), priced)
-    return list(db.session.scalars(query.order_by(Model.provider, Model.id)))
+def list_priced_ids(number: int) -> list[str]:
+    """The ids of the models that may be compared by price, by provider. `number` as for `list_models`."""
+    sold = _read_sold(number)
+    return [
+        model.id
+        for model in sold.models
+        if model.status != "retired" and model.id in sold.prices and not stands_in(model.provider)
+    ]
 
 
 def newest_prices() -> dict[str, Price]:

@@ -44,7 +44,8 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     visitor,
     welcome,
 )
-from bridge.dashboard.banner import find_banner, find_money, find_suspension
+from bridge.dashboard.account import find_money
+from bridge.dashboard.banner import find_banner, find_suspension
 from bridge.dashboard.policy import page_policy
 from bridge.dashboard.snippets import base_url, highlight, list_examples, load_lexers
 from bridge.extensions import login_manager

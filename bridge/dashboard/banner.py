@@ -4,26 +4,23 @@ What costs no statement is asked first, and nothing further once something is fo
 
 import dataclasses
 import datetime
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
 
 from flask import current_app, g, request, url_for
 from flask_login import current_user
 
+from bridge.chart import SpanSum
+from bridge.dashboard.account import find_account_state, find_money, once
 from bridge.dashboard.filters import NANOS_PER_CENT, balance, exact, spend
 from bridge.db import now_utc
 from bridge.inference.services import Services
-from bridge.ledger.alerts import find_alert
-from bridge.ledger.journal import find_first_credit, list_keys_near_budget
-from bridge.ledger.ledger import BalanceView, find_balance
-from bridge.ledger.rollups import Sums, sum_by
-from bridge.payments.auto import find_rule
-from bridge.payments.tables import AutoTopUp
+from bridge.ledger.journal import find_first_credit
+from bridge.ledger.rollups import sum_charges_by
+from bridge.ledger.tables import Entry
 
 USED_DAYS = 7  # of models, and of the rate at which the balance is spent
 LOW_DAYS = 3
 MAX_DAYS_LEFT = 365
-Found = TypeVar("Found")
 NAMED_MODELS = 2
 STARTS_AGAIN = {
     "day": "today. It starts again at 00:00 UTC",
@@ -68,21 +65,9 @@ def find_suspension() -> Banner | None:
     )
 
 
-def find_money() -> BalanceView:
-    """The signed-in account's money, read once for a page and its banner."""
-    return _once("money", lambda: find_balance(current_user.account_id))
-
-
-def _once(name: str, find: Callable[[], Found]) -> Found:
-    """What `find` returns, read once for a page."""
-    if name not in g:
-        setattr(g, name, find())
-    found: Found = g.get(name)
-    return found
-
-
-def _find_rule() -> AutoTopUp | None:
-    return _once("rule", lambda: find_rule(current_user.account_id))
+def find_started() -> Entry | None:
+    """The signed-in account's first credit, read once for a page and its banner."""
+    return once("first_credit", lambda: find_first_credit(current_user.account_id))
 
 
 def _add_credit(kind: str, title: str, text: str, *, is_primary: bool = False) -> Banner:
@@ -100,13 +85,13 @@ def _tell_used_up() -> Banner | None:
     if left:
         effect = "Calls that can cost more answer 402 until you add credit."
         return _add_credit("bad", f"Only {exact(left)} of your balance is left.", effect, is_primary=True)
-    if find_first_credit(current_user.account_id):
+    if find_started():
         return _add_credit("bad", "Your balance is used up.", effect, is_primary=True)
     return _add_credit("warn", "You have no credit yet.", effect)
 
 
 def _tell_declined() -> Banner | None:
-    rule = _find_rule()
+    rule = find_account_state().rule
     if rule is None or rule.enabled or not rule.problem:
         return None
     text = f"{rule.problem} Nothing more is charged until you turn them on again. {_describe_left()}"
@@ -129,7 +114,8 @@ def _tell_incident() -> Banner | None:
 
 
 def _tell_low() -> Banner | None:
-    money, rule, alert = find_money(), _find_rule(), find_alert(current_user.account_id)
+    state = find_account_state()
+    money, rule, alert = state.money, state.rule, state.alert
     if rule is not None and rule.enabled and rule.allows_another(now_utc().date()):
         return None  # it is about to be topped up
     days = count_days_left(money.available_nanos, _sum_spent(), USED_DAYS)
@@ -140,7 +126,7 @@ def _tell_low() -> Banner | None:
 
 
 def _tell_key_budget() -> Banner | None:
-    near = list_keys_near_budget(current_user.account_id, limit=1)
+    near = find_account_state().near_budget
     if not near:
         return None
     key, budget = near[0].key, near[0].budget
@@ -173,16 +159,28 @@ def _describe_left() -> str:
     return f"{balance(left)} left, for {lasts}."
 
 
-def _sum_lately() -> dict[str, Sums]:
-    """What the account used of each model in the last days."""
+def _sum_lately() -> dict[str, int]:
+    """What the account was charged for each model that it used in the last days."""
 
-    def find() -> dict[str, Sums]:
-        since = now_utc().replace(hour=0, minute=0, second=0, microsecond=0) - datetime.timedelta(days=USED_DAYS - 1)
-        found = sum_by("model_id", account_id=current_user.account_id, since=since, without_drills=True)
-        return {model_id: sums for (model_id,), sums in found.items()}
+    wanted = {"account_id": current_user.account_id, "since": _first_day(), "without_drills": True}
+    return once("used_lately", lambda: sum_charges_by("model_id", **wanted))
 
-    return _once("used_lately", find)
+
+def keep_used_lately(spans: Iterable[SpanSum], since: datetime.datetime) -> None:
+    """Spare the banner its sums, on a page that has read all the account used of each model since that midnight."""
+    first = _first_day()
+    if since > first:
+        return
+    used: dict[str, int] = {}
+    for one in spans:
+        if one.start >= first:
+            used[one.name] = used.get(one.name, 0) + one.charge_nanos
+    g.used_lately = used
+
+
+def _first_day() -> datetime.datetime:
+    return now_utc().replace(hour=0, minute=0, second=0, microsecond=0) - datetime.timedelta(days=USED_DAYS - 1)
 
 
 def _sum_spent() -> int:
-    return sum(sums.charge_nanos for sums in _sum_lately().values())
+    return sum(_sum_lately().values())

@@ -6,9 +6,10 @@ from typing import Any
 import structlog
 from flask import flash, g, redirect, render_template, request, url_for
 
-from bridge.accounts.profile import BILLING_LENGTHS, find_account, set_billing_details
+from bridge.accounts.profile import BILLING_LENGTHS, set_billing_details
 from bridge.config import Settings
-from bridge.dashboard.banner import USED_DAYS, count_days_left, find_money
+from bridge.dashboard.account import find_account_state, find_money
+from bridge.dashboard.banner import USED_DAYS, count_days_left, keep_used_lately
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.snippets import site_url
 from bridge.dashboard.statement import list_issuer, name_entry, name_receipts, read_month
@@ -16,8 +17,7 @@ from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.db import db, now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
-from bridge.ledger.alerts import find_alert
-from bridge.ledger.statement import find_first_month, next_month, read_statement
+from bridge.ledger.statement import next_month, read_statement
 from bridge.ledger.usage import UsageFilter, sum_spans
 from bridge.money import format_dollars
 from bridge.payments.amounts import (
@@ -30,7 +30,7 @@ from bridge.payments.amounts import (
 )
 from bridge.payments.auto import find_rule, forget_card, set_rule, switch_rule_off
 from bridge.payments.checkout import StripeAway, StripeRefused
-from bridge.payments.tables import OPEN_STATES, Payment
+from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
 from bridge.payments.top_up import find_payment, list_payments, open_top_up
 
 PRESETS = (10, 25, 50, 100)  # whole units of the currency
@@ -153,7 +153,7 @@ def show_payment(payment_id: str) -> str:
         every_seconds=WATCH_EVERY_SECONDS,
         money=find_money(),
         amount=format_amount,
-        account=find_account(g.account_id),
+        account=find_account_state().account,
         product=chosen_settings().receipt_product,
         issuer=list_issuer(),
     )
@@ -166,9 +166,8 @@ def poll_payment(payment_id: str) -> tuple[str, int]:
     return "", 204 if payment.state == "open" and _is_watched(payment) else 205
 
 
-def _write_rule() -> dict[str, str]:
+def _write_rule(rule: AutoTopUp | None) -> dict[str, str]:
     """The rule's form fields; a proposal if there is no rule in the current currency."""
-    rule = find_rule(g.account_id)
     if rule is None or not rule.amount_minor or rule.currency != chosen_settings().top_up_currency:
         smallest, largest = chosen_settings().top_up_bounds
         amount = min(max(PROPOSED_UNITS * MINOR_PER_UNIT * NANOS_PER_MINOR, smallest), largest)
@@ -183,13 +182,13 @@ def _write_rule() -> dict[str, str]:
 
 def render_billing(**forms: FormReader) -> str:
     """The page, with those of its forms that were sent and refused: top_up, rule, details, code."""
-    settings, money = chosen_settings(), find_money()
+    settings, state = chosen_settings(), find_account_state()
+    money, rule = state.money, state.rule
     today = now_utc().date()
     month = read_month(request.args.get("month", "")) or today.replace(day=1)
     smallest, largest = settings.top_up_bounds
-    statement, first = read_statement(g.account_id, month), find_first_month(g.account_id)
-    rule, account, empty = find_rule(g.account_id), find_account(g.account_id), FormReader({})
-    details = {name: getattr(account, name) for name in BILLING_LENGTHS}
+    statement, empty = read_statement(g.account_id, month), FormReader({})
+    details = {name: getattr(state.account, name) for name in BILLING_LENGTHS}
     errors = [form.errors[name] for form in forms.values() for name in ("", "enabled") if name in form.errors]
     payments = list_payments(g.account_id)
     page = render_template(
@@ -197,7 +196,7 @@ def render_billing(**forms: FormReader) -> str:
         top_ups_open=settings.top_ups_open,
         money=money,
         spending=_sum_spending(money.available_nanos, today),
-        alert=find_alert(g.account_id),
+        alert=state.alert,
         currency=settings.top_up_currency,
         rate=settings.top_up_rate,
         bounds=describe_bounds(settings),
@@ -207,7 +206,7 @@ def render_billing(**forms: FormReader) -> str:
         rule=rule,
         card_is_over=bool(rule and rule.card_until and rule.card_until < today),
         charged_this_month=rule.month_minor if rule and rule.month == today.replace(day=1) else 0,
-        rule_form=forms.get("rule") or FormReader(_write_rule()),
+        rule_form=forms.get("rule") or FormReader(_write_rule(rule)),
         details=forms.get("details") or FormReader(details),
         code=forms.get("code", empty),
         error=errors[0] if errors else "",
@@ -219,7 +218,7 @@ def render_billing(**forms: FormReader) -> str:
         most_days=MOST_DAYS,
         receipts=name_receipts(statement),
         name_entry=name_entry,
-        older=month - datetime.timedelta(days=1) if first and first < month else None,
+        older=month - datetime.timedelta(days=1) if statement.has_older else None,
         newer=next_month(month) if month < today.replace(day=1) else None,
     )
     db.session.commit()
@@ -240,7 +239,8 @@ def _sum_spending(available_nanos: int, today: datetime.date) -> dict[str, Any]:
     month = today.replace(day=1)
     before = (month - datetime.timedelta(days=1)).replace(day=1)
     since = datetime.datetime.combine(before, datetime.time(), datetime.UTC)
-    spans = sum_spans(UsageFilter(g.account_id, since=since), "model")
+    spans = sum_spans(UsageFilter(g.account_id, since=since))
+    keep_used_lately(spans, since)
     week = sum(span.charge_nanos for span in spans if (today - span.start.date()).days < USED_DAYS)
     return {
         "this_month": sum(span.charge_nanos for span in spans if span.start.date() >= month),

@@ -6,13 +6,13 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.accounts.emails import normalise_email
 from bridge.acts import record_act
+from bridge.dashboard.account import find_money
 from bridge.dashboard.archive import write_archive
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.db import now_utc, transaction
 from bridge.errors import InvalidRequest
 from bridge.extensions import limiter, needs_proof
-from bridge.ledger.ledger import find_balance
 from bridge.payments.leaving import delete_account
 
 
@@ -56,4 +56,4 @@ def end_account() -> AnyResponse | tuple[str, int]:
 
 
 def _render(error: str = "") -> str:
-    return render_template("dashboard/settings_data.html", money=find_balance(g.account_id), error=error)
+    return render_template("dashboard/settings_data.html", money=find_money(), error=error)

@@ -1,18 +1,17 @@
 """The page of all keys: searched, sorted, a hundred at a time."""
 
-from collections.abc import Callable
-from typing import Any
+import datetime
 
 from flask import g, render_template, request
 
-from bridge.accounts.key_limits import find_account_limits
-from bridge.accounts.keys import KeyInList, find_keys, list_matching_keys
-from bridge.dashboard.banner import find_money
+from bridge.accounts.keys import count_matching_keys, find_keys, list_matching_keys, name_matching_keys
+from bridge.accounts.tables import Key
+from bridge.dashboard.account import find_money, find_own_limits
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.keys import find_state
 from bridge.db import now_utc
 from bridge.ledger.budgets import list_key_windows
-from bridge.ledger.journal import list_budgets, list_spend_by_key
+from bridge.ledger.journal import BudgetState, list_budgets, list_spend_by_key
 
 PAGE_SIZE = 100
 MOST_DIGITS = 6  # of a page's number
@@ -25,14 +24,11 @@ def show_keys() -> str:
     """The account's keys: those that match `q`, by `sort`; `page` counts from 1."""
     search, sort = request.args.get("q", "").strip(), request.args.get("sort", "")
     sort = sort if sort in SORTS else "newest"
-    now = now_utc()
-    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    found = list_matching_keys(g.account_id, search)
-    spend = list_spend_by_key(g.account_id, month) if found else {}
-    found.sort(key=_order(sort, spend))
-    page = min(_read_page(), max(1, -(-len(found) // PAGE_SIZE)))
+    now, money = now_utc(), find_money()
+    total, in_use = count_matching_keys(g.account_id, search)
+    page = min(_read_page(), max(1, -(-total // PAGE_SIZE)))
     first = (page - 1) * PAGE_SIZE
-    keys = find_keys(g.account_id, [key.id for key in found[first : first + PAGE_SIZE]])
+    keys = _list_page(search, sort, first, _first_of_month(now))
     budgets = list_budgets({key.id: list_key_windows(key, now) for key in keys})
     return render_template(
         "dashboard/keys.html",
@@ -42,15 +38,15 @@ def show_keys() -> str:
         sorts=SORTS,
         page=page,
         first=first,
-        total=len(found),
-        in_use=sum(key.is_usable for key in found),
-        is_last=first + PAGE_SIZE >= len(found),
-        searchable=bool(search) or len(found) > FEW_KEYS,
+        total=total,
+        in_use=in_use,
+        is_last=first + PAGE_SIZE >= total,
+        searchable=bool(search) or total > FEW_KEYS,
         states={key.id: find_state(key, budgets.get(key.id, [])) for key in keys},
         budgets=budgets,
-        this_month=spend,
-        account_limits=find_account_limits(g.account_id),
-        money=find_money(),
+        this_month=_sum_unlimited(keys, budgets, _first_of_month(now)),
+        account_limits=find_own_limits(),
+        money=money,
     )
 
 
@@ -59,10 +55,25 @@ def _read_page() -> int:
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 1
 
 
-def _order(sort: str, spend: dict[int, int]) -> Callable[[KeyInList], Any]:
-    """What to sort by; keys that are alike stay in their order, the newest first."""
+def _first_of_month(now: datetime.datetime) -> datetime.datetime:
+    return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _list_page(search: str, sort: str, first: int, month: datetime.datetime) -> list[Key]:
+    """One page of the keys; of those alike, the newest come first. By name and by spend all have to be compared."""
+    if sort not in ("name", "spend"):
+        order = (Key.last_used_at.is_(None), Key.last_used_at.desc()) if sort == "used" else ()
+        return list_matching_keys(g.account_id, search, *order, limit=PAGE_SIZE, offset=first)
+    names = name_matching_keys(g.account_id, search)
     if sort == "name":
-        return lambda key: key.name.casefold()
-    if sort == "used":
-        return lambda key: -key.last_used_at.timestamp() if key.last_used_at else 0
-    return lambda key: -spend.get(key.id, 0) if sort == "spend" else 0
+        in_order = sorted(names, key=lambda key_id: names[key_id].casefold())
+    else:
+        spend = list_spend_by_key(g.account_id, month)
+        in_order = sorted(names, key=lambda key_id: -spend.get(key_id, 0))
+    return find_keys(g.account_id, in_order[first : first + PAGE_SIZE])
+
+
+def _sum_unlimited(keys: list[Key], budgets: dict[int, list[BudgetState]], month: datetime.datetime) -> dict[int, int]:
+    """What the keys without a budget have spent this month."""
+    unlimited = [key.id for key in keys if key.id not in budgets]
+    return list_spend_by_key(g.account_id, month, unlimited) if unlimited else {}

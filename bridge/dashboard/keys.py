@@ -8,8 +8,6 @@ from typing import Any
 from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.accounts.customers import find_terms
-from bridge.accounts.key_limits import find_account_limits
 from bridge.accounts.key_rules import find_errors
 from bridge.accounts.key_terms import PLAIN_LIMITS, TERMS, KeyTerms, Kind
 from bridge.accounts.keys import (
@@ -24,8 +22,8 @@ from bridge.accounts.keys import (
     update_key,
 )
 from bridge.accounts.tables import Key
-from bridge.catalogue.listing import ListedModel, list_models
-from bridge.dashboard.banner import find_money
+from bridge.catalogue.listing import ListedModel
+from bridge.dashboard.account import find_money, find_own_limits, list_own_models
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.key_now import draw_calls, list_in_use
 from bridge.dashboard.refused import find_remedy
@@ -35,10 +33,10 @@ from bridge.db import now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
 from bridge.ledger.budgets import PERIOD_WORDS, find_raise, find_user_window, list_key_windows
-from bridge.ledger.journal import NEAR_PERCENT, BudgetState, find_budgets, list_user_budgets
+from bridge.ledger.journal import NEAR_PERCENT, BudgetState, list_key_budgets
 from bridge.ledger.rollups import sum_all, sum_by
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests
-from bridge.limits.refusals import RefusalFilter, find_last_refusal, list_refusals, sum_refusals_by_hour
+from bridge.limits.refusals import RefusalFilter, find_last_refusal, read_refusals
 from bridge.money import format_dollars
 from bridge.providers import is_trial_model, stands_in
 
@@ -85,7 +83,7 @@ def create_key() -> Any:
 def _show_secret(issued: IssuedKey, *, is_new: bool = True) -> str:
     """The page that shows a key's secret, once, with code to paste that is answered. A new key's waits for its first
     call."""
-    models, money = list_models(*find_terms(g.account_id)), find_money()
+    models, money = list_own_models(), find_money()
     first = choose_first_model(models, issued.key.models, has_credit=money.available_nanos > 0)
     return render_template(
         "dashboard/key_created.html",
@@ -97,7 +95,7 @@ def _show_secret(issued: IssuedKey, *, is_new: bool = True) -> str:
         snippets=quick_start(issued.secret, first or DOCUMENTED_MODEL),
         first=first,
         money=money,
-        account_limits=find_account_limits(g.account_id),
+        account_limits=find_own_limits(),
         limits=PLAIN_LIMITS,
         model_count=sum(model.status != "retired" for model in models),
     )
@@ -263,8 +261,8 @@ def _write_term(kind: Kind, value: Any) -> str:
 
 def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = None) -> str:
     now = now_utc()
-    budgets = find_budgets(key.id, list_key_windows(key, now)) if key else []
-    account_limits = find_account_limits(g.account_id)
+    budgets, users = _list_budgets(key, now) if key else ([], [])
+    account_limits = find_own_limits()
     return render_template(
         "dashboard/key_form.html",
         key=key,
@@ -277,14 +275,14 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
         terms={term.form_name: term for term in TERMS},
         periods=PERIODS,
         period_words=PERIOD_WORDS,
-        models=list_models(*find_terms(g.account_id)),
+        models=list_own_models(),
         chosen=chosen,
         account_limits=account_limits,
         in_use=list_in_use(key, account_limits) if key else [],
         money=find_money(),
         state=find_state(key, budgets) if key else None,
         budgets=budgets,
-        users=_list_users(key, now) if key else [],
+        users=users,
         raised=find_raise(key, now) if key else 0,
         activity=_find_activity(key) if key else None,
         overlaps=OVERLAPS,
@@ -292,11 +290,10 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
     )
 
 
-def _list_users(key: Key, now: datetime.datetime) -> list[BudgetState]:
-    """The end users of the key that have spent most of their budget."""
-    if key.budget_user_nanos is None:
-        return []
-    return list_user_budgets(key.id, find_user_window(key, None, now), USERS_SHOWN)
+def _list_budgets(key: Key, now: datetime.datetime) -> tuple[list[BudgetState], list[BudgetState]]:
+    """The key's budgets, and the end users of it that have spent most of theirs."""
+    user_window = None if key.budget_user_nanos is None else find_user_window(key, None, now)
+    return list_key_budgets(key.id, list_key_windows(key, now), user_window, USERS_SHOWN)
 
 
 def _find_activity(key: Key) -> dict[str, Any]:
@@ -304,18 +301,18 @@ def _find_activity(key: Key) -> dict[str, Any]:
     now = now_utc()
     day = now.replace(minute=0, second=0, microsecond=0) - datetime.timedelta(hours=23)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    refused = list_refusals(
+    refused = read_refusals(
         RefusalFilter(g.account_id, now - datetime.timedelta(days=REFUSALS_SHOWN_DAYS), key_id=key.id)
     )
     last = list_requests(UsageFilter(g.account_id, key_id=key.id), limit=1).records
     by_hour = sum_by("start", span="hour", since=day, account_id=g.account_id, key_id=key.id)
     answered = {start: sums for (start,), sums in by_hour.items()}
-    refused_by_hour = sum_refusals_by_hour(RefusalFilter(g.account_id, day, key_id=key.id))
+    refused_by_hour = {hour: requests for hour, requests in refused.by_hour.items() if hour >= day}
     return {
         "spent_nanos": sum_all(since=month, account_id=g.account_id, key_id=key.id).charge_nanos,
         "requests": sum(sums.requests for sums in answered.values()),
         "refused": sum(refused_by_hour.values()),
         "chart": draw_calls(key.id, day, answered, refused_by_hour),
         "last": last[0] if last else None,
-        "refusals": [(each, find_remedy(each)) for each in refused],
+        "refusals": [(each, find_remedy(each)) for each in refused.kinds],
     }

@@ -3,14 +3,13 @@
 from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.accounts.tables import Account
+from bridge.dashboard.account import find_account_state
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.filters import exact
 from bridge.dashboard.visitor import chosen_settings
-from bridge.db import db
 from bridge.extensions import limiter
 from bridge.forms import FormReader
-from bridge.ledger.alerts import find_alert, set_alert, turn_alert_off
+from bridge.ledger.alerts import set_alert, turn_alert_off
 from bridge.ledger.budget_alerts import set_budget_mails
 from bridge.money import format_dollars
 
@@ -51,14 +50,15 @@ def save_notices() -> Response | tuple[str, int]:
 
 
 def _render(form: FormReader) -> str:
-    alert = find_alert(g.account_id)
+    state = find_account_state()
+    alert = state.alert
     threshold = format_dollars(alert.threshold_nanos, 2) if alert else PROPOSED
     return render_template(
         "dashboard/settings_notices.html",
         is_on=bool(form.text("low_balance")) or bool(alert and alert.enabled),
         threshold=form.values.get("threshold", threshold),
         errors=form.errors,
-        budget_mails=db.session.get_one(Account, g.account_id).budget_mails,
+        budget_mails=state.account.budget_mails,
         mails_go_out=chosen_settings().mails_go_out,
         top_ups_open=chosen_settings().top_ups_open,
     )

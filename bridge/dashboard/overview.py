@@ -5,16 +5,17 @@ from typing import Any
 
 from flask import g, render_template, request, url_for
 
-from bridge.accounts.keys import has_keys, name_keys
+from bridge.accounts.keys import name_keys
 from bridge.chart import DAY, HOUR, SpanSum, draw, rank_parts
-from bridge.dashboard.banner import count_days_left, find_money
+from bridge.dashboard.account import find_account_state
+from bridge.dashboard.banner import count_days_left, keep_used_lately
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.usage_filter import OWN_DATES
 from bridge.db import now_utc
-from bridge.ledger.journal import find_first_credit, list_keys_near_budget
-from bridge.ledger.usage import UsageFilter, find_first_request, list_requests, read_usage, sum_usage
-from bridge.limits.refusals import RefusalFilter, list_refusals
+from bridge.ledger.first_steps import FirstSteps, find_first_steps
+from bridge.ledger.usage import UsageFilter, list_requests, read_usage, sum_usage
+from bridge.limits.refusals import RefusalFilter, read_refusals
 
 PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
 LAST_REQUESTS = 5
@@ -29,32 +30,32 @@ def show_overview() -> str:
     days, period_name = PERIODS[period]
     today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - datetime.timedelta(days=days - 1)
-    wanted = UsageFilter(g.account_id, since=since)
-    totals, _, sums = read_usage(wanted, "model", "hour" if days == 1 else "day", 0)
+    state, steps = find_account_state(), _find_first_steps()
+    used = read_usage(UsageFilter(g.account_id, since=since), "model", "hour" if days == 1 else "day", 0)
+    keep_used_lately(used.spans, since)
     yesterday = today - datetime.timedelta(days=1)
     before = sum_usage(UsageFilter(g.account_id, since=yesterday, until=today)).charge_nanos if days == 1 else None
-    steps, near = _list_first_steps(), list_keys_near_budget(g.account_id)
-    money = find_money()
     last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
-    refused = list_refusals(RefusalFilter(g.account_id, since), limit=None)
+    refused = read_refusals(RefusalFilter(g.account_id, since), limit=MOST_REFUSED)
+    width = BESIDE_WIDTH if steps or state.near_budget else ALONE_WIDTH
     return render_template(
         "dashboard/overview.html",
         period=period,
         period_name=period_name,
         periods=PERIODS,
-        money=money,
-        totals=totals,
-        spent_today=_sum_charges(sums, since=today),
-        spent_yesterday=_sum_charges(sums, since=yesterday, until=today) if before is None else before,
-        days_left=count_days_left(money.available_nanos, totals.charge_nanos, days),
-        chart=_draw_spend(sums, since, days, BESIDE_WIDTH if steps or near else ALONE_WIDTH),
+        money=state.money,
+        totals=used.totals,
+        spent_today=_sum_charges(used.spans, since=today),
+        spent_yesterday=_sum_charges(used.spans, since=yesterday, until=today) if before is None else before,
+        days_left=count_days_left(state.money.available_nanos, used.totals.charge_nanos, days),
+        chart=_draw_spend(used.spans, since, days, width),
         steps=steps,
-        near=near,
-        refused=[(each, find_remedy(each)) for each in refused[:MOST_REFUSED]],
+        near=state.near_budget,
+        refused=[(each, find_remedy(each)) for each in refused.kinds],
         refused_url=f"{url_for('dashboard.show_usage')}?period={OWN_DATES}&from={since:%Y-%m-%d}&status=refused",
-        refused_total=sum(each.requests for each in refused),
+        refused_total=refused.requests,
         last=last,
-        key_names=name_keys(g.account_id, {record.key_id for record in last} | {each.key_id for each in refused}),
+        key_names=name_keys(g.account_id, {each.key_id for each in last} | {each.key_id for each in refused.kinds}),
     )
 
 
@@ -80,11 +81,8 @@ def _draw_spend(sums: list[SpanSum], since: datetime.datetime, days: int, width:
     }
 
 
-def _list_first_steps() -> dict[str, Any] | None:
-    """Which of the first steps (key, call, credit) are done; None if all are."""
-    first_request = find_first_request(g.account_id)
-    first_credit = find_first_credit(g.account_id)
-    has_key = has_keys(g.account_id)
-    if has_key and first_request and first_credit:
-        return None
-    return {"has_key": has_key, "request": first_request, "credit": first_credit}
+def _find_first_steps() -> FirstSteps | None:
+    """The account's first steps; None if all are done."""
+    steps = find_first_steps(g.account_id)
+    g.first_credit = steps.credit  # for the banner
+    return None if steps.are_done else steps

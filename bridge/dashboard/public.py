@@ -3,8 +3,8 @@
 from flask import Blueprint, render_template, request
 from flask_login import current_user
 
-from bridge.accounts.customers import find_terms
 from bridge.catalogue.listing import ListedModel, list_models
+from bridge.dashboard.account import list_own_models
 from bridge.dashboard.guides import GUIDES, find_guide
 from bridge.dashboard.snippets import list_examples, quick_start, site_url
 from bridge.db import DEFAULT_GROUP
@@ -21,7 +21,7 @@ public = Blueprint("public", __name__)
 @public.get("/")
 @anyone_may_enter
 def show_landing() -> str:
-    models = _offered(list_models(*_own_terms()))
+    models = _offered(_list_models())
     providers = _connected_providers(models)
     return render_template(
         "public/landing.html",
@@ -37,7 +37,7 @@ def show_landing() -> str:
 @anyone_may_enter
 def show_models() -> str:
     """All models that match the filter, which is the URL: q, provider, input."""
-    everything = list_models(*_own_terms())
+    everything = _list_models()
     words = request.args.get("q", "").strip().lower()[:100].split()
     provider, takes = request.args.get("provider", ""), request.args.get("input", "")
     models = [
@@ -77,9 +77,9 @@ def show_guide(slug: str) -> str:
     return render_template(f"public/guides/{guide.slug}.html", guide=guide, guides=GUIDES, site_url=site_url())
 
 
-def _own_terms() -> tuple[int | None, str]:
-    """The signed-in account's markup and group: it sees what it pays, and which models serve it."""
-    return find_terms(current_user.account_id) if current_user.is_authenticated else (None, DEFAULT_GROUP)
+def _list_models() -> list[ListedModel]:
+    """The models as the signed-in account sees them: at its prices, and served by its group's channels."""
+    return list_own_models() if current_user.is_authenticated else list_models(group=DEFAULT_GROUP)
 
 
 def _searchable(model: ListedModel) -> str:

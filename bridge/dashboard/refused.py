@@ -4,6 +4,7 @@ import dataclasses
 
 from flask import url_for
 
+from bridge.dashboard.account import path_of
 from bridge.limits.refusals import Refused
 
 
@@ -21,7 +22,7 @@ class Remedy:
 def find_remedy(refused: Refused) -> Remedy:
     """The remedy of a key's refusals with one code."""
     key, errors = url_for("dashboard.show_key", key_id=refused.key_id), "/docs#errors"
-    billing, models = url_for("dashboard.show_billing"), "/models"
+    billing, models = path_of("dashboard.show_billing"), "/models"
     asked = f" It asked for {refused.last_model}." if refused.last_model else ""
     known = {
         "rate_limit_exceeded": Remedy(
@@ -37,7 +38,7 @@ def find_remedy(refused: Refused) -> Remedy:
         "model_not_allowed": Remedy("Model not allowed for this key", "Allow it", key, asked.strip()),
         "model_not_found": Remedy("No such model", "See the models", models, asked.strip()),
         "address_not_allowed": Remedy("Address not allowed for this key", "Change its addresses", key),
-        "account_suspended": Remedy("The account is suspended", "Read why", url_for("dashboard.show_overview")),
+        "account_suspended": Remedy("The account is suspended", "Read why", path_of("dashboard.show_overview")),
         "context_length_exceeded": Remedy("The prompt is too long", "See each model's window", models),
     }
     if found := known.get(refused.code):

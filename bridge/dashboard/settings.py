@@ -4,8 +4,8 @@ from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.accounts.email_change import cancel_change, find_waiting_change, request_change
-from bridge.accounts.key_limits import find_account_limits
-from bridge.accounts.profile import find_account, list_time_zones, set_name, set_time_zone
+from bridge.accounts.profile import list_time_zones, set_name, set_time_zone
+from bridge.dashboard.account import find_account_state, find_own_limits
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.extensions import limiter, needs_proof
@@ -78,6 +78,6 @@ def _render(form: FormReader) -> str:
         zones=[("", "As the browser"), *((name, name.replace("_", " ")) for name in list_time_zones())],
         errors=form.errors,
         waiting=find_waiting_change(g.member.id),
-        account=find_account(g.account_id),
-        limits=find_account_limits(g.account_id),
+        account=find_account_state().account,
+        limits=find_own_limits(),
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from flask import Response, abort, g, render_template
 
-from bridge.accounts.profile import find_account
+from bridge.dashboard.account import find_account_state
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.visitor import chosen_settings
 from bridge.db import now_utc
@@ -53,7 +53,8 @@ def _require_month(text: str) -> datetime.date:
 @dashboard.get("/billing/statement/<month>")
 def show_statement(month: str) -> str:
     """The month with all of its days, on a page that prints cleanly."""
-    statement = read_statement(g.account_id, _require_month(month))
+    asked, account = _require_month(month), find_account_state().account
+    statement = read_statement(g.account_id, asked)
     return render_template(
         "dashboard/statement.html",
         statement=statement,
@@ -61,7 +62,7 @@ def show_statement(month: str) -> str:
         name_entry=name_entry,
         until=min(next_month(statement.month) - datetime.timedelta(days=1), now_utc().date()),
         is_running=next_month(statement.month) > now_utc().date(),
-        account=find_account(g.account_id),
+        account=account,
         issuer=list_issuer(),
         product=chosen_settings().receipt_product,
     )

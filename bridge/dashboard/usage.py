@@ -10,12 +10,13 @@ from typing import Any
 
 from flask import Response, abort, g, redirect, render_template, request, stream_with_context, url_for
 
-from bridge.accounts.customers import find_terms
 from bridge.accounts.keys import list_all_keys, name_keys
 from bridge.accounts.tables import Key
-from bridge.catalogue.listing import list_models, list_priced_ids
+from bridge.catalogue.listing import list_priced_ids
 from bridge.chart import DAY, HOUR, RANKED, Chart, SpanSum, draw, rank_parts
 from bridge.conversation.usage import Usage
+from bridge.dashboard.account import find_account_state, list_own_models
+from bridge.dashboard.banner import keep_used_lately
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.filters import count, spend
 from bridge.dashboard.receipt import make_receipt
@@ -23,19 +24,19 @@ from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.usage_csv import COLUMNS, GROUP_COLUMNS, write_groups, write_refusal, write_request
 from bridge.dashboard.usage_filter import GROUPS, PERIODS, REFUSED, RUNNING, Asked, read_filter
 from bridge.errors import NotFound
+from bridge.ledger.choices import Choices, read_choices
 from bridge.ledger.label_rollups import KINDS, MOST_LABELS
+from bridge.ledger.parts import Parts
 from bridge.ledger.refunds import find_refund
 from bridge.ledger.rollups import Sums
-from bridge.ledger.tables import UsageRecord
+from bridge.ledger.tables import Hold, UsageRecord
 from bridge.ledger.usage import (
     MOST_GROUPS,
-    UsageFilter,
     UsagePage,
     export_requests,
     find_request,
     find_running_request,
     group_usage,
-    list_models_used,
     list_requests,
     list_running,
     measure_first_content,
@@ -43,17 +44,16 @@ from bridge.ledger.usage import (
     read_usage,
 )
 from bridge.limits.refusals import (
-    RefusalFilter,
+    Refusals,
     list_codes,
     list_refusals,
-    sum_refusals_by_hour,
+    read_refusals,
     sum_refusals_by_key,
     sum_refusals_by_model,
 )
 from bridge.money import round_up
 from bridge.spreadsheet import write_csv
 
-MOST_KEYS = 200  # in the filter's list
 WIDTH, PHONE_WIDTH = 1040, 330  # of the chart, so that its text keeps its size
 WIDE_NAMES, PHONE_NAMES = 16, 7  # of days below it
 
@@ -78,42 +78,63 @@ def show_usage() -> Any:
         except NotFound:
             missing = "That is not the id of a request (req_…) or of an answer (chatcmpl-…)."
     asked = read_filter(request.args)
-    status = asked.fields["status"]
+    status, state = asked.fields["status"], find_account_state()
     running = list_running(g.account_id, asked.wanted.key_id)
     page = UsagePage([], False, False)
     if status not in (REFUSED, RUNNING):
         page = list_requests(asked.wanted, older_than=request.args.get("before"), newer_than=request.args.get("after"))
-    refused = list_refusals(asked.refused) if asked.refused else []
-    refused_by_day = _sum_by_day(asked.refused)
-    totals, groups, spans = read_usage(asked.wanted, asked.by, "hour" if _is_hourly(asked) else "day", RANKED)
-    shown = [record.key_id for record in page.records]
-    shown += [hold.key_id for hold in running] + [each.key_id for each in refused]
-    key_names = _name_keys(shown, asked.fields["key"])
+    refused = _read_refused(asked)
+    used = read_usage(asked.wanted, asked.by, "hour" if _is_hourly(asked) else "day", RANKED)
+    if asked.is_whole:
+        keep_used_lately(used.spans, asked.first)
+    shown = _list_keys(asked, page, running, refused)
+    choices = read_choices(
+        g.account_id, asked.first, shown | (set(map(int, used.groups)) if asked.by == "key" else set())
+    )
+    key_names = choices.newest_keys | choices.asked_keys
     return render_template(
         "dashboard/usage.html",
         asked=asked,
         chosen=asked.fields,
         periods=PERIODS,
-        models=list_models_used(g.account_id),
-        key_names=key_names,
-        totals=totals,
+        models=choices.models,
+        key_names=choices.newest_keys | {key_id: key_names[key_id] for key_id in shown if key_id in key_names},
+        totals=used.totals,
         timing=measure_first_content(asked.wanted),
-        refused=[(each, find_remedy(each)) for each in refused],
-        refused_total=sum(refused_by_day.values()) if asked.refused else None,
+        refused=[(each, find_remedy(each)) for each in refused.kinds],
+        refused_total=refused.requests if asked.refused else None,
         codes=list_codes(g.account_id, asked.first) if status == REFUSED else [],
         running=[(hold, json.loads(hold.details)) for hold in running],
-        groups=_group(asked, groups, spans, key_names) if totals.requests else None,
-        chart=_draw(asked, spans, refused_by_day) if totals.requests else [],
+        groups=_group(asked, used, refused, key_names) if used.totals.requests else None,
+        chart=_draw(asked, used.spans, _sum_by_day(refused)) if used.totals.requests else [],
         group_names=GROUPS,
-        labels=_list_labels(asked),
+        labels=choices.labels if _has_labels(asked, choices) else {},
         most_groups=MOST_GROUPS,
         most_labels=MOST_LABELS,
-        instead=_price_instead(totals, request.args.get("instead", "")),
-        priced=list_priced_ids(),
+        instead=_price_instead(used.totals, request.args.get("instead", "")),
+        priced=list_priced_ids(state.catalogue_number),
         page=page,
         id_asked=wanted,
         missing=missing,
     )
+
+
+def _read_refused(asked: Asked) -> Refusals:
+    """The filter's refusals, by model or key if the page is grouped by that."""
+    if asked.refused is None:
+        return Refusals([], {}, {})
+    return read_refusals(asked.refused, "" if asked.by in KINDS else asked.by)
+
+
+def _list_keys(asked: Asked, page: UsagePage, running: list[Hold], refused: Refusals) -> set[int]:
+    """The keys of the rows on the page, and the one that was chosen."""
+    named = {row.key_id for rows in (page.records, running, refused.kinds) for row in rows}
+    return named | ({int(asked.fields["key"])} if asked.fields["key"] else set())
+
+
+def _has_labels(asked: Asked, choices: Choices) -> bool:
+    """Whether to offer end users and tags: not to an account that names none."""
+    return any(choices.labels.values()) or any(asked.fields[kind] for kind in KINDS)
 
 
 @dashboard.get("/usage.csv")
@@ -157,23 +178,22 @@ def show_receipt(request_id: str) -> Any:
 
 
 def _group(
-    asked: Asked, groups: dict[str, Sums], spans: list[SpanSum], key_names: dict[int, str]
+    asked: Asked, used: Parts, refused: Refusals, key_names: dict[int, str]
 ) -> list[tuple[str, str, str, Sums, int | None]]:
-    """The filter's sums by what it is grouped by: value, name, colour in the chart, sums, and how many were refused."""
-    refused = _sum_refused(asked)
-    colours = {series.name: series.colour for series in rank_parts(spans)}
+    """The filter's sums by what it is grouped by: value, name, colour in the chart, sums, and how many were refused:
+    None for end users and tags, which nobody read then."""
+    colours = {series.name: series.colour for series in rank_parts(used.spans)}
     names = {str(key_id): name for key_id, name in key_names.items()} if asked.by == "key" else {}
-    if asked.by == "key":
-        names |= {str(key_id): name for key_id, name in name_keys(g.account_id, map(int, groups)).items()}
+    counts = asked.refused is not None and asked.by not in KINDS
     return [
         (
             group,
             names.get(group, group),
             colours.get(group, "c0"),
             sums,
-            None if refused is None else refused.get(group, 0),
+            refused.by_part.get(group, 0) if counts else None,
         )
-        for group, sums in groups.items()
+        for group, sums in used.groups.items()
     ]
 
 
@@ -186,11 +206,10 @@ def _sum_refused(asked: Asked) -> dict[str, int] | None:
     return {str(key_id): requests for key_id, requests in sum_refusals_by_key(asked.refused).items()}
 
 
-def _sum_by_day(wanted: RefusalFilter | None) -> dict[datetime.datetime, int]:
+def _sum_by_day(refused: Refusals) -> dict[datetime.datetime, int]:
     days: dict[datetime.datetime, int] = collections.defaultdict(int)
-    if wanted is not None:
-        for hour, requests in sum_refusals_by_hour(wanted).items():
-            days[hour.replace(hour=0)] += requests
+    for hour, requests in refused.by_hour.items():
+        days[hour.replace(hour=0)] += requests
     return days
 
 
@@ -244,7 +263,7 @@ def _price_instead(totals: Sums, model_id: str) -> Instead | None:
     """What these tokens cost at another model's ordinary prices; None without such a model."""
     if not model_id or not totals.requests:
         return None
-    model = next((each for each in list_models(*find_terms(g.account_id)) if each.id == model_id), None)
+    model = next((each for each in list_own_models() if each.id == model_id), None)
     if model is None:
         return None
     usage = Usage(
@@ -256,13 +275,6 @@ def _price_instead(totals: Sums, model_id: str) -> Instead | None:
     return Instead(model.id, round_up(model.price.base.sum(usage, totals.requests)))
 
 
-def _list_labels(asked: Asked) -> dict[str, list[str]]:
-    """The period's dearest end users and tags, to be offered; {} for an account that names none."""
-    period = UsageFilter(g.account_id, asked.first)
-    found = {kind: [label for label in group_usage(period, kind) if label] for kind in KINDS}
-    return found if any(found.values()) or any(asked.fields[kind] for kind in KINDS) else {}
-
-
 def _show_running(request_id: str) -> str:
     try:
         hold = find_running_request(g.account_id, request_id)
@@ -270,10 +282,3 @@ def _show_running(request_id: str) -> str:
         abort(404)
     key_names = name_keys(g.account_id, [hold.key_id])
     return render_template("dashboard/running.html", hold=hold, details=json.loads(hold.details), key_names=key_names)
-
-
-def _name_keys(key_ids: Iterable[int], chosen: str) -> dict[int, str]:
-    """The filter's keys: the newest ones, and those that the page shows."""
-    offered = {key.id: key.name for key in list_all_keys(g.account_id, ~Key.is_drill, limit=MOST_KEYS)}
-    others = (set(key_ids) | ({int(chosen)} if chosen else set())) - offered.keys()
-    return offered | name_keys(g.account_id, others) if others else offered

@@ -5,8 +5,9 @@ import datetime
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from flask import g, url_for
+from flask import g
 
+from bridge.dashboard.account import path_of
 from bridge.db import now_utc
 from bridge.ledger.usage import OUTCOME_GROUPS, UsageFilter
 from bridge.limits.refusals import RefusalFilter
@@ -69,13 +70,19 @@ class Asked:
         )
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it chooses all requests of its period, up to now, by model."""
+        narrowing = ("key", "model", "status", "end_user", "tag", "to")
+        return self.by == "model" and not any(self.fields[name] for name in narrowing)
+
+    @property
     def _key_id(self) -> int | None:
         return int(self.fields["key"]) if self.fields["key"] else None
 
     def address(self, endpoint: str = "dashboard.show_usage", **changes: str) -> str:
         """The URL of this filter with changes."""
         query = {name: value for name, value in {**self.fields, **changes}.items() if value}
-        return f"{url_for(endpoint)}?{urlencode(query)}"
+        return f"{path_of(endpoint)}?{urlencode(query)}"
 
     def address_of_day(self, day: datetime.datetime, **changes: str) -> str:
         """The URL of one day of this filter."""

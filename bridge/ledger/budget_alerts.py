@@ -12,7 +12,7 @@ from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.alerts import make_off_token
 from bridge.ledger.batch import BudgetWindow
-from bridge.ledger.budgets import PERIOD_WORDS, list_key_windows, next_start
+from bridge.ledger.budgets import PERIOD_WORDS, list_key_windows, list_starts, next_start
 from bridge.ledger.journal import write_is_running, write_limit
 from bridge.ledger.tables import Budget
 from bridge.mail.outbox import queue_mail
@@ -50,7 +50,7 @@ def _list_due(now: datetime.datetime) -> list[tuple[Key, Budget]]:
         sa.select(Key, Budget)
         .join(Key, Key.id == Budget.key_id)
         .join(Account, Account.id == Key.account_id)
-        .where(write_is_running(now), limit > 0, nearly | used_up)
+        .where(write_is_running(list_starts(now)), limit > 0, nearly | used_up)
         .where(Key.revoked_at.is_(None), Account.budget_mails)
         .order_by(Budget.key_id, Budget.period)
     )

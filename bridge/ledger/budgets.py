@@ -78,6 +78,11 @@ def period_start(period: str, moment: datetime.datetime) -> datetime.date:
     return NEVER
 
 
+def list_starts(moment: datetime.datetime) -> dict[str, datetime.date]:
+    """The first day of each period that holds this moment."""
+    return {period: period_start(period, moment) for period in PERIODS}
+
+
 def next_start(window: BudgetWindow) -> datetime.date | None:
     """The day (UTC) on which the window's budget starts again; None for one that never does."""
     if window.period == "total":

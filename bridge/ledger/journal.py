@@ -3,16 +3,17 @@
 import dataclasses
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from bridge.accounts.tables import Key
-from bridge.db import db, now_utc
+from bridge.accounts.tables import Account, Key
+from bridge.db import UtcDateTime, db
 from bridge.ledger.batch import BudgetWindow
-from bridge.ledger.budgets import OF_KEY, OF_USER, PERIODS, list_key_windows, next_start, period_start
+from bridge.ledger.budgets import OF_KEY, OF_USER, PERIODS, list_key_windows, list_starts, next_start
 from bridge.ledger.ledger import CUSTOMER, BalanceView
-from bridge.ledger.rollups import sum_by
+from bridge.ledger.rollups import sum_charges_by
 from bridge.ledger.tables import Balance, Budget, Entry
 
 NEAR_PERCENT = 80
@@ -74,8 +75,7 @@ def list_budgets(windows: Mapping[int, Sequence[BudgetWindow]]) -> dict[int, lis
     for key_id, each in windows.items():
         for window in each:
             row = rows.get((key_id, window.period, window.start, window.scope))
-            state = BudgetState(window, row.held_nanos, row.spent_nanos) if row else BudgetState(window, 0, 0)
-            found.setdefault(key_id, []).append(state)
+            found.setdefault(key_id, []).append(_make_state(window, row))
     return found
 
 
@@ -87,58 +87,82 @@ class KeyBudget:
     budget: BudgetState
 
 
-def write_limit(now: datetime.datetime) -> sa.ColumnElement[int]:
-    """In SQL, what a budget's row may come to now by its key, with a raise that lasts; NULL if there is no budget."""
+def write_limit(now: Any) -> sa.ColumnElement[int]:
+    """In SQL, what a budget's row may come to by its key at this moment (a value or a parameter), with a raise that
+    lasts; NULL if there is no budget."""
     own = {period: getattr(Key, f"budget_{period}_nanos") for period in PERIODS}
     raised = sa.case((Key.budget_raise_until > now, sa.func.coalesce(Key.budget_raise_nanos, 0)), else_=0)
     return sa.case(own, value=Budget.period) + raised
 
 
-def write_is_running(now: datetime.datetime) -> sa.ColumnElement[bool]:
-    """In SQL, whether a budget's row is over all requests of its key, in the period of this moment."""
-    starts = {period: period_start(period, now) for period in PERIODS}
-    return sa.and_(Budget.scope == OF_KEY, Budget.period_start == sa.case(starts, value=Budget.period))
+def write_is_running(starts: Mapping[str, Any]) -> sa.ColumnElement[bool]:
+    """In SQL, whether a budget's row is over all requests of its key, in a period that has this first day."""
+    return sa.and_(Budget.scope == OF_KEY, Budget.period_start == sa.case(dict(starts), value=Budget.period))
 
 
-def list_keys_near_budget(account_id: int, limit: int = MOST_NEAR) -> list[KeyBudget]:
-    """The account's keys in use that have spent NEAR_PERCENT of a budget or more, the nearest first."""
-    now = now_utc()
+def join_keys_near_budget(query: sa.Select[Any]) -> sa.Select[Any]:
+    """A query for one account, with its keys in use that have spent NEAR_PERCENT of a budget or more, the nearest
+    first: each with its budget's row, or one row without either. Its further values are those of `moment_values`."""
+    now = sa.bindparam("now", type_=UtcDateTime)
     allowed = write_limit(now)
-    query = (
-        sa.select(Key, Budget)
-        .join(Budget, Budget.key_id == Key.id)
-        .where(
-            *(Key.account_id == account_id, Key.revoked_at.is_(None), Key.disabled_at.is_(None)),
-            Key.expires_at.is_(None) | (Key.expires_at > now),
-            *(write_is_running(now), allowed > 0),
-            Budget.spent_nanos >= allowed - allowed // 100 * (100 - NEAR_PERCENT),
-        )
-        .order_by((sa.cast(Budget.spent_nanos, sa.Float) / allowed).desc(), Key.id)
-        .limit(limit * len(PERIODS))
+    near = sa.and_(
+        *(Key.account_id == Account.id, Key.revoked_at.is_(None), Key.disabled_at.is_(None)),
+        Key.expires_at.is_(None) | (Key.expires_at > now),
+        *(write_is_running({period: sa.bindparam(period, type_=sa.Date) for period in PERIODS}), allowed > 0),
+        Budget.spent_nanos >= allowed - allowed // 100 * (100 - NEAR_PERCENT),
     )
+    query = query.add_columns(Key, Budget).outerjoin(sa.join(Key, Budget, Budget.key_id == Key.id), near)
+    nearest = (sa.cast(Budget.spent_nanos, sa.Float) / allowed).desc()
+    return query.order_by(nearest, Key.id).limit(MOST_NEAR * len(PERIODS))
+
+
+def moment_values(now: datetime.datetime) -> dict[str, Any]:
+    """The values of such a query at this moment."""
+    return {"now": now, **list_starts(now)}
+
+
+def read_keys_near_budget(rows: Iterable[Any], now: datetime.datetime) -> list[KeyBudget]:
+    """What such a query found at this moment: each key once."""
     found: dict[int, KeyBudget] = {}
-    for key, row in db.session.execute(query):
+    for key, row in ((row.Key, row.Budget) for row in rows if row.Key is not None):
         window = next(each for each in list_key_windows(key, now) if each.period == row.period)
         found.setdefault(key.id, KeyBudget(key, BudgetState(window, row.held_nanos, row.spent_nanos)))
-    return list(found.values())[:limit]
+    return list(found.values())[:MOST_NEAR]
 
 
-def list_user_budgets(key_id: int, window: BudgetWindow, limit: int) -> list[BudgetState]:
-    """The end users of a key that have spent most of their budget in the window's period, whosever window it is."""
-    query = sa.select(Budget).where(
-        *(Budget.key_id == key_id, Budget.period == window.period, Budget.period_start == window.start),
-        *(Budget.scope != OF_KEY, Budget.spent_nanos > 0),
-    )
-    found = db.session.scalars(query.order_by(Budget.spent_nanos.desc(), Budget.scope).limit(limit))
-    return [
-        BudgetState(msgspec.structs.replace(window, scope=row.scope), row.held_nanos, row.spent_nanos) for row in found
-    ]
+def list_key_budgets(
+    key_id: int, windows: Sequence[BudgetWindow], user_window: BudgetWindow | None, limit: int
+) -> tuple[list[BudgetState], list[BudgetState]]:
+    """What of these windows of a key is held and spent, in the same order; and the end users of it that have spent most
+    of their budget in the period of one's window, at most `limit`."""
+    wanted = [_is_window(window) & (Budget.scope == OF_KEY) for window in windows]
+    if user_window is not None:
+        wanted.append(_is_window(user_window) & (Budget.scope != OF_KEY) & (Budget.spent_nanos > 0))
+    if not wanted:
+        return [], []
+    of_key = (Budget.scope == OF_KEY).desc()
+    query = sa.select(Budget).where(Budget.key_id == key_id, sa.or_(*wanted))
+    query = query.order_by(of_key, Budget.spent_nanos.desc(), Budget.scope).limit(len(windows) + limit)
+    rows = list(db.session.scalars(query.execution_options(populate_existing=True)))
+    own = {row.period: row for row in rows if row.scope == OF_KEY}
+    states = [_make_state(window, own.get(window.period)) for window in windows]
+    users = [row for row in rows if row.scope != OF_KEY][:limit]
+    if user_window is None:
+        return states, []
+    return states, [_make_state(msgspec.structs.replace(user_window, scope=row.scope), row) for row in users]
 
 
-def list_spend_by_key(account_id: int, since: datetime.datetime) -> dict[int, int]:
-    """Key id -> nanos charged since a midnight (UTC)."""
-    found = sum_by("key_id", account_id=account_id, since=since)
-    return {key_id: sums.charge_nanos for (key_id,), sums in found.items()}
+def _is_window(window: BudgetWindow) -> sa.ColumnElement[bool]:
+    return (Budget.period == window.period) & (Budget.period_start == window.start)
+
+
+def _make_state(window: BudgetWindow, row: Budget | None) -> BudgetState:
+    return BudgetState(window, row.held_nanos, row.spent_nanos) if row else BudgetState(window, 0, 0)
+
+
+def list_spend_by_key(account_id: int, since: datetime.datetime, key_ids: list[int] | None = None) -> dict[int, int]:
+    """Key id -> nanos charged since a midnight (UTC), of all of the account's keys or of these."""
+    return sum_charges_by("key_id", account_id=account_id, since=since, key_id=key_ids)
 
 
 def list_balances(account_ids: Iterable[int]) -> dict[int, BalanceView]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from bridge.db import db, transaction
 from bridge.ledger.rollup_tables import LabelRollup, RollupProgress
-from bridge.ledger.rollups import ENDING, MOST_AT_ONCE, SUMS, Sums, select_cells
+from bridge.ledger.rollups import ENDING, MOST_AT_ONCE, SUMS, Sums, group_cells, select_cells
 from bridge.ledger.tables import UsageRecord
 
 KINDS = ("end_user", "tag")
@@ -44,30 +44,34 @@ def sum_labels(
     return _read_sums(db.session.execute(query, values))
 
 
-def sum_label_days(
+def select_label_cells(
     kind: str,
     account_id: int,
     *,
     since: datetime.datetime | None = None,
     until: datetime.datetime | None = None,
     **wanted: Any,
-) -> dict[tuple[datetime.datetime, str], tuple[int, int]]:
-    """Requests and charges of each day and label of this kind, otherwise as in `sum_labels`."""
+) -> tuple[sa.Select[Any], dict[str, Any]]:
+    """The query for all cells that the sums of labels of this kind are made of (LABEL_DIMENSIONS, SUMS), and its
+    values, otherwise as in `sum_labels`. It is the same object for all values, so what is made of it may be cached by
+    it."""
     given = {name: value for name, value in wanted.items() if value is not None}
-    cells, conditions = _select_cells(_is_sqlite(), kind, since is not None, until is not None, tuple(given))
-    return sum_cells(cells, "label", *conditions, account=account_id, since=since, until=until, **given)
+    query = _write_cells(_is_sqlite(), kind, since is not None, until is not None, tuple(given))
+    return query, {"account": account_id, "since": since, "until": until, **given}
 
 
-def sum_cells(
-    cells: sa.Subquery, name: str, *conditions: sa.ColumnElement[bool], **values: Any
-) -> dict[tuple[datetime.datetime, str], tuple[int, int]]:
-    """Requests and charges of these cells by their start and this column, in order of time. `values`: the parameters of
-    cells and conditions, by name."""
-    places = cells.c.start, cells.c[name]
-    sums = [sa.func.sum(cells.c[each]) for each in ("requests", "charge_nanos")]
-    query = sa.select(*places, *sums).where(*conditions).group_by(*places).order_by(*places)
-    found = db.session.execute(query, values)
-    return {(start, str(part)): (int(many), int(nanos)) for start, part, many, nanos in found}
+@functools.lru_cache(maxsize=64)
+def _write_cells(on_sqlite: bool, kind: str, since: bool, until: bool, wanted: tuple[str, ...]) -> sa.Select[Any]:
+    cells, conditions = _select_cells(on_sqlite, kind, since, until, wanted)
+    return sa.select(cells).where(*conditions)
+
+
+def select_dearest(kind: str, on_sqlite: bool, limit: int) -> sa.Select[Any]:
+    """A query for the dearest labels of this kind (label, place) of :account since :since, without OTHERS."""
+    cells, conditions = _select_cells(on_sqlite, kind, True, False, ())
+    place = sa.func.row_number().over(order_by=[sa.func.sum(cells.c.charge_nanos).desc(), cells.c.label])
+    query = sa.select(cells.c.label, place.label("place")).where(*conditions, cells.c.label != OTHERS)
+    return query.group_by(cells.c.label).order_by(place).limit(limit)
 
 
 @functools.lru_cache(maxsize=64)
@@ -112,10 +116,8 @@ def sum_labelled(
 def _select_sums(
     cells: sa.Subquery, limit: int | None, conditions: Iterable[sa.ColumnElement[bool]], by: str
 ) -> sa.Select[Any]:
-    charge = sa.func.sum(cells.c.charge_nanos)
-    failed = sa.func.sum(sa.case((cells.c.outcome == "failed", cells.c.requests), else_=0))
-    query = sa.select(cells.c[by], *(sa.func.sum(cells.c[name]) for name in SUMS), failed).where(*conditions)
-    return query.group_by(cells.c[by]).order_by(charge.desc(), cells.c[by]).limit(limit)
+    query = group_cells(cells, by).where(*conditions)
+    return query.order_by(sa.func.sum(cells.c.charge_nanos).desc(), cells.c[by]).limit(limit)
 
 
 def _read_sums(rows: Iterable[Any]) -> dict[str, Sums]:

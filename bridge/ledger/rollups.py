@@ -33,7 +33,7 @@ SUMS = (
 )
 MOST_AT_ONCE = 50_000  # rows in one transaction
 WAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
-_PROGRESS = sa.select(RollupProgress.number)
+PROGRESS = sa.select(RollupProgress.number)  # how far the roll-ups reach
 log = structlog.get_logger()
 
 # How a request ended, as filters name it. A failed request delivered nothing, was not left by its client, and cost
@@ -88,20 +88,58 @@ def sum_by(
     `without_drills`: of one account, all but what operators' fault drills asked for. Without dimensions the one key is
     (). A combination without requests is absent. `dearest`: only so many combinations, those that were charged most
     first."""
+    size = len(dimensions)
+    cells, values = select_sums_by(
+        *dimensions, span=span, since=since, until=until, without_drills=without_drills, **wanted
+    )
+    rows = db.session.execute(_put_in_order(cells, size, dearest), values)
+    return {tuple(row[:size]): Sums(*map(int, row[size:])) for row in rows if row[size] is not None}
+
+
+def sum_charges_by(dimension: str, **wanted: Any) -> dict[Any, int]:
+    """What was charged by this dimension, otherwise as in `sum_by`: a fraction of its work where groups are many."""
+    cells, values = select_sums_by(dimension, **wanted)
+    return {part: int(nanos) for part, nanos in db.session.execute(_select_charges(cells), values)}
+
+
+@functools.lru_cache(maxsize=64)
+def _select_charges(query: sa.Select[Any]) -> sa.Select[Any]:
+    cells = query.subquery()
+    return sa.select(next(iter(cells.c)), cells.c.charge_nanos)
+
+
+def select_sums_by(*dimensions: str, **wanted: Any) -> tuple[sa.Select[Any], dict[str, Any]]:
+    """The query for the sums that `sum_by` returns (these dimensions, SUMS, `failed`, in no order), and its values. It
+    is the same object for all values, so what is made of it may be cached by it."""
+    cells, values = select_rolled(**wanted)
+    return _group(cells, dimensions), values
+
+
+def select_rolled(
+    *,
+    span: str = "day",
+    since: datetime.datetime | None = None,
+    until: datetime.datetime | None = None,
+    without_drills: bool = False,
+    **wanted: Any,
+) -> tuple[sa.Select[Any], dict[str, Any]]:
+    """The query for all cells that these sums are made of (DIMENSIONS, SUMS), and its values, likewise."""
     given = {name: value for name, value in wanted.items() if value is not None}
     shape = tuple((name, isinstance(value, list)) for name, value in given.items())
     session = db.session()
     on_sqlite = session.get_bind().dialect.name == "sqlite"
-    size = len(dimensions)
     bounds = (since is not None, until is not None)
-    query = _write_query(on_sqlite, dimensions, span, bounds, shape, without_drills, dearest)
     # Read separately, so that the planner knows how few rows are above it, and once a page. It only grows: if a worker
     # rolls up in between, the statement reads the new value itself.
-    known = session.info.get(_PROGRESS)
-    if known is None:
-        known = session.info[_PROGRESS] = session.scalar(_PROGRESS) or 0
-    rows = session.execute(query, {"known": known, "since": since, "until": until, **given})
-    return {tuple(row[:size]): Sums(*map(int, row[size:])) for row in rows if row[size] is not None}
+    if PROGRESS not in session.info:
+        note_progress(session, session.scalar(PROGRESS))
+    query = _write_cells(on_sqlite, span, bounds, shape, without_drills)
+    return query, {"known": session.info[PROGRESS], "since": since, "until": until, **given}
+
+
+def note_progress(session: Session, number: int | None) -> None:
+    """Spare the session's sums from reading PROGRESS, since this is what it was just now."""
+    session.info[PROGRESS] = number or 0
 
 
 def sum_all(**wanted: Any) -> Sums:
@@ -110,19 +148,16 @@ def sum_all(**wanted: Any) -> Sums:
 
 
 @functools.lru_cache(maxsize=256)
-def _write_query(
+def _write_cells(
     on_sqlite: bool,
-    dimensions: tuple[str, ...],
     span: str,
     bounds: tuple[bool, bool],
     wanted: tuple[tuple[str, bool], ...],
     without_drills: bool,
-    dearest: int | None,
 ) -> sa.Select[Any]:
-    """The statement for such a query, without its values. It is cached, since writing it takes longer than running
-    it."""
+    """The query for such cells, without its values. It is cached, since writing it takes longer than running it."""
     since, until = bounds
-    true = sa.func.coalesce(_PROGRESS.scalar_subquery(), 0)
+    true = sa.func.coalesce(PROGRESS.scalar_subquery(), 0)
     cells = select_cells(span, on_sqlite).where(UsageRecord.number > sa.bindparam("known"), UsageRecord.number > true)
     # found by number alone, never by the account's or the day's many rows
     fresh = cells.cte("fresh").prefix_with("MATERIALIZED")
@@ -142,14 +177,35 @@ def _write_query(
         if without_drills:
             query = query.where(side.c.key_id.not_in(select_drill_keys(sa.bindparam("account_id"))))
         sides.append(query)
-    both = sa.union_all(*sides).subquery()
-    columns = [both.c[name] for name in dimensions]
-    sums = [sa.func.sum(both.c[name]) for name in SUMS]
-    failed = sa.func.sum(sa.case((both.c.outcome == "failed", both.c.requests), else_=0))
-    query = sa.select(*columns, *sums, failed).group_by(*columns)
+    return sa.select(sa.union_all(*sides).subquery())
+
+
+@functools.lru_cache(maxsize=256)
+def _group(cells: sa.Select[Any], dimensions: tuple[str, ...]) -> sa.Select[Any]:
+    return group_cells(cells.subquery(), *dimensions)
+
+
+def group_cells(cells: sa.FromClause, *dimensions: str) -> sa.Select[Any]:
+    """A query for the sums of cells by these of their columns: those, SUMS and `failed`, in no order."""
+    columns = [cells.c[name] for name in dimensions]
+    return sa.select(*columns, *sum_up(cells)).group_by(*columns)
+
+
+def sum_up(cells: sa.FromClause) -> list[sa.ColumnElement[int]]:
+    """The fields of Sums over cells, in SQL."""
+    sums: list[sa.ColumnElement[int]] = [sa.func.sum(cells.c[name]).label(name) for name in SUMS]
+    failed = sa.func.sum(sa.case((cells.c.outcome == "failed", cells.c.requests), else_=0))
+    return [*sums, failed.label("failed")]
+
+
+@functools.lru_cache(maxsize=256)
+def _put_in_order(query: sa.Select[Any], size: int, dearest: int | None) -> sa.Select[Any]:
+    """The query with its groups in order; or only the dearest, those first that were charged most."""
+    columns = list(query.selected_columns)
     if dearest is None:
-        return query.order_by(*columns)
-    return query.order_by(sa.func.sum(both.c.charge_nanos).desc(), *columns).limit(dearest)
+        return query.order_by(*columns[:size])
+    charge = next(column for column in columns if column.key == "charge_nanos")
+    return query.order_by(charge.desc(), *columns[:size]).limit(dearest)
 
 
 def select_cells(span: str, on_sqlite: bool) -> sa.Select[Any]:
@@ -200,7 +256,7 @@ def _find_boundary() -> int:
     SQLite's writers run one after the other."""
     session = db.session()
     newest = session.scalar(sa.select(sa.func.max(UsageRecord.number))) or 0
-    reached = session.scalar(_PROGRESS) or 0
+    reached = session.scalar(PROGRESS) or 0
     if newest <= reached or session.get_bind().dialect.name == "sqlite":
         session.commit()
         return newest
@@ -228,7 +284,7 @@ _WRITERS = sa.text(
 def _roll_up_to(boundary: int) -> int:
     """Roll up as many rows as fit into one transaction. Returns by how many numbers the roll-ups grew."""
     with transaction() as session:
-        reached = session.scalar(_PROGRESS.with_for_update(skip_locked=True))
+        reached = session.scalar(PROGRESS.with_for_update(skip_locked=True))
         if reached is None or boundary <= reached:
             return 0
         upto = min(boundary, reached + MOST_AT_ONCE)
@@ -256,7 +312,7 @@ def _add_rows(session: Session, span: str, reached: int, upto: int) -> None:
 
 def find_progress(session: Session) -> int:
     """How far the roll-ups reach, locked until the caller's transaction ends."""
-    return session.scalar(_PROGRESS.with_for_update()) or 0
+    return session.scalar(PROGRESS.with_for_update()) or 0
 
 
 def add_loss(session: Session, record: UsageRecord, progress: int, nanos: int) -> None:

@@ -10,7 +10,7 @@ from bridge.accounts.tables import Key
 from bridge.db import db
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.refunds import REFUND
-from bridge.ledger.rollups import sum_all, sum_by
+from bridge.ledger.rollups import select_rolled
 from bridge.ledger.tables import Entry, UsageRecord
 
 Line = tuple[datetime.datetime, Entry | None, int, int]  # moment, entry, requests, signed amount
@@ -41,12 +41,14 @@ class StatementDay:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Statement:
-    """A month of an account, oldest line first. Opening balance, lines and closing balance add up."""
+    """A month of an account, oldest line first. Opening balance, lines and closing balance add up. `has_older`: there
+    are earlier months with entries; nothing can have been charged before the first entry."""
 
     month: datetime.date
     opening_nanos: int
     lines: list[StatementLine]
     closing_nanos: int
+    has_older: bool = False
 
     @property
     def added_nanos(self) -> int:
@@ -94,19 +96,14 @@ def read_statement(account_id: int, month: datetime.date) -> Statement:
         for entry in entries
         if entry.source != REFUND or entry.external_id not in drills
     ]
-    found += _list_days(account_id, start, end, drills)
-    left = opening = _sum_before(account_id, start)
+    days, charged_before = _list_days(account_id, start, end, drills)
+    booked_before = _sum_entries_before(account_id, start)
+    left = opening = (booked_before or 0) - charged_before
     lines = []
-    for at, entry, requests, amount in sorted(found, key=lambda line: line[0]):
+    for at, entry, requests, amount in sorted(found + days, key=lambda line: line[0]):
         left += amount
         lines.append(StatementLine(at, entry, requests, amount, left))
-    return Statement(month, opening, lines, left)
-
-
-def find_first_month(account_id: int) -> datetime.date | None:
-    """The month of the account's first entry; nothing can have been charged before it."""
-    first = db.session.scalar(sa.select(sa.func.min(Entry.created_at)).where(Entry.account_id == account_id))
-    return first.date().replace(day=1) if first else None
+    return Statement(month, opening, lines, left, booked_before is not None)
 
 
 def _midnight(day: datetime.date) -> datetime.datetime:
@@ -137,19 +134,26 @@ def _list_days(
     start: datetime.datetime,
     end: datetime.datetime,
     drills: dict[str, tuple[datetime.datetime, int]],
-) -> list[Line]:
-    """A line for each day that cost something, at the end of its day."""
-    sums = sum_by("start", account_id=account_id, since=start, until=end)
-    days = {day: [each.requests, each.charge_nanos] for (day,), each in sums.items()}
+) -> tuple[list[Line], int]:
+    """A line for each day that cost something, at the end of its day; and what was charged before the first one."""
+    rolled, values = select_rolled(account_id=account_id, until=end)
+    cells = rolled.subquery()
+    day_of = sa.case((cells.c.start >= start, cells.c.start))
+    sums = sa.select(day_of, sa.func.sum(cells.c.requests), sa.func.sum(cells.c.charge_nanos))
+    found = db.session.execute(sums.group_by(sa.text("1")), values)
+    days = {day: [int(requests), int(nanos)] for day, requests, nanos in found}
+    _, charged_before = days.pop(None, [0, 0])
     for at, charge_nanos in drills.values():
         day = days[at.replace(hour=0, minute=0, second=0, microsecond=0)]
         day[:] = day[0] - 1, day[1] - charge_nanos
     last = datetime.timedelta(days=1, microseconds=-1)
-    return [(day + last, None, requests, -charge) for day, (requests, charge) in days.items() if charge]
+    lines: list[Line] = [(day + last, None, requests, -charge) for day, (requests, charge) in days.items() if charge]
+    return lines, charged_before
 
 
-def _sum_before(account_id: int, start: datetime.datetime) -> int:
+def _sum_entries_before(account_id: int, start: datetime.datetime) -> int | None:
+    """The sum of all entries before this midnight (UTC); None if there are none."""
     signed = sa.case((Entry.credit == CUSTOMER, Entry.amount_nanos), else_=-Entry.amount_nanos)
-    entries = sa.select(sa.func.sum(signed)).where(Entry.account_id == account_id, Entry.created_at < start)
-    charged = sum_all(account_id=account_id, until=start).charge_nanos
-    return int(db.session.scalar(entries) or 0) - charged
+    query = sa.select(sa.func.sum(signed)).where(Entry.account_id == account_id, Entry.created_at < start)
+    booked = db.session.scalar(query)
+    return None if booked is None else int(booked)

@@ -5,26 +5,26 @@ import dataclasses
 import datetime
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 
 from bridge.accounts.keys import select_drill_keys
-from bridge.chart import OTHER, SpanSum
+from bridge.chart import SpanSum
 from bridge.db import db, now_utc
 from bridge.dialects import ANSWER_PREFIXES
 from bridge.errors import NotFound
 from bridge.ledger.label_rollups import (
     KINDS,
     has_others,
+    select_label_cells,
     select_labelled,
-    sum_cells,
-    sum_label_days,
     sum_labelled,
     sum_labels,
 )
-from bridge.ledger.rollups import ENDING, SUMS, Sums, add_up, select_cells, sum_all, sum_by
+from bridge.ledger.parts import Parts, read_parts
+from bridge.ledger.rollups import ENDING, SUMS, Sums, add_up, select_cells, select_rolled, sum_all, sum_by
 from bridge.ledger.tables import Hold, UsageRecord
 
 PAGE_SIZE = 25
@@ -120,25 +120,34 @@ def sum_usage(wanted: UsageFilter) -> Sums:
     return Sums(*(int(value or 0) for value in row))
 
 
-def read_usage(wanted: UsageFilter, by: str, span: str, coloured: int) -> tuple[Sums, dict[str, Sums], list[SpanSum]]:
-    """What a filter comes to: its sums, those of each group (as `group_usage`), and of each group and span (as
-    `sum_spans`). Of models all of it is read at once; of thousands of keys, only the dearest (`coloured`) have spans of
-    their own."""
-    if by == "model" and wanted.end_user is None and wanted.tag is None:
-        cells = _sum_by(wanted, "start", "model_id", span=span)
-        of_model: dict[str, list[Sums]] = {}
-        for (_, name), sums in cells.items():
-            of_model.setdefault(name, []).append(sums)
-        groups = {name: add_up(sums) for name, sums in of_model.items()}
-        ranked = sorted(groups.items(), key=lambda item: (-item[1].charge_nanos, item[0]))[:MOST_GROUPS]
-        spans = [SpanSum(start, name, sums.requests, sums.charge_nanos) for (start, name), sums in cells.items()]
-        return add_up(groups.values()), dict(ranked), spans
-    totals = sum_usage(wanted)
-    if not totals.requests:
-        return totals, {}, []
-    groups = group_usage(wanted, by)
-    named = [*groups][:coloured] if len(groups) > coloured + 1 else None
-    return totals, groups, sum_spans(wanted, by, span, named)
+def read_usage(wanted: UsageFilter, by: str, span: str, coloured: int) -> Parts:
+    """What a filter comes to: its sums, those of each group (as `group_usage`), and of each group and span (hour or
+    day, in UTC; end users and tags have days alone). Of models all is read at once; of thousands of keys or labels,
+    only the dearest (`coloured`) have spans of their own."""
+    values: dict[str, Any] = {}
+    if wanted.end_user is not None or wanted.tag is not None:
+        cells = sa.select(_select_rows(wanted, by, span))
+    elif by == "model":
+        return _read_models(wanted, span)
+    elif by == "key":
+        cells, values = select_rolled(span=span, **wanted.as_sums(), without_drills=True)
+    else:
+        cells, values = select_label_cells(by, **wanted.as_sums())
+    parts = read_parts(cells, values, COLUMNS[by], MOST_GROUPS, coloured)
+    if by not in KINDS:
+        return parts
+    return dataclasses.replace(parts, totals=sum_usage(wanted))  # there are requests without a label, and with several
+
+
+def _read_models(wanted: UsageFilter, span: str) -> Parts:
+    cells = _sum_by(wanted, "start", "model_id", span=span)
+    of_model: dict[str, list[Sums]] = {}
+    for (_, name), sums in cells.items():
+        of_model.setdefault(name, []).append(sums)
+    groups = {name: add_up(sums) for name, sums in of_model.items()}
+    ranked = sorted(groups.items(), key=lambda item: (-item[1].charge_nanos, item[0]))[:MOST_GROUPS]
+    spans = [SpanSum(start, name, sums.requests, sums.charge_nanos) for (start, name), sums in cells.items()]
+    return Parts(add_up(groups.values()), dict(ranked), spans)
 
 
 def group_usage(wanted: UsageFilter, by: str) -> dict[str, Sums]:
@@ -157,31 +166,10 @@ def _sum_by(wanted: UsageFilter, *dimensions: str, **more: Any) -> dict[tuple[An
     return sum_by(*dimensions, **{**wanted.as_sums(), "without_drills": True, **more})
 
 
-def sum_spans(wanted: UsageFilter, by: str, span: str = "day", named: Sequence[str] | None = None) -> list[SpanSum]:
-    """Requests and charges by model, key, end user or tag and span (hour or day, in UTC), in order of time. End users
-    and tags have days alone. `named`: of these keys, and of all others together, since an account may have thousands.
-    """
-    if wanted.end_user is not None or wanted.tag is not None:
-        found = sum_cells(_select_rows(wanted, by, span), COLUMNS[by])
-    elif by in KINDS:
-        found = sum_label_days(by, **wanted.as_sums())
-    elif by == "key" and named is not None and wanted.key_id is None:
-        return _sum_named_keys(wanted, span, named)
-    else:
-        sums = _sum_by(wanted, "start", COLUMNS[by], span=span)
-        found = {(start, str(name)): (each.requests, each.charge_nanos) for (start, name), each in sums.items()}
-    return [SpanSum(start, name, requests, nanos) for (start, name), (requests, nanos) in found.items()]
-
-
-def _sum_named_keys(wanted: UsageFilter, span: str, named: Sequence[str]) -> list[SpanSum]:
-    sums = _sum_by(wanted, "start", "key_id", span=span, key_id=[int(name) for name in named])
-    found = [SpanSum(start, str(key_id), each.requests, each.charge_nanos) for (start, key_id), each in sums.items()]
-    for (start,), each in _sum_by(wanted, "start", span=span).items():
-        ours = [one for one in found if one.start == start]
-        requests = each.requests - sum(one.requests for one in ours)
-        if requests:
-            found.append(SpanSum(start, OTHER, requests, each.charge_nanos - sum(one.charge_nanos for one in ours)))
-    return found
+def sum_spans(wanted: UsageFilter, span: str = "day") -> list[SpanSum]:
+    """Requests and charges by model and span (hour or day, in UTC), in order of time. For filters without an end user
+    and a tag."""
+    return _read_models(wanted, span).spans
 
 
 def _select_rows(wanted: UsageFilter, by: str, span: str) -> sa.Subquery:
@@ -315,16 +303,11 @@ def normalise_id(text: str) -> str:
     return f"req_{match[1]}"
 
 
-def find_first_request(account_id: int, key_id: int | None = None) -> UsageRecord | None:
-    """The account's, or the key's, first settled request."""
+def find_first_request(account_id: int, key_id: int) -> UsageRecord | None:
+    """The first settled request of one of the account's keys."""
     days = _sum_by(UsageFilter(account_id, key_id=key_id), "start")
     if not days:
         return None
     first = min(day for (day,) in days)
     query = sa.select(UsageRecord).where(*_conditions(UsageFilter(account_id, since=first, key_id=key_id)))
     return db.session.scalars(query.order_by(UsageRecord.created_at).limit(1)).first()
-
-
-def list_models_used(account_id: int) -> list[str]:
-    """The models of the account's requests, sorted, for the filter."""
-    return [model_id for (model_id,) in _sum_by(UsageFilter(account_id), "model_id")]

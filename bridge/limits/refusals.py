@@ -55,6 +55,21 @@ class Refused:
     last_request_id: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Refusals:
+    """A filter's refusals: by key and code, the latest first; how many in each hour that had any; and how many of each
+    model ("" is what is no model's name) or key, by its id."""
+
+    kinds: list[Refused]
+    by_hour: dict[datetime.datetime, int]
+    by_part: dict[str, int]
+
+    @property
+    def requests(self) -> int:
+        """How many they are."""
+        return sum(self.by_hour.values())
+
+
 class RefusalCounter:
     """What one process has refused since it last wrote."""
 
@@ -117,12 +132,6 @@ def _add(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     connection.execute(statement, sorted(rows, key=lambda row: tuple(row[name] for name in _PLACE)))
 
 
-def sum_refusals_by_hour(wanted: RefusalFilter) -> dict[datetime.datetime, int]:
-    """How many requests were refused in each hour that had any."""
-    query = sa.select(Refusal.start, sa.func.sum(Refusal.requests)).where(*_conditions(wanted)).group_by(Refusal.start)
-    return {start: int(requests) for start, requests in db.session.execute(query)}
-
-
 def sum_refusals_by_key(wanted: RefusalFilter) -> dict[int, int]:
     """How many requests of each key were refused."""
     query = sa.select(Refusal.key_id, sa.func.sum(Refusal.requests)).where(*_conditions(wanted))
@@ -137,21 +146,51 @@ def sum_refusals_by_model(wanted: RefusalFilter) -> dict[str, int]:
 
 def list_refusals(wanted: RefusalFilter, limit: int | None = SHOWN) -> list[Refused]:
     """The refusals by key and code, each with its last one; the latest first."""
+    return list(map(_make_refused, db.session.execute(_select_kinds(wanted, limit))))
+
+
+def read_refusals(wanted: RefusalFilter, by: str = "", limit: int = SHOWN) -> Refusals:
+    """What a page shows of a filter's refusals, in one statement. `by`: what they are summed by too, model or key."""
+    kinds, table = _select_kinds(wanted, limit).subquery(), Refusal.__table__.c
+    dimensions = {"hour": table.start} | ({by: {"model": table.model_id, "key": table.key_id}[by]} if by else {})
+    place_of = {"hour": "start", "model": "last_model", "key": "key_id"}
+    parts = [sa.select(sa.literal("kind"), sa.cast(sa.null(), table.start.type).label("start"), *kinds.c)]
+    for what, dimension in dimensions.items():
+        given = {place_of[what]: dimension, "requests": sa.func.sum(table.requests)}
+        names = ("start", *(column.name for column in kinds.c))
+        columns = (given.get(name, sa.null()).label(name) for name in names)
+        parts.append(sa.select(sa.literal(what), *columns).where(*_conditions(wanted)).group_by(dimension))
+    found = Refusals([], {}, {})
+    for what, start, *row in db.session.execute(sa.union_all(*parts)):
+        one = _make_refused(row)
+        if what == "kind":
+            found.kinds.append(one)
+        elif what == "hour":
+            found.by_hour[start] = one.requests
+        else:
+            found.by_part[str(one.key_id if by == "key" else one.last_model)] = one.requests
+    found.kinds.sort(key=lambda each: each.last_at, reverse=True)
+    return found
+
+
+def _make_refused(row: Sequence[Any]) -> Refused:
+    key_id, code, status, requests, *last = row
+    return Refused(key_id, code, status, int(requests), *last)
+
+
+def _select_kinds(wanted: RefusalFilter, limit: int | None) -> sa.Select[Any]:
+    """The refusals by key and code: the columns of Refused."""
     table = Refusal.__table__.c
     places = [table.key_id, table.code]
     rank = sa.func.row_number().over(partition_by=places, order_by=table.last_at.desc())
     total = sa.func.sum(table.requests).over(partition_by=places)
     ranked = (
-        sa.select(*places, *(table[name] for name in _LAST), total.label("total"), rank.label("rank"))
+        sa.select(*places, *(table[name] for name in _LAST), total.label("requests"), rank.label("rank"))
         .where(*_conditions(wanted))
         .subquery()
     )
-    query = sa.select(ranked).where(ranked.c.rank == 1).order_by(ranked.c.last_at.desc()).limit(limit)
-    names = [field.name for field in dataclasses.fields(Refused) if field.name != "requests"]
-    return [
-        Refused(requests=int(row.total), **{name: getattr(row, name) for name in names})
-        for row in db.session.execute(query)
-    ]
+    columns = (ranked.c[field.name] for field in dataclasses.fields(Refused))
+    return sa.select(*columns).where(ranked.c.rank == 1).order_by(ranked.c.last_at.desc()).limit(limit)
 
 
 def find_last_refusal(account_id: int, key_id: int, since: datetime.datetime | None = None) -> Refused | None:

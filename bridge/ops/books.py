@@ -36,7 +36,7 @@ def _check_usage_page() -> Iterator[str]:
     charged = charged.where(UsageRecord.key_id.not_in(sa.select(Key.id).where(Key.is_drill)))  # as those pages do
     for account_id, total in db.session.execute(charged.order_by(UsageRecord.account_id)).all():
         wanted = UsageFilter(account_id)
-        shown, drawn = sum_usage(wanted).charge_nanos, sum(span.charge_nanos for span in sum_spans(wanted, "model"))
+        shown, drawn = sum_usage(wanted).charge_nanos, sum(span.charge_nanos for span in sum_spans(wanted))
         for what, found in (("usage page shows", shown), ("chart shows", drawn)):
             if found != int(total):
                 yield (

@@ -81,5 +81,7 @@ def list_all_payments(account_id: int) -> Iterator[Payment]:
 def name_payments(entries: Iterable[Entry]) -> dict[str, str]:
     """Payment intent -> our payment's id, for entries that credit a payment."""
     intents = [entry.external_id for entry in entries if entry.source == rows.PAID and entry.external_id]
+    if not intents:
+        return {}
     query = sa.select(Payment.payment_intent, Payment.id).where(Payment.payment_intent.in_(intents))
     return {str(intent): payment_id for intent, payment_id in db.session.execute(query)}

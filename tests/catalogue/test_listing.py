@@ -3,10 +3,14 @@
 import datetime
 
 import pytest
+import time_machine
 from flask import Flask
 
-from bridge.catalogue import editing
-from bridge.catalogue.listing import list_models, sandbox_serves
+from bridge import versions
+from bridge.catalogue import editing, listing
+from bridge.catalogue.listing import list_models, list_priced_ids, sandbox_serves
+from bridge.catalogue.model_editing import enter_price
+from bridge.catalogue.rates import make_rates
 from bridge.catalogue.tables import Channel
 from bridge.db import db, now_utc
 
@@ -80,3 +84,22 @@ def test_it_is_said_when_a_real_model_is_answered_by_the_sandbox_alone():
     assert sandbox_serves()
     connect("other", "anthropic")
     assert not sandbox_serves()
+
+
+def test_what_memory_has_of_the_catalogue_is_never_outdated(monkeypatch: pytest.MonkeyPatch):
+    def read() -> tuple[int, tuple[str, ...]]:
+        model = list_models(number=db.session.scalar(versions.select_number("catalogue")))[1]
+        return model.output_nanos_per_mtok, model.aliases
+
+    assert read() == (4, ())
+    with monkeypatch.context() as patched:
+        patched.setattr(listing, "list_prices_in_effect", None)  # what is in memory needs no price
+        assert read() == (4, ())
+    editing.add_alias("a", "gpt-4o")
+    editing.set_price("gpt-4o", input_nanos=3, cached_nanos=2, output_nanos=5)
+    assert read() == (5, ("a",))
+    enter_price("gpt-4o", [make_rates({"input": 7, "output": 7})], effective_at=now_utc() + HOUR)
+    assert read() == (5, ("a",))
+    with time_machine.travel(now_utc() + HOUR + HOUR):
+        assert read() == (7, ("a",))
+    assert list_priced_ids(0) == ["claude-x", "gpt-4o"]

@@ -251,7 +251,7 @@ def test_an_error_is_a_page_with_its_request_id_and_a_way_back(client, path, met
 
 
 def test_what_a_room_refuses_is_told_in_its_own_words(app, client, monkeypatch):
-    def refuse(*_):
+    def refuse(**_):
         raise NotFound("No key has this number.")
 
     monkeypatch.setattr(public, "list_models", refuse)
@@ -266,7 +266,7 @@ def test_a_broken_page_says_so_without_details(app, client, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("a secret detail")
 
-    monkeypatch.setattr(public, "list_models", fail)
+    monkeypatch.setattr(public, "list_own_models", fail)
     answer = client.get("/models")
     assert answer.status_code == 500
     assert "Something broke on our side" in answer.text

@@ -221,6 +221,7 @@ def test_another_models_cost_is_told_from_the_counts_alone(
             completion_tokens=500_000,
             charge_nanos=6_200_000_000,
         )
+    assert f'<option value="{model}"' in client.get(USAGE).text  # its price has no date
     page = client.get(f"{USAGE}?instead={model}").text
     told = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
     assert f"{model}: about $3.10 instead of $6.20, 50.0% less." in told

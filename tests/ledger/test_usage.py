@@ -18,8 +18,8 @@ from bridge.ledger.journal import (
     list_balances,
     list_budgets,
     list_entries,
+    list_key_budgets,
     list_spend_by_key,
-    list_user_budgets,
 )
 from bridge.ledger.ledger import adjust, credit
 from bridge.ledger.rollups import Sums
@@ -75,7 +75,7 @@ def test_totals_are_the_sum_of_the_charges_to_the_nano(mira: int, kai: int):
 def test_an_account_without_requests_has_zeros(mira: int):
     assert sum_usage(UsageFilter(mira)) == Sums()
     assert usage.measure_first_content(UsageFilter(mira)) is None
-    assert usage.find_first_request(mira) is None
+    assert usage.find_first_request(mira, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -138,34 +138,39 @@ def test_sums_are_by_day_and_hour_in_utc(mira: int):
     add_record(mira, created_at=evening, model_id="gpt-4o-mini", charge_nanos=5)
     add_record(mira, created_at=evening + datetime.timedelta(microseconds=1))
     midnight = datetime.datetime(2026, 3, 11, tzinfo=datetime.UTC)
-    by_day = [(one.start, one.name, one.requests, one.charge_nanos) for one in sum_spans(UsageFilter(mira), "model")]
+    by_day = [(one.start, one.name, one.requests, one.charge_nanos) for one in sum_spans(UsageFilter(mira))]
     assert by_day == [
         (midnight - DAY, "gpt-4o", 2, 6_000_000),
         (midnight - DAY, "gpt-4o-mini", 1, 5),
         (midnight, "gpt-4o", 1, 3_000_000),
     ]
-    assert [one.start for one in sum_spans(UsageFilter(mira), "model", "hour")] == [
+    assert [one.start for one in sum_spans(UsageFilter(mira), "hour")] == [
         evening.replace(minute=0, second=0, microsecond=0),
         evening.replace(minute=0, second=0, microsecond=0),
         midnight,
     ]
 
 
-@pytest.mark.parametrize("by", ["model", "key"])
-def test_what_a_page_reads_at_once_is_what_its_parts_are(mira: int, by: str):
+@pytest.mark.parametrize("more", [{}, {"tag": "env=prod"}], ids=["all", "of a tag"])
+@pytest.mark.parametrize("by", ["model", "key", "end_user", "tag"])
+def test_what_a_page_reads_at_once_is_what_its_parts_are(mira: int, by: str, more: dict[str, str]):
     for number in range(1, 8):
         for ago in (DAY, 2 * DAY):
-            add_record(mira, key_id=number, model_id=f"model-{number}", charge_nanos=number, ago=ago)
-    wanted = UsageFilter(mira)
-    totals, groups, spans = read_usage(wanted, by, "day", 4)
-    assert totals == sum_usage(wanted)
-    assert groups == group_usage(wanted, by)
-    assert [sums.charge_nanos for sums in groups.values()] == [14, 12, 10, 8, 6, 4, 2]
-    series = rank_parts(spans)
-    assert [one.charge_nanos for one in series] == [14, 12, 10, 8, 12]  # the four dearest, and all others
+            labels = {"end_user": f"user-{number}", "tags": f'["env=prod", "n={number}"]'}
+            add_record(mira, key_id=number, model_id=f"model-{number}", charge_nanos=number, ago=ago, **labels)
+    wanted = UsageFilter(mira, **more)
+    read = read_usage(wanted, by, "day", 4)
+    assert read.totals == sum_usage(wanted)
+    assert read.groups == group_usage(wanted, by)
+    charges = [14, 12, 10, 8, 6, 4, 2]
+    assert [sums.charge_nanos for sums in read.groups.values()] == ([56, *charges] if by == "tag" else charges)
+    series = rank_parts(read.spans)
+    dearest = [56, 14, 12, 10, 20] if by == "tag" else [14, 12, 10, 8, 12]  # the four dearest, and all others
+    assert [one.charge_nanos for one in series] == dearest
     assert [one.colour for one in series] == ["c1", "c2", "c3", "c4", "c0"]
-    assert sum(one.requests for one in spans) == totals.requests
-    assert len(spans) == (14 if by == "model" else 10)  # of thousands of keys only those with a colour have rows
+    assert sum(one.requests for one in read.spans) == read.totals.requests * (2 if by == "tag" else 1)
+    # of thousands of keys only those with a colour have rows
+    assert len(read.spans) == (14 if by == "model" and not more else 10)
 
 
 def test_a_receipt_is_found_by_the_requests_id_and_by_the_answers(mira: int):
@@ -242,7 +247,10 @@ def test_a_budget_is_what_its_window_alone_holds_and_spent(mira: int):
         2: [(0, 0), (0, 8)],
         4: [(0, 0)],
     }
-    assert [(each.end_user, each.spent_nanos) for each in list_user_budgets(1, day, 5)] == [("ada", 3)]
+    own, users = list_key_budgets(1, (total, day), day, 5)
+    assert [(each.window, each.spent_nanos) for each in own] == [(total, 0), (day, 5)]
+    assert [(each.end_user, each.spent_nanos) for each in users] == [("ada", 3)]
+    assert list_key_budgets(1, (), None, 5) == ([], [])
     assert list_budgets({}) == {}
 
 

@@ -18,7 +18,7 @@ from bridge.limits.refusals import (
     find_last_refusal,
     list_codes,
     list_refusals,
-    sum_refusals_by_hour,
+    read_refusals,
     sum_refusals_by_key,
     sum_refusals_by_model,
 )
@@ -42,7 +42,7 @@ def sum_refusals(wanted: RefusalFilter) -> int:
 def await_refusals(gateway, account, count: int) -> list[refusals.Refused]:
     """The account's refusals, once so many have been written."""
     with gateway.make.app.app_context(), gevent.Timeout(60):
-        while sum_refusals(RefusalFilter(account.id)) < count:
+        while read_refusals(RefusalFilter(account.id)).requests < count:
             db.session.rollback()
             gevent.sleep(0.05)
         return list_refusals(RefusalFilter(account.id))
@@ -125,9 +125,14 @@ def test_two_workers_counts_add_up_and_the_later_message_stands(app, make):
         assert find_last_refusal(key.account_id, key.id).last_request_id == ids[3]
         assert list_codes(key.account_id) == ["insufficient_balance", "rate_limit_exceeded"]
         assert sum_refusals_by_key(RefusalFilter(key.account_id)) == {key.id: 4}
-        assert sum(sum_refusals_by_hour(RefusalFilter(key.account_id)).values()) == 4
-        assert sum_refusals(RefusalFilter(key.account_id, code="insufficient_balance")) == 1
-        assert sum_refusals(RefusalFilter(key.account_id, key_id=key.id + 1)) == 0
+        for by in ("model", "key"):
+            read = read_refusals(RefusalFilter(key.account_id), by)
+            assert {refused.code: refused for refused in read.kinds} == found
+            assert [refused.last_at for refused in read.kinds] == sorted(each.last_at for each in read.kinds)[::-1]
+            assert (read.requests, sum(read.by_hour.values())) == (4, 4)
+            assert read.by_part == ({"": 4} if by == "model" else {str(key.id): 4})
+        assert read_refusals(RefusalFilter(key.account_id, code="insufficient_balance")).requests == 1
+        assert read_refusals(RefusalFilter(key.account_id, key_id=key.id + 1)).requests == 0
         other = make.make_key()
         assert list_refusals(RefusalFilter(other.account_id)) == []
 
@@ -174,7 +179,7 @@ def test_a_database_that_is_away_costs_a_bounded_memory(app, make, monkeypatch):
         for number in range(20):
             counter.count(_Caller(key.account_id, number), RateLimitExceeded("no"), new_request_id(), "", "")
         counter.write()
-        assert sum_refusals(RefusalFilter(key.account_id)) == 5
+        assert read_refusals(RefusalFilter(key.account_id)).requests == 5
 
 
 def test_old_counts_are_deleted(app, make, monkeypatch):
@@ -184,7 +189,7 @@ def test_old_counts_are_deleted(app, make, monkeypatch):
         counter.count(_Caller(key.account_id, key.id), RateLimitExceeded("no"), new_request_id(), "", "")
         counter.write()
         delete_old_refusals()
-        assert sum_refusals(RefusalFilter(key.account_id)) == 1
+        assert read_refusals(RefusalFilter(key.account_id)).requests == 1
         db.session.rollback()
         monkeypatch.setattr(refusals, "KEPT_FOR", datetime.timedelta(hours=-2))
         delete_old_refusals()
@@ -202,5 +207,5 @@ def test_a_deleted_accounts_refusals_are_deleted(app, make):
         with transaction() as session:
             session.execute(sa.update(Account).where(Account.id == key.account_id).values(deleted_at=now_utc()))
         delete_old_refusals()
-        assert sum_refusals(RefusalFilter(key.account_id)) == 0
-        assert sum_refusals(RefusalFilter(other.account_id)) == 1
+        assert read_refusals(RefusalFilter(key.account_id)).requests == 0
+        assert read_refusals(RefusalFilter(other.account_id)).requests == 1

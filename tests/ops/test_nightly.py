@@ -140,7 +140,7 @@ def test_a_chart_or_a_statement_that_shows_something_else_is_named(make: Factori
     add_record(account.id)
     damage("UPDATE balances SET balance_nanos = balance_nanos - 3000000")
     assert check_books() == []
-    monkeypatch.setattr(books, "sum_spans", lambda _wanted, _by: [])
+    monkeypatch.setattr(books, "sum_spans", lambda _wanted: [])
     monkeypatch.setattr(books, "read_statement", lambda *_: Statement(NIGHT.date(), 0, [], 7))
     (line,) = check_books()
     assert line == (

@@ -1,0 +1,60 @@
+"""An account's state, as every page of the dashboard tells it: read in one statement, since every page pays for it."""
+
+import dataclasses
+import functools
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from bridge.accounts.tables import Account
+from bridge.db import db, now_utc
+from bridge.ledger.alerts import BalanceAlert
+from bridge.ledger.journal import KeyBudget, join_keys_near_budget, moment_values, read_keys_near_budget
+from bridge.ledger.ledger import BalanceView
+from bridge.ledger.rollups import PROGRESS, note_progress
+from bridge.ledger.tables import Balance
+from bridge.payments.tables import AutoTopUp
+from bridge.versions import select_number
+
+CATALOGUE = select_number("catalogue")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AccountState:
+    """An account with its money, its low-balance alert and its rule of automatic top-ups (None: never set), and its
+    keys that have nearly spent a budget."""
+
+    account: Account
+    money: BalanceView
+    alert: BalanceAlert | None
+    rule: AutoTopUp | None
+    near_budget: list[KeyBudget]
+    catalogue_number: int  # what is kept in memory of the catalogue with this number is still true
+
+
+def find_state(account_id: int) -> AccountState:
+    """The account's state now. How far the roll-ups reach is read with it, for the sums that pages ask for next."""
+    now, session = now_utc(), db.session()
+    values = {"account": account_id, **moment_values(now)}
+    rows = session.execute(_write_query(), values, execution_options={"populate_existing": True}).all()
+    first = rows[0]
+    note_progress(session, first.progress)
+    return AccountState(
+        account=first.Account,
+        money=BalanceView(first.balance_nanos or 0, first.held_nanos or 0),
+        alert=cast("BalanceAlert | None", first.BalanceAlert),
+        rule=cast("AutoTopUp | None", first.AutoTopUp),
+        near_budget=read_keys_near_budget(rows, now),
+        catalogue_number=first.catalogue_number or 0,
+    )
+
+
+@functools.cache
+def _write_query() -> sa.Select[Any]:
+    """The statement, without its values. It is kept, since every page would write it anew."""
+    columns = (Account, Balance.balance_nanos, Balance.held_nanos, BalanceAlert, AutoTopUp)
+    more = (PROGRESS.scalar_subquery().label("progress"), CATALOGUE.scalar_subquery().label("catalogue_number"))
+    query: sa.Select[Any] = sa.select(*columns, *more).select_from(Account)
+    for table in (Balance, BalanceAlert, AutoTopUp):
+        query = query.outerjoin(table, table.account_id == Account.id)
+    return join_keys_near_budget(query.where(Account.id == sa.bindparam("account", type_=sa.BigInteger)))
