@@ -32,7 +32,7 @@ NO_PAGES = {
     *("dashboard.poll_payment", "dashboard.poll_payments", "dashboard.show_first_request"),
     *("dashboard.export_usage", "dashboard.export_statement"),
     *("dashboard.go_and_connect", "dashboard.go_and_prove", "dashboard.show_proof"),
-    *("dashboard.show_sent", "dashboard.show_new_passkey"),
+    "dashboard.show_new_passkey",
 }
 FURTHER = (
     *("/dashboard/usage?by=key&period=today", "/dashboard/usage?status=running", "/dashboard/usage?instead=gpt-4o"),

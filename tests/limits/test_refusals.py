@@ -35,10 +35,6 @@ DOORS = {
 both_engines = pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
 
 
-def sum_refusals(wanted: RefusalFilter) -> int:
-    return sum(sum_refusals_by_hour(wanted).values())
-
-
 def await_refusals(gateway, account, count: int) -> list[refusals.Refused]:
     """The account's refusals, once so many have been written."""
     with gateway.make.app.app_context(), gevent.Timeout(60):
