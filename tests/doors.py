@@ -30,6 +30,7 @@ class Told:
 
     texts: dict[int, str] = dataclasses.field(default_factory=dict)
     calls: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    places: dict[int, int] = dataclasses.field(default_factory=dict)  # of calls, by what their events are numbered by
     end: str = ""
     finish: str = ""
     finished: bool = False
@@ -241,9 +242,10 @@ class Responses:
         if kind in ("response.output_text.delta", "response.refusal.delta"):
             told.add(event["delta"])
         elif kind == "response.output_item.added" and "call_id" in event["item"]:
+            told.places[event["output_index"]] = len(told.calls)
             told.calls.append((event["item"]["name"], ""))
         elif kind in ("response.function_call_arguments.delta", "response.custom_tool_call_input.delta"):
-            told.add_arguments(event["delta"])
+            told.add_arguments(event["delta"], told.places[event["output_index"]])
         elif kind in ("response.completed", "response.incomplete"):
             self._end(event["response"], told)
         elif kind == "response.failed":

@@ -3,7 +3,7 @@
 A provider's reader says what it heard to an `AnswerWriter`, and does not know who listens; the client's dialect has the
 writer, and does not know who speaks. A whole answer comes as the same in plain values."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
@@ -235,6 +235,11 @@ class AnswerWriter(Listener, Protocol):
 
     def cut(self, frames: bytes, most_tokens: int, counter: TokenCounter) -> bytes:
         """What of these, which its choices have written, is within so many tokens: the stream ends at its cap."""
+        ...
+
+    def list_unwritten(self) -> Iterable[str]:
+        """What its choices were told and have not written yet, since it waits for something else: of an answer that
+        breaks off nobody gets it."""
         ...
 
     def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:

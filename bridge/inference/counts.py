@@ -3,6 +3,7 @@ be true.
 
 The reasons are in docs/decisions/counts.md."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -43,17 +44,23 @@ class Served(Protocol):
 
 
 def find_usage(
-    served: Served, said: Counts | None, text: Sequence[str], ended: bool = True, uncounted: Sequence[str] = ()
+    served: Served,
+    said: Counts | None,
+    text: Sequence[str],
+    ended: bool = True,
+    uncounted: Sequence[str] = (),
+    unwritten: Sequence[str] = (),
 ) -> Counted:
     """What is charged, and whose counts they are.
 
     What the provider said of a class stands; ours replace what is missing, can be none, or is `uncounted`: said after
-    it counted last. What is above all that the request can hold is clamped."""
+    it counted last. What of the text is `unwritten` nobody got: it is taken off. What is above all that the request can
+    hold is clamped."""
     theirs = said or NOTHING_SAID
     prompt, completion = _believe(served, theirs)
-    if prompt is not None and completion is not None and not uncounted:
+    if prompt is not None and completion is not None and not uncounted and not unwritten:
         return _settle_on(served, theirs, prompt, completion), "provider"
-    ours = served.count_delivered(text, ended)
+    ours = served.count_delivered(_without(text, unwritten), ended)
     source = "mixed" if (prompt, completion) != (None, None) else "estimate"
     if prompt is None:
         known = theirs.prompt_tokens is None  # then the parts that it told of are at least there
@@ -63,10 +70,23 @@ def find_usage(
     if completion is None:
         completion = max(ours.completion_tokens, theirs.reasoning_tokens if theirs.completion_tokens is None else 0)
         completion = min(completion, served.most_output_tokens())  # what is beyond it nobody counted but we
-    elif uncounted:  # the lower of two ways to count what it didn't
-        rest = count_pieces(uncounted)
-        completion = min(completion + rest, max(completion, ours.completion_tokens))
+    elif uncounted or unwritten:  # the lower of two ways to count what it didn't
+        rest = count_pieces(uncounted) - count_pieces(unwritten)
+        completion = max(0, min(completion + rest, max(completion, ours.completion_tokens)))
     return _settle_on(served, theirs, prompt, completion), source
+
+
+def _without(text: Sequence[str], unwritten: Sequence[str]) -> Sequence[str]:
+    """The text less these pieces of it: the last ones that are alike."""
+    if not unwritten:
+        return text
+    left, kept = Counter(unwritten), []
+    for piece in reversed(text):
+        if left[piece]:
+            left[piece] -= 1
+        else:
+            kept.append(piece)
+    return kept[::-1]
 
 
 def find_delivered(served: Served, said: Counts | None, completion_tokens: int) -> Usage:

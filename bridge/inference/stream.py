@@ -149,8 +149,9 @@ class Stream:
             self._client.close_slow()
 
     def _note_handed(self, frames: bytes) -> None:
-        if self._reader is not None:
-            self._handed = len(self._reader.text)
+        reader, writer = self._reader, self._writer
+        if reader is not None and writer is not None and next(iter(writer.list_unwritten()), None) is None:
+            self._handed = len(reader.text)  # of which nothing is kept back by now
         if self._recorded is not None:
             self._recorded.append(frames)
 
@@ -361,9 +362,11 @@ class Stream:
 
     def _count(self, attempt: Attempt) -> Counted:
         """The provider's counts, and our own of what it gave none for, as of what it said last before it was cut."""
-        reader = self._reader
+        reader, writer = self._reader, self._writer
         assert reader is not None
-        return find_usage(attempt, reader.usage, reader.text, False, reader.uncounted)
+        assert writer is not None
+        unwritten = list(writer.list_unwritten())
+        return find_usage(attempt, reader.usage, reader.text, False, reader.uncounted, unwritten)
 
     def _close_answer(self) -> None:
         if self._answer is not None:

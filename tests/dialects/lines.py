@@ -109,6 +109,9 @@ class LinesWriter:
             most_tokens -= said
         return "".join(kept).encode()
 
+    def list_unwritten(self) -> tuple[str, ...]:
+        return ()
+
     def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
         return f"error {error.code}\n".encode()
 

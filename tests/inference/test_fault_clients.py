@@ -142,5 +142,34 @@ def test_a_killed_workers_stream_is_charged_what_was_delivered_and_no_more(start
     assert gateway.make.check_ledger() == []
 
 
+def test_a_killed_workers_message_is_charged_without_the_call_that_waited(start_gateway, upstream):
+    gateway = start_gateway("sqlite", total_timeout_seconds=6, idle_timeout_seconds=30, sweep_seconds=0.2)
+    served = Served(gateway, upstream.base_url, door="messages")
+    begun = [
+        {"index": index, "id": f"call_{index}", "type": "function", "function": {"name": "weather", "arguments": "["}}
+        for index in (0, 1)
+    ]
+    waits = [{"index": 1, "function": {"arguments": f'"word{number} ", '}} for number in range(40)]
+    goes_on = [{"index": 0, "function": {"arguments": f"{number}, "}} for number in range(3)]
+    said = [framed(chunk(delta={"tool_calls": [piece]})) for piece in (*begun, *waits, *goes_on)]
+    first = framed(chunk(delta={"role": "assistant", "content": "I ask for both of them."}))
+    upstream.plays(lambda _: [STREAM_HEAD, first, PAUSE, *said, STALL])
+    answer = served.post(stream=True)
+    pieces, received = answer.iter_content(None), b""
+    with gevent.Timeout(60):
+        while b'"2, "' not in received:
+            received += next(pieces)
+            if b"both of them" in received:
+                upstream.resume()
+        while not marked(gateway, served):
+            gevent.sleep(0.05)
+    gateway.kill_worker()
+    row = served.await_usage()
+    assert b"word" not in received
+    assert (row.state, row.outcome) == ("captured", "worker_lost")
+    assert 0 < row.completion_tokens <= 10
+    assert served.spent() == (row.charge_nanos, 0)
+
+
 def marked(gateway: Gateway, served: Served) -> bool:
     return any('"captured"' in details for details in gateway.make.list_hold_details(served.key.account_id))

@@ -40,6 +40,10 @@ class ChatWriter:
         """The chunks of which all is within so many tokens, and what of the next one is."""
         return cut_frames(frames, most_tokens, counter)
 
+    def list_unwritten(self) -> tuple[str, ...]:
+        """Nothing: all is written as it is told."""
+        return ()
+
     def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
         """The error as the stream's last frame: no end mark follows."""
         return b"data: " + error.body() + b"\n\n"

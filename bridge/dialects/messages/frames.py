@@ -1,6 +1,6 @@
 """A streamed message: blocks one after the other, each said from its beginning to its end before the next begins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -148,6 +148,13 @@ class MessageChoice:
         frames = self.begin() + self._release() + self._close()
         self.stop_reason = "refusal" if self._refused else STOP_REASONS.get(reason, "end_turn")
         return frames
+
+    def list_unwritten(self) -> Iterator[str]:
+        """The texts of what waits, and of its calls the names too."""
+        for one in self._waiting:
+            if one.call is not None:
+                yield one.call.name
+            yield from one.pieces
 
     # the blocks
 

@@ -1,5 +1,6 @@
 """Anthropic's messages as answers: what is written of one, whole or streamed, whoever gave it."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import msgspec
@@ -55,6 +56,10 @@ class MessagesWriter:
     def cut(self, frames: bytes, most_tokens: int, counter: TokenCounter) -> bytes:
         """The events of which all is within so many tokens, and what of the next one is."""
         return cut_frames(frames, most_tokens, counter, self.chunks)
+
+    def list_unwritten(self) -> Iterable[str]:
+        """What waits for a call's end."""
+        return () if self._choice is None else self._choice.list_unwritten()
 
     def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
         """The open block ends, then the error is the stream's last event. A call does not end: some clients take

@@ -2,7 +2,7 @@
 whose arguments come in turns."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -158,6 +158,11 @@ class ResponseChoice:
     def describe(self) -> list[JsonObject]:
         """The items as far as they go; of an answer that broke off, what is open is incomplete."""
         return [{**item.describe(), **_mark_open(item)} for item in self.items]
+
+    def list_unwritten(self) -> Iterator[str]:
+        """The pieces of inputs that go out at once, at their end."""
+        for item in self._open:
+            yield from item.list_unwritten()
 
     def forget(self, written: list[JsonObject], sent: list[JsonObject]) -> None:
         """Of these events, which were written last, only those were sent: nothing else was said."""

@@ -1,6 +1,6 @@
 """The output items of an answer as they come about: what is open, what was said of it, and its events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -84,6 +84,10 @@ class Item:
     def list_said(self) -> list[Said]:
         """Its texts."""
         return []
+
+    def list_unwritten(self) -> Sequence[str]:
+        """What it was told and has not said."""
+        return ()
 
 
 class Message(Item):
@@ -279,6 +283,10 @@ class CustomCalled(Called):
             said = self.said.add(text) if text else b""
         places = {"item_id": self.id, "output_index": self.index}
         return said + write_event(self.done, **places, input=self.said.text)
+
+    def list_unwritten(self) -> Sequence[str]:
+        """All of the JSON around the input."""
+        return self._wrapped or ()
 
     def describe(self) -> JsonObject:
         """The item as far as it goes."""

@@ -1,6 +1,6 @@
 """OpenAI's Responses as answers: what is written of one, whole or streamed, whoever gave it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -105,6 +105,10 @@ class ResponsesWriter:
         """The events of which all is within so many tokens, and what of the next one is."""
         self._was_cut = True
         return cut_events(frames, most_tokens, counter, self._choice)
+
+    def list_unwritten(self) -> Iterable[str]:
+        """What waits for the end of a custom call."""
+        return () if self._choice is None else self._choice.list_unwritten()
 
     def error(self, error: BridgeError, usage: Usage | None = None, cost: str = "") -> bytes:
         """The answer as far as it came, failed. Of one that went beyond its cap another would cost as much: clients are
