@@ -19,7 +19,7 @@ class Guide:
 
 
 GUIDES = (
-    Guide("claude-code", "Claude Code", "Anthropic's coding agent, on any model of this gateway.", "2.1.197"),
+    Guide("claude-code", "Claude Code", "Anthropic's coding agent, on any model of this gateway.", "2.1.332"),
     Guide("codex", "Codex", "OpenAI's coding agent, on any model of this gateway.", "0.171.0"),
     Guide("opencode", "opencode", "The open coding agent, by any of this gateway's three APIs.", "1.18.33"),
     Guide("cline", "Cline", "The coding agent for editors and terminals, on any model of this gateway.", "3.0.65"),

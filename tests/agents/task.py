@@ -63,11 +63,11 @@ class Turn:
 
 class Agentic:
     """A provider's model that does the task; a scenario for an upstream. It notes its turns, and what it was asked
-    besides. `first`, if given, plays the first turn instead."""
+    besides. `first`, if given, plays the first turn instead, or so many of them."""
 
-    def __init__(self, provider: str, first: "Callable[[str, Turn], list[Step]] | None" = None):
+    def __init__(self, provider: str, first: "Callable[[str, Turn], list[Step]] | None" = None, firsts: int = 1):
         self.provider = provider
-        self._first = first
+        self._first, self._firsts = first, firsts
         self.turns: list[Turn] = []
         self.asides: list[Turn] = []
 
@@ -77,7 +77,7 @@ class Agentic:
             self.asides.append(turn)
             return answer(self.provider, turn)
         self.turns.append(turn)
-        is_first = len(self.turns) == 1
+        is_first = len(self.turns) <= self._firsts
         return (self._first if self._first and is_first else answer)(self.provider, turn)
 
 

@@ -9,10 +9,23 @@ from scripts.quick_starts import fetch
 from tests.agents.books import check_books, check_only_the_delivered_part_is_paid_too, check_paid_once
 from tests.agents.guide import Guide
 from tests.agents.programs import Finished, Program, install
-from tests.agents.task import NOTES, PROMPT, SIGNATURE, THOUGHT, TURNS, Agentic, break_off, leave_out_the_end
+from tests.agents.task import (
+    COMMANDS,
+    NOTES,
+    PROMPT,
+    SIGNATURE,
+    THOUGHT,
+    TURNS,
+    Agentic,
+    break_off,
+    find_shell,
+    leave_out_the_end,
+    read_turn,
+)
 from tests.played import Caller, Providers
-from tests.replies import Reply
-from tests.upstream import fails
+from tests.replay import replies
+from tests.replies import Call, Reply
+from tests.upstream import Received, Step, fails
 
 pytestmark = pytest.mark.clients
 DOCUMENTED, SMALL = "claude-sonnet-4-5", "claude-haiku-4-5"
@@ -72,18 +85,58 @@ def test_its_settings_file_does_as_well(claude: Program, providers: Providers, c
     assert {receipt["model"]["asked"] for receipt in check_books(caller)} <= {DOCUMENTED, SMALL}
 
 
+@pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-4o"), ("gemini", "gemini-2.5-pro")])
+def test_a_tool_that_it_keeps_back_is_there_for_the_model_once_it_has_searched_for_it(
+    provider: str, model: str, run, providers: Providers
+):
+    search = Reply(calls=(Call("call_0", "ToolSearch", {"query": "select:NotebookEdit"}),))
+    asked = []
+
+    def play(request: Received) -> list[Step]:
+        if find_shell(turn := read_turn(provider, request)):
+            asked.append(turn)
+        return replies(provider, Reply("Done.") if turn.results else search)(request)
+
+    providers[provider].plays(play)
+    done = run(model)
+    assert (done.status, done.output.strip()) == (0, "Done."), done
+    before, after = ({tool.name for tool in turn.tools} for turn in asked)
+    assert (after - before, before - after) == ({"NotebookEdit"}, set())
+    assert not [name for name in after if name.startswith("Deferred")]
+    assert "Loaded the tool NotebookEdit" in asked[1].results[0]
+
+
 @pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-4o"), ("anthropic", DOCUMENTED)])
-def test_a_call_that_breaks_off_is_not_run_and_its_turn_is_paid_as_far_as_it_came(
+def test_a_call_that_breaks_off_is_not_run_and_its_turn_goes_on_where_it_stopped_and_is_paid_that_far(
     provider: str, model: str, run, providers: Providers, caller: Caller, tmp_path: Path
 ):
     upstream = Agentic(provider, first=break_off)
     providers[provider].plays(upstream)
     done = run(model)
-    assert done.status != 0
-    assert "The provider broke off its answer" in done.output, done
-    assert not (tmp_path / "notes.txt").exists()
-    assert len(upstream.turns) == 1
+    assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
+    assert [len(turn.results) for turn in upstream.turns] == [0, *range(TURNS)], done
+    before, after = (turn.request.json["messages"] for turn in upstream.turns[:2])
+    said, told = after[len(before) :]
+    assert (said["role"], told["role"]) == ("assistant", "user")
+    assert "I use the shell." in str(said["content"])
+    assert COMMANDS[0] not in str(said)
+    assert "cut off mid-stream" in str(told)
     check_only_the_delivered_part_is_paid_too(caller, [*upstream.turns, *upstream.asides], upstream.turns[0])
+
+
+def test_a_turn_that_breaks_off_each_time_ends_after_four_and_each_is_paid_as_far_as_it_came(
+    run, providers: Providers, caller: Caller, tmp_path: Path
+):
+    upstream = Agentic("openai", first=break_off, firsts=99)
+    providers["openai"].plays(upstream)
+    done = run("gpt-4o")
+    assert done.status != 0
+    assert "Server error mid-response" in done.output, done
+    assert not (tmp_path / "notes.txt").exists()
+    assert len(upstream.turns) == 4
+    receipts = [receipt for receipt in check_books(caller) if receipt["outcome"] == "cut"]
+    assert len(receipts) == 4
+    assert all(0 < receipt["tokens"]["completion"] < 40 for receipt in receipts)
 
 
 @pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-4o"), ("anthropic", DOCUMENTED)])
@@ -117,6 +170,19 @@ def test_a_conversation_that_is_too_long_is_called_that(run, providers: Provider
     assert done.status != 0
     assert "too long" in done.output, done
     assert {receipt["charge"] for receipt in check_books(caller)} == {"0"}
+
+
+def test_the_window_of_a_model_that_it_does_not_know_is_what_the_guide_has_it_be_told(
+    claude: Program, providers: Providers, caller: Caller, tmp_path: Path
+):
+    providers["openai"].answers(Reply("The folder is empty."))
+    guide = Guide(providers.gateway, "claude-code", caller.key.secret, **{DOCUMENTED: "gpt-4o"})
+    asked = f"{guide['Shell']}\n{guide['First question']}"
+    told = claude.run_script(asked, {"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "128000"}, tmp_path)
+    untold = claude.run_script(asked, {}, tmp_path)
+    assert (told.status, untold.status) == (0, 0), told
+    assert "assumes a context window" in untold.errors, untold
+    assert "assumes a context window" not in told.errors, told
 
 
 def test_it_knows_each_variable_of_its_guide(claude: Program, providers: Providers):

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 BETAS = (
     "claude-code-20250219,context-1m-2025-08-07,interleaved-thinking-2025-05-14,redact-thinking-2026-02-12,"
     "thinking-token-count-2026-05-13,context-management-2025-06-27,prompt-caching-scope-2026-01-05,"
-    "mid-conversation-system-2026-04-07,effort-2025-11-24,structured-outputs-2025-12-15"
+    "mid-conversation-system-2026-04-07,effort-2025-11-24,structured-outputs-2025-12-15,"
+    "advanced-tool-use-2025-11-20,mid-conversation-tool-changes-2026-07-01"
 )
 SESSION = json.dumps({"device_id": "d" * 64, "account_uuid": "", "session_id": "0f0e"})
 MARK = {"type": "ephemeral"}
@@ -25,7 +26,7 @@ TOOLS = [{"name": f"Tool{number}", "description": "Does much. " * 250, "input_sc
 BODY: dict[str, Any] = {
     "max_tokens": 64_000,
     "system": [
-        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.197; cc_entrypoint=cli; cch=0a1b2;"},
+        {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.332.040; cc_entrypoint=cli; cch=0a1b2;"},
         {"type": "text", "text": "You are Claude Code.", "cache_control": MARK},
     ],
     "messages": [
@@ -39,7 +40,7 @@ BODY: dict[str, Any] = {
     "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
     "metadata": {"user_id": SESSION},
 }
-HEADERS = {"anthropic-beta": BETAS, "user-agent": "claude-cli/2.1.197 (external, cli)", "x-app": "cli"}
+HEADERS = {"anthropic-beta": BETAS, "user-agent": "claude-cli/2.1.332 (external, cli)", "x-app": "cli"}
 
 
 @pytest.fixture
@@ -65,6 +66,48 @@ def test_its_85_kilobytes_of_tools_and_marks_are_taken_by_every_model(client: Cl
     assert b"device_id" not in sent
     assert (b"x-anthropic-billing-header" in sent) is (provider == "anthropic")
     assert "max_tokens=4096" in client.headers["x-bridge-clamped"]
+
+
+DEFERRED = [{**TOOLS[0], "name": name, "defer_loading": True} for name in ("Fetch", "Cron", "Watch")]
+FOUND: list[Any] = [
+    {"role": "user", "content": "Look."},
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_01A", "name": "Tool3", "input": {}}]},
+    {
+        "role": "user",
+        "content": [
+            {
+                "type": "tool_result",
+                "tool_use_id": "toolu_01A",
+                "content": [{"type": "tool_reference", "tool_name": "Fetch"}],
+            },
+            {"type": "text", "text": "Tool loaded."},
+        ],
+    },
+    {"role": "system", "content": [{"type": "tool_addition", "tool": {"type": "tool_reference", "name": "Watch"}}]},
+]
+
+
+@EVERY
+def test_of_its_deferred_tools_a_model_knows_those_that_it_has_loaded(client: Client, provider: str):
+    client.serve(provider)
+    client.upstream.plays(replies(provider, Reply("Hi.")))
+    for messages, known in (([FOUND[0]], ()), (FOUND[:3], ("Fetch",)), (FOUND, ("Fetch", "Watch"))):
+        code(client, tools=[*TOOLS, *DEFERRED], messages=messages)
+        sent = client.upstream.requests[-1].body
+        told = [name for name in ("Fetch", "Cron", "Watch") if f'"name":"{name}"'.encode() in sent]
+        assert told == (["Fetch", "Cron", "Watch"] if provider == "anthropic" else list(known))
+        assert (b'"defer_loading"' in sent) is (provider == "anthropic")
+        if known and provider != "anthropic":
+            assert b"Loaded the tool Fetch." in sent
+
+
+def test_the_trials_that_its_deferred_tools_need_are_asked_for(client: Client):
+    client.serve("anthropic", models={client.model: "claude-opus-5"})
+    client.upstream.plays(replies("anthropic", Reply("Hi.")))
+    code(client, tools=[*TOOLS, *DEFERRED], messages=FOUND)
+    asked = client.upstream.requests[-1].headers["anthropic-beta"].split(",")
+    assert {"advanced-tool-use-2025-11-20", "mid-conversation-tool-changes-2026-07-01"} <= set(asked)
+    assert client.sent[-1]["messages"][-1] == FOUND[-1]
 
 
 def test_its_title_request_has_a_schema_and_no_tools(client: Client):

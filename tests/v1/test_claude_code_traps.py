@@ -38,7 +38,7 @@ def test_t5_the_billing_line_that_changes_with_each_turn_spoils_nobodys_cache(cl
     client.serve(provider)
     client.upstream.plays(replies(provider, Reply("Hi.")))
     for mark in ("0a1b2", "9f8e7"):
-        line = f"x-anthropic-billing-header: cc_version=2.1.197; cc_entrypoint=cli; cch={mark};"
+        line = f"x-anthropic-billing-header: cc_version=2.1.332.040; cc_entrypoint=cli; cch={mark};"
         for system in ([{"type": "text", "text": line}, BODY["system"][1]], f"{line}\nYou are Claude Code."):
             client.ask(**{**BODY, "system": system}, headers=HEADERS)
     first, second, third, fourth = (request.body for request in client.upstream.requests)
@@ -56,7 +56,7 @@ def test_t8_counting_asks_no_upstream_so_that_no_channel_suffers_from_it(client:
     assert say(client.ask()) == "Hi."
 
 
-@pytest.mark.parametrize("agent", ["claude-cli/2.1.197 (external, cli)", "curl/8", "", "Mozilla/5.0"])
+@pytest.mark.parametrize("agent", ["claude-cli/2.1.332 (external, cli)", "curl/8", "", "Mozilla/5.0"])
 def test_t10_nobody_is_asked_what_client_it_is(client: Client, agent: str):
     client.serve("openai")
     client.upstream.plays(says("Hi."))

@@ -13,10 +13,11 @@ from bridge.json_types import Json, JsonObject
 BILLING_LINE = "x-anthropic-billing-header:"  # Claude Code's, for Anthropic alone: it would spoil others' caches
 # What Anthropic's own tools did: nobody else knows, so it is left out for others, call and result alike.
 SERVERS_OWN = frozenset(
-    {"server_tool_use", "mcp_tool_use", "mcp_tool_result", "compaction", "fallback", "tool_addition"}
+    {"server_tool_use", "mcp_tool_use", "mcp_tool_result", "compaction", "fallback", "tool_addition", "tool_removal"}
     | {f"{name}_tool_result" for name in ("web_search", "web_fetch", "tool_search", "advisor")}
     | {f"{name}_tool_result" for name in ("code_execution", "bash_code_execution", "text_editor_code_execution")}
 )
+TOOL_REFERENCE = "tool_reference"
 _WITH_VALUES = frozenset(
     {"model", "messages", "system", "stream", "max_tokens", "stop_sequences", "tools", "tool_choice", "thinking"}
     | {"output_config", "output_format", "metadata", "service_tier", "speed", "inference_geo"}
@@ -68,7 +69,7 @@ def _read_options(body: JsonObject, who: Json) -> JsonObject:
     if isinstance(who, str) and who:
         options["user"] = who
     for place, tool in enumerate(body.get("tools") or ()):
-        if str(tool.get("type") or "").startswith(TOOL_SEARCH):  # all tools are sent at once instead
+        if _is_search(tool):  # all tools are sent at once instead
             options[f"tools.{place}"] = True
     return options
 
@@ -173,6 +174,10 @@ class _Reader:
         said = "\n".join(_text(part.get("text")) for part in block["content"])
         return [Text(_entitle(block["title"], block["source"], said), block.get("cache_control"))]
 
+    def _read_reference(self, block: JsonObject, place: str) -> Iterable[Part]:
+        """What the client's own search for tools has found."""
+        return [Text(f"Loaded the tool {_text(block.get('tool_name'))}.")]
+
     def _read_thoughts(self, block: JsonObject) -> Thoughts | None:
         """Thoughts that carry an envelope of ours are what is inside; Anthropic's own stay as they are."""
         text, signature = block.get("thinking") or "", block.get("signature") or block.get("data") or ""
@@ -209,6 +214,7 @@ _PLAIN = {
     "image": _Reader._read_image,
     "document": _Reader._read_document,
     "search_result": _Reader._read_search_result,
+    TOOL_REFERENCE: _Reader._read_reference,
 }
 
 
@@ -242,10 +248,38 @@ def _read_system(system: Json) -> list[Part]:
     return [Text(text, cache) for text, cache in texts if text.strip()]
 
 
-def _list_tools(body: JsonObject) -> Iterator[tuple[int, JsonObject]]:
-    for place, tool in enumerate(body.get("tools") or ()):
-        if not str(tool.get("type") or "").startswith(TOOL_SEARCH):
-            yield place, tool
+def _list_tools(body: JsonObject) -> list[tuple[int, JsonObject]]:
+    """The tools that a model may know of, by their places: of deferred ones those that the conversation has loaded. All
+    of them where Anthropic was to search, which nobody does then."""
+    given: list[JsonObject] = body.get("tools") or []
+    tools = [(place, tool) for place, tool in enumerate(given) if not _is_search(tool)]
+    if len(tools) < len(given) or not any(tool.get("defer_loading") for tool in given):
+        return tools
+    loaded = _find_loaded(body)
+    return [
+        (place, tool) for place, tool in tools if not tool.get("defer_loading") or _text(tool.get("name")) in loaded
+    ]
+
+
+def _is_search(tool: JsonObject) -> bool:
+    return str(tool.get("type") or "").startswith(TOOL_SEARCH)
+
+
+def _find_loaded(body: JsonObject) -> set[str]:
+    """The names of tools that a result or the system refers to, that were called, or that are to be called now."""
+    found = {_text((body.get("tool_choice") or {}).get("name"))}
+    for message in body["messages"]:
+        for block in message["content"] if isinstance(message["content"], list) else ():
+            if block["type"] == "tool_use":
+                found.add(block["name"])
+            elif block["type"] == "tool_result" and isinstance(block.get("content"), list):
+                found |= {
+                    _text(part.get("tool_name")) for part in block["content"] if part.get("type") == TOOL_REFERENCE
+                }
+            elif block["type"] in ("tool_addition", "tool_removal") and isinstance(block.get("tool"), dict):
+                name = _text(block["tool"].get("name"))
+                (found.add if block["type"] == "tool_addition" else found.discard)(name)
+    return found
 
 
 def _read_tool(tool: JsonObject, place: str) -> Tool:
