@@ -1,6 +1,7 @@
 """Streams an answer: frames as they come, keep-alives while the upstream is silent, and one settlement whatever ends
 it."""
 
+import contextlib
 import functools
 import time
 from collections.abc import Generator, Iterator
@@ -10,7 +11,7 @@ import msgspec
 import structlog
 
 from bridge.conversation.answer import AnswerWriter
-from bridge.errors import BridgeError, UpstreamError
+from bridge.errors import BridgeError, ServiceUnavailable, UpstreamError
 from bridge.inference.answers import keep_reasoning_of, note_mended, open_writer, read_failure
 from bridge.inference.ask import Ask
 from bridge.inference.attempts import Attempt, Attempts
@@ -63,8 +64,10 @@ class Stream:
         self._services.streams.add(self)
         try:
             self._await_first()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            with contextlib.closing(self):
+                if isinstance(error, Exception):
+                    self._release_after_fault()
             raise
 
     def headers(self) -> list[tuple[str, str]]:
@@ -126,7 +129,16 @@ class Stream:
             self._purchase.settle("failed", None, status=200, error_code=error.code)
             self._writer = None  # whatever it wrote was kept back
             return self._write_error(error)
+        except Exception:
+            self._release_after_fault()
+            raise
         raise StopIteration
+
+    def _release_after_fault(self) -> None:
+        """A mistake of ours costs nothing where nothing was delivered, as whoever waits is told."""
+        last = self._attempts.last
+        if not self._purchase.settled and (last is None or not last.delivered):
+            self._purchase.release(ServiceUnavailable(""))
 
     def mark(self) -> Mark | None:
         """What was delivered, for the sweeper, if there is more of it than last time. Never more than the client has:
