@@ -57,13 +57,17 @@ def test_it_does_its_task_and_every_turn_is_asked_and_paid_once(
     check_paid_once(caller, [*upstream.turns, *upstream.asides])
 
 
+@pytest.mark.parametrize(
+    ("api", "provider", "model"), [(CHAT, "anthropic", DOCUMENTED), (MESSAGES, "openai", "gpt-4o")]
+)
 def test_a_turn_that_breaks_off_is_not_asked_again_and_paid_as_far_as_it_came(
-    run, providers: Providers, caller: Caller
+    api: str, provider: str, model: str, run, providers: Providers, caller: Caller, tmp_path: Path
 ):
-    upstream = Agentic("anthropic", first=break_off)
-    providers["anthropic"].plays(upstream)
-    done = run(CHAT, DOCUMENTED)
+    upstream = Agentic(provider, first=break_off)
+    providers[provider].plays(upstream)
+    done = run(api, model)
     assert done.status != 0, done
+    assert not (tmp_path / "notes.txt").exists()
     assert "broke off" in done.errors, done
     assert [len(turn.results) for turn in upstream.turns] == [0], done
     outcomes = sorted(receipt["outcome"] for receipt in check_books(caller))

@@ -78,7 +78,7 @@ def test_t12_an_answer_of_thoughts_alone_is_no_empty_one(client: Client, provide
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_beyond_a_small_window_makes_it_shorten_and_costs_nothing(client: Client, stream: bool):
-    """It takes every model that it doesn't know for one of 200,000 tokens."""
+    """It takes every model that it does not know for one of a million tokens, unless it is told."""
     client.serve("openai")
     said = "This model's maximum context length is 32768 tokens. However, your messages resulted in 60000 tokens."
     client.upstream.plays(fails(400, said, "context_length_exceeded"))
