@@ -24,6 +24,7 @@ from bridge.ops.data_dir import find_data_dir_problem
 from bridge.ops.demo import greet, load_demo
 from bridge.ops.env_file import load_env_file
 from bridge.ops.gunicorn_worker import GRACE_BEYOND_DRAIN_SECONDS, Response, Worker
+from bridge.ops.last_stop import LastStop
 from bridge.providers import COMPANIES
 from bridge.telemetry import configure_logging, log_to_stdout
 
@@ -76,6 +77,7 @@ logconfig_dict = {
 def on_starting(server: Any) -> None:
     """Warn about what the settings leave out, refuse master keys that don't open what is stored, and connect the
     providers that the environment names: a new key takes a restart, and no command."""
+    Worker.last_stop = LastStop(server)  # before the first worker is forked
     if gateway.on_sqlite and gateway.web_concurrency > 1:
         log.warning(f"SQLite has one writer: 1 worker starts instead of {gateway.web_concurrency}.")
     if workers > 1 and not gateway.redis_url:

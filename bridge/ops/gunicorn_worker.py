@@ -22,6 +22,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from bridge.headers import CommonHeaders, ReadyHeaders
 from bridge.ops.chunks import Chunks
+from bridge.ops.last_stop import LastStop, drop_handshakes
 from bridge.ops.malformed import explain_fault, write_refusal
 from bridge.telemetry import log_refusal, new_request_id
 
@@ -29,6 +30,7 @@ LOOK_SECONDS = 0.25
 BODY_IS_HERE = "bridge.body_is_here"  # in the environ of a request whose body came with its head
 CLIENT_SLOW = "bridge.client_slow"  # in the environ of a request whose client took nothing for too long
 ACCEPT_ON_SECONDS = 1.0  # after the signal to stop: routers learn of it a moment later
+HANDSHAKE_SECONDS = 0.3  # for those that have begun: a round trip, also around the earth
 IDLE_SECONDS = 1.0  # then connections that have been idle for so long are closed
 GRACE_BEYOND_DRAIN_SECONDS = 5  # for a stream's last check, its charge, and waiting for the database
 LINGER_SECONDS = 10.0
@@ -192,6 +194,7 @@ class Worker(GeventWorker):
 
     cfg: Any
     common_headers = CommonHeaders()
+    last_stop: LastStop | None = None  # None: nobody tells, and listeners are closed as they are
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -292,10 +295,18 @@ class Worker(GeventWorker):
 
     def _accept_the_last(self, servers: list[Any], until: float) -> None:
         """Stop accepting, but only once nobody waits: the kernel would drop the connections that it has already
-        accepted."""
-        while (now := time.monotonic()) < until or (_anyone_waits(servers) and now < until + ACCEPT_ON_SECONDS):
+        accepted. When the gateway stops for good, nobody new can come between the last look and the close."""
+        while (seconds := until - time.monotonic()) > 0:
             self.notify()
-            gevent.sleep(min(LOOK_SECONDS, max(0, until - now)))
+            gevent.sleep(min(LOOK_SECONDS, seconds))
+        if self.last_stop is not None and self.last_stop.has_come():
+            for server in servers:
+                drop_handshakes(server.socket)
+            gevent.sleep(HANDSHAKE_SECONDS)
+        until = time.monotonic() + ACCEPT_ON_SECONDS
+        while _anyone_waits(servers) and time.monotonic() < until:
+            self.notify()
+            gevent.sleep(0)
         for server in servers:
             server.close()
 
