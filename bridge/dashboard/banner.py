@@ -91,10 +91,10 @@ def _tell_used_up() -> Banner | None:
 
 
 def _tell_declined() -> Banner | None:
-    rule = find_account_state().rule
-    if rule is None or rule.enabled or not rule.problem:
+    problem = find_account_state().top_up_problem
+    if not problem:
         return None
-    text = f"{rule.problem} Nothing more is charged until you turn them on again. {_describe_left()}"
+    text = f"{problem} Nothing more is charged until you turn them on again. {_describe_left()}"
     return Banner("bad", "Automatic top-ups are off.", text, "Pay or change card", url_for("dashboard.show_billing"))
 
 

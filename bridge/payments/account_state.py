@@ -31,6 +31,12 @@ class AccountState:
     near_budget: list[KeyBudget]
     catalogue_number: int  # what is kept in memory of the catalogue with this number is still true
 
+    @property
+    def top_up_problem(self) -> str:
+        """Why automatic top-ups have been turned off by us; "" where they weren't."""
+        rule = self.rule
+        return "" if rule is None or rule.enabled else rule.problem or ""
+
 
 def find_state(account_id: int) -> AccountState:
     """The account's state now. How far the roll-ups reach is read with it, for the sums that pages ask for next."""

@@ -87,7 +87,7 @@ def _list_customers(ids: dict[str, str]) -> list[Scene]:
         Scene("key-form-wrong", "mira", "/dashboard/keys/new", ((FILL, "#name", "x"), *wrong_key)),
         Scene("key-created", "mira", "/dashboard/keys/new", new_key),
         Scene("usage", "mira", "/dashboard/usage"),
-        Scene("usage-30-days", "mira", "/dashboard/usage?days=30"),
+        Scene("usage-30-days", "mira", "/dashboard/usage?period=30"),
         Scene("usage-end-users", "mira", "/dashboard/usage?by=end_user"),
         Scene("usage-tags", "mira", "/dashboard/usage?by=tag&tag=env%3Dprod"),
         Scene("usage-empty", "newcomer", "/dashboard/usage"),
