@@ -7,6 +7,7 @@ import pytest
 
 from scripts.quick_starts import fetch
 from tests.agents.books import check_books, check_only_the_delivered_part_is_paid_too, check_paid_once
+from tests.agents.broken_turns import check_it_misses_no_end
 from tests.agents.guide import Guide
 from tests.agents.programs import Finished, Program, install
 from tests.agents.task import (
@@ -19,7 +20,6 @@ from tests.agents.task import (
     Agentic,
     break_off,
     find_shell,
-    leave_out_the_end,
     read_turn,
 )
 from tests.played import Caller, Providers
@@ -143,12 +143,7 @@ def test_a_turn_that_breaks_off_each_time_ends_after_four_and_each_is_paid_as_fa
 def test_a_turn_whose_end_mark_is_missing_is_not_asked_again(
     provider: str, model: str, run, providers: Providers, caller: Caller, tmp_path: Path
 ):
-    upstream = Agentic(provider, first=leave_out_the_end)
-    providers[provider].plays(upstream)
-    done = run(model)
-    assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
-    assert [len(turn.results) for turn in upstream.turns] == list(range(TURNS))
-    check_paid_once(caller, [*upstream.turns, *upstream.asides])
+    check_it_misses_no_end(run, model, providers, provider, caller, tmp_path)
 
 
 def test_without_balance_or_with_a_wrong_key_it_ends_and_says_why(run, providers: Providers):

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.agents.books import check_only_the_delivered_part_is_paid_too, check_paid_once
+from tests.agents.broken_turns import check_it_misses_no_end
 from tests.agents.guide import Guide
 from tests.agents.programs import Finished, Program, install
-from tests.agents.task import NOTES, PROMPT, TURNS, Agentic, break_off, leave_out_the_end
+from tests.agents.task import NOTES, PROMPT, TURNS, Agentic, break_off
 from tests.played import Caller, Providers
 
 pytestmark = pytest.mark.clients
@@ -67,9 +68,4 @@ def test_a_turn_that_breaks_off_is_not_asked_again_and_paid_as_far_as_it_came(
 
 
 def test_a_turn_whose_end_mark_is_missing_is_not_asked_again(run, providers: Providers, caller: Caller, tmp_path: Path):
-    upstream = Agentic("openai", first=leave_out_the_end)
-    providers["openai"].plays(upstream)
-    done = run("gpt-4o")
-    assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
-    assert [len(turn.results) for turn in upstream.turns] == list(range(TURNS)), done
-    check_paid_once(caller, [*upstream.turns, *upstream.asides])
+    check_it_misses_no_end(run, "gpt-4o", providers, "openai", caller, tmp_path)

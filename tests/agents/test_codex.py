@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from scripts.quick_starts import fetch
-from tests.agents.books import check_books, check_only_the_delivered_part_is_paid_too, check_paid_once
+from tests.agents.books import check_books, check_paid_once
+from tests.agents.broken_turns import check_it_asks_once_more, check_it_misses_no_end
 from tests.agents.guide import Guide
 from tests.agents.programs import Finished, Program, install
-from tests.agents.task import NOTES, PROMPT, SIGNATURE, TURNS, Agentic, break_off, leave_out_the_end
+from tests.agents.task import NOTES, PROMPT, SIGNATURE, TURNS, Agentic
 from tests.played import Caller, Providers
 from tests.upstream import fails
 
@@ -104,21 +105,11 @@ def test_its_first_question_is_answered(codex: Program, providers: Providers, ca
 def test_a_turn_that_breaks_off_is_asked_once_more_and_paid_as_far_as_it_came(
     provider: str, model: str, run, providers: Providers, caller: Caller, tmp_path: Path
 ):
-    upstream = Agentic(provider, first=break_off)
-    providers[provider].plays(upstream)
-    done = run(model)
-    assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
-    assert [len(turn.results) for turn in upstream.turns] == [0, *range(TURNS)]
-    check_only_the_delivered_part_is_paid_too(caller, [*upstream.turns, *upstream.asides], upstream.turns[0])
+    check_it_asks_once_more(run, model, providers, provider, caller, tmp_path)
 
 
 def test_a_turn_whose_end_mark_is_missing_is_not_asked_again(run, providers: Providers, caller: Caller, tmp_path: Path):
-    upstream = Agentic("openai", first=leave_out_the_end)
-    providers["openai"].plays(upstream)
-    done = run("gpt-4o")
-    assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
-    assert [len(turn.results) for turn in upstream.turns] == list(range(TURNS))
-    check_paid_once(caller, [*upstream.turns, *upstream.asides])
+    check_it_misses_no_end(run, "gpt-4o", providers, "openai", caller, tmp_path)
 
 
 def test_without_balance_or_with_a_wrong_key_it_ends_and_says_why(run, providers: Providers):
