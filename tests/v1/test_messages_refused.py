@@ -66,6 +66,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"messages": [turn(RESULT)]}, "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks"),
     ({"tools": [TOOLS[0], TOOLS[0]]}, "tools: Tool names must be unique"),
+    ({"tools": [{**TOOLS[0], "defer_loading": True}]}, "tools: All tools have defer_loading set."),
+    ({"messages": [turn({"type": "tool_reference"})]}, "messages.0.content.0.tool_name: Field required"),
     ({"tools": [{"name": "x"}]}, "tools.0.input_schema: Field required"),
     ({"tools": [{"type": "custom", "name": "x"}]}, "tools.0.custom.input_schema: Field required"),
     ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools.0.type: "),

@@ -2,7 +2,7 @@
 first."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -59,6 +59,10 @@ class SearchResultBlock(Struct):
     source: str
     title: str
     content: list[JsonObject]
+
+
+class ToolReferenceBlock(Struct):
+    tool_name: str
 
 
 class ThinkingBlock(Struct):
@@ -134,6 +138,7 @@ BLOCKS: dict[str, type[Struct]] = {
     "redacted_thinking": RedactedThinkingBlock,
     "tool_use": ToolUseBlock,
     "tool_result": ToolResultBlock,
+    "tool_reference": ToolReferenceBlock,
 }
 SOURCES = {
     "image": {"base64": ("media_type", "data"), "url": ("url",)},
@@ -305,14 +310,20 @@ def _check_tools(request: MessagesRequest) -> None:
         if tool.get("name") in names:
             raise wrong("tools", "Tool names must be unique")
         names.add(tool.get("name"))
+    if request.tools and all(tool.get("defer_loading") for tool in request.tools):
+        raise wrong("tools", "All tools have defer_loading set. At least one must be non-deferred.")
     if request.tool_choice is not None:
-        choice = convert(request.tool_choice, MessagesToolChoice, "tool_choice")
-        if choice.type == "tool" and choice.name is None:
-            raise wrong("tool_choice.tool.name", "Field required", "missing_required_parameter")
-        if choice.type == "tool" and choice.name not in names:
-            raise wrong("tool_choice", f"Tool '{(choice.name or '')[:128]}' not found in provided tools")
-        if choice.type == "any" and not request.tools:
-            raise wrong("tool_choice", "tool_choice may only be specified while providing tools.")
+        _check_tool_choice(request, names)
+
+
+def _check_tool_choice(request: MessagesRequest, names: Set[Json]) -> None:
+    choice = convert(request.tool_choice, MessagesToolChoice, "tool_choice")
+    if choice.type == "tool" and choice.name is None:
+        raise wrong("tool_choice.tool.name", "Field required", "missing_required_parameter")
+    if choice.type == "tool" and choice.name not in names:
+        raise wrong("tool_choice", f"Tool '{(choice.name or '')[:128]}' not found in provided tools")
+    if choice.type == "any" and not request.tools:
+        raise wrong("tool_choice", "tool_choice may only be specified while providing tools.")
 
 
 def _check_settings(request: MessagesRequest, interleaved: bool) -> None:
