@@ -10,7 +10,8 @@ MODEL_PORT ?= 8081
 # tests wait as much as they compute, and PostgreSQL has a hundred connections: from four to eight processes
 TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? 4 : n > 8 ? 8 : n)))
 CSS := .venv/bin/css-beautify --indent-size=2 --end-with-newline
-.PHONY: help run test clients lint format types e2e bench bench-compare profile audit soak attack screenshots model stop-model lock
+.PHONY: help run test clients lint format types e2e bench bench-compare profile audit soak attack screenshots model stop-model lock \
+	compress vendor
 
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
@@ -29,6 +30,8 @@ help:
 	@echo "make attack      what one customer can do to another: every attack we know, and how long the other one waits"
 	@echo "make screenshots pictures of every page and state, light and dark, 1280 and 390 px wide, checked by axe-core"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
+	@echo "make compress    write the .gz beside each text of static/, which is what browsers get; make format does it too"
+	@echo "make vendor      for maintainers: bring static/vendor from npm, and of Tabler what the pages use"
 	@echo "make lock        write the lock files anew, from what requirements*.in, scripts/ and tests/ ask for"
 
 run:
@@ -59,6 +62,13 @@ format:
 	$(PYTHON) -m ruff format .
 	.venv/bin/djangofmt templates
 	$(CSS) --replace static/bridge.css
+	@$(MAKE) --silent compress
+
+compress:
+	@gzip -9nkf static/*.css static/*.js static/vendor/tabler/*.css
+
+vendor:
+	@scripts/vendor.sh
 
 types:
 	@scripts/install.sh $(DEV)
@@ -110,7 +120,7 @@ lock:
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -c requirements.txt -o requirements-dev.txt requirements-dev.in
 	$(COMPILE) -o scripts/model-requirements.txt scripts/model-requirements.in
-	for folder in tests/sdks/python tests/agents/python/*; do \
+	for folder in tests/sdks/python tests/sdks/apart/* tests/agents/python/*; do \
 	  $(COMPILE) -o $$folder/requirements.txt $$folder/requirements.in || exit 1; done
 	for folder in scripts/node tests/browser/node tests/sdks/node tests/agents/node/*; do \
 	  (cd $$folder && $(NPM_LOCK)) || exit 1; done

@@ -1,12 +1,16 @@
 """The mock upstream's answers in each provider's own bytes: events and bodies as the real ones send them."""
 
+import base64
 import dataclasses
 import json
+import struct
 from collections.abc import Callable
 from typing import Any
 
 TEXT = "The capital of France is Paris, which has been the seat of its government for most of a thousand years."
 PROMPT_TOKENS, WHOLE_TOKENS = 24, 22
+INPUTS, DIMENSIONS = 8, 1536  # of embeddings
+PICTURE_BYTES, PICTURE_TOKENS = 1_500_000, 4160  # a PNG of 1024 x 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +22,33 @@ class Dialect:
     first: tuple[bytes, ...]
     word: Callable[[int], bytes]
     last: Callable[[int], tuple[bytes, ...]]
+
+
+def write_embeddings() -> dict[str, Any]:
+    """OpenAI's answer to so many inputs, as base64."""
+    vectors = [
+        struct.pack(f"<{DIMENSIONS}f", *(1 / (place + at) for at in range(1, DIMENSIONS + 1)))
+        for place in range(INPUTS)
+    ]
+    data = [
+        {"object": "embedding", "index": place, "embedding": base64.b64encode(vector).decode()}
+        for place, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}
+    return {"object": "list", "data": data, "model": "text-embedding-3-small", "usage": usage}
+
+
+def write_picture() -> dict[str, Any]:
+    """OpenAI's answer of one picture."""
+    said = {"background": "opaque", "output_format": "png", "quality": "high", "size": "1024x1024"}
+    usage = {
+        "input_tokens": PROMPT_TOKENS,
+        "input_tokens_details": {"text_tokens": PROMPT_TOKENS, "image_tokens": 0},
+        "output_tokens": PICTURE_TOKENS,
+        "total_tokens": PROMPT_TOKENS + PICTURE_TOKENS,
+    }
+    picture = base64.b64encode(bytes(range(256)) * (PICTURE_BYTES // 256)).decode()
+    return {"created": 1760000000, **said, "data": [{"b64_json": picture}], "usage": usage}
 
 
 def word(number: int) -> str:

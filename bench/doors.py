@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from bench.dialects import INPUTS
 from bench.gateway import model_of
 
 SYSTEM = "You are a helpful assistant. Answer briefly."
@@ -53,10 +54,21 @@ def _write_response(prompt: str, cap: int) -> dict[str, Any]:
     return {"instructions": SYSTEM, "input": [asked], "max_output_tokens": cap, "store": False}
 
 
+def _write_embeddings(prompt: str, cap: int) -> dict[str, Any]:
+    """As OpenAI's SDKs ask: for base64."""
+    return {"input": [prompt, *[QUESTION] * (INPUTS - 1)], "encoding_format": "base64"}
+
+
+def _write_picture(prompt: str, cap: int) -> dict[str, Any]:
+    return {"prompt": prompt, "size": "1024x1024", "quality": "high"}
+
+
 DOORS = {
     "chat": Door("/v1/chat/completions", "openai", _write_chat),
     "messages": Door("/v1/messages", "anthropic", _write_message),
     "responses": Door("/v1/responses", "responses", _write_response),
+    "embeddings": Door("/v1/embeddings", "openai", _write_embeddings),
+    "images": Door("/v1/images/generations", "openai", _write_picture),
 }
 
 

@@ -38,6 +38,7 @@ NO_POSTGRES = (
 NO_REDIS = "Redis does not answer at {url}: start it, name another with --redis, or measure with --setup sqlite."
 AS_SHIPPED = "bridge.ops.gunicorn"
 ASKED_BY_RESPONSES = "gpt-5.5"  # OpenAI's name of a model that is
+OTHERS_OF_OPENAI = {"responses": ASKED_BY_RESPONSES, "embeddings": "text-embedding-3-small", "images": "gpt-image-1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +140,7 @@ def set_up(upstream: Server, stores: Stores, folder: Path) -> Home:
     price = "--input-price 2.50 --output-price 10 --context 1000000 --max-output 16384"
     root = f"http://{LOOPBACK}:{upstream.port}"
     channels = {  # the address and the models of each, by provider
-        "openai": (f"{root}/v1", f"{_served('openai')},{model_of('responses')}={ASKED_BY_RESPONSES}"),
+        "openai": (f"{root}/v1", ",".join((_served("openai"), *_serve_as(OTHERS_OF_OPENAI)))),
         "anthropic": (root, _served("anthropic")),
         "gemini": (root, _served("gemini")),
     }
@@ -150,6 +151,9 @@ def set_up(upstream: Server, stores: Stores, folder: Path) -> Home:
         f"key issue {EMAIL} --rpm 1",
         f"account credit {EMAIL} 1000000.00",
         *(f"model add {model_of(name)} {price}" for name in (*channels, "responses")),
+        f"model add {model_of('embeddings')} --kinds embeddings --input-price 0.02 --context 8192",
+        f"model add {model_of('images')} --kinds images --input-price 5 --output-price 40 --context 32000 "
+        "--max-output 6240",
     )
     run_commands(
         environment,
@@ -176,6 +180,8 @@ def running_gateway(
     environment = home.environment | {
         "PORT": str(port),
         "WEB_CONCURRENCY": str(workers),
+        "RESUME_SECONDS": "5",  # a run writes more in a second than an account's streams in minutes
+        "MAX_RESUME_BYTES": str(2**32),
         "MAX_IN_FLIGHT": "6000",  # our one account has a quarter: as many as a worker takes by default
         "PUBLIC_BASE_URL": f"http://{LOOPBACK}:{port}",
         **(variables or {}),
@@ -219,6 +225,7 @@ def _environment(stores: Stores, folder: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("PG")}
     return inherited | {
         "FLASK_SKIP_DOTENV": "1",
+        "PROBE_SECONDS": "0",  # what is measured are requests
         "BRIDGE_ENV": "production" if stores.database_url else "development",
         "ALLOW_PRIVATE_UPSTREAMS": "1",
         "BIND": LOOPBACK,
@@ -233,12 +240,16 @@ def _environment(stores: Stores, folder: Path) -> dict[str, str]:
 
 def model_of(provider: str) -> str:
     """The public name of the model whose one channel reaches the mock upstream in the provider's dialect; `responses`
-    is OpenAI's second one."""
+    is OpenAI's second one, and `embeddings` and `images` are no conversations at all."""
     return f"bench-{provider}"
 
 
 def _served(provider: str) -> str:
     return f"{model_of(provider)}={model_of(provider)}"
+
+
+def _serve_as(upstream_ids: dict[str, str]) -> Iterator[str]:
+    return (f"{model_of(name)}={upstream_id}" for name, upstream_id in upstream_ids.items())
 
 
 def run_commands(environment: dict[str, str], *commands: str, seconds: float = COMMAND_SECONDS) -> list[str]:

@@ -46,6 +46,7 @@ class LoadSpec:
     per_second: float = 500.0
     hold_seconds: float = 1.0
     path: str = "/v1/chat/completions"
+    header: str = ""  # one more, as `name: value`
     requests: int = 0
     words: int = 0  # words in each stream, in order
     end_mark: str = ""  # in each stream's last event; this and the next two: see Proof
@@ -136,7 +137,8 @@ class Load:
     def __init__(self, spec: LoadSpec):
         self.spec = spec
         body = spec.body.encode()
-        after = f"\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        more = f"\r\n{spec.header}" if spec.header else ""
+        after = f"{more}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
         before = f"POST {spec.path} HTTP/1.1\r\nHost: 127.0.0.1:{spec.port}\r\nAuthorization: Bearer "
         self.requests = itertools.cycle([before.encode() + key.encode() + after for key in spec.keys])
         self.poll = select.epoll()

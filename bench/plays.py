@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+from typing import Any
 
-from bench.dialects import DIALECTS, Dialect
+from bench.dialects import DIALECTS, Dialect, write_embeddings, write_picture
 
 CHUNKS_PER_BURST = 25
 ALONE_CHUNKS, BURST_CHUNKS, SLOW_CHUNKS = 400, 5_000, 6  # so many that a stream's first and last chunk matter little
@@ -18,8 +19,8 @@ class Play:
     pause_seconds: float = 0.0
 
 
-def _whole(dialect: Dialect) -> Play:
-    body = json.dumps(dialect.whole, separators=(",", ":")).encode()
+def _whole(answer: dict[str, Any]) -> Play:
+    body = json.dumps(answer, separators=(",", ":")).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return Play((head.encode() + body,))
 
@@ -46,13 +47,15 @@ def _play_all() -> dict[str, Play]:
     plays: dict[str, Play] = {}
     for name, dialect in DIALECTS.items():
         kinds = {
-            "whole": _whole(dialect),
+            "whole": _whole(dialect.whole),
             "alone": _stream(dialect, ALONE_CHUNKS, pause_seconds=0.010),
             "alone-short": _stream(dialect, ALONE_CHUNKS // SHORTER, pause_seconds=0.010),
             "bursts": _bursts(dialect),
             "bursts-short": _bursts(dialect, BURST_CHUNKS // SHORTER),
         }
         plays |= {name_play(name, kind): play for kind, play in kinds.items()}
+    plays["play-embeddings"] = _whole(write_embeddings())
+    plays["play-picture"] = _whole(write_picture())
     plays["play-slow"] = _stream(DIALECTS["openai"], SLOW_CHUNKS, pause_seconds=1.0)
     plays["play-slow-short"] = _stream(DIALECTS["openai"], SLOW_CHUNKS // 2, pause_seconds=1.0)
     return plays

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from bench.dialects import TEXT
+from bench.dialects import INPUTS, TEXT
 from bench.doors import DOORS, PROOFS, ask
 from bench.load import LoadSpec, Result
 from bench.plays import ALONE_CHUNKS, BURST_CHUNKS, CHUNKS_PER_BURST, SHORTER, SLOW_CHUNKS, name_play
@@ -150,6 +150,29 @@ def at_door(door: str, provider: str, kind: str = "bursts") -> Scenario:
     )
 
 
+def resumable(kind: str) -> Scenario:
+    """The chunks of chat's streams with their events numbered and kept, beside the same ones without."""
+    how = "each alone" if kind == "alone" else "in bursts"
+    return Scenario(
+        "resume" if kind == "alone" else f"resume-{kind}",
+        _stream_of("openai", "chat", kind) | RESUMABLE,
+        (
+            Figure(
+                f"a chunk of a resumable stream, {how}, beside another's",
+                "µs CPU",
+                cpu_per_frame,
+                1.3,
+                1.15,
+                beside=kind,
+            ),
+        ),
+        targets=("gateway",),
+        alone=kind == "alone",
+        in_quick=kind == "alone",
+        quick=_stream_of("openai", "chat", f"{kind}-short") | RESUMABLE,
+    )
+
+
 def whole_at_door(door: str) -> Scenario:
     """Whole answers at another endpoint than chat completions, beside chat's own."""
     figure = Figure(f"a request of {door.title()}, beside chat's", "µs CPU", cpu_per_answer("server"), beside="request")
@@ -163,6 +186,7 @@ def _stream_of(provider: str, door: str, kind: str) -> dict[str, Any]:
     return {"body": body, "clients": 64, "words": chunks // SHORTER if kind.endswith("-short") else chunks}
 
 
+RESUMABLE = {"header": "x-bridge-resume: true"}
 TRANSLATED = {"anthropic": "Anthropic", "gemini": "Gemini"}
 LABELS = {**TRANSLATED, "openai": "OpenAI's chat", "responses": "OpenAI's Responses"}
 CHAT_FROM = {"anthropic": "anthropic", "gemini": "gemini", "responses": "chat-responses"}
@@ -230,11 +254,36 @@ SCENARIOS = [
         (Figure(f"a chunk, in bursts of {CHUNKS_PER_BURST}", "µs CPU", cpu_per_frame, 1.5, 1),),
         quick={"body": ask("play-bursts-short", stream=True), "words": BURST_CHUNKS // SHORTER},
     ),
+    *map(resumable, ("alone", "bursts")),
     *(scenario for provider, label in TRANSLATED.items() for scenario in translation(provider, label)),
     from_responses(),
     *(at_door(door, provider) for provider in LABELS for door in ("messages", "responses")),
     *(at_door(door, provider, "alone") for door, provider in ALONE_AT_DOORS),
     *(whole_at_door(door) for door in ("messages", "responses")),
+    Scenario(
+        "embeddings",
+        {"body": ask("play-embeddings", "embeddings", door="embeddings"), "clients": 64, "text": '"embedding"'},
+        (
+            Figure(
+                f"embeddings of {INPUTS} inputs, beside a chat request",
+                "µs CPU",
+                cpu_per_answer("server"),
+                1.2,
+                1,
+                beside="request",
+            ),
+        ),
+        door="embeddings",
+        targets=("gateway",),
+    ),
+    Scenario(
+        "picture",
+        {"body": ask("play-picture", "images", door="images"), "clients": 8, "text": '"b64_json"'},
+        (Figure("a picture of 1.5 MB", "µs CPU", cpu_per_answer("server"), ratio=False, beside_nginx=False),),
+        door="images",
+        targets=("gateway",),
+        in_quick=False,
+    ),
     Scenario(
         "latency",
         {"body": ask("play-whole"), "clients": 1},

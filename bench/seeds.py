@@ -125,6 +125,35 @@ def add_month(database_url: str, count: int, first_key: int, keys: int) -> str:
     return str(found[0])
 
 
+def add_customers(database_url: str, count: int) -> None:
+    """Add accounts with an owner, a key and five requests each in the last thirty days, which cost nothing."""
+    with psycopg.connect(database_url) as connection:
+        first = connection.execute("SELECT max(id) + 1 FROM accounts").fetchone()
+    assert first
+    add_accounts(database_url, count)
+    columns = [name for name in UsageRecord.__table__.columns.keys() if name != "number"]  # noqa: SIM118
+    changed = {
+        "account_id": "key.account_id",
+        "key_id": "key.id",
+        "request_id": "'req_' || md5(key.id || '-' || n)",
+        "created_at": f"now() - n * {SPREAD} / 6 + key.id * interval '1 second'",
+    }
+    values = ", ".join(changed.get(name, f"one.{name}") for name in columns)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO members (account_id, email, password_hash, role, is_operator, name, time_zone, created_at)"
+            " SELECT id, 'member-' || id || '@example.com', '-', 'owner', false, '', '', now()"
+            " FROM accounts WHERE id >= %s",
+            first,
+        )
+        connection.execute(
+            f"INSERT INTO usage ({', '.join(columns)}) SELECT {values} FROM keys key, generate_series(1, 5) n,"
+            " (SELECT * FROM usage WHERE state = 'captured' LIMIT 1) one WHERE key.account_id >= %s",
+            first,
+        )
+        _analyze(connection)
+
+
 def add_refusals(database_url: str, first_key: int, keys: int) -> None:
     """Add refusals of these keys of the first account: two codes, each day of the last thirty, by a key in ten."""
     with psycopg.connect(database_url) as connection:
@@ -149,6 +178,24 @@ def add_payment(database_url: str) -> str:
             " 20000000000, 0, false, now() FROM accounts RETURNING id"
         ).fetchone()
     assert row
+    return str(row[0])
+
+
+def add_plan(database_url: str) -> str:
+    """Add a plan, which the first account has. Returns its id."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "INSERT INTO plans (code, name, description, fee_minor, currency, worth_nanos, credit_nanos, rpm,"
+            " is_listed, made_by, created_at)"
+            " VALUES ('bench', 'Bench', '', 2000, 'usd', 20000000000, 0, 600, true, 'bench', now()) RETURNING id"
+        ).fetchone()
+        assert row
+        connection.execute(
+            "INSERT INTO subscriptions (id, account_id, plan_id, state, must_end, version, asked_at, made_by,"
+            " created_at) SELECT 'sbs_' || md5('bench'), min(id), %s, 'active', false, 0, now(), 'bench', now()"
+            " FROM accounts",
+            row,
+        )
     return str(row[0])
 
 

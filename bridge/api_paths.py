@@ -8,7 +8,7 @@ SLASHES = re.compile(r"/{2,}")
 VERSIONS = re.compile(r"^(?:/v1)+(?=/|$)")
 # endpoints whose names no page shares
 NAMES = re.compile(
-    r"^/(chat/completions|completions|embeddings|messages(/count_tokens)?|responses(/input_tokens)?|images/\w+)$"
+    r"^/(chat/completions|completions|embeddings|messages(/count_tokens)?|responses(/input_tokens)?|images/\w+|audio/\w+)$"
 )
 # names that are pages too: a program gets the API's
 SHARED = re.compile(r"^/(models(/.+)?|dashboard/billing/(subscription|usage))$")

@@ -9,6 +9,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestTimeout
 
 from bridge.config import Settings
+from bridge.extensions import View
 
 SPREAD_SECONDS = 1.0
 
@@ -18,8 +19,17 @@ def limit_body_time(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def read_body() -> None:
-        if request.content_length or request.headers.get("Transfer-Encoding"):
+        view = app.view_functions.get(request.endpoint or "")
+        if request.is_json and getattr(view, "passes_body_on", False):  # a form would be parsed by the hooks to come
+            request.max_content_length = settings.max_body_bytes
+        elif request.content_length or request.headers.get("Transfer-Encoding"):
             _read(settings.body_timeout_seconds)
+
+
+def passes_body_on(view: View) -> View:
+    """Mark a view that leaves a body of JSON to the API, which reads it within its own time and bounds."""
+    view.passes_body_on = True  # type: ignore[attr-defined]
+    return view
 
 
 def _read(seconds: float) -> None:

@@ -19,6 +19,7 @@ from bridge.settings_rules import (
     is_quoted,
     is_sample,
     is_web_address,
+    read_bonus_steps,
     read_flag,
 )
 
@@ -50,6 +51,7 @@ class Settings:
     trust_proxy: int = 0
     allow_private_upstreams: bool = False
     upstream_proxy: str = ""
+    upstream_ca_cert: str = ""
     signup: str = ""
     signup_credit: str = ""
     signup_code: str = ""
@@ -61,6 +63,9 @@ class Settings:
     verify_email: bool = False
     fresh_sign_in_seconds: float = 3600
     require_second_factor: bool = False
+    show_channel_names: bool = False
+    status_page: bool = True
+    four_eyes_dollars: str = ""
     github_client_id: str = ""
     github_client_secret: str = ""
     github_url: str = "https://github.com"
@@ -89,6 +94,9 @@ class Settings:
     top_up_rate: str = "1"
     top_up_minimum: str = "5"
     top_up_maximum: str = "500"
+    top_up_bonus: str = ""
+    referral_credit: str = ""
+    referral_cap: str = "100"
     auto_top_up_seconds: float = 15
     receipt_product: str = "AI Bridge credit"
     receipt_issuer: str = ""
@@ -96,6 +104,8 @@ class Settings:
     default_rpm: int = 0
     default_tpm: int = 0
     default_concurrency: int = 0
+    default_spend_day: str = "0"
+    default_keys: int = 0
 
     connect_timeout_seconds: float = 5
     first_content_timeout_seconds: float = 60
@@ -112,14 +122,18 @@ class Settings:
     body_timeout_seconds: float = 30
     slow_client_seconds: float = 60
     cooldown_seconds: float = 30
+    probe_seconds: float = 60
+    incident_quiet_seconds: float = 300
     retry_backoff_seconds: float = 0.25
     retries_always: int = 10
     version_poll_seconds: float = 1
+    resume_seconds: float = 600
 
     max_body_bytes: int = 32 * 2**20
     max_bodies_in_memory_bytes: int = 256 * 2**20
     max_answer_bytes: int = 32 * 2**20
     max_event_bytes: int = 16 * 2**20
+    max_resume_bytes: int = 256 * 2**20
     max_in_flight: int = 4000
 
     @property
@@ -165,8 +179,18 @@ class Settings:
         return self.signup or ("open" if self.development else "closed")
 
     @property
+    def default_spend_day_nanos(self) -> int:
+        """What an account may spend a day that was given no figure; 0 is no limit."""
+        return parse_dollars(self.default_spend_day or "0")
+
+    @property
     def signup_credit_nanos(self) -> int:
         return parse_dollars(self.signup_credit or (DEVELOPMENT_CREDIT if self.development else "0"))
+
+    @property
+    def four_eyes_nanos(self) -> int | None:
+        """Above this an operator's change of money needs another operator; None if never."""
+        return parse_dollars(self.four_eyes_dollars) if self.four_eyes_dollars else None
 
     @property
     def top_ups_open(self) -> bool:
@@ -182,6 +206,22 @@ class Settings:
     def top_up_bounds(self) -> tuple[int, int]:
         """The smallest and the largest top-up, in billionths of the currency's unit."""
         return parse_dollars(self.top_up_minimum), parse_dollars(self.top_up_maximum)
+
+    @property
+    def top_up_bonus_steps(self) -> tuple[tuple[int, int], ...]:
+        """From how many billionths of the currency's unit on a top-up earns how many hundredths of a percent more, the
+        smallest first."""
+        return read_bonus_steps(self.top_up_bonus)
+
+    @property
+    def referral_credit_nanos(self) -> int:
+        """What each side of a referral gets; 0 is off."""
+        return parse_dollars(self.referral_credit or "0")
+
+    @property
+    def referral_cap_nanos(self) -> int:
+        """The most that an account can earn by referrals in all."""
+        return parse_dollars(self.referral_cap or "0")
 
     @property
     def site_url(self) -> str:
@@ -220,6 +260,16 @@ class Settings:
                 raise ValueError
         except ValueError:
             found.append("SIGNUP_CREDIT must be an amount of dollars, such as 5.00.")
+        try:
+            if self.default_spend_day_nanos < 0:
+                raise ValueError
+        except ValueError:
+            found.append("DEFAULT_SPEND_DAY must be an amount of dollars, such as 25.00, or 0 for no limit.")
+        try:
+            if (self.four_eyes_nanos or 0) < 0:
+                raise ValueError
+        except ValueError:
+            found.append("FOUR_EYES_DOLLARS must be an amount of dollars, such as 100.")
         return found
 
     def _problems_of_secrets(self) -> list[str]:

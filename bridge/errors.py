@@ -3,8 +3,8 @@
 BridgeError
 ├── InvalidRequest 400 ── ContextLengthExceeded
 ├── InvalidApiKey 401
-├── InsufficientBalance 402 ── KeyBudgetExceeded, MaxCostExceeded
-├── PermissionDenied 403 ── ModelNotAllowed, AddressNotAllowed, AccountSuspended
+├── InsufficientBalance 402 ── KeyBudgetExceeded, SpendLimitExceeded, MaxCostExceeded
+├── PermissionDenied 403 ── ModelNotAllowed, AddressNotAllowed, AccountSuspended, RoleRefused
 ├── NotFound 404 ── ModelNotFound
 ├── MethodNotAllowed 405, RequestTooLarge 413, UnsupportedMediaType 415
 ├── IdempotencyConflict 409, IdempotencyMismatch 422
@@ -110,6 +110,10 @@ class KeyBudgetExceeded(InsufficientBalance):
     code = "key_budget_exceeded"
 
 
+class SpendLimitExceeded(InsufficientBalance):
+    code = "spend_limit_exceeded"
+
+
 class MaxCostExceeded(InsufficientBalance):
     code = "max_cost_exceeded"
 
@@ -128,6 +132,14 @@ class AddressNotAllowed(PermissionDenied):
 
 class AccountSuspended(PermissionDenied):
     code = "account_suspended"
+
+
+class RoleRefused(PermissionDenied):
+    code = "role_refused"
+
+
+class ViewOnly(PermissionDenied):
+    code = "view_only"
 
 
 class NotFound(BridgeError):

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from bridge.money import parse_dollars, parse_percent
+
 Rule = Callable[[Any], str | None]  # what is wrong with a value: the end of a sentence that begins with its name
 
 YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -33,6 +35,7 @@ LEAST_DIFFERENT = 8  # characters in a secret: a random one has more
 LEAST_DIFFERENT_BYTES = 5  # in a key, which seals stored values already: only an obvious sample is refused
 DAY_SECONDS = 86_400.0
 MOST_BYTES = 4 * 2**30
+MOST_BONUS_BPS = 10_000  # a bonus at most doubles a payment: more is a typing error
 HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -154,8 +157,8 @@ def _check_site(value: str) -> str | None:
 
 
 def _check_proxy(value: str) -> str | None:
-    problem = "must be an http:// address with host and port; SOCKS and https:// proxies are not spoken."
-    return None if not value or is_web_address(value, ("http",), path="/?") else problem
+    problem = "must be an http://, socks5:// or socks5h:// address with host and port; https:// proxies are not spoken."
+    return None if not value or is_web_address(value, ("http", "socks5", "socks5h"), path="/?") else problem
 
 
 def _check_api_base(value: str) -> str | None:
@@ -178,6 +181,37 @@ def _host_of(parts: SplitResult) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def read_bonus_steps(text: str) -> tuple[tuple[int, int], ...]:
+    """The steps of `50:5,200:10`, the smallest first: from how many billionths of the currency's unit on, and how many
+    hundredths of a percent more. () for an empty text. Raises ValueError for another form, and for steps that don't
+    go up."""
+    found: list[tuple[int, int]] = []
+    for step in filter(None, map(str.strip, text.split(","))):
+        amount, colon, percent = step.partition(":")
+        nanos, basis_points = parse_dollars(amount), parse_percent(percent.strip())
+        if not colon or nanos <= 0 or not 0 <= basis_points <= MOST_BONUS_BPS or (found and nanos <= found[-1][0]):
+            raise ValueError("no step of a bonus")
+        found.append((nanos, basis_points))
+    return tuple(found)
+
+
+def _check_bonus(value: str) -> str | None:
+    try:
+        read_bonus_steps(value)
+    except ValueError:
+        return "must be steps that go up, amount:percent, at most 100 percent, such as 50:5,200:10."
+    return None
+
+
+def _check_dollars(value: str) -> str | None:
+    try:
+        if parse_dollars(value or "0") < 0:
+            raise ValueError
+    except ValueError:
+        return "must be an amount of dollars, such as 5.00."
+    return None
+
+
 RULES: dict[str, Rule] = {
     "bridge_env": one_of("production", "development"),
     "bind": _check_bind,
@@ -189,7 +223,11 @@ RULES: dict[str, Rule] = {
     "public_base_url": _check_site,
     "trust_proxy": whole(0, 10),
     "upstream_proxy": _check_proxy,
+    "upstream_ca_cert": _check_certificates,
     "stripe_api_base": _check_api_base,
+    "top_up_bonus": _check_bonus,
+    "referral_credit": _check_dollars,
+    "referral_cap": _check_dollars,
     "github_url": _check_api_base,
     "github_api_url": _check_api_base,
     "oidc_issuer": _check_api_base,
@@ -201,17 +239,21 @@ RULES: dict[str, Rule] = {
     "default_rpm": whole(0, 10**9),
     "default_tpm": whole(0, 10**12),
     "default_concurrency": whole(0, 10**6),
+    "default_keys": whole(0, 10**6),
     "retries_always": whole(0, 10**6),
     "max_body_bytes": whole(1, MOST_BYTES),
     "max_bodies_in_memory_bytes": whole(1, 1024 * MOST_BYTES),
     "max_answer_bytes": whole(1, MOST_BYTES),
     "max_event_bytes": whole(1, MOST_BYTES),
+    "max_resume_bytes": whole(0, 1024 * MOST_BYTES),
     "max_in_flight": whole(0, 10**6),
     # durations that may be zero
     "hold_grace_seconds": seconds(0),
     "open_stream_after_seconds": seconds(0),
     "drain_seconds": seconds(0),
     "cooldown_seconds": seconds(0),
+    "probe_seconds": seconds(0),
+    "incident_quiet_seconds": seconds(0),
     "retry_backoff_seconds": seconds(0),
 }
 

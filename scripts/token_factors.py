@@ -17,10 +17,11 @@ from pathlib import Path
 import msgspec
 
 from bridge.catalogue.routing import ServedModel
+from bridge.conversation.prompt import read_prompt
 from bridge.conversation.request import Conversation
 from bridge.dialects.chat.read import read_conversation
 from bridge.dialects.chat.request import ChatRequest
-from bridge.inference.estimate import count_calls, count_text, read_prompt, scale_prompt
+from bridge.inference.estimate import count_calls, count_text, scale_prompt
 from bridge.inference.meter import measure
 from bridge.providers import PROVIDERS
 from bridge.providers import token_scale as scales
@@ -74,14 +75,14 @@ def read_counts(exchanges: Sequence[Exchange]) -> Counts:
     found: Counts = defaultdict(list)
     for exchange in exchanges:
         request, scale = _read_request(exchange), scale_of(exchange)
+        prompt = read_prompt(request)
         if not exchange.apart:
-            prompt = read_prompt(request)
             ours = sum(count_text(text) for text in prompt.texts)
             count = Count(exchange.name, exchange.prompt_tokens, ours, scale_prompt(prompt, ours, scale))
             found[exchange.provider, NAMES[scale], "prompt"].append(count)
         theirs = exchange.said_tokens
         if theirs and (ours := count_text("".join(exchange.said))):
-            count = Count(exchange.name, theirs, ours, scale.answer(ours, calls=count_calls(exchange.said, request)))
+            count = Count(exchange.name, theirs, ours, scale.answer(ours, calls=count_calls(exchange.said, prompt)))
             found[exchange.provider, NAMES[scale], "answer"].append(count)
     return found
 

@@ -1,4 +1,5 @@
-// Theme, copy, local times, "/" to search, no double sending, and waiting for a first call. Every page works without it.
+// Theme, copy, the remembered tab of code, local times, "/" to search, Esc to close, no double sending, filters while
+// typing, and waiting for a first call. Every page works without it.
 (function () {
   'use strict'
   var root = document.documentElement
@@ -97,9 +98,10 @@
   function localTimes(within) { within.querySelectorAll('time[data-time]').forEach(localTime) }
 
   // data-poll="url": ask until the server has something to show (200), then show it in place. 204 means not yet; 202:
-  // show it, and ask again; 205: all of the page is out of date.
+  // show it, and ask again; 205: all of the page is out of date. data-calm: not while it is pointed at or has the focus.
   function poll(element) {
-    if (document.hidden) return setTimeout(poll, 3000, element)
+    var busy = element.dataset.calm !== undefined && element.matches(':hover,:focus-within')
+    if (document.hidden || busy) return setTimeout(poll, 3000, element)
     fetch(element.dataset.poll, { headers: { accept: 'text/html' } }).then(function (answer) {
       if (answer.status === 204) return setTimeout(poll, 3000, element)
       if (answer.status === 205) return location.reload()
@@ -115,13 +117,79 @@
 
   addEventListener('keydown', function (event) {
     if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey) return
-    if (event.target.closest('input,textarea,select,dialog')) return
+    if (event.target.closest('input:not([type=radio],[type=checkbox]),textarea,select,dialog')) return
     var field = document.querySelector('main input[type=search]')
     if (!field) return
     event.preventDefault()
     field.focus()
     field.select()
   })
+
+  // Esc closes what is open over the page, and the focus goes back to what opened it. Dialogs do so by themselves.
+  addEventListener('keydown', function (event) {
+    if (event.key !== 'Escape' || event.target.closest('dialog')) return
+    var open = document.querySelector('details.pick[open],details.switch[open]')
+    var menu = document.querySelector('input.menu:checked')
+    if (open) {
+      open.open = false
+      open.querySelector('summary').focus()
+    } else if (menu) {
+      menu.checked = false
+      menu.focus()
+    }
+  })
+
+  // data-live="id": a form that filters, whose answer takes the place of that part of the page while it is typed. The
+  // address follows, so that it can be kept; what is asked last counts.
+  document.querySelectorAll('form[data-live]').forEach(function (form) {
+    var asked, wait
+    function ask() {
+      var values = new URLSearchParams(new FormData(form))
+      Array.from(values).forEach(function (pair) { if (!pair[1]) values.delete(pair[0]) })
+      var address = form.getAttribute('action') + (String(values) && '?' + values)
+      if (asked) asked.abort()
+      asked = new AbortController()
+      fetch(address, { headers: { accept: 'text/html' }, signal: asked.signal }).then(function (answer) {
+        return answer.ok ? answer.text() : Promise.reject(answer.status)
+      }).then(function (html) {
+        var place = document.getElementById(form.dataset.live)
+        var found = new DOMParser().parseFromString(html, 'text/html').getElementById(form.dataset.live)
+        place.innerHTML = found.innerHTML
+        localTimes(place)
+        history.replaceState(null, '', address)
+        var count = place.querySelector('[data-found]')
+        say(count ? count.textContent : place.textContent.trim())
+      }).catch(function () {}) // the button still works
+    }
+    form.addEventListener('input', function () {
+      clearTimeout(wait)
+      wait = setTimeout(ask, 200)
+    })
+  })
+
+  // The tab of code chosen once (Python, Node, curl) is chosen in every block of every page that has it.
+  function chooseTab(name) {
+    document.querySelectorAll('.code>input').forEach(function (tab) {
+      if (tab.getAttribute('aria-label') === name) tab.checked = true
+    })
+  }
+  function recallTab() {
+    try { return localStorage.getItem('tab') } catch (error) { return null } // the browser may keep nothing
+  }
+  addEventListener('change', function (event) {
+    if (!event.target.matches('.code>input')) return
+    var top = event.target.closest('.code').getBoundingClientRect().top
+    var name = event.target.getAttribute('aria-label')
+    chooseTab(name)
+    scrollBy(0, event.target.closest('.code').getBoundingClientRect().top - top) // blocks above have other heights now
+    try { localStorage.setItem('tab', name) } catch (error) { return }
+  })
+
+  // data-moved: an old anchor, whose section has a page of its own now.
+  function followMoved() {
+    var old = location.hash && document.getElementById(location.hash.slice(1))
+    if (old && old.dataset.moved) location.replace(old.dataset.moved)
+  }
 
   // A form is sent once: its button rests while the answer is on its way, and works again when the page is shown again.
   addEventListener('submit', function (event) {
@@ -144,30 +212,33 @@
     })
   })
 
-  // data-pick: a list of check boxes with a search, a count of those chosen, and a button that chooses none, which is
-  // all. Its value is what stands for all, data-of is how many there are.
+  // data-search: the search of a list to choose from. Headings show only above what is found.
+  document.querySelectorAll('[data-search]').forEach(function (box) { box.hidden = false })
+  addEventListener('input', function (event) {
+    if (!event.target.closest('[data-search]')) return
+    var text = event.target.value.trim().toLowerCase()
+    var heading
+    event.target.closest('.pick').querySelectorAll('.list > *').forEach(function (row) {
+      if (row.tagName === 'P') heading = row
+      row.hidden = text !== '' && (row === heading || !row.textContent.toLowerCase().includes(text))
+      if (!row.hidden && heading) heading.hidden = false
+    })
+  })
+  addEventListener('keydown', function (event) {
+    if (event.key === 'Enter' && event.target.closest('[data-search]')) event.preventDefault() // it would send the form
+  })
+
+  // data-pick: a list of check boxes with a count of those chosen, and a button that chooses none, which is all. Its
+  // value is what stands for all, data-of is how many there are.
   document.querySelectorAll('[data-pick]').forEach(function (pick) {
     var rows = Array.from(pick.querySelectorAll('.list label'))
-    var search = pick.querySelector('[data-search]')
     var all = pick.querySelector('[data-all]')
     function count() {
       var chosen = rows.filter(function (row) { return row.firstElementChild.checked }).length
       pick.querySelector('[data-chosen]').textContent =
         chosen ? chosen + ' of ' + pick.dataset.of + ' chosen' : pick.dataset.pick
     }
-    search.hidden = all.hidden = false
-    search.firstElementChild.addEventListener('input', function (event) {
-      var text = event.target.value.trim().toLowerCase()
-      var heading
-      pick.querySelectorAll('.list > *').forEach(function (row) {
-        if (row.tagName === 'P') heading = row
-        row.hidden = text !== '' && (row === heading || !row.textContent.toLowerCase().includes(text))
-        if (!row.hidden && heading) heading.hidden = false
-      })
-    })
-    search.firstElementChild.addEventListener('keydown', function (event) {
-      if (event.key === 'Enter') event.preventDefault() // which would send the form
-    })
+    all.hidden = false
     all.addEventListener('click', function () {
       rows.forEach(function (row) { row.firstElementChild.checked = false })
       count()
@@ -203,5 +274,8 @@
   })
   document.querySelectorAll('[data-print]').forEach(function (button) { button.hidden = false })
   localTimes(document)
+  chooseTab(recallTab())
+  followMoved()
+  addEventListener('hashchange', followMoved)
   document.querySelectorAll('[data-poll]').forEach(poll)
 })()

@@ -99,7 +99,8 @@ def pytest_collection_finish() -> None:
     """Keep the garbage collector off what lasts for the whole run: thousands of tests, and every module."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.collect()
+    gc.set_threshold(10_000, 20, 5)
 
 
 @pytest.hookimpl(wrapper=True)

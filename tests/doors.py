@@ -281,7 +281,58 @@ class Responses:
             assert (status, told.error["code"], told.error["param"]) == (503, "upstream_error", None)
 
 
+class Completions:
+    """No door of conversations: those who go by it ask for a text."""
+
+    name, path, id_prefix = "completions", "/v1/completions", "cmpl-"
+    alive = b": keep-alive"
+
+    def ask(self, model: str, prompt: str, *, stream: bool, cap: int | None = None) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": model, "prompt": prompt, "max_tokens": cap or CAP}
+        return {**body, "stream": True, "stream_options": {"include_usage": True}} if stream else body
+
+    def read(self, body: Any, told: Told) -> None:
+        if "error" in body:
+            told.end, told.error = "error", body["error"]
+            return
+        self._hear_choices(body, told)
+        told.end, told.finished = "done", True
+        self._count(body, told)
+
+    def hear(self, event: Any, told: Told) -> None:
+        if event == "[DONE]":
+            told.end = "done"
+        elif "error" in event:
+            told.end, told.error = "error", event["error"]
+        else:
+            self._hear_choices(event, told)
+            told.finished = bool(told.finish)
+            if event.get("usage"):
+                self._count(event, told)
+
+    def _hear_choices(self, value: Any, told: Told) -> None:
+        assert value["object"] == "text_completion"
+        for choice in value["choices"]:
+            assert set(choice) == {"text", "index", "logprobs", "finish_reason"}
+            told.add(choice["text"], choice["index"])
+            told.finish = choice["finish_reason"] or told.finish
+
+    def _count(self, value: Any, told: Told) -> None:
+        usage, told.answer_id = value["usage"], value["id"]
+        told.counts = Counts(usage["prompt_tokens"], 0, 0, usage["completion_tokens"], 0)
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+        told.cost = str(usage["cost"])
+
+    def check(self, data: bytes, told: Told) -> None:
+        assert data.rstrip().endswith(b"data: [DONE]") is (told.end == "done")
+
+    def check_failure(self, told: Told, status: int, *, beyond_cap: bool = False) -> None:
+        assert (told.end, told.error["code"], told.error["param"]) == ("error", "upstream_error", None)
+        assert status in (200, 503)
+
+
 DOORS: dict[str, Door] = {door.name: door for door in (Chat(), Messages(), Responses())}
+TEXT_DOORS: dict[str, Door] = {**DOORS, Completions.name: Completions()}  # where only a text is asked for
 
 
 def read_json(data: bytes | str) -> Any:

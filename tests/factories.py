@@ -13,6 +13,8 @@ from flask import Flask
 
 from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key, revoke_key
+from bridge.accounts.operators import set_operator
+from bridge.accounts.tables import Member
 from bridge.catalogue.editing import add_channel, list_channels, remove_channel, set_channel_enabled
 from bridge.catalogue.model_editing import add_model
 from bridge.db import db
@@ -70,6 +72,13 @@ class Factories:
             if balance_nanos:
                 credit(account_id, balance_nanos, source="operator", made_by="a test")
         return MadeAccount(account_id, email)
+
+    def make_operator(self, role: str) -> MadeAccount:
+        """An account whose owner is an operator of this role."""
+        account = self.make_account(0)
+        with self.app.app_context():
+            set_operator(db.session.scalars(sa.select(Member.id).where(Member.email == account.email)).one(), role)
+        return account
 
     def make_key(self, account: MadeAccount | None = None, **limits: Any) -> MadeKey:
         """A key, of a new account unless one is given; `limits` as in KeyTerms."""

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 from gevent.server import StreamServer
@@ -89,16 +90,16 @@ CHUNKED = "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nTransfe
 GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8b\x08no"
 
 
-def drips(head: bytes, piece: bytes) -> Scenario:
-    """An answer that never ends and is never silent."""
+def drips(head: bytes, piece: bytes | dict[str, Any]) -> Scenario:
+    """An answer that never ends and is never silent. The piece may be a chunk of a stream."""
 
-    def steps() -> Iterator[Step]:
+    def steps(piece: bytes) -> Iterator[Step]:
         yield head
         while True:
             yield piece
             gevent.sleep(0.05)
 
-    return lambda _request: steps()
+    return lambda request: steps(piece if isinstance(piece, bytes) else framed(request.fit(piece)))
 
 
 FAULTS = {
@@ -124,7 +125,7 @@ FAULTS = {
         str(status): Fault(str(status), plays=fails(status, "at far.test"), again=True)
         for status in (500, 502, 503, 504, 529)
     },
-    "unreadable JSON": Fault("the answer is not JSON|the stream holds what is no chunk", plays=RUBBISH),
+    "unreadable JSON": Fault("the answer is not JSON|the stream holds what is no", plays=RUBBISH),
     "HTML": Fault(
         "the answer is not JSON|the stream ended without an end",
         plays=sends(b"<html>far.test</html>", content_type="text/html"),
@@ -142,7 +143,7 @@ FAULTS = {
         "no whole answer within|no content in time",
         plays=of_both(
             drips(CHUNKED.format(status=200).encode(), b"1\r\n \r\n"),
-            drips(STREAM_HEAD, framed(chunk(delta={"role": "assistant", "content": ""}))),
+            drips(STREAM_HEAD, chunk(delta={"role": "assistant", "content": ""})),
         ),
     ),
     "an error that drips": Fault("500", plays=drips(CHUNKED.format(status=500).encode(), b"1\r\n \r\n"), again=True),
@@ -202,7 +203,10 @@ class Table:
         good: list[str] = []
         self.keys = {door: gateway.make.make_key() for door in doors}
         for name, mode, door in itertools.product(FAULTS, MODES, self.keys):
-            alone, both = [make.make_model(id_=name_model(name, mode, door, kind)) for kind in ("alone", "both")]
+            alone, both = [
+                make.make_model(id_=name_model(name, mode, door, kind), kinds=["chat", "completions"])
+                for kind in ("alone", "both")
+            ]
             good.append(both)
             self.channels[name, mode, door] = make.make_channel(
                 self.nobody.address_of(FAULTS[name], self.bad), priority=0, models={alone: name, both: name}

@@ -88,8 +88,8 @@ class Gateway:
         return self._log_path.read_text()
 
     def log_lines(self, event: str = "") -> list[dict[str, Any]]:
-        """Its log, of one event if given."""
-        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        """Its log, of one event if given. A line that is being written right now is not in it yet."""
+        lines = [json.loads(line) for line in self.log().rpartition("\n")[0].splitlines() if line.startswith("{")]
         return [line for line in lines if not event or line.get("event") == event]
 
     def await_line(self, event: str, request_id: str) -> dict[str, Any]:

@@ -33,10 +33,12 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
         sweep_seconds=2,
         drain_seconds=2,
         version_poll_seconds=0.25,
+        probe_seconds=0,  # channels of tests that are over would be asked again and again
         retry_backoff_seconds=0.01,
         database_wait_seconds=60,  # nobody is refused because the machine is slow
         database_connections=7,  # PostgreSQL has a hundred, and gateways run in each test process
         retries_always=1000,  # otherwise a gateway of many tests soon has none left
+        show_channel_names=True,  # whoever tests failover reads them on receipts
     )
     return dataclasses.replace(settings, **changes)
 

@@ -16,15 +16,25 @@ from werkzeug.routing import Rule
 
 from app import create_app
 from bridge.accounts.emails import find_by_email
+from bridge.accounts.operator_notes import add_note
+from bridge.accounts.own_price_editing import Owner, set_own_price
 from bridge.accounts.second_factor import draw_secret, turn_on
-from bridge.acts import COMMAND, OPERATORS_WORDS, Act, list_acts
-from bridge.catalogue.editing import add_alias
+from bridge.acts import COMMAND, OPERATORS_WORDS, Act, Actor, list_acts
+from bridge.catalogue.channel_keys import add_key
+from bridge.catalogue.editing import add_alias, enter_price, find_channel
+from bridge.catalogue.incidents import find_incident, open_incident
+from bridge.catalogue.key_health import list_keys
+from bridge.catalogue.rates import make_rates
 from bridge.catalogue.tables import Alias, Model, Price
-from bridge.db import db, transaction
+from bridge.db import db, now_utc, transaction
 from bridge.extensions import limiter
 from bridge.payments import review
+from bridge.payments.approvals import BALANCE, Wish, ask_for_approval, list_waiting_approvals
 from bridge.payments.checkout import Intent
 from bridge.payments.codes import create_batch
+from bridge.payments.plan_tables import Subscription
+from bridge.payments.plans import Offer, create_plan
+from bridge.payments.subscriptions import new_subscription_id
 from tests.admin.test_payments_page import open_review
 from tests.dashboard.pages import sign_in
 from tests.factories import DOLLAR, Factories, MadeAccount
@@ -37,38 +47,80 @@ PRICES = {"input_price": "1", "cached_price": "1", "output_price": "2"}
 # what each of the operators' forms sends; {…} is a thing of `make_things`
 FORMS: dict[str, dict[str, str]] = {
     "create_channel": {"name": "new", "provider": "openai", "api_key": "sk-secret-of-the-provider"},
-    "change_channel": {"priority": "7", "api_key": "sk-secret-of-the-provider"},
+    "change_channel": {"priority": "7", "headers": "organization: secret-of-ours", "base_url": "http://127.0.0.1:9"},
+    "add_customer": {"email": "added@example.com", "credit": "5"},
     "switch_channel_on": {},
     "switch_channel_off": {},
     "drop_channel": {"confirm": "{name}"},
+    "change_many": {"do": "disable", "name": "{name}"},
+    "edit_many": {"name": "{name}", "priority": "8"},
+    "copy_one": {"new_name": "{name}-again"},
+    "change_channel_models": {"add": "gpt-4o=gpt-4o"},
+    "create_channel_key": {"new_key": "sk-second-secret-of-the-provider"},
+    "change_channel_key": {"replacement": "sk-third-secret-of-the-provider"},
+    "drop_channel_key": {},
     "make_codes": {"amount": "10", "count": "2"},
     "void_codes": {},
+    "make_plan": {"name": "Another {plan_id}", "fee": "20", "credit": "25"},
+    "change_plan_sale": {"hidden": "1"},
+    "end_subscription": {},
     "change_balance": {"amount": "5", "note": "A gift"},
     "refund": {"request": "{request_id}", "reason": "A fault of ours"},
+    "refund_here": {"reason": "A fault of ours"},
     "change_account_markup": {"markup": "5"},
     "change_account_group": {"group": "gold"},
     "change_account_limits": {"rpm": "60"},
-    "suspend_customer": {},
+    "change_own_price": {"own_model": "{model}", "own_markup": "7"},
+    "drop_own_price": {"own_model": "{priced}"},
+    "suspend_customer": {"suspend_reason": "A charge-back"},
+    "sign_member_out": {},
+    "mail_reset_link": {},
+    "write_note": {"note_text": "Agreed by mail"},
+    "drop_note": {},
+    "merge_customer": {"into": "{stays}", "confirm": "{email}"},
     "reactivate_customer": {},
     "run_drill": {"model": "{model}", "account": "{email}", "fault": "500"},
     "start_account_drill": {"fault": "500", "minutes": "5"},
     "end_account_drill": {},
     "create_model": {"id": "new", "provider": "openai", "context_tokens": "1000", **PRICES},
+    "change_model": {"id": "{model}", "takes_image": "yes"},
     "change_price": {"id": "{model}", **PRICES},
+    "change_prices_in_bulk": {"model": "{model}", "kind": "markup", "percent": "5", "do": "apply"},
+    "adopt_prices": {"row": "gpt-4o@"},
+    "withdraw": {"price": "{price_id}"},
     "change_markup": {"id": "{model}", "markup": "5"},
     "change_route_order": {"id": "{model}", "route_order": "cost"},
     "change_openai_wire": {"id": "{model}", "openai_wire": "chat"},
     "change_added_tokens": {"id": "{model}", "added_tokens": "7"},
+    "change_kinds": {"id": "{model}", "kinds": "chat, completions"},
     "change_patience": {"id": "{model}", "patience": "9"},
     "create_alias": {"id": "{model}", "alias": "another"},
     "drop_alias": {"id": "{model}", "alias": "{alias}"},
     "end_model": {"id": "{model}"},
     "bring_model_back": {"id": "{model}"},
+    "create_incident": {"title": "Slow", "text": "We look into it.", "effect": "degraded", "state": "investigating"},
+    "say_more": {"state": "identified", "text": "A cable."},
+    "change_incident": {"title": "Slower"},
+    "change_update": {"text": "We look into it now."},
+    "make_operator": {"email": "{email}", "role": "support"},
+    "change_operator": {"role": "support"},
+    "drop_operator": {},
+    "approve_one": {},
+    "refuse_one": {"reason": "Not agreed"},
     "settle": REASON,
     "link": {"payment_intent": "pi_other", **REASON},
     "close": REASON,
+    "view_as_customer": {},  # the last: with it nothing else can be changed
 }
-NO_CHANGES = {"try_channel": "its result is among the channel's events"}
+NO_CHANGES = {
+    "leave_view": "that it was begun, and until when, is on record",
+    "try_channel": "its result is among the channel's events",
+    # with an upstream that answers, in admin/test_setup_page.py
+    **dict.fromkeys(("connect_provider", "choose_models", "try_setup"), "what these steps change is on record"),
+    "compare_channel_models": "it reads the upstream's list",
+    "compare_prices": "it only reads",
+    "ask_upstream": "it only reads",
+}
 
 # what each command that changes something is given
 COMMANDS: dict[str, str] = {
@@ -79,8 +131,13 @@ COMMANDS: dict[str, str] = {
     "account limits": "{email} --rpm 60",
     "account markup": "{email} 5",
     "account suspend": "{email}",
+    "account note add": "{email} Agreed",
+    "account note delete": "{email} {note_id}",
+    "account reset-link": "{email}",
+    "account merge": "{email} {stays} --yes",
+    "price own": "{model} --account {email} --markup 7",
     "account reactivate": "{email}",
-    "account operator": "{email}",
+    "account operator": "{email} --role support",
     "account password": "{email}",
     "account email": "{email} other@example.com",
     "account sign-out": "{email}",
@@ -91,31 +148,54 @@ COMMANDS: dict[str, str] = {
     "key rotate": "{key_id}",
     "key revoke": "{key_id}",
     "model add": "new --input-price 1 --output-price 2 --context 1000",
+    "model edit": "{model} --takes text,image",
     "model alias": "another {model}",
     "model order": "{model} cost",
     "model wire": "{model} chat",
     "model added": "{model} 7",
+    "model kinds": "{model} chat,completions",
     "model patience": "{model} 9",
     "catalogue sync": "",
     "price set": "{model} --input 1 --output 2",
+    "price markup": "5 {model} --yes",
+    "price remove": "{price_id}",
+    "catalogue adopt": "gpt-4o",
     "markup": "{model} 5",
     "channel add": "new --provider openai --api-key sk-secret-of-the-provider",
     "channel set": "{name} --priority 7",
     "channel disable": "{name}",
     "channel enable": "{name}",
     "channel remove": "{name}",
+    "channel copy": "{name} {name}-too",
+    "channel models": "{name} --add gpt-4o",
+    "channel key add": "{name} --api-key-env PROVIDER_KEY",
+    "channel key replace": "{name} #{which} --api-key-env PROVIDER_KEY",
+    "channel key remove": "{name} #{which}",
     "vault rotate": "",
+    "incident open": "Slow Checking",
+    "incident update": "{incident_id} Found --state identified",
+    "incident correct": "{incident_id} --title Slower",
     "code create": "10",
     "code void": "{batch_id}",
+    "plan create": "New{plan_id} 20 --credit 25 --rpm 600",
+    "plan sale": "{plan_id} --hidden",
+    "plan end": "{subscription_id}",
     "payment settle": "{payment_id} --reason Seen",
     "payment link": "{payment_id} pi_other --reason Seen",
     "payment close": "{payment_id} --reason Seen",
     "drill": "{model} --fault 500 --account {email}",
 }
 READING = {
+    *("account note list", "account members", "account operators", "price groups"),
+    "channel health",
     *("account show", "account sessions list", "ledger check", "ledger export", "model list", "catalogue diff"),
     *("price list", "channel list", "channel events", "code list", "payment list", "payment show", "jobs"),
+    *("request list", "request show", "audit list", "audit export", "approval list"),
+    "account first-operator",  # what its link does is on record
+    *("plan list", "plan subscriptions"),
     *("channel test", "mail test"),  # they send something, and change nothing
+    "channel key list",
+    *("incident list", "incident show"),
 }
 
 
@@ -136,6 +216,7 @@ def site(databases: Databases, tmp_path, monkeypatch: pytest.MonkeyPatch) -> Ite
     )
     app = create_app(settings)
     app.config["WTF_CSRF_ENABLED"] = False
+    monkeypatch.setenv("PROVIDER_KEY", "sk-other-secret-of-the-provider")
     app.config["RATELIMIT_ENABLED"] = limiter.enabled = False
     monkeypatch.setattr(review, "_find_intent", lambda _, intent: make_intent(intent))
     yield app
@@ -153,6 +234,9 @@ def make_things(app: Flask) -> dict[str, str]:
     make = Factories(app)
     account, model = make.make_account(), make.make_model()
     channel = make.make_channel("http://127.0.0.1:9", model, waits=False)
+    with app.app_context():
+        add_key(channel, f"sk-one-more-{channel}")
+        which = str(list_keys(find_channel(channel))[0].id)
     payment_id = open_review(app, account, 1500, "usd")
     with app.app_context():
         member = find_by_email(account.email)
@@ -162,10 +246,41 @@ def make_things(app: Flask) -> dict[str, str]:
         alias, record = add_alias(f"{model}-too", model), add_record(account.id)
         batch = create_batch(DOLLAR, 1, made_by="a test")
         assert batch
-        things = {"request_id": record.request_id, "batch_id": batch.batch_id, "alias": alias.name}
+        rates = [make_rates({"input": 50 * DOLLAR, "output": 90 * DOLLAR})]
+        enter_price("gpt-4o", rates)  # the list says something else
+        later = enter_price(model, rates, effective_at=now_utc() + datetime.timedelta(days=1))
+        things = {"member_id": member.id, "note_id": add_note(account.id, "A note").id, "priced": make.make_model()}
+        set_own_price(Owner(account.id), str(things["priced"]), markup_bps=500)
+        incident_id = open_incident("Slow answers", "We look into it.", COMMAND)
+        things |= {
+            "incident_id": incident_id,
+            "update_id": find_incident(incident_id).updates[0].id,
+            "stays": make.make_account().email,
+            "request_id": record.request_id,
+            "batch_id": batch.batch_id,
+            "alias": alias.name,
+            "price_id": later.id,
+        }
+    things |= make_subscription(app, account.id)
     things |= {"key_id": make.make_key(account).id, "payment_id": payment_id, "email": account.email}
-    things |= {"account_id": account.id, "model": model, "name": channel}
+    things |= {"account_id": account.id, "model": model, "name": channel, "which": which}
+    with app.app_context():
+        another = find_by_email(make.make_operator("viewer").email)
+        assert another
+        ask_for_approval(Wish(BALANCE, DOLLAR, account.id, note="A gift"), Actor(another.email))
+        things |= {"operator_id": another.id, "approval_id": list_waiting_approvals()[-1].id}
     return {name: str(value) for name, value in things.items()}
+
+
+def make_subscription(app: Flask, account_id: int) -> dict[str, object]:
+    """A plan, and the account's subscription to it."""
+    with app.app_context():
+        subscription_id = new_subscription_id()
+        plan = create_plan(app.config["BRIDGE"], Offer(f"Plan {subscription_id[-8:]}", 2000, rpm=600))
+        with transaction() as session:
+            fields = {"state": "active", "stripe_subscription": f"sub_{subscription_id}", "made_by": "a test"}
+            session.add(Subscription(id=subscription_id, account_id=account_id, plan_id=plan.id, **fields))
+    return {"plan_id": plan.id, "subscription_id": subscription_id}
 
 
 def list_lines(app: Flask) -> set[tuple[str, str, str, datetime.datetime]]:

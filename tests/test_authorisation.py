@@ -3,6 +3,7 @@ instead of a session, a session instead of a key, a form without its token. The 
 new one is tried without being named here."""
 
 import dataclasses
+import html
 import re
 import secrets
 from collections.abc import Iterator
@@ -18,12 +19,20 @@ from werkzeug.test import TestResponse
 from app import create_app
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.emails import find_by_email
+from bridge.accounts.operator_notes import add_note
+from bridge.accounts.operators import ROLES, may
 from bridge.accounts.sessions import list_sessions, name_session
 from bridge.accounts.tables import Identity, Member, Passkey
+from bridge.acts import COMMAND
+from bridge.admin.door import find_right, require_rights
+from bridge.catalogue.incidents import find_incident, open_incident
+from bridge.dashboard.viewing import LEAVE, SHOWN
 from bridge.db import db, now_utc, transaction
 from bridge.extensions import limiter
 from bridge.ledger.alerts import make_off_token
 from bridge.payments.codes import create_batch
+from bridge.payments.plan_tables import Subscription
+from bridge.payments.plans import Offer, create_plan
 from bridge.payments.tables import Payment
 from tests.factories import DOLLAR, Factories, MadeAccount, MadeKey
 from tests.ledger.records import make_record
@@ -32,16 +41,20 @@ from tests.services import Databases
 
 # open to everybody on purpose; whatever else a stranger asks for leads to the sign-in page
 PUBLIC = {
-    *("public.show_landing", "public.show_models", "public.show_docs", "public.show_guide"),
+    *("public.show_landing", "public.show_models", "public.show_model", "public.show_docs", "public.show_doc"),
+    *("public.show_status", "public.show_status_json", "public.show_status_feed"),
+    *("public.search_docs", "public.show_llms"),
     *("welcome.show_sign_in", "welcome.enter", "welcome.show_sign_up", "welcome.sign_up", "welcome.sign_out"),
     *("welcome.choose_theme", "half_way.show_code", "half_way.take_code", "connected.go_there", "connected.come_back"),
     *("joining.ask_for_password", "joining.open_account"),
+    *("first_operator.show_first_operator", "first_operator.become_operator"),
     *("passkeys.offer_challenge", "passkeys.enter_by_passkey", "forgotten.show_forgot", "forgotten.ask_for_link"),
     *("forgotten.show_reset", "forgotten.set_new_password", "confirming.ask_to_confirm", "confirming.confirm"),
     *("alerts.ask_to_turn_off", "alerts.turn_off", "health.show_livez", "health.show_readyz", "webhooks.hear_stripe"),
 }
 # what a suspended account may still send: it ends something, or concerns its people alone
 LEFT_TO_SUSPENDED = {
+    *("end_own_plan", "open_own_portal"),
     *("switch_key_off", "end_key", "end_old_key", "change_rule", "change_alert", "end_all_sessions", "save_notices"),
     *("end_other_sessions", "end_one_session", "save_password", "change_name", "change_time_zone", "keep_email"),
     "prove",
@@ -49,6 +62,8 @@ LEFT_TO_SUSPENDED = {
 # routes whose address names what belongs to no account: there is nothing foreign about it
 OWNERLESS = {"dashboard.go_and_connect", "dashboard.go_and_prove", "dashboard.take_away"}
 OWNERLESS |= {"dashboard.show_statement", "dashboard.export_statement"}
+# steps of the setup, which are of the channel that their query names
+OF_A_CHANNEL = {"admin.show_models_setup", "admin.show_try_setup", "admin.show_setup_done"}
 SIGNED = {"webhooks.hear_stripe", "alerts.turn_off"}  # a signature in body or address stands for the form's token
 MARK = "a name that only its owner may read"
 CHALLENGE = "passkey_add"  # what a page asks a device to sign; it gives nobody anything
@@ -85,19 +100,33 @@ def make_owner(app: Flask, *, is_operator: bool = False) -> Owner:
         passkey.name, passkey.created_at = MARK, now_utc()
         elsewhere = Identity(service="github", subject=account.email, member_id=member.id, label=MARK)
         elsewhere.created_at = now_utc()
-        batch = create_batch(DOLLAR, 1, made_by="a test")
+        incident_id = open_incident("Slow answers", "We look into it.", COMMAND)
+        update_id = find_incident(incident_id).updates[0].id
+        plan = create_plan(app.config["BRIDGE"], Offer(f"{MARK} {account.id}", 2000, rpm=60, is_listed=False))
+        subscription = Subscription(id=f"sbs_{account.id}", account_id=account.id, plan_id=plan.id, made_by="a test")
+        subscription.state, subscription.stripe_subscription = "active", f"sub_{account.id}"
+        batch, note = create_batch(DOLLAR, 1, made_by="a test"), add_note(account.id, MARK)
         assert batch
         with transaction() as session:
             payment = Payment(id=payment_id, account_id=account.id, kind="checkout", **amounts)
-            session.add_all([record, payment, passkey, elsewhere])
+            session.add_all([record, payment, passkey, elsewhere, subscription])
             session.flush()
             places = {
+                "which": 1,
                 "key_id": key.id,
                 "request_id": record.request_id,
                 "payment_id": payment_id,
                 "passkey_id": passkey.id,
                 "account_id": account.id,
+                "member_id": member.id,
+                "note_id": note.id,
                 "batch_id": batch.batch_id,
+                "plan_id": plan.id,
+                "subscription_id": subscription.id,
+                "operator_id": member.id,
+                "approval_id": 1,
+                "incident_id": incident_id,
+                "update_id": update_id,
                 "token": make_off_token(app.config["BRIDGE"], account.id),
                 "name": "github",  # the sign-in service
                 "slug": "claude-code",  # of a guide
@@ -248,11 +277,120 @@ def test_an_operator_opens_every_operators_page_and_nobody_elses_dashboard(site:
             continue
         status = browser.get(owner.address(rule), query_string={"id": "gpt-4o"}).status_code
         if rule.endpoint.startswith("admin."):
-            assert status == 200 or rule.endpoint == "admin.show_console", rule.rule
+            assert status in (200, 202) or rule.endpoint in OF_A_CHANNEL, rule.rule
         elif rule.arguments and rule.endpoint not in OWNERLESS:
             assert status == 404, rule.rule
-    assert browser.get("/admin/").location == "/admin/channels"
-    assert 'href="/admin/channels"' in browser.get("/dashboard/").text
+    assert 'href="/admin/"' in browser.get("/dashboard/").text
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_operators_role_opens_its_own_routes_and_no_other(site: Flask, role: str):
+    """Every route of the operators' pages, also those that are added later, with the right that it asks for."""
+    browser, owner = enter(site, Factories(site).make_operator(role)), make_owner(site)
+    before, opened = rows_of(site, owner.account), set()
+    for rule, method in list_rules(site, among="admin."):
+        right = find_right(site, rule.endpoint)
+        assert right
+        allowed = may(role, right)
+        if method == "POST" and allowed:
+            continue  # what the forms do has tests of its own
+        answer = browser.open(owner.address(rule), method=method, query_string={"id": "gpt-4o"}, data={"id": "gpt-4o"})
+        if not allowed:
+            assert answer.status_code == 403, (role, method, rule.rule)
+            assert f"and yours is {role}." in answer.text
+            assert 'href="/admin/channels"' in answer.text  # the operators' shell is around it
+        else:
+            assert answer.status_code in (200, 202, 302) or rule.endpoint in OF_A_CHANNEL, (role, method, rule.rule)
+            assert answer.text or answer.status_code == 202  # also of files that are written while they are read
+            opened.add(right)
+    assert "look" in opened
+    assert rows_of(site, owner.account) == before
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_operators_are_offered_only_what_their_role_allows(site: Flask, role: str):
+    browser, owner = enter(site, Factories(site).make_operator(role)), make_owner(site)
+    places, offered = site.url_map.bind("localhost"), set()
+    for rule, method in list_rules(site, among="admin."):
+        if method != "GET" or not may(role, find_right(site, rule.endpoint) or ""):
+            continue
+        page = html.unescape(
+            browser.get(owner.address(rule), query_string={"id": "gpt-4o"}, follow_redirects=True).text
+        )
+        found = [("GET", link) for link in re.findall(r'href="(/admin[^"?#]*)', page)]
+        for form in re.findall(r"<form[^>]*>", page):
+            action = re.search(r'action="(/admin[^"?#]*)', form)
+            if action:
+                found.append(("POST" if 'method="post"' in form else "GET", action[1]))
+        for used, path in found:
+            right = find_right(site, places.match(path, used)[0])
+            assert right
+            assert may(role, right), (role, rule.rule, used, path)
+            offered.add((used, right))
+    assert {used for used, _ in offered} == ({"GET"} if role == "viewer" else {"GET", "POST"})
+
+
+def test_an_operator_who_views_a_customers_pages_changes_nothing_anywhere(site: Flask, owner: Owner):
+    """Every route of the product, also those that are added later. What is not named to be shown is not shown."""
+    operator = make_owner(site, is_operator=True)
+    browser = enter(site, operator.account)
+    assert browser.post(f"/admin/customers/{owner.account.id}/view").status_code == 303
+    before = rows_of(site, owner.account), rows_of(site, operator.account)
+    shown = set()
+    for rule, method in list_rules(site):
+        if rule.endpoint == LEAVE:
+            continue
+        form = {"name": "x", "amount": "5", "note": "me", "confirm": MARK} if method != "GET" else None
+        answer = browser.open(
+            owner.address(rule), method=method, data=form, query_string={"id": "gpt-4o"}, buffered=True
+        )
+        if method != "GET":
+            assert answer.status_code == 403, (method, rule.rule)
+            assert "nothing can be changed" in answer.text, rule.rule
+        elif rule.endpoint.startswith("dashboard."):
+            assert answer.status_code in (200, 204, 205, 403), rule.rule
+            assert (answer.status_code != 403) == (rule.endpoint in SHOWN), rule.rule
+            shown.add(rule.endpoint)
+            assert owner.key.secret not in answer.text, rule.rule
+            assert "<main" not in answer.text or "You are viewing as" in answer.text
+        assert (rows_of(site, owner.account), rows_of(site, operator.account)) == before, (method, rule.rule)
+    assert shown >= SHOWN
+    assert browser.post("/admin/view/leave").status_code == 303
+    assert operator.account.email in browser.get("/dashboard/").text
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_operators_account_is_viewed_by_an_owner_alone(site: Flask, owner: Owner, role: str):
+    operator, other = Factories(site).make_operator(role), make_owner(site, is_operator=True)
+    browser = enter(site, operator)
+    for account, mays in ((owner.account, role in ("owner", "support")), (other.account, role == "owner")):
+        answer = browser.post(f"/admin/customers/{account.id}/view")
+        assert (answer.status_code == 303 and answer.location == "/dashboard/") == mays
+        browser.post("/admin/view/leave")
+    assert browser.post(f"/admin/customers/{operator.id}/view").location != "/dashboard/"
+
+
+def test_an_operators_view_without_a_right_is_not_registered(site: Flask):
+    def show_secrets() -> str:
+        return ""
+
+    app = Flask("bare")
+    app.add_url_rule("/admin/secrets", "admin.show_secrets", show_secrets)
+    with pytest.raises(RuntimeError, match=r"show_secrets \(/admin/secrets\)"):
+        require_rights(app)
+
+
+def test_a_role_taken_away_ends_at_the_next_request(site: Flask):
+    operator = make_owner(site, is_operator=True)
+    browser = enter(site, operator.account)
+    with site.app_context(), transaction() as session:  # as an update that leaves the session alone
+        session.execute(sa.update(Member).where(Member.email == operator.account.email).values(operator_role="viewer"))
+    assert browser.get("/admin/system").status_code == 403
+    assert browser.post("/admin/channels/sandbox/disable").status_code == 403
+    assert browser.get("/admin/channels").status_code == 200
+    with site.app_context(), transaction() as session:
+        session.execute(sa.update(Member).where(Member.email == operator.account.email).values(operator_role="unknown"))
+    assert browser.get("/admin/channels").status_code == 403
 
 
 def test_a_key_opens_no_page(site: Flask, owner: Owner):

@@ -13,7 +13,7 @@ import pytest
 
 from bench import __main__ as command
 from bench.cold import read_imports
-from bench.dialects import DIALECTS, PROMPT_TOKENS, TEXT, WHOLE_TOKENS, word
+from bench.dialects import DIALECTS, INPUTS, PROMPT_TOKENS, TEXT, WHOLE_TOKENS, word
 from bench.doors import DOORS, PROOFS, ask
 from bench.flame import draw_svg, draw_top, parse
 from bench.gateway import ASKED_BY_RESPONSES
@@ -24,6 +24,8 @@ from bench.report import Row, Run, distance, draw_parts, draw_table, find_failur
 from bench.results import HISTORY, compare, draw_history, figure_of, read_results, write_results
 from bench.scenarios import SCENARIOS, WITHOUT, Figure, Scenario
 from bench.servers import ROOT, BenchError, run_load, running_upstream
+from bridge.dialects.embeddings.request import EmbeddingsRequest, read_embeddings
+from bridge.dialects.images.request import ImagesRequest, read_images
 from bridge.dialects.messages.read import read_conversation
 from bridge.dialects.messages.request import check_request
 from bridge.dialects.responses.read import read_responses
@@ -118,13 +120,21 @@ def test_the_plays_are_what_the_providers_own_readers_take(name):
 @pytest.mark.parametrize("scenario", [one for one in SCENARIOS if one.door != "chat"], ids=lambda one: one.name)
 def test_other_endpoints_are_measured_by_requests_that_they_take(scenario):
     body = json.loads(scenario.spec["body"])
+    assert scenario.spec_for("gateway", 1, ("",), 1.0).path == DOORS[scenario.door].path
+    if scenario.door == "embeddings":
+        asked = read_embeddings(body, msgspec.convert(body, EmbeddingsRequest))
+        assert (len(asked.inputs), asked.encoding) == (INPUTS, "base64")
+        return
+    if scenario.door == "images":
+        asked = read_images(body, msgspec.convert(body, ImagesRequest))
+        assert (asked.model, asked.choices, asked.quality) == ("bench-images", 1, "high")
+        return
     if scenario.door == "messages":
         check_request(body)
         conversation = read_conversation(body, 1, [])
     else:
         conversation = read_responses(body, msgspec.convert(body, ResponsesRequest), 1).conversation
     assert conversation.model == f"bench-{scenario.provider}"
-    assert scenario.spec_for("gateway", 1, ("",), 1.0).path == DOORS[scenario.door].path
 
 
 def test_what_a_figure_stands_beside_is_measured_before_it_and_in_every_round_that_has_it():

@@ -19,6 +19,7 @@ from bridge.catalogue.rates import PRICE_CLASSES
 from bridge.catalogue.seed import SeedModel
 from bridge.config import Settings
 from bridge.db import Table
+from bridge.payments.approvals import Wish
 from bridge.providers import COMPANIES
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ CAPITAL = re.compile(r"[A-Z]\w*[a-z]\w*")
 # what templates call a row, where that isn't the last word of its class
 ROWS = {"MemberSession": "row", "Decision": "one", "AutoTopUp": "rule", "Member": "current_user", "Account": "customer"}
 CARRIERS = {
+    "Approval": Wish,
     "Model": SeedModel,
     "Key": KeyTerms,
 }  # values of which a row is made whole, field by field, and that come as data

@@ -18,6 +18,10 @@ KEPT = {  # what may be kept, by whom, and asked for again
     "/": "private, no-cache",
     "/models": "private, no-cache",
     "/docs": "private, no-cache",
+    "/status": "private, no-cache",
+    "/status.json": "public, max-age=10",
+    "/status.atom": "public, max-age=10",
+    "/docs/search": "private, no-cache",
     "/openapi.json": "public, max-age=300",
 }
 sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

@@ -1,5 +1,6 @@
 """The look holds together: every class that a template or the script uses is known to one of the stylesheets."""
 
+import gzip
 import re
 from pathlib import Path
 
@@ -42,3 +43,10 @@ def test_a_class_that_nobody_styles_is_found():
         '<p class="small{% if x %} slim{% endif %} no-such-class st-{{ kind }}">{{ field("a", class="ink3 nor-this") }}'
     )
     assert used_classes(page) - known_classes() == {"no-such-class", "nor-this"}
+
+
+def test_every_text_of_static_is_compressed_as_it_stands():
+    texts = [*(ROOT / "static").glob("*.css"), *(ROOT / "static").glob("*.js"), *(ROOT / "static").rglob("*.min.css")]
+    assert len(texts) > 3
+    old = [path.name for path in texts if gzip.decompress(Path(f"{path}.gz").read_bytes()) != path.read_bytes()]
+    assert not old, "run `make compress`"

@@ -18,7 +18,7 @@ ODD = {
     "surrogate": "%ed%a0%80",
     "half a sequence": "%e2%82",
     "no hex": "%zz%",
-    "long": "a" * 5_000,
+    "long": "a" * 1_000,
     "long number": "9" * 400,
     "negative": "-9223372036854775809",
     "wide digits": "%ef%bc%91",  # a digit to Python, and none to a database
@@ -84,3 +84,5 @@ def test_no_odd_value_in_an_address_or_a_form_is_our_fault(site, operator, value
             answer = client.open(address, method=method, data=body, content_type=kind, headers=headers, buffered=True)
             assert answer.status_code < 500, (method, address[:200], answer.text[:500])
             assert answer.headers["x-request-id"], rule
+            if answer.status_code == 404 and "?" not in address:
+                break

@@ -1,27 +1,23 @@
-"""The code of the docs page does what the page says, word for word: the quick start and every block for curl are run
-against a gateway. CI runs all of the page, in Python and Node too, where each block takes seconds to import its SDK."""
+"""The code of the docs does what they say, word for word: every block of every page, in Python, Node and curl, is run
+against a gateway, whose sandbox answers. The blocks are found on the pages, so that none can be forgotten."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from bridge.dashboard.guides import GUIDES
 from bridge.dashboard.snippets import EXAMPLES, LANGUAGES
-from scripts.quick_starts import Block, Site, Wrong, is_free
+from scripts.docs_code import Block, list_blocks, list_pages
+from scripts.quick_starts import NODE_FOLDER, Site, Wrong, fetch, read_blocks, run_blocks
 from tests.gateway import Gateway
+from tests.installed import install_node
 
-# Each section of the page that has code, with how many blocks of it in each language.
-SECTIONS = {
-    "quick-start": {"Python": 1, "Node": 1, "curl": 1},
-    "streaming": {"Python": 1},
-    "reasoning": {"Python": 1},
-    "messages": {"Python": 4, "Node": 3, "curl": 3},
-    "responses": {"Python": 4, "Node": 2, "curl": 2},
-    "labels": {"Python": 2, "Node": 2, "curl": 2},
-}
-RUN_HERE = [("quick-start", "Python"), *((section, "curl") for section in SECTIONS if "curl" in SECTIONS[section])]
-# the page and its answers are the same on both engines
+# What is shown and is no program. Any other label than that of a language would be a program that nothing runs.
+SHOWN = {"Endpoint", "Endpoints", "Header", "Error response", "Whole answer", "Events"}
+# the pages and their answers are the same on both engines
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 
@@ -32,57 +28,59 @@ def site(gateway: Gateway) -> Site:
 
 
 @ON_SQLITE
-@pytest.mark.parametrize(("section", "language"), RUN_HERE)
-def test_the_code_of_the_page_runs_as_it_is_shown_and_costs_what_it_should(
-    site: Site, section: str, language: str, tmp_path: Path
+@pytest.mark.parametrize("language", [label for label, _, _ in LANGUAGES])
+def test_every_block_of_the_docs_runs_as_it_is_shown_and_costs_what_it_should(
+    gateway: Gateway, language: str, tmp_path: Path
 ):
-    blocks = [block for block in site.read_blocks() if (block.section, block.language) == (section, language)]
-    assert len(blocks) == SECTIONS[section][language]
-    for block in blocks:
-        output, paid = site.check(block, tmp_path)
-        assert output
-        assert (paid == 0) is is_free(block)
+    if language == "Node":
+        os.symlink(install_node(NODE_FOLDER) / "node_modules", tmp_path / "node_modules")
+    shown, blocks = read_blocks(gateway.base_url)
+    blocks = [block for block in blocks if block.language == language]
+    sites = [Site(gateway.base_url, gateway.make.make_key().secret) for _ in blocks]
+    filled = [block.fill_in(shown, gateway.site_url, site.api_key) for block, site in zip(blocks, sites, strict=True)]
+    assert len(filled) > 20
+    for site, block, output in zip(sites, filled, run_blocks(filled, tmp_path), strict=True):
+        site.check(block, output)
 
 
 @ON_SQLITE
-def test_every_block_of_the_page_is_known_and_every_example_is_shown(site: Site):
-    found: dict[str, dict[str, int]] = {}
-    blocks = site.read_blocks()
-    for block in blocks:
-        counts = found.setdefault(block.section, {})
-        counts[block.language] = counts.get(block.language, 0) + 1
-    assert found == SECTIONS
-    suffixes = {suffix for _, _, suffix in LANGUAGES}
-    assert {path.suffix for path in EXAMPLES.iterdir()} <= suffixes
-    others = ("quick-start", "streaming", "reasoning")
-    assert len([block for block in blocks if block.section not in others]) == len(list(EXAMPLES.iterdir()))
+def test_every_example_is_shown_and_every_program_is_one_that_is_run(gateway: Gateway):
+    _, blocks = read_blocks(gateway.base_url)
+    shown = {(block.example.replace("-", "_"), block.language) for block in blocks}
+    labels = {suffix: label for label, _, suffix in LANGUAGES}
+    assert {(path.stem, labels[path.suffix]) for path in EXAMPLES.iterdir()} <= shown
+    guides = {f"/docs/{guide.slug}" for guide in GUIDES}  # their programs are run by tests/agents and tests/sdks
+    home = fetch(f"{gateway.site_url}/docs").text
+    pages = [home, *(fetch(gateway.site_url + path).text for path in list_pages(home) if path not in guides)]
+    found = {block.language for page in pages for block in list_blocks(page)}
+    assert found - SHOWN == set(labels.values())
 
 
 @ON_SQLITE
 @pytest.mark.parametrize(
-    ("section", "code"),
+    ("example", "code"),
     [
         ("messages", 'echo \'{"id": "msg_1"}\''),
         ("messages", "echo 'event: message_start' # curl -N"),
         ("messages", "true"),
         ("messages", "exit 3"),
-        ("quick-start", 'echo \'{"id": "x", "error": {"code": "invalid_api_key"}}\''),
+        ("quick", 'echo \'{"id": "x", "error": {"code": "invalid_api_key"}}\''),
+        ("errors", 'echo \'{"error": {"code": "invalid_api_key"}}\''),
     ],
 )
-def test_a_block_that_is_refused_cut_or_silent_is_found_out(site: Site, section: str, code: str, tmp_path: Path):
+def test_a_block_that_is_refused_cut_or_silent_is_found_out(site: Site, example: str, code: str, tmp_path: Path):
+    block = Block("", "curl", code, example)
     with pytest.raises(Wrong):
-        site.check(Block(section, "curl", code), tmp_path)
+        site.check(block, *run_blocks([block], tmp_path))
 
 
 @ON_SQLITE
-def test_a_block_that_asks_nobody_is_found_out(site: Site, tmp_path: Path):
+def test_a_block_that_asks_nobody_or_fails_is_found_out(site: Site, tmp_path: Path):
+    block = Block("", "Python", "print('Hello!')", "messages")
     with pytest.raises(Wrong, match=r"cost \$0"):
-        site.check(Block("messages", "Python", "print('Hello!')"), tmp_path)
-
-
-def test_only_counting_is_free():
-    assert is_free(Block("messages", "Node", "await client.messages.countTokens({})"))
-    assert not is_free(Block("messages", "curl", "curl /v1/messages"))
+        site.check(block, *run_blocks([block], tmp_path))
+    with pytest.raises(Wrong, match="NameError"):
+        run_blocks([block, Block("", "Python", "print('Hello!')\nmissing", "messages")], tmp_path)
 
 
 MESSAGE = {"model": "gpt-4o", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello!"}]}

@@ -18,6 +18,7 @@ from bridge.dashboard import snippets
 from bridge.db import db, transaction
 from bridge.ledger.tables import Balance
 from bridge.ops.demo import prepare_demo
+from bridge.payments.plan_tables import Subscription
 from bridge.payments.tables import Payment
 from tests.gateway import Gateway, as_environment
 from tests.ledger.orders import Ledger, order_charge, order_hold
@@ -108,8 +109,10 @@ def test_every_make_target_exists_and_is_run(target: str):
 
 @ON_SQLITE
 def test_every_flask_command_works_in_the_order_of_the_readme(
-    app: Flask, settings: Settings, upstream: ScriptedUpstream
+    app: Flask, settings: Settings, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ):
+    for number, key in (("", "sk-first-9fQ2"), ("_2", "sk-second-aa3R"), ("_3", "sk-third-Lm04")):
+        monkeypatch.setenv(f"AZURE_KEY{number}", key)
     commands = [command for command in list_commands() if command.startswith(FLASK)]
     upstream.plays(says("Hello."))
     with app.app_context():
@@ -119,6 +122,8 @@ def test_every_flask_command_works_in_the_order_of_the_readme(
             serve(app, re.findall(r"req_[0-9a-f]{32}", command)[0])
         if " payment " in command:
             prepare_payments(app, re.findall(r"pay_[0-9a-f]{32}", README), re.findall(r"\bpi_\w+", README)[0])
+        if " plan end " in command:
+            subscribe(app, re.findall(r"sbs_[0-9a-f]{32}", command)[0])
         arguments = shlex.split(command.removeprefix(FLASK).replace(VLLM, upstream.base_url))
         result = app.test_cli_runner().invoke(args=arguments)
         assert (result.exit_code, result.stderr) == (0, ""), (command, result.output)
@@ -133,6 +138,12 @@ def prepare_payments(app: Flask, payment_ids: list[str], intent: str) -> None:
                 values |= {"state": "review", "paid_minor": 1500, "paid_currency": "usd"}
                 linked = intent if payment_id == payment_ids[0] else f"{intent}2"
                 session.add(Payment(id=payment_id, account_id=1, payment_intent=linked, **values))
+
+
+def subscribe(app: Flask, subscription_id: str) -> None:
+    """The subscription that the README ends, to its first plan."""
+    with app.app_context(), transaction() as session:
+        session.add(Subscription(id=subscription_id, account_id=1, plan_id=1, state="active", made_by="a test"))
 
 
 def serve(app: Flask, request_id: str) -> None:

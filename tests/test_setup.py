@@ -18,7 +18,8 @@ import requests
 from flask import Flask
 
 from app import create_app
-from bridge.accounts.keys import find_any_key, read_caller
+from bridge.accounts.key_search import find_any_key
+from bridge.accounts.keys import read_caller
 from bridge.accounts.sign_in import SignInRefused, hash_password, sign_in
 from bridge.accounts.tables import Member
 from bridge.config import Settings, read_settings

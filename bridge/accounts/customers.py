@@ -1,8 +1,10 @@
-"""Accounts as the operator sees them: find, list, limit, suspend, reactivate."""
+"""Accounts as the operator sees them: find, list, limit, suspend, reactivate. Their order is
+`payments/customer_list.py`."""
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,25 +13,31 @@ from sqlalchemy.orm import Session, aliased
 
 from bridge import versions
 from bridge.accounts.emails import find_by_email
-from bridge.accounts.key_limits import LIMITS
-from bridge.accounts.key_rules import check_limit
+from bridge.accounts.key_limits import OF_ACCOUNT
+from bridge.accounts.key_rules import check_limit, check_spend_day
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.sessions import end_sessions
+from bridge.accounts.standing import list_owners, tell_suspension
 from bridge.accounts.tables import Account, Key, Member
 from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.money import check_markup, format_percent
+from bridge.mail.outbox import queue_mail
+from bridge.money import check_markup, format_dollars, format_percent
 from bridge.providers.faults import FAULTS
 
 PAGE_SIZE = 50
 MAX_ID_DIGITS = 18
 MAX_DRILL_MINUTES = 24 * 60
+MAX_REASON_LENGTH = 400
+NEW = datetime.timedelta(days=30)
+NAMES = {"spend_day_nanos": "spend a day", "markup_bps": "markup", "group_name": "group"}  # as the audit log has them
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Customer:
-    """An account with its owner's address; `keys` counts those that are not revoked."""
+    """An account with its owner's address; `keys` counts those that are not revoked, and `is_operator` is whether any
+    of its members is one."""
 
     account_id: int
     name: str
@@ -39,6 +47,10 @@ class Customer:
     rpm: int | None
     tpm: int | None
     concurrency: int | None
+    spend_day_nanos: int | None
+    max_keys: int | None
+    suspend_reason: str
+    merged_into: int | None
     markup_bps: int | None
     group: str
     keys: int
@@ -46,6 +58,7 @@ class Customer:
     last_sign_in_at: datetime.datetime | None
     drill_fault: str | None
     drill_until: datetime.datetime | None
+    last_used_at: datetime.datetime | None  # the last call of any key
 
     @property
     def drills(self) -> bool:
@@ -57,6 +70,7 @@ _other = aliased(Member)
 _first_member = (
     sa.select(sa.func.min(_other.id)).where(_other.account_id == Account.id).correlate(Account).scalar_subquery()
 )
+_has_operator = sa.exists().where(_other.account_id == Account.id, _other.is_operator).correlate(Account)
 _key_count = (
     sa.select(sa.func.count()).where(Key.account_id == Account.id, Key.revoked_at.is_(None)).correlate(Account)
 ).scalar_subquery()
@@ -64,11 +78,15 @@ _CUSTOMERS: Any = sa.select(
     Account.id,
     Account.name,
     sa.func.coalesce(Member.email, ""),
-    sa.func.coalesce(Member.is_operator, sa.false()),
+    _has_operator,
     Account.status,
     Account.rpm,
     Account.tpm,
     Account.concurrency,
+    Account.spend_day_nanos,
+    Account.max_keys,
+    Account.suspend_reason,
+    Account.merged_into,
     Account.markup_bps,
     Account.group_name,
     _key_count,
@@ -76,19 +94,51 @@ _CUSTOMERS: Any = sa.select(
     Member.last_sign_in_at,
     Account.drill_fault,
     Account.drill_until,
+    sa.select(sa.func.max(Key.last_used_at)).where(Key.account_id == Account.id).correlate(Account).scalar_subquery(),
 ).outerjoin(Member, Member.id == _first_member)
 
 
-def list_customers(search: str = "", *, before_id: int | None = None, limit: int = PAGE_SIZE) -> list[Customer]:
-    """Accounts whose name or address contains the text, the newest first, from those older than `before_id`."""
-    query = _CUSTOMERS.order_by(Account.id.desc()).limit(limit)
+def select_matching(search: str = "", *, state: str = "", among: sa.Select[int] | None = None) -> sa.Select[int]:
+    """A query for the accounts that a text finds: their id, a part of their name or of a member's address, or the last
+    four characters of a key. `state` is one of STATES or "". `among` is a query for ids: that finds them too, or alone
+    where there is no text."""
+    query = sa.select(Account.id)
     if text := search.strip():
-        query = query.where(
-            sa.or_(Account.name.icontains(text, autoescape=True), Member.email.icontains(text, autoescape=True))
-        )
-    if before_id is not None:
-        query = query.where(Account.id < before_id)
-    return [Customer(*row) for row in db.session.execute(query)]
+        query = query.where(sa.or_(*_match(text), *(() if among is None else (Account.id.in_(among),))))
+    elif among is not None:
+        query = query.where(Account.id.in_(among))
+    return query.where(STATES[state]()) if state else query
+
+
+def list_customers(account_ids: Sequence[int]) -> list[Customer]:
+    """These accounts, in this order."""
+    found = {row[0]: Customer(*row) for row in db.session.execute(_CUSTOMERS.where(Account.id.in_(account_ids)))}
+    return [found[account_id] for account_id in account_ids if account_id in found]
+
+
+STATES: dict[str, Callable[[], sa.ColumnElement[bool]]] = {
+    "suspended": lambda: Account.status == "suspended",
+    "new": lambda: Account.created_at > now_utc() - NEW,
+}
+
+
+def _match(text: str) -> list[sa.ColumnElement[bool]]:
+    """What a text may find an account by."""
+    by_email = sa.select(_other.account_id).where(_other.email.icontains(text, autoescape=True))
+    found = [Account.name.icontains(text, autoescape=True), Account.id.in_(by_email)]
+    if text.isascii() and text.isdigit() and len(text) < MAX_ID_DIGITS:
+        found.append(Account.id == int(text))
+    if len(ending := text[-4:]) == 4 and (len(text) == 4 or text.startswith(("sk-", "…"))):
+        found.append(Account.id.in_(sa.select(Key.account_id).where(Key.last_four == ending)))
+    return found
+
+
+def count_customers() -> tuple[int, int, int]:
+    """How many accounts there are, how many of them are suspended, and how many came in the last 30 days."""
+    one = {name: sa.func.count(sa.case((test(), 1))) for name, test in STATES.items()}
+    query = sa.select(sa.func.count(), one["suspended"], one["new"]).where(Account.deleted_at.is_(None))
+    total, suspended, new = db.session.execute(query).one()
+    return total, suspended, new
 
 
 def find_customer(account_id: int) -> Customer:
@@ -99,11 +149,24 @@ def find_customer(account_id: int) -> Customer:
     return Customer(*row)
 
 
+def has_operators(group: str) -> bool:
+    """Whether an operator's account is in this group."""
+    query = sa.select(Member.id).join(Account, Account.id == Member.account_id)
+    return db.session.scalar(query.where(Member.is_operator, Account.group == group).limit(1)) is not None
+
+
 def find_terms(account_id: int) -> tuple[int | None, str]:
     """The account's own markup on every price, in hundredths of a percent (None where the models' own apply), and its
     group."""
     row = db.session.execute(sa.select(Account.markup_bps, Account.group_name).where(Account.id == account_id)).one()
     return row.markup_bps, row.group_name
+
+
+def select_name(account_id: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
+    """The name of the account with this id, as `name_accounts` has it, as a column of a query that is of few rows."""
+    name = sa.func.coalesce(Member.email, Account.name)
+    query = sa.select(name).select_from(Account).outerjoin(Member, Member.id == _first_member)
+    return query.where(Account.id == account_id).scalar_subquery()
 
 
 def name_accounts(account_ids: Iterable[int]) -> dict[int, str]:
@@ -114,6 +177,35 @@ def name_accounts(account_ids: Iterable[int]) -> dict[int, str]:
         .where(Account.id.in_(list(account_ids)))
     )
     return {row[0]: row[1] for row in db.session.execute(query)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NamedKey:
+    """A key of any account, as operators see it, with its account's name as in `name_accounts`."""
+
+    name: str
+    last_four: str
+    account_id: int
+    account: str
+
+
+def name_all_keys(key_ids: Iterable[int]) -> dict[int, NamedKey]:
+    """Key id -> its names, for keys of all accounts, revoked or not."""
+    if not (wanted := set(key_ids)):
+        return {}
+    query = (
+        sa.select(Key.id, Key.name, Key.last_four, Account.id, sa.func.coalesce(Member.email, Account.name))
+        .join(Account, Account.id == Key.account_id)
+        .outerjoin(Member, Member.id == _first_member)
+        .where(Key.id.in_(wanted))
+    )
+    return {row[0]: NamedKey(*row[1:]) for row in db.session.execute(query)}
+
+
+def select_account_count(status: str | None = None) -> sa.Select[int]:
+    """A query for how many accounts there are, or those with this status."""
+    query = sa.select(sa.func.count()).select_from(Account).where(Account.deleted_at.is_(None))
+    return query if status is None else query.where(Account.status == status)
 
 
 def find_account_id(text: str) -> int | None:
@@ -149,10 +241,17 @@ def set_account_group(account_id: int, group: str, actor: Actor = COMMAND) -> No
 
 
 def set_account_limits(account_id: int, limits: Mapping[str, int | None], actor: Actor = COMMAND) -> None:
-    """Limit what all keys of an account may use together: requests (`rpm`) and tokens (`tpm`) a minute, and requests at
-    once (`concurrency`). 0 is no limit, None is the gateway's default; a limit that isn't named stays. When this
-    returns, every worker applies it. Raises NotFound or InvalidRequest naming the field."""
-    values = {name: check_limit(name, limits[name], "the gateway's default") for name in LIMITS if name in limits}
+    """Limit what all keys of an account may use together: requests (`rpm`) and tokens (`tpm`) a minute, requests at
+    once (`concurrency`), what is spent a day (`spend_day_nanos`), and how many keys there are (`max_keys`). 0 is no
+    limit, None is the gateway's default; a limit that isn't named stays. When this returns, every worker applies it.
+    Raises NotFound or InvalidRequest naming the field."""
+    values = {
+        name: check_spend_day(limits[name])
+        if name == "spend_day_nanos"
+        else check_limit(name, limits[name], "the gateway's default")
+        for name in OF_ACCOUNT
+        if name in limits
+    }
     _change(account_id, "limits", actor, **values)
     versions.wait_until_seen(current_app.config["BRIDGE"])
 
@@ -174,20 +273,36 @@ def end_drill(account_id: int, actor: Actor = COMMAND) -> None:
     _change(account_id, "drill_ended", actor, drill_fault=None, drill_until=None)
 
 
-def suspend_account(account_id: int, actor: Actor = COMMAND) -> None:
-    """Refuse every request of the account's keys, and end all sessions of its members. When this returns, every worker
-    refuses them. Raises NotFound."""
+def suspend_account(account_id: int, actor: Actor = COMMAND, reason: str = "") -> None:
+    """Refuse every request of the account's keys, and end all sessions of its members. They read the `reason` in each
+    refusal, above every page and in a mail. When this returns, every worker refuses them. Raises NotFound, or
+    InvalidRequest for a reason that is too long."""
+    reason = " ".join(reason.split())
+    if len(reason) > MAX_REASON_LENGTH:
+        raise InvalidRequest(f"A reason has at most {MAX_REASON_LENGTH} characters.", param="suspend_reason")
     with transaction() as session:
-        _update(session, account_id, status="suspended")
+        _update(session, account_id, status="suspended", suspend_reason=reason)
         end_sessions(session, Member.account_id == account_id)
-        record_act(session, account_id, "suspend", actor)
+        record_act(session, account_id, "suspend", actor, reason)
+        for _, email in list_owners(session, account_id):
+            queue_mail(
+                session,
+                once=f"suspended:{secrets.token_hex(16)}",
+                recipient=email,
+                subject="Your AI Bridge account is suspended",
+                text=f"{tell_suspension(reason)}\n\nYour balance stays. Until the account is restored, every call "
+                "answers 403 and costs nothing; you can still sign in and look.\n",
+            )
     versions.wait_until_seen(current_app.config["BRIDGE"])
 
 
 def reactivate_account(account_id: int, actor: Actor = COMMAND) -> None:
-    """Let a suspended account in again, within a second on every worker. Raises NotFound."""
+    """Let a suspended account in again, within a second on every worker. Raises NotFound, and InvalidRequest for one
+    that was merged into another."""
+    if db.session.scalar(sa.select(Account.merged_into).where(Account.id == account_id)) is not None:
+        raise InvalidRequest("This account was merged into another, which has its members and keys.")
     with transaction() as session:
-        _update(session, account_id, status="active")
+        _update(session, account_id, status="active", suspend_reason="")
         record_act(session, account_id, "reactivate", actor)
 
 
@@ -197,7 +312,10 @@ def _change(account_id: int, what: str, actor: Actor, **values: Any) -> None:
         before = session.execute(sa.select(*columns).where(Account.id == account_id).with_for_update()).one_or_none()
         _update(session, account_id, **values)
         found = zip(values, before or (), values.values(), strict=True)
-        detail = "; ".join(write_change(name, _show(name, old), _show(name, new)) for name, old, new in found)
+        changes = [
+            (NAMES.get(name, name), _show(name, old), _show(name, new)) for name, old, new in found if old != new
+        ]
+        detail = "; ".join(write_change(*change) for change in changes)
         record_act(session, account_id, what, actor, detail)
 
 
@@ -205,6 +323,8 @@ def _show(name: str, value: Any) -> str | None:
     """A column's value as the audit log has it."""
     if name == "markup_bps" and value is not None:
         return f"{format_percent(value)}%"
+    if name == "spend_day_nanos" and value is not None:
+        return f"${format_dollars(value, 2)}"
     if isinstance(value, datetime.datetime):
         return f"{value:%Y-%m-%d %H:%M} UTC"
     return None if value is None else str(value)

@@ -14,13 +14,13 @@ def check_email(text: str) -> str:
     """The address in the form we store: lower case, composed letters, and the domain in letters, though browsers send
     it in punycode. Raises ValueError, with a sentence, if it is not an address."""
     if len(text) > MAX_EMAIL_LENGTH:
-        raise ValueError(f"An e-mail address has at most {MAX_EMAIL_LENGTH} characters.")
+        raise ValueError(f"An email address has at most {MAX_EMAIL_LENGTH} characters.")
     try:
         kept = validate_email(text.strip(), check_deliverability=False, test_environment=True).normalized.lower()
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
     if "\0" in kept:
-        raise ValueError("An e-mail address has no such characters.")
+        raise ValueError("An email address has no such characters.")
     return kept
 
 

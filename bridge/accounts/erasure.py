@@ -7,11 +7,12 @@ from sqlalchemy.orm import Session
 
 from bridge import vault, versions
 from bridge.accounts.keys import TOPIC
+from bridge.accounts.operator_notes import forget_notes
 from bridge.accounts.second_factor import forget_second_factor
 from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Identity, Key, Member, Passkey
 from bridge.accounts.tickets import void_tickets
-from bridge.acts import Act, Actor, record_act
+from bridge.acts import DECISIONS, Act, Actor, record_act
 from bridge.db import db, now_utc
 from bridge.mail.outbox import forget_recipient
 
@@ -40,13 +41,16 @@ def erase_people(session: Session, account_id: int, actor: Actor) -> Erased:
     end_sessions(session, Member.account_id == account_id)
     keys = _revoke_keys(session, account_id)
     owner = next((member for member in members if member.role == "owner"), None)
-    session.execute(sa.delete(Act).where(Act.account_id == account_id), execution_options=PLAIN)
+    forget_notes(session, account_id)
     session.execute(sa.delete(Member).where(Member.account_id == account_id), execution_options=PLAIN)
     ended = {"status": "suspended", "deleted_at": now_utc(), "name": "deleted"}
     ended |= {"billing_name": "", "billing_address": "", "tax_id": ""}
     mark = mark_owner(owner.email) if owner else None
     changed = sa.update(Account).where(Account.id == account_id).values(**ended, owner_mark=mark)
     session.execute(changed, execution_options=PLAIN)
+    # only now, for the database keeps the lines of every account that isn't deleted; what operators decided stays
+    named = sa.or_(Act.network != "", Act.what.not_in(DECISIONS))
+    session.execute(sa.delete(Act).where(Act.account_id == account_id, named), execution_options=PLAIN)
     is_own = actor.by in [member.email for member in members]
     record_act(session, account_id, "deleted", Actor(GONE if is_own else actor.by))
     versions.bump(TOPIC)

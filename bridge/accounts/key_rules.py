@@ -73,6 +73,15 @@ def check_limit(field: str, value: int | None, otherwise: str = "the account's")
     return value
 
 
+def check_spend_day(value: int | None) -> int | None:
+    """What an account may spend a day, checked. Raises InvalidRequest with the field in `param`."""
+    if value is not None and not 0 <= value <= MAX_NANOS:
+        raise InvalidRequest(
+            "Give an amount of dollars, 0 for no limit, or nothing for the gateway's default.", param="spend_day"
+        )
+    return value
+
+
 def _check_dollars(field: str, value: int | None) -> int | None:
     if value is not None and not 0 <= value <= MAX_NANOS:
         raise InvalidRequest("Give an amount of dollars, zero or more.", param=field)

@@ -106,7 +106,7 @@ class KeyTerms:
             "networks",
             "Addresses",
             "The only addresses or networks it works from: A,B.",
-            "Where calls may come from, such as 203.0.113.7 or 2001:db8::/32, one a line. Empty: anywhere.",
+            "Where calls may come from, such as 203.0.113.7 or 2001:db8::/32, one a line. Leave empty for anywhere.",
         ),
     ] = None
     expires_at: Annotated[
@@ -115,7 +115,7 @@ class KeyTerms:
             "moment",
             "Expires",
             "ISO 8601; UTC unless it says otherwise.",
-            "In UTC. Empty: never.",
+            "Times are UTC. Leave empty for a key that never expires.",
             option="--expires",
         ),
     ] = None

@@ -4,7 +4,7 @@
 import dataclasses
 import datetime
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,15 +12,18 @@ from flask import current_app
 
 from bridge import versions
 from bridge.accounts.key_format import digest, looks_like_key, make_secret
-from bridge.accounts.key_limits import LIMITS, default_limits, limit_account, limit_key
+from bridge.accounts.key_limits import LIMITS, OF_PLAN, default_limits, limit_account, limit_key, require_room
 from bridge.accounts.key_rules import check_key
+from bridge.accounts.key_search import find_key
 from bridge.accounts.key_terms import TERMS, KeyTerms
+from bridge.accounts.own_prices import has_own_prices, read_price_terms
 from bridge.accounts.tables import Account, Key
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.addresses import Network, read_network
+from bridge.catalogue.price_terms import LIST_PRICES, PriceTerms
 from bridge.config import Settings
-from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction, write
-from bridge.errors import AccountSuspended, InvalidApiKey, InvalidRequest, NotFound
+from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction
+from bridge.errors import AccountSuspended, InvalidApiKey, InvalidRequest
 
 CACHE_SECONDS = 60.0  # our own changes are announced; this is for changes made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
@@ -45,15 +48,17 @@ class Caller(KeyTerms):
     key_id: int
     account_id: int
     account_status: str
+    suspend_reason: str = ""
     rpm: int = 0
     tpm: int = 0
     concurrency: int = 0
     account_rpm: int
     account_tpm: int
     account_concurrency: int
+    account_spend_day_nanos: int = 0
     models: frozenset[str] | None = None
     addresses: tuple[Network, ...] | None = None
-    markup_bps: int | None = None  # on every price, instead of the models' own
+    price_terms: PriceTerms = LIST_PRICES  # what the account pays otherwise than the list
     group: str = DEFAULT_GROUP  # the account's: some channels serve only some groups
     drill_fault: str | None = None  # what the account's requests meet first, as long as the drill lasts
     drill_until: datetime.datetime | None = None
@@ -143,6 +148,11 @@ def read_caller(secret: str) -> Caller | None:
     return _read_callers([hashed]).get(hashed)
 
 
+def find_caller_of(key: Key) -> Caller | None:
+    """The caller that a key stands for now; None of one that is revoked, disabled or expired."""
+    return _read_callers([key.digest]).get(key.digest)
+
+
 def _read_callers(digests: Sequence[bytes]) -> dict[bytes, Caller]:
     by_old = sa.and_(Key.old_digest.in_(digests), Key.old_until > _database_now())
     query = _CALLER.where(
@@ -153,8 +163,10 @@ def _read_callers(digests: Sequence[bytes]) -> dict[bytes, Caller]:
     ).add_columns(by_old.label("by_old"))
     with db.engine.connect() as connection:
         rows = connection.execute(query).all()
+        having = [(row.account_id, row.group, row.markup_bps) for row in rows if row.has_own_prices]
+        terms = read_price_terms(connection, having) if having else {}
     settings = current_app.config["BRIDGE"]
-    callers = {row.digest: _make_caller(row, settings) for row in rows}
+    callers = {row.digest: _make_caller(row, settings, terms) for row in rows}
     for row in rows:
         if row.by_old:
             caller = callers[row.digest]
@@ -164,12 +176,16 @@ def _read_callers(digests: Sequence[bytes]) -> dict[bytes, Caller]:
 
 
 _OF_KEY = ("id", "digest", "old_digest", "old_until", "account_id")
+ON_THE_WAY = (*LIMITS, "spend_day_nanos")  # the account's limits that its requests meet
 _CALLER = sa.select(
     *(getattr(Key, name) for name in (*_OF_KEY, *(term.field for term in TERMS))),
     Account.status.label("account_status"),
-    *(getattr(Account, name).label(f"account_{name}") for name in LIMITS),
+    Account.suspend_reason,
+    *(getattr(Account, name).label(f"account_{name}") for name in ON_THE_WAY),
     Account.markup_bps,
-    Account.group_name,
+    *(getattr(Account, name) for name in OF_PLAN.values()),
+    Account.group.label("group"),
+    has_own_prices(Account.id, Account.group).label("has_own_prices"),
     Account.drill_fault,
     Account.drill_until,
 ).join(Account, Account.id == Key.account_id)
@@ -182,11 +198,10 @@ def _database_now() -> sa.ColumnElement[datetime.datetime]:
     return sa.func.clock_timestamp(type_=UtcDateTime)
 
 
-def _make_caller(row: Any, settings: Settings) -> Caller:
-    shared = {
-        name: limit_account(getattr(row, f"account_{name}"), default)
-        for name, default in default_limits(settings).items()
-    }
+def _make_caller(row: Any, settings: Settings, price_terms: Mapping[int, PriceTerms]) -> Caller:
+    defaults = default_limits(settings)
+    plan = {name: getattr(row, column) for name, column in OF_PLAN.items()}
+    shared = {n: limit_account(getattr(row, f"account_{n}"), defaults[n], plan.get(n)) for n in ON_THE_WAY}
     terms: dict[str, Any] = {term.field: getattr(row, term.field) for term in TERMS}
     terms |= {name: limit_key(terms[name], shared[name]) for name in LIMITS}
     terms |= {f"account_{name}": limit for name, limit in shared.items()}
@@ -197,21 +212,27 @@ def _make_caller(row: Any, settings: Settings) -> Caller:
         key_id=row.id,
         account_id=row.account_id,
         account_status=row.account_status,
-        markup_bps=row.markup_bps,
-        group=row.group_name,
+        suspend_reason=row.suspend_reason,
+        price_terms=price_terms.get(row.account_id) or PriceTerms(row.markup_bps),
+        group=row.group,
         drill_fault=row.drill_fault,
         drill_until=row.drill_until,
     )
 
 
-def issue_key(account_id: int, terms: KeyTerms, *, is_drill: bool = False, actor: Actor = COMMAND) -> IssuedKey:
-    """Make a key. `is_drill`: it is an operator's, for a fault drill. Raises InvalidRequest with the wrong field in
-    `param`."""
+def issue_key(
+    account_id: int, terms: KeyTerms, *, is_drill: bool = False, is_playground: bool = False, actor: Actor = COMMAND
+) -> IssuedKey:
+    """Make a key. `is_drill`: it is an operator's, for a fault drill; `is_playground`: it is the playground's. Raises
+    InvalidRequest with the wrong field in `param`."""
     columns = check_key(terms)
     secret = make_secret()
     with transaction() as session:
-        _require_active(account_id)
-        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], is_drill=is_drill, **columns)
+        _require_active(account_id, alone=True)
+        if not is_drill:
+            require_room(account_id)
+        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], **columns)
+        key.is_drill, key.is_playground = is_drill, is_playground
         session.add(key)
         record_act(session, account_id, "drill_sent" if is_drill else "key_created", actor, key.name)
     return IssuedKey(key, secret)
@@ -242,10 +263,11 @@ def end_old_secret(account_id: int, key_id: int, actor: Actor = COMMAND) -> Key:
     return _change(account_id, key_id, "key_old_ended", actor, {"old_digest": None, "old_until": None})
 
 
-def _require_active(account_id: int) -> None:
+def _require_active(account_id: int, *, alone: bool = False) -> None:
     """Raises AccountSuspended. This is checked in the transaction, since a suspension may have come after the door's
-    check."""
-    status = sa.select(Account.status).where(Account.id == account_id).with_for_update(read=True)
+    check. `alone`: only one transaction at a time comes past this, though requests go on."""
+    status = sa.select(Account.status).where(Account.id == account_id)
+    status = status.with_for_update(key_share=True) if alone else status.with_for_update(read=True)
     if db.session.scalar(status) == "suspended":
         raise AccountSuspended("This account is suspended: no key can be made or changed. Write to the operator.")
 
@@ -254,84 +276,6 @@ def update_key(account_id: int, key_id: int, terms: KeyTerms, actor: Actor = COM
     """Set everything that can be set on a key, as `issue_key` does. Returns when every worker applies it."""
     columns = check_key(terms, find_key(account_id, key_id))
     return _change(account_id, key_id, "key_changed", actor, columns, grows=True)
-
-
-def list_all_keys(
-    account_id: int, *where: sa.ColumnElement[bool], before_id: int | None = None, limit: int | None = None
-) -> list[Key]:
-    """All keys that the account ever had, revoked ones included, the newest first: at most `limit` of those older than
-    `before_id`."""
-    query = sa.select(Key).where(Key.account_id == account_id, *where)
-    if before_id is not None:
-        query = query.where(Key.id < before_id)
-    return list(db.session.scalars(query.order_by(Key.id.desc()).limit(limit)))
-
-
-def count_matching_keys(account_id: int, search: str = "") -> tuple[int, int]:
-    """How many of the account's keys match, and how many of those may be used."""
-    usable = Key.disabled_at.is_(None) & (Key.expires_at.is_(None) | (Key.expires_at > now_utc()))
-    query = sa.select(sa.func.count(), sa.func.sum(sa.case((usable, 1), else_=0))).where(*_match(account_id, search))
-    total, in_use = db.session.execute(query).one()
-    return total, in_use or 0
-
-
-def list_matching_keys(account_id: int, search: str, *order: Any, limit: int, offset: int) -> list[Key]:
-    """Some of the account's keys that match, in this order, the newest of those alike first. `search` is a part of the
-    name, or a secret or its last four characters; revoked keys match nothing."""
-    query = sa.select(Key).where(*_match(account_id, search)).order_by(*order, Key.id.desc())
-    return list(db.session.scalars(query.limit(limit).offset(offset)))
-
-
-def name_matching_keys(account_id: int, search: str) -> dict[int, str]:
-    """Key id -> name of all that match, the newest first: there may be thousands."""
-    query = sa.select(Key.id, Key.name).where(*_match(account_id, search)).order_by(Key.id.desc())
-    return {row.id: row.name for row in db.session.execute(query)}
-
-
-def _match(account_id: int, search: str) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = [Key.account_id == account_id, Key.revoked_at.is_(None), ~Key.is_drill]
-    if search:
-        found.append(Key.name.icontains(search, autoescape=True) | (Key.last_four == search[-4:]))
-    return found
-
-
-def find_keys(account_id: int, key_ids: Sequence[int]) -> list[Key]:
-    """Those of the account's keys that are not revoked, in the order of their ids in `key_ids`."""
-    found = {key.id: key for key in list_all_keys(account_id, Key.id.in_(key_ids), Key.revoked_at.is_(None))}
-    return [found[key_id] for key_id in key_ids if key_id in found]
-
-
-def select_drill_keys(account_id: Any) -> sa.Select[int]:
-    """A query for the ids of the keys with which operators sent drills for the account (a value or a parameter)."""
-    return sa.select(Key.id).where(Key.account_id == account_id, Key.is_drill)
-
-
-def name_keys(account_id: int, key_ids: Iterable[int] | None = None) -> dict[int, str]:
-    """Key id -> name, for these keys, or for every key that the account ever had: old requests name revoked keys."""
-    query = sa.select(Key.id, Key.name).where(Key.account_id == account_id)
-    if key_ids is not None:
-        query = query.where(Key.id.in_(set(key_ids)))
-    return {row.id: row.name for row in db.session.execute(query)}
-
-
-def find_key(account_id: int, key_id: int) -> Key:
-    """One of the account's keys that is not revoked. Raises NotFound, also for another account's."""
-    query = sa.select(Key).where(Key.account_id == account_id, Key.id == key_id, Key.revoked_at.is_(None))
-    key = db.session.scalars(query.execution_options(populate_existing=True)).one_or_none()
-    if key is None:
-        raise NotFound("There is no such key.")
-    return key
-
-
-def find_any_key(secret_or_id: str) -> Key:
-    """A key of any account by its secret or id, revoked or not: for operators' commands. Raises NotFound."""
-    is_id = secret_or_id.isascii() and secret_or_id.isdigit() and len(secret_or_id) < 19
-    hashed = digest(secret_or_id)
-    test = Key.id == int(secret_or_id) if is_id else sa.or_(Key.digest == hashed, Key.old_digest == hashed)
-    key = db.session.scalars(sa.select(Key).where(test)).one_or_none()
-    if key is None:
-        raise NotFound("There is no such key.")
-    return key
 
 
 def revoke_key(account_id: int, key_id: int, wait: bool = True, actor: Actor = COMMAND) -> Key:
@@ -376,18 +320,3 @@ def _change(
     if wait:
         versions.wait_until_seen(current_app.config["BRIDGE"])
     return key
-
-
-def record_use(key_ids: Mapping[int, datetime.datetime]) -> None:
-    """Record when keys were last used, in one statement for all of them. A moment earlier than the recorded one changes
-    nothing."""
-    if not key_ids:
-        return
-    used = sa.bindparam("used_at", type_=UtcDateTime)
-    statement = (
-        sa.update(Key)
-        .where(Key.id == sa.bindparam("used_id"), sa.or_(Key.last_used_at.is_(None), Key.last_used_at < used))
-        .values(last_used_at=used)
-    )
-    rows = [{"used_id": id_, "used_at": key_ids[id_]} for id_ in sorted(key_ids)]  # in order: no deadlocks
-    write(lambda connection: connection.execute(statement, rows) and None)

@@ -16,6 +16,7 @@ from bridge.mail.outbox import queue_mail
 
 PURPOSE = "reset"
 LASTS = datetime.timedelta(hours=1)
+INVITATION_LASTS = datetime.timedelta(days=7)
 MOST_AT_ONCE = 50
 
 
@@ -54,6 +55,26 @@ def _answer(settings: Settings, request_id: int) -> bool:
         once, subject = name_mail(secret), "Reset your AI Bridge password"
         queue_mail(session, once=once, recipient=member.email, subject=subject, text=text, is_secret=True)
     return True
+
+
+def invite_member(settings: Settings, member_id: int) -> str:
+    """Let a new member, who has no password yet, choose one within a week. The link goes to them by mail. Where no mail
+    goes out it is returned, for whoever hands it on: it works once, and can't be read again."""
+    with transaction() as session:
+        member = session.get_one(Member, member_id)
+        void_tickets(session, member.id, PURPOSE)
+        secret = issue_ticket(session, PURPOSE, lasts=INVITATION_LASTS, member_id=member.id)
+        link = f"{settings.site_url}/reset?ticket={secret}"
+        if not settings.mails_go_out:
+            return link
+        text = (
+            f"An AI Bridge account was opened for you at {settings.site_url}.\n\n"
+            f"Choose a password within a week, and sign in with this address:\n{link}\n\n"
+            "The link works once. Afterwards, “Forgot your password?” on the sign-in page sends another.\n"
+        )
+        once, subject = name_mail(secret), "Your AI Bridge account"
+        queue_mail(session, once=once, recipient=member.email, subject=subject, text=text, is_secret=True)
+    return ""
 
 
 def find_reset(secret: str) -> Member | None:

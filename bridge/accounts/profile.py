@@ -58,3 +58,11 @@ def set_billing_details(account_id: int, actor: Actor, *, billing_name: str, bil
     with transaction() as session:
         session.execute(sa.update(Account).where(Account.id == account_id).values(**fields))
         record_act(session, account_id, "billing", actor)
+
+
+def check_name(name: str) -> str:
+    """The name of a member or an account, its spaces put in order. Raises InvalidRequest."""
+    name = " ".join(name.split())
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise InvalidRequest(f"Use at most {MAX_NAME_LENGTH} letters.", param="name")
+    return name

@@ -27,17 +27,27 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The member of a session, the status of their account, and when they last proved who they are."""
+    """The member of a session, the status of their account, and when they last proved who they are: in any way, and by
+    a second factor."""
 
     member: Member
     account_status: str
     proven_at: datetime.datetime | None
+    second_factor_at: datetime.datetime | None
 
 
-def open_session(member: Member, *, user_agent: str, network: str, how: str, is_known: bool = True) -> str:
+def open_session(  # noqa: PLR0913 - all of it is known at the sign-in alone
+    member: Member,
+    *,
+    user_agent: str,
+    network: str,
+    how: str,
+    is_known: bool = True,
+    by_second_factor: bool = False,
+) -> str:
     """Begin a session and return its secret, which goes into the cookie and nowhere else. Deletes the member's sessions
-    that are over. `how` is by what they signed in, for the audit log. From a browser that isn't known, the member is
-    told by mail."""
+    that are over. `how` is by what they signed in, for the audit log; `by_second_factor`: whether a code or a passkey
+    was part of it. From a browser that isn't known, the member is told by mail."""
     secret, now = secrets.token_urlsafe(32), now_utc()
     with transaction() as session:
         session.execute(
@@ -56,10 +66,11 @@ def open_session(member: Member, *, user_agent: str, network: str, how: str, is_
                 user_agent=agent[:MAX_AGENT_LENGTH],
                 network=network[:64],
                 proven_at=now,
+                second_factor_at=now if by_second_factor else None,
             )
         )
         session.execute(sa.update(Member).where(Member.id == member.id).values(last_sign_in_at=now))
-        record_act(session, member.account_id, "sign_in", Actor(member.email, network), how)
+        record_act(session, member.account_id, "sign_in", Actor(member.email, network, member.is_operator), how)
         if not is_known:
             tell_member(session, member, "sign_in", f"From {network}, by {agent[:MAX_AGENT_LENGTH] or 'a program'}.")
     return secret
@@ -70,7 +81,8 @@ def find_signed_in(secret: str) -> SignedIn | None:
     if not secret.isascii() or len(secret) > MAX_SECRET_LENGTH:
         return None
     digest, session = _digest(secret), db.session()
-    query = sa.select(Member, Account.status, MemberSession.used_at, MemberSession.proven_at)
+    proofs = MemberSession.proven_at, MemberSession.second_factor_at
+    query = sa.select(Member, Account.status, MemberSession.used_at, *proofs)
     query = query.select_from(MemberSession).join(Member, Member.id == MemberSession.member_id)
     query = query.join(Account, Account.id == Member.account_id)
     query = query.where(MemberSession.digest == digest, _lasts(session))
@@ -79,13 +91,15 @@ def find_signed_in(secret: str) -> SignedIn | None:
         return None
     if now_utc() - row.used_at > RECORD_USE_EVERY:
         _record_use(digest)
-    return SignedIn(row[0], row.status, row.proven_at)
+    return SignedIn(row[0], row.status, row.proven_at, row.second_factor_at)
 
 
-def record_proof(secret: str) -> None:
-    """Record that the session's member has just proved who they are."""
+def record_proof(secret: str, *, by_second_factor: bool) -> None:
+    """Record that the session's member has just proved who they are, by a code or a passkey or otherwise."""
     with transaction() as session:
         proven = sa.update(MemberSession).where(MemberSession.digest == _digest(secret)).values(proven_at=now_utc())
+        if by_second_factor:
+            proven = proven.values(second_factor_at=now_utc())
         session.execute(proven.execution_options(synchronize_session=False))
 
 

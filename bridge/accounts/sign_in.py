@@ -1,4 +1,4 @@
-"""Passwords, operators, and the rows of a new account. Hashing has two threads of its own, so it never blocks the
+"""Passwords, and the rows of a new account. Hashing has two threads of its own, so it never blocks the
 worker."""
 
 import functools
@@ -15,7 +15,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from gevent.threadpool import ThreadPool
 from sqlalchemy.orm import Session
 
-from bridge.accounts.emails import find_by_email
+from bridge.accounts.emails import check_email, find_by_email
 from bridge.accounts.notes import tell_member
 from bridge.accounts.sessions import end_other_sessions, end_sessions
 from bridge.accounts.tables import Account, Member
@@ -69,6 +69,17 @@ def check_new_password(password: str) -> str:
     if _is_common(password.lower()):
         raise ValueError("This password is among the first that others try. Choose another, such as four words.")
     return password
+
+
+def find_errors(email: str, password: str) -> dict[str, str]:
+    """What is wrong with a new account's address and password: field -> sentence."""
+    errors = {}
+    for field, check, text in (("email", check_email, email), ("password", check_new_password, password)):
+        try:
+            check(text)
+        except ValueError as error:
+            errors[field] = str(error)
+    return errors
 
 
 def _is_common(password: str) -> bool:
@@ -166,16 +177,6 @@ def write_password(session: Session, member_id: int, password_hash: str, what: s
         tell_member(session, member, what)
 
 
-def set_operator(member_id: int, is_operator: bool) -> None:
-    """Let a member in at /admin, or no longer. All of their sessions end, so none keeps the old rights."""
-    with transaction() as session:
-        changed = sa.update(Member).where(Member.id == member_id).values(is_operator=is_operator)
-        account_id = session.scalar(changed.returning(Member.account_id))
-        end_sessions(session, Member.id == member_id)
-        if account_id is not None:
-            record_act(session, account_id, "operator_on" if is_operator else "operator_off", COMMAND)
-
-
 def add_account(
     session: Session,
     email: str,
@@ -194,6 +195,7 @@ def add_account(
         email=email,
         password_hash=password_hash,
         is_operator=is_operator,
+        operator_role="owner" if is_operator else None,
         role="owner",
     )
     session.add(member)

@@ -2,6 +2,7 @@
 learns that, by the mail: it has a link that opens an account, or says that there is one."""
 
 import datetime
+from urllib.parse import quote
 
 from bridge.accounts.emails import check_email, find_by_email
 from bridge.accounts.tickets import FoundTicket, issue_ticket, name_mail, read_ticket, use_ticket
@@ -13,9 +14,9 @@ PURPOSE = "sign_up"
 LASTS = datetime.timedelta(hours=24)
 
 
-def request_sign_up(settings: Settings, email: str) -> None:
-    """Mail the address a link that opens its account. If it has an account already, the mail says so instead. Raises
-    ValueError with a sentence."""
+def request_sign_up(settings: Settings, email: str, referred_by: str = "") -> None:
+    """Mail the address a link that opens its account, and says by whose code the newcomer came. If it has an account
+    already, the mail says so instead. Raises ValueError with a sentence."""
     wanted = check_email(email)
     is_taken = find_by_email(wanted) is not None
     with transaction() as session:
@@ -29,10 +30,11 @@ def request_sign_up(settings: Settings, email: str) -> None:
                 f"Set a new password if you have forgotten yours:\n{settings.site_url}/forgot\n"
             )
         else:
+            by = f"&ref={quote(referred_by)}" if referred_by else ""
             subject = "Create your AI Bridge account"
             text = (
                 "Choose a password to create your AI Bridge account, within 24 hours:\n"
-                f"{settings.site_url}/sign-up/finish?ticket={secret}\n\n"
+                f"{settings.site_url}/sign-up/finish?ticket={secret}{by}\n\n"
                 "If this wasn't you, do nothing: without this link there is no account.\n"
             )
         queue_mail(session, once=name_mail(secret), recipient=wanted, subject=subject, text=text, is_secret=True)

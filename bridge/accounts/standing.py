@@ -18,6 +18,13 @@ def select_active(account_id: Any) -> sa.Select[int]:
     return sa.select(Account.id).where(Account.id == account_id, Account.status == "active")
 
 
+def tell_suspension(reason: str) -> str:
+    """That an account is suspended, and why, as its members read it."""
+    if not reason:
+        return "This account is suspended. Write to the operator of this gateway."
+    return f"This account is suspended: {reason if reason.endswith(('.', '!', '?')) else reason + '.'}"
+
+
 def list_owners(session: Session, account_id: int) -> list[tuple[int, str]]:
     """Id and address of the members who get mail about the account."""
     owners = sa.select(Member.id, Member.email).where(Member.account_id == account_id, Member.role == "owner")

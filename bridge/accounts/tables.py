@@ -3,6 +3,7 @@
 import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bridge.db import DEFAULT_GROUP, BigId, Table, UtcDateTime, now_utc
@@ -18,8 +19,17 @@ class Account(Table):
     rpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
     concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
+    spend_day_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # by all keys together
+    max_keys: Mapped[int | None]
     markup_bps: Mapped[int | None]  # on every model's prices, instead of the model's own; hundredths of a percent
+    suspend_reason: Mapped[str] = mapped_column(sa.String(500), default="", server_default="")  # its members read it
+    merged_into: Mapped[int | None] = mapped_column(sa.BigInteger, index=True)  # the account that took its members
     group_name: Mapped[str] = mapped_column(sa.String(64), default=DEFAULT_GROUP)  # which channels serve it
+    # what its plan gives while that is active; the room of payments writes these
+    plan_rpm: Mapped[int | None] = mapped_column(sa.BigInteger)
+    plan_tpm: Mapped[int | None] = mapped_column(sa.BigInteger)
+    plan_concurrency: Mapped[int | None] = mapped_column(sa.BigInteger)
+    plan_group: Mapped[str | None] = mapped_column(sa.String(64))
     # what statements and receipts are made out to
     billing_name: Mapped[str] = mapped_column(sa.String(200), default="")
     billing_address: Mapped[str] = mapped_column(sa.String(500), default="")  # several lines
@@ -33,6 +43,49 @@ class Account(Table):
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     __table_args__ = (sa.CheckConstraint("status IN ('active', 'suspended')", name="status"),)
 
+    @hybrid_property
+    def group(self) -> str:
+        """The group in effect: its plan's, otherwise its own."""
+        return self.plan_group or self.group_name
+
+    @group.inplace.expression
+    @classmethod
+    def _select_group(cls) -> sa.ColumnElement[str]:
+        return sa.func.coalesce(cls.plan_group, cls.group_name)
+
+
+class AccountNote(Table):
+    """What operators note of an account. Nobody else reads it."""
+
+    __tablename__ = "account_notes"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    text: Mapped[str] = mapped_column(sa.String(2000))
+    made_by: Mapped[str] = mapped_column(sa.String(254))
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+
+
+class OwnPrice(Table):
+    """What one account, or each account of a group, pays for one model: the list price with another markup, or unit
+    prices of its own."""
+
+    __tablename__ = "own_prices"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
+    group_name: Mapped[str | None] = mapped_column(sa.String(64))
+    model_id: Mapped[str] = mapped_column(sa.ForeignKey("models.id", ondelete="CASCADE"), index=True)
+    markup_bps: Mapped[int | None]
+    rates: Mapped[dict[str, int] | None] = mapped_column(sa.JSON(none_as_null=True))  # by class, as in `Price.tiers`
+    note: Mapped[str] = mapped_column(sa.String(200), default="")  # why, for operators
+    made_by: Mapped[str] = mapped_column(sa.String(254))
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    __table_args__ = (
+        sa.CheckConstraint("(account_id IS NULL) <> (group_name IS NULL)", name="whose"),
+        sa.CheckConstraint("(markup_bps IS NULL) <> (rates IS NULL)", name="either"),
+        sa.UniqueConstraint("account_id", "model_id", name="uq_own_prices_account_id_model_id"),
+        sa.UniqueConstraint("group_name", "model_id", name="uq_own_prices_group_name_model_id"),
+    )
+
 
 class Member(Table):
     """A person who signs in to an account."""
@@ -44,6 +97,7 @@ class Member(Table):
     password_hash: Mapped[str] = mapped_column(sa.String(200))
     role: Mapped[str] = mapped_column(sa.String(16), default="owner")
     is_operator: Mapped[bool] = mapped_column(default=False)
+    operator_role: Mapped[str | None] = mapped_column(sa.String(16))  # see operators.py; None of an operator: owner
     name: Mapped[str] = mapped_column(sa.String(100), default="")
     time_zone: Mapped[str] = mapped_column(sa.String(64), default="")  # of the times on pages; empty: the browser's
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
@@ -56,7 +110,7 @@ class Member(Table):
 class MemberSession(Table):
     """A member's session, found by the SHA-256 of the secret in the cookie. It is over when the row is gone, at
     `ends_at`, or some time after `used_at`, which is updated every few minutes. `proven_at` is when its member last
-    proved who they are."""
+    proved who they are, `second_factor_at` when they last did so by a second factor or a passkey in this session."""
 
     __tablename__ = "sessions"
     digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), primary_key=True)
@@ -67,6 +121,7 @@ class MemberSession(Table):
     user_agent: Mapped[str] = mapped_column(sa.String(200))
     network: Mapped[str] = mapped_column(sa.String(64))  # an IPv4 address, or a subscriber's part of IPv6
     proven_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    second_factor_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
 
 
 class Ticket(Table):
@@ -135,6 +190,9 @@ class Identity(Table):
     __table_args__ = (sa.UniqueConstraint("member_id", "service", name="uq_identities_member_id_service"),)
 
 
+_OF_PLAYGROUND = sa.text("is_playground AND revoked_at IS NULL")
+
+
 class Key(Table):
     """An `sk-…` secret, stored as its SHA-256. Where a limit is empty, 0, or above the account's, the account's
     counts."""
@@ -144,7 +202,7 @@ class Key(Table):
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     name: Mapped[str] = mapped_column(sa.String(100))
     digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), unique=True)
-    last_four: Mapped[str] = mapped_column(sa.String(4))
+    last_four: Mapped[str] = mapped_column(sa.String(4), index=True)
     old_digest: Mapped[bytes | None] = mapped_column(sa.LargeBinary(32), unique=True)  # of the secret before it
     old_until: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)  # which works until then
     rpm: Mapped[int | None] = mapped_column(sa.BigInteger)
@@ -168,7 +226,16 @@ class Key(Table):
     last_used_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     # an operator's fault drill was sent with it; what it asked for is none of the customer's figures
     is_drill: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    # the account's own pages ask by it: of those that are not revoked, an account has one
+    is_playground: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     __table_args__ = (
+        sa.Index(
+            "uq_keys_playground",
+            "account_id",
+            unique=True,
+            postgresql_where=_OF_PLAYGROUND,
+            sqlite_where=_OF_PLAYGROUND,
+        ),
         sa.CheckConstraint("budget_user_period IN ('day', 'week', 'month', 'total')", name="budget_user_period"),
         *(
             sa.CheckConstraint(f"budget_{name}_nanos >= 0", name=f"budget_{name}_nanos")

@@ -75,6 +75,13 @@ def find_tickets(purpose: str, member_id: int) -> list[FoundTicket]:
     return [FoundTicket(row.member_id, row.email, row.ends_at) for row in rows]
 
 
+def is_any_open(purpose: str) -> bool:
+    """Whether any ticket for this purpose is still good."""
+    session = db.session()
+    query = sa.select(Ticket.digest).where(Ticket.purpose == purpose, Ticket.ends_at > clock(session)).limit(1)
+    return session.scalar(query) is not None
+
+
 def void_tickets(session: Session, member_id: int, *purposes: str) -> None:
     """Make a member's tickets worthless, in the caller's transaction: those for these purposes, or all."""
     void = sa.delete(Ticket).where(Ticket.member_id == member_id)
@@ -84,11 +91,17 @@ def void_tickets(session: Session, member_id: int, *purposes: str) -> None:
 
 
 def spend(purpose: str, text: str, lasts: datetime.timedelta) -> bool:
-    """Whether this text is spent for the first time. It is remembered for as long as it could be valid elsewhere."""
+    """Whether this text is spent for the first time since it was last remembered: for as long as it could be valid
+    elsewhere."""
     with transaction() as session:
         insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
         row = insert(Ticket).values(digest=_digest(purpose, text), purpose=purpose, ends_at=now_utc() + lasts)
-        done = session.execute(row.on_conflict_do_nothing(index_elements=["digest"]).returning(Ticket.digest))
+        again = row.on_conflict_do_update(
+            index_elements=["digest"],
+            set_={"ends_at": row.excluded.ends_at},
+            where=Ticket.ends_at <= clock(session),  # it is over, and not deleted yet
+        )
+        done = session.execute(again.returning(Ticket.digest))
         return done.first() is not None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bridge.accounts.customers import count_markups
+from bridge.accounts.own_prices import list_own_rates
 from bridge.catalogue.below_cost import BelowCost, Shortfall, list_losing
 from bridge.forms import FormReader
 
@@ -24,6 +25,6 @@ def asks_again(form: FormReader, field: str = FIELD) -> Iterator[None]:
         form.errors[field] = "\n".join(error.lines)
 
 
-def find_losing() -> dict[str, list[Shortfall]]:
-    """The models that lose money, and where."""
-    return list_losing(count_markups())
+def find_losing(number: int) -> dict[str, list[Shortfall]]:
+    """The models that lose money, and where. `number` is the catalogue's, just read."""
+    return list_losing(count_markups(), list_own_rates(), number)

@@ -1,4 +1,4 @@
-"""Channels: list with health, add, change, test, switch on and off, remove."""
+"""Channels: add, change, switch on and off, remove. Their list and their pages are `channel_pages.py`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,72 +7,38 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.acts import Actor
-from bridge.admin.below_cost import find_losing
-from bridge.admin.door import admin, find_operator
-from bridge.catalogue.channel_events import list_events
+from bridge.admin.door import admin, find_operator, needs_right
+from bridge.catalogue.channel_wire import blank_typed, hide_login, read_lines, read_wire, write_lines
 from bridge.catalogue.editing import (
+    SWITCHES,
     add_channel,
     find_channel,
-    list_channels,
     remove_channel,
     set_channel_enabled,
     update_channel,
 )
-from bridge.catalogue.listing import list_models, sandbox_serves
+from bridge.catalogue.key_health import list_keys
 from bridge.catalogue.routing import FULL_COST_BPS
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
-from bridge.catalogue.testing import list_served_models, probe_channel
-from bridge.db import now_utc
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
-from bridge.ledger.usage import count_last_hour
 from bridge.money import format_percent
-from bridge.providers import COMMON_DIALECT, PROVIDERS, stands_in
-from bridge.turns import in_slices
+from bridge.providers import COMMON_DIALECT, PROVIDERS
 
-LAST_SECONDS = 60
+SEPARATORS = {"headers": ": ", "query": "="}
 LIMITS = ("rpm", "tpm", "concurrency")
-TOLD = {
-    "out": ("bad", "Out"),
-    "cooling": ("warn", "Rate limit"),
-    "misconfigured": ("bad", "Misconfigured"),
-    "back": ("ok", "Back"),
-    "tested": ("off", "Tested"),
-}
-
-
-@admin.get("/")
-def show_console() -> Response:
-    return redirect(url_for("admin.show_channels"))
-
-
-@admin.get("/channels")
-def show_channels() -> str:
-    channels = list_channels()
-    states = {channel.name: find_state(channel) for channel in in_slices(channels)}
-    statuses = [model.status for model in list_models()]
-    return render_template(
-        "admin/channels.html",
-        channels=channels,
-        states=states,
-        labels={channel.provider: find_label(channel.provider) for channel in channels},
-        stands_in=stands_in,
-        out=[channel for channel in channels if states[channel.name][0] == "bad"],
-        kinds=[kind for kind, _ in states.values()],
-        statuses=statuses,
-        traffic=count_last_hour(),
-        losing=find_losing(),
-        sandbox_serves=sandbox_serves(),
-    )
+USUAL = {"priority": "1", "weight": "1", "cost": "100", "probes": "yes"}
 
 
 @admin.get("/channels/new")
+@needs_right("channels")
 def show_new_channel() -> str:
-    return _render_form(FormReader({"priority": "1", "weight": "1", "cost": "100", "provider": COMMON_DIALECT}))
+    return _render_form(FormReader({**USUAL, "provider": COMMON_DIALECT}))
 
 
 @admin.post("/channels")
+@needs_right("channels")
 def create_channel() -> Any:
     form = FormReader(request.form)
     name = form.require("name", "Give the channel a name, such as openai-main.")
@@ -85,17 +51,19 @@ def create_channel() -> Any:
                 **{"base_url": None, "api_key": None, "models": None, **fields},
             )
             flash(f"Channel {channel.name} is added. Test it before customers do.")
-            return redirect(url_for("admin.show_channels"), 303)
-    return _render_form(form), 400
+            return redirect(url_for("admin.show_channel", name=channel.name), 303)
+    return _render_form(_blank_secrets(form)), 400
 
 
-@admin.get("/channels/<name>")
-def show_channel(name: str) -> str:
+@admin.get("/channels/<name>/edit")
+@needs_right("channels")
+def show_channel_form(name: str) -> str:
     channel = find_channel(name)
     return _render_form(FormReader(_write_fields(channel)), channel)
 
 
 @admin.post("/channels/<name>")
+@needs_right("channels")
 def change_channel(name: str) -> Any:
     channel = find_channel(name)
     form = FormReader(request.form)
@@ -106,33 +74,18 @@ def change_channel(name: str) -> Any:
         with form.collect_errors(cost_bps="cost"):
             update_channel(name, actor=find_operator(), **fields)
             flash(f"Channel {name} is changed.")
-            return redirect(url_for("admin.show_channels"), 303)
-    return _render_form(form, channel), 400
-
-
-@admin.post("/channels/<name>/test")
-def try_channel(name: str) -> Response:
-    """Send one small real request through the channel. The list shows its result and its cost."""
-    form = FormReader(request.form)
-    try:
-        test = probe_channel(name, form.text("model") or None, stream=form.text("stream") == "1")
-    except InvalidRequest as error:
-        flash(error.message, "bad")
-        return redirect(url_for("admin.show_channels"), 303)
-    if test.ok:
-        said = f" It said: “{test.text}”" if test.text else ""
-        flash(f"Channel {name} works: {test.detail} It took {test.took_ms} ms.{said} {test.cost}")
-    else:
-        flash(f"Channel {name} failed its test. {test.detail}", "bad")
-    return redirect(url_for("admin.show_channels"), 303)
+            return redirect(url_for("admin.show_channel", name=name), 303)
+    return _render_form(_blank_secrets(form), channel), 400
 
 
 @admin.post("/channels/<name>/enable")
+@needs_right("channels")
 def switch_channel_on(name: str) -> Response:
     return _run_and_flash(f"Channel {name} is enabled.", lambda by: set_channel_enabled(name, True, by))
 
 
 @admin.post("/channels/<name>/disable")
+@needs_right("channels")
 def switch_channel_off(name: str) -> Response:
     return _run_and_flash(
         f"Channel {name} is disabled. No new request goes to it.",
@@ -141,6 +94,7 @@ def switch_channel_off(name: str) -> Response:
 
 
 @admin.post("/channels/<name>/remove")
+@needs_right("channels")
 def drop_channel(name: str) -> Any:
     """Remove the channel, if its name was typed."""
     channel = find_channel(name)
@@ -162,30 +116,6 @@ def _run_and_flash(done: str, action: Callable[[Actor], object]) -> Response:
     return redirect(url_for("admin.show_channels"), 303)
 
 
-def find_state(channel: Channel) -> tuple[str, str]:
-    """A channel's state as a dot and a word."""
-    if not channel.enabled:
-        return "off", "Disabled"
-    now = now_utc()
-    resting = channel.cooling_until is not None and channel.cooling_until > now
-    if channel.health == "out":
-        return "bad", "Out of service"
-    if channel.refused_models:
-        return "bad", "Misconfigured"
-    if channel.health == "cooling" and channel.cooling_until is not None and resting:
-        seconds = (channel.cooling_until - now).seconds + 1
-        return "warn", f"Cooling down, {seconds} s" if seconds < LAST_SECONDS else "Cooling down"
-    if channel.health == "failing":
-        return "warn", "Failing"
-    if channel.health == "healthy":
-        return "ok", "Healthy"
-    if stands_in(channel.provider):
-        return "ok", "Stands in"
-    if channel.health == "unknown":
-        return "off", "Not answered yet" if channel.last_error else "Not tried yet"
-    return "off", "Not tried since"
-
-
 def _read_fields(form: FormReader) -> dict[str, Any]:
     """The form's fields for `update_channel`. An empty key is left out: the stored one stays."""
     priority, weight, cost = form.number("priority"), form.number("weight"), form.percent("cost")
@@ -197,11 +127,46 @@ def _read_fields(form: FormReader) -> dict[str, Any]:
         "groups": form.names("groups") or None,
         "pass_fields": form.names("pass_fields") or None,
         "cost_bps": FULL_COST_BPS if cost is None else cost,
+        **{switch: form.text(switch) == "yes" for switch in SWITCHES},
         **{limit: form.number(limit) or None for limit in LIMITS},
     }
     if key := form.text("api_key"):
         fields["api_key"] = key
+    return fields | _read_wire(form)
+
+
+def _read_wire(form: FormReader) -> dict[str, Any]:
+    """The fields of `channel_wire.html`, as far as they were sent."""
+    fields: dict[str, Any] = {}
+    for name, separator in SEPARATORS.items():
+        if name in form.values:
+            with form.collect_errors():
+                fields[name] = read_lines(form.text(name), separator, name)
+    if "proxy" in form.values:
+        fields["proxy"] = form.text("proxy") or None
     return fields
+
+
+def _blank_secrets(form: FormReader) -> FormReader:
+    """The form with its errors as it goes back to the browser: without the secrets that were typed."""
+    values = dict(form.values)
+    for name, separator in SEPARATORS.items():
+        if name in values:
+            values[name] = blank_typed(typed := values[name], separator)
+            if "".join(values[name].split()) != "".join(typed.split()):
+                form.errors.setdefault(name, "Type the values again: they are secrets, and not sent back.")
+    for name in ("proxy", "base_url"):
+        if name in values:
+            values[name] = _hide_password(values[name])
+    form.values = values
+    return form
+
+
+def _hide_password(url: str) -> str:
+    try:
+        return hide_login(url)
+    except ValueError:  # no URL: what it is can't be told
+        return ""
 
 
 def _read_models(text: str) -> dict[str, str] | None:
@@ -211,8 +176,11 @@ def _read_models(text: str) -> dict[str, str] | None:
 
 
 def _write_fields(channel: Channel) -> dict[str, str]:
-    models = channel.models or {}
+    models, wire = channel.models or {}, read_wire(channel.sealed_wire)
     return {
+        "headers": write_lines(wire.headers, ": "),
+        "query": write_lines(wire.query, "="),
+        "proxy": hide_login(wire.proxy),
         "name": channel.name,
         "provider": channel.provider,
         "base_url": channel.base_url or "",
@@ -224,6 +192,7 @@ def _write_fields(channel: Channel) -> dict[str, str]:
         "groups": ", ".join(channel.groups or ()),
         "pass_fields": ", ".join(channel.pass_fields or ()),
         "cost": format_percent(channel.cost_bps),
+        **{switch: "yes" if getattr(channel, switch) else "" for switch in SWITCHES},
         **{limit: str(value) for limit in LIMITS if (value := getattr(channel, limit)) is not None},
     }
 
@@ -232,12 +201,9 @@ def _render_form(form: FormReader, channel: Channel | None = None) -> str:
     return render_template(
         "admin/channel_form.html",
         channel=channel,
-        state=find_state(channel) if channel else None,
+        several_keys=channel is not None and len(list_keys(channel)) > 1,
         values=form.values,
         errors=form.errors,
         providers=[(name, find_label(name)) for name in PROVIDERS],
         label=find_label,
-        events=list_events(channel) if channel else [],
-        told=TOLD,
-        served=[(id_, id_) for id_ in list_served_models(channel)] if channel else [],
     )

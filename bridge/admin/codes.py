@@ -8,8 +8,10 @@ import structlog
 from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.admin.door import admin, find_operator
+from bridge.admin.approvals import ask_another, guard_alone
+from bridge.admin.door import admin, find_operator, needs_right
 from bridge.forms import FormReader
+from bridge.payments.approvals import CODES, NeedsAnother, Wish
 from bridge.payments.codes import create_batch, list_batches, void_batch, write_csv
 
 MAX_ONCE_LENGTH = 64
@@ -17,11 +19,13 @@ log = structlog.get_logger()
 
 
 @admin.get("/codes")
+@needs_right("look")
 def show_codes() -> str:
     return _render(FormReader({}))
 
 
 @admin.post("/codes")
+@needs_right("codes")
 def make_codes() -> Any:
     """Make the batch and show its codes in this answer, for nobody can read them again."""
     form = FormReader(request.form)
@@ -30,9 +34,12 @@ def make_codes() -> Any:
     once = form.text("once")[:MAX_ONCE_LENGTH] or None
     if not form.errors:
         with form.collect_errors():
-            made = create_batch(
-                amount or 0, count or 0, expires_at=expires_at, note=note, made_by=g.member.email, once=once
-            )
+            terms: dict[str, Any] = {"expires_at": expires_at, "note": note, "made_by": g.member.email, "once": once}
+            try:
+                made = create_batch(amount or 0, count or 0, **terms, guard=guard_alone(None))
+            except NeedsAnother:
+                wish = Wish(CODES, amount or 0, count=count or 0, codes_expire_at=expires_at, note=note)
+                return ask_another(wish, url_for("admin.show_codes"), once=once)
             if made is None:
                 flash("This form was sent before: its codes were shown then. Void them if they are lost.", "warn")
                 return redirect(url_for("admin.show_codes"), 303)
@@ -44,6 +51,7 @@ def make_codes() -> Any:
 
 
 @admin.post("/codes/<int:batch_id>/void")
+@needs_right("codes")
 def void_codes(batch_id: int) -> Response:
     ended = void_batch(batch_id, find_operator())
     log.info("codes_voided", batch_id=batch_id, count=ended, member_id=g.member.id)

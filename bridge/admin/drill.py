@@ -7,9 +7,10 @@ from flask import current_app, flash, g, redirect, render_template, request, str
 from werkzeug.wrappers import Response
 
 from bridge.accounts.customers import end_drill, start_drill
-from bridge.admin.customers import render_customer
-from bridge.admin.door import admin, find_operator
-from bridge.catalogue.listing import list_models
+from bridge.admin.customer_people import render_members
+from bridge.admin.door import admin, find_operator, needs_right
+from bridge.catalogue.listing import find_number, list_models
+from bridge.conversation.kinds import CHAT
 from bridge.errors import NotFound
 from bridge.forms import FormReader
 from bridge.inference.rehearsal import OUTPUT_TOKENS, PROMPT, Drill, find_payer
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 
 @admin.get("/drill")
+@needs_right("drills")
 def show_drill() -> str:
     """The form; `account` is the id that it starts with."""
     asked = request.args.get("account", "").strip()[:254]
@@ -26,6 +28,7 @@ def show_drill() -> str:
 
 
 @admin.post("/drill")
+@needs_right("drills")
 def run_drill() -> Any:
     """Send the request and show its result as it arrives: an upstream that never answers takes a while."""
     form = FormReader(request.form)
@@ -51,6 +54,7 @@ def run_drill() -> Any:
 
 
 @admin.post("/customers/<int:account_id>/drill")
+@needs_right("drills")
 def start_account_drill(account_id: int) -> Any:
     """From now on, for a while, each request of the account meets a fault first."""
     form = FormReader(request.form)
@@ -61,11 +65,12 @@ def start_account_drill(account_id: int) -> Any:
         with form.collect_errors():
             start_drill(account_id, form.text("fault"), minutes, find_operator())
             log.info("drill_started", account_id=account_id, fault=form.text("fault"), member_id=g.member.id)
-            return redirect(url_for("admin.show_customer", account_id=account_id), 303)
-    return render_customer(account_id, form), 400
+            return redirect(url_for("admin.show_customer_members", account_id=account_id), 303)
+    return render_members(account_id, form), 400
 
 
 @admin.post("/customers/<int:account_id>/drill/end")
+@needs_right("drills")
 def end_account_drill(account_id: int) -> Response:
     end_drill(account_id, find_operator())
     log.info("drill_ended", account_id=account_id, member_id=g.member.id)
@@ -76,7 +81,11 @@ def end_account_drill(account_id: int) -> Response:
 def _render(form: FormReader) -> str:
     return render_template(
         "admin/drill.html",
-        models=[(model.id, model.id) for model in list_models() if model.status != "retired"],
+        models=[
+            (model.id, model.id)
+            for model in list_models(number=find_number())
+            if model.status != "retired" and CHAT in model.kinds
+        ],
         faults=FAULTS,
         settings=current_app.config["BRIDGE"],
         prompt=PROMPT,

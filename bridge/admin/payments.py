@@ -6,7 +6,7 @@ from flask import current_app, flash, g, redirect, render_template, request, url
 from werkzeug.wrappers import Response
 
 from bridge.accounts.customers import name_accounts
-from bridge.admin.door import admin
+from bridge.admin.door import admin, needs_right
 from bridge.config import Settings
 from bridge.errors import ServiceUnavailable
 from bridge.forms import FormReader
@@ -25,6 +25,7 @@ def _settings() -> Settings:
 
 
 @admin.get("/payments")
+@needs_right("look")
 def show_payments() -> str:
     """Payments to review, or all with `show=all`; `q` is an id, `before` is the last one of the previous page."""
     everything, search = request.args.get("show") == "all", request.args.get("q", "").strip()[:MAX_ID_LENGTH]
@@ -45,11 +46,13 @@ def show_payments() -> str:
 
 
 @admin.get("/payments/<payment_id>")
+@needs_right("look")
 def show_payment(payment_id: str) -> str:
     return _render(payment_id, FormReader({}))
 
 
 @admin.post("/payments/<payment_id>/settle")
+@needs_right("payments")
 def settle(payment_id: str) -> Any:
     """Credit what came. If the form is sent twice, it credits once."""
     form = FormReader(request.form)
@@ -67,6 +70,7 @@ def settle(payment_id: str) -> Any:
 
 
 @admin.post("/payments/<payment_id>/link")
+@needs_right("payments")
 def link(payment_id: str) -> Any:
     """Link the payment to the payment intent that paid it; it is credited if it fits."""
     form = FormReader(request.form)
@@ -89,6 +93,7 @@ def link(payment_id: str) -> Any:
 
 
 @admin.post("/payments/<payment_id>/close")
+@needs_right("payments")
 def close(payment_id: str) -> Any:
     """Close the payment without a credit, or end what was wrong with a credited one."""
     form = FormReader(request.form)

@@ -2,7 +2,7 @@
 
 from flask import current_app, render_template
 
-from bridge.admin.door import admin
+from bridge.admin.door import admin, needs_right
 from bridge.catalogue.listing import list_channels_needing_operator
 from bridge.config import Settings
 from bridge.daily import LEDGER_CHECK, list_days
@@ -11,6 +11,7 @@ from bridge.mail.smtp import find_server
 
 
 @admin.get("/system")
+@needs_right("system")
 def show_system() -> str:
     settings: Settings = current_app.config["BRIDGE"]
     return render_template(

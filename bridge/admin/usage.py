@@ -2,18 +2,23 @@
 
 import dataclasses
 import datetime
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+import sqlalchemy as sa
 from flask import Response, render_template, request, stream_with_context, url_for
 
+from bridge import versions
 from bridge.accounts.customers import find_account_id, name_accounts
 from bridge.admin.below_cost import find_losing
-from bridge.admin.door import admin
+from bridge.admin.door import admin, needs_right
+from bridge.catalogue.listing import TOPIC
+from bridge.catalogue.own_calls import OwnCalls, sum_own_calls
 from bridge.chart import DAY, HOUR, MONTH, SpanSum, draw
-from bridge.db import now_utc
+from bridge.db import db, now_utc
 from bridge.ledger.margins import NOTHING, Margin, MarginFilter, sum_margins
+from bridge.ledger.rollups import PROGRESS, add_up, note_progress
 from bridge.money import format_dollars
 from bridge.spreadsheet import write_csv
 
@@ -47,32 +52,38 @@ class Asked:
 
 
 @admin.get("/usage")
+@needs_right("look")
 def show_usage() -> str:
     """The filter is the URL: period (or from and to), account, model, channel."""
+    number = _read_numbers()
     asked = _read_filter()
     days = (asked.last - asked.first).days + 1
-    total = sum_margins(asked.wanted).get((), NOTHING)
-    accounts = _rank(sum_margins(asked.wanted, "account_id"))
+    by_channel = sum_margins(asked.wanted, "channel_name")
+    total = _add(by_channel.values())
+    spans = _sum_spans(asked, days) if total.requests else {}
+    accounts = _rank(sum_margins(asked.wanted, "account_id", dearest=LISTED), total)
     return render_template(
         "admin/usage.html",
         asked=asked,
         address=_address,
         periods=PERIODS,
         total=total,
-        spans=_list_spans(asked, days) if total.requests else [],
+        own=_sum_own_calls(asked.wanted),
+        spans=sorted(spans.items(), key=lambda item: item[0], reverse=True),
         by_month=days > MONTHS_FROM_DAYS,
         hourly=days == 1,
-        chart=_draw(asked, days) if total.requests else [],
-        models=_rank(sum_margins(asked.wanted, "model_id")),
-        channels=_rank(sum_margins(asked.wanted, "channel_name")),
+        chart=_draw(asked, days, spans) if total.requests else [],
+        models=_rank(sum_margins(asked.wanted, "model_id", dearest=LISTED), total),
+        channels=_rank(by_channel, total),
         accounts=accounts,
         account_names=name_accounts(account_id for account_id, _ in accounts if account_id is not None),
         no_channel=CHANNEL_NONE,
-        losing=find_losing(),
+        losing=find_losing(number),
     )
 
 
 @admin.get("/usage.csv")
+@needs_right("export")
 def export_usage() -> Response:
     """The filter's figures by day, account, model and channel; dollars exact, days in UTC."""
     asked = _read_filter()
@@ -81,6 +92,21 @@ def export_usage() -> Response:
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def _read_numbers() -> int:
+    """The catalogue's number; how far the roll-ups reach comes along, which the sums need."""
+    queries = versions.select_number(TOPIC), PROGRESS
+    number, progress = db.session.execute(sa.select(*(query.scalar_subquery() for query in queries))).one()
+    note_progress(db.session(), progress)
+    return number or 0
+
+
+def _sum_own_calls(wanted: MarginFilter) -> OwnCalls:
+    """What tests and checks of channels cost the operator: no account has any, nor a model."""
+    if wanted.account_id is not None or wanted.model_id is not None:
+        return OwnCalls(0, 0)
+    return sum_own_calls(wanted.since, wanted.until, wanted.channel_name)
 
 
 def _read_filter() -> Asked:
@@ -135,18 +161,22 @@ def _address(fields: dict[str, str], endpoint: str = "admin.show_usage", **chang
     return f"{url_for(endpoint)}?{urlencode(query)}"
 
 
-def _rank(found: dict[tuple[Any, ...], Margin]) -> list[tuple[Any, Margin]]:
-    """The margins with the most revenue first; the last, named None, is the sum of all beyond the first LISTED."""
-    ranked = sorted(found.items(), key=lambda item: (-item[1].charge_nanos, -item[1].requests, item[0]))
-    listed: list[tuple[Any, Margin]] = [(name, margin) for (name,), margin in ranked[:LISTED]]
-    if rest := [margin for _, margin in ranked[LISTED:]]:
-        listed.append((None, _add(rest)))
+def _rank(found: dict[tuple[Any, ...], Margin], total: Margin) -> list[tuple[Any, Margin]]:
+    """The margins with the most revenue first; the last, named None, is what is left of all beyond the first LISTED."""
+    ranked = sorted(found.items(), key=lambda item: (-item[1].charge_nanos, -item[1].requests, item[0]))[:LISTED]
+    listed: list[tuple[Any, Margin]] = [(name, margin) for (name,), margin in ranked]
+    shown = _add([margin for _, margin in listed])
+    if total.requests > shown.requests:
+        listed.append((None, Margin(*(whole - part for whole, part in zip(_read(total), _read(shown), strict=True)))))
     return listed
 
 
-def _add(margins: list[Margin]) -> Margin:
-    names = [field.name for field in dataclasses.fields(Margin)]
-    return Margin(**{name: sum(getattr(margin, name) for margin in margins) for name in names})
+def _read(margin: Margin) -> tuple[int, ...]:
+    return dataclasses.astuple(margin)
+
+
+def _add(margins: Collection[Margin]) -> Margin:
+    return Margin(**dataclasses.asdict(add_up(margins))) if margins else NOTHING
 
 
 def _sum_spans(asked: Asked, days: int) -> dict[datetime.datetime, Margin]:
@@ -161,11 +191,7 @@ def _sum_spans(asked: Asked, days: int) -> dict[datetime.datetime, Margin]:
     return {month: _add(margins) for month, margins in months.items()}
 
 
-def _list_spans(asked: Asked, days: int) -> list[tuple[datetime.datetime, Margin]]:
-    return sorted(_sum_spans(asked, days).items(), key=lambda item: item[0], reverse=True)
-
-
-def _draw(asked: Asked, days: int) -> list[Any]:
+def _draw(asked: Asked, days: int, spans: Mapping[datetime.datetime, Margin]) -> list[Any]:
     """The chart in both widths."""
     start = _midnight(asked.first)
     if days > MONTHS_FROM_DAYS:
@@ -177,7 +203,7 @@ def _draw(asked: Asked, days: int) -> list[Any]:
         form, starts = DAY, [start + n * ONE_DAY for n in range(days)]
     parts = [
         SpanSum(at, name, margin.requests, nanos)
-        for at, margin in _sum_spans(asked, days).items()
+        for at, margin in spans.items()
         for name, nanos in (
             ("cost", min(margin.charge_nanos, margin.cost_nanos)),
             ("margin", max(0, margin.nanos)),

@@ -5,16 +5,20 @@ All classes and tiers are compared, with the markup, and with what the dearest c
 import dataclasses
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import sqlalchemy as sa
 from gevent import get_hub
 from sqlalchemy import select
 
+from bridge.catalogue.listing import Sold, read_sold
 from bridge.catalogue.price_list import find_listed_price
 from bridge.catalogue.price_rows import list_prices, list_prices_in_effect, tiers_of, version_of
+from bridge.catalogue.prices import OwnRate
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates
 from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.tables import Channel, Model, Price
+from bridge.conversation.kinds import writes_tokens
 from bridge.db import now_utc, read_in_slices, read_plain
 from bridge.errors import InvalidRequest
 from bridge.money import format_dollars
@@ -31,7 +35,11 @@ WORDS = {
     "cached_audio": "cached sound",
     "audio_output": "speech",
     "image": "pictures",
+    "image_output": "pictures drawn",
     "request": "a request",
+    "picture": "a picture",
+    "picture_low": "a picture of low quality",
+    "picture_medium": "a picture of medium quality",
 }
 
 
@@ -97,7 +105,8 @@ def find_costs(model: Model, costs: Sequence[Rates] | None, on: datetime.date) -
     if costs:
         return costs
     # in a thread: the list's import takes half a second
-    listed = get_hub().threadpool.apply(find_listed_price, (model.provider, model.upstream_id, on))
+    asked, more = (model.provider, model.upstream_id, on), {"has_output": writes_tokens(model.kinds)}
+    listed = get_hub().threadpool.apply(find_listed_price, asked, more)
     return listed.tiers if listed else None
 
 
@@ -130,14 +139,28 @@ def require_margin_at(markup_bps: int, models: Iterable[Model], who: str = "") -
     for model in in_slices(models):
         coming = [price for price in list_prices(model.id) if price.effective_at and price.effective_at > moment]
         for price in (current.get(model.id), *coming):
-            if price is not None and _is_known(price):
+            if price is not None and is_known(price):
                 tiers = [rates.marked_up(markup_bps) for rates in tiers_of(price)]
                 found += compare(model.id, tiers, version_of(price).costs, dearest_share(model, channels), who)
     if found:
         raise BelowCost(list(dict.fromkeys(found)))
 
 
-def _is_known(price: Price) -> bool:
+def require_own_margin(model: Model, own: OwnRate, who: str) -> None:
+    """Raises BelowCost if this price of an account or a group sells the model below cost, now or at a price to come."""
+    moment, (current, _) = now_utc(), list_prices_in_effect()
+    coming = [price for price in list_prices(model.id) if price.effective_at and price.effective_at > moment]
+    share, found = dearest_share(model, index_channels()), list[Shortfall]()
+    for price in (current.get(model.id), *coming):
+        if price is not None and (is_known(price) or own.rates is not None):
+            version = version_of(price).for_own(own)
+            found += compare(model.id, version.tiers, version.costs, share, who)
+    if found:
+        raise BelowCost(list(dict.fromkeys(found)))
+
+
+def is_known(price: Price) -> bool:
+    """Whether what the provider takes at this price was entered, or read from a list."""
     return bool(price.costs) or price.checked_on is not None
 
 
@@ -146,19 +169,52 @@ def list_live_models() -> list[Model]:
     return list(read_in_slices(select(Model).where(Model.status == "live").order_by(Model.id)))
 
 
-def list_losing(account_markups: Mapping[int, int]) -> dict[str, list[Shortfall]]:
+class _Kept:
+    """What was found last, and of which catalogue, markups and prices of accounts that is true."""
+
+    sold: Sold | None = None
+    terms: tuple[object, object] | None = None
+    found: ClassVar[dict[str, list[Shortfall]]] = {}
+
+
+def list_losing(
+    account_markups: Mapping[int, int],
+    own: Mapping[str, Sequence[tuple[OwnRate, str]]] | None = None,
+    number: int | None = None,
+) -> dict[str, list[Shortfall]]:
     """The models that lose money at the price in effect, and where: for everybody, and for accounts with their own
-    markup. `account_markups` says how many accounts have each markup."""
-    channels, (prices, _) = index_channels(), list_prices_in_effect()
+    markup or price. `account_markups` says how many accounts have each markup, `own` what accounts and groups pay for a
+    model, each with its name. `number` is the catalogue's, just read: then nothing is compared again that is as it
+    was. What is returned is read-only."""
+    sold, terms = read_sold(number), (account_markups, own)
+    if _Kept.sold is sold and _Kept.terms == terms:
+        return _Kept.found
+    found = _compare_all(sold, account_markups, own or {})
+    if number is not None:
+        _Kept.sold, _Kept.terms, _Kept.found = sold, terms, found
+    return found
+
+
+def _compare_all(
+    sold: Sold, account_markups: Mapping[int, int], own: Mapping[str, Sequence[tuple[OwnRate, str]]]
+) -> dict[str, list[Shortfall]]:
+    channels = index_channels()
     found: dict[str, list[Shortfall]] = {}
-    for model in in_slices(list_live_models()):
-        if model.id not in prices:
+    for model in in_slices(sorted(sold.models, key=lambda each: each.id)):
+        if model.id not in sold.prices or model.status != "live":
             continue
-        version, share = version_of(prices[model.id], model.markup_bps), dearest_share(model, channels)
+        version, share = version_of(sold.prices[model.id], model.markup_bps), dearest_share(model, channels)
         losses = list(compare(model.id, version.tiers, version.costs, share))
         for markup_bps, accounts in sorted(account_markups.items()):
             who = f"{'an account' if accounts == 1 else f'each of {accounts} accounts'} with its own markup"
             losses += compare(model.id, version.for_account(markup_bps).tiers, version.costs, share, who)
+        for rate, who in own.get(model.id, ()):
+            losses += compare(model.id, version.for_own(rate).tiers, version.costs, share, who)
         if losses:
             found[model.id] = losses
     return found
+
+
+def select_known_losing() -> sa.Select[str]:
+    """A query for the models that the job has found to lose money at the price in effect, separated by commas."""
+    return sa.select(sa.func.aggregate_strings(Model.id, ",")).where(Model.told_below_cost_at.is_not(None))

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from bridge.catalogue.breaker_counts import NOTE_ANSWER_EVERY_SECONDS, Record, Window
 from bridge.catalogue.breaker_states import (
     MAX_COOLDOWN_SECONDS,
+    UNAVAILABLE,
     Answered,
     Closed,
     Counted,
@@ -29,7 +30,7 @@ from bridge.catalogue.breaker_states import (
 from bridge.providers.base import AttemptFailed, Blame
 
 PROBE_SECONDS = 30.0  # a probe without an outcome counts for no longer
-OK, UNAVAILABLE = 200, 503
+OK = 200
 
 
 class Breaker:
@@ -51,10 +52,10 @@ class Breaker:
     def seconds_out(self, route: RouteLike, now: float, account_id: int) -> float:
         """How long this model of this channel, or its credential, stays out for this account; 0 if it may be used.
         While another request probes it, this is a moment."""
-        if not self.states:
+        if not self.states or route.always_on:
             return 0.0
         found = 0.0
-        for name in self.record(route).names.of(account_id):
+        for name in self.names(route).of(account_id):
             state = self.states.get(name)
             if state is not None:
                 found = max(found, state.seconds_out(now))
@@ -64,7 +65,7 @@ class Breaker:
         """Whether several attempts have been waiting there for much longer than usual, and not all of them another
         account's. This is not a failure yet, but new requests do better elsewhere. Once in a cooldown one request tries
         again."""
-        if not self.silent:
+        if not self.silent or route.always_on:
             return False
         record = self.record(route)
         if record not in self.silent or not (record.by_several or record.account_id == account_id):
@@ -89,7 +90,7 @@ class Breaker:
         return record.latency_seconds if record else None
 
     def record(self, route: RouteLike) -> Record:
-        """The counts of this model of this channel; counting begins if there are none."""
+        """The counts of this model of this channel, whatever the key; counting begins if there are none."""
         key = (route.channel_id, route.resets, route.upstream_id)
         record = self._records.get(key)
         if record is None:
@@ -98,10 +99,15 @@ class Breaker:
             record = self._records[key] = Record(window, names)
         return record
 
+    def names(self, route: RouteLike) -> Names:
+        """The names of the route's states: its record's, unless another key of the channel began that one."""
+        names = self.record(route).names
+        return names if names.key_id == route.key_id else Names(route)
+
     def _list_states(self, route: RouteLike, account_id: int) -> list[State]:
-        if not self.states:
+        if not self.states or route.always_on:
             return []
-        found = map(self.states.get, self.record(route).names.of(account_id))
+        found = map(self.states.get, self.names(route).of(account_id))
         return [state for state in found if state is not None]
 
     # an attempt begins
@@ -149,22 +155,26 @@ class Breaker:
         record.window.add(now, False, account_id)
         if first_content_seconds is not None:
             record.measure(first_content_seconds)
-        moves = self._close(record, now, account_id) if self.states else []
+        moves = self._close(record, self.names(route), now, account_id) if self.states else []
         if now - record.noted_at >= NOTE_ANSWER_EVERY_SECONDS:
             record.noted_at = now
             moves.append(Answered())
         return moves
 
-    def fail(self, route: RouteLike, failure: AttemptFailed, now: float, account_id: int) -> list[Move]:
-        """One attempt failed. A request's own fault says nothing about the channel."""
+    def fail(
+        self, route: RouteLike, failure: AttemptFailed, now: float, account_id: int, *, is_apart: bool = False
+    ) -> list[Move]:
+        """One attempt failed. A request's own fault says nothing about the channel, and a channel that is always on
+        isn't left for any. `is_apart`: this model fails there while others are answered."""
         record = self.record(route)
         if failure.status and failure.status != OK:  # a 200 says nothing until its content comes
             self.hear(record)
-        names = record.names.of(account_id)
-        if failure.blame is Blame.REQUEST:
+        own = self.names(route)
+        names = own.of(account_id)
+        if failure.blame is Blame.REQUEST or route.always_on:
             return self.give_probes(names)
-        verdict = judge(failure, record.names, account_id)
-        if verdict.name == record.names.channel:
+        verdict = judge(failure, own, account_id, is_apart=is_apart)
+        if verdict.name == own.channel:
             record.window.add(now, True, account_id)
         moves = self.give_probes(name for name in names if common_name(name) != verdict.name)
         if failure.blame is Blame.RATE and failure.status != UNAVAILABLE:  # this concerns the key that all share
@@ -173,7 +183,7 @@ class Breaker:
 
     def drop(self, route: RouteLike, account_id: int) -> list[Move]:
         """The attempt ended without a verdict: whoever comes next may probe."""
-        return self.give_probes(self.record(route).names.of(account_id))
+        return self.give_probes(self.names(route).of(account_id))
 
     def give_probes(self, names: Iterable[str]) -> list[Move]:
         """Give the probes back: the next request may probe these."""
@@ -215,12 +225,12 @@ class Breaker:
 
     def learn(self, routes: Iterable[RouteLike]) -> list[RouteLike]:
         """Take the routes of a new catalogue, once all of them are read. What was known about other routes is dropped.
-        Returns one route of each channel."""
+        Returns one route of each channel and key."""
         lost_names, lost_keys = {common_name(name) for name in self.states}, set(self._records)
-        channels: dict[tuple[int, int], RouteLike] = {}
+        channels: dict[tuple[int, int, int], RouteLike] = {}
         for route in routes:
             key = (route.channel_id, route.resets, route.upstream_id)
-            channels.setdefault(key[:2], route)
+            channels.setdefault((route.channel_id, route.resets, route.key_id), route)
             record = self._records.get(key)
             if lost_names or record is not None:
                 names = Names(route)
@@ -231,7 +241,7 @@ class Breaker:
         self._known = set()
         for route in channels.values():
             names = Names(route)
-            self._known.update((names.channel, names.rate, names.key))
+            self._known.update((names.channel, names.busy, names.rate, names.key))
         self.states = {name: state for name, state in self.states.items() if common_name(name) not in lost_names}
         self._records = {key: record for key, record in self._records.items() if key not in lost_keys}
         self.silent.intersection_update(self._records.values())
@@ -332,10 +342,10 @@ class Breaker:
             )
         ]
 
-    def _close(self, record: Record, now: float, account_id: int) -> list[Move]:
+    def _close(self, record: Record, names: Names, now: float, account_id: int) -> list[Move]:
         """An answer came: every state of this route and this account is well again."""
         moves: list[Move] = []
-        for name in record.names.of(account_id):
+        for name in names.of(account_id):
             state = self.states.get(name)
             if state is None or not state.is_ended_by_an_answer(now):
                 continue
@@ -348,5 +358,5 @@ class Breaker:
                 record.window.forget(account_id)
             elif state.until:
                 record.noted_at = -NOTE_ANSWER_EVERY_SECONDS  # so that the page shows it
-            moves.append(Closed(name, bool(state.cooldown_seconds and is_common), name == record.names.model))
+            moves.append(Closed(name, bool(state.cooldown_seconds and is_common), name == names.model))
         return moves

@@ -12,11 +12,15 @@ MAX_COOLDOWN_SECONDS = 300.0
 DEFAULT_RATE_COOLDOWN_SECONDS = 5.0
 PROBED_SECONDS = 1.0  # a channel that is being probed ranks as if out for so long: before those known to be out
 NOBODY = 0  # no account has this id
+UNAVAILABLE = 503
+KEY_MARK = "#"  # before a key's number in the name of its rate limit
+OURS = -1  # whoever checks idle channels: what a check meets, nobody has to confirm (also in health_shared.lua)
 
 
 class RouteLike(Protocol):
     """The part of a route that counts here. `resets` goes up when the channel is to start afresh. Channels with the
-    same `credential` share its state."""
+    same `credential` share its state. `key_id` is one of the channel's keys, 0 where it has but one. One that is
+    `always_on` is never left."""
 
     @property
     def channel_id(self) -> int: ...
@@ -28,11 +32,21 @@ class RouteLike(Protocol):
     def resets(self) -> int: ...
     @property
     def credential(self) -> str: ...
+    @property
+    def key_id(self) -> int: ...
+    @property
+    def always_on(self) -> bool: ...
 
 
 def own_name(name: str, account_id: int) -> str:
     """The name of a state for one account alone."""
     return f"@{account_id} {name}"  # in front, since model names may contain any character
+
+
+def is_of_key(name: str) -> bool:
+    """Whether this is the state of a credential or, where a channel has several keys, of one key's limit."""
+    name = common_name(name)
+    return name.startswith("key:") or (name.startswith("rate:") and KEY_MARK in name)
 
 
 def common_name(name: str) -> str:
@@ -42,16 +56,20 @@ def common_name(name: str) -> str:
 
 class Names:
     """The names of a route's states. A channel that starts afresh gets new names, so no earlier state is found again,
-    here or in Redis."""
+    here or in Redis. `rate` is the limit of its key, `busy` that of the upstream whatever the key."""
 
-    __slots__ = ("all", "channel", "key", "model", "rate")
+    __slots__ = ("all", "busy", "channel", "key", "key_id", "model", "rate")
 
     def __init__(self, route: RouteLike):
+        self.key_id = route.key_id
         self.channel = f"{route.channel_id}.{route.resets}"
-        self.rate = f"rate:{self.channel}"
+        self.busy = self.rate = f"rate:{self.channel}"
         self.key = f"key:{route.credential or self.channel}"
         self.model = f"{self.channel}:{route.upstream_id}"
-        self.all = (self.channel, self.rate, self.key, self.model)
+        self.all: tuple[str, ...] = (self.channel, self.rate, self.key, self.model)
+        if route.key_id:
+            self.rate = f"{self.busy}{KEY_MARK}{route.key_id}"
+            self.all = (*self.all, self.rate)
 
     def of(self, account_id: int) -> tuple[str, ...]:
         """The names that concern this account: those of all accounts and its own."""
@@ -116,7 +134,7 @@ class State:
     def fail(self, account_id: int) -> "State":
         """One more failure in a row, met by this account."""
         first = account_id if not self.failures else self.account_id
-        by_several = account_id != first or (self.failures > 0 and self.by_several)
+        by_several = account_id == OURS or account_id != first or (self.failures > 0 and self.by_several)
         return dataclasses.replace(self, failures=self.failures + 1, account_id=first, by_several=by_several)
 
     def open(self, now: float, seconds: float, *, unsteady: bool) -> "State":
@@ -200,17 +218,20 @@ class Verdict:
         return dataclasses.replace(self, why=why)
 
 
-def judge(failure: AttemptFailed, names: Names, account_id: int) -> Verdict:
-    """The state that a failure counts against. A fault of the request itself counts against nothing and never comes
-    here."""
+def judge(failure: AttemptFailed, names: Names, account_id: int, *, is_apart: bool = False) -> Verdict:
+    """The state that a failure counts against: the model's where that fails apart from its channel. A fault of the
+    request itself counts against nothing and never comes here."""
     why = failure.reason
     if failure.blame is Blame.RATE:
         seconds = min(failure.retry_after_seconds or DEFAULT_RATE_COOLDOWN_SECONDS, MAX_COOLDOWN_SECONDS)
-        return Verdict(names.rate, account_id, "cooling", why, limit_seconds=seconds)
+        name = names.busy if failure.status == UNAVAILABLE else names.rate
+        return Verdict(name, account_id, "cooling", why, limit_seconds=seconds)
     if failure.blame is Blame.CREDENTIAL:
         return Verdict(names.key, account_id, "out", why, cooldown_seconds=MAX_COOLDOWN_SECONDS)
     if failure.blame is Blame.SETUP:
         return Verdict(names.model, account_id, "misconfigured", why)
+    if is_apart:
+        return Verdict(names.model, account_id, "resting", why, run=FAILURES_IN_A_ROW)
     return Verdict(names.channel, account_id, "out", why, run=FAILURES_IN_A_ROW)
 
 

@@ -11,8 +11,12 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from bridge.catalogue.breaker_states import RouteLike
-from bridge.catalogue.tables import Channel, ChannelEvent
+from bridge.catalogue.breaker_states import OURS, RouteLike
+from bridge.catalogue.channel_state import ANSWERED, FAILED, RECENT_CALLS, REFUSED
+from bridge.catalogue.key_health import bring_key_back, fail_key, follow_keys, name_key, rest_key, test_key
+from bridge.catalogue.model_calls import NewCalls, add_calls, find_failing_since
+from bridge.catalogue.own_calls import add_own_call
+from bridge.catalogue.tables import Channel, ChannelEvent, ChannelKey
 from bridge.db import db, now_utc, transaction
 from bridge.providers.blame.scrubbing import scrub
 from bridge.versions import bump
@@ -22,14 +26,15 @@ KEPT_DAYS = 30
 MOST_WAITING = 1000  # while the database is away
 MOST_CHARACTERS = 300
 SHOWN_EVENTS = 50
+OF_A_MODEL = ("misconfigured", "resting")  # what happens to one model of a channel
 log = structlog.get_logger()
 
 
 @dataclasses.dataclass(slots=True)
 class Note:
-    """Something that happened to a channel: answered, failed, out, cooling, misconfigured or back. `upstream_id` is the
-    upstream's name of the model; "" if the whole channel is back. `is_event`: the timeline shows it. `account_id`: it
-    concerns this account alone."""
+    """Something that happened to a channel: answered, failed, out, cooling, misconfigured, resting (the
+    model alone) or back. `upstream_id` is the upstream's name of the model; "" if the whole channel is back.
+    `is_event`: the timeline shows it. `account_id`: it concerns this account alone."""
 
     channel_id: int
     channel_name: str
@@ -43,6 +48,8 @@ class Note:
     at: datetime.datetime
     is_event: bool = True
     account_id: int | None = None
+    key_id: int = 0  # the key that it was met with, 0 where the channel has but one
+    is_of_key: bool = False  # it concerns this key alone
 
 
 def process_name() -> str:
@@ -55,29 +62,33 @@ class NoteBuffer:
     kept."""
 
     def __init__(self) -> None:
-        self.sharing: dict[str, dict[int, RouteLike]] = {}  # credential -> its channels
-        self._answered: dict[tuple[int, str], Note] = {}
-        self._failed: dict[int, Note] = {}
+        self.sharing: dict[str, dict[int, RouteLike]] = {}  # credential -> its channels, each by its key
+        self._answered: dict[tuple[int, str, int], Note] = {}
+        self._failed: dict[tuple[int, int], Note] = {}
         self._changed: deque[Note] = deque(maxlen=MOST_WAITING)
 
     def answered(self, note: Note) -> None:
-        self._answered[note.channel_id, note.upstream_id] = note
+        self._answered[note.channel_id, note.upstream_id, note.key_id] = note
 
     def failed(self, note: Note) -> None:
-        self._failed[note.channel_id] = note
+        self._failed[note.channel_id, note.key_id] = note
 
     def changed(self, note: Note) -> None:
         """Add the note for its channel, or for all channels that share its credential."""
         for other in self._list_sharing(note):
             if other.channel_id != note.channel_id:
-                self._changed.append(dataclasses.replace(note, channel_id=other.channel_id, resets=other.resets))
+                theirs = dataclasses.replace(note, channel_id=other.channel_id, resets=other.resets)
+                theirs.key_id, theirs.is_of_key = other.key_id, bool(other.key_id)
+                self._changed.append(theirs)
         self._changed.append(note)
 
     def write_log(self, note: Note) -> None:
         """Write it to the log."""
-        whose = {} if note.account_id is None else {"account_id": note.account_id}
+        whose: dict[str, int | str] = {} if note.account_id is None else {"account_id": note.account_id}
         shared = len(self._list_sharing(note))
         event, seconds = f"channel_{note.what}", note.seconds
+        if note.what in OF_A_MODEL:
+            whose["model"] = note.upstream_id
         log.warning(event, channel=note.channel_name, why=note.why, seconds=seconds, shared=shared, **whose)
 
     def _list_sharing(self, note: Note) -> Collection[RouteLike]:
@@ -109,10 +120,15 @@ def write_notes(notes: Iterable[Note]) -> None:
     with transaction() as session:
         query = sa.select(Channel).where(Channel.id.in_(ids)).order_by(Channel.id).with_for_update()
         rows = {row.id: row for row in session.scalars(query.execution_options(populate_existing=True))}
+        keys = _read_keys(session, notes)
         for note in notes:
             row = rows.get(note.channel_id)
             if row is not None and row.resets == note.resets:
-                _apply(session, row, note)
+                key = keys.get(note.key_id) if note.key_id else None
+                if key is not None and _apply_to_key(session, row, key, note):
+                    follow_keys(row, [each for each in keys.values() if each.channel_id == row.id], note.at)
+                else:
+                    _apply(session, row, note)
         if any(_has_changed(row) for row in rows.values()):
             bump(HEALTH)
 
@@ -121,6 +137,35 @@ def _has_changed(row: Channel) -> bool:
     """Whether a note has changed what the channel's models are listed as."""
     changed = sa.inspect(row).attrs
     return any(changed[name].history.has_changes() for name in ("health", "cooling_until", "refused_models"))
+
+
+def _read_keys(session: Session, notes: Iterable[Note]) -> dict[int, ChannelKey]:
+    """All keys of the channels that have several and are noted. Their channels are locked."""
+    ids = {note.channel_id for note in notes if note.key_id}
+    if not ids:
+        return {}
+    query = sa.select(ChannelKey).where(ChannelKey.channel_id.in_(ids)).order_by(ChannelKey.id)
+    return {key.id: key for key in session.scalars(query.execution_options(populate_existing=True))}
+
+
+def _apply_to_key(session: Session, row: Channel, key: ChannelKey, note: Note) -> bool:
+    """Note it on one key of several. Returns whether that is all, since it concerns this key alone."""
+    if note.what == "failed":
+        fail_key(key, note.why, note.at)
+    elif note.what in ("answered", "back"):
+        was_away = bring_key_back(key, note.at)
+        if was_away or note.is_of_key:
+            row.last_answer_at = note.at
+            if was_away:
+                _add_event(session, row.id, "back", f"Key {name_key(key)} answers again.", at=note.at)
+            return note.is_of_key
+    elif note.is_of_key:
+        rest_key(key, note.what, note.why, note.at + datetime.timedelta(seconds=note.seconds), note.at)
+        row.last_error, row.last_error_at = key.last_error, note.at
+        if note.is_event:
+            _add_event(session, row.id, note.what, f"Key {name_key(key)}: {note.why}", note.seconds, note.at)
+        return True
+    return False
 
 
 def _apply(session: Session, row: Channel, note: Note) -> None:  # noqa: C901 - one case for each kind of note
@@ -144,6 +189,8 @@ def _apply(session: Session, row: Channel, note: Note) -> None:  # noqa: C901 - 
                 row.health = "failing"
             return
         until = note.at + datetime.timedelta(seconds=note.seconds)
+        if note.what == "resting":  # a model of it, as its calls tell: the channel goes on
+            return
         if note.what == "misconfigured":
             row.refused_models = sorted({*(row.refused_models or ()), note.upstream_id})
         elif note.what == "out" and note.is_credential:
@@ -168,21 +215,50 @@ def _bring_back(row: Channel, upstream_id: str) -> bool:
 
 
 def forget_health(channel: Channel) -> None:
-    """Reset the channel's health, in the caller's transaction. With `bump("catalogue")` every worker does the same."""
+    """Reset the channel's health, in the caller's transaction. With `bump("catalogue")` every worker does the same. How
+    its last calls ended stays: `forget_calls`."""
     channel.health, channel.cooling_until, channel.refused_models, channel.told_at = "unknown", None, None, None
     channel.resets = (channel.resets or 0) + 1
 
 
-def record_test(name: str, ok: bool, said: str) -> None:
-    """Record the result of a channel's test. A passed test brings the channel back in every worker within a second."""
+def forget_calls(channel: Channel) -> None:
+    """Forget how the channel's last calls ended, in the caller's transaction: another key or address has its own."""
+    channel.recent, channel.called_at, channel.probed_at, channel.probe_said = "", None, None, None
+    channel.model_calls, channel.failing_since, channel.told_failing_at = None, None, None
+
+
+def record_test(  # noqa: PLR0913 - what there is to say of a test
+    name: str,
+    ok: bool,
+    said: str,
+    *,
+    ended: str | None = None,
+    cost_nanos: int | None = None,
+    by: str = "",
+    key_id: int = 0,
+    upstream_id: str = "",
+) -> None:
+    """Record the result of a channel's test. A passed test brings the channel back in every worker within a second.
+    `ended`: how the call ended, a letter, or "" where that says nothing of the channel. `cost_nanos`: what it cost;
+    None if nothing was sent. `by`: who tested it. `key_id`: the key of several that it was made with; that this one is
+    refused says nothing of the channel. `upstream_id`: the model that was asked, by the upstream's name."""
     with transaction() as session:
         query = sa.select(Channel).where(Channel.name == name).with_for_update()
         row = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
         if row is None:
             return
-        _add_event(session, row.id, "tested", f"{'Passed' if ok else 'Failed'}: {said}")
+        _add_event(session, row.id, "tested", f"{'Passed' if ok else 'Failed'}: {said}", by=by)
+        key = session.get(ChannelKey, key_id, populate_existing=True) if key_id else None
+        if key is not None:
+            test_key(key, ok, said, now_utc())
+        ended = (ANSWERED if ok else FAILED) if ended is None else ended
+        if ended and not (key is not None and ended == REFUSED):
+            _add_call(row, ended, upstream_id, said)
+            bump(HEALTH)
+        if cost_nanos is not None:
+            add_own_call(session, name, cost_nanos)
         if not ok:
-            row.last_error, row.last_error_at = scrub(said), now_utc()
+            row.last_error, row.last_error_at = scrub(said)[:MOST_CHARACTERS], now_utc()
             return
         if row.health in ("cooling", "out") or row.refused_models:
             _add_event(session, row.id, "back", "It passed its test.")
@@ -192,6 +268,17 @@ def record_test(name: str, ok: bool, said: str) -> None:
         bump("catalogue")
 
 
+def _add_call(row: Channel, letter: str, upstream_id: str, said: str) -> None:
+    """A call of ours has ended so."""
+    now = now_utc()
+    row.recent, row.called_at = ((row.recent or "") + letter)[-RECENT_CALLS:], now
+    if upstream_id and letter != REFUSED:
+        failed_for = set() if letter == ANSWERED else {OURS}
+        new = NewCalls(letter, now.timestamp(), now.timestamp(), failed_for, said)
+        row.model_calls = add_calls(row.model_calls, {upstream_id: new})
+    row.failing_since = find_failing_since(row.failing_since, row.recent, row.model_calls, now)
+
+
 def _add_event(
     session: Session,
     channel_id: int,
@@ -199,6 +286,7 @@ def _add_event(
     why: str,
     seconds: float = 0.0,
     at: datetime.datetime | None = None,
+    by: str = "",
 ) -> None:
     session.add(
         ChannelEvent(
@@ -207,7 +295,7 @@ def _add_event(
             what=what,
             why=scrub(why)[:MOST_CHARACTERS],
             seconds=round(seconds) or None,
-            process=process_name(),
+            process=(by or process_name())[:100],
         )
     )
 

@@ -1,6 +1,5 @@
 """Channels that come from outside the catalogue: the environment's credentials, the sandbox, a model server nearby."""
 
-import re
 from collections.abc import Mapping
 
 import requests
@@ -10,10 +9,12 @@ from sqlalchemy.orm import Session
 
 from bridge import vault
 from bridge.catalogue.channel_events import forget_health
+from bridge.catalogue.price_file import MODEL_ID
 from bridge.catalogue.price_rows import make_price
 from bridge.catalogue.rates import make_rates
 from bridge.catalogue.tables import Alias, Channel, Model
 from bridge.config import Settings, provider_credentials
+from bridge.conversation.kinds import CHAT, COMPLETIONS, EMBEDDINGS
 from bridge.db import transaction
 from bridge.providers import COMMON_DIALECT, COMPANIES, SANDBOX, stands_in
 from bridge.versions import bump
@@ -23,7 +24,6 @@ LOCAL_SERVERS = {"ollama": "http://127.0.0.1:11434/v1", "llama-cpp": "http://127
 LOCAL_PROVIDER = "local"  # of models that only a channel's own list connects
 LOCAL_CONTEXT_TOKENS = 32_768
 PROBE_SECONDS = 0.3
-MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 
 
 def connect_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> list[str]:
@@ -140,4 +140,5 @@ def _local_model(id_: str) -> Model:
         upstream_id=id_,
         context_tokens=LOCAL_CONTEXT_TOKENS,
         max_output_tokens=LOCAL_CONTEXT_TOKENS,
+        kinds=[CHAT, EMBEDDINGS, COMPLETIONS],  # its server knows which
     )

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from bridge.catalogue.breaker_states import State
-from bridge.catalogue.channel_events import Note, NoteBuffer
+from bridge.catalogue.channel_events import OF_A_MODEL, Note, NoteBuffer
 from bridge.db import now_utc
 
 UNREFUTED_SECONDS = 10.0
@@ -49,7 +49,7 @@ class Doubts:
 
 
 def _note_back(note: Note) -> Note:
-    upstream_id = note.upstream_id if note.what == "misconfigured" else ""
+    upstream_id = note.upstream_id if note.what in OF_A_MODEL else ""
     return dataclasses.replace(
         note, what="back", why="It answers again.", seconds=0.0, upstream_id=upstream_id, is_event=True, at=now_utc()
     )

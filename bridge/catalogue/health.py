@@ -24,10 +24,13 @@ from bridge.catalogue.breaker_states import (
     SharedState,
     Verdict,
     common_name,
+    is_of_key,
 )
 from bridge.catalogue.channel_events import Note, NoteBuffer
+from bridge.catalogue.channel_state import ANSWERED
 from bridge.catalogue.doubts import Doubts
 from bridge.catalogue.health_shared import SharedHealth
+from bridge.catalogue.outcomes import LETTERS, OutcomeCounter
 from bridge.db import now_utc
 from bridge.providers.base import AttemptFailed, Blame
 from bridge.shared_redis import SharedRedis
@@ -50,6 +53,7 @@ class Health:
         self._breaker = Breaker(cooldown_seconds, first_content_seconds)
         self._notes = NoteBuffer()
         self._doubts = Doubts(self._notes)
+        self._outcomes = OutcomeCounter()
         self._shared = SharedHealth(shared, lambda: self._breaker.changes, self._adopt) if shared else None
 
     # what the relay asks for every request; while all is well, the answer is ready
@@ -93,11 +97,11 @@ class Health:
         """An attempt starts now. If the channel is half-open, this request probes it. False if a request of any worker
         already does, so this one should go elsewhere if it can. Only then is Redis asked."""
         breaker = self._breaker
-        if not breaker.states:
+        if not breaker.states or route.always_on:
             return True
         now = time.monotonic()
         taken: list[str] = []
-        for name in breaker.record(route).names.of(account_id):
+        for name in breaker.names(route).of(account_id):
             if name not in breaker.states:  # nearly all have no state
                 continue
             probe = breaker.probe(name, now)
@@ -127,9 +131,15 @@ class Health:
         self._breaker.hear(record)
 
     def succeeded(
-        self, route: RouteLike, first_content_seconds: float | None = None, *, account_id: int = NOBODY
+        self,
+        route: RouteLike,
+        first_content_seconds: float | None = None,
+        whole_seconds: float | None = None,
+        *,
+        account_id: int = NOBODY,
     ) -> None:
         """The channel answered: it is healthy again."""
+        self._outcomes.count(route, ANSWERED, first_content_seconds, whole_seconds)
         moves = self._breaker.answer(route, time.monotonic(), first_content_seconds, account_id)
         if moves:
             self._carry_out(moves, route)
@@ -139,7 +149,10 @@ class Health:
         if failure.blame is not Blame.REQUEST:
             log.warning("attempt_failed", channel=route.channel_name, blame=failure.blame.value, reason=failure.reason)
             self._notes.failed(_note(route, "failed", failure.reason))
-        self._carry_out(self._breaker.fail(route, failure, time.monotonic(), account_id), route)
+            self._outcomes.count(route, LETTERS[failure.blame], account_id=account_id, why=failure.reason)
+        is_apart = self._outcomes.fails_apart(route)
+        moves = self._breaker.fail(route, failure, time.monotonic(), account_id, is_apart=is_apart)
+        self._carry_out(moves, route)
 
     def dropped(self, route: RouteLike, account_id: int = NOBODY) -> None:
         """The attempt ended without a verdict: whoever comes next may probe."""
@@ -163,10 +176,12 @@ class Health:
             self._shared.exchange()
 
     def write_notes(self, *, at_the_end: bool = False) -> None:
-        """Write what happened since the last call to the channels' rows and their timeline. Needs an app context."""
+        """Write what happened since the last call to the channels' rows, their timeline and their counts. Needs an app
+        context."""
         self._breaker.forget_account_states(time.monotonic())
         self._doubts.review(self._breaker.states, time.monotonic(), at_the_end=at_the_end)
         self._notes.write()
+        self._outcomes.write(at_the_end=at_the_end)
 
     # what follows from a move: other workers and operators are told
 
@@ -187,6 +202,7 @@ class Health:
     def _share_opened(self, move: Opened, route: RouteLike) -> None:
         is_credential = common_name(move.name).startswith("key:")
         note = _note(route, move.what, move.why, move.seconds, is_credential=is_credential)
+        note.is_of_key = bool(route.key_id) and is_of_key(move.name)
         note.is_event, note.account_id = move.is_news, move.account_id
 
         def hear(is_first: int | None) -> None:
@@ -210,6 +226,7 @@ class Health:
     def _share_closed(self, move: Closed, route: RouteLike) -> None:
         note = _note(route, "back", "It answers again.", is_credential=move.name.startswith("key:"))
         note.upstream_id = route.upstream_id if move.is_model else ""
+        note.is_of_key = bool(route.key_id) and is_of_key(move.name)
 
         def hear(was_open: int | None) -> None:
             if move.is_news and was_open != 0:
@@ -246,4 +263,5 @@ def _note(route: RouteLike, what: str, why: str = "", seconds: float = 0.0, *, i
         seconds=seconds,
         is_credential=is_credential,
         at=now_utc(),
+        key_id=route.key_id,
     )

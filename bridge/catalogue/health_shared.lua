@@ -2,7 +2,7 @@
 --
 -- KEYS: the hash of all states. ARGV: the operations as JSON, each a verb, a state's name and the verb's arguments.
 --
--- A state has: f failures in a row, a the account that met the first, m 1 if another account has met one, u until when
+-- A state has: f failures in a row, a the account that met the first, m 1 if another account has met one, or a check of ours (-1), u until when
 -- it is out, c its cooldown (0: a rate limit or none), r 1 if it is out for its rate of failures, p until when it is
 -- probed, w by which process, t when it last changed. All times are in milliseconds, by Redis's own clock. A state is
 -- deleted an hour after it last changed and its time is over; one account's own, after ten minutes.
@@ -31,6 +31,7 @@ for i, op in ipairs(cjson.decode(ARGV[1])) do
     s = s or {f = 0, u = 0, c = 0, p = 0, w = ''}
     if s.f == 0 then s.a, s.m = op[3], 0
     elseif s.a ~= op[3] then s.m = 1 end
+    if op[3] == -1 then s.m = 1 end
     s.f = s.f + 1
     save(name, s)
     result = s.m == 1 and s.f or -s.f

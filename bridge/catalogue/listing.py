@@ -3,13 +3,16 @@
 import dataclasses
 import datetime
 import weakref
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import select
 
 from bridge import versions
-from bridge.catalogue.price_rows import list_prices_in_effect, version_of
+from bridge.catalogue.channel_state import UNAVAILABLE, find_availability
+from bridge.catalogue.price_rows import list_prices_in_effect, list_prices_to_come, version_of
+from bridge.catalogue.price_terms import LIST_PRICES, PriceTerms
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.seed import find_label
@@ -18,14 +21,26 @@ from bridge.db import db, now_utc, read_plain
 from bridge.providers import STAND_INS, stands_in
 
 TOPIC = "catalogue"
+MOST_TERMS = 16  # whose lists are kept
+FAILING = "failing"  # shown of a model whose channels all fail
 NEEDS_OPERATOR = (Channel.health == "out") | Channel.refused_models.is_not(None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PriceToCome:
+    """A price that takes effect at a known moment, with markup, as far as nobody changes it until then."""
+
+    starts_at: datetime.datetime
+    price: PriceVersion
+    source: str
+    checked_on: datetime.date | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListedModel:
     """A model as everyone, or one account, may see it. Prices are nano-dollars per million tokens of ordinary prompts,
-    with markup; `price` has the other tiers and classes. Status is live, degraded (all its channels are out or cooling
-    down), unavailable (no channel serves it) or retired."""
+    with markup; `price` has the other tiers and classes, and `to_come` those that are known already, the next first.
+    Status is retired, or what `find_availability` says of its channels."""
 
     id: str
     name: str
@@ -34,6 +49,7 @@ class ListedModel:
     context_tokens: int
     max_output_tokens: int
     input_modalities: tuple[str, ...]
+    kinds: tuple[str, ...]  # of the requests that it takes
     aliases: tuple[str, ...]
     status: str
     note: str | None
@@ -52,23 +68,41 @@ class ListedModel:
     openai_wire: str | None  # by which of its dialects OpenAI is asked; None: as its name there says
     added_tokens: int  # the most that its upstream adds to a prompt
     patience_seconds: int | None  # how long its first content may take; None: the setting's value
+    image_tokens: int  # the dearest picture; 0: the whole window
+    thinks: bool
+    upstream_id: str  # its name at its provider
+    to_come: tuple[PriceToCome, ...]
+    is_connected: bool = True  # whether any channel serves it, well or not
+
+    @property
+    def shown_status(self) -> str:
+        """The status, or `failing` for a model whose channels all fail: there is one, and so there is hope."""
+        return FAILING if self.status == UNAVAILABLE and self.is_connected else self.status
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Sold:
-    """What is sold: all models in order, each model's price in effect and its aliases; and until when that is so, if
-    nobody changes it."""
+class Sold:
+    """What is sold: all models in order, each model's price in effect, those to come and its aliases; and until when
+    that is so, if nobody changes it. `listed` are the models as they were shown last, by whose terms and by id."""
 
     models: list[Model]
     prices: dict[str, Price]
+    to_come: dict[str, list[Price]]
     aliases: dict[str, tuple[str, ...]]
     changes_at: datetime.datetime | None
+    listed: dict[PriceTerms, dict[str, "ListedModel"]] = dataclasses.field(default_factory=dict)
+
+    def recall(self, terms: PriceTerms) -> dict[str, "ListedModel"]:
+        """The models as accounts with these terms were shown them last."""
+        if terms not in self.listed and len(self.listed) >= MOST_TERMS:
+            self.listed.clear()
+        return self.listed.setdefault(terms, {})
 
 
 class _Kept:
     """What was read last for a page, and of which database and catalogue number that is true."""
 
-    sold: _Sold | None = None
+    sold: Sold | None = None
     engine: "weakref.ref[sa.Engine] | None" = None
     number = -1
 
@@ -80,46 +114,66 @@ class _Kept:
 versions.on_change(TOPIC, _Kept.forget)
 
 
-def _read_sold(number: int | None) -> _Sold:
+def read_sold(number: int | None) -> Sold:
     """What is sold. With the number that the catalogue has just now, memory's, if it has that of this number."""
     kept, engine = _Kept.sold, db.engine
     is_same = number == _Kept.number and _Kept.engine is not None and _Kept.engine() is engine
     if kept is not None and is_same and (kept.changes_at is None or now_utc() < kept.changes_at):
         return kept
     prices, changes_at = list_prices_in_effect()
-    sold = _Sold(list(read_plain(Model, Model.provider, Model.id)), prices, list_aliases(), changes_at)
+    to_come = list_prices_to_come() if changes_at else {}
+    sold = Sold(list(read_plain(Model, Model.provider, Model.id)), prices, to_come, list_aliases(), changes_at)
     if number is not None:
         _Kept.sold, _Kept.engine, _Kept.number = sold, weakref.ref(engine), number
     return sold
 
 
 def list_models(
-    account_markup_bps: int | None = None, group: str | None = None, *, number: int | None = None
+    terms: PriceTerms = LIST_PRICES,
+    group: str | None = None,
+    *,
+    number: int | None = None,
+    channels: Sequence[Channel] | None = None,
+    only: str | None = None,
 ) -> list[ListedModel]:
     """All models that have a price, by provider and id, including retired ones. The sandbox's own models are listed
-    only while a sandbox channel is enabled. Prices are those of an account with this markup (None: with none of its
-    own); the status is the one that its group has (None: that of any group). `number` is the catalogue's, just read:
-    then only the channels' states are read again."""
-    channels, sold = list(read_plain(Channel)), _read_sold(number)
+    only while a sandbox channel is enabled. Prices are those of an account with these terms; the status is the one that
+    its group has (None: that of any group). `number` is the catalogue's, just read: then only the channels' states are
+    read again, unless `channels` are all of them, just read. `only`: no model but the one with this id."""
+    channels, sold = list(read_plain(Channel)) if channels is None else channels, read_sold(number)
     index = ChannelIndex(channels)
     rehearsing = any(stands_in(channel.provider) and channel.enabled for channel in channels)
-    moment = now_utc()
-    return [
-        _list_model(
-            model,
-            sold.prices[model.id],
-            account_markup_bps,
-            sold.aliases.get(model.id, ()),
-            _find_status(model, index, moment, group),
-        )
-        for model in sold.models
-        if model.id in sold.prices and (rehearsing or not stands_in(model.provider))
-    ]
+    moment, listed = now_utc(), sold.recall(terms)
+    found = []
+    for model in sold.models:
+        if model.id not in sold.prices or (stands_in(model.provider) and not rehearsing):
+            continue
+        if only is not None and model.id != only:
+            continue
+        status, is_connected = _find_status(model, index, moment, group)
+        known = listed.get(model.id)
+        if known is None or known.status != status or known.is_connected != is_connected:
+            price, to_come = sold.prices[model.id], sold.to_come.get(model.id, ())
+            names = sold.aliases.get(model.id, ())
+            known = listed[model.id] = _list_model(model, price, to_come, terms, names, status, is_connected)
+        found.append(known)
+    return found
+
+
+def find_number() -> int:
+    """The catalogue's number just now: whoever gives it to the functions here spares them what memory has already."""
+    return db.session.scalar(versions.select_number(TOPIC)) or 0
+
+
+def list_serving(model: ListedModel) -> list[tuple[Channel, str]]:
+    """The enabled channels that serve a model, read-only, in the order in which they are asked, each with its
+    upstream's name of the model."""
+    return ChannelIndex(list(read_plain(Channel))).of(model)
 
 
 def list_priced_ids(number: int) -> list[str]:
     """The ids of the models that may be compared by price, by provider. `number` as for `list_models`."""
-    sold = _read_sold(number)
+    sold = read_sold(number)
     return [
         model.id
         for model in sold.models
@@ -127,9 +181,9 @@ def list_priced_ids(number: int) -> list[str]:
     ]
 
 
-def newest_prices() -> dict[str, Price]:
-    """Each model's price in effect."""
-    return list_prices_in_effect()[0]
+def newest_prices(number: int | None = None) -> dict[str, Price]:
+    """Each model's price in effect. `number` as for `list_models`."""
+    return list_prices_in_effect()[0] if number is None else read_sold(number).prices
 
 
 def list_aliases() -> dict[str, tuple[str, ...]]:
@@ -158,27 +212,27 @@ def list_channels_needing_operator() -> list[Channel]:
     return list(db.session.scalars(select(Channel).where(Channel.enabled, NEEDS_OPERATOR).order_by(Channel.name)))
 
 
-def _find_status(model: Model, index: ChannelIndex[Any], moment: datetime.datetime, group: str | None) -> str:
-    if model.status == "retired":
-        return "retired"
+def _find_status(
+    model: Model, index: ChannelIndex[Any], moment: datetime.datetime, group: str | None
+) -> tuple[str, bool]:
+    """The model's status, and whether any channel serves it."""
     serving = index.of(model, group)
-    if not serving:
-        return "unavailable"
-    return "degraded" if all(_is_resting(channel, upstream_id, moment) for channel, upstream_id in serving) else "live"
+    return "retired" if model.status == "retired" else find_availability(serving, moment), bool(serving)
 
 
-def _is_resting(channel: Channel, upstream_id: str, moment: datetime.datetime) -> bool:
-    """Whether the channel is out, lacks this model, or is cooling down. Out and lacking last until an answer came; a
-    cooldown that has passed no longer counts, even if nobody has tried since."""
-    if channel.health == "out" or upstream_id in (channel.refused_models or ()):
-        return True
-    return channel.health == "cooling" and (channel.cooling_until is None or channel.cooling_until > moment)
-
-
-def _list_model(
-    model: Model, price: Price, account_markup_bps: int | None, aliases: tuple[str, ...], status: str
+def _list_model(  # noqa: PLR0913 - what a listing is made of
+    model: Model,
+    price: Price,
+    to_come: Iterable[Price],
+    terms: PriceTerms,
+    aliases: tuple[str, ...],
+    status: str,
+    is_connected: bool,
 ) -> ListedModel:
-    version = version_of(price, model.markup_bps).for_account(account_markup_bps)
+    def sell(row: Price) -> PriceVersion:
+        return terms.price(model.id, version_of(row, model.markup_bps))
+
+    version = sell(price)
     base = version.base
     return ListedModel(
         id=model.id,
@@ -188,8 +242,10 @@ def _list_model(
         context_tokens=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
         input_modalities=tuple(model.input_modalities),
+        kinds=tuple(model.kinds),
         aliases=aliases,
         status=status,
+        is_connected=is_connected,
         note=model.note,
         price_id=price.id,
         input_nanos_per_mtok=base.input,
@@ -206,4 +262,10 @@ def _list_model(
         openai_wire=model.openai_wire,
         added_tokens=model.added_tokens,
         patience_seconds=model.first_content_timeout_seconds,
+        image_tokens=model.image_tokens,
+        thinks=model.thinks,
+        upstream_id=model.upstream_id,
+        to_come=tuple(
+            PriceToCome(row.effective_at, sell(row), row.source, row.checked_on) for row in to_come if row.effective_at
+        ),
     )

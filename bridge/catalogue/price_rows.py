@@ -36,11 +36,27 @@ def list_prices_in_effect(
     return prices, changes_at
 
 
+def list_prices_to_come(moment: datetime.datetime | None = None) -> dict[str, list[Price]]:
+    """Model id -> its prices that take effect after a moment (now), read-only, the next first. Of several that begin at
+    once only the one that will count."""
+    after = Price.effective_at > (moment or now_utc())
+    found: dict[str, dict[datetime.datetime, Price]] = {}
+    for price in read_plain(Price, Price.effective_at, Price.id, where=after):
+        found.setdefault(price.model_id, {})[price.effective_at] = price
+    return {model_id: list(by_start.values()) for model_id, by_start in found.items()}
+
+
 def list_prices(model_id: str) -> list[Price]:
     """A model's prices, the one that takes effect last first; at most the newest fifty."""
     starts = sa.func.coalesce(Price.effective_at, Price.created_at)
     query = sa.select(Price).where(Price.model_id == model_id).order_by(starts.desc(), Price.id.desc())
     return list(db.session.scalars(query.limit(MOST_LISTED)))
+
+
+def find_version(price_id: int) -> PriceVersion | None:
+    """The price with this id, without markup; None if its row is gone."""
+    price = db.session.get(Price, price_id)
+    return None if price is None else version_of(price)
 
 
 def version_of(price: Price, markup_bps: int = 0) -> PriceVersion:

@@ -16,7 +16,11 @@ COUNTS = (
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
     *("cache_write_tokens", "cache_write_hour_tokens"),
 )
-FURTHER_COUNTS = ("audio_tokens", "cached_audio_tokens", "audio_output_tokens", "image_tokens")
+FURTHER_COUNTS = (
+    *("audio_tokens", "cached_audio_tokens", "audio_output_tokens"),
+    *("image_tokens", "image_output_tokens"),
+    *("pictures", "low_pictures", "medium_pictures"),
+)
 
 
 class Row(Protocol):
@@ -43,10 +47,11 @@ class PriceSnapshot:
 
 
 def snapshot_price(
-    version: PriceVersion, usage: Usage, calls: int, budgets: Sequence[tuple[str, datetime.date, bool]] = ()
+    version: PriceVersion, usage: Usage, calls: int, budgets: Sequence[tuple[str, datetime.date, bool | str]] = ()
 ) -> dict[str, Any]:
     """The columns of a usage row that say what each class of tokens costs, by name. `budgets`: those of
-    the key that paid, so that a refund goes back to them: period, its start, whether it is its end user's."""
+    the key that paid, so that a refund goes back to them: period, its start, and whose: its end user's (True), the
+    key's own (False), or "account"."""
     rates = version.tier(usage.prompt_tokens, calls)
     found: dict[str, Any] = {}
     if rates.above_tokens:
@@ -60,7 +65,7 @@ def snapshot_price(
     columns, further = version.columns.get(rates.above_tokens) or _name_columns(version, rates)
     if further:
         found["rates"] = further
-    if usage.audio_tokens or usage.cached_audio_tokens or usage.audio_output_tokens or usage.image_tokens:
+    if usage.has_further_parts:
         found |= {name: count for name in FURTHER_COUNTS if (count := getattr(usage, name))}
     return {**columns, "pricing": msgspec.json.encode(found).decode() if found else None}
 

@@ -5,6 +5,7 @@ prices, each rounded up to a whole nano-dollar per million tokens, so the prices
 multiplied."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from bridge.catalogue.rates import PRICE_CLASSES, Rates
 from bridge.conversation.usage import Usage
@@ -15,10 +16,20 @@ Columns = tuple[dict[str, int], dict[str, int]]  # rates with a column each, and
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class OwnRate:
+    """What one account or group pays for a model: the list price with this markup, or these rates whatever the prompt's
+    length. `rule` says whose it is, see price_terms.py."""
+
+    rule: str
+    markup_bps: int | None = None
+    rates: Rates | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PriceVersion:
     """One version of a model's price; `id` is its row. `listed` are its tiers before markup, the lowest first. `costs`
     is what the provider charges. `markup_bps` is in hundredths of a percent, and `markup_rule` says whose it is
-    ("model", "account", or "" for none). `columns` is what `price_snapshot.py` remembers."""
+    ("model", "account", those of price_terms.py, or "" for none). `columns` is what `price_snapshot.py` remembers."""
 
     id: int
     listed: tuple[Rates, ...]
@@ -27,7 +38,9 @@ class PriceVersion:
     markup_rule: str = ""
     tiers: tuple[Rates, ...] = dataclasses.field(init=False)
     columns: dict[int, Columns] = dataclasses.field(default_factory=dict, compare=False, repr=False)
-    _by_account: dict[int, "PriceVersion"] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    _by_account: dict[int | OwnRate, "PriceVersion"] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tiers", tuple(rates.marked_up(self.markup_bps) for rates in self.listed))
@@ -48,6 +61,15 @@ class PriceVersion:
             self._by_account[markup_bps] = found
         return found
 
+    def for_own(self, own: OwnRate) -> "PriceVersion":
+        """This version for whom this is the price."""
+        found = self._by_account.get(own)
+        if found is None:
+            listed = self.listed if own.rates is None else (own.rates,)
+            found = PriceVersion(self.id, listed, self.costs, own.markup_bps or 0, own.rule)
+            self._by_account[own] = found
+        return found
+
     def tier(self, prompt_tokens: int, calls: int = 1) -> Rates:
         """The unit prices for a prompt of this length, which this many calls have read in total."""
         tiers = self.tiers
@@ -62,6 +84,10 @@ class PriceVersion:
         """What the provider charges for this usage, in nano-dollars, as far as we know its prices."""
         return round_up(_find_tier(self.costs, usage.prompt_tokens, calls).sum(usage, calls))
 
+    def cost_rates(self, prompt_tokens: int, calls: int = 1) -> Rates:
+        """The provider's unit prices for a prompt of this length."""
+        return _find_tier(self.costs, prompt_tokens, calls)
+
     def worst_charge(
         self,
         prompt_tokens: int,
@@ -71,13 +97,18 @@ class PriceVersion:
         hour_writes: bool = True,
         sound: bool = True,
         speech: bool = True,
+        pictures: Sequence[str] = (),
     ) -> int:
         """The most that these tokens can cost, whatever the provider's cache does and whichever tier the prompt
         reaches. `hour_writes`, `sound`, `speech`: whether the request can have the provider write a cache for an hour,
-        hear audio, or speak."""
+        hear audio, or speak. `pictures`: the qualities of
+        those that it draws."""
         most = 0
         for rates, prompt in self._reachable(prompt_tokens, calls):
-            output = output_tokens * rates.dearest_output(speech) + calls * rates.request * 1_000_000
+            output = (
+                output_tokens * rates.dearest_output(speech)
+                + (calls * rates.request + sum(map(rates.dearest_picture, pictures))) * 1_000_000
+            )
             most = max(most, prompt * rates.dearest_input(hour_writes, sound) + output)
         return round_up(most)
 
@@ -90,11 +121,12 @@ class PriceVersion:
         hour_writes: bool = True,
         sound: bool = True,
         speech: bool = True,
+        pictures: Sequence[str] = (),
     ) -> int:
         """The most output tokens that `amount_nanos` pays for beside this prompt, in whichever tier it ends."""
         found = []
         for rates, prompt in self._reachable(prompt_tokens, calls):
-            left = (amount_nanos - calls * rates.request) * 1_000_000
+            left = (amount_nanos - calls * rates.request - sum(map(rates.dearest_picture, pictures))) * 1_000_000
             left -= prompt * rates.dearest_input(hour_writes, sound)
             if left < 0:
                 return 0

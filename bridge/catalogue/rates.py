@@ -16,18 +16,25 @@ FURTHER_CLASSES = {
     "cached_audio": "cached",
     "audio_output": "output",
     "image": "input",
+    "image_output": "output",
     "request": "",
+    "picture": "",
+    "picture_low": "picture",
+    "picture_medium": "picture",
 }
+# Those of them that are no tokens: nano-dollars each.
+BY_THE_PIECE = frozenset({"request", "picture", "picture_low", "picture_medium"})
 MTOK = 1_000_000
 Line = tuple[str, int, int]
 
 
 class Rates(msgspec.Struct, frozen=True, gc=False):
-    """The unit prices of prompts longer than `above_tokens`: nano-dollars per million tokens, and `request`
-    nano-dollars for each call of a provider.
+    """The unit prices of prompts longer than `above_tokens`: nano-dollars per million tokens, `request`
+    nano-dollars for each call of a provider, and `picture` nano-dollars for each picture that is drawn,
+    with others for those of low and of medium quality.
 
     `cache_write` is for writes to a cache that last the usual few minutes, `cached_audio` for audio read from a cache,
-    `image` for images in a prompt, `audio_output` for speech in an answer."""
+    `image` for images in a prompt, `audio_output` for speech in an answer, `image_output` for images in it."""
 
     input: int
     cached: int
@@ -39,14 +46,19 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
     cached_audio: int
     audio_output: int
     image: int
+    image_output: int
     request: int = 0
+    picture: int = 0
+    picture_low: int = 0
+    picture_medium: int = 0
     above_tokens: int = 0
 
     def lines(self, usage: Usage, calls: int = 1) -> list[Line]:
         """Class, count and unit price of everything in this usage. A part that costs what its whole costs has no line
-        of its own. A request's unit price is given per million, as the others are."""
+        of its own. The unit prices of requests and pictures are given per million, as the others are."""
         thought = usage.reasoning_tokens if self.reasoning != self.output else 0
         spoken = usage.audio_output_tokens if self.audio_output != self.output else 0
+        drawn = usage.image_output_tokens if self.image_output != self.output else 0
         heard = usage.audio_tokens if self.audio_input != self.input else 0
         seen = usage.image_tokens if self.image != self.input else 0
         heard_before = usage.cached_audio_tokens if self.cached_audio != self.cached else 0
@@ -63,17 +75,25 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
             ("cached_audio", heard_before, self.cached_audio),
             ("cache_write", usage.cache_write_tokens - hour, self.cache_write),
             ("cache_write_hour", hour, self.cache_write_hour),
-            ("output", usage.completion_tokens - thought - spoken, self.output),
+            ("output", usage.completion_tokens - thought - spoken - drawn, self.output),
             ("reasoning", thought, self.reasoning),
             ("audio_output", spoken, self.audio_output),
+            ("image_output", drawn, self.image_output),
         ]
         if self.request:
             lines.append(("request", calls, self.request * MTOK))
+        if usage.pictures and (self.picture or self.picture_low or self.picture_medium):
+            low, medium = usage.low_pictures, usage.medium_pictures
+            lines += [
+                ("picture", usage.pictures - low - medium, self.picture * MTOK),
+                ("picture_low", low, self.picture_low * MTOK),
+                ("picture_medium", medium, self.picture_medium * MTOK),
+            ]
         return lines
 
     def sum(self, usage: Usage, calls: int = 1) -> int:
         """The total cost in nano-dollars × a million: exact, not yet rounded."""
-        if usage.audio_tokens or usage.cached_audio_tokens or usage.image_tokens or usage.audio_output_tokens:
+        if usage.has_further_parts:
             return sum(count * nanos for _, count, nanos in self.lines(usage, calls))
         # text alone, as nearly always: the same sum without making the lines
         cached, written, hour = usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_hour_tokens
@@ -96,7 +116,13 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
 
     def dearest_output(self, speech: bool) -> int:
         """The most that a token of an answer can cost."""
-        return max(self.output, self.reasoning, self.audio_output if speech else 0)
+        return max(self.output, self.reasoning, self.image_output, self.audio_output if speech else 0)
+
+    def dearest_picture(self, quality: str) -> int:
+        """The most that a picture of this quality can cost; "" and auto are any."""
+        if quality in ("", "auto"):
+            return max(self.picture, self.picture_low, self.picture_medium)
+        return {"low": self.picture_low, "medium": self.picture_medium}.get(quality, self.picture)
 
     def marked_up(self, basis_points: int) -> "Rates":
         """These rates with each price raised (or lowered) by hundredths of a percent, rounded up to a whole

@@ -1,9 +1,6 @@
 """Which model a name means and which channels serve it: a read-only snapshot in memory, swapped whole."""
 
 import dataclasses
-import difflib
-import heapq
-import itertools
 import math
 import random
 import time
@@ -14,13 +11,16 @@ import msgspec
 import sqlalchemy as sa
 
 from bridge.catalogue.breaker_states import NOBODY
+from bridge.catalogue.channel_wire import place_model
 from bridge.catalogue.health import Health
-from bridge.catalogue.other_names import list_meant_names
+from bridge.catalogue.key_health import read_keys
+from bridge.catalogue.other_names import list_meant_names, list_near_names
 from bridge.catalogue.price_rows import list_prices_in_effect, version_of
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rules import ChannelIndex, is_open_to
-from bridge.catalogue.tables import Alias, Channel, Model, Price
-from bridge.catalogue.upstreams import name_credentials
+from bridge.catalogue.tables import Alias, Channel, ChannelKey, Model, Price
+from bridge.catalogue.upstreams import Credentials, name_credentials
+from bridge.conversation.kinds import CHAT
 from bridge.db import db, read_plain
 from bridge.errors import ModelNotFound
 from bridge.providers import STAND_INS
@@ -28,12 +28,13 @@ from bridge.turns import in_slices
 
 FULL_COST_BPS = 10_000
 MOST_CHARACTERS = 128  # of a model's name
-LIKELY_NAMES = 20  # that are compared in full with one that nobody knows
+ONLY_CHAT = frozenset({CHAT})
 REMEASURED_SHARE = 0.02  # of the requests for a model whose quickest channel comes first
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
-    """One way to serve a model: a channel, and what its upstream calls the model. The key stays sealed.
+    """One way to serve a model: a channel, one of its keys, and what its upstream calls the model. The key stays
+    sealed.
 
     There may be a hundred thousand: the collector, which would take a tenth of a second for them, leaves them alone."""
 
@@ -54,6 +55,9 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     resets: int = 0  # how often the channel's health began afresh
     wire: str = ""  # by which of its dialects OpenAI is asked for the model; "": as its name says
     credential: str = ""  # the same for channels with the same key at the same address; "" without a key
+    key_id: int = 0  # which of the channel's keys this is; 0: its only one
+    sealed_wire: str | None = None  # the channel's own headers, query and proxy
+    always_on: bool = False  # never left by itself, however often it fails
 
     def __repr__(self) -> str:
         return f"Route({self.channel_name!r}, {self.upstream_id!r})"
@@ -66,6 +70,10 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     @property
     def limited(self) -> bool:
         return bool(self.rpm or self.tpm or self.concurrency)
+
+
+Terms = dict[str, Any]  # some fields of a Route
+Measure = Callable[[Route], float]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,6 +93,8 @@ class ServedModel:
     routes: tuple[Route, ...]
     route_order: str = "weight"
     added_tokens: int = 0  # at most, that its upstream adds to a prompt: its template, a system prompt
+    kinds: frozenset[str] = ONLY_CHAT  # of the requests that it takes
+    keyed: bool = False  # a channel of it has several keys, and so as many routes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Catalogue:
 
     def _missing(self, name: str) -> str:
         known = [*(model.id for model in self.models.values() if not model.retired), *self.aliases]
-        near = _find_nearest(name[:MOST_CHARACTERS], known)
+        near = next(iter(list_near_names(name[:MOST_CHARACTERS], known)), None)
         hint = f" Did you mean {near!r}?" if near else " GET /v1/models lists what there is."
         return f"The model {name[:MOST_CHARACTERS]!r} does not exist.{hint}"
 
@@ -145,10 +155,10 @@ def load_catalogue() -> Catalogue:
     """Read models, prices in effect, aliases and channels from the database. However many they are, others run in
     between, and the time that it takes grows with their number alone."""
     prices, changes_at = list_prices_in_effect()
-    channels = list(read_plain(Channel))
-    credentials = name_credentials(channels)
+    channels, keys = list(read_plain(Channel)), read_keys()
+    credentials = name_credentials(channels, keys)
     index = ChannelIndex(channels)
-    terms = {channel.id: _terms_of(channel, credentials[channel.id]) for channel in channels}
+    terms = {channel.id: _list_terms(channel, keys.get(channel.id, ()), credentials) for channel in channels}
     models = {model.id: _serve(model, prices.get(model.id), index, terms) for model in read_plain(Model)}
     aliases = {alias.name: alias.model_id for alias in read_plain(Alias)}
     db.session.commit()
@@ -157,31 +167,28 @@ def load_catalogue() -> Catalogue:
     return Catalogue(models, aliases, math.inf if changes_at is None else changes_at.timestamp(), grouped, size)
 
 
-def _find_nearest(name: str, known: Sequence[str]) -> str | None:
-    """The name that looks most like this one, if any does. Which are worth a look, the pairs of letters tell that both
-    have: to compare it with thousands takes up to a quarter of a second."""
-    pairs = set(itertools.pairwise(name))
-
-    def alike(other: str) -> float:
-        return len(pairs.intersection(itertools.pairwise(other))) / (len(name) + len(other))
-
-    likely = heapq.nlargest(LIKELY_NAMES, in_slices(known), key=alike)
-    return next(iter(difflib.get_close_matches(name, likely, n=1, cutoff=0.5)), None)
-
-
 def _narrow(model: ServedModel, group: str) -> ServedModel:
     routes = tuple(route for route in model.routes if is_open_to(route.groups, group))
     return model if len(routes) == len(model.routes) else dataclasses.replace(model, routes=routes)
 
 
-def _terms_of(channel: Channel, credential: str) -> dict[str, Any]:
-    """What all routes through a channel have in common: made once, for a channel may serve hundreds of models."""
+def _list_terms(channel: Channel, keys: Sequence[ChannelKey], credentials: Credentials) -> list[Terms]:
+    """What all routes through a channel have in common, for each of its keys: made once, for a channel may serve
+    hundreds of models."""
+    terms = _terms_of(channel)
+    ids: list[tuple[int, str | None]] = [(key.id, key.sealed) for key in keys]
+    return [
+        {**terms, "key_id": id_, "sealed_key": sealed, "credential": credentials[channel.id, id_]}
+        for id_, sealed in ids or [(0, channel.sealed_key)]
+    ]
+
+
+def _terms_of(channel: Channel) -> Terms:
     return {
         "channel_id": channel.id,
         "channel_name": channel.name,
         "provider": channel.provider,
-        "base_url": channel.base_url,
-        "sealed_key": channel.sealed_key,
+        "sealed_wire": channel.sealed_wire,
         "priority": channel.priority,
         "weight": channel.weight,
         "cost_bps": channel.cost_bps,
@@ -191,16 +198,18 @@ def _terms_of(channel: Channel, credential: str) -> dict[str, Any]:
         "tpm": channel.tpm or 0,
         "concurrency": channel.concurrency or 0,
         "resets": channel.resets,
-        "credential": credential,
+        "always_on": channel.always_on,
     }
 
 
 def _serve(
-    model: Model, price: Price | None, index: ChannelIndex[Any], terms: Mapping[int, dict[str, Any]]
+    model: Model, price: Price | None, index: ChannelIndex[Any], terms: Mapping[int, Sequence[Terms]]
 ) -> ServedModel:
     wire = model.openai_wire or ""
     routes = tuple(
-        Route(upstream_id=upstream_id, wire=wire, **terms[channel.id]) for channel, upstream_id in index.of(model)
+        Route(upstream_id=upstream_id, wire=wire, base_url=place_model(channel.base_url, upstream_id), **each)
+        for channel, upstream_id in index.of(model)
+        for each in terms[channel.id]
     )
     return ServedModel(
         id=model.id,
@@ -216,6 +225,8 @@ def _serve(
         routes=routes,
         route_order=model.route_order,
         added_tokens=model.added_tokens,
+        kinds=frozenset(model.kinds),
+        keyed=any(route.key_id for route in routes),
     )
 
 
@@ -224,16 +235,20 @@ def order_routes(
     health: Health,
     *,
     by: str = "weight",
-    point: Callable[[Route], float] | None = None,
+    point: Measure | None = None,
     now: float | None = None,
     account_id: int = NOBODY,
+    keyed: bool = False,
 ) -> list[Route]:
     """The routes in the order in which to try them for this account: healthy before silent ones, and both before those
     that are out, then by priority, within one as `by` says:
 
     "weight": as `point` draws them by their weights; "cost": the cheapest first; "latency": the quickest first, those
     that nobody has measured before them, and now and then another, so that its figure doesn't grow old. `point` gives
-    a number of (0, 1] for a route; the same numbers give the same order, without the routes that are out too."""
+    a number of (0, 1] for a channel; the same numbers give the same order, without the routes that are out too.
+
+    `keyed`: some channels have several keys. They are drawn once for all of them, and their keys stand one after the
+    other, in an order of the conversation's own."""
     if len(routes) == 1:
         return list(routes)
     now = time.monotonic() if now is None else now
@@ -242,26 +257,49 @@ def order_routes(
         if health.all_well:
             return sorted(routes, key=_priority)
         return sorted(routes, key=lambda route: (health.rank(route, now, account_id), route.priority))
+    first: Measure = _no_difference
     draw = point or _draw
-    first: Callable[[Route], float] = _no_difference
-    if by == "cost":
-        first = _cost
-    elif by == "latency" and random.random() >= REMEASURED_SHARE:
-        first = lambda route: health.latency_seconds(route) or 0.0  # noqa: E731
-    elif by == "latency":
-        draw = _draw
+    if by != "weight":
+        first, draw = _order_by(by, health, draw)
+    if keyed:
+        draw = _draw_once(draw)
 
     def arrive(route: Route) -> float:
         # -ln(u) / weight sorts as a draw without replacement would (Efraimidis and Spirakis, 2006); with u from a hash
         # of conversation and channel it is rendezvous hashing with weights
         return -math.log(draw(route)) / route.weight
 
-    if priorities == 1 and by == "weight" and health.all_well:  # nothing else counts, and there may be dozens
-        return sorted(routes, key=arrive)
-    return sorted(
-        routes,
-        key=lambda route: (health.rank(route, now, account_id), route.priority, first(route), arrive(route)),
-    )
+    if priorities == 1 and by == "weight" and health.all_well and not keyed:
+        return sorted(routes, key=arrive)  # nothing else counts, and there may be dozens
+
+    def place(route: Route) -> tuple[Any, ...]:
+        return health.rank(route, now, account_id), route.priority, first(route), arrive(route)
+
+    if keyed:
+        return sorted(routes, key=lambda route: (*place(route), hash((draw(route), route.key_id))))
+    return sorted(routes, key=place)
+
+
+def _order_by(by: str, health: Health, draw: Measure) -> tuple[Measure, Measure]:
+    """What counts before the draw, and the draw."""
+    if by == "cost":
+        return _cost, draw
+    if random.random() < REMEASURED_SHARE:
+        return _no_difference, _draw
+    return lambda route: health.latency_seconds(route) or 0.0, draw
+
+
+def _draw_once(draw: Measure) -> Measure:
+    """The same number for all keys of a channel."""
+    drawn: dict[int, float] = {}
+
+    def find(route: Route) -> float:
+        number = drawn.get(route.channel_id)
+        if number is None:
+            number = drawn[route.channel_id] = draw(route)
+        return number
+
+    return find
 
 
 def _draw(_route: Route) -> float:

@@ -2,41 +2,52 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from flask import current_app
 
 from bridge.catalogue.channel_events import record_test
+from bridge.catalogue.channel_keys import find_key
+from bridge.catalogue.channel_state import ANSWERED
+from bridge.catalogue.channel_wire import place_model
 from bridge.catalogue.editing import find_channel, list_channels
+from bridge.catalogue.key_health import list_keys, name_key
+from bridge.catalogue.listing import ListedModel
+from bridge.catalogue.outcomes import LETTERS
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import ServedModel, load_catalogue
 from bridge.catalogue.rules import find_upstream_id, serves
 from bridge.catalogue.seed import find_label
-from bridge.catalogue.tables import Channel, Model
+from bridge.catalogue.tables import Channel, ChannelKey, Model
 from bridge.catalogue.upstreams import hide_key, hide_key_in, open_channel
 from bridge.config import Settings
 from bridge.conversation.answer import Choice
+from bridge.conversation.completion import CompletionRequest
+from bridge.conversation.embedding import EmbeddingRequest
 from bridge.conversation.gathering import Gathered
-from bridge.conversation.request import CHAT, Conversation
+from bridge.conversation.images import ImageRequest
+from bridge.conversation.kinds import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES
+from bridge.conversation.request import Conversation, Native, Request
 from bridge.conversation.turns import Text, Turn
 from bridge.conversation.usage import Usage
 from bridge.db import db, read_plain
-from bridge.errors import BridgeError, InvalidRequest
-from bridge.money import format_dollars
+from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError
+from bridge.money import format_dollars, take_share
 from bridge.providers import PROVIDERS, is_trial_model
-from bridge.providers.base import AttemptFailed, Blame, Order, StreamOrder
+from bridge.providers.base import AttemptFailed, Blame, Order, Provider, StreamOrder, Translator
 from bridge.providers.recast import read_any_answer
 from bridge.providers.tally import usage_of
 from bridge.providers.wire.http import Timeouts
 from bridge.turns import in_slices
 
 PROMPT = "Say hello."
+PICTURE = "A dot."  # what a model that draws is asked for
 TEST_OUTPUT_TOKENS = 16
 TEST_THINKING_TOKENS = 512  # thoughts count as output: with fewer tokens many models would have none left for text
 TEST_TIMEOUT_SECONDS = 30
 TEST_ANSWER_BYTES = 2**20
-SHOWN_CHARACTERS = 200
+SHOWN_CHARACTERS = 4000
 BYTES_PER_TOKEN = 3  # deliberately low, so that an estimate counts too much
 
 
@@ -53,6 +64,24 @@ class ChannelTest:
     usage: Usage | None = None
     estimated: bool = False
     price: PriceVersion | None = None
+    upstream_id: str = ""  # of the model that was asked
+    first_ms: int | None = None  # to its first words, of a streamed answer
+    cost_bps: int = 10_000  # of the price's costs, what the channel pays
+    failure: AttemptFailed | None = None  # what came instead of an answer
+
+    @property
+    def cost_nanos(self) -> int:
+        """What the operator pays for it."""
+        if self.usage is None or self.price is None:
+            return 0
+        return take_share(self.price.cost(self.usage), self.cost_bps)
+
+    @property
+    def ended(self) -> str:
+        """How the call ended, as a channel's last calls have it; "" if that says nothing of the channel."""
+        if self.ok:
+            return ANSWERED
+        return "" if self.failure is None else LETTERS.get(self.failure.blame, "")
 
     @property
     def cost(self) -> str:
@@ -97,35 +126,74 @@ class _Progress:
         return round((time.monotonic() - self.started) * 1000)
 
 
-def probe_channel(name: str, model: str | None = None, stream: bool = False) -> ChannelTest:
+class _Far(NamedTuple):
+    """What is asked: the channel, with one of its keys."""
+
+    provider: str
+    base_url: str | None
+    sealed_key: str | None
+    sealed_wire: str | None
+
+
+def probe_channel(
+    name: str, model: str | None = None, stream: bool = False, key: str = "", *, by: str = ""
+) -> ChannelTest:
     """Ask a model of the channel, enabled or not, to say hello: the given model or alias, or its cheapest model.
 
-    The test costs the operator a few tokens and is noted in the channel's timeline. If it is answered, a channel that
-    was out is back. Raises NotFound for an unknown channel and InvalidRequest for a model that it doesn't serve.
-    Whatever the upstream does is in the result."""
-    test = _probe(name, model, stream)
-    record_test(name, test.ok, f"{test.detail} {test.took_ms} ms")
-    return test
-
-
-def _probe(name: str, model: str | None, stream: bool) -> ChannelTest:
+    The test costs the operator a few tokens and is noted in the channel's timeline, with who asked for it (`by`). If it
+    is answered, a channel that was out is back. Of several keys it takes the one that ends in `key`, or the first.
+    Raises NotFound for an unknown channel or key and InvalidRequest for a model that it doesn't serve. Whatever the
+    upstream does is in the result."""
     channel = find_channel(name)
+    row = find_key(channel, list_keys(channel), key)
+    key_id, said = (row.id, f" With key {name_key(row)}.") if row else (0, "")
+    test = _probe(channel, row, model, stream)
+    record_test(
+        *(name, test.ok, f"{test.detail}{said} {test.took_ms} ms"),
+        ended=test.ended,
+        cost_nanos=test.cost_nanos if test.ok or test.failure else None,
+        by=by,
+        key_id=key_id,
+        upstream_id=test.upstream_id,
+    )
+    return dataclasses.replace(test, detail=test.detail + said)
+
+
+def _probe(channel: Channel, key: ChannelKey | None, model: str | None, stream: bool) -> ChannelTest:
     served, upstream_id = _choose_model(channel, model)
     if served is None:
         return ChannelTest(False, "This channel serves no model of the catalogue.", 0)
+    sealed_key = key.sealed if key else channel.sealed_key
+    test = ask_channel(channel, served, upstream_id, sealed_key, stream=stream)
+    return dataclasses.replace(test, upstream_id=upstream_id)
+
+
+def ask_channel(  # noqa: PLR0913 - what a request is made of
+    channel: Channel,
+    served: ServedModel,
+    upstream_id: str,
+    sealed_key: str | None,
+    *,
+    stream: bool = False,
+    most_tokens: int | None = None,
+) -> ChannelTest:
+    """Send one small request for the model through the channel, with this one of its keys. Nothing is noted.
+    `most_tokens`: of its answer; None: enough for a greeting. Whatever the upstream does is in the result."""
     settings: Settings = current_app.config["BRIDGE"]
+    far = _Far(channel.provider, channel.base_url, sealed_key, channel.sealed_wire)
     db.session.commit()  # gives the connection back: an upstream may take its time
     progress = _Progress()
     try:
-        _ask(channel, served, upstream_id, stream, settings, progress)
+        _ask(far, served, upstream_id, stream, settings, progress, most_tokens)
     except (AttemptFailed, BridgeError) as failure:  # the latter is a failure that the sandbox plays
         took_ms = progress.passed_ms()
         if isinstance(failure, AttemptFailed):
-            hide_key(failure, channel)
+            hide_key(failure, far)
         why = (
             _explain(failure, channel, upstream_id, progress.status) if isinstance(failure, AttemptFailed) else failure
         )
-        return ChannelTest(False, f"{upstream_id} did not answer. {why}", took_ms)
+        known = failure if isinstance(failure, AttemptFailed) else None
+        return ChannelTest(False, f"{upstream_id} did not answer. {why}", took_ms, failure=known)
     took_ms = progress.passed_ms()
     detail = f"{upstream_id} answered."
     if progress.first_ms is not None:
@@ -133,25 +201,41 @@ def _probe(name: str, model: str | None, stream: bool) -> ChannelTest:
     if not progress.text and progress.all_text:
         detail += " It thought until its output was at its end, and said nothing."
     usage = progress.usage or _estimate(progress.all_text)
-    text = hide_key_in(progress.text[:SHOWN_CHARACTERS], channel)
-    return ChannelTest(True, detail, took_ms, text, usage, progress.usage is None, served.price)
+    text = hide_key_in(progress.text[:SHOWN_CHARACTERS], far)
+    return ChannelTest(
+        *(True, detail, took_ms, text, usage, progress.usage is None, served.price),
+        first_ms=progress.first_ms,
+        cost_bps=channel.cost_bps,
+    )
 
 
 def list_served_models(channel: Channel) -> list[str]:
     """The ids of the models that this channel serves, or would serve if it were enabled, in the order in which a test
     chooses.
 
-    The first is the cheapest that doesn't think. For the sandbox it is the model that answers, not one that plays a
-    failure."""
+    The first is the cheapest that talks and doesn't think. For the sandbox it is the model that answers, not one that
+    plays a failure."""
     channels, catalogue = list_channels(), load_catalogue()
 
-    def place(model: Model) -> tuple[bool, bool, int, str]:
-        rehearses = not is_trial_model(channel.provider, model.id)
+    def place(model: Model) -> tuple[bool, bool, bool, int, str]:
+        rehearses, talks = not is_trial_model(channel.provider, model.id), CHAT in model.kinds
         price = catalogue.models[model.id].price
-        return rehearses, model.thinks, price.costs[0].output if price else 2**62, model.id
+        return rehearses, not talks, model.thinks, price.costs[0].output if price else 2**62, model.id
 
     models = sorted((model for model in read_plain(Model) if model.status == "live"), key=place)
     return [model.id for model in in_slices(models) if serves(channel, model, channels)]
+
+
+def rank_served(channel: Channel, models: Iterable[ListedModel], channels: Sequence[Channel]) -> list[str]:
+    """Of these models, listed just now, the ids of those that a test may ask of this channel, in the same order.
+    `channels` must be all channels. Reads nothing."""
+
+    def place(model: ListedModel) -> tuple[bool, bool, bool, int, str]:
+        rehearses = not is_trial_model(channel.provider, model.id)
+        return rehearses, CHAT not in model.kinds, model.thinks, model.price.costs[0].output, model.id
+
+    live = (model for model in models if model.status != "retired" and serves(channel, model, channels))
+    return [model.id for model in sorted(in_slices(live), key=place)]
 
 
 def _choose_model(channel: Channel, wanted: str | None) -> tuple[ServedModel | None, str]:
@@ -167,17 +251,24 @@ def _choose_model(channel: Channel, wanted: str | None) -> tuple[ServedModel | N
     return (catalogue.models[row.id], find_upstream_id(channel, row)) if row else (None, "")
 
 
-def _ask(
-    channel: Channel, model: ServedModel, upstream_id: str, stream: bool, settings: Settings, progress: _Progress
+def _ask(  # noqa: PLR0913 - what a request is made of
+    far: _Far,
+    model: ServedModel,
+    upstream_id: str,
+    stream: bool,
+    settings: Settings,
+    progress: _Progress,
+    most_tokens: int | None,
 ) -> None:
-    provider = PROVIDERS[channel.provider]
-    turn = Turn("user", [Text(PROMPT)], "messages[0]")
-    conversation = Conversation(endpoint=CHAT, model=model.id, turns=[turn], stream=stream, options={})
-    cap = TEST_THINKING_TOKENS if model.thinks else TEST_OUTPUT_TOKENS
-    wire = next((route.wire for route in model.routes), "")
-    outgoing = provider.write_request(Order(conversation, upstream_id, min(cap, model.max_output_tokens), wire=wire))
+    provider = PROVIDERS[far.provider]
+    translator, order = _write_order(provider, model, upstream_id, stream, most_tokens)
+    stream = stream and order.request.stream
+    outgoing = translator.write_request(order)
     patience = Timeouts(settings.connect_timeout_seconds, TEST_TIMEOUT_SECONDS, TEST_TIMEOUT_SECONDS)
-    upstream = open_channel(channel, settings)
+    try:
+        upstream = open_channel(far, settings, upstream_id)
+    except MisconfiguredError:
+        raise AttemptFailed(Blame.CREDENTIAL, "none of FERNET_KEYS opens the channel's key") from None
     try:
         answer = upstream.send(outgoing, timeouts=patience)
         try:
@@ -187,18 +278,50 @@ def _ask(
                 raise provider.read_error(answer.status, answer.headers, data)
             if stream:
                 gathered = Gathered()
-                order = StreamOrder(gathered, TEST_ANSWER_BYTES)
-                _read_stream(provider.open_reader(outgoing, order), answer, progress)
+                listening = StreamOrder(gathered, TEST_ANSWER_BYTES)
+                _read_stream(translator.open_reader(outgoing, listening), answer, progress)
                 progress.text = _text_of(gathered.end())
             else:
-                data = answer.read_all(TEST_ANSWER_BYTES, TEST_TIMEOUT_SECONDS)
-                completion = read_any_answer(provider, data, outgoing)
+                data = answer.read_all(max(TEST_ANSWER_BYTES, outgoing.answer_bytes), TEST_TIMEOUT_SECONDS)
+                completion = read_any_answer(translator, data, outgoing)
                 progress.text = _text_of(completion.choices[:1])
                 progress.all_text, progress.usage = "".join(completion.text), usage_of(completion.usage)
+                if completion.vectors and progress.usage is None:
+                    progress.usage = Usage(_count(PROMPT), 0)
         finally:
             answer.close()
     finally:
         upstream.close()
+
+
+def _write_order(
+    provider: Provider, model: ServedModel, upstream_id: str, stream: bool, most_tokens: int | None
+) -> tuple[Translator, Order]:
+    """What a model is asked for a test, and who says it: a word or, of one that has none, a vector or a
+    picture."""
+    enough = TEST_THINKING_TOKENS if model.thinks else TEST_OUTPUT_TOKENS
+    cap = min(most_tokens or enough, model.max_output_tokens)
+    kind = next((kind for kind in (CHAT, COMPLETIONS, EMBEDDINGS, IMAGES) if kind in model.kinds), CHAT)
+    if kind == CHAT:
+        turn = Turn("user", [Text(PROMPT)], "messages[0]")
+        conversation = Conversation(endpoint=CHAT, model=model.id, turns=[turn], stream=stream, options={})
+        wire = next((route.wire for route in model.routes), "")
+        return provider, Order(conversation, upstream_id, cap, wire=wire)
+    translator = provider.translators.get(kind)
+    if translator is None:
+        raise AttemptFailed(Blame.SETUP, f"{find_label(provider.name)} has no {kind}")
+    request: Request
+    if kind == IMAGES:
+        drawn = ImageRequest(endpoint=IMAGES, model=model.id, prompt=PICTURE, fields={"quality": "low"}, options={})
+        return translator, Order(drawn, upstream_id, model.max_output_tokens)
+    if kind == COMPLETIONS:
+        native = Native(COMPLETIONS, {"prompt": PROMPT})
+        request = CompletionRequest(
+            endpoint=COMPLETIONS, model=model.id, prompts=[PROMPT], stream=stream, options={}, native=native
+        )
+    else:
+        request = EmbeddingRequest(endpoint=EMBEDDINGS, model=model.id, inputs=[PROMPT], written=PROMPT, options={})
+    return translator, Order(request, upstream_id, cap)
 
 
 def _read_stream(reader: Any, answer: Any, progress: _Progress) -> None:
@@ -230,14 +353,17 @@ def _text_of(choices: Sequence[Choice]) -> str:
 
 
 def _estimate(text: str) -> Usage:
-    prompt, completion = (len(said.encode()) // BYTES_PER_TOKEN + 1 for said in (PROMPT, text))
-    return Usage(prompt, completion)
+    return Usage(_count(PROMPT), _count(text))
+
+
+def _count(text: str) -> int:
+    return len(text.encode()) // BYTES_PER_TOKEN + 1
 
 
 def _explain(failure: AttemptFailed, channel: Channel, upstream_id: str, status: int | None) -> str:
     """What a failure means for the operator, and what to do about it. `status` is None if nothing answered at all."""
     label, reason = find_label(channel.provider), failure.reason
-    where = channel.base_url or PROVIDERS[channel.provider].base_url
+    where = place_model(channel.base_url, upstream_id) or PROVIDERS[channel.provider].base_url
     if failure.blame is Blame.CREDENTIAL and not channel.sealed_key:
         return f"The channel has no API key, and {where} wants one ({reason})."
     if failure.blame is Blame.CREDENTIAL:

@@ -78,7 +78,9 @@ class NativeAnswer(msgspec.Struct, frozen=True):
 
 
 class Completion(msgspec.Struct):
-    """A whole answer. `top` is what one of OpenAI's dialect says of itself: `created`, `system_fingerprint`.
+    """A whole answer: choices or, to who asked for embeddings, a vector for each input, in their order, as JSON in the
+    form that was asked for. `top` is what one of OpenAI's dialect says of itself: `created`, `system_fingerprint`;
+    of pictures, which are `images` of the one choice, their `size` and `quality`.
 
     `kept` is what the provider wants back with a tool call's result (its reasoning, signatures), by call id: plain
     JSON, sealed and kept for a day, so that a client which returns only what its dialect knows can go on."""
@@ -91,11 +93,14 @@ class Completion(msgspec.Struct):
     mended: Set[str] = frozenset()  # what was odd about it, and was put right: a word or two each
     top: Mapping[str, Json] = NOTHING_KEPT
     native: NativeAnswer | None = None
+    vectors: Sequence[msgspec.Raw] = ()
 
     @property
     def says_something(self) -> bool:
-        """Whether any of its choices does."""
+        """Whether there are vectors, or any of its choices says something."""
         choices = self.choices
+        if not choices:
+            return bool(self.vectors)
         return choices[0].says_something or any(choice.says_something for choice in choices[1:])
 
 
@@ -117,6 +122,8 @@ class Numbers(msgspec.Struct):
     def write_run(self, before: bytes, between: bytes, after: bytes, pieces: Sequence[bytes]) -> bytes:
         """Events that differ in their number, which stands behind `before`, and in a piece, behind `between`."""
         count = len(pieces)
+        if count == 1:
+            return self.note_run(b"%b%d%b%b%b" % (before, self.next, between, pieces[0], after), 1)
         parts = [after + before] * (4 * count)  # whose slices are quicker to fill than the events are to write
         parts[0], parts[1::4] = before, self.following(self.next, count)
         parts[2::4], parts[3::4] = [between] * count, pieces

@@ -19,11 +19,27 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cached_audio_tokens: int = 0
     audio_output_tokens: int = 0  # of the completion
     image_tokens: int = 0
+    image_output_tokens: int = 0  # of the completion
+    pictures: int = 0  # drawn, which may have a price each; of them those of low and of medium quality
+    low_pictures: int = 0
+    medium_pictures: int = 0
     altered: "Altered | None" = None  # None: the provider said the same
 
     def __eq__(self, other: object) -> bool:
         """Whatever the provider said: what is charged is the same."""
         return isinstance(other, Usage) and msgspec.structs.astuple(self)[:-1] == msgspec.structs.astuple(other)[:-1]
+
+    @property
+    def has_further_parts(self) -> bool:
+        """Whether anything but text was read or written, which may have prices of its own."""
+        return bool(
+            self.audio_tokens
+            or self.cached_audio_tokens
+            or self.image_tokens
+            or self.audio_output_tokens
+            or self.image_output_tokens
+            or self.pictures
+        )
 
     @property
     def total_tokens(self) -> int:
@@ -45,6 +61,10 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     cached_audio_tokens: int = 0
     audio_output_tokens: int = 0
     image_tokens: int = 0
+    image_output_tokens: int = 0
+    pictures: int = 0
+    low_pictures: int = 0
+    medium_pictures: int = 0
     odd: bool = False
 
 
@@ -63,3 +83,13 @@ def describe_counts(counts: Counts) -> dict[str, int | None]:
     """What a provider said, for whoever reads it: both wholes, and the parts that there are."""
     parts = {name: count for name in PARTS if (count := getattr(counts, name))}
     return {"prompt_tokens": counts.prompt_tokens, "completion_tokens": counts.completion_tokens, **parts}
+
+
+def count_pictures(counts: Counts, pictures: int, quality: str) -> Counts:
+    """The counts with so many pictures of one quality."""
+    return msgspec.structs.replace(
+        counts,
+        pictures=pictures,
+        low_pictures=pictures if quality == "low" else 0,
+        medium_pictures=pictures if quality == "medium" else 0,
+    )

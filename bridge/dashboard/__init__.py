@@ -22,34 +22,44 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     confirming,
     connected,
     data,
+    docs,
     door,
     error_pages,
     extras,
     filters,
+    first_operator,
     forgotten,
     half_way,
     joining,
     key_list,
     keys,
+    models,
     notices,
     origin,
     overview,
     passkeys,
+    plans,
+    playground,
     proof,
     public,
     security,
     settings,
+    status,
     two_factor,
     usage,
+    viewing,
     visitor,
     welcome,
 )
 from bridge.dashboard.account import find_money
 from bridge.dashboard.banner import find_banner, find_suspension
+from bridge.dashboard.compression import compress
+from bridge.dashboard.doc_search import load_index
 from bridge.dashboard.policy import page_policy
-from bridge.dashboard.snippets import base_url, highlight, list_examples, load_lexers
+from bridge.dashboard.snippets import base_url, highlight, load_lexers
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
+from bridge.viewing import find_view
 
 SESSION_DAYS = 14
 PAGE_HEADERS = Secure(
@@ -59,12 +69,12 @@ PAGE_HEADERS = Secure(
 
 def warm_pages(app: Flask) -> None:
     """Do once, for all workers, what each would do for the first who looks at a page, its event loop busy for 100 ms
-    and more: compile the templates, and highlight the examples of the docs."""
+    and more: compile the templates, highlight the examples of the docs, and index these."""
     for name in app.jinja_env.list_templates():
         app.jinja_env.get_template(name)
     load_lexers()
     with app.app_context():
-        list_examples()
+        load_index()
 
 
 def register(app: Flask) -> None:
@@ -84,6 +94,7 @@ def register(app: Flask) -> None:
         forgotten.forgotten,
         confirming.confirming,
         joining.joining,
+        first_operator.first_operator,
         door.dashboard,
         extras.alerts,
     )
@@ -91,6 +102,7 @@ def register(app: Flask) -> None:
         app.register_blueprint(blueprint)
     filters.register(app)
     error_pages.register(app)
+    viewing.register(app)
     origin.register(app)
     proof.register(app)
     app.context_processor(page_context)
@@ -98,6 +110,7 @@ def register(app: Flask) -> None:
     app.add_template_global(asset, "asset")
     app.add_template_filter(highlight, "highlight")
     app.add_template_filter(limit_key, "limit_key")
+    app.after_request(compress)
     app.after_request(guard_answer)
     serve(app)
 
@@ -131,8 +144,10 @@ def page_context() -> dict[str, Any]:
         "signed_in": signed_in,
         "banner": find_banner,
         "suspension": find_suspension,
+        "viewing": find_view,
         "shell": "base.html" if signed_in else "public.html",
         "signup_mode": chosen.signup_mode,
+        "status_page": chosen.status_page,
         "base_url": base_url(),
         "available": find_money if signed_in else lambda: None,
         "request_id": g.get("request_id", ""),

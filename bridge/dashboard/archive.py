@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 
 from bridge.accounts.key_limits import find_account_limits
+from bridge.accounts.key_search import list_all_keys, name_keys
 from bridge.accounts.key_terms import TERMS
-from bridge.accounts.keys import list_all_keys, name_keys
 from bridge.accounts.profile import find_account
 from bridge.accounts.second_factor import find_second_factor
 from bridge.accounts.sessions import list_sessions
@@ -31,7 +31,17 @@ from bridge.spreadsheet import write_csv
 Row = Sequence[object]
 KEY_COLUMNS = ("id", "last_four", "created_at", "last_used_at", "disabled_at", "revoked_at")
 ENTRY_COLUMNS = ("id", "created_at", "source", "amount_dollars", "note", "made_by")
-PAYMENT_COLUMNS = ("id", "created_at", "paid_at", "kind", "state", "amount", "currency", "credit_dollars")
+PAYMENT_COLUMNS = (
+    "id",
+    "created_at",
+    "paid_at",
+    "kind",
+    "state",
+    "amount",
+    "currency",
+    "credit_dollars",
+    "bonus_dollars",
+)
 ACT_COLUMNS = ("id", "created_at", "what", "detail", "made_by", "network")
 
 
@@ -142,8 +152,9 @@ def _entry_rows(account_id: int) -> Iterator[Row]:
 def _payment_rows(account_id: int) -> Iterator[Row]:
     for payment in list_all_payments(account_id):
         times = (_plain(payment.created_at), _plain(payment.paid_at))
-        money = (f"{payment.amount_minor / 100:.2f}", payment.currency, format_dollars(payment.credit_nanos))
-        yield (payment.id, *times, payment.kind, payment.state, *money)
+        amount = (f"{payment.amount_minor / 100:.2f}", payment.currency)
+        given = (format_dollars(payment.credit_nanos), format_dollars(payment.bonus_nanos))
+        yield (payment.id, *times, payment.kind, payment.state, *amount, *given)
 
 
 def _act_rows(account_id: int) -> Iterator[Row]:

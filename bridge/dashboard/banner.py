@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterable
 from flask import current_app, g, request, url_for
 from flask_login import current_user
 
+from bridge.accounts.standing import tell_suspension
+from bridge.catalogue.incidents import find_told, list_open
 from bridge.chart import SpanSum
-from bridge.dashboard.account import find_account_state, find_money, once
+from bridge.config import Settings
+from bridge.dashboard.account import find_account_state, find_money, find_own_limits, once
 from bridge.dashboard.filters import NANOS_PER_CENT, balance, exact, spend
 from bridge.db import now_utc
 from bridge.inference.services import Services
-from bridge.ledger.journal import find_first_credit
+from bridge.ledger.budgets import find_account_window
+from bridge.ledger.journal import NEAR_PERCENT, find_account_spend, find_first_credit
 from bridge.ledger.rollups import sum_charges_by
 from bridge.ledger.tables import Entry
 
@@ -56,12 +60,14 @@ def find_suspension() -> Banner | None:
     """The same for pages that tell nothing else."""
     if g.get("plain") or not current_user.is_authenticated or not current_user.is_suspended:
         return None
-    left = find_money().balance_nanos
+    state = find_account_state()
+    reason = state.account.suspend_reason
     return Banner(
         "bad",
-        "This account is suspended.",
+        tell_suspension(reason) if reason else "This account is suspended.",
         "Every call answers 403 and nothing is charged. No key can be made and nothing paid; "
-        f"your balance of {balance(left)} stays. Write to the operator of this gateway.",
+        f"your balance of {balance(state.money.balance_nanos)} stays."
+        f"{'' if reason else ' Write to the operator of this gateway.'}",
     )
 
 
@@ -99,7 +105,14 @@ def _tell_declined() -> Banner | None:
 
 
 def _tell_incident() -> Banner | None:
-    """Whether models that the account uses can be asked nowhere, as far as this process knows."""
+    """An open incident of a model that the account used in the last days; or whether its models can be asked nowhere,
+    as far as this process knows."""
+    found = list_open(find_account_state().incidents_number)
+    told = find_told(found, _sum_lately()) if found else None
+    if told is not None:
+        since = f"Since {told.opened_at:%-d %b, %H:%M} UTC."
+        where = ("Status page", url_for("public.show_status")) if _has_status_page() else ("Models", "/models")
+        return Banner("warn", f"{told.title}.", f"{since} Failed calls cost nothing.", *where)
     services: Services | None = current_app.extensions.get("bridge_services")
     if services is None or services.health.all_well:
         return None
@@ -113,6 +126,11 @@ def _tell_incident() -> Banner | None:
     return Banner("warn", title, text, "Models", "/models")
 
 
+def _has_status_page() -> bool:
+    settings: Settings = current_app.config["BRIDGE"]
+    return settings.status_page
+
+
 def _tell_low() -> Banner | None:
     state = find_account_state()
     money, rule, alert = state.money, state.rule, state.alert
@@ -123,6 +141,19 @@ def _tell_low() -> Banner | None:
     if not is_below and (days is None or days >= LOW_DAYS):
         return None
     return _add_credit("warn", _describe_left(), "Calls answer 402 once it is used up.")
+
+
+def _tell_spend_limit() -> Banner | None:
+    """Whether the account has spent nearly all that it may today; nothing is read where it may spend any amount."""
+    limit, now = find_own_limits()["spend_day_nanos"], now_utc()
+    if not limit:
+        return None
+    today = find_account_spend(current_user.account_id, find_account_window(limit, now))
+    if today.percent < NEAR_PERCENT:
+        return None
+    title = "used up what it may spend today" if today.percent >= 100 else "spent nearly all that it may today"
+    text = f"{spend(today.spent_nanos)} of {spend(limit)}. It starts again at 00:00 UTC. Ask the operator for more."
+    return Banner("warn", f"This account has {title}:", text)
 
 
 def _tell_key_budget() -> Banner | None:
@@ -138,7 +169,7 @@ def _tell_key_budget() -> Banner | None:
 
 
 STATES: tuple[Callable[[], Banner | None], ...] = (
-    *(_tell_used_up, _tell_declined, _tell_incident, _tell_low, _tell_key_budget),
+    *(_tell_used_up, _tell_declined, _tell_incident, _tell_spend_limit, _tell_low, _tell_key_budget),
 )
 
 

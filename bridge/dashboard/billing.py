@@ -24,12 +24,18 @@ from bridge.payments.amounts import (
     MINOR_PER_UNIT,
     NANOS_PER_MINOR,
     check_amount,
+    describe_bonus,
     describe_bounds,
     format_amount,
+    to_bonus,
+    to_credit,
     whole_cents,
 )
 from bridge.payments.auto import find_rule, forget_card, set_rule, switch_rule_off
 from bridge.payments.checkout import StripeAway, StripeRefused
+from bridge.payments.plans import describe_gains, find_plan, list_offers
+from bridge.payments.referrals import find_referral_figures, make_referral_code
+from bridge.payments.subscribe import is_waiting
 from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
 from bridge.payments.top_up import find_payment, list_payments, open_top_up
 
@@ -60,6 +66,15 @@ def save_billing_details() -> Any:
         return render_billing(details=form), 400
     flash("Statements and receipts are made out to these details.")
     return redirect(url_for("dashboard.show_billing"), 303)
+
+
+@dashboard.post("/billing/referral")
+@limiter.limit("60 per hour", key_func=_account)
+def make_referral_link() -> Any:
+    """Make the account's link for those whom it invites."""
+    if chosen_settings().referral_credit_nanos:
+        make_referral_code(g.account_id)
+    return redirect(url_for("dashboard.show_billing") + "#referral", 303)
 
 
 @dashboard.post("/billing/top-up")
@@ -144,6 +159,7 @@ def show_payment(payment_id: str) -> str:
     """The state of a payment and, once paid, its receipt. Until Stripe reports, the page looks again by itself."""
     payment = find_payment(g.account_id, payment_id)
     left = "left" in request.args and payment.state == "open"
+    plan = find_plan(payment.plan_id) if payment.plan_id is not None else None
     return render_template(
         "dashboard/billing_receipt.html",
         payment=payment,
@@ -154,7 +170,8 @@ def show_payment(payment_id: str) -> str:
         money=find_money(),
         amount=format_amount,
         account=find_account_state().account,
-        product=chosen_settings().receipt_product,
+        plan=plan,
+        product=plan.name if plan else chosen_settings().receipt_product,
         issuer=list_issuer(),
     )
 
@@ -181,7 +198,7 @@ def _write_rule(rule: AutoTopUp | None) -> dict[str, str]:
 
 
 def render_billing(**forms: FormReader) -> str:
-    """The page, with those of its forms that were sent and refused: top_up, rule, details, code."""
+    """The page, with those of its forms that were sent and refused: top_up, rule, details, code, plan."""
     settings, state = chosen_settings(), find_account_state()
     money, rule = state.money, state.rule
     today = now_utc().date()
@@ -201,7 +218,12 @@ def render_billing(**forms: FormReader) -> str:
         rate=settings.top_up_rate,
         bounds=describe_bounds(settings),
         presets=[unit for unit in PRESETS if smallest <= unit * 100 * NANOS_PER_MINOR <= largest],
+        bonuses={unit: _find_bonus(settings, unit * MINOR_PER_UNIT) for unit in PRESETS},
+        bonus=describe_bonus(settings),
         preset=PROPOSED_UNITS,
+        referral=find_referral_figures(g.account_id) if settings.referral_credit_nanos else None,
+        referral_nanos=(settings.referral_credit_nanos, settings.referral_cap_nanos),
+        site_url=site_url(),
         top_up=forms.get("top_up", empty),
         rule=rule,
         card_is_over=bool(rule and rule.card_until and rule.card_until < today),
@@ -209,6 +231,7 @@ def render_billing(**forms: FormReader) -> str:
         rule_form=forms.get("rule") or FormReader(_write_rule(rule)),
         details=forms.get("details") or FormReader(details),
         code=forms.get("code", empty),
+        **_read_plan(settings),
         error=errors[0] if errors else "",
         payments=payments,
         amount=format_amount,
@@ -223,6 +246,22 @@ def render_billing(**forms: FormReader) -> str:
     )
     db.session.commit()
     return page
+
+
+def _read_plan(settings: Settings) -> dict[str, Any]:
+    """The account's plan, those on sale, and the one that was begun a moment ago and is yet to be confirmed."""
+    own, started = find_account_state().subscription, request.args.get("started", "")
+    waits = bool(started) and own is None and is_waiting(g.account_id, started)
+    return {
+        "own_plan_row": own,
+        "offers": list_offers(settings, request.args.get("plan", "")) if settings.top_ups_open else [],
+        "plan_waits": started if waits else "",
+        "describe_gains": describe_gains,
+    }
+
+
+def _find_bonus(settings: Settings, amount_minor: int) -> int:
+    return to_bonus(settings, amount_minor, to_credit(settings, amount_minor))
 
 
 def _count_watched(payments: list[Payment]) -> int:

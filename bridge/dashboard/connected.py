@@ -21,8 +21,8 @@ from bridge.acts import Actor
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.guesses import is_known_browser, remember_browser
 from bridge.dashboard.half_way import leave_half_way
-from bridge.dashboard.newcomers import tell_starting_credit
-from bridge.dashboard.visitor import begin_session, chosen_settings, find_actor, find_network, local_path
+from bridge.dashboard.newcomers import find_noted_referral, keep_referral, tell_starting_credit
+from bridge.dashboard.visitor import begin_session, chosen_settings, find_actor, find_network, home_of, local_path
 from bridge.errors import InvalidRequest
 from bridge.extensions import anyone_may_enter, limiter, needs_proof
 from bridge.ledger.opening import create_account
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 @anyone_may_enter
 @limiter.limit("30 per minute; 300 per hour")
 def go_there(name: str) -> Response:
-    return _leave_for(name, ENTER, local_path(request.args.get("next")))
+    return _leave_for(name, ENTER, local_path(request.args.get("next"), ""))
 
 
 @dashboard.get("/settings/connect/<name>")
@@ -129,7 +129,7 @@ def _enter(service: Service, known: Known, target: str) -> Response:
     begin_session(member, service.label, is_known=is_new or is_known_browser(member.email))
     if is_new:
         tell_starting_credit(member.account_id)
-    answer = redirect(target, 303)
+    answer = redirect(target or home_of(member), 303)
     remember_browser(answer, member.email)
     return answer
 
@@ -151,6 +151,7 @@ def _open_account(service: Service, known: Known) -> Member:
     except (AddressTaken, ValueError):
         raise InvalidRequest("This address can't be used for a new account.") from None
     connect(member, service.name, known, actor)
+    keep_referral(member, find_noted_referral())
     return member
 
 
@@ -171,7 +172,7 @@ def _prove(service: Service, known: Known, target: str) -> Response:
     if member is None or member.id != current_user.id or member.password_hash or find_second_factor(member.id):
         flash(f"That is not the {service.label} account of this member.", "bad")
         return redirect(url_for("dashboard.show_proof", next=target), 303)
-    record_proof(current_user.session_secret)
+    record_proof(current_user.session_secret, by_second_factor=False)
     return redirect(target, 303)
 
 

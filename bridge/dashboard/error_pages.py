@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 
 import structlog
 from flask import Flask, current_app, g, make_response, render_template, request
@@ -13,7 +14,7 @@ from werkzeug.wrappers import Response
 from bridge.api_paths import comes_from_program
 from bridge.config import Settings
 from bridge.db import db
-from bridge.errors import BridgeError, NotFound
+from bridge.errors import BridgeError, NotFound, RoleRefused, ViewOnly
 from bridge.extensions import limiter
 from bridge.telemetry import new_request_id
 
@@ -29,6 +30,10 @@ WORDS = {
     429: ("Too many tries", "This page allows only so many tries in a while. Wait, then try again."),
     500: ("Something broke on our side", "It was noted. Nothing was charged for this page; try again in a moment."),
     503: ("The database does not answer", "Nothing was changed and nothing was charged. Try again in a moment."),
+}
+REFUSED: dict[type[BridgeError], str] = {
+    RoleRefused: "Your role does not include this",
+    ViewOnly: "You are only looking",
 }
 EXPIRED_FORM = ("This form has expired", "Nothing was changed. Go back, reload the page and send it again.")
 
@@ -49,8 +54,11 @@ def give_request_id() -> None:
     g.request_id = new_request_id()
 
 
-def show_error(status: int, title: str, text: str, headers: dict[str, str] | None = None) -> Response:
-    page = render_template("errors/error.html", status=status, title=title, text=text)
+def show_error(
+    status: int, title: str, text: str, headers: dict[str, str] | None = None, near: Sequence[str] = ()
+) -> Response:
+    """The page of an error. `near` are models that may have been meant."""
+    page = render_template("errors/error.html", status=status, title=title, text=text, near=near)
     return make_response(page, status, headers or {})
 
 
@@ -98,7 +106,7 @@ def show_impossible_value(error: Exception) -> Response:
 
 
 def show_bridge_error(error: BridgeError) -> Response:
-    title = WORDS.get(error.status, WORDS[400])[0]
+    title = REFUSED.get(type(error)) or WORDS.get(error.status, WORDS[400])[0]
     return show_error(error.status, title, error.message, dict(error.headers()))
 
 

@@ -4,6 +4,7 @@ import datetime
 import functools
 import re
 import zoneinfo
+from urllib.parse import quote
 
 from flask import Flask, g, has_app_context
 from markupsafe import Markup, escape
@@ -15,6 +16,7 @@ from bridge.turns import in_slices
 NANOS_PER_CENT = NANOS_PER_DOLLAR // 100
 NANOS_PER_MICRO = 1_000
 MINUS = "−"
+KEPT_PRICES, KEPT_DAYS = 4096, 1024  # as they were written: a page has the same few again and again
 PATTERN_SIGNS = re.compile(r"([\\^$.|?*+()\[\]{}/])")
 
 
@@ -73,9 +75,15 @@ def receipt(nanos: int) -> Markup:
 
 def price_places(prices: list[int]) -> int:
     """How many decimals a column of unit prices needs so that every one is exact: two or more."""
-    return max((len(format_dollars(nanos, 2).partition(".")[2]) for nanos in prices), default=2)
+    return max(map(_count_places, set(prices)), default=2)
 
 
+@functools.lru_cache(maxsize=KEPT_PRICES)
+def _count_places(nanos: int) -> int:
+    return len(format_dollars(nanos, 2).partition(".")[2])
+
+
+@functools.lru_cache(maxsize=KEPT_PRICES)
 def price(nanos_per_mtok: int, places: int = 2) -> Markup:
     """Dollars per million tokens, exact. Hidden zeros fill up to `places`, so that decimal points align in a column."""
     text = exact(nanos_per_mtok)
@@ -184,8 +192,13 @@ def day(at: datetime.datetime | datetime.date | None) -> Markup:
     if at is None:
         return Markup("–")
     if not isinstance(at, datetime.datetime):
-        return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at.day} {at:%b %Y}")
+        return _bare_day(at)
     return _time(at, "day", _day(at))
+
+
+@functools.lru_cache(maxsize=KEPT_DAYS)
+def _bare_day(at: datetime.date) -> Markup:
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at.day} {at:%b %Y}")
 
 
 def ago(at: datetime.datetime | None, never: str = "never") -> Markup:
@@ -198,6 +211,11 @@ def ago(at: datetime.datetime | None, never: str = "never") -> Markup:
     return _time(at, "ago", f"{int(seconds // 60)} min ago" if seconds < 3600 else _day(at))
 
 
+def model_path(model_id: str) -> str:
+    """The address of a model's page. Long lists need it, and Flask writes it slowly."""
+    return f"/models/{quote(model_id)}"
+
+
 def as_pattern(text: str) -> str:
     """The text as an HTML `pattern` that matches it and nothing else."""
     return PATTERN_SIGNS.sub(r"\\\1", text)
@@ -205,7 +223,7 @@ def as_pattern(text: str) -> str:
 
 FILTERS = (
     *(balance, spend, signed, exact, cost, receipt, price, count, tokens, percent, markup),
-    *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern),
+    *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern, model_path),
 )
 
 

@@ -5,14 +5,17 @@ import hashlib
 import secrets
 from typing import Any
 
-from flask import current_app, request
+from flask import after_this_request, current_app, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.wrappers import Response
 
 from bridge.accounts.emails import normalise_email
+from bridge.accounts.tables import Member
+from bridge.acts import Actor, record_act
 from bridge.addresses import name_network
 from bridge.config import Settings
 from bridge.cookies import cookie_name, cookie_rules
+from bridge.db import transaction
 from bridge.extensions import limiter
 from bridge.headers import YEAR_SECONDS
 
@@ -45,6 +48,24 @@ def forget_guesses() -> None:
     for each in limiter.current_limits:
         if each.key.find("guess:") >= 0 and not each.key.endswith("strangers"):
             each.limiter.clear(each.limit, *each.request_args)
+
+
+def record_failure(member: Member | None, how: str) -> None:
+    """Note in the audit log that somebody tried to sign in as an operator and failed. It is written once the answer is
+    out: how long an answer takes says nothing of whose address it was."""
+    if member is None or not member.is_operator:
+        return
+    app, account_id = current_app._get_current_object(), member.account_id  # type: ignore[attr-defined]
+    actor = Actor(member.email, name_network(request.remote_addr or ""), is_operator=True)
+
+    def write() -> None:
+        with app.app_context(), transaction() as session:
+            record_act(session, account_id, "sign_in_failed", actor, how)
+
+    @after_this_request
+    def wait_for_the_end(answer: Response) -> Response:
+        answer.call_on_close(write)
+        return answer
 
 
 def remember_browser(answer: Response, email: str) -> None:

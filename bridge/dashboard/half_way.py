@@ -11,8 +11,8 @@ from bridge.accounts.second_factor import WrongCode, check_code, use_recovery_co
 from bridge.accounts.sign_in import find_member_by_id
 from bridge.accounts.tables import Member
 from bridge.acts import Actor
-from bridge.dashboard.guesses import BY_TRIER, forget_guesses, is_known_browser, remember_browser
-from bridge.dashboard.visitor import begin_session, find_network, local_path
+from bridge.dashboard.guesses import BY_TRIER, forget_guesses, is_known_browser, record_failure, remember_browser
+from bridge.dashboard.visitor import begin_session, find_network, home_of, local_path
 from bridge.extensions import anyone_may_enter, limiter
 
 HALF_WAY = "half_way"
@@ -35,7 +35,7 @@ def find_half_way() -> tuple[Member, str] | None:
     if not noted or not 0 <= time.time() - noted["at"] < MAX_SECONDS:
         return None
     member = find_member_by_id(noted["member"])
-    return (member, local_path(noted["next"])) if member and _mark(member) == noted["mark"] else None
+    return (member, local_path(noted["next"], "")) if member and _mark(member) == noted["mark"] else None
 
 
 def _mark(member: Member) -> str:
@@ -72,13 +72,14 @@ def take_code() -> Response | str | tuple[str, int]:
         else:
             check_code(member.id, request.form.get("code", ""))
     except WrongCode:
+        record_failure(member, "wrong recovery code" if recovery else "wrong code")
         errors = {"recovery": "This is none of your recovery codes, or it was used before."}
         page = _render(errors if recovery else {"code": "That is not the code that the app shows now."})
         return (page, 401) if isinstance(page, str) else page
     forget_guesses()
     how = "password and recovery code" if recovery else "password and code"
-    begin_session(member, how, is_known=is_known_browser(member.email))
-    answer = redirect(target, 303)
+    begin_session(member, how, is_known=is_known_browser(member.email), by_second_factor=True)
+    answer = redirect(target or home_of(member), 303)
     remember_browser(answer, member.email)
     return answer
 

@@ -7,7 +7,7 @@ from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.sign_up import end_sign_up, find_sign_up
 from bridge.acts import Actor
 from bridge.dashboard.guesses import remember_browser
-from bridge.dashboard.newcomers import tell_starting_credit
+from bridge.dashboard.newcomers import find_noted_referral, keep_referral, note_referral, tell_starting_credit
 from bridge.dashboard.visitor import begin_session, chosen_settings, find_network
 from bridge.extensions import anyone_may_enter, limiter
 from bridge.ledger.opening import create_account
@@ -20,6 +20,7 @@ joining = Blueprint("joining", __name__)
 @limiter.limit("60 per hour")
 def ask_for_password() -> str | tuple[str, int]:
     """Only ask: mail scanners follow every link in a mail."""
+    note_referral()
     return _render(request.args.get("ticket", ""))
 
 
@@ -44,6 +45,7 @@ def open_account() -> Response | str | tuple[str, int]:
     except ValueError as error:
         return _render(secret, str(error))
     end_sign_up(secret)
+    keep_referral(member, find_noted_referral())
     begin_session(member, "sign-up", is_known=True)
     tell_starting_credit(member.account_id)
     answer = redirect("/dashboard/", 303)

@@ -4,7 +4,12 @@ import datetime
 
 from flask import g, render_template, request
 
-from bridge.accounts.keys import count_matching_keys, find_keys, list_matching_keys, name_matching_keys
+from bridge.accounts.key_search import (
+    count_matching_keys,
+    find_keys,
+    list_matching_keys,
+    name_matching_keys,
+)
 from bridge.accounts.tables import Key
 from bridge.dashboard.account import find_money, find_own_limits
 from bridge.dashboard.door import dashboard

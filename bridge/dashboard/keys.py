@@ -9,13 +9,13 @@ from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.accounts.key_rules import find_errors
+from bridge.accounts.key_search import find_key
 from bridge.accounts.key_terms import PLAIN_LIMITS, TERMS, KeyTerms, Kind
 from bridge.accounts.keys import (
     IssuedKey,
     disable_key,
     enable_key,
     end_old_secret,
-    find_key,
     issue_key,
     revoke_key,
     rotate_key,
@@ -23,10 +23,12 @@ from bridge.accounts.keys import (
 )
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import ListedModel
+from bridge.conversation.kinds import CHAT
 from bridge.dashboard.account import find_money, find_own_limits, list_own_models
 from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.key_ease import Ease, ease, find_ease
 from bridge.dashboard.key_now import draw_calls, list_in_use
-from bridge.dashboard.refused import find_remedy
+from bridge.dashboard.refused import Remedy, find_remedy
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
 from bridge.dashboard.visitor import find_actor
 from bridge.db import now_utc
@@ -36,7 +38,7 @@ from bridge.ledger.budgets import PERIOD_WORDS, find_raise, find_user_window, li
 from bridge.ledger.journal import NEAR_PERCENT, BudgetState, list_key_budgets
 from bridge.ledger.rollups import sum_all, sum_by
 from bridge.ledger.usage import UsageFilter, find_first_request, list_requests
-from bridge.limits.refusals import RefusalFilter, find_last_refusal, read_refusals
+from bridge.limits.refusals import RefusalFilter, Refusals, Refused, find_last_refusal, read_refusals
 from bridge.money import format_dollars
 from bridge.providers import is_trial_model, stands_in
 
@@ -116,9 +118,23 @@ def change_key(key_id: int) -> Any:
     if not form.errors:
         with form.collect_errors():
             key = update_key(g.account_id, key_id, terms, find_actor())
-            flash(f"Key {key.name} is changed. Every request from now on goes by it.")
+            flash(f"Key {key.name} is updated. The new limits apply from the next request.")
             return redirect(url_for("dashboard.show_keys"), 303)
     return _render_form(form, _list_chosen("models"), key), 400
+
+
+@dashboard.post("/keys/<int:key_id>/ease")
+@needs_proof
+def ease_rule(key_id: int) -> Any:
+    """Do what the page offers beside a refusal. What it offers no longer changes nothing."""
+    key = find_key(g.account_id, key_id)
+    wanted = request.form.get("field"), request.form.get("value")
+    offers = [each for _, _, each in _list_refusals(key, _read_refused(key), list_own_models()) if each is not None]
+    chosen = next((each for each in offers if (each.field, each.value) == wanted), None)
+    if chosen is not None:
+        key = update_key(g.account_id, key_id, ease(key, chosen.field, chosen.value), find_actor())
+        flash(f"Key {key.name} is updated. The new limits apply from the next request.")
+    return redirect(url_for("dashboard.show_key", key_id=key_id), 303)
 
 
 @dashboard.post("/keys/<int:key_id>/disable")
@@ -195,7 +211,7 @@ def choose_first_model(models: list[ListedModel], allowed: list[str] | None, *, 
     (`allowed`; None: all), otherwise another; without credit, one that costs nothing. None if there is none."""
     names = {}
     for model in models:
-        tries = is_trial_model(model.provider, model.id)
+        tries = is_trial_model(model.provider, model.id) and CHAT in model.kinds
         free = not (model.input_nanos_per_mtok or model.output_nanos_per_mtok or model.price.base.request)
         if model.status in ("live", "degraded") and tries and (has_credit or free):
             name = next((name for name in (model.id, *model.aliases) if allowed is None or name in allowed), None)
@@ -262,7 +278,7 @@ def _write_term(kind: Kind, value: Any) -> str:
 def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = None) -> str:
     now = now_utc()
     budgets, users = _list_budgets(key, now) if key else ([], [])
-    account_limits = find_own_limits()
+    account_limits, models = find_own_limits(), list_own_models()
     return render_template(
         "dashboard/key_form.html",
         key=key,
@@ -275,7 +291,7 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
         terms={term.form_name: term for term in TERMS},
         periods=PERIODS,
         period_words=PERIOD_WORDS,
-        models=list_own_models(),
+        models=models,
         chosen=chosen,
         account_limits=account_limits,
         in_use=list_in_use(key, account_limits) if key else [],
@@ -284,7 +300,7 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
         budgets=budgets,
         users=users,
         raised=find_raise(key, now) if key else 0,
-        activity=_find_activity(key) if key else None,
+        activity=_find_activity(key, models) if key else None,
         overlaps=OVERLAPS,
         now=now,
     )
@@ -296,14 +312,12 @@ def _list_budgets(key: Key, now: datetime.datetime) -> tuple[list[BudgetState], 
     return list_key_budgets(key.id, list_key_windows(key, now), user_window, USERS_SHOWN)
 
 
-def _find_activity(key: Key) -> dict[str, Any]:
+def _find_activity(key: Key, models: list[ListedModel]) -> dict[str, Any]:
     """What became of the key's calls lately: for its page."""
     now = now_utc()
     day = now.replace(minute=0, second=0, microsecond=0) - datetime.timedelta(hours=23)
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    refused = read_refusals(
-        RefusalFilter(g.account_id, now - datetime.timedelta(days=REFUSALS_SHOWN_DAYS), key_id=key.id)
-    )
+    refused = _read_refused(key)
     last = list_requests(UsageFilter(g.account_id, key_id=key.id), limit=1).records
     by_hour = sum_by("start", span="hour", since=day, account_id=g.account_id, key_id=key.id)
     answered = {start: sums for (start,), sums in by_hour.items()}
@@ -314,5 +328,17 @@ def _find_activity(key: Key) -> dict[str, Any]:
         "refused": sum(refused_by_hour.values()),
         "chart": draw_calls(key.id, day, answered, refused_by_hour),
         "last": last[0] if last else None,
-        "refusals": [(each, find_remedy(each)) for each in refused.kinds],
+        "refusals": _list_refusals(key, refused, models),
     }
+
+
+def _read_refused(key: Key) -> Refusals:
+    since = now_utc() - datetime.timedelta(days=REFUSALS_SHOWN_DAYS)
+    return read_refusals(RefusalFilter(g.account_id, since, key_id=key.id))
+
+
+def _list_refusals(key: Key, refused: Refusals, models: list[ListedModel]) -> list[tuple[Refused, Remedy, Ease | None]]:
+    """Each kind of refusal with its remedy, and what one press would do about it."""
+    offered = {name for model in models for name in (model.id, *model.aliases)}
+    limits = find_own_limits()
+    return [(each, find_remedy(each), find_ease(key, each, limits, offered)) for each in refused.kinds]

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import g, render_template, request, url_for
 
-from bridge.accounts.keys import name_keys
+from bridge.accounts.key_search import name_keys
 from bridge.chart import DAY, HOUR, SpanSum, draw, rank_parts
 from bridge.dashboard.account import find_account_state
 from bridge.dashboard.banner import count_days_left, keep_used_lately

@@ -13,9 +13,10 @@ from bridge.accounts.passkeys import (
     find_origin,
     remove_passkey,
 )
+from bridge.accounts.sessions import record_proof
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.guesses import is_known_browser, remember_browser
-from bridge.dashboard.visitor import begin_session, chosen_settings, find_actor, local_path
+from bridge.dashboard.visitor import begin_session, chosen_settings, find_actor, home_of, local_path
 from bridge.errors import NotFound
 from bridge.extensions import anyone_may_enter, limiter, needs_proof
 from bridge.forms import FormReader
@@ -44,14 +45,14 @@ def offer_challenge() -> Response:
 @limiter.limit("30 per minute; 200 per hour")
 def enter_by_passkey() -> AnyResponse:
     """Sign in: the device has checked its owner, so neither password nor code is asked for."""
-    target = local_path(request.form.get("next"))
+    target = local_path(request.form.get("next"), "")
     try:
         member = check_passkey(chosen_settings(), request.form.get("credential", ""))
     except WrongPasskey:
         flash(WRONG, "bad")
-        return redirect(url_for("welcome.show_sign_in", next=target), 303)
-    begin_session(member, "passkey", is_known=is_known_browser(member.email))
-    answer = redirect(target, 303)
+        return redirect(url_for("welcome.show_sign_in", next=target or None), 303)
+    begin_session(member, "passkey", is_known=is_known_browser(member.email), by_second_factor=True)
+    answer = redirect(target or home_of(member), 303)
     remember_browser(answer, member.email)
     return answer
 
@@ -77,6 +78,7 @@ def save_passkey() -> AnyResponse | tuple[str, int]:
         form.errors[""] = WRONG
     if form.errors:
         return _render(form), 400
+    record_proof(g.member.session_secret, by_second_factor=True)
     flash(f"{passkey.name} is ready. Use it at your next sign-in.")
     return redirect(url_for("dashboard.show_security"), 303)
 

@@ -3,6 +3,7 @@
 from secure import ContentSecurityPolicy
 
 CHECKOUT = "https://checkout.stripe.com"  # a top-up's form redirects there
+PORTAL = "https://billing.stripe.com"  # a plan's form, to change the card
 
 
 def page_policy(widget_hosts: str = "") -> str:
@@ -13,4 +14,4 @@ def page_policy(widget_hosts: str = "") -> str:
         policy = policy.script_src("'self'", *hosts).frame_src(*hosts)
         policy = policy.style_src("'self'", *hosts).connect_src("'self'", *hosts)
     policy = policy.object_src("'none'").base_uri("'none'").frame_ancestors("'none'")
-    return str(policy.form_action("'self'", CHECKOUT).header_value)
+    return str(policy.form_action("'self'", CHECKOUT, PORTAL).header_value)

@@ -12,6 +12,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import Keyword, Operator, String
 
 from bridge.config import Settings
+from bridge.conversation.kinds import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES
 
 DOCUMENTED_MODEL = "gpt-4o"
 NO_KEY = "YOUR_API_KEY"  # in the place of a key, where there is none to show
@@ -20,37 +21,101 @@ EXAMPLES = Path(__file__).parents[2] / "templates" / "public" / "docs" / "code"
 LANGUAGES = (("Python", "python", ".py"), ("Node", "javascript", ".mjs"), ("curl", "bash", ".sh"))
 SHOWN_LANGUAGES = ("python", "javascript", "bash", "json", "toml", "yaml", "http", "text")
 PYTHON = """\
-import openai
+${imports}import openai
 
 client = openai.OpenAI(
     api_key="$key",
     base_url="$url",
 )
-response = client.chat.completions.create(
-    model="$model",
-    messages=[{"role": "user", "content": "Hello!"}],
-)
-print(response.choices[0].message.content)
+$call
 """
 NODE = """\
-import OpenAI from 'openai'
+${imports}import OpenAI from 'openai'
 
 const client = new OpenAI({
   apiKey: '$key',
   baseURL: '$url',
 })
+$call
+"""
+CURL = """\
+curl $url$path \\
+  -H "Authorization: Bearer $key" \\
+  -H "Content-Type: application/json" \\
+  -d '{"model":"$model",$body}'
+"""
+# A kind's call in Python and in Node, what else they import, and its path and the rest of its body for curl.
+CALLS: dict[str, dict[str, str]] = {
+    CHAT: {
+        "Python": """\
+response = client.chat.completions.create(
+    model="$model",
+    messages=[{"role": "user", "content": "Hello!"}],
+)
+print(response.choices[0].message.content)""",
+        "Node": """\
 const response = await client.chat.completions.create({
   model: '$model',
   messages: [{ role: 'user', content: 'Hello!' }],
 })
-console.log(response.choices[0].message.content)
-"""
-CURL = """\
-curl $url/chat/completions \\
-  -H "Authorization: Bearer $key" \\
-  -H "Content-Type: application/json" \\
-  -d '{"model":"$model","messages":[{"role":"user","content":"Hello!"}]}'
-"""
+console.log(response.choices[0].message.content)""",
+        "path": "/chat/completions",
+        "body": '"messages":[{"role":"user","content":"Hello!"}]',
+    },
+    EMBEDDINGS: {
+        "Python": """\
+answer = client.embeddings.create(
+    model="$model",
+    input="A harbour at night",
+)
+print(answer.data[0].embedding[:3])""",
+        "Node": """\
+const answer = await client.embeddings.create({
+  model: '$model',
+  input: 'A harbour at night',
+})
+console.log(answer.data[0].embedding.slice(0, 3))""",
+        "path": "/embeddings",
+        "body": '"input":"A harbour at night"',
+    },
+    COMPLETIONS: {
+        "Python": """\
+answer = client.completions.create(
+    model="$model",
+    prompt="A harbour at night is",
+    max_tokens=64,
+)
+print(answer.choices[0].text)""",
+        "Node": """\
+const answer = await client.completions.create({
+  model: '$model',
+  prompt: 'A harbour at night is',
+  max_tokens: 64,
+})
+console.log(answer.choices[0].text)""",
+        "path": "/completions",
+        "body": '"prompt":"A harbour at night is","max_tokens":64',
+    },
+    IMAGES: {
+        "Python imports": "import base64\n\n",
+        "Python": """\
+answer = client.images.generate(
+    model="$model",
+    prompt="A harbour at night",
+)
+with open("harbour.png", "wb") as file:
+    file.write(base64.b64decode(answer.data[0].b64_json))""",
+        "Node imports": "import { writeFileSync } from 'node:fs'\n",
+        "Node": """\
+const answer = await client.images.generate({
+  model: '$model',
+  prompt: 'A harbour at night',
+})
+writeFileSync('harbour.png', Buffer.from(answer.data[0].b64_json, 'base64'))""",
+        "path": "/images/generations",
+        "body": '"prompt":"A harbour at night"',
+    },
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,16 +164,18 @@ def _style(kind: object) -> str:
     return "s" if kind in String and kind is not String.Escape else ""
 
 
-def quick_start(key: str = NO_KEY, model: str = DOCUMENTED_MODEL) -> list[Snippet]:
-    """The quick start of the public page in Python, Node and curl, with this host's base URL, this key and model."""
-    url = base_url()
+def quick_start(key: str = NO_KEY, model: str = DOCUMENTED_MODEL, kind: str = CHAT) -> list[Snippet]:
+    """A first request of this kind in Python, Node and curl, with this host's base URL, this key and model."""
+    url, calls = base_url(), CALLS[kind]
     snippets = []
     for label, language, template in (
         ("Python", "python", PYTHON),
         ("Node", "javascript", NODE),
         ("curl", "bash", CURL),
     ):
-        code = string.Template(template).substitute(key=key, url=url, model=model)
+        more = {"imports": calls.get(f"{label} imports", ""), "path": calls["path"], "body": calls["body"]}
+        call = string.Template(calls.get(label, "")).substitute(model=model)
+        code = string.Template(template).substitute(key=key, url=url, model=model, call=call, **more)
         snippets.append(Snippet(label, code, highlight(code, language, url)))
     return snippets
 

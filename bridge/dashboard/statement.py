@@ -9,7 +9,7 @@ from bridge.dashboard.account import find_account_state
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.visitor import chosen_settings
 from bridge.db import now_utc
-from bridge.ledger.refunds import REFUND
+from bridge.ledger.refunds import REFUND, find_request_of
 from bridge.ledger.statement import Statement, next_month, read_statement
 from bridge.ledger.tables import Entry
 from bridge.money import format_dollars
@@ -17,7 +17,7 @@ from bridge.payments.top_up import name_payments
 from bridge.spreadsheet import write_csv
 
 COLUMNS = ("date", "what", "requests", "amount_dollars", "balance_dollars", "reference")
-NAMES = {"signup": "Starting credit", "setup": "Starting credit", "operator": "Adjustment"}
+NAMES = {"signup": "Starting credit", "setup": "Starting credit", "operator": "Adjustment", "merge": "Merged account"}
 
 
 def read_month(text: str) -> datetime.date | None:
@@ -86,7 +86,7 @@ def _write_lines(statement: Statement, receipts: dict[str, str]) -> Iterator[lis
         if entry is None:
             yield [f"{line.at:%Y-%m-%d}", "Requests", line.requests, *money, ""]
         else:
-            reference = entry.external_id or ""
+            reference = find_request_of(entry) if entry.source == REFUND else entry.external_id or ""
             yield [f"{line.at:%Y-%m-%d}", name_entry(entry), "", *money, receipts.get(reference, reference)]
     last = min(next_month(statement.month) - datetime.timedelta(days=1), now_utc().date())
     yield [f"{last}", "Closing balance", "", "", format_dollars(statement.closing_nanos), ""]

@@ -17,6 +17,7 @@ from bridge.accounts.second_factor import (
     turn_on,
     write_address,
 )
+from bridge.accounts.sessions import record_proof
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses
 from bridge.dashboard.proof import count_proofs
@@ -48,6 +49,7 @@ def turn_two_factor_on() -> str | Response | tuple[str, int]:
         return _render(secret, wrong), 400
     session.pop(PENDING, None)
     forget_guesses()
+    record_proof(g.member.session_secret, by_second_factor=True)
     return render_template("dashboard/settings_codes.html", codes=codes, is_first=True)
 
 

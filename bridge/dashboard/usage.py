@@ -8,18 +8,19 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from flask import Response, abort, g, redirect, render_template, request, stream_with_context, url_for
+from flask import Response, abort, current_app, g, redirect, render_template, request, stream_with_context, url_for
+from flask_login import current_user
 
-from bridge.accounts.keys import list_all_keys, name_keys
+from bridge.accounts.key_search import list_all_keys, name_keys
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import list_priced_ids
 from bridge.chart import DAY, HOUR, RANKED, Chart, SpanSum, draw, rank_parts
+from bridge.config import Settings
 from bridge.conversation.usage import Usage
 from bridge.dashboard.account import find_account_state, list_own_models
 from bridge.dashboard.banner import keep_used_lately
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.filters import count, spend
-from bridge.dashboard.receipt import make_receipt
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.usage_csv import COLUMNS, GROUP_COLUMNS, write_groups, write_refusal, write_request
 from bridge.dashboard.usage_filter import GROUPS, PERIODS, REFUSED, RUNNING, Asked, read_filter
@@ -27,7 +28,8 @@ from bridge.errors import NotFound
 from bridge.ledger.choices import Choices, read_choices
 from bridge.ledger.label_rollups import KINDS, MOST_LABELS
 from bridge.ledger.parts import Parts
-from bridge.ledger.refunds import find_refund
+from bridge.ledger.receipt import make_receipt
+from bridge.ledger.refunds import list_refunds
 from bridge.ledger.rollups import Sums
 from bridge.ledger.tables import Hold, UsageRecord
 from bridge.ledger.usage import (
@@ -173,8 +175,14 @@ def show_receipt(request_id: str) -> Any:
     except NotFound:
         return _show_running(request_id)
     key = next(iter(list_all_keys(g.account_id, Key.id == record.key_id)), None)
-    receipt = make_receipt(record, find_refund(g.account_id, record.request_id))
-    return render_template("dashboard/receipt.html", receipt=receipt, key=key)
+    receipt = make_receipt(record, list_refunds(g.account_id, record.request_id))
+    settings: Settings = current_app.config["BRIDGE"]
+    return render_template(
+        "dashboard/receipt.html",
+        receipt=receipt,
+        key=key,
+        with_channels=settings.show_channel_names or current_user.is_operator,
+    )
 
 
 def _group(

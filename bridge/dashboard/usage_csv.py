@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bridge.catalogue.price_snapshot import read_snapshot
 from bridge.conversation.labels import split_tags
 from bridge.ledger.rollups import Sums
 from bridge.ledger.tables import UsageRecord
@@ -13,6 +14,7 @@ COLUMNS = (
     *("prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens", "reasoning_tokens"),
     *("tokens_source", "cost_dollars", "price_version", "stream", "first_content_ms", "total_ms"),
     *("end_user", "tags", "stop_at_dollars", "requests", "message"),
+    *("image_tokens", "image_output_tokens", "images"),  # behind the others, which spreadsheets may count
 )
 GROUP_COLUMNS = (
     *("requests", "failed", "refused", "prompt_tokens", "cached_tokens", "completion_tokens"),
@@ -22,6 +24,7 @@ GROUP_COLUMNS = (
 
 def write_request(record: UsageRecord, key_names: dict[int, str]) -> list[object]:
     """A request's row."""
+    usage = read_snapshot(record).usage  # what has no column of its own
     return [
         record.request_id,
         f"{record.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
@@ -48,6 +51,9 @@ def write_request(record: UsageRecord, key_names: dict[int, str]) -> list[object
         "" if record.stop_at_nanos is None else format_dollars(record.stop_at_nanos),
         1,
         "",
+        usage.image_tokens,
+        usage.image_output_tokens,
+        usage.pictures,
     ]
 
 

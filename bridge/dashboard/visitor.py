@@ -3,12 +3,15 @@
 from flask import current_app, g, request, session
 from flask_login import UserMixin, current_user, login_user, logout_user
 
+from bridge.accounts.operators import find_role, may
+from bridge.accounts.people import find_viewed
 from bridge.accounts.sessions import SignedIn, end_session, find_signed_in, open_session
-from bridge.accounts.tables import Member
+from bridge.accounts.tables import Account, Member
 from bridge.acts import Actor
 from bridge.addresses import name_network
 from bridge.config import Settings
-from bridge.db import now_utc
+from bridge.db import db, now_utc
+from bridge.viewing import find_view
 
 
 class Visitor(UserMixin):
@@ -21,8 +24,10 @@ class Visitor(UserMixin):
         self.account_id = signed_in.member.account_id
         self.email = signed_in.member.email
         self.is_suspended = signed_in.account_status != "active"
-        self.is_operator = signed_in.member.is_operator and not self.is_suspended
+        self.operator_role = None if self.is_suspended else find_role(signed_in.member)
+        self.is_operator = self.operator_role is not None
         self.proven_at = signed_in.proven_at
+        self.has_used_second_factor = signed_in.second_factor_at is not None  # in this session
         self.time_zone = signed_in.member.time_zone
 
     def get_id(self) -> str:
@@ -36,6 +41,16 @@ class Visitor(UserMixin):
         return (now_utc() - self.proven_at).total_seconds() < chosen_settings().fresh_sign_in_seconds
 
 
+class Viewer(Visitor):
+    """An operator who views a customer's pages: the customer's first member, without a proof, a right or a session. See
+    `viewing.py` for what they may."""
+
+    def __init__(self, operator: Visitor, member: Member, account_status: str):
+        super().__init__(operator.session_secret, SignedIn(member, account_status, None, None))
+        self.operator_role, self.is_operator = None, False
+        self.time_zone = operator.time_zone
+
+
 def chosen_settings() -> Settings:
     """The settings of the running app."""
     settings: Settings = current_app.config["BRIDGE"]
@@ -47,7 +62,19 @@ def load_visitor(session_secret: str) -> Visitor | None:
     if g.get("plain"):  # the database has just failed
         return None
     found = find_signed_in(session_secret)
-    return Visitor(session_secret, found) if found else None
+    if found is None:
+        return None
+    visitor = Visitor(session_secret, found)
+    return _find_viewer(visitor) or visitor
+
+
+def _find_viewer(visitor: Visitor) -> Viewer | None:
+    """The visitor as a customer, if they are an operator who views one's pages. The console is always their own."""
+    view = find_view()
+    if view is None or view.is_over or request.path.startswith("/admin") or not may(visitor.operator_role, "view_as"):
+        return None
+    found = find_viewed(view.account_id)
+    return Viewer(visitor, *found) if found else None
 
 
 def find_actor() -> Actor:
@@ -67,14 +94,22 @@ def local_path(target: str | None, default: str = "/dashboard/") -> str:
     return target.rstrip("?") if on_this_site and target.isprintable() and "\\" not in target else default
 
 
-def begin_session(member: Member, how: str, *, is_known: bool) -> None:
+def home_of(member: Member) -> str:
+    """Where a member lands who asked for no page: operators at their console. A suspended one is a customer there."""
+    account = db.session.get(Account, member.account_id) if member.is_operator else None
+    return "/admin/" if account and account.status == "active" else "/dashboard/"
+
+
+def begin_session(member: Member, how: str, *, is_known: bool, by_second_factor: bool = False) -> None:
     """Begin a new session, so that knowing the old one is worth nothing. `how` they signed in is for the audit log;
-    `is_known`: whether they have done so in this browser before."""
+    `is_known`: whether they have done so in this browser before; `by_second_factor`: whether a code or a passkey was
+    part of it."""
     leave_session()
     session.permanent = True
     client = {"user_agent": request.user_agent.string, "network": find_network()}
-    secret = open_session(member, **client, how=how, is_known=is_known)
-    login_user(Visitor(secret, SignedIn(member, "active", now_utc())))
+    secret = open_session(member, **client, how=how, is_known=is_known, by_second_factor=by_second_factor)
+    now = now_utc()
+    login_user(Visitor(secret, SignedIn(member, "active", now, now if by_second_factor else None)))
 
 
 def leave_session() -> None:

@@ -7,7 +7,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from bridge.accounts.bot_check import check_widget, check_work, find_widget, set_work
-from bridge.accounts.emails import check_email, normalise_email
+from bridge.accounts.emails import check_email, find_by_email, normalise_email
 from bridge.accounts.passkeys import are_possible, find_origin
 from bridge.accounts.second_factor import find_second_factor
 from bridge.accounts.sign_in import AddressTaken, SignInRefused, check_new_password, sign_in
@@ -22,12 +22,13 @@ from bridge.dashboard.guesses import (
     count_by_trier,
     forget_guesses,
     is_known_browser,
+    record_failure,
     remember_browser,
 )
 from bridge.dashboard.half_way import leave_half_way
-from bridge.dashboard.newcomers import tell_starting_credit
+from bridge.dashboard.newcomers import find_noted_referral, keep_referral, note_referral, tell_starting_credit
 from bridge.dashboard.policy import page_policy
-from bridge.dashboard.visitor import begin_session, chosen_settings, find_network, leave_session, local_path
+from bridge.dashboard.visitor import begin_session, chosen_settings, find_network, home_of, leave_session, local_path
 from bridge.extensions import anyone_may_enter, limiter
 from bridge.headers import YEAR_SECONDS
 from bridge.ledger.opening import create_account
@@ -49,8 +50,8 @@ def _email_asked() -> str:
 @anyone_may_enter
 def show_sign_in() -> Response | str:
     if current_user.is_authenticated:
-        return redirect(local_path(request.args.get("next")))
-    return _render_sign_in(local_path(request.args.get("next")))
+        return redirect(local_path(request.args.get("next"), "") or home_of(current_user.member))
+    return _render_sign_in(local_path(request.args.get("next"), ""))
 
 
 @welcome.post("/sign-in")
@@ -59,17 +60,18 @@ def show_sign_in() -> Response | str:
 @limiter.limit(BY_STRANGERS, key_func=count_by_account, exempt_when=is_known_browser)
 @limiter.limit(BY_TRIER, key_func=count_by_trier)
 def enter() -> Response | tuple[str, int]:
-    target = local_path(request.form.get("next"))
+    target = local_path(request.form.get("next"), "")
     try:
         member = sign_in(request.form.get("email", ""), request.form.get("password", ""))
     except SignInRefused:
+        record_failure(find_by_email(request.form.get("email", "")), "wrong password")
         refusal = "Email or password is wrong. After 10 tries there is a pause of 15 minutes."
         return _render_sign_in(target, request.form.get("email", ""), refusal), 401
     forget_guesses()
     if find_second_factor(member.id):
         return leave_half_way(member, target)
     begin_session(member, "password", is_known=is_known_browser())
-    answer = redirect(target, 303)
+    answer = redirect(target or home_of(member), 303)
     remember_browser(answer, member.email)
     return answer
 
@@ -92,6 +94,7 @@ def _render_sign_in(target: str, email: str = "", error: str = "") -> str:
 def show_sign_up() -> Response:
     if current_user.is_authenticated:
         return redirect("/dashboard/")
+    note_referral()
     page = _render_sign_up()
     page.status_code = 403 if chosen_settings().signup_mode == "closed" else 200
     return page
@@ -111,7 +114,7 @@ def sign_up() -> Response:
     email, password = request.form.get("email", ""), request.form.get("password", "")
     errors = _find_errors(email, password, request.form.get("code", "")) or _find_robot()
     if not errors and settings.signs_up_by_mail:
-        request_sign_up(settings, email)
+        request_sign_up(settings, email, find_noted_referral())
         return redirect(url_for("welcome.show_sign_up", sent=1), 303)
     if not errors:
         try:
@@ -126,6 +129,7 @@ def sign_up() -> Response:
         page = _render_sign_up(errors, email)
         page.status_code = 400
         return page
+    keep_referral(member, find_noted_referral())
     begin_session(member, "sign-up", is_known=True)
     tell_starting_credit(member.account_id)
     answer = redirect("/dashboard/", 303)

@@ -5,15 +5,12 @@ This is rendezvous hashing: each channel gets a number for the conversation. Whe
 conversations move."""
 
 import struct
-from collections.abc import Iterable
 from hashlib import blake2b
 
 from bridge.catalogue.routing import Route
-from bridge.conversation.request import Conversation
-from bridge.conversation.turns import Media, Part, Result, Text, Turn
+from bridge.conversation.request import Request
 
 OPENING_CHARACTERS = 2048  # of each message: beyond them conversations hardly ever differ for the first time
-OPENING_MESSAGES = 4  # with the first that a user wrote, or without
 NUMBERS_OF_A_HASH = 8
 _unpack_numbers = struct.Struct("<8Q").unpack
 
@@ -24,7 +21,7 @@ class Affinity:
 
     __slots__ = ("_request", "_account_id", "_digest", "_numbers")
 
-    def __init__(self, request: Conversation, account_id: int):
+    def __init__(self, request: Request, account_id: int):
         self._request = request
         self._account_id = account_id
         self._digest = b""
@@ -45,42 +42,15 @@ class Affinity:
         return numbers
 
 
-def digest_conversation(request: Conversation, account_id: int) -> bytes:
+def digest_conversation(request: Request, account_id: int) -> bytes:
     """64 bits that stay the same as a conversation grows: of its account and `prompt_cache_key`, or of its session, or
     without one of what it begins with, up to the first thing that its user said."""
-    if cache_key := request.options.get("prompt_cache_key"):
+    cache_key = request.options.get("prompt_cache_key")
+    if cache_key and isinstance(cache_key, str):  # only a chat's body says that it is
         opening = "key", cache_key[:OPENING_CHARACTERS]
     elif request.session:
         opening = "session", request.session[:OPENING_CHARACTERS]
     else:
-        opening = "messages", _read_opening(request)
+        opening = "messages", request.read_opening(OPENING_CHARACTERS)
     data = f"{account_id}\0{opening[0]}\0{opening[1]}".encode(errors="surrogatepass")
     return blake2b(data, digest_size=8).digest()
-
-
-def _read_opening(request: Conversation) -> str:
-    found = []
-    for turn in request.turns:
-        found.append(_read_first(turn.parts)[:OPENING_CHARACTERS])
-        if _is_users(turn) or len(found) == OPENING_MESSAGES:
-            break
-    return "\0".join(found)
-
-
-def _is_users(turn: Turn) -> bool:
-    """Whether a user speaks in this turn, and not only tools."""
-    return turn.role == "user" and any(not isinstance(part, Result) for part in turn.parts)
-
-
-def _read_first(parts: Iterable[Part]) -> str:
-    """The first part that says something: a text, or a picture by its address."""
-    for part in parts:
-        if isinstance(part, Result):
-            said = _read_first(part.parts)
-        elif isinstance(part, Media):
-            said = part.source if part.kind == "image" else ""
-        else:
-            said = part.text if isinstance(part, Text) and not part.refusal else ""
-        if said:
-            return said
-    return ""

@@ -13,7 +13,8 @@ from bridge.inference.plan import Offer
 from bridge.inference.purchase import Purchase
 from bridge.inference.upstream import UpstreamAnswer
 from bridge.json_types import Json
-from bridge.providers.base import AttemptFailed, Provider
+from bridge.providers.base import AttemptFailed, Blame, Provider
+from bridge.providers.blame.quoting import quote_error
 from bridge.providers.wire.http import Timeouts
 from bridge.reasoning.reasoning import keep_reasoning
 
@@ -28,7 +29,10 @@ def read_failure(provider: Provider, answer: UpstreamAnswer, timeouts: Timeouts)
     data = b""
     with contextlib.suppress(AttemptFailed), gevent.Timeout(min(ERROR_SECONDS, timeouts.idle_seconds), False):
         data = answer.read_all(MAX_ERROR_BYTES, timeouts.idle_seconds)
-    return provider.read_error(answer.status, answer.headers, data)
+    failure = provider.read_error(answer.status, answer.headers, data)
+    # words against the request may quote it, so of those the operator reads what the client does
+    failure.said = failure.message if failure.blame is Blame.REQUEST else quote_error(data)
+    return failure
 
 
 def open_writer(ask: Ask, purchase: Purchase, offer: Offer) -> AnswerWriter:

@@ -11,6 +11,7 @@ from bridge.inference.plan import Plan
 from bridge.inference.services import Services
 from bridge.inference.watch import Client
 from bridge.ledger.idempotency import Claim
+from bridge.resume.recording import Recording
 
 
 class Seat(Protocol):
@@ -42,7 +43,7 @@ class Seat(Protocol):
 class Ask(msgspec.Struct, frozen=True):
     """One request that was let in. `started` is on the monotonic clock, as is `deadline`, when the answer has to have
     ended; `dialect` is what its client speaks; `claim` is its right to an Idempotency-Key; `drill` a fault that it is
-    to meet, and whether real channels follow."""
+    to meet, and whether real channels follow; `recording` keeps the events of a resumable stream."""
 
     services: Services
     request_id: str
@@ -55,3 +56,4 @@ class Ask(msgspec.Struct, frozen=True):
     client: Client
     claim: Claim | None = None
     drill: tuple[str, bool] | None = None
+    recording: Recording | None = None

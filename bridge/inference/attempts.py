@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from bridge.catalogue.upstreams import hide_key
+from bridge.catalogue.upstreams import hide_key, hide_key_in
 from bridge.conversation.answer import NOTHING_KEPT
+from bridge.conversation.kinds import CHAT
 from bridge.conversation.usage import Usage
 from bridge.errors import BridgeError, InvalidRequest, UpstreamError
 from bridge.inference.ask import Ask
@@ -22,12 +24,15 @@ from bridge.inference.plan import Offer
 from bridge.inference.upstream import Upstream
 from bridge.json_types import Json
 from bridge.providers import PROVIDERS
-from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, Provider, Remedy
+from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, Provider, Remedy, Translator
 from bridge.providers.token_scale import find_scale
 from bridge.providers.wire.http import Timeouts
 from bridge.reasoning.reasoning import recall_reasoning
 from bridge.turns import by_size
 
+# how upstreams name the id that their support asks for
+REFERENCES = ("x-request-id", "request-id", "apim-request-id", "msh-request-id")
+_REFERENCE = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _NO_HEADER_TEXT = re.compile(r"[^\x20-\x7e]")  # names that a client chose; the server looks at no header of ours again
 SLACK_SECONDS = 0.25  # what the limits of single phases, which say more, come earlier by
 MOST_NAMED = 64  # fields in a header: proxies refuse an answer whose headers are long
@@ -41,6 +46,7 @@ class AttemptRecord(msgspec.Struct):
     started_ms: int
     took_ms: int = 0
     outcome: str = ""  # none while it is under way
+    reference: str | UnsetType = UNSET  # the upstream's own id of the request, for operators alone; see receipt.py
 
 
 class Attempts:
@@ -121,7 +127,7 @@ class Attempts:
             attempt.without | lessons.find_without(route),
             offer.model.context_tokens,
         )
-        outgoing = by_size(self._ask.seat.body_bytes, provider.write_request, order)
+        outgoing = by_size(self._ask.seat.body_bytes, attempt.translator.write_request, order)
         attempt.path = outgoing.path
         # of this attempt alone: what another provider didn't take is no matter any more
         self.dropped = [*outgoing.dropped[:MOST_NAMED]]
@@ -163,6 +169,7 @@ class Attempt:
         "record",
         "route",
         "sent",
+        "translator",
         "wire",
         "without",
     )
@@ -171,6 +178,8 @@ class Attempt:
         self._ask, self._failover = ask, failover
         self.offer, self.route = offer, route = choice
         self.provider: Provider = PROVIDERS[route.provider]
+        kind = offer.request.kind
+        self.translator: Translator = self.provider if kind == CHAT else self.provider.translators[kind]
         self.wire = ask.services.lessons.find_wire(route)
         self.calls = calls_of(route, offer.request, self.wire)
         if self.calls > offer.calls:  # the hold covers fewer prompts: what was learned is for the next request
@@ -188,19 +197,20 @@ class Attempt:
 
     def timeouts(self) -> Timeouts:
         """The socket's own deadlines, within what is left of the whole. A whole answer has to be there by `until`."""
-        settings, model = self._ask.services.settings, self.offer.model
+        settings, model, request = self._ask.services.settings, self.offer.model, self.offer.request
         now = time.monotonic()
         left = max(0.001, self._ask.deadline - now)
         patience = model.first_content_timeout_seconds or (
             settings.first_content_timeout_seconds
-            if self.offer.request.stream and not model.thinks
+            if request.stream and not model.thinks and not request.begins_late
             else settings.answer_timeout_seconds
         )
+        idle = patience if request.begins_late else settings.idle_timeout_seconds
         return Timeouts(
             min(settings.connect_timeout_seconds, left),
             min(patience, left),
-            min(settings.idle_timeout_seconds, left),
-            math.inf if self.offer.request.stream else min(self.deadline, now + patience + SLACK_SECONDS),
+            min(idle, left),
+            math.inf if request.stream else min(self.deadline, now + patience + SLACK_SECONDS),
         )
 
     @property
@@ -211,6 +221,14 @@ class Attempt:
     def upstream(self) -> Upstream:
         """The channel's connections."""
         return self._ask.services.upstream(self.route)
+
+    def answered(self, headers: Mapping[str, str]) -> None:
+        """The upstream's headers have come: note its own id of the request, if it gives one."""
+        for name in REFERENCES:
+            if name in headers:
+                if _REFERENCE.fullmatch(headers[name]):
+                    self.record.reference = headers[name]
+                return
 
     def heard(self, now: float) -> None:
         """A first content has come: from now on the client's words go to no other channel."""
@@ -231,10 +249,10 @@ class Attempt:
     def succeeded(self) -> None:
         """It was answered to the end."""
         self._end("200")
-        seconds = self.record.took_ms / 1000
+        seconds = whole_seconds = self.record.took_ms / 1000
         if self.first_content_at is not None:
             seconds = self.first_content_at - self._ask.started - self.record.started_ms / 1000
-        self._failover.succeeded(max(0.0, seconds))
+        self._failover.succeeded(max(0.0, seconds), whole_seconds)
 
     def failed(self, failure: AttemptFailed) -> None:
         """It failed, and another channel may be asked. Raises InvalidRequest where the fault is the request's own, for
@@ -242,6 +260,12 @@ class Attempt:
         failure.let_go()
         hide_key(failure, self.route)
         self._end(failure.reason)
+        if self.record.reference:  # whatever quotes a key in a text may do so in a header
+            self.record.reference = hide_key_in(self.record.reference, self.route)
+        if failure.said:
+            self._ask.services.attempt_errors.note(
+                self._ask.caller.account_id, self.request_id, self._failover.attempts, failure.status, failure.said
+            )
         self._failover.failed(failure)
         if self.delivered:
             raise UpstreamError(failure.message or "The provider broke off its answer.")

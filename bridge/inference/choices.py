@@ -4,7 +4,7 @@ one.
 Each is a call of its own upstream, so each prompt is held and charged."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import TypeVar, overload
+from typing import TypeVar, cast, overload
 
 import gevent
 import structlog
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bridge.catalogue.routing import Route, ServedModel
 from bridge.conversation.answer import Completion
-from bridge.conversation.request import Conversation
+from bridge.conversation.request import Conversation, Request
 from bridge.conversation.usage import Counts
 from bridge.errors import InvalidRequest
 from bridge.inference.intake import Intake
@@ -30,7 +30,7 @@ Piece = tuple[int, int, bytes] | AttemptFailed  # whose, how much of the text it
 log = structlog.get_logger()
 
 
-def count_calls(request: Conversation, model: ServedModel) -> int:
+def count_calls(request: Request, model: ServedModel) -> int:
     """How many calls the route that needs most of them makes for this request; the hold covers so many prompts.
 
     Raises InvalidRequest for more than we make at once."""
@@ -44,12 +44,14 @@ def count_calls(request: Conversation, model: ServedModel) -> int:
     return calls
 
 
-def calls_of(route: Route, request: Conversation, wire: str) -> int:
+def calls_of(route: Route, request: Request, wire: str) -> int:
     """How many calls this route's model needs for the choices: one, or one each. `wire` is how it is asked."""
     choices = request.choices
-    if choices == 1:
+    if choices == 1 or not request.parallel:
         return 1
-    return 1 if choices <= PROVIDERS[route.provider].choices_per_call(request, route.upstream_id, wire) else choices
+    conversation = cast(Conversation, request)  # no other kind is made of parallel calls
+    most = PROVIDERS[route.provider].choices_per_call(conversation, route.upstream_id, wire)
+    return 1 if choices <= most else choices
 
 
 def keeps_reasoning(model: ServedModel, find_wire: Callable[[Route], str]) -> bool:
@@ -104,6 +106,21 @@ def merge_completions(completions: Sequence[Completion]) -> Completion:
     )
 
 
+def join_vectors(completions: Sequence[Completion]) -> Completion:
+    """One answer with the vectors of all, in their order. What one call didn't count is missing in the sum: each has
+    read inputs of its own."""
+    counts = [completion.usage for completion in completions]
+    known = [count.prompt_tokens for count in counts if count is not None and count.prompt_tokens is not None]
+    return Completion(
+        (),
+        Counts(sum(known), 0) if len(known) == len(counts) else None,
+        completions[0].finish_reason,
+        [],
+        mended={oddity for completion in completions for oddity in completion.mended},
+        vectors=[vector for completion in completions for vector in completion.vectors],
+    )
+
+
 def sum_usages(usages: Sequence[Counts | None]) -> Counts | None:
     """The counts of all calls, class by class: what one said nothing of is missing in the sum. But all read the same
     prompt: who said nothing of it has read what another did."""
@@ -126,7 +143,10 @@ def _with_prompt(usage: Counts, told: Counts) -> Counts:
     """The counts with another call's of the prompt, if it has none."""
     if usage.prompt_tokens is not None:
         return usage
-    answered = {name: getattr(usage, name) for name in ("completion_tokens", "reasoning_tokens", "audio_output_tokens")}
+    answered = {
+        name: getattr(usage, name)
+        for name in ("completion_tokens", "reasoning_tokens", "audio_output_tokens", "image_output_tokens")
+    }
     return replace(told, **answered, odd=usage.odd)
 
 

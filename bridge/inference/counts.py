@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from bridge.catalogue.routing import Route
-from bridge.conversation.usage import PARTS, Altered, Counts, Usage, describe_counts
+from bridge.conversation.usage import PARTS, Altered, Counts, Usage, count_pictures, describe_counts
 from bridge.inference.estimate import count_pieces
 from bridge.inference.meter import Measure
 from bridge.inference.plan import Offer
@@ -76,6 +76,15 @@ def find_usage(
     return _settle_on(served, theirs, prompt, completion), source
 
 
+def count_begun(served: Served, said: Counts | None) -> Counts | None:
+    """What an answer counts whose client has left in its midst. Pictures are drawn to their end, whoever waits: all
+    that was held counts, for nobody is told how much it became."""
+    if not served.offer.request.is_made_to_its_end:
+        return said
+    most, pictures = served.most_output_tokens(), served.offer.measure.pictures
+    return count_pictures(Counts(None, most, image_output_tokens=most), len(pictures), pictures[0])
+
+
 def _without(text: Sequence[str], unwritten: Sequence[str]) -> Sequence[str]:
     """The text less these pieces of it: the last ones that are alike."""
     if not unwritten:
@@ -133,7 +142,14 @@ def _are_ordinary(served: Served, theirs: Counts, prompt: int, completion: int) 
     if theirs.cache_write_hour_tokens or theirs.audio_tokens or theirs.cached_audio_tokens or theirs.image_tokens:
         return False
     cached, written, reasoning = theirs.cached_tokens, theirs.cache_write_tokens, theirs.reasoning_tokens
-    if theirs.audio_output_tokens or cached < 0 or written < 0 or reasoning < 0:
+    if (
+        theirs.audio_output_tokens
+        or theirs.image_output_tokens
+        or theirs.pictures
+        or cached < 0
+        or written < 0
+        or reasoning < 0
+    ):
         return False
     return (
         cached + written <= prompt <= served.offer.measure.most_prompt_tokens * served.calls

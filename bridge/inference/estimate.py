@@ -1,18 +1,16 @@
 """Counts a prompt and what was delivered of its answer ourselves, for answers that come without their provider's
 counts."""
 
-import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from gevent.threadpool import ThreadPool
 
-from bridge.conversation.request import Conversation, Tool
-from bridge.conversation.turns import Call, Part, Result, Text, Thoughts
+from bridge.conversation.prompt import Prompt
+from bridge.conversation.request import Request
 from bridge.conversation.usage import Usage
 from bridge.providers.token_scale import TokenScale
 
@@ -25,20 +23,9 @@ QUICK_CHARACTERS = 2_000  # which take less than a millisecond
 MOST_CHARACTERS_PER_TOKEN = 128  # of the vocabulary's longest
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a provider's count of a prompt is made of. `texts` are counted, the rest has a price of its own."""
-
-    texts: list[str]
-    messages: int
-    tools: int
-    calls: int
-    schema: bool
-
-
 def count_answer(
     text: Sequence[str],
-    request: Conversation,
+    request: Request,
     most_prompt_tokens: int,
     scale: TokenScale,
     sent: int = 1,
@@ -49,11 +36,13 @@ def count_answer(
 
     On the high side, if the answer came to its end; otherwise its texts alone and no scale, so that leaving costs no
     more than staying. Never more than prompt and text can be: a token is at least a byte."""
-    prompt, said = read_prompt(request), "".join(text)
+    prompt, said = request.read_prompt(), "".join(text)
     in_tokens, out_tokens = _counting_pool().apply(_count_both, (prompt.texts, said))
     if ended:
         in_tokens = scale_prompt(prompt, in_tokens, scale)
-        out_tokens = scale.answer(out_tokens, calls=count_calls(text, request))
+        out_tokens = scale.answer(out_tokens, calls=count_calls(text, prompt))
+    else:
+        in_tokens += prompt.tokens
     return Usage(min(in_tokens, most_prompt_tokens) * sent, min(out_tokens, _count_bytes(said)))
 
 
@@ -67,55 +56,27 @@ def _count_bytes(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
 
 
-def count_prompt(request: Conversation, scale: TokenScale) -> int:
+def count_prompt(request: Request, scale: TokenScale) -> int:
     """Our own count of a prompt's text on a provider's scale, on the high side. It takes some 15 ms for 128 KiB, in a
     thread: ask only where the bound doesn't do."""
-    prompt = read_prompt(request)
+    prompt = request.read_prompt()
     ours, _ = _counting_pool().apply(_count_both, (prompt.texts, ""))
     return scale_prompt(prompt, ours, scale)
 
 
 def scale_prompt(prompt: Prompt, ours: int, scale: TokenScale) -> int:
     """The provider's count of a prompt whose texts are so many of our tokens."""
-    return scale.prompt(ours, messages=prompt.messages, tools=prompt.tools, calls=prompt.calls, schema=prompt.schema)
+    if prompt.bare:
+        return prompt.tokens + scale.text(ours)
+    return prompt.tokens + scale.prompt(
+        ours, messages=prompt.messages, tools=prompt.tools, calls=prompt.calls, schema=prompt.schema
+    )
 
 
-def count_calls(text: Sequence[str], request: Conversation) -> int:
+def count_calls(text: Sequence[str], prompt: Prompt) -> int:
     """How many calls an answer holds: readers give each call's name as a piece of its own."""
-    names = {function.name for function in _functions(request)}
+    names = prompt.functions
     return sum(piece in names for piece in text) if names else 0
-
-
-def read_prompt(request: Conversation) -> Prompt:
-    """Collect all that a provider reads of a request as text. Pictures, sound and files are left out."""
-    functions = list(_functions(request))
-    schema = request.format.definition if request.format else None
-    texts, called = list[str](), list[str]()
-    for turn in request.turns:
-        _read_parts(turn.parts, texts, called)
-    texts += called
-    texts += [f"{each.name}{each.description or ''}{_write(each.parameters or {})}" for each in functions]
-    texts += [_write(schema)] if schema else []
-    return Prompt(texts, len(request.turns), len(functions), len(called), bool(schema))
-
-
-def _functions(request: Conversation) -> Iterator[Tool]:
-    return (tool for tool in request.tools if tool.custom is None)
-
-
-def _read_parts(parts: Iterable[Part], texts: list[str], called: list[str]) -> None:
-    """Add what these parts say, and what they call."""
-    for part in parts:
-        if isinstance(part, Text | Thoughts):
-            texts.append(part.text)
-        elif isinstance(part, Result):
-            _read_parts(part.parts, texts, called)
-        elif isinstance(part, Call) and part.custom is None:
-            called.append(part.name + part.arguments)
-
-
-def _write(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from bridge.limits.limits import Admission, take_channel
 from bridge.providers.base import AttemptFailed, Blame
 
 MAX_ATTEMPTS = 3
+MOST_KEYS_TRIED = 2  # of one channel, while another one is well
 PASSING_STATUSES = (500, 502, 503, 504, 529)  # after which the same channel may answer a moment later
 MAX_BACKOFF_SECONDS = 2.0
 UNCONNECTED_SECONDS = 60.0
@@ -68,9 +69,19 @@ class Failover:
             return heard or self._find_healthy(now) or self._find_least_bad(now)
         if len(self._tried) >= MAX_ATTEMPTS or now >= self._deadline:
             return None
-        return self._find_healthy(now, lambda route: health.is_well(route, now, account)) or self._find_within_budget(
-            now
-        )
+
+        def is_well(route: Route) -> bool:
+            return health.is_well(route, now, account)
+
+        found = None
+        if self._tried[-1][1].key_id:  # a channel's further keys are tried before other channels, but not all of them
+            found = self._find_healthy(now, lambda route: is_well(route) and not self._had_its_keys(route))
+        return found or self._find_healthy(now, is_well) or self._find_within_budget(now)
+
+    @property
+    def attempts(self) -> int:
+        """How many were begun."""
+        return len(self._tried)
 
     def list_choices(self) -> list[Choice]:
         """List what would be tried if each attempt failed. No attempt is under way then."""
@@ -83,11 +94,11 @@ class Failover:
         if self._listened is not None:
             self._services.health.heard(self._listened)
 
-    def succeeded(self, first_content_seconds: float) -> None:
+    def succeeded(self, first_content_seconds: float, whole_seconds: float) -> None:
         """The attempt under way was answered."""
         route, self._under_way = self._under_way, None
         if route is not None:
-            self._services.health.succeeded(route, first_content_seconds, account_id=self._account_id)
+            self._services.health.succeeded(route, first_content_seconds, whole_seconds, account_id=self._account_id)
 
     def failed(self, failure: AttemptFailed) -> None:
         """The attempt under way failed; a request's own fault is no verdict on the channel, nor is the sandbox's."""
@@ -198,7 +209,12 @@ class Failover:
         if found is None:
             model, health = self._offers[place].model, self._services.health
             found = order_routes(
-                model.routes, health, by=model.route_order, point=self._affinity, account_id=self._account_id
+                model.routes,
+                health,
+                by=model.route_order,
+                point=self._affinity,
+                account_id=self._account_id,
+                keyed=model.keyed,
             )
             if self._drill is not None:
                 found = self._drill.lead(found, is_first=place == 0)
@@ -218,6 +234,11 @@ class Failover:
 
     def _was_tried(self, route: Route) -> bool:
         return bool(self._tried) and any(tried is route for _, tried in self._tried)
+
+    def _had_its_keys(self, route: Route) -> bool:
+        """Whether so many keys of this channel were tried that another channel comes first: whoever revokes one key
+        may have revoked them all."""
+        return sum(tried.channel_id == route.channel_id for _, tried in self._tried) >= MOST_KEYS_TRIED
 
     def _begin(self, offer: Offer, route: Route, *, probed: bool = False) -> bool:
         """Whether the channel had room, and nobody else has just begun to probe it, which is no matter where it is

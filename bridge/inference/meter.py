@@ -26,9 +26,9 @@ CACHE_FOR_AN_HOUR = "1h"  # the text without which no body can ask for it
 
 
 class Measure(msgspec.Struct, frozen=True, gc=False):
-    """What a request can cost at the most, in tokens. `cap_tokens` is per choice, within the model's maximum, and None
-    where the client gave none. `predicted_tokens` are billed as output beside it: what of a prediction the model
-    rejects."""
+    """What a request can cost at the most, in tokens. `cap_tokens` is per choice, within the model's maximum, None
+    where the client gave none, and 0 where nothing is written that is paid for. `predicted_tokens` are billed as output
+    beside it: what of a prediction the model rejects."""
 
     prompt_bound_tokens: int
     reserved_tokens: int
@@ -39,11 +39,25 @@ class Measure(msgspec.Struct, frozen=True, gc=False):
     sound: bool = True  # the prompt has some, or files that may have
     media_tokens: int = 0  # of the prompt: pictures, sound and files, which no text of it says
     kept_bytes: int = 0  # of the prompt: what we keep of the conversation, and the client didn't send
+    longest_tokens: int = 0  # of several prompts, each with a window of its own: the longest; 0: there is one
+    instruction_tokens: int = 0  # of the prompt, at the most: what goes with tools, or with a format of the answer
+    pictures: tuple[str, ...] = ()  # the qualities of those that are drawn; "": the client leaves it open
+    fixed: bool = False  # no client can lower the cap, nor can an answer be stopped before it
+
+    @property
+    def may_be_capped(self) -> bool:
+        """Whether the answer is made of tokens that a client may want fewer of."""
+        return self.cap_tokens != 0 and not self.fixed
 
     @property
     def reach(self) -> dict[str, Any]:
         """Which prices the request can reach, as `PriceVersion.worst_charge` asks it. Nobody may ask for speech."""
-        return {"hour_writes": self.hour_writes, "sound": self.sound, "speech": False}
+        return {
+            "hour_writes": self.hour_writes,
+            "sound": self.sound,
+            "speech": False,
+            "pictures": self.pictures,
+        }
 
     def with_more(self, more_bytes: int, context_tokens: int) -> "Measure":
         """The same with so many bytes more to read: what we keep of the conversation and the client didn't send."""
@@ -65,9 +79,12 @@ def measure(
     window = model.context_tokens
     added = model.added_tokens  # which are no bytes of the body: the limits count them in full
     # calls in the conversation make a provider add what it says about tools, offered or not
-    bound = body_bytes + TEMPLATE_TOKENS + (TOOLS_TOKENS if request.tools or request.has_calls else 0)
+    instructions = TOOLS_TOKENS if request.tools or request.has_calls else 0
+    bound = body_bytes + TEMPLATE_TOKENS
     if request.tools or request.format is not None:
-        bound += _format_bound(request.format) + _references_bound(request)
+        instructions += _format_bound(request.format)
+        bound += _references_bound(request)
+    bound += instructions
     sound, media = False, 0
     for part in request.media:
         tokens, unread_bytes = _media_bound(part, model)
@@ -80,13 +97,17 @@ def measure(
     bound += added
     prediction = request.options.get("prediction")
     predicted = 0 if prediction is None else len(msgspec.json.encode(prediction))
-    return Measure(min(bound, window), reserved, cap, min(predicted, window), bound, hour_writes, sound, media)
-
-
-def count_instructions(request: Conversation) -> int:
-    """The most tokens of the instructions that go with tools, or with a format of the answer."""
-    tools = TOOLS_TOKENS if request.tools or request.has_calls else 0
-    return tools + (_format_bound(request.format) if request.tools or request.format is not None else 0)
+    return Measure(
+        min(bound, window),
+        reserved,
+        cap,
+        min(predicted, window),
+        bound,
+        hour_writes,
+        sound,
+        media,
+        instruction_tokens=instructions,
+    )
 
 
 def count_mentions(turns: Iterable[Turn]) -> Counter[str]:

@@ -7,9 +7,9 @@ import msgspec
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.routing import ServedModel
 from bridge.conversation.labels import NO_LABELS, Labels
-from bridge.conversation.request import Conversation
+from bridge.conversation.request import Request
 from bridge.inference.estimate import count_prompt
-from bridge.inference.meter import BYTES_PER_TOKEN, LEAST_OUTPUT_TOKENS, TEMPLATE_TOKENS, Measure, count_instructions
+from bridge.inference.meter import BYTES_PER_TOKEN, LEAST_OUTPUT_TOKENS, TEMPLATE_TOKENS, Measure
 from bridge.providers import PROVIDERS
 from bridge.providers.token_scale import find_scale
 
@@ -27,7 +27,7 @@ class Offer(msgspec.Struct):
     model: ServedModel
     price: PriceVersion
     measure: Measure
-    request: Conversation
+    request: Request
     calls: int = 1
     cap_tokens: int | None = None
     clamped: tuple[str, ...] = ()
@@ -66,9 +66,11 @@ class Offer(msgspec.Struct):
             most = self._price(cap) if self._most_nanos is None else self._most_nanos
             cap = cap if held_nanos >= most else max(least, self.largest_cap(held_nanos))
         self.cap_tokens = cap
+        if self.measure.fixed:
+            return
         self.stopped = self.stop_at_nanos is not None and cap == self.stop_cap()
         field, asked = self.request.sent_cap or ("max_tokens", self.model.max_output_tokens)
-        self.clamped = (f"{field}={cap}",) if cap < asked else ()
+        self.clamped = (f"{field}={cap}",) if 0 < cap < asked else ()
 
     def lengthen_prompt(self, more_bytes: int) -> None:
         """So many bytes more go out with the prompt to this model's channels."""
@@ -86,23 +88,32 @@ class Offer(msgspec.Struct):
         that. The prompt is counted, since its bytes would end an answer far too soon."""
         assert self.stop_at_nanos is not None
         prompt, predicted, reach = self._reach()
-        counted = self._count_prompt() + self.model.added_tokens + count_instructions(self.request)
+        counted = self._count_prompt() + self.model.added_tokens + self.measure.instruction_tokens
         prompt = min(prompt, counted * self.calls)
         affordable = self.price.affordable_output_tokens(self.stop_at_nanos, prompt, **reach)
         return (affordable - predicted) // self.choices
+
+    @property
+    def least_to_stop(self) -> int:
+        """The tokens below which an answer can't be stopped."""
+        return (self.measure.cap_tokens or 0) if self.measure.fixed else 1
 
     def _caps(self) -> tuple[int, int]:
         """What each choice may write at the most, and the least that is worth asking for."""
         if self.cap_tokens is not None:
             return self.cap_tokens, self.cap_tokens
         most, least = self._caps_asked_for()
-        if self.stop_at_nanos is not None:
+        if self.stop_at_nanos is not None and most and not self.measure.fixed:
             most = max(1, min(most, self.stop_cap()))
         return most, min(least, most)
 
     def _caps_asked_for(self) -> tuple[int, int]:
         """The same, as the request and the model have them."""
         own, most = self.measure.cap_tokens, self.model.max_output_tokens
+        if own == 0:
+            return 0, 0
+        if own is not None and self.measure.fixed:
+            return own, own
         if own is None:
             most = self._most_tokens()
             return most, min(LEAST_OUTPUT_TOKENS, most)
@@ -113,13 +124,14 @@ class Offer(msgspec.Struct):
     def _most_tokens(self) -> int:
         """The model's own maximum, or less where the window leaves less beside the prompt: providers refuse what is
         longer together. The prompt is counted only where its bytes don't tell enough: that takes time."""
-        most, window, bound = self.model.max_output_tokens, self.model.context_tokens, self.measure.most_prompt_tokens
+        most, window, measure = self.model.max_output_tokens, self.model.context_tokens, self.measure
+        bound = measure.longest_tokens or measure.most_prompt_tokens
         left = window - bound
         if left >= min(most, window // 2):
             return min(most, left)
         if window - bound * MOST_TOKENS_OF_FOUR_BYTES // 4 >= most:
             return most
-        room = window - self._count_prompt()
+        room = left if measure.longest_tokens else window - self._count_prompt()
         return max(min(LEAST_OUTPUT_TOKENS, most), min(most, max(left, room)))
 
     def _count_prompt(self) -> int:
@@ -150,7 +162,7 @@ class Offer(msgspec.Struct):
 class Plan(msgspec.Struct, frozen=True):
     """A checked request. `offers` are the models that may serve it, in the order of the client's wish."""
 
-    request: Conversation
+    request: Request
     offers: tuple[Offer, ...]
     max_cost_nanos: int | None
     strict: bool
@@ -172,7 +184,7 @@ class Plan(msgspec.Struct, frozen=True):
         """An offer that costs what the client wants it to stop at before it has said anything."""
         if self.stop_at_nanos is None:
             return None
-        return next((offer for offer in self.offers if offer.stop_cap() < 1), None)
+        return next((offer for offer in self.offers if offer.stop_cap() < offer.least_to_stop), None)
 
     def fit_caps(self, held_nanos: int) -> None:
         """Find each model's cap: the client's, or what the hold pays for."""

@@ -17,7 +17,7 @@ from bridge.inference.counts import Counted
 from bridge.inference.plan import Offer
 from bridge.inference.refusals import refuse_cost, refuse_stop, refuse_unpaid
 from bridge.ledger.batch import LEFT_BY_CLIENT, HoldOrder, Mark, Settlement
-from bridge.ledger.budgets import OF_KEY, list_windows
+from bridge.ledger.budgets import list_windows, name_scope
 from bridge.ledger.idempotency import free_key, keep_answer, seal_answer
 from bridge.money import take_share
 from bridge.telemetry import created_at_of, log_request
@@ -32,7 +32,9 @@ class Purchase:
         self._ask, self._attempts = ask, attempts
         self._services, self._caller, self._claim = ask.services, ask.caller, ask.claim
         self.created_at = created_at_of(ask.request_id)
-        self._budgets = list_windows(self._caller, ask.plan.labels.end_user, self.created_at)
+        self._budgets = list_windows(
+            self._caller, ask.plan.labels.end_user, self.created_at, self._caller.account_spend_day_nanos
+        )
         self.held_nanos = 0
         self.charge_nanos = 0
         self.settled = False
@@ -196,7 +198,7 @@ class Purchase:
         attempt = self._attempts.last
         assert attempt is not None  # else nobody has said anything
         price, calls = self._offer.price, attempt.calls
-        budgets = [(window.period, window.start, window.scope != OF_KEY) for window in self._budgets or ()]
+        budgets = [(window.period, window.start, name_scope(window)) for window in self._budgets or ()]
         for name, value in snapshot_price(price, usage, calls, budgets).items():
             setattr(settlement, name, value)
         settlement.price_nanos = price.charge(usage, calls)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from bridge.errors import BridgeError, InsufficientBalance, KeyBudgetExceeded, MaxCostExceeded
+from bridge.errors import BridgeError, InsufficientBalance, KeyBudgetExceeded, MaxCostExceeded, SpendLimitExceeded
 from bridge.inference.plan import Offer
-from bridge.ledger.batch import BudgetWindow, Funds, HoldOrder, HoldResult
+from bridge.ledger.batch import OF_ACCOUNT, BudgetWindow, Funds, HoldOrder, HoldResult
 from bridge.ledger.budgets import OF_KEY, PERIOD_WORDS, next_start
 from bridge.money import format_dollars
 
@@ -23,9 +23,12 @@ def refuse_unpaid(offers: Sequence[Offer], order: HoldOrder, result: HoldResult,
     for window, (budget_held, budget_spent) in zip(order.budgets or (), funds.budgets, strict=True):
         budget = window.limit_nanos - budget_spent
         idle, free = min(idle, budget), min(free, budget - budget_held)
-    kind, whose, all_held = InsufficientBalance, "your balance", funds.held_nanos
+    kind: type[InsufficientBalance] = InsufficientBalance
+    whose, all_held, of_account = "your balance", funds.held_nanos, False
     if of_budget and order.budgets:
-        kind, whose = KeyBudgetExceeded, _name_budget(order.budgets[result.window])
+        window = order.budgets[result.window]
+        of_account = window.scope == OF_ACCOUNT
+        kind, whose = SpendLimitExceeded if of_account else KeyBudgetExceeded, _name_budget(window)
         all_held = funds.budgets[result.window][0]
     needed, available = _dollars(needed_nanos), _dollars(result.available_nanos)
     passes = _name_cap(offers, min(free, result.available_nanos))
@@ -38,18 +41,21 @@ def refuse_unpaid(offers: Sequence[Offer], order: HoldOrder, result: HoldResult,
         )
         refusal.retryable = True
         return refusal
-    remedy = "Raise the budget" if of_budget else "Add credit"
+    remedy = "Ask the operator for more" if of_account else "Raise the budget" if of_budget else "Add credit"
+    remedy += _or_lower(offers, passes)
     left = f"left of {whose}" if of_budget else "available"
-    return kind(f"{FINAL}: this answer can cost {needed}, and {available} is {left}. {remedy}{_or_lower(passes)}.")
+    return kind(f"{FINAL}: this answer can cost {needed}, and {available} is {left}. {remedy}.")
 
 
 def _name_budget(window: BudgetWindow) -> str:
     """`this key's budget of $5.00 a day, which starts again at 00:00 UTC on 2026-12-01`, or that of an end user."""
     amount = f"{_dollars(window.limit_nanos)} {PERIOD_WORDS[window.period]}"
-    of_user = window.scope != OF_KEY
-    budget = (
-        f"the budget of {amount} that this key has for each end user" if of_user else f"this key's budget of {amount}"
-    )
+    if window.scope == OF_ACCOUNT:
+        budget = f"the {amount} that the operator lets this account spend"
+    elif window.scope == OF_KEY:
+        budget = f"this key's budget of {amount}"
+    else:
+        budget = f"the budget of {amount} that this key has for each end user"
     start = next_start(window)
     return f"{budget}, which starts again at 00:00 UTC on {start}" if start else budget
 
@@ -59,12 +65,18 @@ def refuse_cost(offers: Sequence[Offer], needed_nanos: int, most_nanos: int) -> 
     passes = _name_cap(offers, most_nanos)
     return MaxCostExceeded(
         f"Cost limit exceeded: this answer can cost {_dollars(needed_nanos)}, and x-bridge-max-cost allows "
-        f"{_dollars(most_nanos)}. Allow more{_or_lower(passes)}."
+        f"{_dollars(most_nanos)}. Allow more{_or_lower(offers, passes)}."
     )
 
 
 def refuse_stop(offer: Offer, stop_at_nanos: int) -> BridgeError:
     """The refusal of what costs as much as the client's own x-bridge-stop-at before anything is said."""
+    if offer.measure.fixed:
+        return MaxCostExceeded(
+            f"Cost limit exceeded: nothing can stop a picture halfway, and this answer can cost more than the "
+            f"{_dollars(stop_at_nanos)} that x-bridge-stop-at allows. Allow more, or ask for less at once.",
+            param="x-bridge-stop-at",
+        )
     return MaxCostExceeded(
         f"Cost limit exceeded: with this prompt, a first token of {offer.name} can cost more than the "
         f"{_dollars(stop_at_nanos)} that x-bridge-stop-at allows. Allow more, or send a shorter prompt.",
@@ -73,12 +85,17 @@ def refuse_stop(offer: Offer, stop_at_nanos: int) -> BridgeError:
 
 
 def _name_cap(offers: Sequence[Offer], amount_nanos: int) -> str:
-    """The largest cap that so much pays for, whichever model serves; "" where it pays for no token."""
+    """The largest cap that so much pays for, whichever model serves; "" where it pays for no token, or none is
+    written that a client can cap."""
+    if not offers[0].measure.may_be_capped:
+        return ""
     cap = min(offer.largest_cap(max(0, amount_nanos)) for offer in offers)
     return f"max_tokens of at most {cap}" if cap >= 1 else ""
 
 
-def _or_lower(passes: str) -> str:
+def _or_lower(offers: Sequence[Offer], passes: str) -> str:
+    if not offers[0].measure.may_be_capped:
+        return ", or ask for less at once"
     return f", or ask with {passes}" if passes else "; no max_tokens is low enough"
 
 

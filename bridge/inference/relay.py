@@ -9,6 +9,7 @@ from typing import Protocol
 from bridge.inference.ask import Ask
 from bridge.inference.attempts import Attempt, Attempts
 from bridge.inference.purchase import Purchase
+from bridge.inference.resumable import ResumableStream
 from bridge.inference.stream import Stream
 from bridge.inference.whole import WholeAnswer
 from bridge.providers.base import AttemptFailed
@@ -28,7 +29,9 @@ def serve(ask: Ask) -> WholeAnswer | Stream:
         purchase.free_key()
         raise
     answer: WholeAnswer | Stream
-    if ask.plan.request.stream:
+    if ask.recording is not None:
+        answer = ResumableStream(ask, attempts, purchase)
+    elif ask.plan.request.stream:
         answer = Stream(ask, attempts, purchase)
     else:
         answer = WholeAnswer(ask, attempts, purchase)

@@ -13,7 +13,8 @@ import structlog
 from flask import Flask
 
 from bridge import versions
-from bridge.accounts.keys import Caller, find_callers, recall_caller, record_use
+from bridge.accounts.key_use import record_use
+from bridge.accounts.keys import Caller, find_callers, recall_caller
 from bridge.batcher import Batcher
 from bridge.catalogue.health import Health
 from bridge.catalogue.routing import Catalogue, Route, count_rows, load_catalogue
@@ -28,11 +29,13 @@ from bridge.inference.lessons import Lessons
 from bridge.inference.retries import RetryBudget
 from bridge.inference.shares import Shares
 from bridge.inference.upstream import Upstream
+from bridge.ledger.attempt_errors import AttemptErrors
 from bridge.ledger.batch import Mark
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 from bridge.limits.refusals import RefusalCounter
 from bridge.providers.base import AttemptFailed, Blame
+from bridge.resume.recording import Recorder
 from bridge.shared_redis import SharedRedis
 
 TOPIC = "catalogue"
@@ -64,6 +67,7 @@ class Services:
         self.common_headers = api_headers(settings)
         self.writer = Writer(settings)
         self.spool = Spool(settings.data_path / "spool", shared)
+        self.recorder = Recorder(settings, shared)
         self.streams: set[OpenStream] = set()  # which a job asks for what they have delivered
         self.health = Health(settings.cooldown_seconds, shared, settings.first_content_timeout_seconds)
         self.lessons = Lessons()
@@ -72,6 +76,7 @@ class Services:
         self.last_minute = LastMinute()
         self.shares = Shares(settings)
         self.refusals = RefusalCounter()
+        self.attempt_errors = AttemptErrors()
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains
         self.waiting: set[gevent.Greenlet[..., object]] = (
             set()
@@ -86,7 +91,7 @@ class Services:
         self._coming_rows = 0  # of the snapshot that is read, or was read last
         self._outdated_since: float | None = None  # monotonic
         self._reading: gevent.Greenlet[[], Exception | None] | None = None
-        self._upstreams: dict[tuple[int, str | None, str | None], Upstream] = {}
+        self._upstreams: dict[tuple[int, str | None, str | None, str | None], Upstream] = {}
 
     def let_enter(self) -> None:
         """One more request is here, until it leaves."""
@@ -224,9 +229,9 @@ class Services:
         return versions.number(TOPIC) != self._catalogue_number or time.time() >= catalogue.changes_at
 
     def upstream(self, route: Route) -> Upstream:
-        """The connections to a channel's upstream; opened anew when its address or key has changed. Raises
+        """The connections to a channel's upstream; opened anew when its address, key or headers have changed. Raises
         AttemptFailed where no master key opens its key: other channels can be asked."""
-        name = (route.channel_id, route.base_url, route.sealed_key)
+        name = (route.channel_id, route.base_url, route.sealed_key, route.sealed_wire)
         upstream = self._upstreams.get(name)
         if upstream is None:
             try:

@@ -1,5 +1,4 @@
-"""Streams an answer: frames as they come, keep-alives while the upstream is silent, and one settlement whatever ends
-it."""
+"""Streams an answer: frames as they come, keep-alives in silence, and one settlement whatever ends it."""
 
 import contextlib
 import functools
@@ -16,7 +15,7 @@ from bridge.inference.answers import keep_reasoning_of, note_mended, open_writer
 from bridge.inference.ask import Ask
 from bridge.inference.attempts import Attempt, Attempts
 from bridge.inference.choices import ParallelAnswer, ParallelReader, call_all
-from bridge.inference.counts import Counted, find_delivered, find_usage
+from bridge.inference.counts import Counted, count_begun, find_delivered, find_usage
 from bridge.inference.intake import TICK_SECONDS, Intake
 from bridge.inference.overrun import CapPassed, Heard
 from bridge.inference.purchase import Purchase
@@ -26,7 +25,7 @@ from bridge.ledger.batch import Mark
 from bridge.ledger.charge_rules import LEFT_EARLY_PAID
 from bridge.limits.abandoned_streams import take_free_one
 from bridge.money import format_dollars
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder, StreamReader
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, StreamOrder, StreamReader, Translator
 from bridge.providers.recast import JsonReader
 from bridge.providers.wire.http import Timeouts
 from bridge.providers.wire.transport import LeftUnsent
@@ -228,8 +227,7 @@ class Stream:
             yield b"".join(kept)
 
     def _stop(self, attempt: Attempt) -> bytes:
-        """The end of an answer that is to stop before it costs more, and whose upstream goes on. b"" where it can't be
-        ended like that."""
+        """The end of an answer that is to stop before it costs more; b"" where it can't be ended like that."""
         reader, heard = self._reader, self._heard
         if not attempt.offer.stopped or attempt.offer.choices > 1 or not attempt.delivered:
             return b""
@@ -244,6 +242,7 @@ class Stream:
         outgoing, timeouts = self._attempts.write(attempt), attempt.timeouts()
         watch = Watch(self._services, self._ask.deadline, timeouts)
         answer = yield from self._connect(attempt, outgoing, timeouts)
+        attempt.answered(answer.headers)
         if answer.status != 200:
             raise read_failure(attempt.provider, answer, timeouts)
         return answer, self._open_intake(attempt, answer, outgoing), watch
@@ -252,23 +251,24 @@ class Stream:
         """What reads the answer, or all of them where each gives one choice."""
         writer = self._writer = open_writer(self._ask, self._purchase, attempt.offer)
         self._heard = Heard(writer)
-        order = StreamOrder(self._heard, self._settings.max_event_bytes, choices=attempt.offer.choices)
+        most = max(self._settings.max_event_bytes, outgoing.answer_bytes)
+        order = StreamOrder(self._heard, most, choices=attempt.offer.choices)
         if not isinstance(answer, ParallelAnswer):
-            return self._open_one(attempt.provider, outgoing, order, attempt.most_output_tokens(), writer)
+            return self._open_one(attempt.translator, outgoing, order, attempt.most_output_tokens(), writer)
         most = attempt.most_output_tokens() // attempt.calls
         orders = [
             msgspec.structs.replace(order, index=index, parallel=True, choices=1) for index in range(attempt.calls)
         ]
-        intakes = [self._open_one(attempt.provider, outgoing, one, most, writer) for one in orders]
+        intakes = [self._open_one(attempt.translator, outgoing, one, most, writer) for one in orders]
         answer.read_by(intakes)
         return Intake(ParallelReader(intakes, answer.said))
 
     def _open_one(
-        self, provider: Provider, outgoing: Outgoing, order: StreamOrder, most_tokens: int, writer: AnswerWriter
+        self, translator: Translator, outgoing: Outgoing, order: StreamOrder, most_tokens: int, writer: AnswerWriter
     ) -> Intake:
         return Intake(
-            provider.open_reader(outgoing, order),
-            functools.partial(JsonReader, provider, outgoing, order),
+            translator.open_reader(outgoing, order),
+            functools.partial(JsonReader, translator, outgoing, order),
             end_seconds=self._settings.end_mark_seconds,
             most_tokens=most_tokens,
             cut=writer.cut,
@@ -338,8 +338,7 @@ class Stream:
     def _settle_client_gone(self) -> None:
         """From the upstream's headers on the prompt is charged, and what was received until then. Before them it is the
         prompt too, for the provider has it to read, unless nothing of it had left yet, or the stream is one of the
-        account's free ones. Between two attempts is before: the next one was to come. Once the last has failed nothing
-        is charged."""
+        account's free ones. Between two attempts is before. Once the last has failed nothing is charged."""
         attempt = self._attempts.last
         answered = self._answer is not None and self._answer.status == 200 and self._reader is not None
         waited = attempt is not None and attempt.under_way
@@ -347,7 +346,7 @@ class Stream:
         counted: Counted | None = None
         code = None
         if attempt is not None and answered:
-            counted = self._count(attempt)
+            counted = self._count(attempt, left=True)
         elif attempt is not None and waited and attempt.sent and not self._is_free():
             counted = find_usage(attempt, None, (), ended=False)
             code = LEFT_EARLY_PAID.name
@@ -372,13 +371,14 @@ class Stream:
         """Whether the client's leaving is one of those that its account has free."""
         return take_free_one(self._services.counters, self._ask.caller.account_id, self._ask.request_id)
 
-    def _count(self, attempt: Attempt) -> Counted:
-        """The provider's counts, and our own of what it gave none for, as of what it said last before it was cut."""
+    def _count(self, attempt: Attempt, left: bool = False) -> Counted:
+        """The provider's counts, and our own of what it gave none for, as of the cut, or as its client has `left`."""
         reader, writer = self._reader, self._writer
         assert reader is not None
         assert writer is not None
-        unwritten = list(writer.list_unwritten())
-        return find_usage(attempt, reader.usage, reader.text, False, reader.uncounted, unwritten)
+        unwritten, begun = list(writer.list_unwritten()), reader.started and not reader.finish_reason
+        usage = count_begun(attempt, reader.usage) if left and begun else reader.usage
+        return find_usage(attempt, usage, reader.text, False, reader.uncounted, unwritten)
 
     def _close_answer(self) -> None:
         if self._answer is not None:

@@ -11,7 +11,7 @@ from bridge.errors import BridgeError, ServiceUnavailable
 from bridge.inference.answers import keep_reasoning_of, note_mended, open_writer, read_failure
 from bridge.inference.ask import Ask
 from bridge.inference.attempts import Attempt, Attempts
-from bridge.inference.choices import call_all, merge_completions
+from bridge.inference.choices import call_all, join_vectors, merge_completions
 from bridge.inference.counts import find_usage
 from bridge.inference.purchase import Purchase
 from bridge.inference.upstream import UpstreamAnswer
@@ -85,17 +85,20 @@ class WholeAnswer:
         return write()
 
     def _call(self, attempt: Attempt) -> Completion:
-        """One call, or as many as there are choices. An answer that only drips is given up for the next channel while
-        there is time. Raises AttemptFailed."""
+        """One call, or as many as there are choices, or parts of the request. An answer that only drips is given up for
+        the next channel while there is time. Raises AttemptFailed."""
         settings = self._ask.services.settings
         outgoing, timeouts = self._attempts.write(attempt), attempt.timeouts()
         self._received = 0
 
-        def call(_place: int = 0) -> Completion:
-            completion, received = _call(attempt, outgoing, timeouts, settings)
+        def call(place: int = 0) -> Completion:
+            part = outgoing if not place or not outgoing.beside else outgoing.beside[place - 1]
+            completion, received = _call(attempt, part, timeouts, settings)
             self._received += received
             return completion
 
+        if outgoing.beside:
+            return join_vectors(call_all(1 + len(outgoing.beside), call))
         return call() if attempt.calls == 1 else merge_completions(call_all(attempt.calls, call))
 
 
@@ -144,8 +147,9 @@ def read_whole(
 
 def _call(attempt: Attempt, outgoing: Outgoing, timeouts: Timeouts, settings: Settings) -> tuple[Completion, int]:
     """One channel's answer, and how many bytes it came in. Raises AttemptFailed."""
-    provider = attempt.provider
+    provider, translator = attempt.provider, attempt.translator
     answer = attempt.upstream().send(outgoing, timeouts=timeouts)
+    attempt.answered(answer.headers)
     try:
         if answer.status != 200:
             raise read_failure(provider, answer, timeouts)
@@ -154,12 +158,12 @@ def _call(attempt: Attempt, outgoing: Outgoing, timeouts: Timeouts, settings: Se
         limit = "before the deadline" if is_last else f"within {timeouts.first_byte_seconds:g} s"
         data = read_whole(
             answer,
-            settings.max_answer_bytes,
+            max(settings.max_answer_bytes, outgoing.answer_bytes),
             timeouts,
             settings.end_mark_seconds,
-            lambda data: by_size(len(data), is_whole, provider, data, outgoing, choices),
+            lambda data: by_size(len(data), is_whole, translator, data, outgoing, choices),
             limit,
         )
-        return by_size(len(data), read_any_answer, provider, data, outgoing, choices), len(data)
+        return by_size(len(data), read_any_answer, translator, data, outgoing, choices), len(data)
     finally:
         answer.close()

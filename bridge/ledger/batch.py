@@ -27,8 +27,16 @@ class BudgetWindow(msgspec.Struct, frozen=True):
     limit_nanos: int
 
 
+OF_ACCOUNT = "account"  # the scope of what an operator lets a whole account spend
+
+
+def own_id(scope: str, account_id: int, key_id: int) -> int:
+    """Under which number of `budgets.key_id` a window has its row: the key's, or the account's below zero."""
+    return -account_id if scope == OF_ACCOUNT else key_id
+
+
 class HoldOrder(msgspec.Struct, frozen=True):
-    """An order to hold `amount_nanos` for one request, if the account and each of the key's budgets have that much.
+    """An order to hold `amount_nanos` for one request, if the account and each of the budgets have that much.
 
     Where `least_nanos` is lower, the client set no cap on its answer: then at most a quarter of what is available is
     held, but never less than `least_nanos`."""
@@ -40,7 +48,7 @@ class HoldOrder(msgspec.Struct, frozen=True):
     least_nanos: int
     created_at: datetime.datetime
     deadline_seconds: float
-    budgets: tuple[BudgetWindow, ...] | None  # None for a key without one, which then costs nothing more
+    budgets: tuple[BudgetWindow, ...] | None  # None where there is none, which then costs nothing more
     details: str  # JSON of a Settlement; the sweeper uses it if the process dies
 
 

@@ -4,7 +4,7 @@ are UTC days, weeks from Monday, and months; a total never starts again."""
 import datetime
 from typing import Protocol
 
-from bridge.ledger.batch import BudgetWindow
+from bridge.ledger.batch import OF_ACCOUNT, BudgetWindow
 
 PERIODS = ("day", "week", "month", "total")
 PERIOD_WORDS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
@@ -35,13 +35,23 @@ class Budgeted(Protocol):
     def budget_user_period(self) -> str: ...
 
 
-def list_windows(key: Budgeted, end_user: str | None, moment: datetime.datetime) -> tuple[BudgetWindow, ...] | None:
-    """The windows that a request of this moment counts against, all at once; None where the key has no budget. Requests
-    that name no end user share one, or leaving the name out would be a way around it."""
+def list_windows(
+    key: Budgeted, end_user: str | None, moment: datetime.datetime, spend_day_nanos: int = 0
+) -> tuple[BudgetWindow, ...] | None:
+    """The windows that a request of this moment counts against, all at once; None where there is no budget. Requests
+    that name no end user share one, or leaving the name out would be a way around it. `spend_day_nanos` is what the
+    key's account may spend a day; 0 is no limit."""
     found = list_key_windows(key, moment)
     if key.budget_user_nanos is not None:
         found = (*found, find_user_window(key, end_user, moment))
+    if spend_day_nanos:
+        found = (*found, find_account_window(spend_day_nanos, moment))
     return found or None
+
+
+def find_account_window(spend_day_nanos: int, moment: datetime.datetime) -> BudgetWindow:
+    """The window of what all keys of an account may spend together on the day of this moment (UTC)."""
+    return BudgetWindow("day", period_start("day", moment), OF_ACCOUNT, spend_day_nanos)
 
 
 def list_key_windows(key: Budgeted, moment: datetime.datetime) -> tuple[BudgetWindow, ...]:
@@ -51,6 +61,11 @@ def list_key_windows(key: Budgeted, moment: datetime.datetime) -> tuple[BudgetWi
         for period, field in _FIELDS
         if (limit := getattr(key, field)) is not None
     )
+
+
+def name_scope(window: BudgetWindow) -> bool | str:
+    """Whose a window is, as a usage row names it: the end user's (True), the key's own (False), or "account"."""
+    return OF_ACCOUNT if window.scope == OF_ACCOUNT else window.scope != OF_KEY
 
 
 def find_user_window(key: Budgeted, end_user: str | None, moment: datetime.datetime) -> BudgetWindow:

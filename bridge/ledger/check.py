@@ -1,6 +1,6 @@
 """Recomputes every balance from its records, and exports the ledger for others to check."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from bridge.accounts.tables import Account, Key, Member
 from bridge.db import db, snapshot
-from bridge.ledger.batch import read_windows
+from bridge.ledger.batch import own_id, read_windows
 from bridge.ledger.ledger import CUSTOMER
-from bridge.ledger.refunds import REFUND
+from bridge.ledger.refunds import REFUND, find_request_of
 from bridge.ledger.tables import Balance, Budget, Entry, Hold, UsageRecord
 from bridge.money import format_dollars
 
@@ -54,37 +54,41 @@ def _check_holds() -> Iterator[str]:
 
 def _check_budgets() -> Iterator[str]:
     held: Counter[tuple[int, str, Any, str]] = Counter()
-    open_holds = sa.select(Hold.key_id, Hold.budgets, Hold.amount_nanos).where(Hold.budgets.is_not(None))
-    for key_id, windows, amount in db.session.execute(open_holds):
+    open_holds = sa.select(Hold.account_id, Hold.key_id, Hold.budgets, Hold.amount_nanos)
+    for account_id, key_id, windows, amount in db.session.execute(open_holds.where(Hold.budgets.is_not(None))):
         for window in read_windows(windows):
-            held[key_id, window.period, window.start, window.scope] += amount
+            held[own_id(window.scope, account_id, key_id), window.period, window.start, window.scope] += amount
     places = sa.select(Budget.key_id, Budget.period, Budget.period_start, Budget.scope, Budget.held_nanos)
     for key_id, period, start, scope, found in db.session.execute(places.where(Budget.held_nanos != 0)):
         held[key_id, period, start, scope] -= found
     for (key_id, period, start, _), missing in sorted(held.items()):
         if missing:
+            whose = f"key {key_id}" if key_id >= 0 else f"account {-key_id}"
             yield (
-                f"key {key_id}: its budget from {start} ({period}) and its open holds differ by "
-                f"{format_dollars(missing)}"
+                f"{whose}: its budget from {start} ({period}) and its open holds differ by {format_dollars(missing)}"
             )
 
 
 def _check_refunds() -> Iterator[str]:
-    """Each refund must give back a whole charge of its own account."""
-    query = (
-        sa.select(Entry, UsageRecord.charge_nanos)
-        .outerjoin(
-            UsageRecord,
-            sa.and_(UsageRecord.request_id == Entry.external_id, UsageRecord.account_id == Entry.account_id),
-        )
-        .where(Entry.source == REFUND)
-        .order_by(Entry.id)
-    )
-    for entry, charge in db.session.execute(query):
-        given = entry.amount_nanos if entry.credit == CUSTOMER else -entry.amount_nanos
-        if given != charge:
+    """The refunds of a request must be no more than its charge, and its own account's."""
+    parts: dict[tuple[int, str], int] = defaultdict(int)  # the second one and further ones of each
+    refunds = sa.select(Entry).where(Entry.source == REFUND).order_by(Entry.id)
+    for entry in db.session.scalars(refunds.where(Entry.external_id.contains(":"))):
+        parts[entry.account_id, find_request_of(entry)] += _signed(entry)
+    same = sa.and_(UsageRecord.request_id == Entry.external_id, UsageRecord.account_id == Entry.account_id)
+    query = refunds.with_only_columns(Entry, UsageRecord.charge_nanos).outerjoin(UsageRecord, same)
+    for entry, charge in db.session.execute(query.where(~Entry.external_id.contains(":"))):
+        given = _signed(entry)
+        given += parts.pop((entry.account_id, find_request_of(entry)), 0) if given > 0 else 0
+        if charge is None or not 0 < given <= charge:
             cost = "no request of this account" if charge is None else f"{format_dollars(charge)} charged"
             yield f"account {entry.account_id}: {format_dollars(given)} refunded for {entry.external_id}, {cost}"
+    for (account_id, request_id), given in parts.items():
+        yield f"account {account_id}: {format_dollars(given)} refunded for {request_id}, without its first refund"
+
+
+def _signed(entry: Entry) -> int:
+    return entry.amount_nanos if entry.credit == CUSTOMER else -entry.amount_nanos
 
 
 def _compare(account_id: int, what: str, stored: int, expected: int) -> Iterator[str]:

@@ -10,6 +10,7 @@ from bridge.ledger.label_rollups import KINDS, LABEL_DIMENSIONS, MOST_LABELS, OT
 from bridge.ledger.rollup_tables import LabelRollup, RollupProgress, UsageRollup
 from bridge.ledger.rollups import DIMENSIONS, SPANS, SUMS, select_sums
 from bridge.ledger.tables import UsageRecord
+from bridge.ledger.totals import TABLES, TOTALS, select_totals
 from bridge.money import format_dollars
 
 MOST_LINES = 100  # for each span, and each kind of label
@@ -20,12 +21,13 @@ def check_rollups() -> list[str]:
     """Every roll-up that is not the sum of its usage rows, a sentence each; [] if there is none. Runs in one
     snapshot."""
     with snapshot():
-        row = db.session.execute(sa.select(RollupProgress.number, RollupProgress.labels_number)).first()
-        progress, labels_progress = row or (0, 0)
+        columns = (RollupProgress.number, RollupProgress.labels_number, RollupProgress.totals_number)
+        progress, labels_progress, totals_progress = db.session.execute(sa.select(*columns)).first() or (0, 0, 0)
         return [
             *(line for span in SPANS for line in _compare(span, progress)),
             *(line for kind in KINDS for line in _compare_labels(kind, labels_progress)),
             *_find_too_many(),
+            *(line for table in TABLES for line in _compare_totals(*table, totals_progress)),
         ]
 
 
@@ -56,6 +58,15 @@ def _compare_labels(kind: str, progress: int) -> Iterator[str]:
         )
 
 
+def _compare_totals(table: sa.Table, dimensions: tuple[str, ...], span: str, progress: int) -> Iterator[str]:
+    numbered = sa.or_(UsageRecord.number.is_(None), UsageRecord.number <= progress)
+    rows = select_totals(dimensions, span, numbered).subquery()
+    stored = sa.select(*(table.c[name] for name in (*dimensions, *TOTALS))).subquery()
+    for (start, *account), what in _find_differences(stored, rows, dimensions, TOTALS):
+        whose = f"account {account[0]}'s" if account else "everybody's"
+        yield f"{whose} total of the {span} {start:%Y-%m-%d %H:00} has {what}"
+
+
 def _find_too_many() -> Iterator[str]:
     """Days with more labels than are to have roll-ups of their own."""
     places = (LabelRollup.account_id, LabelRollup.kind, LabelRollup.start)
@@ -66,28 +77,28 @@ def _find_too_many() -> Iterator[str]:
 
 
 def _find_differences(
-    stored: sa.Subquery, rows: sa.Subquery, names: Sequence[str]
+    stored: sa.Subquery, rows: sa.Subquery, names: Sequence[str], figures: Sequence[str] = SUMS
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
     """The cells whose sums differ, by these dimensions, and how they do."""
-    both = sa.union_all(_as_side(stored, "has", names), _as_side(rows, "should", names)).subquery()
+    both = sa.union_all(_as_side(stored, "has", names, figures), _as_side(rows, "should", names, figures)).subquery()
     dimensions = [both.c[name] for name in names]
-    sums = {name: [sa.func.sum(both.c[f"{side}_{name}"]) for side in SIDES] for name in SUMS}
+    sums = {name: [sa.func.sum(both.c[f"{side}_{name}"]) for side in SIDES] for name in figures}
     query = sa.select(*dimensions, *(column for pair in sums.values() for column in pair)).group_by(*dimensions)
     differs = sa.or_(*(has != should for has, should in sums.values()))
     for row in db.session.execute(query.having(differs).order_by(*dimensions).limit(MOST_LINES)):
         pairs = list(zip(row[len(names) :: 2], row[len(names) + 1 :: 2], strict=True))
         what = "; ".join(
             f"{name} {_show(name, has)}, its requests add up to {_show(name, should)}"
-            for name, (has, should) in zip(SUMS, pairs, strict=True)
+            for name, (has, should) in zip(figures, pairs, strict=True)
             if has != should
         )
         yield tuple(row[: len(names)]), what
 
 
-def _as_side(cells: sa.Subquery, side: str, names: Sequence[str]) -> sa.Select[Any]:
+def _as_side(cells: sa.Subquery, side: str, names: Sequence[str], figures: Sequence[str]) -> sa.Select[Any]:
     """Cells with their sums on one side of the comparison, and zero on the other."""
     zero: sa.ColumnElement[int] = sa.literal_column("0")
-    sums = ((cells.c[name] if side == one else zero).label(f"{one}_{name}") for one in SIDES for name in SUMS)
+    sums = ((cells.c[name] if side == one else zero).label(f"{one}_{name}") for one in SIDES for name in figures)
     return sa.select(*(cells.c[name] for name in names), *sums)
 
 

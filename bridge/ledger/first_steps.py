@@ -4,7 +4,7 @@ import dataclasses
 
 import sqlalchemy as sa
 
-from bridge.accounts.keys import select_drill_keys
+from bridge.accounts.key_search import select_drill_keys
 from bridge.accounts.tables import Account, Key
 from bridge.db import db
 from bridge.ledger.ledger import CUSTOMER
@@ -27,7 +27,7 @@ class FirstSteps:
 
 def find_first_steps(account_id: int) -> FirstSteps:
     """The account's first steps. Operators' fault drills are none of them."""
-    has_key = sa.select(Key.id).where(Key.account_id == Account.id, ~Key.is_drill).exists()
+    has_key = sa.select(Key.id).where(Key.account_id == Account.id, ~Key.is_drill, ~Key.is_playground).exists()
     own = (UsageRecord.account_id == account_id, UsageRecord.key_id.not_in(select_drill_keys(account_id)))
     request = sa.select(UsageRecord.request_id).where(*own).order_by(UsageRecord.created_at).limit(1)
     credit = sa.select(Entry.id).where(Entry.account_id == account_id, Entry.credit == CUSTOMER)

@@ -14,6 +14,7 @@ from gevent import get_hub
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge import vault
+from bridge.accounts.tables import Account
 from bridge.db import UtcDateTime, now_utc, write
 from bridge.errors import IdempotencyConflict, IdempotencyMismatch, ServiceUnavailable
 from bridge.ledger.tables import Hold
@@ -102,18 +103,23 @@ def _insert_or_find(connection: sa.Connection, claim: Claim, fingerprint: str, s
     insert: Any = sqlite.insert if on_sqlite else postgresql.insert
     now = sa.literal(now_utc(), UtcDateTime) if on_sqlite else sa.func.now()
     running = datetime.timedelta(seconds=seconds)
-    mine = (Row.account_id == claim.account_id) & (Row.key == claim.key)
+    # a key that came here with a merged account may repeat what it began there
+    former = sa.select(Account.id).where(Account.merged_into == claim.account_id)
+    mine = ((Row.account_id == claim.account_id) | Row.account_id.in_(former)) & (Row.key == claim.key)
+    is_known = sa.select(Row.key).where(Row.account_id.in_(former), Row.key == claim.key).correlate(None).exists()
     connection.execute(sa.delete(Row).where(mine, Row.expires_at < now, _IS_SETTLED))
+    expires_at = now_utc() + running if on_sqlite else now + running  # by the clock that later compares it
+    values: dict[str, Any] = {
+        "account_id": sa.literal(claim.account_id, sa.BigInteger),
+        "key": sa.literal(claim.key, sa.String),
+        "fingerprint": sa.literal(fingerprint, sa.String),
+        "request_id": sa.literal(claim.request_id, sa.String),
+        "stream": sa.literal(stream, sa.Boolean),
+        "expires_at": sa.literal(expires_at, UtcDateTime) if on_sqlite else expires_at,
+    }
     take = (
         insert(Row)
-        .values(
-            account_id=claim.account_id,
-            key=claim.key,
-            fingerprint=fingerprint,
-            request_id=claim.request_id,
-            stream=stream,
-            expires_at=now_utc() + running if on_sqlite else now + running,  # by the clock that later compares it
-        )
+        .from_select(list(values), sa.select(*values.values()).where(~is_known))
         .on_conflict_do_nothing()
         .returning(Row.key)
     )

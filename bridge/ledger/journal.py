@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from bridge.accounts.tables import Account, Key
 from bridge.db import UtcDateTime, db
-from bridge.ledger.batch import BudgetWindow
+from bridge.ledger.batch import BudgetWindow, own_id
 from bridge.ledger.budgets import OF_KEY, OF_USER, PERIODS, list_key_windows, list_starts, next_start
 from bridge.ledger.ledger import CUSTOMER, BalanceView
 from bridge.ledger.rollups import sum_charges_by
@@ -50,6 +50,19 @@ class BudgetState:
         """Whose it is, of a key that has a budget for each end user; "" is all requests that name none."""
         scope = self.window.scope
         return None if scope == OF_KEY else scope.removeprefix(OF_USER)
+
+
+def find_all_budgets(account_id: int, key_id: int, windows: Sequence[BudgetWindow]) -> list[BudgetState]:
+    """What is held and spent of these windows of a key and of its account, in no particular order."""
+    found: dict[int, list[BudgetWindow]] = {}
+    for window in windows:
+        found.setdefault(own_id(window.scope, account_id, key_id), []).append(window)
+    return [state for states in list_budgets(found).values() for state in states]
+
+
+def find_account_spend(account_id: int, window: BudgetWindow) -> BudgetState:
+    """What an account has held and spent of its day."""
+    return list_budgets({-account_id: (window,)})[-account_id][0]
 
 
 def find_budgets(key_id: int, windows: Iterable[BudgetWindow]) -> list[BudgetState]:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from bridge.db import db, transaction
+from bridge.db import db
 from bridge.ledger.rollup_tables import LabelRollup, RollupProgress
-from bridge.ledger.rollups import ENDING, MOST_AT_ONCE, SUMS, Sums, group_cells, select_cells
+from bridge.ledger.rollups import ENDING, SUMS, Sums, follow_rollups, group_cells, select_cells
 from bridge.ledger.tables import UsageRecord
 
 KINDS = ("end_user", "tag")
@@ -139,24 +139,12 @@ def has_others(kind: str, account_id: int, since: datetime.datetime | None, unti
 def roll_up_labels() -> int:
     """Roll up the labels of all rows that `roll_up` has passed, and return by how many numbers they grew. One worker
     does this at a time."""
-    total = 0
-    while some := _roll_up_some():
-        total += some
-    return total
+    return follow_rollups(RollupProgress.labels_number, _add_kinds)
 
 
-def _roll_up_some() -> int:
-    with transaction() as session:
-        row = session.execute(
-            sa.select(RollupProgress.number, RollupProgress.labels_number).with_for_update(skip_locked=True)
-        ).first()
-        if row is None or row.labels_number >= row.number:
-            return 0
-        upto = min(row.number, row.labels_number + MOST_AT_ONCE)
-        for kind in KINDS:
-            _add_rows(session, kind, row.labels_number, upto)
-        session.execute(sa.update(RollupProgress).values(labels_number=upto))
-        return int(upto - row.labels_number)
+def _add_kinds(session: Session, reached: int, upto: int) -> None:
+    for kind in KINDS:
+        _add_rows(session, kind, reached, upto)
 
 
 def _add_rows(session: Session, kind: str, reached: int, upto: int) -> None:

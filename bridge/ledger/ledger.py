@@ -1,6 +1,7 @@
 """Balances, credits and adjustments. Only this file and the batch beside it change balances."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,14 +17,23 @@ from bridge.money import MAX_NANOS, format_dollars
 
 CUSTOMER = "customer"
 OPERATOR = "operator"  # the source of what operators book, by page or command
+MERGE = "merge"  # the source of what went from one account to another, merged one
 OTHER_SIDE = {
+    MERGE: "transfers",
     OPERATOR: "adjustments",
     "command": "adjustments",
     "signup": "gifts",
     "setup": "gifts",
     "code": "gifts",
+    "bonus": "gifts",
+    "bonus_return": "gifts",
+    "referral": "gifts",
+    "referral_return": "gifts",
     "refund": "refunds",
 }
+
+# looks at what was just booked, in the same transaction, and may refuse it by an exception
+Guard = Callable[[Session], None] | None
 
 # two payments of a new account may arrive together, and both find no balance
 _OPEN_BALANCE = sa.text(
@@ -53,6 +63,13 @@ def find_balance(account_id: int) -> BalanceView:
     return BalanceView(*row) if row else BalanceView(0, 0)
 
 
+def sum_credited(account_id: int) -> int:
+    """All that was ever credited to the account, in nano-dollars."""
+    signed = sa.case((Entry.credit == CUSTOMER, Entry.amount_nanos), else_=-Entry.amount_nanos)
+    query = sa.select(sa.func.sum(signed)).where(Entry.account_id == account_id)
+    return int(db.session.execute(query).scalar() or 0)
+
+
 def credit(
     account_id: int,
     amount_nanos: int,
@@ -69,17 +86,32 @@ def credit(
     return _write_once(account_id, amount_nanos, source, external_id, note, made_by)
 
 
-def adjust(account_id: int, amount_nanos: int, *, note: str, made_by: str, external_id: str | None = None) -> bool:
+def adjust(
+    account_id: int,
+    amount_nanos: int,
+    *,
+    note: str,
+    made_by: str,
+    external_id: str | None = None,
+    guard: Guard = None,
+) -> bool:
     """Change the balance by an operator's decision, up or down, even below zero, once per external id. Returns False,
-    and changes nothing, if that adjustment was made before. Raises InvalidRequest without a reason."""
+    and changes nothing, if that adjustment was made before. `guard` may refuse what was booked. Raises InvalidRequest
+    without a reason."""
     if not note.strip():
         raise InvalidRequest("An adjustment needs a reason.", param="note")
     _check_amount(abs(amount_nanos))
-    return _write_once(account_id, amount_nanos, OPERATOR, external_id, note.strip(), made_by)
+    return _write_once(account_id, amount_nanos, OPERATOR, external_id, note.strip(), made_by, guard)
 
 
 def _write_once(
-    account_id: int, amount_nanos: int, source: str, external_id: str | None, note: str | None, made_by: str | None
+    account_id: int,
+    amount_nanos: int,
+    source: str,
+    external_id: str | None,
+    note: str | None,
+    made_by: str | None,
+    guard: Guard = None,
 ) -> bool:
     try:
         with transaction() as session:
@@ -88,6 +120,8 @@ def _write_once(
                 amount = f"{'+' if amount_nanos > 0 else '-'}${format_dollars(abs(amount_nanos), 2)}"
                 detail = f"{amount}: {note or 'no reason'}"
                 record_act(session, account_id, "balance", Actor(made_by or COMMAND.by), detail)
+            if guard is not None:
+                guard(session)
     except IntegrityError:
         if external_id is None or not _made_before(source, external_id):
             raise

@@ -36,9 +36,12 @@ class MarginFilter:
 NOTHING = Margin()
 
 
-def sum_margins(wanted: MarginFilter, *dimensions: str, span: str = "day") -> dict[tuple[Any, ...], Margin]:
-    """The margin of each combination of these dimensions (see rollups.py); without dimensions the one key is ()."""
-    return _margins(*dimensions, span=span, **dataclasses.asdict(wanted))
+def sum_margins(
+    wanted: MarginFilter, *dimensions: str, span: str = "day", dearest: int | None = None
+) -> dict[tuple[Any, ...], Margin]:
+    """The margin of each combination of these dimensions (see rollups.py); without dimensions the one key is ().
+    `dearest`: only so many, those with the most revenue first."""
+    return _margins(*dimensions, span=span, dearest=dearest, **dataclasses.asdict(wanted))
 
 
 def sum_by_account(account_ids: Iterable[int]) -> dict[int, Margin]:

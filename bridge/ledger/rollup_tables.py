@@ -1,5 +1,5 @@
-"""The roll-ups: sums of settled requests by hour and by day, and how far they reach. Only `rollups.py` writes these
-tables."""
+"""The roll-ups: sums of settled requests by hour and by day, and how far they reach. Only `rollups.py`,
+`label_rollups.py`, `totals.py` and `model_days.py` write these tables."""
 
 import datetime
 
@@ -63,14 +63,61 @@ class LabelRollup(Table):
     __table_args__ = (sa.CheckConstraint("kind IN ('end_user', 'tag')", name="kind"),)
 
 
+class HourTotal(Table):
+    """What all customers together used in one hour (UTC), without operators' fault drills; see totals.py."""
+
+    __tablename__ = "hour_totals"
+    start: Mapped[datetime.datetime] = mapped_column(UtcDateTime, primary_key=True)
+    requests: Mapped[int] = mapped_column(sa.BigInteger)
+    failed: Mapped[int] = mapped_column(sa.BigInteger)
+    charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class AccountDay(Table):
+    """The same of one account and one day (UTC)."""
+
+    __tablename__ = "account_days"
+    start: Mapped[datetime.datetime] = mapped_column(UtcDateTime, primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    requests: Mapped[int] = mapped_column(sa.BigInteger)
+    failed: Mapped[int] = mapped_column(sa.BigInteger)
+    charge_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class ModelDay(Table):
+    """How many calls of a model were answered on one day (UTC), and how many failed by us or by providers; see
+    model_days.py."""
+
+    __tablename__ = "model_days"
+    day: Mapped[datetime.date] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    answered: Mapped[int] = mapped_column(sa.BigInteger)
+    failed: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class ModelSpeed(Table):
+    """How many answers of a model on one day began within the time of a bucket, and not within that of the one before
+    it."""
+
+    __tablename__ = "model_speeds"
+    day: Mapped[datetime.date] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    bucket: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
+    answers: Mapped[int] = mapped_column(sa.BigInteger)
+
+
 class RollupProgress(Table):
-    """The number of the last usage row that is rolled up, and of the last whose labels are; one row. Every change of
-    roll-ups locks it first."""
+    """The number of the last usage row that is rolled up, of the last whose labels are, of the last in the totals, and
+    of the last in the models' days; one row. Every change of roll-ups locks it first."""
 
     __tablename__ = "rollup_progress"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(sa.BigInteger)
     labels_number: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # never above `number`
+    totals_number: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")  # likewise
+    models_number: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")  # likewise
     __table_args__ = (sa.CheckConstraint("id = 1", name="one"),)
 
 

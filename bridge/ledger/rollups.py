@@ -9,16 +9,17 @@ import dataclasses
 import datetime
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import gevent
 import sqlalchemy as sa
 import structlog
+from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from bridge.accounts.keys import select_drill_keys
+from bridge.accounts.key_search import select_drill_keys
 from bridge.db import UtcDateTime, db, transaction
 from bridge.ledger.batch import LEFT_BY_CLIENT
 from bridge.ledger.rollup_tables import RollupProgress, UsageRollup
@@ -99,13 +100,13 @@ def sum_by(
 def sum_charges_by(dimension: str, **wanted: Any) -> dict[Any, int]:
     """What was charged by this dimension, otherwise as in `sum_by`: a fraction of its work where groups are many."""
     cells, values = select_sums_by(dimension, **wanted)
-    return {part: int(nanos) for part, nanos in db.session.execute(_select_charges(cells), values)}
+    return dict(db.session.execute(_select_charges(cells), values).all())
 
 
 @functools.lru_cache(maxsize=64)
 def _select_charges(query: sa.Select[Any]) -> sa.Select[Any]:
     cells = query.subquery()
-    return sa.select(next(iter(cells.c)), cells.c.charge_nanos)
+    return sa.select(next(iter(cells.c)), sa.cast(cells.c.charge_nanos, sa.BigInteger))
 
 
 def select_sums_by(*dimensions: str, **wanted: Any) -> tuple[sa.Select[Any], dict[str, Any]]:
@@ -340,3 +341,24 @@ def add_loss(session: Session, record: UsageRecord, progress: int, nanos: int) -
 
 def _is(record: UsageRecord) -> sa.ColumnElement[bool]:
     return sa.and_(UsageRecord.request_id == record.request_id, UsageRecord.created_at == record.created_at)
+
+
+def follow_rollups(progress: orm.InstrumentedAttribute[int], add: Callable[[Session, int, int], None]) -> int:
+    """Let other sums follow the roll-ups: `add` the rows after a number, up to another, until `progress`, a column of
+    RollupProgress, has come as far. Returns by how many numbers it grew. One worker does this at a time."""
+    total = 0
+    while some := _follow_some(progress, add):
+        total += some
+    return total
+
+
+def _follow_some(progress: orm.InstrumentedAttribute[int], add: Callable[[Session, int, int], None]) -> int:
+    with transaction() as session:
+        query = sa.select(RollupProgress.number, progress.label("reached")).with_for_update(skip_locked=True)
+        row = session.execute(query).first()
+        if row is None or row.reached >= row.number:
+            return 0
+        upto = min(row.number, row.reached + MOST_AT_ONCE)
+        add(session, row.reached, upto)
+        session.execute(sa.update(RollupProgress).values({progress: upto}))
+        return int(upto - row.reached)

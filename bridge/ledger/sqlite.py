@@ -21,6 +21,7 @@ from bridge.ledger.batch import (
     Settlement,
     SettleResult,
     as_row,
+    own_id,
     read_windows,
 )
 from bridge.ledger.columns import USAGE_COLUMNS
@@ -28,6 +29,7 @@ from bridge.ledger.columns import USAGE_COLUMNS
 _VALUES = ", ".join(f":{name}" for name in USAGE_COLUMNS)
 _INSERT_USAGE = f"INSERT INTO usage ({', '.join(USAGE_COLUMNS)}) VALUES ({_VALUES})"  # noqa: S608 - our own column names
 
+Place = tuple[int, str, str, str]
 _WHERE = "WHERE key_id = ? AND period = ? AND period_start = ? AND scope = ?"  # one window's row
 
 
@@ -80,7 +82,7 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
         return HoldResult(row[0])  # a retried batch, whose commit was in doubt
     windows = order.budgets or ()
     available = _available(connection, order.account_id)
-    left = [_budget_left(connection, order.key_id, window) for window in windows]
+    left = [_budget_left(connection, order, window) for window in windows]
     budget = min(left, default=available)
     amount = min(order.amount_nanos, max(order.least_nanos, min(available, budget) // 4))
     if windows and amount > budget:
@@ -95,7 +97,7 @@ def _place_hold(connection: sqlite3.Connection, order: HoldOrder) -> HoldResult:
     if amount and not held:  # a free request needs no balance, not even its row
         return HoldResult(0, "balance", available)
     for window in windows:
-        _move_budget(connection, order.key_id, window, amount, 0)
+        _move_budget(connection, _place(order, window), amount, 0)
     deadline_at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=order.deadline_seconds)
     connection.execute(
         "INSERT INTO holds "
@@ -120,7 +122,7 @@ def _read_funds(connection: sqlite3.Connection, query: FundsQuery) -> Funds:
         "SELECT balance_nanos, held_nanos FROM balances WHERE account_id = ?", (query.account_id,)
     ).fetchone()
     balance_nanos, held_nanos = balance or (0, 0)
-    budgets = (_read_budget(connection, query.key_id, window) for window in query.budgets)
+    budgets = (_read_budget(connection, _place(query, window)) for window in query.budgets)
     return Funds(balance_nanos, held_nanos, tuple(budgets))
 
 
@@ -131,22 +133,27 @@ def _available(connection: sqlite3.Connection, account_id: int) -> int:
     return int(row[0]) if row else 0
 
 
-def _place(key_id: int, window: BudgetWindow) -> tuple[int, str, str, str]:
-    return key_id, window.period, window.start.isoformat(), window.scope
+def _place(order: HoldOrder | FundsQuery, window: BudgetWindow) -> Place:
+    return _place_of(order.account_id, order.key_id, window)
 
 
-def _read_budget(connection: sqlite3.Connection, key_id: int, window: BudgetWindow) -> tuple[int, int]:
-    row = connection.execute(f"SELECT held_nanos, spent_nanos FROM budgets {_WHERE}", _place(key_id, window)).fetchone()  # noqa: S608 - no text of anybody's
+def _place_of(account_id: int, key_id: int, window: BudgetWindow) -> Place:
+    return own_id(window.scope, account_id, key_id), window.period, window.start.isoformat(), window.scope
+
+
+def _read_budget(connection: sqlite3.Connection, place: Place) -> tuple[int, int]:
+    row = connection.execute(f"SELECT held_nanos, spent_nanos FROM budgets {_WHERE}", place).fetchone()  # noqa: S608 - no text of anybody's
     return (row[0], row[1]) if row else (0, 0)
 
 
-def _budget_left(connection: sqlite3.Connection, key_id: int, window: BudgetWindow) -> int:
+def _budget_left(connection: sqlite3.Connection, order: HoldOrder, window: BudgetWindow) -> int:
+    place = _place(order, window)
     connection.execute(
         "INSERT INTO budgets (key_id, period, period_start, scope, held_nanos, spent_nanos, told_percent) "
         "VALUES (?, ?, ?, ?, 0, 0, 0) ON CONFLICT DO NOTHING",
-        _place(key_id, window),
+        place,
     )
-    return max(0, window.limit_nanos - sum(_read_budget(connection, key_id, window)))
+    return max(0, window.limit_nanos - sum(_read_budget(connection, place)))
 
 
 def _note_refusal(connection: sqlite3.Connection, order: HoldOrder, window: BudgetWindow) -> None:
@@ -155,18 +162,16 @@ def _note_refusal(connection: sqlite3.Connection, order: HoldOrder, window: Budg
         f"UPDATE budgets SET refused_at = ? {_WHERE} AND refused_at IS NULL "  # noqa: S608
         "AND ? > ? - spent_nanos AND ? - spent_nanos <= ? / 5",
         (
-            *(as_text(datetime.datetime.now(datetime.UTC)), *_place(order.key_id, window)),
+            *(as_text(datetime.datetime.now(datetime.UTC)), *_place(order, window)),
             *(order.least_nanos, window.limit_nanos, window.limit_nanos, window.limit_nanos),
         ),
     )
 
 
-def _move_budget(
-    connection: sqlite3.Connection, key_id: int, window: BudgetWindow, held_nanos: int, spent_nanos: int
-) -> None:
+def _move_budget(connection: sqlite3.Connection, place: Place, held_nanos: int, spent_nanos: int) -> None:
     connection.execute(
         f"UPDATE budgets SET held_nanos = held_nanos + ?, spent_nanos = spent_nanos + ? {_WHERE}",  # noqa: S608
-        (held_nanos, spent_nanos, *_place(key_id, window)),
+        (held_nanos, spent_nanos, *place),
     )
 
 
@@ -200,6 +205,6 @@ def _settle(connection: sqlite3.Connection, settlement: Settlement, free: dict[i
     ).fetchone()
     values["balance_after_nanos"] = left["balance_nanos"] if left else 0
     for window in read_windows(hold["budgets"]):
-        _move_budget(connection, hold["key_id"], window, -amount, charge)
+        _move_budget(connection, _place_of(account_id, hold["key_id"], window), -amount, charge)
     connection.execute(_INSERT_USAGE, values)
     return SettleResult(charge, price - charge)

@@ -3,6 +3,7 @@
 A hold past its deadline, by the database's clock, is released. A stream's hold is charged what its last mark says was
 delivered."""
 
+import datetime
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -90,3 +91,8 @@ def sweep(writer: Writer) -> int:
             log.warning("hold_swept", request_id=request_id)
             swept += 1
     return swept
+
+
+def select_overdue_count(before: datetime.datetime) -> sa.Select[int]:
+    """A query for how many holds should have been ended before then: the job doesn't run."""
+    return sa.select(sa.func.count()).select_from(Hold).where(Hold.deadline_at < before)

@@ -1,4 +1,4 @@
-"""The tables of the ledger. Only `ledger.py` and the batch write them."""
+"""The tables of the ledger. Only `ledger.py` and the batch write them, and `attempt_errors.py` its own."""
 
 import datetime
 
@@ -45,9 +45,11 @@ class Hold(Table):
 
 class Budget(Table):
     """What a key, or one end user of it, has held and spent in one period of a budget. `period_start` is 1970-01-01 for
-    a total budget. The limit is the key's, and comes with each request."""
+    a total budget. The limit is the key's, and comes with each request. What an operator lets an account spend has its
+    rows here too."""
 
     __tablename__ = "budgets"
+    # below zero: the account's of that id, see `own_id` in batch.py
     key_id: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
     period: Mapped[str] = mapped_column(sa.String(8), primary_key=True)  # day, week, month, total
     period_start: Mapped[datetime.date] = mapped_column(primary_key=True, index=True)
@@ -151,6 +153,19 @@ class UsageRecord(Table):
         sa.CheckConstraint("charge_nanos >= 0 AND hold_nanos >= 0 AND loss_nanos >= 0", name="not_negative"),
         sa.CheckConstraint("state IN ('captured', 'released')", name="state"),
     )
+
+
+class AttemptError(Table):
+    """What an upstream answered to an attempt that failed, without credentials. No money depends on it, and it is kept
+    for a week; see attempt_errors.py."""
+
+    __tablename__ = "attempt_errors"
+    request_id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)
+    attempt: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)  # from 1 on
+    account_id: Mapped[int] = mapped_column(BigId)
+    status: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    said: Mapped[str] = mapped_column(sa.String(1000))
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, index=True)
 
 
 class IdempotencyKey(Table):

@@ -3,6 +3,7 @@ operators' fault drills asked for counts in none."""
 
 import dataclasses
 import datetime
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bridge.accounts.keys import select_drill_keys
+from bridge.accounts.key_search import select_drill_keys
 from bridge.chart import SpanSum
 from bridge.db import db, now_utc
 from bridge.dialects import ANSWER_PREFIXES
@@ -31,7 +32,8 @@ PAGE_SIZE = 25
 EXPORT_ROWS = 50_000
 EXPORT_PAGE = 500
 TIMING_SAMPLE = 5_000
-MOST_GROUPS = 100
+MOST_GROUPS, MOST_EXPORTED_GROUPS = 50, 10_000
+MOST_RUNNING = 100
 REQUEST_ID = re.compile(rf"(?:{'|'.join(('req_', *ANSWER_PREFIXES.values()))})([0-9a-f]{{32}})")
 COLUMNS = {"model": "model_id", "key": "key_id", "end_user": "label", "tag": "label"}  # by what usage is grouped
 OUTCOME_GROUPS = ("complete", "failed", "client_gone", "cut")  # values of a filter
@@ -83,6 +85,7 @@ class UsagePage:
 
 
 def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
+    """What the filter asks of a row. In place of a value a field may have a parameter."""
     found: list[sa.ColumnElement[bool]] = [
         UsageRecord.account_id == wanted.account_id,
         UsageRecord.key_id.not_in(select_drill_keys(wanted.account_id)),
@@ -100,7 +103,8 @@ def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
     if wanted.end_user is not None:
         found.append(UsageRecord.end_user == wanted.end_user)
     if wanted.tag is not None:  # no tag has a quote of its own
-        found.append(sa.func.replace(UsageRecord.tags, f'"{wanted.tag}"', "") != UsageRecord.tags)
+        quoted = sa.literal('"') + wanted.tag + '"'
+        found.append(sa.func.replace(UsageRecord.tags, quoted, "") != UsageRecord.tags)
     return found
 
 
@@ -151,14 +155,14 @@ def _read_models(wanted: UsageFilter, span: str) -> Parts:
 
 
 def group_usage(wanted: UsageFilter, by: str) -> dict[str, Sums]:
-    """The sums of a filter by model, key (its id), end user or tag, the dearest first, at most MOST_GROUPS; OTHERS are
-    the end users or tags without a roll-up of their own. Within one end user or one tag they are summed from the
-    rows."""
+    """The sums of a filter by model, key (its id), end user or tag, the dearest first, at most MOST_EXPORTED_GROUPS;
+    OTHERS are the end users or tags without a roll-up of their own. Within one end user or one tag they are summed from
+    the rows."""
     if wanted.end_user is not None or wanted.tag is not None:
-        return sum_labelled(_select_rows(wanted, by, "day"), MOST_GROUPS, by=COLUMNS[by])
+        return sum_labelled(_select_rows(wanted, by, "day"), MOST_EXPORTED_GROUPS, by=COLUMNS[by])
     if by in KINDS:
-        return sum_labels(by, **wanted.as_sums(), limit=MOST_GROUPS)
-    found = _sum_by(wanted, COLUMNS[by], dearest=MOST_GROUPS)
+        return sum_labels(by, **wanted.as_sums(), limit=MOST_EXPORTED_GROUPS)
+    found = _sum_by(wanted, COLUMNS[by], dearest=MOST_EXPORTED_GROUPS)
     return {str(name): sums for (name,), sums in found.items()}
 
 
@@ -190,9 +194,18 @@ def count_last_hour() -> LastHour:
 
 def measure_first_content(wanted: UsageFilter) -> Timing | None:
     """How fast answers began, over the newest 5,000 requests of the filter."""
+    values = {name: value for name, value in dataclasses.asdict(wanted).items() if value is not None}
+    times = list(db.session.scalars(_write_timing(tuple(values)), values))
+    return Timing(times[0], times[-1]) if times else None
+
+
+@functools.lru_cache(maxsize=64)
+def _write_timing(given: tuple[str, ...]) -> sa.Select[int]:
+    """The statement for filters with these fields. It is cached, since writing it takes longer than running it."""
+    marks: dict[str, Any] = {name: sa.bindparam(name) for name in given}
     newest = (
         sa.select(UsageRecord.first_content_ms.label("ms"))
-        .where(*_conditions(wanted), UsageRecord.first_content_ms.is_not(None))
+        .where(*_conditions(UsageFilter(**marks)), UsageRecord.first_content_ms.is_not(None))
         .order_by(UsageRecord.created_at.desc())
         .limit(TIMING_SAMPLE)
         .subquery()
@@ -200,10 +213,7 @@ def measure_first_content(wanted: UsageFilter) -> Timing | None:
     place = sa.func.row_number().over(order_by=newest.c.ms) - 1
     ranked = sa.select(newest.c.ms, place.label("place"), (sa.func.count().over() - 1).label("last")).subquery()
     wanted_places = (ranked.c.last // 2, ranked.c.last * 95 // 100)
-    times = list(
-        db.session.scalars(sa.select(ranked.c.ms).where(ranked.c.place.in_(wanted_places)).order_by(ranked.c.place))
-    )
-    return Timing(times[0], times[-1]) if times else None
+    return sa.select(ranked.c.ms).where(ranked.c.place.in_(wanted_places)).order_by(ranked.c.place)
 
 
 def list_requests(
@@ -288,10 +298,10 @@ def find_running_request(account_id: int, request_id: str) -> Hold:
 
 
 def list_running(account_id: int, key_id: int | None = None) -> list[Hold]:
-    """The account's running requests, or a key's, the newest first, at most MOST_GROUPS."""
+    """The account's running requests, or a key's, the newest first, at most MOST_RUNNING."""
     own = Hold.key_id.not_in(select_drill_keys(account_id))
     query = sa.select(Hold).where(Hold.account_id == account_id, own)
-    query = query.order_by(Hold.created_at.desc()).limit(MOST_GROUPS)
+    query = query.order_by(Hold.created_at.desc()).limit(MOST_RUNNING)
     return list(db.session.scalars(query if key_id is None else query.where(Hold.key_id == key_id)))
 
 

@@ -82,6 +82,29 @@ def admit(
     return Admission(asks, kinds, windows, max(count.minute for count in counts), tokens)
 
 
+def read_channel_in_use(counters: Counters, channel_id: int, limits: Figures) -> list[InUse]:
+    """How much of the operator's own limits of a channel is in use: requests and tokens of the last 60 seconds, and
+    attempts that run now. Kinds without a limit are left out. This is one trip, and takes nothing."""
+    kinds = [(kind, limit) for kind, limit in zip(LIMITS, limits, strict=True) if limit]
+    asks = [_ask_nothing(f"{{c{channel_id}}}", kind, limit) for kind, limit in kinds]
+    counts = counters.take_all(asks) if asks else ()
+    return [
+        InUse(kind, limit, min(_count_used(kind, count), limit), False)
+        for (kind, limit), count in zip(kinds, counts, strict=True)
+    ]
+
+
+def _ask_nothing(scope: str, kind: str, limit: int) -> Ask:
+    """Asking for nothing, or for a lease where none is allowed, only reads."""
+    if kind == "concurrency":
+        return Ask(f"{scope}:at-once", 0, is_lease=True)
+    return Ask(f"{scope}:{kind}", limit, 0)
+
+
+def _count_used(kind: str, count: Count) -> int:
+    return count.current if kind == "concurrency" else -(-weigh(count) // WINDOW_MS)
+
+
 def read_in_use(counters: Counters, account_id: int, key_id: int, own: Figures, shared: Figures) -> list[InUse]:
     """How much of a key's limits is in use: requests and tokens of the last 60 seconds, and requests that run now. Of
     its own limit and its account's (`shared`), the one that has less left; kinds without a limit are left out. This is
@@ -89,19 +112,15 @@ def read_in_use(counters: Counters, account_id: int, key_id: int, own: Figures, 
     account = f"{{a{account_id}}}"
     counting = _leave_counting(own, shared)
     places = [
-        (f"{scope}:{'at-once' if kind == 'concurrency' else kind}", kind, limit, scope == account)
+        (scope, kind, limit, scope == account)
         for scope, limits in ((f"{account}:k{key_id}", counting), (account, shared))
         for kind, limit in zip(LIMITS, limits, strict=True)
         if limit
     ]
-    # asking for nothing, or for a lease where none is allowed, only reads
-    asks = [
-        Ask(name, 0, is_lease=True) if kind == "concurrency" else Ask(name, limit, 0) for name, kind, limit, _ in places
-    ]
+    asks = [_ask_nothing(scope, kind, limit) for scope, kind, limit, _ in places]
     found: dict[str, InUse] = {}
     for (_, kind, limit, is_shared), count in zip(places, counters.take_all(asks) if asks else (), strict=True):
-        used = count.current if kind == "concurrency" else -(-weigh(count) // WINDOW_MS)
-        in_use = InUse(kind, limit, min(used, limit), is_shared)
+        in_use = InUse(kind, limit, min(_count_used(kind, count), limit), is_shared)
         if kind not in found or limit - in_use.used < found[kind].limit - found[kind].used:
             found[kind] = in_use
     return [found[kind] for kind in LIMITS if kind in found]

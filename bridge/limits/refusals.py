@@ -6,6 +6,7 @@ lost: no money depends on it."""
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -151,17 +152,9 @@ def list_refusals(wanted: RefusalFilter, limit: int | None = SHOWN) -> list[Refu
 
 def read_refusals(wanted: RefusalFilter, by: str = "", limit: int = SHOWN) -> Refusals:
     """What a page shows of a filter's refusals, in one statement. `by`: what they are summed by too, model or key."""
-    kinds, table = _select_kinds(wanted, limit).subquery(), Refusal.__table__.c
-    dimensions = {"hour": table.start} | ({by: {"model": table.model_id, "key": table.key_id}[by]} if by else {})
-    place_of = {"hour": "start", "model": "last_model", "key": "key_id"}
-    parts = [sa.select(sa.literal("kind"), sa.cast(sa.null(), table.start.type).label("start"), *kinds.c)]
-    for what, dimension in dimensions.items():
-        given = {place_of[what]: dimension, "requests": sa.func.sum(table.requests)}
-        names = ("start", *(column.name for column in kinds.c))
-        columns = (given.get(name, sa.null()).label(name) for name in names)
-        parts.append(sa.select(sa.literal(what), *columns).where(*_conditions(wanted)).group_by(dimension))
+    values = {name: value for name, value in dataclasses.asdict(wanted).items() if value is not None}
     found = Refusals([], {}, {})
-    for what, start, *row in db.session.execute(sa.union_all(*parts)):
+    for what, start, *row in db.session.execute(_write_reading(tuple(values), by, limit), values):
         one = _make_refused(row)
         if what == "kind":
             found.kinds.append(one)
@@ -171,6 +164,23 @@ def read_refusals(wanted: RefusalFilter, by: str = "", limit: int = SHOWN) -> Re
             found.by_part[str(one.key_id if by == "key" else one.last_model)] = one.requests
     found.kinds.sort(key=lambda each: each.last_at, reverse=True)
     return found
+
+
+@functools.lru_cache(maxsize=64)
+def _write_reading(given: tuple[str, ...], by: str, limit: int) -> sa.CompoundSelect[Any]:
+    """The statement for filters with these fields. It is cached, since writing it takes longer than running it."""
+    marks: dict[str, Any] = {name: sa.bindparam(name) for name in given}
+    wanted, table = RefusalFilter(**marks), Refusal.__table__.c
+    kinds = _select_kinds(wanted, limit).subquery()
+    dimensions = {"hour": table.start} | ({by: {"model": table.model_id, "key": table.key_id}[by]} if by else {})
+    place_of = {"hour": "start", "model": "last_model", "key": "key_id"}
+    parts = [sa.select(sa.literal("kind"), sa.cast(sa.null(), table.start.type).label("start"), *kinds.c)]
+    for what, dimension in dimensions.items():
+        found = {place_of[what]: dimension, "requests": sa.func.sum(table.requests)}
+        names = ("start", *(column.name for column in kinds.c))
+        columns = (found.get(name, sa.null()).label(name) for name in names)
+        parts.append(sa.select(sa.literal(what), *columns).where(*_conditions(wanted)).group_by(dimension))
+    return sa.union_all(*parts)
 
 
 def _make_refused(row: Sequence[Any]) -> Refused:
@@ -213,6 +223,7 @@ def delete_old_refusals() -> None:
 
 
 def _conditions(wanted: RefusalFilter) -> list[sa.ColumnElement[bool]]:
+    """What the filter asks of a row. In place of a value a field may have a parameter."""
     found = [Refusal.account_id == wanted.account_id]
     if wanted.since is not None:
         found.append(Refusal.start >= wanted.since)

@@ -156,6 +156,16 @@ def delete_old_mails() -> None:
         session.execute(sa.delete(Mail).where(Mail.ended_at < old))
 
 
+def select_failed_count(since: datetime.datetime) -> sa.Select[int]:
+    """A query for how many mails were given up since then."""
+    return sa.select(sa.func.count()).select_from(Mail).where(Mail.state == "failed", Mail.ended_at >= since)
+
+
+def select_overdue_count(before: datetime.datetime) -> sa.Select[int]:
+    """A query for how many mails wait although their attempt was due before then: the job doesn't run."""
+    return sa.select(sa.func.count()).select_from(Mail).where(Mail.state == "waiting", Mail.due_at < before)
+
+
 def count_mails() -> MailFigures:
     """The figures that operators see."""
     counts = dict(db.session.execute(sa.select(Mail.state, sa.func.count()).group_by(Mail.state)).all())

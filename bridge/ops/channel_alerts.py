@@ -1,18 +1,18 @@
 """Mails operators about channels that need them: once when a channel goes out, and once when it is back."""
 
 import dataclasses
+from urllib.parse import quote_plus
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from bridge.accounts.tables import Member
 from bridge.catalogue.listing import NEEDS_OPERATOR
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
-from bridge.mail.outbox import queue_mail
+from bridge.ops.trouble_alerts import mail_operators
 
 log = structlog.get_logger()
 
@@ -60,7 +60,9 @@ def _write_out(settings: Settings, told: list[_Incident]) -> tuple[str, str]:
         else:
             what = f"its upstream has no {', '.join(channel.refused_models or ())}. Check the names and the base URL."
         last = f"\nIt answered: {channel.last_error}" if channel.last_error else ""
-        lines.append(f"{channel.name}: {what}{last}\n{settings.site_url}/admin/channels/{channel.name}")
+        failed = f"/admin/requests?period=7&status=failed&channel={quote_plus(channel.name)}"
+        pages = f"{settings.site_url}/admin/channels/{channel.name}\nFailed requests: {settings.site_url}{failed}"
+        lines.append(f"{channel.name}: {what}{last}\n{pages}")
     text = "\n\n".join(lines)
     return subject, (
         f"{text}\n\nRequests go to other channels where there are some, and answer 503 where there are none. Put it "
@@ -84,7 +86,4 @@ def _enumerate(told: list[_Incident]) -> str:
 def _mail(session: Session, what: str, told: list[_Incident], subject: str, text: str) -> None:
     names = [incident.channel.name for incident in told]
     log.error("channels_need_operator" if what == "out" else "channels_back", channels=names)
-    operators = session.execute(sa.select(Member.id, Member.email).where(Member.is_operator).order_by(Member.id))
-    for member_id, email in operators.all():
-        once = f"channel-{what}:{told[0].channel.id}:{told[0].number}:{member_id}"
-        queue_mail(session, once=once, recipient=email, subject=subject, text=text)
+    mail_operators(session, f"channel-{what}:{told[0].channel.id}:{told[0].number}", subject, text)

@@ -7,35 +7,45 @@ from typing import Any
 
 import click
 import msgspec
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import select
 
 from bridge.accounts.customers import set_account_group, set_account_limits
 from bridge.accounts.emails import find_member
-from bridge.accounts.key_limits import LIMITS, find_account_limits
+from bridge.accounts.key_limits import LIMITS, OF_ACCOUNT, find_account_limits
+from bridge.accounts.key_search import find_any_key
 from bridge.accounts.key_terms import PLAIN_LIMITS, Term
-from bridge.accounts.keys import find_any_key, issue_key, revoke_key, rotate_key
+from bridge.accounts.keys import issue_key, revoke_key, rotate_key
+from bridge.accounts.password_reset import invite_member
 from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.tables import Account, Key, Member
-from bridge.db import db, now_utc
+from bridge.db import DEFAULT_GROUP, db, now_utc
 from bridge.errors import InvalidRequest
 from bridge.ledger.budgets import list_key_windows
 from bridge.ledger.check import export_ledger
 from bridge.ledger.ledger import credit, find_balance
 from bridge.ledger.opening import create_account
-from bridge.ledger.refunds import refund_request
+from bridge.ledger.refunds import find_refundable, read_amount, refund_request
 from bridge.limits.limits import LIMITS as LIMIT_WORDS
 from bridge.money import format_dollars
 from bridge.ops.books import check_books
 from bridge.ops.command_line import Commands, print_table, read_dollars
+from bridge.ops.commands_audit import approval_commands, audit_commands
+from bridge.ops.commands_bulk_prices import price_commands
 from bridge.ops.commands_catalogue import catalogue_commands, model_commands
-from bridge.ops.commands_channels import channel_commands, vault_commands
+from bridge.ops.commands_channel_keys import channel_key_commands
+from bridge.ops.commands_channels import channel_commands
 from bridge.ops.commands_codes import code_commands, mail_commands
 from bridge.ops.commands_drill import drill
+from bridge.ops.commands_incidents import incident_commands
 from bridge.ops.commands_jobs import jobs
+from bridge.ops.commands_own_prices import own_price, show_groups
 from bridge.ops.commands_payments import payment_commands
 from bridge.ops.commands_people import PEOPLE_COMMANDS
-from bridge.ops.commands_prices import account_markup_command, markup_command, price_commands
+from bridge.ops.commands_plans import plan_commands
+from bridge.ops.commands_prices import account_markup_command, markup_command
+from bridge.ops.commands_requests import request_commands
+from bridge.ops.commands_vault import vault_commands
 from bridge.ops.key_options import key_options, read_key_terms
 
 MAX_DIGITS = 18
@@ -47,7 +57,9 @@ ledger_commands = Commands("ledger", help="The books.")
 
 def register(app: Flask) -> None:
     """Add the commands to `flask`."""
-    for group in (account_commands, key_commands, payment_commands, ledger_commands, code_commands, mail_commands):
+    for group in (account_commands, key_commands, payment_commands, ledger_commands, code_commands, plan_commands):
+        app.cli.add_command(group)
+    for group in (mail_commands, request_commands, audit_commands, approval_commands, incident_commands):
         app.cli.add_command(group)
     app.cli.add_command(drill)
     app.cli.add_command(jobs)
@@ -56,25 +68,39 @@ def register(app: Flask) -> None:
     app.cli.add_command(markup_command)
 
 
+channel_commands.add_command(channel_key_commands)
 for command in (account_markup_command, *PEOPLE_COMMANDS):
     account_commands.add_command(command)
+for command in (own_price, show_groups):
+    price_commands.add_command(command)
 
 
 @account_commands.command("create")
 @click.argument("email")
 @click.option("--password", help="Without it one is made up and printed.")
 @click.option("--operator", is_flag=True, help="May enter /admin.")
-def create(email: str, password: str | None, operator: bool) -> None:
+@click.option("--name", default="", help="As operators call it.")
+@click.option("--group", default=DEFAULT_GROUP, help="Which channels serve it, at which prices.")
+@click.option(
+    "--invite", is_flag=True, help="Instead of a password: a link by mail, or printed where no mail goes out."
+)
+def create(email: str, password: str | None, operator: bool, name: str, group: str, invite: bool) -> None:
     """Create an account and the member who signs in to it. The last line is the account's id."""
-    chosen = password or secrets.token_urlsafe(15)
+    if invite and password:
+        raise InvalidRequest("Give a password or --invite, not both.", param="password")
+    chosen = None if invite else password or secrets.token_urlsafe(15)
     try:
-        member = create_account(email, chosen, is_operator=operator)
+        member = create_account(email, chosen, is_operator=operator, name=name, group=group)
     except (AddressTaken, ValueError) as error:
         raise InvalidRequest(str(error)) from None
     click.echo(f"Created an account for {member.email}{', an operator' if operator else ''}.")
-    if not password:
+    account_id, address = member.account_id, member.email
+    if invite:
+        link = invite_member(current_app.config["BRIDGE"], member.id)
+        click.echo(f"Link for {address}: {link}" if link else f"{address} gets a mail with a link, within a minute.")
+    elif not password:
         click.echo(f"Password: {chosen}")
-    click.echo(member.account_id)
+    click.echo(account_id)
 
 
 @account_commands.command("credit")
@@ -95,13 +121,15 @@ def credit_account(email: str, dollars: str, note: str | None) -> None:
 
 @account_commands.command("refund")
 @click.argument("request_id")
-@click.option("--reason", required=True, help="The customer reads it on receipt and statement.")
-def refund(request_id: str, reason: str) -> None:
-    """Give back all that a request cost, once. It is named by its id or by its answer's."""
-    record = refund_request(request_id, reason=reason, made_by="command")
-    balance = find_balance(record.account_id)
+@click.option("--amount", default="", help="Dollars, or a share such as 50%; all that is left by default.")
+@click.option("--reason", required=True, help="Shown to the customer on the receipt and the statement.")
+def refund(request_id: str, amount: str, reason: str) -> None:
+    """Give back what a request cost, or a part of it. It is named by its id or by its answer's."""
+    amount_nanos = read_amount(amount, find_refundable(request_id).charge_nanos)
+    done = refund_request(request_id, reason=reason, made_by="command", amount_nanos=amount_nanos)
+    record, balance = done.record, find_balance(done.record.account_id)
     click.echo(
-        f"Refunded ${format_dollars(record.charge_nanos, 2)} for {record.request_id} to account {record.account_id}; "
+        f"Refunded ${format_dollars(done.amount_nanos, 2)} for {record.request_id} to account {record.account_id}; "
         f"the balance is ${format_dollars(balance.balance_nanos, 2)}."
     )
 
@@ -123,10 +151,15 @@ def group(email: str, group: str) -> None:
 @click.option("--rpm", help='Requests a minute of all its keys; 0 is no limit, "default" the gateway\'s.')
 @click.option("--tpm", help="Tokens a minute, likewise.")
 @click.option("--concurrency", help="Requests at once, likewise.")
+@click.option("--spend-day", help="Dollars a day (UTC), likewise.")
+@click.option("--keys", "max_keys", help="How many keys it may have, likewise.")
 def limits(email: str, **given: str | None) -> None:
     """Limit an account over all of its keys, which no key's own figure lifts. What isn't given stays."""
     member = find_member(email)
-    chosen = {name: _read_limit(name, text) for name, text in given.items() if text is not None}
+    chosen = {name: _read_limit(name, text) for name, text in given.items() if text is not None and name in OF_ACCOUNT}
+    if (spend := given["spend_day"]) is not None:
+        is_default = spend.strip().lower() == "default"
+        chosen["spend_day_nanos"] = None if is_default else read_dollars(spend, "spend_day")
     if chosen:
         set_account_limits(member.account_id, chosen)
     click.echo(f"{member.email}: {_describe_limits(member.account_id)}.")
@@ -144,7 +177,11 @@ def _read_limit(name: str, text: str) -> int | None:
 def _describe_limits(account_id: int) -> str:
     """`60 RPM, no limit of TPM, 5 concurrent requests`: the limits in effect."""
     figures = find_account_limits(account_id)
-    return ", ".join(f"{figures[name] or 'no limit of'} {LIMIT_WORDS[name]}" for name in LIMITS)
+    spend, keys = figures["spend_day_nanos"], figures["max_keys"]
+    told = [f"{figures[name] or 'no limit of'} {LIMIT_WORDS[name]}" for name in LIMITS]
+    told.append(f"${format_dollars(spend, 2)} a day" if spend else "no limit of spend")
+    told.append(f"{keys} key{'' if keys == 1 else 's'}" if keys else "any number of keys")
+    return ", ".join(told)
 
 
 @account_commands.command("show")
@@ -156,7 +193,7 @@ def show(email: str) -> None:
     balance = find_balance(account.id)
     click.echo(f"Account:   {account.id} ({account.status})")
     click.echo(f"Member:    {member.email}{' (operator)' if member.is_operator else ''}")
-    click.echo(f"Group:     {account.group_name}")
+    click.echo(f"Group:     {account.group}")
     click.echo(f"Limits:    {_describe_limits(account.id)}")
     click.echo(f"Balance:   ${format_dollars(balance.balance_nanos, 2)}")
     click.echo(f"Held:      ${format_dollars(balance.held_nanos, 2)}")

@@ -47,6 +47,8 @@ def show(payment_id: str) -> None:
     payment = view.payment
     came, asked = _describe_paid(payment), format_amount(payment.amount_minor, payment.currency)
     credited = format_dollars(payment.credit_nanos, 2) if payment.state == "paid" else "0.00"
+    if payment.state == "paid" and payment.bonus_nanos:
+        credited += f" and a bonus of ${format_dollars(payment.bonus_nanos, 2)}"
     click.echo(f"{payment.id} of account {payment.account_id}: {payment.state}, {payment.problem or 'no problem'}")
     click.echo(f"  requested {asked}, received {came}, credited ${credited}, intent {payment.payment_intent or '-'}")
     for one in view.returns:
@@ -71,7 +73,7 @@ def settle(payment_id: str, dollars: str | None, reason: str) -> None:
         click.echo(DONE_BEFORE)
         return
     balance = format_dollars(find_balance(payment.account_id).balance_nanos, 2)
-    credited = format_dollars(payment.credit_nanos, 2)
+    credited = format_dollars(payment.credit_nanos + payment.bonus_nanos, 2)
     click.echo(f"Credited ${credited} to account {payment.account_id}; the balance is ${balance}.")
 
 

@@ -13,7 +13,7 @@ from bridge.accounts.emails import find_member
 from bridge.catalogue.below_cost import list_live_models, require_margin_at
 from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.model_editing import check_rates, enter_price, find_model, set_markup
-from bridge.catalogue.price_rows import list_prices, tiers_of, version_of
+from bridge.catalogue.price_rows import list_prices, list_prices_to_come, tiers_of, version_of
 from bridge.catalogue.rates import PRICE_CLASSES, Rates, name_rates
 from bridge.catalogue.tables import Price
 from bridge.db import now_utc
@@ -43,7 +43,11 @@ CLASSES = {
     "cached-audio": ("cached_audio", "Of sound read from a cache; without it, what sound costs."),
     "audio-out": ("audio_output", "Of speech; without it, what output costs."),
     "image": ("image", "Of pictures; without it, what input costs."),
+    "image-out": ("image_output", "Of pictures drawn; without it, what output costs."),
     "per-request": ("request", "Dollars for each call of the provider."),
+    "per-picture": ("picture", "Dollars for each picture that is drawn."),
+    "per-picture-low": ("picture_low", "The same of low quality; without it, as for any."),
+    "per-picture-medium": ("picture_medium", "The same of medium quality; without it, as for any."),
 }
 NAMES = {class_: name for name, (class_, _) in CLASSES.items()}
 PASSED = "That moment has passed. Leave --from out for a price from now on."
@@ -88,7 +92,14 @@ def set_price(model: str, since: str | None, source: str, below_cost: bool, **op
     when = f"from {moment:%Y-%m-%d %H:%M} UTC on" if moment else "from now on"
     replaced = f"; it replaces version {before.id}" if before else ""
     click.echo(f"{id_} has this price {when}{replaced}. Running requests keep theirs.")
+    for coming in list_prices_to_come().get(id_, ()):
+        if coming.id != price.id:
+            click.echo(f"Version {coming.id} replaces it from {_say_moment(coming)}; --from gives that moment another.")
     click.echo(price.id)
+
+
+def _say_moment(price: Price) -> str:
+    return f"{price.effective_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _read_tiers(options: Mapping[str, Any], prefix: str) -> list[Rates]:
@@ -132,11 +143,15 @@ def _read_rates(texts: Mapping[str, str], above_tokens: int, param: str) -> Rate
 @price_commands.command("list")
 @click.argument("model", required=False)
 def show_prices(model: str | None) -> None:
-    """List the prices in effect, or one model's versions. The last to take effect comes first; markups come on top."""
+    """List the prices in effect and those to come, or one model's versions, the last to take effect first. Markups come
+    on top."""
     rows: list[tuple[str, ...]] = [("MODEL" if model is None else "PRICE", "ABOVE", *HEADINGS, "SOURCE")]
     if model is None:
+        coming = list_prices_to_come()
         for id_, price in sorted(newest_prices().items()):
             rows += _describe(price, id_)
+            for later in coming.get(id_, ()):
+                rows += _describe(later, f"  from {_say_moment(later)}")
     else:
         id_ = find_model(model).id
         current = newest_prices().get(id_)
@@ -158,7 +173,8 @@ def _name_version(price: Price, current: Price | None) -> str:
 
 def _describe(price: Price, name: str) -> list[tuple[str, ...]]:
     """A line for each tier, and for each of the provider's tiers if those differ."""
-    rows = [_describe_rates(rates, name, price.source) for rates in tiers_of(price)]
+    source = f"{price.source}, {price.checked_on}" if price.checked_on else price.source
+    rows = [_describe_rates(rates, name, source) for rates in tiers_of(price)]
     if price.costs:
         rows += [_describe_rates(rates, "  provider takes", "") for rates in version_of(price).costs]
     return rows
@@ -183,13 +199,19 @@ def _show(nanos: int) -> str:
 def markup_command(model: str, percent: str, below_cost: bool) -> None:
     """Put a markup on a model's price, from the next request on. In percent: 0 is none, -10 a discount."""
     found = find_model(model)
-    before, basis_points = found.markup_bps, _read_percent(percent)
+    before, basis_points = found.markup_bps, read_percent_of(percent)
     with asks_below_cost():
         set_markup(found.id, basis_points, below_cost=below_cost)
     click.echo(f"{found.id} has a markup of {format_percent(basis_points)}%; before it was {format_percent(before)}%.")
 
 
-def _read_percent(text: str) -> int:
+def read_rates_of(text: str) -> Rates:
+    """Rates of `input=2.85,output=14.25`. Raises InvalidRequest."""
+    return _read_rates(dict(_read_pair(pair, "--prices") for pair in text.split(",")), 0, "--prices: {}")
+
+
+def read_percent_of(text: str) -> int:
+    """Hundredths of a percent. Raises InvalidRequest."""
     form = FormReader({"percent": text})
     basis_points = form.percent("percent")
     if basis_points is None:
@@ -206,7 +228,7 @@ def account_markup_command(email: str, percent: str, below_cost: bool) -> None:
     """Give an account a markup instead of its models'. In percent: -10 is a discount, "none" ends it."""
     member = find_member(email)
     before, _ = find_terms(member.account_id)
-    basis_points = None if percent.strip().lower() == "none" else _read_percent(percent)
+    basis_points = None if percent.strip().lower() == "none" else read_percent_of(percent)
     if basis_points is not None and not below_cost:
         with asks_below_cost():
             require_margin_at(basis_points, list_live_models(), "this account")

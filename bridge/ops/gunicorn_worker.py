@@ -1,5 +1,5 @@
 """gunicorn's gevent worker without some costs of each request: an access line that nobody reads, hooks that nobody
-sets, a timer for each wait between requests, and a system call for the head of each answer.
+sets, a stream for errors, a timer for each wait between requests, and a system call for the head of each answer.
 
 It also ends in the way that a deploy needs, and closes connections whose clients take nothing for too long."""
 
@@ -7,6 +7,7 @@ import contextlib
 import errno
 import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -167,6 +168,7 @@ class Request(message.Request):
 
 # gunicorn looks up its classes by these names
 wsgi.Response = Response
+wsgi.WSGIErrorsWrapper = functools.lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)  # each new one looks up the logger
 RequestParser.mesg_class = Request
 message.ChunkedReader = Chunks
 
@@ -195,6 +197,7 @@ class Worker(GeventWorker):
     cfg: Any
     common_headers = CommonHeaders()
     last_stop: LastStop | None = None  # None: nobody tells, and listeners are closed as they are
+    is_busy: Callable[[], bool] = staticmethod(lambda: False)  # whether requests go on whose clients have left
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -288,9 +291,12 @@ class Worker(GeventWorker):
         self._accept_the_last(servers, told_at + ACCEPT_ON_SECONDS)
         self._closed_at = time.monotonic()
         cut_at = told_at + self.cfg.graceful_timeout - 1
-        while pool and time.monotonic() < cut_at:
+        while (pool or self.is_busy()) and time.monotonic() < cut_at:
             self.notify()
-            pool.join(LOOK_SECONDS)
+            if pool:
+                pool.join(LOOK_SECONDS)
+            else:
+                gevent.sleep(LOOK_SECONDS)
         self._cut_the_rest(pool)
 
     def _accept_the_last(self, servers: list[Any], until: float) -> None:

@@ -6,12 +6,12 @@ import sqlalchemy as sa
 import structlog
 
 from bridge.accounts.customers import count_markups
-from bridge.accounts.tables import Member
+from bridge.accounts.own_prices import list_own_rates
 from bridge.catalogue.below_cost import MOST_SHOWN, Shortfall, list_losing
 from bridge.catalogue.tables import Model
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
-from bridge.mail.outbox import queue_mail
+from bridge.ops.trouble_alerts import mail_operators
 
 log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ def queue_margin_alerts(settings: Settings) -> None:
     """Queue the mails that are due. If several workers look at the same moment, one of them reports each model. It
     doesn't matter what makes a model lose money: a price, a later price taking effect, a markup of the model or of an
     account, or a channel's cost."""
-    losing = list_losing(count_markups())
+    losing = list_losing(count_markups(), list_own_rates())
     told = set(db.session.scalars(sa.select(Model.id).where(Model.told_below_cost_at.is_not(None))))
     db.session.commit()
     begun, ended = sorted(losing.keys() - told), sorted(told - losing.keys())
@@ -68,7 +68,4 @@ def _enumerate(ids: list[str]) -> str:
 
 
 def _mail(moment: datetime.datetime, what: str, subject: str, text: str) -> None:
-    operators = db.session.execute(sa.select(Member.id, Member.email).where(Member.is_operator).order_by(Member.id))
-    for member_id, email in operators.all():
-        once = f"below-cost:{moment.timestamp()}:{what}"[:150] + f":{member_id}"
-        queue_mail(db.session(), once=once, recipient=email, subject=subject, text=text)
+    mail_operators(db.session(), f"below-cost:{moment.timestamp()}:{what}"[:150], subject, text)

@@ -42,6 +42,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
         if job.wanted:
             run_every(app, job.seconds, functools.partial(job.run, services), name=job.name, at_once=job.at_once)
     if gunicorn_worker is not None:
+        gunicorn_worker.is_busy = services.recorder.is_busy
         gevent.spawn(_watch_drain, services, gunicorn_worker)
 
 
@@ -57,6 +58,7 @@ def stop(app: Flask, gunicorn_worker: Any = None) -> None:
             write_notes(services, at_the_end=True)
         except sa.exc.SQLAlchemyError as error:
             log.warning("notes_lost", error=type(error).__name__)
+    services.recorder.close()
     services.spool.close()
     services.writer.close()
 

@@ -2,9 +2,11 @@
 
 from bridge.config import Settings
 from bridge.errors import InvalidRequest
+from bridge.money import format_percent
 
 NANOS_PER_MINOR = 10_000_000
 MINOR_PER_UNIT = 100
+FULL_BPS = 10_000
 # currencies that Stripe doesn't count in hundredths; none can be asked for here, but money may arrive in one
 NO_DECIMALS = "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"
 THREE_DECIMALS = "bhd jod kwd omr tnd"
@@ -13,6 +15,21 @@ THREE_DECIMALS = "bhd jod kwd omr tnd"
 def to_credit(settings: Settings, amount_minor: int) -> int:
     """Nano-dollars for an amount, at the current rate, rounded down."""
     return amount_minor * settings.top_up_rate_nanos // MINOR_PER_UNIT
+
+
+def to_bonus(settings: Settings, amount_minor: int, credit_nanos: int) -> int:
+    """Nano-dollars given on top of this credit for an amount, by the current steps, rounded down; 0 below the first."""
+    reached = [points for start, points in settings.top_up_bonus_steps if amount_minor * NANOS_PER_MINOR >= start]
+    return credit_nanos * reached[-1] // FULL_BPS if reached else 0
+
+
+def describe_bonus(settings: Settings) -> str:
+    """`5% from $50.00, 10% from $200.00`; "" where there is none."""
+    steps = settings.top_up_bonus_steps
+    amounts = (format_amount(start // NANOS_PER_MINOR, settings.top_up_currency) for start, _ in steps)
+    return ", ".join(
+        f"{format_percent(points)}% from {amount}" for (_, points), amount in zip(steps, amounts, strict=True)
+    )
 
 
 def check_amount(settings: Settings, nanos: int | None, param: str) -> int:

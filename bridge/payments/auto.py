@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
@@ -21,6 +22,7 @@ from bridge.payments.amounts import (
     describe_bounds,
     format_amount,
     is_within_bounds,
+    to_bonus,
     to_credit,
 )
 from bridge.payments.checkout import Card, PaymentRequest, StripeAway, StripeRefused
@@ -108,12 +110,17 @@ def _sum_charged(account_id: int, currency: str, month: datetime.date) -> int:
 def forget_card(account_id: int) -> None:
     """Stop automatic top-ups and forget the card. A worker detaches it at Stripe, so no page waits for that."""
     with transaction() as session:
-        session.execute(
-            sa.update(AutoTopUp)
-            .where(AutoTopUp.account_id == account_id)
-            .values(enabled=False, card=None, card_until=None, problem=None)
-            .execution_options(synchronize_session=False)
-        )
+        drop_card(session, account_id)
+
+
+def drop_card(session: Session, account_id: int) -> None:
+    """The same in the caller's transaction."""
+    session.execute(
+        sa.update(AutoTopUp)
+        .where(AutoTopUp.account_id == account_id)
+        .values(enabled=False, card=None, card_until=None, problem=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def top_up_due(settings: Settings) -> int:
@@ -269,6 +276,7 @@ def _claim(settings: Settings, account_id: int) -> Payment | None:
             ):
                 return None
             rule = session.get_one(AutoTopUp, account_id, populate_existing=True)
+            credit_nanos = to_credit(settings, rule.amount_minor)
             payment = Payment(
                 id=rows.new_payment_id(),
                 account_id=account_id,
@@ -276,7 +284,8 @@ def _claim(settings: Settings, account_id: int) -> Payment | None:
                 state="open",
                 amount_minor=rule.amount_minor,
                 currency=rule.currency,
-                credit_nanos=to_credit(settings, rule.amount_minor),
+                credit_nanos=credit_nanos,
+                bonus_nanos=to_bonus(settings, rule.amount_minor, credit_nanos),
                 customer=rule.customer,
                 payment_method=rule.payment_method,
                 made_by="automatic top-up",

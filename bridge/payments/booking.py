@@ -2,13 +2,25 @@
 
 import sqlalchemy as sa
 import structlog
+from flask import current_app
 from sqlalchemy.orm import Session
 
 from bridge.db import now_utc, transaction
 from bridge.ledger.ledger import book
 from bridge.payments.amounts import format_amount
+from bridge.payments.plan_tables import Plan
+from bridge.payments.referrals import give_referral, lock_referral
 from bridge.payments.returns import take_back_known_returns, update_uncredited_state
-from bridge.payments.rows import MADE_BY, MAX_PROBLEM_LENGTH, PAID, find_by_intent, lock, new_payment_id, switch_off
+from bridge.payments.rows import (
+    BONUS,
+    MADE_BY,
+    MAX_PROBLEM_LENGTH,
+    PAID,
+    find_by_intent,
+    lock,
+    new_payment_id,
+    switch_off,
+)
 from bridge.payments.tables import OPEN_STATES, AutoTopUp, Payment
 
 log = structlog.get_logger()
@@ -44,14 +56,24 @@ def record_money(
 
 
 def credit(session: Session, payment: Payment, *, made_by: str) -> None:
-    """Credit a payment, in the caller's transaction, and take back the part that was returned meanwhile."""
+    """Credit a payment, its bonus and, with a newcomer's first, what both sides of a referral get, in the caller's
+    transaction, and take back the part that was returned meanwhile."""
+    referral = lock_referral(session, payment)
     payment.paid_at, payment.state, payment.problem = now_utc(), "paid", None
     intent = payment.payment_intent or ""
-    note = "Automatic top-up" if payment.kind == "auto" else "Top-up"
+    plan = session.get(Plan, payment.plan_id) if payment.plan_id else None
+    note = f"Plan {plan.name}" if plan else "Automatic top-up" if payment.kind == "auto" else "Top-up"
     fields = {"source": PAID, "external_id": intent, "note": note, "made_by": made_by}
-    if not book(session, payment.account_id, payment.credit_nanos, **fields):
+    if payment.credit_nanos and not book(session, payment.account_id, payment.credit_nanos, **fields):
         # the journal has this payment without a row of ours: never credit it a second time
         log.error("payment_credited_before", payment_id=payment.id, payment_intent=intent)
+    if payment.bonus_nanos:
+        gift = f"Bonus of plan {plan.name}" if plan else "Bonus on a top-up"
+        more = {"source": BONUS, "external_id": intent, "note": gift, "made_by": made_by}
+        book(session, payment.account_id, payment.bonus_nanos, **more)
+    if referral is not None:
+        cap_nanos = current_app.config["BRIDGE"].referral_cap_nanos
+        give_referral(session, referral, payment, cap_nanos, made_by=made_by)
     take_back_known_returns(session, payment)
     log.info("payment_credited", payment_id=payment.id, account_id=payment.account_id, nanos=payment.credit_nanos)
 
@@ -88,6 +110,8 @@ def add_review_row(
         credit_nanos=credit_at_rate(payment, amount_minor, currency) or payment.credit_nanos,
         returned_nanos=0,
         returned_minor=0,
+        bonus_nanos=0,
+        bonus_returned_nanos=0,
         payment_intent=intent,
         problem=problem,
         made_by=payment.made_by,

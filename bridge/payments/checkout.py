@@ -1,4 +1,5 @@
-"""Stripe as we use it; only this file imports its library. Nothing here knows the database.
+"""Stripe as we use it; only this file imports its library. Nothing here knows the database. What it has of
+subscriptions is in `subscribing.py`.
 
 The library is loaded when it is needed: it takes 20 MB in every worker, and many gateways don't use Stripe."""
 
@@ -99,12 +100,13 @@ def _open_client(secret_key: str, api_base: str) -> "stripe.StripeClient":
     )
 
 
-def _client(settings: Settings) -> "stripe.StripeClient":
+def open_client(settings: Settings) -> "stripe.StripeClient":
+    """Stripe's client with our key, one for each."""
     return _open_client(settings.stripe_secret_key, settings.stripe_api_base)
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Translate Stripe's errors into ours. An error about our key or our request is logged by the caller and never
     shown, since it may name the key."""
     import stripe
@@ -197,8 +199,8 @@ def open_checkout(settings: Settings, request: PaymentRequest, *, email: str, ke
         fields["allowed_payment_method_types"] = ["card"]
         if not request.customer:
             fields["customer_creation"] = "always"
-    with _translated():
-        session = _client(settings).v1.checkout.sessions.create(
+    with translated():
+        session = open_client(settings).v1.checkout.sessions.create(
             fields,
             {"idempotency_key": f"bridge-checkout-{request.payment_id}"},
         )
@@ -210,8 +212,8 @@ def open_checkout(settings: Settings, request: PaymentRequest, *, email: str, ke
 def charge_card(settings: Settings, request: PaymentRequest, payment_method: str) -> dict[str, Any]:
     """Charge a kept card without its owner; returns the payment intent as Stripe has it then. The same payment is
     charged once, however often this is called. Raises CardDeclined, StripeRefused and StripeAway."""
-    with _translated():
-        intent = _client(settings).v1.payment_intents.create(
+    with translated():
+        intent = open_client(settings).v1.payment_intents.create(
             {
                 "amount": request.amount_minor,
                 "currency": request.currency,
@@ -230,8 +232,10 @@ def charge_card(settings: Settings, request: PaymentRequest, payment_method: str
 
 def find_card(settings: Settings, payment_intent: str) -> Card | None:
     """The card that a payment left with Stripe; None if it left none."""
-    with _translated():
-        intent = _client(settings).v1.payment_intents.retrieve(payment_intent, {"expand": ["payment_method"]}).to_dict()
+    with translated():
+        intent = (
+            open_client(settings).v1.payment_intents.retrieve(payment_intent, {"expand": ["payment_method"]}).to_dict()
+        )
     method, customer = intent.get("payment_method"), intent.get("customer")
     if not isinstance(method, dict) or not method.get("customer") or not customer or not method.get("card"):
         return None
@@ -254,8 +258,8 @@ def _read_expiry(card: dict[str, Any]) -> datetime.date | None:
 def detach_card(settings: Settings, payment_method: str) -> None:
     """Make Stripe forget a kept card, so that nobody can charge it. A card that is gone already is fine. Raises
     StripeAway."""
-    with suppress(StripeRefused), _translated():
-        _client(settings).v1.payment_methods.detach(payment_method)
+    with suppress(StripeRefused), translated():
+        open_client(settings).v1.payment_methods.detach(payment_method)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,8 +276,10 @@ class Intent:
 
 def find_intent(settings: Settings, payment_intent: str) -> Intent:
     """What Stripe knows about a payment. Raises StripeMissing, StripeRefused and StripeAway."""
-    with _translated():
-        found = _client(settings).v1.payment_intents.retrieve(payment_intent, {"expand": ["latest_charge"]}).to_dict()
+    with translated():
+        found = (
+            open_client(settings).v1.payment_intents.retrieve(payment_intent, {"expand": ["latest_charge"]}).to_dict()
+        )
     charge = found.get("latest_charge")
     returned = isinstance(charge, dict) and charge.get("amount_refunded")
     return Intent(
@@ -286,17 +292,18 @@ def find_intent(settings: Settings, payment_intent: str) -> Intent:
     )
 
 
-def find_payment_id(settings: Settings, payment_intent: str) -> str | None:
-    """Our payment's id, asked of Stripe; None for a payment that isn't ours."""
-    with _translated():
-        intent = _client(settings).v1.payment_intents.retrieve(payment_intent).to_dict()
-    return read_payment_id(intent)
+def find_payer(settings: Settings, payment_intent: str) -> tuple[str | None, str | None]:
+    """Our payment's id, asked of Stripe (None for a payment that isn't a top-up of ours), and its customer there."""
+    with translated():
+        intent = open_client(settings).v1.payment_intents.retrieve(payment_intent).to_dict()
+    customer = intent.get("customer")
+    return read_payment_id(intent), str(customer) if customer else None
 
 
 def list_refunds(settings: Settings, charge: str) -> list[dict[str, Any]]:
     """All refunds of a charge, as they are now."""
-    with _translated():
-        found = _client(settings).v1.refunds.list({"charge": charge, "limit": 100})
+    with translated():
+        found = open_client(settings).v1.refunds.list({"charge": charge, "limit": 100})
         return [refund.to_dict() for refund in found.auto_paging_iter()]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import clock, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.ledger.ledger import book
+from bridge.ledger.ledger import Guard, book
 from bridge.money import NANOS_PER_DOLLAR, format_dollars
 from bridge.payments.code_tables import Code, CodeBatch
 from bridge.payments.rows import require_active
@@ -67,11 +67,13 @@ def create_batch(
     expires_at: datetime.datetime | None = None,
     note: str = "",
     once: str | None = None,
+    guard: Guard = None,
 ) -> MadeBatch | None:
     """Make a batch of codes, each worth the same. None if the form with the number `once` has made its batch before.
+    `guard` may refuse it.
 
     Raises InvalidRequest naming what is wrong."""
-    _check(amount_nanos, count, expires_at)
+    check_batch(amount_nanos, count, expires_at)
     codes = [_draw() for _ in range(count)]
     batch = CodeBatch(
         amount_nanos=amount_nanos,
@@ -89,6 +91,8 @@ def create_batch(
             session.execute(sa.insert(Code), rows)
             detail = f"batch {batch.id}: {count} of ${format_dollars(amount_nanos, 2)}"
             record_act(session, None, "codes_created", Actor(made_by), detail)
+            if guard is not None:
+                guard(session)
     except IntegrityError:
         if once is None or not db.session.scalar(sa.select(CodeBatch.id).where(CodeBatch.once == once)):
             raise
@@ -96,7 +100,8 @@ def create_batch(
     return MadeBatch(batch.id, amount_nanos, expires_at, codes)
 
 
-def _check(amount_nanos: int, count: int, expires_at: datetime.datetime | None) -> None:
+def check_batch(amount_nanos: int, count: int, expires_at: datetime.datetime | None) -> None:
+    """Raise InvalidRequest naming the field of a batch that can't be made."""
     if not 0 < amount_nanos <= MAX_NANOS_EACH:
         raise InvalidRequest("A code is worth more than zero and at most $10,000.", param="amount")
     if not 0 < count <= MAX_CODES:

@@ -2,26 +2,24 @@
 here may be called again with the same event, or an older one, and then changes nothing."""
 
 import contextlib
-import re
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
+from bridge.acts import Actor
 from bridge.config import Settings
-from bridge.payments import booking, checkout, rows
+from bridge.payments import booking, checkout, plan_events, rows
 from bridge.payments.auto import keep_card
 from bridge.payments.checkout import Event, StripeMissing, read_payment_id
+from bridge.payments.invoices import find_by_intent
 from bridge.payments.returns import take_back
 from bridge.payments.rows import DISPUTE, REFUND
+from bridge.payments.stripe_objects import Found, read_amount, read_currency, read_id
+from bridge.payments.subscriptions import end_plan
 from bridge.payments.tables import Payment, Return
 
-Found = dict[str, Any]
 log = structlog.get_logger()
 REFUND_UNDONE = ("failed", "canceled")
-STRIPE_ID = re.compile(r"[A-Za-z0-9_-]{1,120}", re.ASCII)
-CURRENCY = re.compile(r"[a-z]{3}", re.ASCII)
-MOST_MINOR = 10**12  # no Stripe amount has more than twelve digits
 NO_MONEY_MOVED = ("warning_needs_response", "warning_under_review", "warning_closed", "prevented")
 
 
@@ -39,7 +37,9 @@ def apply_event(settings: Settings, event: Event) -> str:
 
 
 def _paid_session(settings: Settings, session: Found) -> str:
-    payment, intent = rows.find_by_id(read_payment_id(session)), _read_id(session, "payment_intent")
+    if session.get("mode") == "subscription":
+        return plan_events.begun_session(settings, session)
+    payment, intent = rows.find_by_id(read_payment_id(session)), read_id(session, "payment_intent")
     if payment is None or session.get("mode") != "payment" or intent is None:
         return "ignored"
     if session.get("payment_status") != "paid":
@@ -54,14 +54,14 @@ def _paid_session(settings: Settings, session: Found) -> str:
 
 
 def _paid_intent(settings: Settings, intent: Found) -> str:
-    payment, intent_id = rows.find_by_id(read_payment_id(intent)), _read_id(intent, "id")
+    payment, intent_id = rows.find_by_id(read_payment_id(intent)), read_id(intent, "id")
     if payment is None or intent_id is None or intent.get("status") != "succeeded":
         return "ignored"
     return _settle(payment, intent_id, intent, "amount_received")
 
 
 def _settle(payment: Payment, intent: str, found: Found, amount: str) -> str:
-    minor, currency = _read_amount(found, amount), _read_currency(found)
+    minor, currency = read_amount(found, amount), read_currency(found)
     return booking.settle(payment.id, payment_intent=intent, amount_minor=minor, currency=currency)
 
 
@@ -70,6 +70,8 @@ def _failed_session(settings: Settings, session: Found) -> str:
 
 
 def _expired_session(settings: Settings, session: Found) -> str:
+    if session.get("mode") == "subscription":
+        return plan_events.left_session(settings, session)
     return _fail(read_payment_id(session), "expired", "The payment page was left unpaid.")
 
 
@@ -92,7 +94,7 @@ def _fail(payment_id: str | None, state: str, problem: str) -> str:
 
 def _refunded_charge(settings: Settings, charge: Found) -> str:
     """A charge says how much was refunded, but not by which refunds, so we ask Stripe for them."""
-    payment, charge_id = _find_paid(settings, charge), _read_id(charge, "id")
+    payment, charge_id = _find_paid(settings, charge), read_id(charge, "id")
     if payment is None or charge_id is None:
         return "ignored"
     rows.release()
@@ -124,44 +126,32 @@ def _dispute(settings: Settings, dispute: Found) -> str:
         return "ignored"
     told.undone = dispute.get("status") == "won"
     take_back(payment.id, told)
+    if payment.subscription_id is not None and not told.undone:
+        end_plan(payment.subscription_id, Actor(rows.MADE_BY), "its fee was disputed")
     return "disputed"
 
 
 def _read_return(found: Found, source: str) -> Return | None:
     """The return that a Stripe object describes; None if it makes no sense."""
-    external_id, intent = _read_id(found, "id"), _read_id(found, "payment_intent")
-    amount, currency = _read_amount(found, "amount"), _read_currency(found)
+    external_id, intent = read_id(found, "id"), read_id(found, "payment_intent")
+    amount, currency = read_amount(found, "amount"), read_currency(found)
     if external_id is None or intent is None or amount is None or not currency:
         log.error("return_makes_no_sense", id=external_id, intent=intent, amount=amount, currency=currency)
         return None
     return Return(id=external_id, payment_intent=intent, source=source, amount_minor=amount, currency=currency)
 
 
-def _read_id(found: Found, name: str) -> str | None:
-    """An object's id, also if Stripe put the whole object in its place."""
-    value = found.get(name)
-    value = value.get("id") if isinstance(value, dict) else value
-    return value if isinstance(value, str) and STRIPE_ID.fullmatch(value) else None
-
-
-def _read_amount(found: Found, name: str) -> int | None:
-    value = found.get(name)
-    return value if isinstance(value, int) and 0 < value < MOST_MINOR else None
-
-
-def _read_currency(found: Found) -> str:
-    value = str(found.get("currency")).lower()
-    return value if CURRENCY.fullmatch(value) else ""
-
-
 def _find_paid(settings: Settings, found: Found) -> Payment | None:
     """The payment that a charge, refund or dispute concerns, also if this event comes before the payment's own."""
-    intent = _read_id(found, "payment_intent")
+    intent = read_id(found, "payment_intent")
     if intent is None:
         return None
     known = rows.find_by_intent(intent) or rows.find_by_id(read_payment_id(found))
     rows.release()
-    return known or rows.find_by_id(checkout.find_payment_id(settings, intent))
+    if known is not None:
+        return known
+    payment_id, customer = checkout.find_payer(settings, intent)
+    return rows.find_by_id(payment_id) or find_by_intent(settings, intent, customer)
 
 
 HANDLERS: dict[str, Callable[[Settings, Found], str]] = {
@@ -172,6 +162,13 @@ HANDLERS: dict[str, Callable[[Settings, Found], str]] = {
     "payment_intent.succeeded": _paid_intent,
     "payment_intent.payment_failed": _failed_intent,
     "payment_intent.canceled": _failed_intent,
+    "customer.subscription.created": plan_events.changed_subscription,
+    "customer.subscription.updated": plan_events.changed_subscription,
+    "customer.subscription.deleted": plan_events.changed_subscription,
+    "customer.subscription.paused": plan_events.changed_subscription,
+    "customer.subscription.resumed": plan_events.changed_subscription,
+    "invoice.paid": plan_events.paid_invoice,
+    "invoice.payment_failed": plan_events.unpaid_invoice,
     "charge.refunded": _refunded_charge,
     "refund.created": _refund,
     "refund.updated": _refund,

@@ -16,7 +16,10 @@ from bridge.ledger.forgetting import forget_labels, forget_makers
 from bridge.ledger.ledger import find_balance
 from bridge.mail.outbox import queue_mail
 from bridge.money import format_dollars
+from bridge.payments.approvals import forget_deciders
 from bridge.payments.auto import forget_card
+from bridge.payments.plan_tables import Subscription
+from bridge.payments.subscriptions import end_plans
 from bridge.payments.tables import Payment
 
 AFTER = datetime.timedelta(hours=1)  # then the last of its requests have ended
@@ -31,11 +34,15 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
         raise InvalidRequest("An operator's account can't be deleted. Take that right away first.")
     balance = find_balance(account_id).balance_nanos
     forget_card(account_id)
+    end_plans(account_id, actor, "the account is deleted")
     with transaction() as session:
         erased = erase_people(session, account_id, actor)
         forget_makers(session, account_id, erased.emails, GONE)
+        forget_deciders(session, erased.emails, GONE)
         made = sa.update(Payment).where(Payment.account_id == account_id, Payment.made_by.in_(erased.emails))
         session.execute(made.values(made_by=GONE), execution_options=PLAIN)
+        begun = sa.update(Subscription).where(Subscription.account_id == account_id)
+        session.execute(begun.values(made_by=GONE), execution_options=PLAIN)
         for number, email in enumerate(erased.emails):
             once, subject = f"deleted:{account_id}:{number}", "Your AI Bridge account is deleted"
             queue_mail(session, once=once, recipient=email, subject=subject, text=_write_farewell(balance))

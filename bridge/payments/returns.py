@@ -12,13 +12,24 @@ from bridge.db import db, transaction
 from bridge.ledger.ledger import book
 from bridge.ledger.tables import Entry
 from bridge.payments.amounts import format_amount
-from bridge.payments.rows import DISPUTE, MADE_BY, REFUND, describe_money, find_by_intent, lock, switch_off
+from bridge.payments.referrals import lock_referral, move_referral
+from bridge.payments.rows import (
+    BONUS_RETURN,
+    DISPUTE,
+    MADE_BY,
+    REFUND,
+    describe_money,
+    find_by_intent,
+    lock,
+    switch_off,
+)
 from bridge.payments.tables import Payment, Return
 
 NOTES = {
     REFUND: ("Refund", "Refund that failed, given back"),
     DISPUTE: ("Disputed with the bank", "Dispute decided for us, given back"),
 }
+BONUS_NOTES = ("Bonus taken back with its payment", "Bonus given back with its payment")
 NOT_CREDITED = ("refunded", "review")  # the states of money that came and is not credited
 log = structlog.get_logger()
 
@@ -84,7 +95,7 @@ def take_back_known_returns(session: Session, payment: Payment) -> None:
 
 def _move(session: Session, payment: Payment, found: Return, *, back: bool) -> None:
     """Book what a return takes from a credited payment or, with `back`, what its end gives back. The amount is the
-    change in the share of the credit that all returns take together."""
+    change in the share of the credit that all returns take together; the same share of the bonus goes with it."""
     external_id = f"{found.id}:reversed" if back else found.id
     if _is_booked(found.source, external_id):  # it was booked before returns had rows of their own
         return
@@ -93,22 +104,28 @@ def _move(session: Session, payment: Payment, found: Return, *, back: bool) -> N
         payment.problem = f"{found.id} took {amount} back, which is another currency: nothing was booked."
         log.error("return_differs", payment_id=payment.id, id=found.id, amount=amount)
         return
-    before = payment.returned_minor
+    referral, before = lock_referral(session, payment), payment.returned_minor
     payment.returned_minor = max(0, before - found.amount_minor if back else before + found.amount_minor)
-    change = _share(payment, before) - _share(payment, payment.returned_minor)
-    # earlier bookings stand, whatever they amount to: never give back more than was taken, nor take more than was
-    # credited
-    change = max(min(change, payment.returned_nanos), payment.returned_nanos - payment.credit_nanos)
-    if not change:
-        return
-    entry = {"source": found.source, "made_by": MADE_BY, "external_id": external_id}
-    if book(session, payment.account_id, change, note=NOTES[found.source][back], **entry):
+    entry, note = {"made_by": MADE_BY, "external_id": external_id}, NOTES[found.source][back]
+    change = _find_change(payment, before, payment.credit_nanos, payment.returned_nanos)
+    if change and book(session, payment.account_id, change, source=found.source, note=note, **entry):
         payment.returned_nanos -= change
+    change = _find_change(payment, before, payment.bonus_nanos, payment.bonus_returned_nanos)
+    if change and book(session, payment.account_id, change, source=BONUS_RETURN, note=BONUS_NOTES[back], **entry):
+        payment.bonus_returned_nanos -= change
+    if referral is not None:
+        move_referral(session, referral, payment, external_id, made_by=MADE_BY)
 
 
-def _share(payment: Payment, returned_minor: int) -> int:
-    """The share of the credit for a returned amount; all of it if everything was returned."""
-    return min(returned_minor, payment.amount_minor) * payment.credit_nanos // payment.amount_minor
+def _find_change(payment: Payment, returned_before_minor: int, given_nanos: int, taken_nanos: int) -> int:
+    """What the change of a payment's returned amount moves of what was given for it. Earlier bookings stand, whatever
+    they amount to: never give back more than was taken, nor take more than was given."""
+    shares = (
+        min(minor, payment.amount_minor) * given_nanos // payment.amount_minor
+        for minor in (returned_before_minor, payment.returned_minor)
+    )
+    before, after = shares
+    return max(min(before - after, taken_nanos), taken_nanos - given_nanos)
 
 
 def _is_booked(source: str, external_id: str) -> bool:

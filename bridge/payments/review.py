@@ -13,6 +13,7 @@ from bridge.errors import InvalidRequest, NotFound, ServiceUnavailable
 from bridge.ledger.ledger import book
 from bridge.money import MAX_NANOS
 from bridge.payments import checkout
+from bridge.payments.amounts import to_bonus
 from bridge.payments.booking import credit, credit_at_rate, move_money_to_own_row, record_money
 from bridge.payments.checkout import Intent, StripeAway, StripeMissing, StripeRefused
 from bridge.payments.events import record_refund
@@ -57,6 +58,7 @@ def settle_payment(
         _take_facts(payment, facts)
         before = _describe(payment)
         payment.credit_nanos = _find_credit(payment, dollars_nanos)
+        payment.bonus_nanos = _find_bonus(settings, payment)
         payment.amount_minor = payment.paid_minor or 0
         payment.currency = payment.paid_currency or ""
         credit(session, payment, made_by=made_by)
@@ -135,6 +137,8 @@ def require_open(payment: Payment, done: str) -> None:
 def require_linkable(payment: Payment) -> None:
     """Refuse a payment that another intent can't pay any more. Raises InvalidRequest."""
     require_open(payment, "linked")
+    if payment.invoice is not None:
+        raise InvalidRequest("A plan's fee belongs to its invoice: settle or close it.", param="payment")
     if payment.kind == "again":
         raise InvalidRequest("Money that came beside a payment has no other: settle or close it.", param="payment")
     if payment.state == "paid":
@@ -213,9 +217,20 @@ def _find_credit(payment: Payment, dollars_nanos: int | None) -> int:
     if dollars_nanos is not None:
         raise InvalidRequest("What is credited follows from what was paid: give no dollars.", param="dollars")
     nanos = credit_at_rate(payment, payment.paid_minor, payment.paid_currency)
-    if not nanos:
+    if not nanos and not (payment.invoice and not payment.credit_nanos):  # a plan may buy no credit
         raise InvalidRequest("What came is not known: link the payment intent.", param="payment")
     return nanos
+
+
+def _find_bonus(settings: Settings, payment: Payment) -> int:
+    """What the money that came earns on top: what was promised, if it is what was asked for; otherwise what such an
+    amount earns today."""
+    is_as_asked = (payment.paid_minor, payment.paid_currency) == (payment.amount_minor, payment.currency)
+    if is_as_asked and (payment.kind != "again" or payment.invoice):
+        return payment.bonus_nanos
+    if payment.paid_currency != settings.top_up_currency or payment.invoice:
+        return 0
+    return to_bonus(settings, payment.paid_minor or 0, payment.credit_nanos)
 
 
 def _free_intent(session: Session, payment: Payment, facts: Intent, reason: str, made_by: str) -> None:

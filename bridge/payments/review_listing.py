@@ -11,7 +11,7 @@ from bridge.errors import InvalidRequest
 from bridge.ledger.tables import Entry
 from bridge.payments.returns import NOT_CREDITED
 from bridge.payments.review import find_payment, require_linkable, require_open
-from bridge.payments.rows import DISPUTE, PAID, REFUND, needs_review
+from bridge.payments.rows import BONUS, BONUS_RETURN, DISPUTE, PAID, REFUND, needs_review
 from bridge.payments.tables import Decision, Payment, Return
 
 PAGE_SIZE = 50
@@ -37,13 +37,13 @@ def list_payments_to_review(
     if search:
         query = query.where((Payment.id == search) | (Payment.payment_intent == search))
     elif not everything:
-        query = query.where(needs_review() | _returned_uncredited())
+        query = query.where(needs_review() | returned_uncredited())
     if before_id:
         query = query.where(Payment.id < before_id)
     return list(db.session.scalars(query))
 
 
-def _returned_uncredited() -> sa.ColumnElement[bool]:
+def returned_uncredited() -> sa.ColumnElement[bool]:
     """Whether money was returned of a payment whose money we never heard of, or was taken back without a credit."""
     went_back = sa.select(Return.id).where(Return.payment_intent == Payment.payment_intent, ~Return.undone)
     unheard = Payment.state.not_in(("paid", "closed", *NOT_CREDITED)) & went_back.correlate(Payment).exists()
@@ -66,8 +66,11 @@ def _list_entries(payment: Payment, returns: list[Return]) -> list[Entry]:
     back = [external_id for one in returns for external_id in (one.id, f"{one.id}:reversed")]
     query = sa.select(Entry).where(
         Entry.account_id == payment.account_id,
-        ((Entry.source == PAID) & (Entry.external_id == payment.payment_intent))
-        | (Entry.source.in_((REFUND, DISPUTE)) & Entry.external_id.in_([*back, f"{payment.id}:given_back"])),
+        (Entry.source.in_((PAID, BONUS)) & (Entry.external_id == payment.payment_intent))
+        | (
+            Entry.source.in_((REFUND, DISPUTE, BONUS_RETURN))
+            & Entry.external_id.in_([*back, f"{payment.id}:given_back"])
+        ),
     )
     return list(db.session.scalars(query.order_by(Entry.id)))
 

@@ -12,6 +12,8 @@ from bridge.payments.tables import AutoTopUp, Payment
 from bridge.telemetry import new_request_id
 
 PAID, REFUND, DISPUTE = "stripe", "stripe_refund", "stripe_dispute"
+BONUS, BONUS_RETURN = "bonus", "bonus_return"  # what a payment earned on top, and what of that was taken back
+REFERRAL, REFERRAL_RETURN = "referral", "referral_return"  # for both sides of a referral
 MADE_BY = "stripe"
 MAX_PROBLEM_LENGTH = 300
 OFF_TEXT = """Your card is no longer charged when the balance is low, for this reason:

@@ -7,20 +7,22 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bridge.db import BigId, Table, UtcDateTime, now_utc
+from bridge.payments import plan_tables  # noqa: F401 - payments refer to these tables
 
 OPEN_STATES = ("open", "pending")  # states before the result is known
 _RUNNING_AUTO = sa.text("kind = 'auto' AND state IN ('open', 'pending')")
 
 
 class Payment(Table):
-    """One top-up, requested here and paid at the provider. Its id goes there as metadata and comes back in every event.
-    The credit is fixed when the payment is requested; entries in the journal say what became of it. Each row has one
-    payment intent: further money gets a row of its own, of the kind "again"."""
+    """One top-up, requested here and paid at the provider: its id goes there as metadata and comes back in every event.
+    Or the fee of a plan's month, whose row comes with the provider's invoice. The credit is fixed with the row; entries
+    in the journal say what became of it. Each row has one payment intent: further money gets a row of its own, of the
+    kind "again"."""
 
     __tablename__ = "payments"
     id: Mapped[str] = mapped_column(sa.String(36), primary_key=True)  # pay_ and a UUIDv7
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
-    kind: Mapped[str] = mapped_column(sa.String(10))  # checkout, auto, again
+    kind: Mapped[str] = mapped_column(sa.String(10))  # checkout, auto, plan, again
     # review: paid, but not as asked for; refunded: all of it went back, and nothing was credited; closed: by an
     # operator
     state: Mapped[str] = mapped_column(sa.String(10), default="open")
@@ -30,6 +32,9 @@ class Payment(Table):
     returned_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # how much of the credit was taken back
     # how much of a credited payment is refunded or disputed, in all; it may be more than was paid
     returned_minor: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    # what is given on top, fixed with the credit, and how much of it was taken back with a return
+    bonus_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    bonus_returned_nanos: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
     paid_minor: Mapped[int | None] = mapped_column(sa.BigInteger)  # what came, as the provider says; None: unknown
     paid_currency: Mapped[str | None] = mapped_column(sa.String(3))
     payment_intent: Mapped[str | None] = mapped_column(sa.String(120), unique=True)  # the provider's id
@@ -37,6 +42,11 @@ class Payment(Table):
     payment_method: Mapped[str | None] = mapped_column(sa.String(120))
     keeps_card: Mapped[bool] = mapped_column(default=False)  # for automatic top-ups
     problem: Mapped[str | None] = mapped_column(sa.String(300))
+    # of a subscription's fee: what it pays for, and the provider's invoice
+    subscription_id: Mapped[str | None] = mapped_column(sa.ForeignKey("subscriptions.id"))
+    plan_id: Mapped[int | None] = mapped_column(sa.ForeignKey("plans.id"))
+    period_start: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    invoice: Mapped[str | None] = mapped_column(sa.String(120), unique=True)
     made_by: Mapped[str | None] = mapped_column(sa.String(254))
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     paid_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
@@ -48,9 +58,13 @@ class Payment(Table):
             postgresql_where=_RUNNING_AUTO,
             sqlite_where=_RUNNING_AUTO,
         ),
-        sa.CheckConstraint("amount_minor > 0 AND credit_nanos > 0", name="amount"),
+        # a fee may buy quotas alone
+        sa.CheckConstraint(
+            "amount_minor > 0 AND (credit_nanos > 0 OR credit_nanos = 0 AND invoice IS NOT NULL)", name="amount"
+        ),
         sa.CheckConstraint("returned_nanos >= 0", name="returned"),
-        sa.CheckConstraint("kind IN ('checkout', 'auto', 'again')", name="kind"),
+        sa.CheckConstraint("kind IN ('checkout', 'auto', 'plan', 'again')", name="kind"),
+        sa.UniqueConstraint("subscription_id", "period_start", name="uq_payments_subscription_id_period_start"),
         sa.CheckConstraint(
             "state IN ('open', 'pending', 'paid', 'failed', 'expired', 'review', 'refunded', 'closed')", name="state"
         ),

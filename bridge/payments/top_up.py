@@ -10,7 +10,7 @@ from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.ledger.tables import Entry
 from bridge.payments import booking, checkout, rows
-from bridge.payments.amounts import describe_bounds, is_within_bounds, to_credit
+from bridge.payments.amounts import describe_bounds, is_within_bounds, to_bonus, to_credit
 from bridge.payments.auto import find_rule
 from bridge.payments.checkout import PaymentRequest, StripeAway, StripeRefused
 from bridge.payments.tables import Payment
@@ -22,20 +22,22 @@ OPEN_SHOWN_FOR = datetime.timedelta(hours=1)
 def open_top_up(
     settings: Settings, account_id: int, *, amount_minor: int, email: str, keeps_card: bool, site_url: str
 ) -> str:
-    """Store a payment and open Stripe's page for it. Returns that page's address. The credit is fixed here.
+    """Store a payment and open Stripe's page for it. Returns that page's address. The credit and its bonus are
+    fixed here.
 
     Raises InvalidRequest for an amount out of bounds, and AccountSuspended; StripeAway and StripeRefused, and then the
     payment is recorded as failed."""
     if not is_within_bounds(settings, amount_minor):
         raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param="amount")
-    rule = find_rule(account_id)
+    rule, credit_nanos = find_rule(account_id), to_credit(settings, amount_minor)
     payment = Payment(
         id=rows.new_payment_id(),
         account_id=account_id,
         kind="checkout",
         amount_minor=amount_minor,
         currency=settings.top_up_currency,
-        credit_nanos=to_credit(settings, amount_minor),
+        credit_nanos=credit_nanos,
+        bonus_nanos=to_bonus(settings, amount_minor, credit_nanos),
         customer=rule.customer if rule else None,
         keeps_card=keeps_card,
         made_by=email,
@@ -79,8 +81,8 @@ def list_all_payments(account_id: int) -> Iterator[Payment]:
 
 
 def name_payments(entries: Iterable[Entry]) -> dict[str, str]:
-    """Payment intent -> our payment's id, for entries that credit a payment."""
-    intents = [entry.external_id for entry in entries if entry.source == rows.PAID and entry.external_id]
+    """Payment intent -> our payment's id, for entries that credit a payment or its bonus."""
+    intents = [entry.external_id for entry in entries if entry.source in (rows.PAID, rows.BONUS) and entry.external_id]
     if not intents:
         return {}
     query = sa.select(Payment.payment_intent, Payment.id).where(Payment.payment_intent.in_(intents))

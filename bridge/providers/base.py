@@ -8,14 +8,14 @@ from typing import Protocol
 import msgspec
 
 from bridge.conversation.answer import NOTHING_KEPT, Completion, Listener
-from bridge.conversation.request import Conversation
+from bridge.conversation.request import Conversation, Request
 from bridge.conversation.usage import Counts
 from bridge.json_types import Json
 from bridge.providers.token_scale import TokenScales
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A request to be written in a provider's dialect. The conversation was checked, and nobody changes it.
+    """A request to be written in a provider's dialect. It was checked, and nobody changes it.
 
     `output_cap` is set where the client gave none, or more than it may. `kept` is what this provider had us keep with
     earlier tool calls, by call id (see `Completion.kept`). `passes` are fields that the operator lets through the
@@ -23,7 +23,7 @@ class Order(msgspec.Struct, frozen=True):
     is the dialect by which OpenAI is to be asked, "" where its model's name says it; `without` is what of the request
     an upstream has refused, by the words of its provider (see Remedy)."""
 
-    conversation: Conversation
+    request: Request
     upstream_id: str
     output_cap: int | None = None
     kept: Mapping[str, Json] = NOTHING_KEPT
@@ -33,11 +33,18 @@ class Order(msgspec.Struct, frozen=True):
     without: frozenset[str] = frozenset()
     context_tokens: int = 0  # the window that the catalogue has for the model
 
+    @property
+    def conversation(self) -> Conversation:
+        """The request, for those who translate conversations: they get no other."""
+        return self.request  # type: ignore[return-value] # of Translator, who asks decides
+
 
 class Outgoing(msgspec.Struct, frozen=True):
     """One upstream request, ready to send: path below the channel's base URL, body, and headers besides the key's.
 
-    `reading` is whatever the provider's own reader of the answer has to know about the request."""
+    `reading` is whatever the provider's own reader of the answer has to know about the request. `beside` are further
+    parts of it, where the provider takes less at once: all go out, and their answers are joined. `answer_bytes`: the
+    answer may be as long as this, whatever limit there is for others."""
 
     path: str
     body: bytes
@@ -45,6 +52,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...] = ()
     clamped: tuple[str, ...] = ()
     reading: object = None
+    beside: tuple["Outgoing", ...] = ()
+    answer_bytes: int = 0
 
 
 class StreamOrder(msgspec.Struct, frozen=True):
@@ -56,6 +65,25 @@ class StreamOrder(msgspec.Struct, frozen=True):
     index: int = 0
     parallel: bool = False
     choices: int = 1  # how many the stream is to give
+
+
+class FoundModel(msgspec.Struct, frozen=True):
+    """A model that an upstream says it has, by the upstream's own id. What the upstream doesn't tell is None or "";
+    its prices are nano-dollars a million tokens."""
+
+    id: str
+    name: str = ""
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    input_price_nanos: int | None = None
+    output_price_nanos: int | None = None
+
+
+class ModelPage(msgspec.Struct, frozen=True):
+    """One page of an upstream's list of models; `after` asks for the next, "" on the last."""
+
+    models: tuple[FoundModel, ...]
+    after: str = ""
 
 
 class Blame(enum.Enum):
@@ -80,10 +108,12 @@ class Remedy(msgspec.Struct, frozen=True):
 
 class AttemptFailed(Exception):
     """One attempt failed. `reason` is ours, short, and safe to show to the operator; for Blame.REQUEST `message`,
-    `param` and `code` are what the client is told. `frames` are the sound ones of a stream's last read; `unsent`:
-    no byte of the request had left yet; with a `remedy` the same channel may be asked again."""
+    `param` and `code` are what the client is told. `said` is what the upstream answered, for operators alone. `frames`
+    are the sound ones of a stream's last read; `unsent`: no byte of the request had left yet; with a `remedy` the same
+    channel may be asked again."""
 
     frames = b""
+    said = ""
     unsent = False
     remedy: Remedy | None = None
 
@@ -186,8 +216,25 @@ class StreamReader(Protocol):
         ...
 
 
-class Provider(Protocol):
-    """A company and its dialect."""
+class Translator(Protocol):
+    """Speaks of one kind of request with an upstream."""
+
+    def write_request(self, order: Order) -> Outgoing:
+        """The request in the upstream's dialect. Raises AttemptFailed (see `refuse`) for what it can't take."""
+        ...
+
+    def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
+        """Raises AttemptFailed when it is no answer of this dialect, or an error inside a 200."""
+        ...
+
+    def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> StreamReader:
+        """The reader of a stream. Raises AttemptFailed where the dialect has none."""
+        ...
+
+
+class Provider(Translator, Protocol):
+    """A company and its dialect, in which conversations are told. `translators` are those of the other kinds of
+    requests that it takes, by the names of the kinds."""
 
     name: str
     label: str
@@ -197,8 +244,17 @@ class Provider(Protocol):
     hour_write_times_input: int | None  # what an hour in its cache costs, where price lists don't say
     stands_in: bool  # no company's: it makes answers up, in development, for models that have no channel
     trial_model: str | None  # of its own models the only one that is good for a first try; None: any
+    translators: Mapping[str, Translator]
 
     def auth_headers(self, key: str) -> dict[str, str]: ...
+
+    def write_list(self, after: str) -> Outgoing:
+        """What is to be got, without a body, for a page of the upstream's models; `after` is "" for the first."""
+        ...
+
+    def read_list(self, data: bytes) -> ModelPage:
+        """Raises AttemptFailed when it is no list of this dialect."""
+        ...
 
     def wants_reasoning(self, upstream_id: str, wire: str = "") -> bool:
         """Whether the model wants it back with tool calls: the relay keeps `Completion.kept`, and gives `Order.kept`.
@@ -208,16 +264,6 @@ class Provider(Protocol):
     def choices_per_call(self, conversation: Conversation, upstream_id: str, wire: str = "") -> int:
         """How many choices (`n`) one call for it may ask for; more are made by parallel calls. `wire`: see Order."""
         ...
-
-    def write_request(self, order: Order) -> Outgoing:
-        """The conversation in this dialect. Raises AttemptFailed (see `refuse`) for content it can't take."""
-        ...
-
-    def read_answer(self, data: bytes, outgoing: Outgoing) -> Completion:
-        """Raises AttemptFailed when it is no answer of this dialect, or an error inside a 200."""
-        ...
-
-    def open_reader(self, outgoing: Outgoing, order: StreamOrder) -> StreamReader: ...
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         """An error answer's meaning. Header names are lower case."""

@@ -1,9 +1,13 @@
-"""DeepSeek, which speaks OpenAI's dialect, takes text alone, and thinks unless it is told not to."""
+"""DeepSeek, which speaks OpenAI's dialect, and thinks unless it is told not to. One of its models sees."""
 
+from collections.abc import Mapping
+
+from bridge.conversation.kinds import COMPLETIONS
 from bridge.conversation.request import Conversation
 from bridge.json_types import JsonObject
 from bridge.providers.asked import read_thinking
-from bridge.providers.base import refuse
+from bridge.providers.base import Translator, refuse
+from bridge.providers.openai.completions import DeepSeekCompletions
 from bridge.providers.openai.draft import Draft
 from bridge.providers.openai.messages import OPENING
 from bridge.providers.openai.siblings import SAMPLING, THOUGHTS, UNKNOWN, Sibling
@@ -11,6 +15,7 @@ from bridge.providers.token_scale import DEEPSEEK
 
 # The two old names are one model today, which thinks or not as it is told.
 THINKING = {"deepseek-chat": False, "deepseek-reasoner": True}
+SEEING = ("deepseek-flash", "deepseek-v4-flash-vision")  # how the names of those begin that read pictures
 EFFORTS = {"minimal": "high", "low": "high", "medium": "high", "high": "high", "xhigh": "max", "max": "max"}
 
 
@@ -19,6 +24,7 @@ class DeepSeek(Sibling):
     label = "DeepSeek"
     base_url = "https://api.deepseek.com"
     token_scales = DEEPSEEK
+    translators: Mapping[str, Translator] = {COMPLETIONS: DeepSeekCompletions()}
     most_stops = 16
     message_fields = THOUGHTS | {"prefix"}  # of an assistant's message that it goes on with
 
@@ -26,9 +32,11 @@ class DeepSeek(Sibling):
         return 1
 
     def check_part(self, part: JsonObject, place: str, upstream_id: str) -> None:
-        kind = part["type"]
+        kind, sees = part["type"], upstream_id.startswith(SEEING)
+        if kind == "image_url" and sees:
+            return
         code = "invalid_image" if kind == "image_url" else "invalid_value"
-        raise refuse(place, f"{place}: this model reads text only, no {kind}.", code)
+        raise refuse(place, f"{place}: this model reads text{' and pictures' if sees else ''} only, no {kind}.", code)
 
     def fit(self, draft: Draft) -> None:
         draft.drop(*UNKNOWN, "prompt_cache_key")

@@ -2,13 +2,19 @@
 
 They speak OpenAI's dialect as bytes, like the sandbox, so that whoever reads them takes them for an upstream's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gevent
 import msgspec
 
 from bridge.json_types import JsonObject
 from bridge.providers.base import AttemptFailed, Blame, Outgoing
+from bridge.providers.made_up_pictures import answer_images, draw_pieces
+from bridge.providers.made_up_vectors import answer_embeddings
+from bridge.providers.openai.completions import PATH as COMPLETIONS_PATH
+from bridge.providers.openai.embeddings import PATH as EMBEDDINGS_PATH
+from bridge.providers.openai.images import EDITS_PATH, read_written
+from bridge.providers.openai.images import PATH as IMAGES_PATH
 from bridge.providers.wire.http import Timeouts
 
 PREFIX = "drill-"  # of what the sandbox is asked for
@@ -40,7 +46,7 @@ def play(fault: str, outgoing: Outgoing, timeouts: Timeouts) -> "DrillAnswer":
     if fault == "stall":
         gevent.sleep(timeouts.first_byte_seconds)
         raise AttemptFailed(Blame.UPSTREAM, f"no answer within {timeouts.first_byte_seconds:g} s")
-    stream = bool(msgspec.json.decode(outgoing.body).get("stream"))
+    stream = bool(read_written(outgoing).get("stream"))
     if fault in _ERRORS:
         code, message = _ERRORS[fault]
         headers = {"retry-after": "7"} if fault == "429" else {}
@@ -51,7 +57,11 @@ def play(fault: str, outgoing: Outgoing, timeouts: Timeouts) -> "DrillAnswer":
     if fault == "malformed":
         return DrillAnswer(200, {}, iter([b"data: {no chunk\n\n" if stream else b'{"choices": [{"mess']))
     pause = {"slow": _SLOW_SECONDS, "endless": _ENDLESS_SECONDS}.get(fault, 0)
-    return DrillAnswer(200, {}, (_stream if stream else _whole)(fault), pause, is_cut=fault == "cut")
+    if stream and outgoing.path in (IMAGES_PATH, EDITS_PATH):
+        return DrillAnswer(200, {}, _draw(fault, read_written(outgoing)), pause, is_cut=fault == "cut")
+    write = _text_chunk if outgoing.path == COMPLETIONS_PATH else _chat_chunk
+    pieces = _stream(fault, write) if stream else _whole(fault, _write_answer(outgoing))
+    return DrillAnswer(200, {}, pieces, pause, is_cut=fault == "cut")
 
 
 class DrillAnswer:
@@ -93,23 +103,41 @@ def _error(code: str, message: str) -> bytes:
     return msgspec.json.encode({"error": {"message": message, "type": code, "code": code, "param": None}})
 
 
-def _stream(fault: str) -> Iterator[bytes]:
-    yield _chunk({"role": "assistant", "content": ""})
+def _stream(fault: str, write: Callable[[str, str | None], bytes]) -> Iterator[bytes]:
+    yield write("", None)
     words = [word if place == 0 else f" {word}" for place, word in enumerate(_WORDS)]
     while fault == "endless":
-        yield _chunk({"content": " and on"})
+        yield write(" and on", None)
     for word in words[: len(words) // 2] if fault == "cut" else words:
-        yield _chunk({"content": word})
+        yield write(word, None)
     if fault != "cut":
-        yield _chunk({}, "stop")
+        yield write("", "stop")
         yield _frame({"choices": [], "usage": _usage()})
         yield b"data: [DONE]\n\n"
 
 
-def _whole(fault: str) -> Iterator[bytes]:
-    message = {"role": "assistant", "content": " ".join(_WORDS)}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    data = msgspec.json.encode({"object": "chat.completion", "choices": [choice], "usage": _usage()})
+def _draw(fault: str, asked: JsonObject) -> Iterator[bytes]:
+    """A picture, half of one, or nothing but the line held open."""
+    while fault == "endless":
+        yield b": and on\n\n"
+    for piece in draw_pieces(asked):
+        yield piece[: len(piece) // 2] if fault == "cut" else piece
+
+
+def _write_answer(outgoing: Outgoing) -> bytes:
+    if outgoing.path == EMBEDDINGS_PATH:
+        return answer_embeddings(msgspec.json.decode(outgoing.body))
+    if outgoing.path in (IMAGES_PATH, EDITS_PATH):
+        return answer_images(read_written(outgoing))
+    said: JsonObject = {"message": {"role": "assistant", "content": " ".join(_WORDS)}}
+    if outgoing.path == COMPLETIONS_PATH:
+        said = {"text": " ".join(_WORDS)}
+    choice = {"index": 0, **said, "finish_reason": "stop"}
+    return msgspec.json.encode({"object": "chat.completion", "choices": [choice], "usage": _usage()})
+
+
+def _whole(fault: str, data: bytes) -> Iterator[bytes]:
+    """This answer, or half of it, or nothing but the line held open."""
     while fault == "endless":
         yield b" "
     size = -(-len(data) // len(_WORDS))
@@ -121,8 +149,13 @@ def _usage() -> dict[str, int]:
     return {"prompt_tokens": 10, "completion_tokens": len(_WORDS), "total_tokens": 10 + len(_WORDS)}
 
 
-def _chunk(delta: JsonObject, finish_reason: str | None = None) -> bytes:
+def _chat_chunk(text: str, finish_reason: str | None) -> bytes:
+    delta = {"role": "assistant", "content": text}
     return _frame({"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+
+
+def _text_chunk(text: str, finish_reason: str | None) -> bytes:
+    return _frame({"choices": [{"index": 0, "text": text, "finish_reason": finish_reason}]})
 
 
 def _frame(more: JsonObject) -> bytes:

@@ -12,7 +12,7 @@ from bridge.conversation.answer import NOTHING_KEPT, Completion, say_choice
 from bridge.conversation.gathering import Gathered
 from bridge.conversation.usage import Counts
 from bridge.json_types import Json
-from bridge.providers.base import AttemptFailed, Blame, Outgoing, Provider, StreamOrder
+from bridge.providers.base import AttemptFailed, Blame, Outgoing, StreamOrder, Translator
 from bridge.providers.wire.sse import BYTE_ORDER_MARK, split_joined
 
 RUBBISH = (msgspec.MsgspecError, UnicodeError, RecursionError)
@@ -36,14 +36,14 @@ def skip_prologue(data: bytes) -> bytes:
     return body[start.end() if start else 0 :]
 
 
-def is_whole(provider: Provider, data: bytes, outgoing: Outgoing, choices: int = 1) -> bool:
+def is_whole(translator: Translator, data: bytes, outgoing: Outgoing, choices: int = 1) -> bool:
     """Whether nothing can be missing from this body of an answer: it is one JSON text, or events that say an end."""
     if not data[-_TAIL_BYTES:].rstrip().endswith((b"}", b"]")):
         return False
     body = _strip(data)
     try:
         if body.startswith(EVENT_FIELDS):
-            _gather(provider, body, outgoing, choices)
+            _gather(translator, body, outgoing, choices)
         else:
             msgspec.json.decode(body, type=msgspec.Raw)
     except (AttemptFailed, *RUBBISH):
@@ -51,24 +51,24 @@ def is_whole(provider: Provider, data: bytes, outgoing: Outgoing, choices: int =
     return True
 
 
-def read_any_answer(provider: Provider, data: bytes, outgoing: Outgoing, choices: int = 1) -> Completion:
+def read_any_answer(translator: Translator, data: bytes, outgoing: Outgoing, choices: int = 1) -> Completion:
     """A whole answer, also where it comes as a stream's events, as a list of its chunks, a chunk a line, or with an end
     mark glued to it. Raises AttemptFailed as the provider's own reader does."""
     body = data if data[:1] == b"{" and b"[DONE]" not in data[-_TAIL_BYTES:] else _strip(data)
     if body[:1] == b"[":
-        return _gather(provider, _as_events(body), outgoing, choices)
+        return _gather(translator, _as_events(body), outgoing, choices)
     if body.startswith(EVENT_FIELDS):
-        return _gather(provider, body, outgoing, choices)
+        return _gather(translator, body, outgoing, choices)
     if b"\n{" in body and (chunks := split_joined(body)):
-        return _gather(provider, b"".join(b"data: " + chunk + b"\n\n" for chunk in chunks), outgoing, choices)
-    return provider.read_answer(body, outgoing)
+        return _gather(translator, b"".join(b"data: " + chunk + b"\n\n" for chunk in chunks), outgoing, choices)
+    return translator.read_answer(body, outgoing)
 
 
 class JsonReader:
     """The reader of a stream that comes as whole JSON: says all of it at its end. See StreamReader."""
 
-    def __init__(self, provider: Provider, outgoing: Outgoing, order: StreamOrder):
-        self._provider, self._outgoing, self._order = provider, outgoing, order
+    def __init__(self, translator: Translator, outgoing: Outgoing, order: StreamOrder):
+        self._translator, self._outgoing, self._order = translator, outgoing, order
         self._pieces: list[bytes] = []
         self.started = self.ended = self.finished = False
         self.usage: Counts | None = None
@@ -85,7 +85,7 @@ class JsonReader:
 
     def pause(self) -> bytes:
         """All of it, if it is whole already."""
-        if self.ended or not is_whole(self._provider, b"".join(self._pieces), self._outgoing):
+        if self.ended or not is_whole(self._translator, b"".join(self._pieces), self._outgoing):
             return b""
         return self.end()
 
@@ -95,7 +95,7 @@ class JsonReader:
             return b""
         data = b"".join(self._pieces)
         self._pieces.clear()
-        completion = read_any_answer(self._provider, data, self._outgoing, self._order.choices)
+        completion = read_any_answer(self._translator, data, self._outgoing, self._order.choices)
         self.text, self.usage, self.kept = completion.text, completion.usage, completion.kept
         self.finish_reason = completion.finish_reason
         self.mended = {*completion.mended, "JSON for a stream"}
@@ -122,10 +122,10 @@ def _as_events(body: bytes) -> bytes:
         raise AttemptFailed(Blame.UPSTREAM, "the answer is not JSON") from None
 
 
-def _gather(provider: Provider, events: bytes, outgoing: Outgoing, choices: int) -> Completion:
+def _gather(translator: Translator, events: bytes, outgoing: Outgoing, choices: int) -> Completion:
     """The answer that a stream's events say. Raises AttemptFailed where they break off."""
     gathered = Gathered()
-    reader = provider.open_reader(outgoing, StreamOrder(gathered, len(events) + 1, choices=choices))
+    reader = translator.open_reader(outgoing, StreamOrder(gathered, len(events) + 1, choices=choices))
     reader.feed(events)
     reader.end()
     if not reader.ended or not reader.finish_reason:

@@ -14,10 +14,17 @@ from bridge.errors import InsufficientBalance, RateLimitExceeded, UpstreamError
 from bridge.json_types import Json, JsonObject
 from bridge.providers import faults as drill
 from bridge.providers.base import AttemptFailed, Blame, Outgoing
-from bridge.providers.openai.provider import OpenAICompatible
+from bridge.providers.made_up_pictures import draw_pieces
+from bridge.providers.made_up_vectors import answer_embeddings
+from bridge.providers.openai.completions import PATH as COMPLETIONS_PATH
+from bridge.providers.openai.embeddings import PATH as EMBEDDINGS_PATH
+from bridge.providers.openai.images import EDITS_PATH, read_written
+from bridge.providers.openai.images import PATH as IMAGES_PATH
+from bridge.providers.openai.provider import OpenAI, OpenAICompatible
 from bridge.providers.wire.http import Timeouts
 
 LABEL = "[sandbox]"
+CONTINUED = f" {LABEL} These words were made up on this machine; no model went on with the text."
 THOUGHT = f"{LABEL} Nobody thinks here; a model would do so before its answer."
 MAX_SAMPLE_DEPTH = 8
 SLOW_SECONDS = 0.25
@@ -32,6 +39,7 @@ class Sandbox(OpenAICompatible):
     label: str = "Sandbox"
     base_url: str = "http://sandbox.invalid/v1"
     stands_in: bool = True
+    translators = OpenAI.translators
     trial_model: str | None = "sandbox-echo"  # the others rehearse what can go wrong
 
     def open_upstream(self) -> "SandboxUpstream":
@@ -42,8 +50,8 @@ class SandboxUpstream:
     """Stands where a pooled connection to a provider would."""
 
     def send(self, outgoing: Outgoing, *, timeouts: Timeouts) -> "SandboxAnswer | drill.DrillAnswer":
-        """The answer to a chat completion. Raises the error that the client is to see for the error models."""
-        body = msgspec.json.decode(outgoing.body)
+        """The answer to a request of any kind. Raises the error that the client is to see for the error models."""
+        body = read_written(outgoing)
         model = body["model"]
         if model.startswith(drill.PREFIX):
             return drill.play(model.removeprefix(drill.PREFIX), outgoing, timeouts)
@@ -55,7 +63,7 @@ class SandboxUpstream:
             raise UpstreamError("The service is unavailable (rehearsed by the sandbox).")
         if model == "sandbox-500":
             raise AttemptFailed(Blame.UPSTREAM, "500 (rehearsed by the sandbox)")
-        return SandboxAnswer(model, answer_pieces(body))
+        return SandboxAnswer(model, ANSWERS.get(outgoing.path, answer_pieces)(body))
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -230,3 +238,47 @@ def _count(text: str) -> int:
 def _cut_to(text: str, cap: int, finish: str) -> tuple[str, str]:
     tokens = list(_TOKEN.finditer(text))
     return (text[: tokens[cap - 1].end()], "length") if len(tokens) > cap else (text, finish)
+
+
+def complete_pieces(body: JsonObject) -> Iterator[bytes]:
+    """The answer to plain completions, whole or as a stream: each prompt is gone on with in the same words."""
+    given = body["prompt"]
+    prompts = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
+    cap, n = body["max_tokens"], body.get("n") or 1
+    texts = [(prompt, *_cut_to(CONTINUED, cap, "stop")) for prompt in prompts for _ in range(n)] if cap else []
+    texts = texts or [(prompt, "", "length") for prompt in prompts for _ in range(n)]
+    read = sum(len(prompt) if isinstance(prompt, list) else _count(prompt) for prompt in prompts)
+    said = sum(_count(text) for _, text, _ in texts)
+    usage = {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
+    head = {"id": "cmpl-sandbox", "object": "text_completion", "created": int(time.time()), "model": body["model"]}
+    choices = [
+        {"text": _echo(prompt, body) + text, "index": place, "logprobs": None, "finish_reason": finish}
+        for place, (prompt, text, finish) in enumerate(texts)
+    ]
+    if not body.get("stream"):
+        yield msgspec.json.encode({**head, "choices": choices, "usage": usage})
+        return
+    for choice in choices:
+        for piece in _PIECE.findall(str(choice["text"])):
+            one = {**choice, "text": piece, "finish_reason": None}
+            yield b"data: " + msgspec.json.encode({**head, "choices": [one]}) + b"\n\n"
+        yield b"data: " + msgspec.json.encode({**head, "choices": [{**choice, "text": ""}]}) + b"\n\n"
+    yield b"data: " + msgspec.json.encode({**head, "choices": [], "usage": usage}) + b"\n\ndata: [DONE]\n\n"
+
+
+def _echo(prompt: Json, body: JsonObject) -> str:
+    return prompt if body.get("echo") and isinstance(prompt, str) else ""
+
+
+def embed_pieces(body: JsonObject) -> Iterator[bytes]:
+    """The answer to embeddings."""
+    yield answer_embeddings(body)
+
+
+# By the path that is asked; any other is for conversations.
+ANSWERS = {
+    EMBEDDINGS_PATH: embed_pieces,
+    COMPLETIONS_PATH: complete_pieces,
+    IMAGES_PATH: draw_pieces,
+    EDITS_PATH: draw_pieces,
+}

@@ -77,6 +77,7 @@ def fit_parts(usage: Usage, prompt: int, completion: int) -> Usage:
     audio = min(of_prompt(usage.audio_tokens), fresh)
     reasoning = share(usage.reasoning_tokens, usage.completion_tokens, completion)
     spoken = share(usage.audio_output_tokens, usage.completion_tokens, completion)
+    drawn = share(usage.image_output_tokens, usage.completion_tokens, completion)
     return Usage(
         prompt,
         completion,
@@ -88,4 +89,8 @@ def fit_parts(usage: Usage, prompt: int, completion: int) -> Usage:
         min(of_prompt(usage.cached_audio_tokens), cached),
         min(spoken, completion - reasoning),
         min(of_prompt(usage.image_tokens), fresh - audio),
+        min(drawn, completion - reasoning - min(spoken, completion - reasoning)),
+        usage.pictures,
+        usage.low_pictures,
+        usage.medium_pictures,
     )

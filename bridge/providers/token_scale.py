@@ -26,13 +26,14 @@ class TokenScale:
         around = self.per_conversation + self.per_message * messages + self.per_call * calls
         if tools:
             around += self.tools + self.per_tool * tools
-        return self._scale(ours) + around + (self.schema if schema else 0)
+        return self.text(ours) + around + (self.schema if schema else 0)
 
     def answer(self, ours: int, *, calls: int) -> int:
         """A whole answer whose texts, names and arguments of its calls among them, are so many of our tokens."""
-        return self._scale(ours) + self.per_call * calls + self.per_answer if ours else 0
+        return self.text(ours) + self.per_call * calls + self.per_answer if ours else 0
 
-    def _scale(self, ours: int) -> int:
+    def text(self, ours: int) -> int:
+        """A text of so many of our tokens, with nothing around it."""
         return -(-ours * self.percent // 100)
 
 

@@ -12,6 +12,9 @@ from bridge.config import Settings
 from bridge.conversation.answer import ErrorWriter
 from bridge.counters.windows import Counters
 from bridge.dialects.chat.writer import write_chat_error
+from bridge.dialects.completions.writer import write_completions_error
+from bridge.dialects.embeddings.writer import write_embeddings_error
+from bridge.dialects.images.writer import write_images_error
 from bridge.dialects.messages.errors import write_messages_error
 from bridge.dialects.responses.errors import write_responses_error
 from bridge.dialects.responses.request import NO_STATE
@@ -21,7 +24,11 @@ from bridge.shared_redis import SharedRedis
 from bridge.v1 import (
     account,
     anthropic_models,
+    billing,
     chat,
+    completions,
+    embeddings,
+    images,
     input_tokens,
     list_models,
     messages,
@@ -29,6 +36,7 @@ from bridge.v1 import (
     quote,
     receipts,
     responses,
+    resume,
 )
 from bridge.v1.door import View, answer_http_errors, guard
 from bridge.v1.visit import Visit
@@ -37,21 +45,31 @@ INFERENCE: dict[str, Callable[[Visit], Response]] = {
     "/v1/chat/completions": chat.create_chat_completion,
     "/v1/messages": messages.create_message,
     "/v1/responses": responses.create_response,
+    "/v1/embeddings": embeddings.create_embeddings,
+    "/v1/completions": completions.create_completion,
+    "/v1/images/generations": images.create_images,
+    "/v1/images/edits": images.edit_images,
 }
 # by the path that they begin with, where the errors are not chat's
 ERROR_WRITERS: dict[str, ErrorWriter] = {
     "/v1/messages": write_messages_error,
     "/v1/responses": write_responses_error,
+    "/v1/embeddings": write_embeddings_error,
+    "/v1/completions": write_completions_error,
+    "/v1/images": write_images_error,
 }
 # what others have there, by the beginning of its path
-NOT_HERE = {"/v1/responses/": f"No response is kept here. {NO_STATE}."}
+NOT_HERE = {
+    "/v1/responses/": f"No response is kept here. {NO_STATE}.",
+    "/v1/audio/": "Speech and transcription are not offered here: no audio endpoint has a price.",
+}
 # what clients of Anthropic's get at the same address: they say which version of its API they know
 FOR_ANTHROPIC: dict[str, View] = {
     "/v1/models": anthropic_models.list_all,
     "/v1/models/<path:name>": anthropic_models.retrieve,
 }
 PREFLIGHT = [
-    ("Access-Control-Allow-Methods", "GET, POST, OPTIONS"),
+    ("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS"),
     ("Access-Control-Allow-Headers", "*, Authorization"),
     ("Access-Control-Max-Age", "86400"),
     ("Content-Length", "0"),
@@ -80,7 +98,11 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
         ("GET", "/v1/models/<path:name>", list_models.retrieve),
         ("GET", "/v1/key", account.show_key),
         ("GET", "/v1/credits", account.show_credits),
+        ("GET", "/v1/dashboard/billing/subscription", billing.show_subscription),
+        ("GET", "/v1/dashboard/billing/usage", billing.show_usage),
         ("GET", "/v1/requests/<request_id>", receipts.show_receipt),
+        ("DELETE", "/v1/requests/<request_id>", resume.end_request),
+        ("GET", "/v1/requests/<request_id>/stream", resume.resume_stream),
     ]
     for method, path, view in routes:
         api.add_url_rule(
@@ -90,7 +112,7 @@ def register(api: Flask, settings: Settings, counters: Counters, shared: SharedR
                 _guard_other(services, path),
             ),
             methods=[method],
-            endpoint=path,
+            endpoint=path if method != "DELETE" else f"{method} {path}",
             provide_automatic_options=False,
         )
     api.add_url_rule("/openapi.json", view_func=openapi.show(settings), endpoint="openapi")

@@ -3,17 +3,15 @@
 import datetime
 
 import msgspec
-import sqlalchemy as sa
 from flask import Response
 
 from bridge.accounts.key_terms import PLAIN_LIMITS
 from bridge.accounts.keys import Caller
-from bridge.db import db, now_utc
-from bridge.ledger.budgets import find_raise, list_key_windows, period_start
-from bridge.ledger.journal import BudgetState, find_budgets
-from bridge.ledger.ledger import CUSTOMER, find_balance
+from bridge.db import now_utc
+from bridge.ledger.budgets import find_account_window, find_raise, list_key_windows, period_start
+from bridge.ledger.journal import BudgetState, find_account_spend, find_budgets
+from bridge.ledger.ledger import find_balance, sum_credited
 from bridge.ledger.rollups import sum_by
-from bridge.ledger.tables import Entry
 from bridge.money import format_dollars
 from bridge.v1.door import count
 from bridge.v1.schemas import account as schemas
@@ -36,6 +34,7 @@ def show_key(visit: Visit) -> Response:
         limits=_describe_limits(caller),
         budget=_describe_budget(tightest) if tightest else None,
         budgets=[_describe_budget(state) for state in states],
+        account_budget=_describe_budget(_find_account_spend(caller, now)) if caller.account_spend_day_nanos else None,
         budget_raise=schemas.BudgetRaise(format_dollars(raised), until.isoformat()) if raised and until else None,
         end_user_budget=None
         if each is None
@@ -46,6 +45,10 @@ def show_key(visit: Visit) -> Response:
     )
     visit.leave()
     return visit.answer(msgspec.json.encode(body))
+
+
+def _find_account_spend(caller: Caller, now: datetime.datetime) -> BudgetState:
+    return find_account_spend(caller.account_id, find_account_window(caller.account_spend_day_nanos, now))
 
 
 def _describe_budget(state: BudgetState) -> schemas.KeyBudget:
@@ -84,10 +87,7 @@ def show_credits(visit: Visit) -> Response:
     caller = visit.caller
     assert caller is not None
     balance = find_balance(caller.account_id)
-    signed = sa.case((Entry.credit == CUSTOMER, Entry.amount_nanos), else_=-Entry.amount_nanos)
-    credited = int(
-        db.session.execute(sa.select(sa.func.sum(signed)).where(Entry.account_id == caller.account_id)).scalar() or 0
-    )
+    credited = sum_credited(caller.account_id)
     body = schemas.Credits(
         balance=format_dollars(balance.balance_nanos),
         held=format_dollars(balance.held_nanos),

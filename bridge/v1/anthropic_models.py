@@ -9,6 +9,7 @@ from flask import Response
 
 from bridge.catalogue.listing import ListedModel
 from bridge.catalogue.other_names import name_for_claude_code
+from bridge.conversation.kinds import CHAT
 from bridge.dialects.messages.request import wrong
 from bridge.errors import ModelNotFound
 from bridge.v1.door import count
@@ -26,7 +27,8 @@ def list_all(visit: Visit) -> Response:
     count(visit)
     asked = {name: ",".join(values) for name, values in parse_qs(visit.header("QUERY_STRING")).items()}
     limit, stages = _read_limit(asked.get("limit")), _read_stages(asked)
-    models = [one for model in list_allowed(visit) if (one := _describe(model)).lifecycle in stages]
+    talking = (model for model in list_allowed(visit) if CHAT in model.kinds)
+    models = [one for model in talking if (one := _describe(model)).lifecycle in stages]
     models.sort(key=lambda model: model.created_at, reverse=True)
     if limit == LARGEST_PAGE:
         models = [*_rename(models), *models]

@@ -24,9 +24,10 @@ SAMPLE_BYTES, MOST_RARE = 4096, 80
 _EXPONENT = re.compile(rb"[eE][+-]?0*[1-9]\d")
 _NO_MARKS = bytes(set(range(256)) - set(b'",:'))
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**63 - 1
-_FIND_ESCAPED_COLON = re.compile(rb"\\u003").search  # quicker than the operator `in`
+_COLON_ESCAPE = b"\\u003"
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 _FIELD = re.compile(r"(?:missing required|unknown) field `([^`]*)`")
+_FORMS = {"size": "Send auto, or width and height, such as 1024x1024"}  # what a pattern means, for its reader
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ def read_object(data: bytes, sought: str = "") -> tuple[JsonObject, bool]:
     colons, found = by_size(len(data), _look_through, body, sought)
     # parsing drops a repeated key and its colon
     written = _count(data, b":")
-    if _FIND_ESCAPED_COLON(data):
+    if data.rfind(_COLON_ESCAPE) >= 0:  # from behind takes half the time
         written += by_size(len(data), _count_escaped_colons, data)
     if written != colons:
         _refuse_repeated_keys(data)
@@ -191,6 +192,8 @@ def explain(text: str) -> InvalidRequest:
     path = _PATH.search(text)
     param = path.group(1) if path else ""
     message = _PATH.sub("", text).replace("`", "")
+    if "matching regex" in message:
+        message = _FORMS.get(param, message)
     field = _FIELD.search(text)
     if field:
         param = f"{param}.{field.group(1)}".lstrip(".")

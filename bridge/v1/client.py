@@ -4,6 +4,8 @@ import contextlib
 import socket
 from wsgiref.types import WSGIEnvironment
 
+from bridge.inference.own_page import CLIENT
+
 CLIENT_SLOW = "bridge.client_slow"  # in the environ: closes a client that took nothing for too long
 
 
@@ -13,6 +15,7 @@ class HttpClient:
     __slots__ = ("_environ", "_socket")
 
     def __init__(self, environ: WSGIEnvironment):
+        environ = environ.get(CLIENT, environ)
         self._environ = environ
         self._socket: socket.socket | None = environ.get("gunicorn.socket")
 

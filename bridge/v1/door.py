@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
+from bridge.accounts.standing import tell_suspension
 from bridge.addresses import is_within
 from bridge.conversation.answer import ErrorWriter
 from bridge.dialects.chat.writer import write_chat_error
@@ -29,7 +30,9 @@ from bridge.errors import (
     UnsupportedMediaType,
 )
 from bridge.inference.drill import DRILL
+from bridge.inference.own_page import CALLER
 from bridge.inference.services import Services
+from bridge.multipart import MULTIPART
 from bridge.telemetry import log_refusal
 from bridge.turns import by_size, rest
 from bridge.v1.packed_body import is_gzip, unpack
@@ -96,11 +99,11 @@ def _refuse_size(visit: Visit) -> None:
 
 
 def _find_caller(visit: Visit) -> None:
-    secret = _find_secret(visit)
-    caller = visit.services.find_caller(secret)
+    own = visit.environ.get(CALLER)
+    caller = visit.services.find_caller(_find_secret(visit)) if own is None else own
     visit.identify(caller)
     if caller.account_status != "active":
-        raise AccountSuspended("This account is suspended. Write to the operator of this gateway.")
+        raise AccountSuspended(tell_suspension(caller.suspend_reason))
     if caller.addresses is not None and not is_within(visit.header("REMOTE_ADDR"), caller.addresses):
         raise AddressNotAllowed("This API key may not be used from this address.")
     if visit.take_share(caller.account_id).requests > visit.services.shares.most_requests:
@@ -122,12 +125,16 @@ def _find_secret(visit: Visit) -> str:
     return secrets.pop()
 
 
-def read_body(visit: Visit) -> bytes:
-    """The body, declared or chunked, within its size and its time. Raises 400, 413, 415 or 503."""
+def read_body(visit: Visit, *, takes_forms: bool = False) -> bytes:
+    """The body, declared or chunked, within its size and its time. `takes_forms`: fields and files are as good as JSON.
+    Raises 400, 413, 415 or 503."""
     environ, settings = visit.environ, visit.services.settings
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if kind and kind != "application/json" and not kind.endswith("+json"):
-        raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+        if not takes_forms:
+            raise UnsupportedMediaType("Send the body as JSON, with Content-Type: application/json.")
+        if kind != MULTIPART:
+            raise UnsupportedMediaType("Send the body as multipart/form-data, or as application/json.")
     packed = is_gzip(encoding) if (encoding := environ.get("HTTP_CONTENT_ENCODING")) else False
     length = int(environ.get("CONTENT_LENGTH") or 0) if not environ.get("HTTP_TRANSFER_ENCODING") else None
     _refuse_bodies(visit, length or 0)

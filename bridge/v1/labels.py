@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from bridge.conversation.labels import NO_LABELS, Labels, read_end_user, read_tags
-from bridge.conversation.request import MESSAGES, Conversation, Native
+from bridge.conversation.request import MESSAGES, Native, Request
 from bridge.json_types import Json
 from bridge.v1.visit import Visit
 from bridge.vault import fingerprint
@@ -13,7 +13,7 @@ from bridge.vault import fingerprint
 FIELDS = ("safety_identifier", "user")  # if a request has both, the first is its end user
 
 
-def read_labels(visit: Visit, request: Conversation) -> tuple[Labels, Conversation]:
+def read_labels(visit: Visit, request: Request) -> tuple[Labels, Request]:
     """The end user and the tags, and the request without the end user's name. Raises InvalidRequest."""
     header, options = visit.header("HTTP_X_BRIDGE_TAGS"), request.options
     tags = read_tags(header) if header else ()
@@ -34,14 +34,14 @@ def hide_end_user(end_user: str, account_id: int) -> str:
     return fingerprint("end user", str(account_id), end_user)
 
 
-def _name_fields(request: Conversation) -> Mapping[str, str]:
+def _name_fields(request: Request) -> Mapping[str, str]:
     """What the client calls each field."""
     if request.find_native(MESSAGES) is not None:
         return dict.fromkeys(FIELDS, "metadata.user_id")
     return {field: field for field in FIELDS}
 
 
-def _hide(request: Conversation, hidden: Mapping[str, str]) -> Conversation:
+def _hide(request: Request, hidden: Mapping[str, str]) -> Request:
     native = request.native
     return msgspec.structs.replace(
         request,

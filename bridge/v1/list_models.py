@@ -12,14 +12,15 @@ from werkzeug.http import parse_etags
 from bridge import versions
 from bridge.catalogue.channel_events import HEALTH
 from bridge.catalogue.listing import ListedModel, list_models
+from bridge.catalogue.parameters import list_parameters
 from bridge.catalogue.prices import PriceVersion
-from bridge.catalogue.rates import Rates, name_rates
+from bridge.catalogue.rates import BY_THE_PIECE, Rates, name_rates
+from bridge.conversation.kinds import list_endpoints
 from bridge.errors import ModelNotFound
 from bridge.json_types import JsonObject
 from bridge.money import format_dollars, format_per_token
 from bridge.turns import by_size, in_slices
 from bridge.v1.door import count
-from bridge.v1.parameters import list_parameters
 from bridge.v1.schemas import models as schemas
 from bridge.v1.visit import ReadyResponse, Visit
 
@@ -38,7 +39,11 @@ NAMES = {
     "cached_audio": "cached_audio_prompt",
     "audio_output": "audio_completion",
     "image": "image_prompt",
+    "image_output": "image_completion",
     "request": "request",
+    "picture": "image",
+    "picture_low": "image_low",
+    "picture_medium": "image_medium",
 }
 
 
@@ -59,7 +64,7 @@ def _find_list(visit: Visit) -> tuple[bytes, str]:
     assert visit.caller is not None
     caller, kept, moment = visit.caller, visit.services.model_lists, time.monotonic()
     numbers = id(visit.services.catalogue), versions.number(HEALTH)
-    who: Any = caller.markup_bps, caller.group, None if caller.models is None else frozenset(caller.models)
+    who: Any = caller.price_terms, caller.group, None if caller.models is None else frozenset(caller.models)
     found = kept.get(who)
     if found is None or found[0] != numbers or moment - found[1] >= LIST_SECONDS:
         models = [_describe(visit, model) for model in in_slices(list_allowed(visit))]
@@ -96,7 +101,7 @@ def list_allowed(visit: Visit) -> list[ListedModel]:
     """The models that the key may use."""
     assert visit.caller is not None
     caller = visit.caller
-    models = list_models(caller.markup_bps, caller.group)
+    models = list_models(caller.price_terms, caller.group)
     return [model for model in models if caller.models is None or model.id in caller.models]
 
 
@@ -111,8 +116,9 @@ def _describe(visit: Visit, model: ListedModel) -> schemas.Model:
         name=model.name,
         context_length=model.context_tokens,
         max_output_tokens=model.max_output_tokens,
-        pricing=None if model.price_id is None else _describe_price(model.price),
+        pricing=None if model.price_id is None else _describe_price(model),
         aliases=model.aliases,
+        endpoints=list_endpoints(model.kinds),
         input_modalities=model.input_modalities,
         supported_parameters=list_parameters(served) if served else (),
         status=model.status,
@@ -120,15 +126,33 @@ def _describe(visit: Visit, model: ListedModel) -> schemas.Model:
     )
 
 
-def _describe_price(price: PriceVersion) -> schemas.Pricing:
+def _describe_price(model: ListedModel) -> schemas.Pricing:
+    coming = [
+        schemas.ComingPrice(
+            starts_at=f"{one.starts_at:%Y-%m-%dT%H:%M:%SZ}",
+            **_describe_tiers(one.price),
+            source=one.source,
+            checked_on=one.checked_on.isoformat() if one.checked_on else UNSET,
+        )
+        for one in model.to_come
+    ]
+    return schemas.Pricing(
+        **_describe_tiers(model.price),
+        source=model.source,
+        checked_on=model.checked_on.isoformat() if model.checked_on else UNSET,
+        coming=coming or UNSET,
+    )
+
+
+def _describe_tiers(price: PriceVersion) -> JsonObject:
     base, *longer = price.tiers
     tiers = [schemas.PriceTier(above_prompt_tokens=rates.above_tokens, **_describe_rates(rates)) for rates in longer]
-    return schemas.Pricing(**_describe_rates(base), tiers=tiers or UNSET)
+    return {**_describe_rates(base), "tiers": tiers or UNSET}
 
 
 def _describe_rates(rates: Rates) -> JsonObject:
     """Dollars per token by class, as this customer pays them; further classes only if they have their own price."""
     return {
-        NAMES[name]: format_dollars(nanos) if name == "request" else format_per_token(nanos)
+        NAMES[name]: format_dollars(nanos) if name in BY_THE_PIECE else format_per_token(nanos)
         for name, nanos in name_rates(rates).items()
     }

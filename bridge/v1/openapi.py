@@ -10,12 +10,21 @@ from bridge.config import Settings
 from bridge.conversation.labels import MAX_TAG, MAX_TAGS
 from bridge.dialects.chat.request import ChatRequest
 from bridge.dialects.chat.unpriced import CLIENT_TOOLS, FREE_SERVICE_TIERS
+from bridge.dialects.completions.request import CompletionsRequest
+from bridge.dialects.embeddings.request import EmbeddingsRequest
+from bridge.dialects.images.request import ImageEditsRequest, ImagesRequest
 from bridge.dialects.messages.request import MessagesRequest
 from bridge.headers import api_headers
 from bridge.limits.token_counts import COUNTS_A_MINUTE
 from bridge.telemetry import new_request_id
+from bridge.v1 import (
+    openapi_completions,
+    openapi_embeddings,
+    openapi_images,
+    openapi_responses,
+    openapi_resume,
+)
 from bridge.v1 import openapi_messages as messages
-from bridge.v1 import openapi_responses
 from bridge.v1.openapi_answers import (
     HEADERS,
     READING,
@@ -127,6 +136,18 @@ def build(base_url: str) -> Schema:
             "/messages/count_tokens": {"post": _count()},
             "/responses": {"post": _responses()},
             "/responses/input_tokens": {"post": _input_tokens()},
+            "/embeddings": {
+                "post": openapi_embeddings.operation([*_terms(), _idempotency_key()], _whole("EmbeddingList"))
+            },
+            "/completions": {
+                "post": openapi_completions.operation(
+                    [*_terms(), openapi_resume.header(), _idempotency_key()],
+                    _inference("TextCompletion", openapi_completions.EVENT),
+                )
+            },
+            **openapi_images.list_paths(
+                [*_terms(), openapi_resume.header(), _idempotency_key()], _inference("ImageList", openapi_images.EVENT)
+            ),
             "/quote": {"post": _quote()},
             "/models": _models(),
             "/models/{id}": messages.for_both(
@@ -134,12 +155,13 @@ def build(base_url: str) -> Schema:
             ),
             "/key": _get("showKey", "The calling key: limits, budget, usage.", "Key"),
             "/credits": _get("showCredits", "The balance behind the key.", "Credits"),
-            "/requests/{id}": _get(
-                "showRequest",
-                "The receipt of one request, by its x-request-id or by its answer's id.",
-                "Receipt",
-                "req_01893b5ac0f07c3a9b1f0d2e4a6c8b0d",
+            "/dashboard/billing/subscription": _get(
+                "showSubscription", "What chat clients show as the limit of the key's money.", "BillingSubscription"
             ),
+            "/dashboard/billing/usage": _get(
+                "showUsage", "What chat clients take from that limit, in cents.", "BillingUsage"
+            ),
+            **_requests(),
         },
         "components": {
             "schemas": _list_schemas(),
@@ -159,10 +181,14 @@ def build(base_url: str) -> Schema:
 
 def _list_schemas() -> Schema:
     """The schema of every body that goes in or out, from its type. A docstring of several lines is one description."""
-    types = [*ANSWERS, ChatRequest, MessagesRequest, *openapi_responses.REQUESTS]
+    types = [*ANSWERS, ChatRequest, MessagesRequest, EmbeddingsRequest, CompletionsRequest, ImagesRequest]
+    types += [ImageEditsRequest, *openapi_responses.REQUESTS]
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schemas |= openapi_responses.list_items()
     openapi_responses.describe_requests(schemas)
+    openapi_embeddings.describe_request(schemas)
+    openapi_completions.describe_request(schemas)
+    openapi_images.describe_request(schemas)
     for schema in schemas.values():
         if "description" in schema:
             schema["description"] = " ".join(schema["description"].split())
@@ -178,14 +204,21 @@ def _list_schemas() -> Schema:
 
 def _inference(answer: str, event: Schema) -> Schema:
     """The answers of an inference, whole and streamed."""
-    codes = ("400", "401", "402", "403", "404", "409", "413", "415", "422", "429", "503")
-    answers = list_answers(answer, *codes)
+    answers = _whole(answer)
     answers["200"]["content"]["text/event-stream"] = {"schema": event}
-    answers["200"]["headers"] |= refer_to_headers("x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped")
-    for name in ("retry-after", "retry-after-ms"):  # when running requests hold the missing money
-        answers["402"]["headers"][name] = {**HEADERS[name], "required": False}
     # a stream's cost is not known when its headers go out
     answers["200"]["headers"]["x-bridge-cost"] = {**HEADERS["x-bridge-cost"], "required": False}
+    return answers
+
+
+def _whole(answer: str) -> Schema:
+    """The answers of an inference that is never streamed."""
+    codes = ("400", "401", "402", "403", "404", "409", "413", "415", "422", "429", "503")
+    answers = list_answers(answer, *codes)
+    names = "x-bridge-cost", "x-bridge-attempts", "x-bridge-dropped", "x-bridge-clamped"
+    answers["200"]["headers"] |= refer_to_headers(*names)
+    for name in ("retry-after", "retry-after-ms"):  # when running requests hold the missing money
+        answers["402"]["headers"][name] = {**HEADERS[name], "required": False}
     return answers
 
 
@@ -195,7 +228,7 @@ def _chat() -> Schema:
         "summary": "Answer a conversation, whole or as a stream.",
         "description": "The most that the answer can cost is set aside before a provider is asked; what it did cost "
         "replaces it. Long answers want `stream`: a whole answer sends nothing before its status is known.",
-        "parameters": [*_terms(), _idempotency_key()],
+        "parameters": [*_terms(), openapi_resume.header(), _idempotency_key()],
         "requestBody": _chat_body(),
         "responses": _inference("ChatCompletion", EVENT),
     }
@@ -215,7 +248,7 @@ def _responses() -> Schema:
         "summary": "Answer a conversation in OpenAI's newer form, whole or as a stream.",
         "description": "For any model, and without stored state: what needs it is 400. Hold and charge are as for a "
         "chat completion.",
-        "parameters": [*_terms(), _idempotency_key()],
+        "parameters": [*_terms(), openapi_resume.header(), _idempotency_key()],
         "requestBody": {"required": True, "content": content},
         "responses": answers,
     }
@@ -274,13 +307,27 @@ def _models() -> Schema:
 def _quote() -> Schema:
     return {
         "operationId": "createQuote",
-        "summary": "What a chat completion can cost, and what would become of it.",
-        "description": "The body of a chat completion. Nobody is asked, and nothing is held. "
+        "summary": "What a chat completion or pictures can cost, and what would become of it.",
+        "description": "The body of a chat completion, or of generations. Nobody is asked, and nothing is held. "
         "It counts as a request (RPM) and takes no tokens (TPM).",
         "parameters": _terms(),
-        "requestBody": _chat_body(),
+        "requestBody": _quote_body(),
         "responses": list_answers("Quote", "400", "401", "403", "404", "413", "415", "429", "503"),
     }
+
+
+def _requests() -> Schema:
+    """What is known of one request, and its stream."""
+    summary = "The receipt of one request, by its x-request-id or by its answer's id."
+    item = _get("showRequest", summary, "Receipt", "req_01893b5ac0f07c3a9b1f0d2e4a6c8b0d")
+    stream = {"get": openapi_resume.read_on(), "parameters": item["parameters"]}
+    return {"/requests/{id}": item | {"delete": openapi_resume.end()}, "/requests/{id}/stream": stream}
+
+
+def _quote_body() -> Schema:
+    schema = {"anyOf": [ref("ChatRequest"), ref("ImagesRequest")]}
+    content = {"application/json": {"schema": schema, "examples": {**REQUESTS, **openapi_images.EXAMPLES}}}
+    return {"required": True, "content": content}
 
 
 def _terms() -> list[Schema]:

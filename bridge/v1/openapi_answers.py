@@ -13,7 +13,8 @@ REFUSALS: dict[str, tuple[str, tuple[str, str, str, str | None]]] = {
         ("authentication_error", "invalid_api_key", "This API key is not valid.", None),
     ),
     "402": (
-        "The balance, or the key's budget (`key_budget_exceeded`), does not cover the most that this can cost, or it "
+        "The balance, the key's budget (`key_budget_exceeded`), or what the operator lets the "
+        "account spend a day (`spend_limit_exceeded`), does not cover the most that this can cost, or it "
         "is more than `x-bridge-max-cost` allows (`max_cost_exceeded`). Where running requests hold what is missing, "
         "the message says so, with `Retry-After` and `x-should-retry: true`; otherwise asking again is in vain.",
         (

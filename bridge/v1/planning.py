@@ -1,10 +1,11 @@
-"""From a Conversation to a Plan: what every endpoint checks of a request, whatever dialect it came in."""
+"""From a Request to a Plan: what every endpoint checks of a request, whatever dialect it came in."""
 
 from collections.abc import Iterable
 
-from bridge.conversation.request import Conversation
+from bridge.conversation.request import Request
 from bridge.errors import InvalidRequest
-from bridge.inference.offers import list_offers, refuse_lowered_cap
+from bridge.inference.meter import measure
+from bridge.inference.offers import Weigh, list_offers, refuse_lowered_cap
 from bridge.inference.plan import Plan
 from bridge.money import parse_dollars
 from bridge.v1.labels import read_labels
@@ -13,10 +14,17 @@ from bridge.v1.visit import Visit
 
 
 def plan_request(
-    visit: Visit, request: Conversation, others: Iterable[str], body_bytes: int, *, hour_writes: bool
+    visit: Visit,
+    request: Request,
+    others: Iterable[str],
+    body_bytes: int,
+    *,
+    hour_writes: bool = False,
+    weigh: Weigh = measure,
 ) -> Plan:
     """Measure what the request can cost, of the model asked for and of the `others` that may serve it. `hour_writes`:
-    it may ask for an hour in a cache. Raises what is wrong with it; nothing was counted or held yet."""
+    it may ask for an hour in a cache. `weigh` measures what is no conversation. Raises what is wrong with it; nothing
+    was counted or held yet."""
     visit.model = request.model
     if request.media:
         check_media(request.media)
@@ -25,7 +33,8 @@ def plan_request(
     max_cost_nanos = None if most is None else _read_dollars(most, "x-bridge-max-cost", 0)
     stop_at_nanos = None if stop is None else _read_dollars(stop, "x-bridge-stop-at", 1)
     assert visit.caller is not None
-    offers = list_offers(visit.services.catalogue, visit.caller, request, others, body_bytes, hour_writes=hour_writes)
+    catalogue, caller = visit.services.catalogue, visit.caller
+    offers = list_offers(catalogue, caller, request, others, body_bytes, hour_writes=hour_writes, weigh=weigh)
     if stop_at_nanos is not None:
         for offer in offers:
             offer.stop_at_nanos = stop_at_nanos

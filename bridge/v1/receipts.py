@@ -1,5 +1,8 @@
 """GET /v1/requests/{id}: the receipt of one request, by its id or by its answer's."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 from flask import Response
 
@@ -8,7 +11,7 @@ from bridge.conversation.labels import split_tags
 from bridge.dialects import answer_id
 from bridge.json_types import JsonObject
 from bridge.ledger.charge_rules import find_rule
-from bridge.ledger.refunds import find_refund
+from bridge.ledger.refunds import list_refunds, sum_refunds
 from bridge.ledger.tables import Entry, UsageRecord
 from bridge.ledger.usage import find_request
 from bridge.money import TOKENS_PER_MTOK, format_dollars, format_exact_sum, format_percent
@@ -18,18 +21,33 @@ from bridge.v1.schemas import receipt as schemas
 from bridge.v1.schemas.chat import ProviderCounts
 from bridge.v1.visit import Visit
 
+# the unit prices of what is no token
+PIECES = {
+    "request": "per_request",
+    "picture": "per_picture",
+    "picture_low": "per_picture",
+    "picture_medium": "per_picture",
+}
+
 
 def show_receipt(visit: Visit, request_id: str) -> Response:
     """The receipt. Raises NotFound for another account's request, a running one, and one that never had a hold."""
     count(visit)
+    return answer_receipt(visit, request_id)
+
+
+def answer_receipt(visit: Visit, request_id: str) -> Response:
+    """The receipt of a request that was counted already. Raises NotFound as `show_receipt` does."""
     assert visit.caller is not None
     usage = find_request(visit.caller.account_id, request_id)
-    refund = find_refund(usage.account_id, usage.request_id)
+    refunds = list_refunds(usage.account_id, usage.request_id)
     visit.leave()
-    return visit.answer(msgspec.json.encode(describe(usage, refund)))
+    return visit.answer(
+        msgspec.json.encode(describe(usage, refunds, with_channels=visit.services.settings.show_channel_names))
+    )
 
 
-def describe(usage: UsageRecord, refund: Entry | None = None) -> schemas.Receipt:
+def describe(usage: UsageRecord, refunds: Sequence[Entry] = (), *, with_channels: bool = False) -> schemas.Receipt:
     """The receipt as JSON: dollars are decimal strings, times milliseconds since the request came in."""
     rule = find_rule(usage)
     adapted = msgspec.json.decode(usage.adapted) if usage.adapted else {"dropped": [], "clamped": []}
@@ -46,7 +64,7 @@ def describe(usage: UsageRecord, refund: Entry | None = None) -> schemas.Receipt
         status=usage.status,
         error_code=usage.error_code,
         finish_reason=usage.finish_reason,
-        attempts=msgspec.json.decode(usage.attempts),
+        attempts=_list_attempts(usage, with_channels),
         tokens=schemas.ReceiptTokens(
             prompt=usage.prompt_tokens,
             cached=usage.cached_tokens,
@@ -72,7 +90,7 @@ def describe(usage: UsageRecord, refund: Entry | None = None) -> schemas.Receipt
         released=format_dollars(max(0, usage.hold_nanos - usage.charge_nanos)),
         rule=schemas.ReceiptRule(name=rule.name, text=rule.text),
         balance_after=None if usage.balance_after_nanos is None else format_dollars(usage.balance_after_nanos),
-        refund=None if refund is None else _describe_refund(refund),
+        refund=_describe_refunds(refunds),
         output_cap_tokens=usage.output_cap_tokens,
         dropped=adapted["dropped"],
         clamped=adapted["clamped"],
@@ -82,6 +100,21 @@ def describe(usage: UsageRecord, refund: Entry | None = None) -> schemas.Receipt
         tags=split_tags(usage.tags),
         stop_at=None if usage.stop_at_nanos is None else format_dollars(usage.stop_at_nanos),
     )
+
+
+def _list_attempts(usage: UsageRecord, with_channels: bool) -> list[schemas.ReceiptAttempt]:
+    """The attempts without what only operators see of them: the upstream's own id of the request."""
+    found: list[dict[str, Any]] = msgspec.json.decode(usage.attempts)
+    return [
+        schemas.ReceiptAttempt(
+            channel=str(one.get("channel", "")) if with_channels else None,
+            upstream_id=str(one.get("upstream_id", "")),
+            started_ms=int(one.get("started_ms", 0)),
+            took_ms=int(one.get("took_ms", 0)),
+            outcome=str(one.get("outcome", "")),
+        )
+        for one in found
+    ]
 
 
 def _describe_price(usage: UsageRecord) -> schemas.ReceiptPrice:
@@ -113,14 +146,19 @@ def _describe_counts(usage: UsageRecord) -> ProviderCounts | None:
     )
 
 
-def _describe_refund(refund: Entry) -> schemas.ReceiptRefund:
+def _describe_refunds(refunds: Sequence[Entry]) -> schemas.ReceiptRefund | None:
+    """All of them as one: their sum, each reason once, and the last one's moment."""
+    if not refunds:
+        return None
     return schemas.ReceiptRefund(
-        amount=format_dollars(refund.amount_nanos), reason=refund.note or "", created_at=refund.created_at.isoformat()
+        amount=format_dollars(sum_refunds(refunds)),
+        reason="; ".join(dict.fromkeys(each.note for each in refunds if each.note)),
+        created_at=refunds[-1].created_at.isoformat(),
     )
 
 
 def _unit(name: str, nanos: int) -> dict[str, str]:
     """The unit price of a line, in dollars."""
-    if name == "request":
-        return {"per_request": format_dollars(nanos // TOKENS_PER_MTOK)}
+    if name in PIECES:
+        return {PIECES[name]: format_dollars(nanos // TOKENS_PER_MTOK)}
     return {"per_million": format_dollars(nanos)}

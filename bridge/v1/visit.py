@@ -21,10 +21,13 @@ from bridge.headers import NO_STORE, CommonHeaders, ReadyHeaders
 from bridge.inference.ask import Ask
 from bridge.inference.drill import DRILL
 from bridge.inference.plan import Plan
+from bridge.inference.resumable import Follower
 from bridge.inference.services import Services
 from bridge.inference.shares import Share
+from bridge.inference.watch import Client
 from bridge.ledger.idempotency import Claim
 from bridge.limits.limits import Admission, admit
+from bridge.resume.recording import Recording
 from bridge.telemetry import new_request_id
 from bridge.v1.client import HttpClient
 
@@ -86,14 +89,14 @@ class Visit(msgspec.Struct):
         services.let_enter()
         return cls(services, environ, new_request_id(), time.monotonic(), write_error=write_error)
 
-    def ask(self, plan: Plan, dialect: Dialect, claim: Claim | None = None) -> Ask:
+    def ask(self, plan: Plan, dialect: Dialect, claim: Claim | None = None, recording: Recording | None = None) -> Ask:
         """The request to the engine."""
         caller, environ, services = self.caller, self.environ, self.services
         assert caller is not None
         deadline = self.started + services.settings.total_timeout_seconds
-        client, drill = HttpClient(environ), environ.get(DRILL)
-        times = self.started, deadline
-        return Ask(services, self.request_id, *times, caller, plan, dialect, self, client, claim, drill)
+        client: Client = HttpClient(environ) if recording is None else Follower(recording)
+        times, drill = (self.started, deadline), environ.get(DRILL)
+        return Ask(services, self.request_id, *times, caller, plan, dialect, self, client, claim, drill, recording)
 
     def identify(self, caller: Caller) -> None:
         """Set the caller."""

@@ -16,18 +16,16 @@ from bridge.accounts import keys
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.key_format import ALPHABET, digest, looks_like_key, make_secret
 from bridge.accounts.key_limits import limit_account, limit_key
+from bridge.accounts.key_search import find_any_key, find_key, list_all_keys
 from bridge.accounts.key_terms import KeyTerms
+from bridge.accounts.key_use import record_use
 from bridge.accounts.keys import (
     Caller,
     disable_key,
     enable_key,
-    find_any_key,
     find_callers,
-    find_key,
     issue_key,
-    list_all_keys,
     read_caller,
-    record_use,
     revoke_key,
     update_key,
 )

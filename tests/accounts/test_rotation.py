@@ -9,13 +9,12 @@ import time_machine
 from flask import Flask
 
 from bridge.accounts.customers import suspend_account
+from bridge.accounts.key_search import find_any_key, find_key
 from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import (
     disable_key,
     end_old_secret,
-    find_any_key,
     find_callers,
-    find_key,
     issue_key,
     revoke_key,
     rotate_key,

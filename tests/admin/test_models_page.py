@@ -5,12 +5,18 @@ import re
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from bridge import versions
 from bridge.catalogue.listing import ListedModel, list_models
 from bridge.catalogue.price_rows import list_prices
+from bridge.db import db
 from tests.dashboard.pages import post
-from tests.factories import DOLLAR, MadeAccount
+from tests.factories import DOLLAR, Factories, MadeAccount
+from tests.upstream import ScriptedUpstream
+from tests.v1.test_providers_sdk import PIXEL
 
+PICTURE = f"data:image/png;base64,{PIXEL}"
 LIST, NEW, ONE = "/admin/models", "/admin/models/new", "/admin/models/one?id="
 
 
@@ -50,9 +56,91 @@ def test_an_added_model_is_offered_at_its_price(app: Flask, client: FlaskClient)
     assert "house/model:1" in client.get(answer.location).text
 
 
+CAPABLE = {"takes_image": "yes", "takes_audio": "yes", "thinks": "yes", "image_tokens": "900", "added_tokens": "40"}
+
+
+def test_what_a_model_takes_and_does_is_ticked_when_it_is_added_and_later(app: Flask, client: FlaskClient):
+    def read() -> tuple[object, ...]:
+        model = find(app, "house/model:1")
+        assert model
+        return model.input_modalities, model.thinks, model.image_tokens, model.added_tokens, model.openai_wire
+
+    assert add(client, **CAPABLE, openai_wire="chat").status_code == 303
+    assert read() == (("text", "image", "audio"), True, 900, 40, "chat")
+    page = client.get(ONE + "house/model:1").text
+    assert set(re.findall(r'name="(\w+)" value="yes" checked', page)) == {"takes_image", "takes_audio", "thinks"}
+    sizes = {"context_tokens": "64,000", "max_output_tokens": "8000", "name": "House", "upstream_id": "theirs/house"}
+    sizes["note"] = "Ours"
+    given = {"id": "house/model:1", "takes_file": "yes", "image_tokens": "", **sizes}
+    assert post(client, f"{LIST}/edit", ONE + "house/model:1", **given).status_code == 303
+    assert read() == (("text", "file"), False, 0, 40, "chat")
+    model = find(app, "house/model:1")
+    assert model
+    assert (model.context_tokens, model.max_output_tokens) == (64_000, 8_000)
+    assert (model.name, model.upstream_id, model.note) == ("House", "theirs/house", "Ours")
+
+
+@pytest.mark.parametrize("by", ["page", "command"])
+def test_a_vision_model_of_the_operator_s_own_gets_its_pictures(
+    app: Flask, client: FlaskClient, make: Factories, upstream: ScriptedUpstream, by: str
+):
+    key, caller, id_ = make.make_key(), app.test_client(), "house/model:1"
+    parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": PICTURE}}]
+
+    def ask(model: str) -> TestResponse:
+        body = {"model": model, "messages": [{"role": "user", "content": parts}], "max_tokens": 9}
+        return caller.post("/v1/chat/completions", json=body, headers=key.headers)
+
+    if by == "page":
+        assert add(client, takes_image="yes", image_tokens="900").status_code == 303
+    else:
+        options = "--input-price 2.50 --output-price 10 --context 128000 --takes text,image --image-tokens 900"
+        assert app.test_cli_runner().invoke(args=["model", "add", id_, *options.split()]).exit_code == 0
+    blind = make.make_model()
+    make.make_channel(upstream.base_url, id_, blind)
+    assert ask(blind).json["error"]["message"] == f"{blind} takes no image input."
+    assert ask(id_).status_code == 200
+    assert [request.json["messages"][0]["content"] for request in upstream.requests] == [parts]
+    if by == "page":
+        sizes = {"context_tokens": "32768", "max_output_tokens": "4096", "name": blind, "upstream_id": blind}
+        answer = post(client, f"{LIST}/edit", ONE + blind, id=blind, takes_image="yes", **sizes)
+        assert answer.status_code == 303
+    else:
+        assert app.test_cli_runner().invoke(args=["model", "edit", blind, "--takes", "text,image"]).exit_code == 0
+    with app.app_context():
+        versions.poll(db.engine)
+    assert ask(blind).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("context_tokens", ""),
+        ("max_output_tokens", "128,001"),
+        ("image_tokens", "many"),
+        ("image_tokens", "128,000"),
+        ("name", ""),
+        ("upstream_id", "x" * 129),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_said_beside_its_field(app: Flask, client: FlaskClient, field: str, value: str):
+    add(client)
+    answer = post(
+        client, f"{LIST}/edit", ONE + "house/model:1", id="house/model:1", takes_video="yes", **{field: value}
+    )
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.text
+    assert 'name="takes_video" value="yes" checked' in answer.text
+    model = find(app, "house/model:1")
+    assert model
+    assert model.input_modalities == ("text",)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image_tokens", "few"),
+        ("added_tokens", "128000"),
         ("id", ""),
         ("id", "gpt-4o"),
         ("id", "two words"),
@@ -193,6 +281,25 @@ def test_an_operator_says_what_an_upstream_adds_to_a_prompt(app: Flask, client: 
     assert 'value="1000"' in client.get(page).text
     for wrong in ("", "-1", "128000", "many"):
         assert post(client, "/admin/models/added", page, id="gpt-4o", added_tokens=wrong).status_code == 400
+
+
+def test_an_operator_says_what_a_model_is_asked_for(app: Flask, client: FlaskClient):
+    page = "/admin/models/one?id=gpt-4o"
+    assert post(client, "/admin/models/kinds", page, id="gpt-4o", kinds="completions, chat").status_code == 303
+    with app.app_context():
+        assert next(model for model in list_models() if model.id == "gpt-4o").kinds == ("chat", "completions")
+    assert 'value="chat, completions"' in client.get(page).text
+    for wrong in ("", "pictures", "chat pictures"):
+        assert post(client, "/admin/models/kinds", page, id="gpt-4o", kinds=wrong).status_code == 400
+
+
+def test_a_model_of_embeddings_is_added_without_a_price_of_output(app: Flask, client: FlaskClient):
+    fields = {"id": "my-vectors", "provider": "openai", "input_price": "0.01", "context_tokens": "512"}
+    assert post(client, "/admin/models", "/admin/models/new", **fields).status_code == 400
+    assert post(client, "/admin/models", "/admin/models/new", **fields, kinds="embeddings").status_code == 303
+    page = client.get("/admin/models/one?id=my-vectors").text
+    assert "embeddings" in page
+    assert "For embeddings only" in client.get("/models").text
 
 
 def test_an_operator_says_how_long_a_model_is_waited_for(app: Flask, client: FlaskClient):

@@ -39,7 +39,7 @@ def enter(client: FlaskClient, **fields: str):
 
 
 def test_long_prompts_and_further_classes_get_prices_of_their_own(app: Flask, client: FlaskClient):
-    assert enter(client, **LONG, audio_input_price="40", request_price="0.001").status_code == 303
+    assert enter(client, **LONG, audio_input_price="40", request_price="0.001", picture_price="0.04").status_code == 303
     base, longer = version(app).tiers
     assert (base.input, base.output, base.audio_input, base.cached_audio) == (
         3 * DOLLAR,
@@ -47,6 +47,7 @@ def test_long_prompts_and_further_classes_get_prices_of_their_own(app: Flask, cl
         *[40 * DOLLAR] * 2,
     )
     assert (base.reasoning, base.request) == (base.output, 1_000_000)
+    assert (base.picture, base.picture_low, base.image_output) == (40_000_000, 40_000_000, base.output)
     assert (longer.above_tokens, longer.input, longer.cached, longer.output) == (
         200_000,
         6 * DOLLAR,
@@ -92,6 +93,11 @@ def test_a_price_to_come_is_shown_and_takes_effect_at_its_moment(app: Flask, cli
     assert re.search(rf">{to_come.id} <span class=\"badge\">to come", page)
     assert re.search(rf">{current.id} <span class=\"badge\">in effect", page)
     assert "their page" in page
+    announced = f"From {tomorrow:%Y-%m-%d}: $3.00 in, $1.00 cached, $12.00 out"
+    for path in (f"{LIST}?q=gpt-4o", "/models"):
+        assert announced in " ".join(re.sub(r"<[^>]+>", "", client.get(path).text).split()), path
+    enter(client, input_price="4")
+    assert f"From {tomorrow:%Y-%m-%d} on the next version replaces it" in client.get(ONE).text
     passed = enter(client, effective_at="2020-01-01T00:00")
     assert passed.status_code == 400
     assert 'id="effective_at-error"' in passed.text
@@ -148,7 +154,7 @@ def test_an_account_s_markup_reaches_its_keys_and_goes_again(app: Flask, client:
         with app.app_context():
             caller = read_caller(key.secret)
             assert caller
-            assert (caller.markup_bps, find_terms(customer.id)[0]) == (bps, bps)
+            assert (caller.price_terms.markup_bps, find_terms(customer.id)[0]) == (bps, bps)
     assert post(client, f"{page}/markup", page, markup="-101").status_code == 400
 
 
@@ -173,10 +179,10 @@ def test_a_price_below_cost_asks_again_with_both_figures_before_it_is_taken(app:
     assert 'value="0.25"' in asked.text  # what was typed is still there
     with app.app_context():
         assert len(list_prices("gpt-4o")) == 1
-    for page in ("/admin/channels", LIST, "/admin/usage"):
+    for page in (LIST, "/admin/usage"):
         assert "sold below cost" not in client.get(page).text
     assert enter(client, below_cost="yes", **low).status_code == 303
-    for page in ("/admin/channels", LIST, "/admin/usage", ONE):
+    for page in (LIST, "/admin/usage", ONE):
         assert "gpt-4o, input: customers pay $0.25, it costs $2.50" in client.get(page).text
 
 

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.agents.offline import can_be_offline, offline
+from tests.gateway import Gateway
 from tests.installed import install_node, install_python, list_bins
 
 # A folder for each program, with its packages and their lock.
@@ -42,15 +44,22 @@ class Program:
             return all(content.find(word.encode()) >= 0 for word in words)
 
     def run_script(
-        self, script: str, environment: Mapping[str, str], folder: Path, seconds: float = RUN_SECONDS
+        self,
+        script: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        gateway: Gateway,
+        seconds: float = RUN_SECONDS,
     ) -> Finished:
         """Run lines of bash that know the program by its name, in this folder and with nobody at the keyboard. They see
-        this environment and PATH alone; HOME is the folder too. All that they started ends with them, or when the time
-        is over. Raises AssertionError then, with what was printed so far."""
+        this environment and PATH alone; HOME is the folder too. They reach this gateway and no other address, where the
+        kernel lets us see to that. All that they started ends with them, or when the time is over. Raises
+        AssertionError then, with what was printed so far."""
+        alone = offline(gateway.port) if can_be_offline() else []
         path = ":".join([*map(str, list_bins(self.folder)), os.environ["PATH"]])
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             process = subprocess.Popen(
-                ["bash", "-c", script],
+                [*alone, "bash", "-c", script],
                 cwd=folder,
                 env={"HOME": str(folder), "LANG": "C.UTF-8", **environment, "PATH": path},
                 stdin=subprocess.DEVNULL,

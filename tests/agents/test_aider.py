@@ -19,7 +19,7 @@ from tests.replies import Reply, write_stream
 from tests.upstream import CUT, Received, Step
 
 pytestmark = pytest.mark.clients
-DOCUMENTED = "claude-sonnet-4-5"
+DOCUMENTED = "claude-sonnet-5-5"
 MODELS = [
     ("openai", "gpt-4o"),
     ("anthropic", "claude-sonnet-4-5"),
@@ -75,7 +75,7 @@ def run(aider: Program, providers: Providers, caller: Caller, tmp_path: Path):
         (tmp_path / ".aider.conf.yml").write_text(guide[".aider.conf.yml"])
         (tmp_path / "test.sh").write_text(TEST)
         ask = f"aider --yes-always --auto-test --test-cmd 'bash test.sh' --message '{PROMPT}'"
-        done = aider.run_script(f"{guide['Shell']}\n{ask}", {}, tmp_path)
+        done = aider.run_script(f"{guide['Shell']}\n{ask}", {}, tmp_path, providers.gateway)
         assert (done.status, (tmp_path / "notes.txt").read_text()) == (0, NOTES), done
         return done
 

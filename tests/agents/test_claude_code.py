@@ -28,7 +28,7 @@ from tests.replies import Call, Reply
 from tests.upstream import Received, Step, fails
 
 pytestmark = pytest.mark.clients
-DOCUMENTED, SMALL = "claude-sonnet-4-5", "claude-haiku-4-5"
+DOCUMENTED, SMALL = "claude-sonnet-5-5", "claude-haiku-4-5"
 # What a provider wants back of its thoughts, as it gave it.
 THOUGHT_BACK = {"anthropic": SIGNATURE, "gemini": SIGNATURE, "deepseek": THOUGHT, "moonshot": THOUGHT}
 MODELS = [
@@ -54,7 +54,7 @@ def run(claude: Program, providers: Providers, caller: Caller, tmp_path: Path):
 
     def run(model: str, key: str = caller.key.secret) -> Finished:
         guide = Guide(providers.gateway, "claude-code", key, **{DOCUMENTED: model})
-        return claude.run_script(f"{guide['Shell']}\n{ASK}", {}, tmp_path)
+        return claude.run_script(f"{guide['Shell']}\n{ASK}", {}, tmp_path, providers.gateway)
 
     return run
 
@@ -80,7 +80,7 @@ def test_its_settings_file_does_as_well(claude: Program, providers: Providers, c
     home = tmp_path / ".claude"
     home.mkdir()
     (home / "settings.json").write_text(guide["settings.json"])
-    done = claude.run_script(guide["First question"], {}, tmp_path)
+    done = claude.run_script(guide["First question"], {}, tmp_path, providers.gateway)
     assert (done.status, done.output.strip()) == (0, "The folder is empty."), done
     assert {receipt["model"]["asked"] for receipt in check_books(caller)} <= {DOCUMENTED, SMALL}
 
@@ -173,8 +173,8 @@ def test_the_window_of_a_model_that_it_does_not_know_is_what_the_guide_has_it_be
     providers["openai"].answers(Reply("The folder is empty."))
     guide = Guide(providers.gateway, "claude-code", caller.key.secret, **{DOCUMENTED: "gpt-4o"})
     asked = f"{guide['Shell']}\n{guide['First question']}"
-    told = claude.run_script(asked, {"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "128000"}, tmp_path)
-    untold = claude.run_script(asked, {}, tmp_path)
+    told = claude.run_script(asked, {"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "128000"}, tmp_path, providers.gateway)
+    untold = claude.run_script(asked, {}, tmp_path, providers.gateway)
     assert (told.status, untold.status) == (0, 0), told
     assert "assumes a context window" in untold.errors, untold
     assert "assumes a context window" not in told.errors, told

@@ -12,7 +12,7 @@ from tests.agents.task import NOTES, PROMPT, TURNS, Agentic, break_off
 from tests.played import Caller, Providers
 
 pytestmark = pytest.mark.clients
-DOCUMENTED = "claude-sonnet-4-5"
+DOCUMENTED = "claude-sonnet-5-5"
 MODELS = [
     ("openai", "gpt-4o"),
     ("anthropic", "claude-sonnet-4-5"),
@@ -34,7 +34,7 @@ def run(cline: Program, providers: Providers, caller: Caller, tmp_path: Path):
 
     def run(model: str, key: str = caller.key.secret) -> Finished:
         guide = Guide(providers.gateway, "cline", key, **{DOCUMENTED: model})
-        return cline.run_script(f"set -e\n{guide['Shell']}\ncline '{PROMPT}'", ALONE, tmp_path)
+        return cline.run_script(f"set -e\n{guide['Shell']}\ncline '{PROMPT}'", ALONE, tmp_path, providers.gateway)
 
     return run
 

@@ -50,7 +50,7 @@ def run(codex: Program, providers: Providers, caller: Caller, tmp_path: Path):
 
     def run(model: str, key: str = caller.key.secret, thinks: bool = False) -> Finished:
         guide = set_up(providers, key, tmp_path, model, thinks)
-        return codex.run_script(f"{guide['Shell']}\n{ASK}", {}, tmp_path)
+        return codex.run_script(f"{guide['Shell']}\n{ASK}", {}, tmp_path, providers.gateway)
 
     return run
 
@@ -93,7 +93,8 @@ def test_its_first_question_is_answered(codex: Program, providers: Providers, ca
     upstream = Agentic("openai")
     providers["openai"].plays(upstream)
     guide = set_up(providers, caller.key.secret, tmp_path)
-    done = codex.run_script(f"git init -q; {guide['Shell']}\n{guide['First question']}", {}, tmp_path)
+    ask = f"git init -q; {guide['Shell']}\n{guide['First question']}"
+    done = codex.run_script(ask, {}, tmp_path, providers.gateway)
     assert done.status == 0, done
     assert len(upstream.turns) == TURNS
     assert {receipt["model"]["asked"] for receipt in check_books(caller)} == {DOCUMENTED}

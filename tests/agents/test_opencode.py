@@ -12,7 +12,7 @@ from tests.agents.task import NOTES, PROMPT, TURNS, Agentic, break_off
 from tests.played import Caller, Providers
 
 pytestmark = pytest.mark.clients
-DOCUMENTED = "claude-sonnet-4-5"
+DOCUMENTED = "claude-sonnet-5-5"
 CHAT, MESSAGES, RESPONSES = "opencode.json", "By Messages", "By Responses"
 # Every API and every provider; an API's own dialect passes through, so most are of another one.
 CASES = [
@@ -38,7 +38,7 @@ def run(opencode: Program, providers: Providers, caller: Caller, tmp_path: Path)
         models = {DOCUMENTED: model, f"bridge/{DOCUMENTED}": f"bridge/{model}"}
         guide = Guide(providers.gateway, "opencode", key, **models)
         (tmp_path / "opencode.json").write_text(guide[api])
-        return opencode.run_script(f"{guide['Shell']}\nopencode run '{PROMPT}'", {}, tmp_path)
+        return opencode.run_script(f"{guide['Shell']}\nopencode run '{PROMPT}'", {}, tmp_path, providers.gateway)
 
     return run
 

@@ -12,7 +12,7 @@ from tests.agents.task import NOTES, PROMPT, TURNS, Agentic
 from tests.played import Caller, Providers
 
 pytestmark = pytest.mark.clients
-DOCUMENTED = "claude-sonnet-4-5"
+DOCUMENTED = "claude-sonnet-5-5"
 MODELS = [
     ("openai", "gpt-4o"),
     ("anthropic", "claude-sonnet-4-5"),
@@ -35,7 +35,7 @@ def run(qwen: Program, providers: Providers, caller: Caller, tmp_path: Path):
         guide = Guide(providers.gateway, "qwen-code", key, **{DOCUMENTED: model})
         (tmp_path / ".qwen").mkdir()
         (tmp_path / ".qwen/settings.json").write_text(guide["settings.json"])
-        return qwen.run_script(f"{guide['Shell']}\nqwen --yolo -p '{PROMPT}'", {}, tmp_path)
+        return qwen.run_script(f"{guide['Shell']}\nqwen --yolo -p '{PROMPT}'", {}, tmp_path, providers.gateway)
 
     return run
 

@@ -8,13 +8,14 @@ import random
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
 
+from tests.audit.drawn import EMBEDDINGS, IMAGES, EmbeddingsDoor, ImagesDoor
 from tests.audit.said import follows, write_prompt
-from tests.doors import DOORS, Door, Told, read_json
+from tests.doors import TEXT_DOORS, Door, Told, read_json
 
 PATIENCE_SECONDS = 60
 RESET = struct.pack("ii", 1, 0)
@@ -27,6 +28,11 @@ UPSTREAMS = {
     "gemini": (GEMINI, GEMINI),
     "any": (OPENAI, CLAUDE, GEMINI),
 }
+VECTORS, PICTURES = ("openai", "text-embedding-3-small"), ("openai", "gpt-image-1")
+TEXTS = "completions"  # the door, and the model that it is for
+DOORS: dict[str, Door] = {**TEXT_DOORS, EMBEDDINGS: EmbeddingsDoor(), IMAGES: ImagesDoor()}
+OF_ONE_DOOR = {TEXTS: (OPENAI, OPENAI), EMBEDDINGS: (VECTORS, VECTORS), IMAGES: (PICTURES, PICTURES)}
+SERVED_BY = {**UPSTREAMS, **OF_ONE_DOOR}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Wish:
     leaves_after_seconds: float | None = None
     leaves_after_words: int | None = None
     by_reset: bool = False
+    resumes: bool = False  # it reads on when its connection has ended
 
     @property
     def door(self) -> Door:
@@ -69,6 +76,8 @@ class Wish:
             found["Idempotency-Key"] = self.idempotency_key
         if self.tag:
             found["x-bridge-tags"] = self.tag
+        if self.resumes:
+            found["x-bridge-resume"] = "true"
         return found
 
 
@@ -84,6 +93,8 @@ class Got:
     ended: str = "died"
     words: int = 0
     replayed: bool = False
+    last_event: int = 0  # its number, where events have some
+    heard: dict[int, int] = dataclasses.field(default_factory=dict)  # of each choice's text
     garbled: bool = False
     told: Told = dataclasses.field(default_factory=Told)
     said: list[Any] = dataclasses.field(default_factory=list)  # the body, or a stream's events but its signs of life
@@ -94,14 +105,16 @@ class Got:
         return self.words + self.told.finished
 
 
-def make_wish(seed: int, number: int, accounts: int) -> Wish:
-    """The nth wish of this seed."""
+def make_wish(seed: int, number: int, accounts: int, doors: Sequence[str] = tuple(DOORS)) -> Wish:
+    """The nth wish of this seed, at one of these doors."""
     chance = random.Random(f"{seed}/wish/{number}")
-    stream = chance.random() < 0.6
+    door, upstream = chance.choice(doors), chance.choice(list(UPSTREAMS))
+    upstream = door if door in OF_ONE_DOOR else upstream
+    stream = door not in (EMBEDDINGS, IMAGES) and chance.random() < 0.6
     leaves = chance.random() < 0.15
     by_words = stream and chance.random() < 0.6
-    door, upstream = chance.choice(list(DOORS)), chance.choice(list(UPSTREAMS))
-    several = door == "chat" and upstream == "openai"  # elsewhere each choice would be a call of its own
+    # elsewhere each choice would be a call of its own
+    several = (door, upstream) in (("chat", "openai"), (TEXTS, TEXTS), (IMAGES, IMAGES))
     return Wish(
         number,
         account=chance.randrange(accounts),
@@ -118,6 +131,7 @@ def make_wish(seed: int, number: int, accounts: int) -> Wish:
         leaves_after_seconds=chance.uniform(0, 1.5) if leaves and not by_words else None,
         leaves_after_words=chance.randint(1, 20) if leaves and by_words else None,
         by_reset=chance.random() < 0.5,
+        resumes=stream and chance.random() < 0.4,
     )
 
 
@@ -149,7 +163,22 @@ def ask(port: int, model: str, secret: str, got: Got) -> Got:
         pass
     finally:
         _leave(connection, wish.by_reset and got.ended == "left")
+    numbered = got.last_event or not got.words  # what an Idempotency-Key has kept for a day has no numbers
+    if wish.resumes and numbered and got.status == 200 and got.ended in ("left", "died"):
+        _read_on(port, secret, got)
     return got
+
+
+def _read_on(port: int, secret: str, got: Got) -> None:
+    """Go on behind the last event, wherever the gateway is by then; what can't be read any more stays as it was."""
+    with contextlib.suppress(OSError, http.client.HTTPException), gevent.Timeout(PATIENCE_SECONDS, False):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        with contextlib.closing(connection):
+            path = f"/v1/requests/{got.request_id}/stream?after={got.last_event}"
+            connection.request("GET", path, headers={"Authorization": f"Bearer {secret}"})
+            answer = connection.getresponse()
+            if answer.status == 200:
+                _read_stream(answer, got, again=True)
 
 
 def _leave(connection: http.client.HTTPConnection, by_reset: bool) -> None:
@@ -169,21 +198,26 @@ def _read_whole(answer: http.client.HTTPResponse, got: Got) -> None:
     _hear(got, {})
 
 
-def _read_stream(answer: http.client.HTTPResponse, got: Got) -> None:
-    heard: dict[int, int] = {}
+def _read_stream(answer: http.client.HTTPResponse, got: Got, *, again: bool = False) -> None:
+    number = 0  # of the event that begins
     while line := answer.readline():
+        if line.startswith(b"id: ") and line.endswith(b"\n"):
+            number = int(line[4:])
+            got.garbled = got.garbled or number != got.last_event + 1
+            continue
         if not line.startswith(b"data: ") or not line.endswith(b"\n"):
             continue
         event = "[DONE]" if line == b"data: [DONE]\n" else read_json(line[6:])
         got.wish.door.hear(event, got.told)
         if (said := leave_out_signs_of_life(event)) is not None:
             got.said.append(said)
-        _hear(got, heard)
+        _hear(got, got.heard)
+        got.last_event = number or got.last_event
         if got.told.end:
             got.ended = got.told.end
             answer.read()
             return
-        if got.wish.leaves_after_words is not None and got.words >= got.wish.leaves_after_words:
+        if not again and got.wish.leaves_after_words is not None and got.words >= got.wish.leaves_after_words:
             got.ended = "left"
             return
 

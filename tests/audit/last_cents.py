@@ -7,7 +7,7 @@ import gevent
 import requests
 from gevent.pool import Pool
 
-from tests.doors import DOORS
+from tests.doors import TEXT_DOORS
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream, pauses, says
 
@@ -19,9 +19,10 @@ MOST_AFFORDABLE = 12
 
 def race(gateway: Gateway, upstream: ScriptedUpstream, *, clients: int, rounds: int) -> list[str]:
     """Whatever differs from what the balance pays for; [] if nothing does."""
-    model = gateway.make.make_model(input_price=0, output_price=OUTPUT_PRICE)
+    kinds = ["chat", "completions"]
+    model = gateway.make.make_model(input_price=0, output_price=OUTPUT_PRICE, kinds=kinds)
     gateway.make.make_channel(upstream.base_url, model)
-    found, doors = [], list(DOORS.values())
+    found, doors = [], list(TEXT_DOORS.values())
     for number in range(rounds):
         affordable = random.Random(number).randint(1, MOST_AFFORDABLE)
         rest = random.Random(-number).randrange(HELD_NANOS)
@@ -32,7 +33,7 @@ def race(gateway: Gateway, upstream: ScriptedUpstream, *, clients: int, rounds: 
         def ask(place: int, model: str = model, keys: list = keys) -> int:
             headers = keys[place % len(keys)].headers | {"Connection": "close"}
             door = doors[place % len(doors)]
-            body = door.ask(model, "Hello!", stream=place % 2 == 0, cap=CAP)
+            body = door.ask(model, "Hello!", stream=place % 8 < 4, cap=CAP)
             url = f"{gateway.site_url}{door.path}"
             return requests.post(url, json=body, headers=headers, timeout=60).status_code
 

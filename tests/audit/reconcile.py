@@ -124,7 +124,8 @@ def _judge_lost(got: Got, row: UsageRecord, served: list[Served], kills: int, ca
     """A client that left by itself hasn't read everything that went out to it."""
     if not kills:
         yield "lost, and no worker was killed"
-    most = _least(got, served, cap) if got.ended == "died" else _most(served, cap)
+    read_all = got.ended == "died" and not got.wish.resumes  # one that resumes could have read more
+    most = _least(got, served, cap) if read_all else _most(served, cap)
     if got.ended == "done":
         yield "lost, and the client has all of it"
     if row.charge_nanos > most:

@@ -11,13 +11,13 @@ import gevent
 import sqlalchemy as sa
 from gevent.pool import Pool
 
-from bridge.catalogue.model_editing import set_openai_wire
+from bridge.catalogue.model_editing import check_rates, enter_price, set_openai_wire
 from bridge.db import db
 from bridge.ledger.ledger import CUSTOMER
 from bridge.ledger.spool import REDIS_LIST
 from bridge.ledger.tables import Balance, Entry, Hold, UsageRecord
 from tests.audit.chaos import Chaos
-from tests.audit.clients import UPSTREAMS, Got, KeyRing, Wish, ask, make_wish
+from tests.audit.clients import IMAGES, OF_ONE_DOOR, SERVED_BY, Got, KeyRing, Wish, ask, make_wish
 from tests.audit.reconcile import Findings, reconcile
 from tests.audit.said import INPUT_PRICE, OUTPUT_PRICE, WINDOW_TOKENS
 from tests.audit.upstream import Plays
@@ -75,7 +75,7 @@ class Audit:
         self.plays = Plays(plan.seed)
         upstream.plays(self.plays)  # type: ignore[arg-type]
         make = gateway.make
-        self.models = {name: self._make_model(upstream, providers) for name, providers in UPSTREAMS.items()}
+        self.models = {name: self._make_model(name, upstream, providers) for name, providers in SERVED_BY.items()}
         with make.app.app_context():
             set_openai_wire(self.models["responses"], "responses")
         make.wait_for_gateway()
@@ -87,12 +87,20 @@ class Audit:
         self._begun = 0
         self._stopping = False
 
-    def _make_model(self, upstream: ScriptedUpstream, providers: Iterable[tuple[str, str]]) -> str:
+    def _make_model(self, name: str, upstream: ScriptedUpstream, providers: Iterable[tuple[str, str]]) -> str:
         """A model with a channel for each of these providers, all of which this upstream plays."""
         make = self.gateway.make
         model = make.make_model(
-            input_price=INPUT_PRICE, output_price=OUTPUT_PRICE, context_tokens=WINDOW_TOKENS, max_output_tokens=4096
+            input_price=INPUT_PRICE,
+            output_price=OUTPUT_PRICE,
+            context_tokens=WINDOW_TOKENS,
+            max_output_tokens=4096,
+            kinds=[name if name in OF_ONE_DOOR else "chat"],
         )
+        if name == IMAGES:  # what is drawn costs what a text's answer does elsewhere
+            rates = {"input": INPUT_PRICE, "output": OUTPUT_PRICE, "image_output": OUTPUT_PRICE}
+            with make.app.app_context():
+                enter_price(model, [check_rates(rates)])
         for provider, called in providers:
             base_url = upstream.base_url.removesuffix("/v1") + BASES.get(provider, "")
             make.make_channel(base_url, provider=provider, models={model: called}, waits=False)

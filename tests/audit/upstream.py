@@ -11,8 +11,9 @@ from typing import Any
 
 import gevent
 
+from tests.audit.drawn import Pictures, Vectors
 from tests.audit.said import AROUND_A_PROMPT, Scale, count_prompt, read_tag, say
-from tests.audit.voices import OVERLOADED, Usage, Voice, find_voice
+from tests.audit.voices import OVERLOADED, Anthropic, Gemini, OpenAI, Responses, Texts, Usage, Voice
 from tests.upstream import CUT, STALL, STREAM_HEAD, Received, Step, whole
 
 FAULTS_BOTH = ("500", "429", "hang up", "stall", "rubbish", "error in a 200", "slow", "no usage", "wrong counts")
@@ -30,6 +31,16 @@ FAULTS_STREAM = (
 GOOD_SHARE = 0.5
 MOST_WORDS = 40
 WRONG_COUNTS: tuple[tuple[Any, Any], ...] = ((None, 0), (None, 7), (2**31, 2**31), (-5, -5), ("many", "few"))
+
+
+VOICES: dict[str, Voice] = {
+    "/v1/chat/completions": OpenAI(),
+    "/v1/responses": Responses(),
+    "/v1/messages": Anthropic(),
+    "/v1/completions": Texts(),
+    "/v1/embeddings": Vectors(),
+    "/v1/images/generations": Pictures(),
+}
 
 
 @dataclasses.dataclass
@@ -69,7 +80,7 @@ class Plays:
         self.book: dict[int, list[Served]] = collections.defaultdict(list)
 
     def __call__(self, request: Received) -> Iterator[Step]:
-        voice = find_voice(request)
+        voice = Gemini() if "/models/" in request.path else VOICES[request.path]
         asked = voice.read(request)
         tag = read_tag(asked.prompt)
         attempt = len(self.book[tag])

@@ -99,6 +99,24 @@ class OpenAI:
         return {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": 0}
 
 
+class Texts(OpenAI):
+    """The same dialect's plain completions: nothing stands around a prompt."""
+
+    name, scale = "texts", Scale(100, 0, 1)
+
+    def read(self, request: Received) -> Asked:
+        body = request.json
+        return Asked(body["prompt"], body["max_tokens"], body.get("n") or 1, bool(body.get("stream")))
+
+    def whole(self, texts: list[str], usage: Usage | None) -> dict[str, Any]:
+        choices = [{"index": index, "text": text, "finish_reason": "stop"} for index, text in enumerate(texts)]
+        return {**super().whole(texts, usage), "object": "text_completion", "choices": choices}
+
+    def _chunk(self, index: int, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": index, "text": delta.get("content", ""), "finish_reason": finish_reason}
+        return framed(chunk(choices=[choice]))
+
+
 class Responses:
     name, scale, first_tokens = "responses", Scale(100, 8, 1), 0
 
@@ -224,10 +242,3 @@ class Gemini:
 def _text_of(content: Any) -> str:
     """A prompt's text, whether it stands alone or in a part."""
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
-
-
-def find_voice(request: Received) -> Voice:
-    """By which dialect a request came."""
-    if "/models/" in request.path:
-        return Gemini()
-    return {"/v1/chat/completions": OpenAI, "/v1/responses": Responses, "/v1/messages": Anthropic}[request.path]()

@@ -6,6 +6,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -48,6 +49,37 @@ def sign_in(page: Page, site: str, email: str, password: str) -> None:
     submit(page, "Sign in")
 
 
+def open_and_escape(page: Page) -> Iterator[bool]:
+    """Whether the choice of models is open, and the menu of a phone: when opened, and after Esc."""
+    page.locator("details.pick summary").click()
+    yield page.locator("details.pick[open]").count() > 0
+    page.keyboard.press("Escape")
+    yield page.locator("details.pick[open]").count() > 0
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.locator("label[for=menu]").click()
+    yield page.locator("#menu").is_checked()
+    page.keyboard.press("Escape")
+    yield page.locator("#menu").is_checked()
+    page.set_viewport_size({"width": 1280, "height": 720})
+
+
+def read_docs(page: Page, site: str) -> Iterator[str]:
+    """Where an old address of the docs leads, what their search finds first, and the tab of code after a choice of
+    Node on another page."""
+    page.goto(f"{site}/docs#money")
+    page.wait_for_url(f"{site}/docs/costs#charge")
+    yield page.inner_text("h1")
+    page.locator(".code label", has_text="Node").first.click()
+    page.keyboard.press("/")
+    page.keyboard.type("resumable")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{site}/docs/search?**")
+    yield page.locator(".found a").first.inner_text()
+    page.locator(".found a").first.click()
+    page.wait_for_url(f"{site}/docs/resume**")
+    yield page.locator(".code>input:checked").first.get_attribute("aria-label") or ""
+
+
 def journey(browser: Browser, site: str, email: str) -> dict[str, Any]:
     """A newcomer: sign up, create a key, call, see the receipt, revoke the key."""
     page, complaints = browser.new_page(), []  # type: Page, list[str]
@@ -59,6 +91,7 @@ def journey(browser: Browser, site: str, email: str) -> dict[str, Any]:
     submit(page, "Create account")
     found: dict[str, Any] = {"after_sign_up": page.url.removeprefix(site)}
     page.goto(f"{site}/dashboard/keys/new")
+    found["open_and_after_esc"] = list(open_and_escape(page))
     page.fill("input[name=name]", "worker <prod>")
     submit(page, "Create key")
     secret = page.inner_text("#secret")
@@ -76,6 +109,7 @@ def journey(browser: Browser, site: str, email: str) -> dict[str, Any]:
     page.locator("dialog#revoke button.btn-danger").click()
     page.wait_for_load_state()
     found["calls_after_revoking"] = [call(site, secret) for _ in range(8)]
+    found["docs"] = list(read_docs(page, site))
     found["complaints"] = complaints
     page.close()
     return found

@@ -32,11 +32,13 @@ LONGEST_PICTURE = 4000
 
 def look(page: Page, scene: dict[str, Any], order: dict[str, Any], number: int, complaints: list[str]) -> None:
     """Look at a scene as the page is open now: in each theme at each width, or else in two of the four by turns, and
-    with axe-core in one of them."""
+    with axe-core in one of them. Where the order names widths: in one theme at each of these."""
     name = scene["name"]
     if order["axe"]:
         page.evaluate(order["axe"])  # by the debugger: the page's own policy lets no foreign script in
     looks = LOOKS if order["everywhere"] else IN_PAIRS[number % 2]
+    if order["widths"]:
+        looks = tuple((THEMES[0], width) for width in order["widths"])
     for index, (theme, width) in enumerate(looks):
         where = f"{name} {theme} {width}"
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
@@ -44,7 +46,7 @@ def look(page: Page, scene: dict[str, Any], order: dict[str, Any], number: int, 
         page.evaluate(STILL)
         if page.evaluate(SIDEWAYS):
             complaints.append(f"{where} scrolls sideways")
-        if page.evaluate(TABLES):
+        if width >= min(WIDTHS) and page.evaluate(TABLES):
             complaints.append(f"{where}: a table scrolls sideways")
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         if ground != GROUND[theme]:
@@ -78,6 +80,8 @@ def visit(browser: Browser, order: dict[str, Any], complaints: list[str]) -> Non
         for kind, where, what in scene["steps"]:
             if kind == "fill":
                 page.fill(where, what)
+            elif kind == "wait":
+                page.wait_for_selector(where)
             else:
                 page.locator(where).last.click()
                 page.wait_for_load_state()

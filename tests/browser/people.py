@@ -17,6 +17,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.drive import CHROMIUM, PASSWORD, call, sign_in, submit, watch
+from tests.browser.playground import talk
 from tests.payments.stripe_side import make_event, make_session, send_over_socket
 
 PATIENCE_SECONDS = 120
@@ -239,6 +240,94 @@ def pay(page: Page, site: str, found: dict[str, Any]) -> None:
     found["receipt"] = page.inner_text("main")
 
 
+def set_up(page: Page, site: str, log: Path, email: str, upstream: str) -> dict[str, Any]:
+    """From the link of the first start to the first served request: become the operator, connect `upstream`, choose its
+    models, make the test call, give the own account credit, create a key, call."""
+    started = time.monotonic()
+    link = re.findall(r"^https?://\S+/first-operator\?ticket=\S+$", log.read_text(), re.MULTILINE)[-1]
+    page.goto(to(site, link))
+    page.fill("#email", email)
+    page.fill("#password", PASSWORD)
+    submit(page, "Create operator account")
+    page.wait_for_url(f"{site}/admin/")
+    found: dict[str, Any] = {"landed": page.inner_text("main")}
+    page.get_by_role("link", name="Connect: Connect a provider").click()
+    page.get_by_text("More", exact=False).first.click()
+    page.fill("#api_key", "sk-upstream-0123456789")
+    page.fill("#base_url", upstream)
+    submit(page, "Check and continue")
+    page.wait_for_url(f"{site}/admin/setup/models?**")
+    found["offered"] = page.inner_text("main")
+    submit(page, "Offer these models")
+    page.wait_for_url(f"{site}/admin/setup/try?**")
+    submit(page, "Make the call")
+    page.wait_for_url(f"{site}/admin/setup/done?**")
+    found["done"] = page.inner_text("main")
+    page.get_by_role("link", name="Give your own account credit").click()
+    page.fill("#amount", "5")
+    page.fill("#note", "To try it out")
+    submit(page, "Add credit")
+    page.goto(f"{site}/dashboard/keys/new")
+    page.fill("input[name=name]", "first")
+    submit(page, "Create key")
+    secret = page.inner_text("#secret")
+    found["call"] = call(site, secret, "gpt-4o")
+    found["seconds"] = time.monotonic() - started
+    page.goto(f"{site}/dashboard/usage")
+    page.locator("main a.id").first.click()
+    page.wait_for_load_state()
+    found["receipt"] = page.inner_text("main")
+    page.goto(f"{site}/admin/")
+    found["home"] = page.inner_text("main")
+    page.goto(to(site, link))
+    found["again"] = page.inner_text("h1")
+    return found
+
+
+def incident(page: Page, site: str, log: Path, email: str, password: str) -> dict[str, Any]:
+    """Open an incident, see it on the status page, resolve it, and see it among the earlier ones."""
+    sign_in(page, site, email, password)
+    page.goto(f"{site}/admin/incidents")
+    page.get_by_role("link", name="Open an incident").click()
+    page.fill("#title", "Answers are slow")
+    page.fill("#text", "We look into it.")
+    submit(page, "Open")
+    address, found = page.url, {"during": reload_until(page, f"{site}/status", "Now: Answers are slow")}
+    page.goto(address)
+    page.select_option("#state", "resolved")
+    page.fill("#text", "It was a cable.")
+    submit(page, "Post update")
+    found["after"] = reload_until(page, f"{site}/status", "It was a cable.")
+    return found
+
+
+def models(page: Page, site: str, _log: Path, _email: str, _password: str) -> dict[str, Any]:
+    """A visitor looks for a model, opens its page, and comes back to what they had found."""
+    page.goto(f"{site}/models?sort=model")
+    page.locator("main input[type=search]").press_sequentially("sonnet-4", delay=20)
+    page.wait_for_url("**/models?q=sonnet-4&sort=model")
+    found: dict[str, Any] = {"typed": page.locator("#found th a.id").all_inner_texts()}
+    found["said"] = page.inner_text("#said")
+    page.get_by_role("link", name="claude-sonnet-4-5", exact=True).click()
+    found["title"] = page.inner_text("h1").strip()
+    page.get_by_text("curl", exact=True).click()
+    found["code"] = page.locator("main .code pre:visible").inner_text()
+    page.go_back()
+    found["back"] = page.locator("#found th a.id").all_inner_texts()
+    return found
+
+
+def reload_until(page: Page, address: str, text: str) -> str:
+    """The page's text, once it has this in it: a worker tells of a change a second later."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        page.goto(address)
+        if text in (found := page.inner_text("main")):
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{address} doesn't say {text!r}")
+
+
 JOURNEYS: dict[str, Callable[[Page, str, Path, str, str], dict[str, Any]]] = {
     "reset": reset,
     "join": join,
@@ -246,6 +335,10 @@ JOURNEYS: dict[str, Callable[[Page, str, Path, str, str], dict[str, Any]]] = {
     "data": data,
     "passkey": passkey,
     "customer": customer,
+    "set_up": set_up,
+    "talk": talk,
+    "incident": incident,
+    "models": models,
 }
 
 

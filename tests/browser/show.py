@@ -16,11 +16,18 @@ PINS = Path(__file__).parent / "node"
 PATIENCE_SECONDS = 900
 
 
-def show(stage: Stage, scenes: Sequence[Scene], folder: Path | None = None, *, everywhere: bool = False) -> list[str]:
+def show(
+    stage: Stage,
+    scenes: Sequence[Scene],
+    folder: Path | None = None,
+    *,
+    everywhere: bool = False,
+    widths: Sequence[int] = (),
+) -> list[str]:
     """What is wrong with these scenes, in the browser's words and in axe-core's. With a folder, pictures of them go
     there. `everywhere`: they are looked at in each theme at each width, otherwise in two of the four by turns, and by
-    axe-core in one."""
-    axe = install_node(PINS) / "node_modules" / "axe-core" / "axe.min.js"
+    axe-core in one. `widths`: at each of these, and without axe-core."""
+    axe = "" if widths else install_node(PINS) / "node_modules" / "axe-core" / "axe.min.js"
     order = {
         "site": stage.site,
         "cookies": stage.cookies,
@@ -28,6 +35,7 @@ def show(stage: Stage, scenes: Sequence[Scene], folder: Path | None = None, *, e
         "axe": str(axe),
         "folder": str(folder.absolute()) if folder else "",
         "everywhere": everywhere,
+        "widths": list(widths),
     }
     command = [sys.executable, "-m", "tests.browser.look"]
     done = subprocess.run(

@@ -11,36 +11,53 @@ import requests
 import sqlalchemy as sa
 
 from bridge import vault
-from bridge.accounts.customers import suspend_account
+from bridge.accounts.customers import set_account_limits, suspend_account
 from bridge.accounts.email_change import request_change
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.keys import disable_key
+from bridge.accounts.operator_notes import add_note
+from bridge.accounts.own_price_editing import Owner, set_own_price
 from bridge.accounts.password_reset import request_reset, write_reset_mails
+from bridge.accounts.playground_key import issue_playground_key
 from bridge.accounts.second_factor import draw_secret, turn_on
 from bridge.accounts.sign_up import request_sign_up
 from bridge.accounts.tables import Account, Member, MemberSession
-from bridge.acts import COMMAND
+from bridge.acts import COMMAND, Actor
+from bridge.catalogue.incidents import open_incident, post_update
+from bridge.catalogue.model_editing import retire_model
+from bridge.catalogue.rates import make_rates
+from bridge.catalogue.tables import Channel
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.alerts import make_off_token
 from bridge.ledger.ledger import credit
+from bridge.ledger.model_days import SPEED_DAYS
+from bridge.ledger.rollup_tables import ModelDay, ModelSpeed
 from bridge.ledger.tables import UsageRecord
 from bridge.limits.tables import Refusal
 from bridge.mail.tables import Mail
+from bridge.payments.approvals import BALANCE, MERGE, Wish, ask_for_approval
 from bridge.payments.codes import create_batch
+from bridge.payments.plan_tables import Plan, Subscription
+from bridge.payments.plans import Offer, create_plan
 from bridge.payments.rows import new_payment_id
+from bridge.payments.subscriptions import apply_quotas, new_subscription_id
 from bridge.payments.tables import AutoTopUp, Payment
 from bridge.telemetry import new_request_id
+from tests.browser.channels import add_channels
 from tests.factories import DOLLAR, PASSWORD
 from tests.gateway import Gateway
 from tests.ledger.records import record_fields
 
 # the settings with which pages show all that they can
 SETTINGS = {
+    "show_channel_names": False,
     "verify_email": True,
     "signup_credit": "2",
     "signup_work_bits": 0,
     "stripe_secret_key": "sk_test_1",
     "stripe_webhook_secret": "whsec_1",
+    "top_up_bonus": "50:5,100:10",
+    "referral_credit": "5",
     "github_client_id": "ours",
     "github_client_secret": "ours",
     "mail_seconds": 3600,  # nobody's mails are to be read from a log
@@ -65,6 +82,7 @@ EMAILS = {
     "guarded": "vera@example.com",  # by two-factor sign-in
     "operator": "ops@bridge.example",
 }
+RETIRED = "gpt-4.1-nano"
 TAGS, PEOPLE = ("env=prod", "env=staging", "project=search"), ("user-8812", "user-4410", "tenant-aurora")
 NOW_AND_THEN = 23  # one of so many requests fails, another is left by its client
 
@@ -91,12 +109,27 @@ def set_stage(gateway: Gateway) -> Stage:
         for name in ("mira", "suspended"):
             credit(accounts[name].id, 50 * DOLLAR, source="operator", note="Invoice 17", made_by=EMAILS["operator"])
         disable_key(mira.id, keys[2])
-        suspend_account(accounts["suspended"].id)
+        operator = accounts["operator"].id
+        disable_key(operator, issue_playground_key(operator, COMMAND).id)
+        suspend_account(accounts["suspended"].id, reason="Chargeback on 17 Nov. Write to us.")
+        _agree_terms(mira.id)
         create_batch(10 * DOLLAR, 3, made_by=EMAILS["operator"], note="Conference in Lisbon")
-        ids: dict[str, object] = {"key": keys[0], "key_off": keys[2], "account": mira.id}
+        ids: dict[str, object] = {
+            "key": keys[0],
+            "key_off": keys[2],
+            "account": mira.id,
+            "suspended": accounts["suspended"].id,
+        }
+        with transaction() as session:  # it has answered, so operators see figures and not the setup
+            session.execute(sa.update(Channel).where(Channel.name == channel).values(last_answer_at=now_utc()))
         ids |= {"channel": channel, "off": make_off_token(gateway.settings, mira.id)}
+        ids["channel_slow"], ids["channel_partly"] = add_channels(), "openai-main"
         ids |= _add_usage(mira.id, keys) | _add_payments(mira.id) | _send_links(gateway)
         _add_refusals(mira.id, keys)
+        ids["incident"] = _add_incidents("qwen3-8b")
+        ids |= _add_plans(gateway, mira.id)
+        ids["retired"] = RETIRED
+        retire_model(RETIRED, actor=Actor(EMAILS["operator"]))
         secret = draw_secret()
         turn_on(_find("guarded"), secret, pyotp.TOTP(secret).now(), COMMAND)
     cookies = {name: _enter(gateway.site_url, email) for name, email in EMAILS.items() if name != "guarded"}
@@ -105,6 +138,76 @@ def set_stage(gateway: Gateway) -> Stage:
         session.execute(sa.update(MemberSession).where(hers).values(proven_at=None))
     cookies |= {"stale": cookies["mira"], "mira": _enter(gateway.site_url, EMAILS["mira"])}
     return Stage(gateway.site_url, {name: str(value) for name, value in ids.items()}, cookies)
+
+
+def _agree_terms(account_id: int) -> None:
+    """What an operator agreed with a customer: limits, prices of models, and what was noted of it."""
+    operator = Actor(EMAILS["operator"])
+    set_account_limits(account_id, {"rpm": 600, "tpm": 2_000_000, "concurrency": 50, "spend_day_nanos": 25 * DOLLAR})
+    owner = Owner(account_id=account_id)
+    rates = make_rates({"input": 2_850_000_000, "output": 14_250_000_000})
+    set_own_price(owner, "claude-sonnet-4-5", rates=rates, note="Three months", actor=operator, below_cost=True)
+    set_own_price(owner, "gpt-4o", markup_bps=2500, actor=operator)
+    for wish in (
+        Wish(BALANCE, 1_500 * DOLLAR, account_id, note="Yearly contract, first instalment"),
+        Wish(MERGE, 50 * DOLLAR, account_id, into_id=account_id + 1),
+    ):
+        ask_for_approval(wish, Actor(EMAILS["guarded"]))
+    add_note(account_id, "5% off Claude for three months, agreed by mail.", operator)
+    add_note(account_id, "Asked for 120 RPM on support-bot before their launch on 1 December.", operator)
+
+
+def _add_plans(gateway: Gateway, account_id: int) -> dict[str, object]:
+    """Two plans on sale and a hidden one; the account has the first, and the second from the next month on."""
+    operator = Actor(EMAILS["operator"])
+    starter, team, hidden = (
+        create_plan(gateway.settings, offer, operator)
+        for offer in (
+            Offer("Starter", 2000, 22 * DOLLAR, rpm=1000, description="For a first product."),
+            Offer("Team", 9900, 110 * DOLLAR, rpm=6000, tpm=20_000_000, concurrency=0, group_name="team"),
+            Offer("Aurora", 49_900, 0, rpm=0, group_name="aurora", is_listed=False),
+        )
+    )
+    start = now_utc() - datetime.timedelta(days=9)
+    with transaction() as session:
+        subscription = Subscription(
+            id=new_subscription_id(),
+            account_id=account_id,
+            plan_id=starter.id,
+            next_plan_id=team.id,
+            state="active",
+            stripe_subscription="sub_1RabcdEFGH",
+            customer="cus_SVTabcd",
+            period_start=start,
+            period_end=start + datetime.timedelta(days=30),
+            paid_from=start,
+            made_by=EMAILS["mira"],
+        )
+        session.add(subscription)
+        session.flush()
+        session.add(_make_fee(starter, subscription, start))
+        apply_quotas(session, account_id)
+    return {"plan": starter.id, "plan_code": hidden.code}
+
+
+def _make_fee(plan: Plan, subscription: Subscription, start: datetime.datetime) -> Payment:
+    return Payment(
+        id=new_payment_id(),
+        account_id=subscription.account_id,
+        kind="plan",
+        state="paid",
+        amount_minor=plan.fee_minor,
+        currency=plan.currency,
+        credit_nanos=plan.worth_nanos,
+        bonus_nanos=plan.credit_nanos - plan.worth_nanos,
+        payment_intent="pi_3Rfee",
+        subscription_id=subscription.id,
+        plan_id=plan.id,
+        period_start=start,
+        invoice="in_1Rfee",
+        created_at=start,
+        paid_at=start,
+    )
 
 
 def _find(name: str) -> Member:
@@ -156,12 +259,36 @@ def _add_usage(account_id: int, keys: list[int]) -> dict[str, object]:
     return ids
 
 
+def _add_incidents(model: str) -> int:
+    """A quarter's calls of each model, an incident that is over, and one that goes on; the latter's number."""
+    operator, today = Actor(EMAILS["operator"]), now_utc().date()
+    with transaction() as session:
+        for place, (name, *_) in enumerate((*MODELS, (model,))):
+            for ago in range(1, 60 if place == 3 else 90):  # today's are counted by the gateway itself
+                failed = {9: 30, 30 + place: 90}.get(ago, ago % 5 == 0)
+                day = today - datetime.timedelta(days=ago)
+                counts = {"answered": 1000, "failed": int(failed)}
+                session.merge(ModelDay(day=day, model_id=name, **counts))
+                if ago < SPEED_DAYS:
+                    bucket = 15 if ago == 9 else 11 + (ago + place) % 3
+                    session.merge(ModelSpeed(day=day, model_id=name, bucket=bucket, answers=1000))
+    over = open_incident("Claude answers 529", "Their servers are overloaded.", operator, models=["claude-sonnet-4-5"])
+    post_update(over, "resolved", "2.1% of calls failed after three attempts; nobody was charged for them.", operator)
+    number = open_incident(
+        f"{model} is slow", "First tokens take up to 9 s.", operator, models=[model], effect="degraded"
+    )
+    post_update(
+        number, "identified", "The provider has lost a part of its machines. Failed calls cost nothing.", operator
+    )
+    return number
+
+
 def _add_refusals(account_id: int, keys: list[int]) -> None:
     now = now_utc()
     start = now.replace(minute=0, second=0, microsecond=0)
     common = {"account_id": account_id, "start": start, "last_at": now, "last_request_id": new_request_id()}
     said = (
-        (keys[0], "rate_limit_exceeded", 429, 36, "This key may make 600 requests a minute. Try again in 12 seconds."),
+        (keys[0], "rate_limit_exceeded", 429, 36, "Rate limit exceeded: 600 RPM"),
         (keys[1], "model_not_allowed", 403, 3, "This key may not use the model 'gpt-4o'."),
     )
     with transaction() as session:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,9 +27,14 @@ def site(start_gateway: Callable[..., Gateway]) -> Gateway:
 
 
 def drive(what: str, gateway: Gateway, email: str = "", password: str = "") -> dict[str, Any]:
+    """Run the browser at this gateway; what it found."""
+    return run_browser(what, gateway.site_url, gateway._log_path, email, password)
+
+
+def run_browser(what: str, address: str, log: Path, email: str, password: str) -> dict[str, Any]:
     """Run the browser; what it found."""
-    site = gateway.site_url.replace("127.0.0.1", "localhost")  # browsers make no passkey for an address of numbers
-    command = [sys.executable, "-m", "tests.browser.people", what, site, str(gateway._log_path)]
+    site = address.replace("127.0.0.1", "localhost")  # browsers make no passkey for an address of numbers
+    command = [sys.executable, "-m", "tests.browser.people", what, site, str(log)]
     environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [*command, email, password], cwd=ROOT, capture_output=True, text=True, timeout=580, env=environ
@@ -110,3 +116,23 @@ def test_a_customer_goes_from_nothing_to_a_paid_call_and_is_told_each_step(
     assert found["rotated"] == [401, 200]
     assert found["revoked"] == 401
     assert site.make.check_ledger() == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_everyone_reads_the_status_through_an_incident(gateway: Gateway):
+    operator = gateway.make.make_account(0, is_operator=True)
+    found = drive("incident", gateway, operator.email, operator.password)
+    assert "Answers are slow. Failed calls cost nothing." in found["during"]
+    assert "Investigating. We look into it." in found["during"]
+    assert "Now: Answers are slow" not in found["after"]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_models_are_found_while_one_types(gateway: Gateway):
+    found = drive("models", gateway)
+    assert found["typed"] == found["back"]
+    assert "claude-sonnet-4-5" in found["typed"]
+    assert all("sonnet-4" in name for name in found["typed"])
+    assert f"{len(found['typed'])} of " in found["said"]
+    assert found["title"] == "claude-sonnet-4-5"
+    assert '"model":"claude-sonnet-4-5"' in found["code"]

@@ -3,11 +3,13 @@
 import datetime
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.catalogue import editing
+from bridge.catalogue import below_cost, editing
 from bridge.catalogue.below_cost import BelowCost, compare, list_losing, require_margin_at
+from bridge.catalogue.listing import find_number
 from bridge.catalogue.model_editing import enter_price, set_markup
 from bridge.catalogue.price_rows import list_prices, version_of
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates
@@ -140,6 +142,28 @@ def test_an_account_s_markup_and_a_dear_channel_make_models_lose_money():
     assert "an account with its own markup" in losing["gpt-4o"][0].text
     editing.add_channel("dear", "openai", api_key="k", cost_bps=12_000, models={"gpt-4o": "gpt-4o"})
     assert list(list_losing({})) == ["gpt-4o"]
+
+
+@pytest.mark.usefixtures("_filled")
+def test_what_memory_has_of_the_losing_models_is_never_outdated(monkeypatch: pytest.MonkeyPatch):
+    def read(markups: dict[int, int] | None = None) -> list[str]:
+        return list(list_losing(markups or {}, number=find_number()))
+
+    assert read() == []
+    with monkeypatch.context() as patched:
+        patched.setattr(below_cost, "compare", None)  # nothing is compared that is as it was
+        assert read() == []
+    assert "gpt-4o" in read({-500: 1})
+    assert read() == []
+    editing.add_channel("dear", "openai", api_key="k", cost_bps=12_000, models={"gpt-4o": "gpt-4o"})
+    assert read() == ["gpt-4o"]
+    set_markup("gpt-4o", 2_000)
+    assert read() == []
+    low, soon = [make_rates({"input": 1, "output": 1})], now_utc() + datetime.timedelta(days=1)
+    enter_price("gpt-4o-mini", low, effective_at=soon, below_cost=True)
+    assert read() == []
+    with time_machine.travel(soon + datetime.timedelta(hours=1)):
+        assert read() == ["gpt-4o-mini"]
 
 
 @pytest.mark.usefixtures("_filled")

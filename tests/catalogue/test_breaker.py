@@ -36,6 +36,8 @@ class OneRoute:
     upstream_id: str = "gpt-4o"
     resets: int = 0
     credential: str = ""
+    key_id: int = 0
+    always_on: bool = False
 
 
 ROUTES = [

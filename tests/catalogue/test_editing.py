@@ -118,8 +118,8 @@ def test_production_refuses_the_sandbox(production: Flask):
 
 def test_what_is_not_given_stays_and_none_takes_away(app: Flask):
     editing.add_channel("main", "openai", api_key="k-1234", base_url="https://x.example", priority=4)
-    channel = editing.update_channel("main", base_url="https://y.example")
-    assert (channel.base_url, channel.key_last_four, channel.priority) == ("https://y.example", "1234", 4)
+    channel = editing.update_channel("main", base_url="https://x.example/v2")
+    assert (channel.base_url, channel.key_last_four, channel.priority) == ("https://x.example/v2", "1234", 4)
     assert editing.update_channel("main", api_key=None).sealed_key is None
     refused("colour", editing.update_channel, "main", colour="red")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.catalogue.breaker import PROBE_SECONDS
 from bridge.catalogue.breaker_counts import RATE_ATTEMPTS, RATE_WINDOW_SECONDS, SILENT_ATTEMPTS
-from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW, MAX_COOLDOWN_SECONDS, NOBODY
+from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW, MAX_COOLDOWN_SECONDS, NOBODY, OURS
 from bridge.catalogue.channel_events import Note
 from bridge.catalogue.health import Health
 from bridge.providers.base import AttemptFailed, Blame
@@ -28,6 +28,8 @@ class OneRoute:
     upstream_id: str = "gpt-4o"
     resets: int = 0
     credential: str = ""
+    key_id: int = 0
+    always_on: bool = False
 
 
 ROUTE = OneRoute()
@@ -534,3 +536,19 @@ def test_whatever_happened_nobody_is_locked_out_for_good(deeds: list[tuple[str, 
             health.sent(ROUTE, account)
             health.succeeded(ROUTE, 1.0, account_id=account)
         assert health.all_well
+
+
+def test_what_a_check_of_ours_meets_needs_nobody_to_confirm_it(health: Health):
+    failure = AttemptFailed(Blame.CREDENTIAL, "401")
+    health.failed(ROUTE, failure, account_id=OURS)
+    assert health.seconds_out(ROUTE, Clock.now, 7) > 0
+
+
+def test_a_channel_that_is_always_on_is_never_left(health: Health):
+    route = dataclasses.replace(ROUTE, always_on=True)
+    for blame in (Blame.UPSTREAM, Blame.CREDENTIAL, Blame.SETUP, Blame.RATE):
+        for account in range(FAILURES_IN_A_ROW * 2):
+            assert health.begin(route, account)
+            health.failed(route, AttemptFailed(blame, "500", retry_after_seconds=60), account_id=account)
+    assert health.seconds_out(route, Clock.now, 1) == 0
+    assert health.is_well(route, Clock.now, 1)

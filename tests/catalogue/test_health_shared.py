@@ -9,7 +9,7 @@ import redis
 from structlog.testing import capture_logs
 
 from bridge.catalogue.breaker_counts import RATE_ATTEMPTS
-from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW, MAX_COOLDOWN_SECONDS
+from bridge.catalogue.breaker_states import FAILURES_IN_A_ROW, MAX_COOLDOWN_SECONDS, OURS
 from bridge.catalogue.doubts import UNREFUTED_SECONDS
 from bridge.catalogue.health import Health
 from bridge.catalogue.health_shared import HASH, RETRY_REDIS_SECONDS
@@ -93,6 +93,15 @@ def test_failures_in_a_row_are_counted_together(workers: list[Health], clock: Cl
     assert out(other, clock) == pytest.approx(FIRST, abs=1)
     assert [note.what for note in changes(one)] == ["out"]
     assert changes(other) == []  # one outage is told once
+
+
+def test_checks_of_ours_are_counted_together_and_move_all_accounts(workers: list[Health], clock: Clock):
+    one, other = workers
+    for worker in (one, other, one, other, one):
+        fail(worker, accounts=[OURS])
+        hear(one, other)
+    for worker in workers:
+        assert out(worker, clock, account=7) == pytest.approx(FIRST, abs=1)
 
 
 def test_one_accounts_run_is_counted_together_and_moves_it_alone_everywhere(workers: list[Health], clock: Clock):

@@ -58,9 +58,9 @@ def test_a_model_is_degraded_while_all_its_channels_are_out():
     assert statuses()["gpt-4o"] == "live"
 
 
-def test_a_model_is_degraded_while_no_upstream_of_its_channels_has_it():
+def test_a_model_is_unavailable_while_no_upstream_of_its_channels_has_it():
     connect("a", "openai", refused_models=["gpt-4o"])
-    assert statuses()["gpt-4o"] == "degraded"
+    assert statuses()["gpt-4o"] == "unavailable"
     connect("b", "openai", refused_models=["gpt-9"])
     assert statuses()["gpt-4o"] == "live"
 

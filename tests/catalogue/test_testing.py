@@ -242,3 +242,31 @@ def test_every_provider_is_tested_in_its_own_dialect(app: Flask, provider: str, 
     assert (result.ok, result.text, result.estimated) == (True, "Hello.", False)
     assert result.cost.startswith("10 tokens in (4 cached), 3 out: $0.000038.")
     assert f"{find_label(provider)} refuses the key (401" in refused.detail
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_makes_embeddings_is_asked_for_one_and_only_if_no_other_is_there(
+    upstream: FakeUpstream, stream: bool
+):
+    terms = {"provider": "openai", "context_tokens": 9_000, "kinds": ["embeddings"]}
+    editing.add_model("vectors", input_price_nanos=2 * DOLLAR, output_price_nanos=0, **terms)
+    editing.update_channel("main", models={"gpt-x": "upstream-x", "vectors": "upstream-v"})
+    assert testing.list_served_models(editing.find_channel("main")) == ["gpt-x", "vectors"]
+    usage = {"prompt_tokens": 3, "total_tokens": 3}
+    upstream.body = json.dumps({"data": [{"index": 0, "embedding": [0.5, 0.5]}], "usage": usage}).encode()
+    result = testing.probe_channel("main", "vectors", stream)
+    assert (result.ok, result.detail, upstream.sent[0].path) == (True, "upstream-v answered.", "/embeddings")
+    assert result.cost.startswith("3 tokens in, 0 out: $0.000006.")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_of_plain_completions_goes_on_with_a_text(upstream: FakeUpstream, stream: bool):
+    editing.set_kinds("gpt-x", ["completions"])
+    chunk = {"choices": [{"index": 0, "text": " Hello.", "finish_reason": "stop"}]}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    upstream.body = json.dumps({**chunk, "usage": usage}).encode()
+    upstream.pieces = [b"data: " + upstream.body + b"\n\ndata: [DONE]\n\n"]
+    result = testing.probe_channel("main", stream=stream)
+    assert (result.ok, result.text, upstream.sent[0].path) == (True, " Hello.", "/completions")
+    assert json.loads(upstream.sent[0].body)["max_tokens"] == 16
+    assert result.cost.startswith("3 tokens in, 2 out")

@@ -11,7 +11,7 @@ from bridge.catalogue.price_rows import make_price, read_tiers, tiers_of, versio
 from bridge.catalogue.price_snapshot import COUNTS, read_snapshot, snapshot_price
 from bridge.catalogue.prices import PriceVersion
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, make_rates, name_rates
-from bridge.conversation.usage import Usage
+from bridge.conversation.usage import Counts, Usage, count_pictures
 from tests.prices import make_version
 
 NANOS = st.integers(0, 10**12)
@@ -44,6 +44,8 @@ def usages(draw: st.DrawFn, *, sound: bool = True, speech: bool = True) -> Usage
     written = draw(st.integers(0, prompt - cached))
     audio = draw(st.integers(0, prompt - cached - written)) if sound else 0
     reasoning = draw(st.integers(0, completion))
+    spoken = draw(st.integers(0, completion - reasoning)) if speech else 0
+    low, medium, others = (draw(st.integers(0, 10)) for _ in range(3))
     return Usage(
         prompt,
         completion,
@@ -53,8 +55,12 @@ def usages(draw: st.DrawFn, *, sound: bool = True, speech: bool = True) -> Usage
         draw(st.integers(0, written)),
         audio,
         draw(st.integers(0, cached)) if sound else 0,
-        draw(st.integers(0, completion - reasoning)) if speech else 0,
+        spoken,
         draw(st.integers(0, prompt - cached - written - audio)),
+        draw(st.integers(0, completion - reasoning - spoken)),
+        low + medium + others,
+        low,
+        medium,
     )
 
 
@@ -76,13 +82,23 @@ def test_a_charge_is_the_exact_sum_of_the_tier_its_prompt_reaches(version: Price
         "cached_audio": usage.cached_audio_tokens,
         "cache_write": usage.cache_write_tokens - usage.cache_write_hour_tokens,
         "cache_write_hour": usage.cache_write_hour_tokens,
-        "output": usage.completion_tokens - usage.reasoning_tokens - usage.audio_output_tokens,
+        "output": usage.completion_tokens
+        - usage.reasoning_tokens
+        - usage.audio_output_tokens
+        - usage.image_output_tokens,
+        "image_output": usage.image_output_tokens,
         "reasoning": usage.reasoning_tokens,
         "audio_output": usage.audio_output_tokens,
     }
-    exact = sum(
-        (Fraction(count * unit[name], 10**6) for name, count in parts.items()), Fraction(calls * unit["request"])
-    )
+    plain = usage.pictures - usage.low_pictures - usage.medium_pictures
+    pieces = {
+        "request": calls,
+        "picture": plain,
+        "picture_low": usage.low_pictures,
+        "picture_medium": usage.medium_pictures,
+    }
+    each = Fraction(sum(count * unit[name] for name, count in pieces.items()))
+    exact = sum((Fraction(count * unit[name], 10**6) for name, count in parts.items()), each)
     assert 0 <= version.charge(usage, calls) - exact < 1
 
 
@@ -91,7 +107,8 @@ def test_a_hold_covers_whatever_tier_its_bounds_can_reach(
     version: PriceVersion, usage: Usage, more_prompt: int, more_output: int, calls: int
 ):
     prompt, output = usage.prompt_tokens + more_prompt, usage.completion_tokens + more_output
-    assert version.charge(usage, calls) <= version.worst_charge(prompt, output, calls=calls)
+    open_ = [""] * usage.pictures
+    assert version.charge(usage, calls) <= version.worst_charge(prompt, output, calls=calls, pictures=open_)
 
 
 @given(versions(), usages(sound=False, speech=False), TOKENS, TOKENS)
@@ -99,8 +116,9 @@ def test_without_sound_the_lower_hold_covers_it_too(
     version: PriceVersion, usage: Usage, more_prompt: int, more_output: int
 ):
     prompt, output = usage.prompt_tokens + more_prompt, usage.completion_tokens + more_output
-    hold = version.worst_charge(prompt, output, sound=False, speech=False)
-    assert version.charge(usage) <= hold <= version.worst_charge(prompt, output)
+    open_ = [""] * usage.pictures
+    hold = version.worst_charge(prompt, output, sound=False, speech=False, pictures=open_)
+    assert version.charge(usage) <= hold <= version.worst_charge(prompt, output, pictures=open_)
 
 
 @given(versions(), TOKENS, TOKENS, st.integers(0, 2**21))
@@ -127,6 +145,14 @@ def test_what_is_affordable_is_so_in_every_tier_that_can_be_reached(
         return
     assert version.worst_charge(prompt, tokens, calls=calls) <= amount
     assert tokens == 2**31 or version.worst_charge(prompt, tokens + 1, calls=calls) > amount
+
+
+@given(versions(), st.sampled_from(["low", "medium", "high", "hd", "max"]), st.integers(1, 10))
+def test_pictures_of_one_quality_are_held_for_what_they_cost(version: PriceVersion, quality: str, count: int):
+    counts = count_pictures(Counts(), count, quality)
+    usage = Usage(0, 0, pictures=count, low_pictures=counts.low_pictures, medium_pictures=counts.medium_pictures)
+    assert version.charge(usage) == version.worst_charge(0, 0, pictures=[quality] * count)
+    assert version.charge(usage) <= version.worst_charge(0, 0, pictures=["auto"] * count)
 
 
 @pytest.mark.parametrize(("prompt", "nanos"), [(200_000, 200_000 * 1250), (200_001, 200_001 * 2500)])

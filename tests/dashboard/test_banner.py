@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
+from bridge.acts import COMMAND
+from bridge.catalogue.incidents import open_incident, post_update
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.alerts import set_alert
 from bridge.ledger.ledger import adjust, credit
@@ -77,6 +79,15 @@ def test_the_worst_is_told_alone_and_the_next_one_when_that_is_over(
     [(title, text, url)] = told(client)
     assert (title, url) == (f"{model} can&#39;t be reached now.", "/models")
     assert "503 and cost nothing" in text
+    with app.app_context():
+        number = open_incident("Answers are slow", "We look into it.", COMMAND, models=[model], effect="degraded")
+    [(title, text, url)] = told(client)
+    assert (title, url) == ("Answers are slow.", "/status")
+    assert text.startswith("Since ")
+    with app.app_context():
+        post_update(number, "resolved", "It was a cable.", COMMAND)
+        open_incident("Another model is slow", "We look into it.", COMMAND, models=["gpt-4o"])
+    assert told(client)[0][0] == f"{model} can&#39;t be reached now."
     app.extensions["bridge_services"].health.learn(())
 
     assert told(client)[0][::2] == ("$4.00 left, for about 2 days.", "/dashboard/billing")

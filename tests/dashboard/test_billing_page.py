@@ -123,6 +123,25 @@ def test_an_amount_of_ones_own_counts_before_the_chosen_one(
     assert asked(stripe)["line_items[0][price_data][unit_amount]"] == "1250"
 
 
+def test_what_an_amount_earns_stands_beside_it_and_on_the_receipt_and_the_statement(
+    app: Flask, client: FlaskClient, account: MadeAccount, stripe: responses.RequestsMock
+):
+    app.config["BRIDGE"] = dataclasses.replace(app.config["BRIDGE"], top_up_bonus="50:5,100:10")
+    page = re.sub(r"<[^>]+>|\s+", " ", client.get("/dashboard/billing").text)
+    assert re.search(r"\$25 +\$50 +\+\$2\.50 +\$100 +\+\$10\.00", page)
+    assert "You get more for more: 5% from $50.00, 10% from $100.00." in page
+    open_session(stripe)
+    top_up(client, amount="", preset="50")
+    [payment] = find_payments(app, account)
+    tell(client, "checkout.session.completed", make_session(payment.id, 5000))
+    receipt = client.get(f"/dashboard/billing/payments/{payment.id}").text
+    assert "$52.50 is added." in receipt
+    assert "+$2.50" in receipt
+    statement = client.get(f"/dashboard/billing/statement/{now_utc():%Y-%m}.csv").text
+    assert [row[1] for row in csv.reader(io.StringIO(statement))][2:4] == ["Top-up", "Bonus on a top-up"]
+    assert statement.count(payment.id) == 2
+
+
 @pytest.mark.parametrize("amount", ["", "4.99", "500.01", "10.001", "-10", "ten", "1e2", "999999999999"])
 def test_an_amount_out_of_bounds_is_refused_beside_its_field(
     app: Flask, client: FlaskClient, account: MadeAccount, amount: str

@@ -13,10 +13,11 @@ from joserfc.jwk import RSAKey
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.tables import Identity, Member
 from bridge.acts import list_acts
-from bridge.db import db
+from bridge.db import db, transaction
 from tests.dashboard.elsewhere import Elsewhere
 from tests.dashboard.pages import post, sign_in
 from tests.dashboard.test_confirming import balance_of, set_settings
+from tests.dashboard.test_passkeys import SITE, Device, add, options_of
 from tests.dashboard.test_proof import age
 from tests.dashboard.test_two_factor import account, enter, next_code, phone  # noqa: F401 - fixtures
 from tests.factories import Factories, MadeAccount
@@ -223,3 +224,26 @@ def test_a_service_at_a_private_address_is_not_asked_in_production(app: Flask, t
     browser = app.test_client()
     assert browser.get("/sign-in/with/oidc").location == "/sign-in"
     assert there.asked == {}
+
+
+@ON_SQLITE
+def test_a_service_does_not_stand_in_for_an_operators_second_factor(app: Flask, there: Elsewhere, make: Factories):
+    mine = make.make_account(is_operator=True)
+    browser, device = enter(app, mine), Device()
+    set_settings(app, public_base_url=SITE, **there.settings())
+    assert go(browser, there, start="/dashboard/settings/connect").location == SECURITY
+    assert add(browser, device).status_code == 303
+    with app.app_context(), transaction() as session:
+        session.execute(sa.update(Member).values(password_hash=""))  # the service is all that they sign in by
+    set_settings(app, public_base_url=SITE, require_second_factor=True, **there.settings())
+    later, prove = app.test_client(), "/dashboard/prove?next=/admin/channels"
+    assert go(later, there).location == "/admin/"
+    assert later.get("/admin/channels").location == prove
+    page = later.get(prove).text
+    assert "Continue with" not in page
+    go(later, there, start="/dashboard/prove/with")
+    assert later.get("/admin/channels").location == prove
+    credential = device.sign(options_of(page))
+    answer = post(later, "/dashboard/prove", prove, credential=credential, next="/admin/channels")
+    assert answer.location == "/admin/channels"
+    assert later.get("/admin/channels").status_code == 200

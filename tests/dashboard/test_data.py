@@ -118,7 +118,7 @@ def test_a_deleted_account_leaves_usage_and_no_name(app: Flask, make: Factories)
         found = dump(account.id).replace(f"recipient {account.email}", "")
         left = [line for line in found.splitlines() if account.email in line or "Holt" in line or "holt" in line]
         assert [line.partition(":")[0] for line in left] == ["mails"]  # the farewell, for thirty days
-        assert [act.what for act in list_acts(account.id)] == ["deleted"]
+        assert [act.what for act in list_acts(account.id)] == ["deleted", "balance"]  # what an operator decided stays
     (farewell,) = read_mails(app, account.email)
     assert "The balance was $10" in farewell
     assert bystander.get("/dashboard/").status_code == 200

@@ -10,10 +10,12 @@ from bridge.catalogue.rates import make_rates
 from bridge.dashboard.keys import choose_first_model
 
 
-def listed(id_: str, *, nanos: int = 1, provider: str = "openai", status: str = "live", aliases=()) -> ListedModel:
+def listed(
+    id_: str, *, nanos: int = 1, provider: str = "openai", status: str = "live", aliases=(), kinds=("chat",)
+) -> ListedModel:
     price = SimpleNamespace(base=make_rates({"input": nanos, "output": nanos}))
     fields = {"id": id_, "provider": provider, "status": status, "aliases": aliases, "price": price}
-    fields |= {"input_nanos_per_mtok": nanos, "output_nanos_per_mtok": nanos}
+    fields |= {"input_nanos_per_mtok": nanos, "output_nanos_per_mtok": nanos, "kinds": kinds}
     return cast("ListedModel", SimpleNamespace(**fields))
 
 
@@ -38,6 +40,7 @@ def test_the_first_call_of_a_new_key_asks_for_what_can_be_had(
         listed("sandbox-echo", nanos=0, provider="sandbox"),
         listed("claude", aliases=("opus",)),
         listed("gone", status="unavailable"),
+        listed("a-vector", nanos=0, kinds=("embeddings",)),
         listed("local", nanos=0),
         listed("gpt-4o"),
     ]

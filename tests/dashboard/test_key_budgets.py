@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.accounts.keys import list_all_keys
+from bridge.accounts.key_search import list_all_keys
 from bridge.accounts.tables import Account, Key
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.budgets import NEVER

@@ -7,8 +7,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from bridge.accounts.key_search import find_key
 from bridge.accounts.key_terms import PLAIN_LIMITS, TERMS, KeyTerms, terms_of
-from bridge.accounts.keys import Caller, find_key
+from bridge.accounts.keys import Caller
 from bridge.accounts.tables import Key
 from bridge.v1.openapi import build
 from tests.dashboard.pages import sign_in

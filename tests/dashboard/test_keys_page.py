@@ -7,7 +7,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bridge.accounts.customers import set_account_limits
-from bridge.accounts.keys import list_all_keys, read_caller
+from bridge.accounts.key_search import list_all_keys
+from bridge.accounts.keys import read_caller
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.budgets import NEVER
 from bridge.ledger.tables import Budget
@@ -88,7 +89,7 @@ def test_the_page_of_a_key_says_which_limit_binds(
     with app.app_context():
         set_account_limits(account.id, {"rpm": 60, "tpm": 5000})
     new = client.get(NEW).text
-    assert new.count("Empty: the account&#39;s ") + new.count("Empty: the account's ") == 2
+    assert new.count("Leave empty for the account&#39;s ") + new.count("Leave empty for the account's ") == 2
     made = post(client, KEYS, NEW, name="lifted", rpm="1000", tpm="400", concurrency="1000").text
     for label, figure in (("Requests a minute", "60"), ("Tokens a minute", "400"), ("At once", "1,000")):
         assert f"<dt>{label}</dt><dd>{figure}</dd>" in made

@@ -236,3 +236,48 @@ def test_challenges_are_kept_as_hashes(app: Flask):
         (ticket,) = db.session.scalars(sa.select(Ticket))
         assert secret not in ticket.digest
     assert sign_in(app.test_client()).status_code == 401
+
+
+@pytest.fixture
+def operator(app: Flask, make: Factories) -> tuple[MadeAccount, Device]:
+    """An operator whose only second factor is a passkey, where operators need one."""
+    operator, device = make.make_account(is_operator=True), Device()
+    assert add(enter(app, operator), device).status_code == 303
+    set_settings(app, public_base_url=SITE, require_second_factor=True)
+    return operator, device
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_an_operators_password_opens_no_page_of_theirs_without_their_passkey(app: Flask, operator):
+    account, device = operator
+    browser, prove = enter(app, account), "/dashboard/prove?next=/admin/customers?page%3D2"
+    assert browser.get("/admin/customers?page=2").location == prove
+    page = browser.get(prove)
+    assert "Operators need their second factor here" in page.text
+    assert 'name="password"' not in page.text
+    assert post(browser, "/dashboard/prove", prove, password=account.password).status_code == 401
+    assert browser.get("/admin/").status_code == 303
+    assert browser.get("/dashboard/usage").status_code == 200  # they may do what a customer may
+    credential = device.sign(options_of(page.text))
+    answer = post(browser, "/dashboard/prove", prove, credential=credential, next="/admin/customers?page=2")
+    assert answer.location == "/admin/customers?page=2"
+    assert browser.get("/admin/customers").status_code == 200
+    assert enter(app, account).get("/admin/").status_code == 303  # another session has not used it
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_password_adds_no_second_factor_beside_an_operators_own(app: Flask, operator):
+    browser = enter(app, operator[0])
+    for page in ("/dashboard/settings/two-factor", NEW, "/dashboard/keys/new"):
+        assert browser.get(page).location == f"/dashboard/prove?next={page}"
+    assert post(browser, "/dashboard/settings/passkeys", "/dashboard/usage", name="mine").status_code == 303
+    with app.app_context():
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(Passkey)) == 1
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_an_operator_who_signs_in_by_a_passkey_is_asked_nothing_more(app: Flask, operator):
+    browser = app.test_client()
+    assert use(browser, operator[1]).location == "/admin/"
+    assert browser.get("/admin/").status_code == 200
+    assert browser.get(NEW).status_code == 200

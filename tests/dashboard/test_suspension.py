@@ -10,8 +10,9 @@ from flask.testing import FlaskClient
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import enable_key, issue_key, update_key
+from bridge.accounts.operators import set_operator
 from bridge.accounts.sessions import sign_out_everywhere
-from bridge.accounts.sign_in import set_operator, set_password
+from bridge.accounts.sign_in import set_password
 from bridge.accounts.tables import Member
 from bridge.db import db
 from bridge.errors import AccountSuspended
@@ -123,7 +124,7 @@ def test_the_rooms_ask_too_for_a_suspension_may_come_after_the_door(app: Flask, 
 
 @pytest.mark.parametrize("act", ["suspend", "password", "sign-out", "demote"])
 def test_sessions_end_at_once_of_operators_too(app: Flask, make: Factories, act: str):
-    operator = make.make_account(0, is_operator=True)
+    operator, _another = make.make_account(0, is_operator=True), make.make_account(0, is_operator=True)
     browsers = [app.test_client(), app.test_client()]
     for browser in browsers:
         sign_in(browser, operator.email, operator.password)
@@ -134,7 +135,7 @@ def test_sessions_end_at_once_of_operators_too(app: Flask, make: Factories, act:
             "suspend": lambda: suspend_account(operator.id),
             "password": lambda: set_password(member.id, "another horse battery"),
             "sign-out": lambda: sign_out_everywhere(member),
-            "demote": lambda: set_operator(member.id, False),
+            "demote": lambda: set_operator(member.id, None),
         }[act]()
     for browser in browsers:
         answers = [browser.get(path) for path in list_closed(app, "GET")]

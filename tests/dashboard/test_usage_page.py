@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge.dashboard.receipt import make_receipt
 from bridge.db import now_utc, transaction
 from bridge.ledger import label_rollups
+from bridge.ledger.receipt import make_receipt
 from bridge.ledger.rollups import roll_up
 from bridge.ledger.tables import Hold
 from bridge.telemetry import new_request_id
@@ -115,6 +115,16 @@ def test_the_csv_names_every_column_and_every_row(app: Flask, client: FlaskClien
     assert all(None not in row and None not in row.values() for row in rows)
     assert rows[0]["error_code"] == "upstream_error"
     assert rows[0]["first_content_ms"] == ""
+
+
+def test_the_csv_tells_pictures_from_texts(app: Flask, client: FlaskClient, account: MadeAccount):
+    counts = {"image_tokens": 700, "image_output_tokens": 400, "pictures": 2}
+    with app.app_context():
+        add_record(account.id, endpoint="images", pricing=json.dumps(counts))
+        add_record(account.id)
+    rows = {row["endpoint"]: row for row in read_csv(client.get(f"{USAGE}.csv").text)}
+    told = {name: (row["image_tokens"], row["image_output_tokens"], row["images"]) for name, row in rows.items()}
+    assert told == {"images": ("700", "400", "2"), "chat": ("0", "0", "0")}
 
 
 def amounts_in(page: str) -> list[str]:

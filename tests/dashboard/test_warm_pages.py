@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from bridge.dashboard import warm_pages
-from bridge.dashboard.guides import GUIDES
+from bridge.dashboard.doc_pages import PAGES
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
@@ -16,6 +16,6 @@ def test_no_page_compiles_a_template_or_a_lexer_once_all_are(app: Flask, monkeyp
     monkeypatch.setattr(jinja2.Environment, "compile", None)
     monkeypatch.setattr(jinja2.BaseLoader, "load", None)
     monkeypatch.setattr(pygments.lexer.RegexLexerMeta, "process_tokendef", None)
-    guides = [f"/docs/{guide.slug}" for guide in GUIDES]
-    for path in ("/", "/sign-in", "/models", "/docs", *guides, "/nothing"):
+    docs = [page.path for page in PAGES]
+    for path in ("/", "/sign-in", "/models", *docs, "/docs/search?q=key", "/llms.txt", "/nothing"):
         assert app.test_client().get(path).status_code in (200, 404)

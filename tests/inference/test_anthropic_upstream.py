@@ -8,7 +8,11 @@ import pytest
 
 from tests.gateway import Gateway
 from tests.providers.anthropic_requests import CACHE, START, block, delta, ending, event, text_block, tool_block
+from tests.sdk import open_sdk
 from tests.upstream import PAUSE, STREAM_HEAD, Received, Scenario, ScriptedUpstream, Step, fails, says, sends
+
+# what is translated is the same on any database
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 TOOL = {
@@ -57,7 +61,7 @@ def model(gateway: Gateway, upstream: ScriptedUpstream) -> str:
 
 @pytest.fixture
 def sdk(gateway: Gateway) -> openai.OpenAI:
-    return openai.OpenAI(api_key=gateway.make.make_key().secret, base_url=gateway.base_url, max_retries=0)
+    return open_sdk(gateway, gateway.make.make_key().secret)
 
 
 def test_a_stream_arrives_and_is_charged_by_its_last_counts(sdk, model, upstream):

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-import openai
 import pytest
 import requests
 from hypothesis import given
@@ -17,6 +16,7 @@ from bridge.v1.body import read_object
 from tests.factories import DOLLAR
 from tests.gateway import Gateway
 from tests.prices import make_version
+from tests.sdk import open_sdk
 from tests.upstream import STREAM_HEAD, Received, ScriptedUpstream, chunk, completion, framed, whole
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -56,7 +56,7 @@ def model(gateway: Gateway, upstream: ScriptedUpstream) -> str:
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_a_write_is_charged_at_its_price_and_shown_in_usage_and_receipt(gateway: Gateway, model: str, stream: bool):
     key = gateway.make.make_key()
-    sdk = openai.OpenAI(api_key=key.secret, base_url=gateway.base_url, max_retries=0)
+    sdk = open_sdk(gateway, key.secret)
     if stream:
         options = {"include_usage": True}
         usage = list(
@@ -100,6 +100,7 @@ def test_models_show_what_writes_cost(gateway: Gateway, model: str):
         "cached_prompt": "0.0000001",
         "cache_write": "0.00000125",
         "cache_write_hour": "0.000002",
+        "source": "operator",
     }
 
 

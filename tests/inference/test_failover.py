@@ -67,7 +67,8 @@ class Traffic:
         self.retries = RetryBudget(RETRIES_ALWAYS)
         self.drill: Drill | None = None
         routes = tuple(make_route(number, priority=number if in_turn else 0) for number in range(len(plays)))
-        self.offers = (types.SimpleNamespace(model=types.SimpleNamespace(routes=routes, route_order="weight")),)
+        model = types.SimpleNamespace(routes=routes, route_order="weight", keyed=False)
+        self.offers = (types.SimpleNamespace(model=model),)
         self.fates: list[Fate] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -116,7 +117,7 @@ class Traffic:
             failover.failed(failure)
             self._go_on(failover, fate)
             return
-        failover.succeeded(seconds)
+        failover.succeeded(seconds, seconds)
         failover.leave(10)
         fate.answered = True
 

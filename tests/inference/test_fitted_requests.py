@@ -374,7 +374,7 @@ def test_a_tool_s_picture_is_shown_as_the_user_s(provider: str, providers: Provi
     assert seen == [PICTURE, PICTURE]
 
 
-@pytest.mark.parametrize(("model", "kept"), [("claude-sonnet-4-5", True), ("claude-sonnet-4-6", False)])
+@pytest.mark.parametrize(("model", "kept"), [("claude-haiku-4-5", True), ("claude-sonnet-4-6", False)])
 def test_a_conversation_that_ends_with_the_model_goes_on_where_that_is_refused(
     model: str, kept: bool, providers: Providers, caller: Caller
 ):

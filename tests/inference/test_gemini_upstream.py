@@ -7,7 +7,11 @@ import openai
 import pytest
 
 from tests.gateway import Gateway
+from tests.sdk import open_sdk
 from tests.upstream import Received, Scenario, ScriptedUpstream, Step, sends
+
+# what is translated is the same on any database
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 TOOL = {
@@ -52,7 +56,7 @@ def model(gateway: Gateway, upstream: ScriptedUpstream) -> str:
 
 @pytest.fixture
 def sdk(gateway: Gateway) -> openai.OpenAI:
-    return openai.OpenAI(api_key=gateway.make.make_key().secret, base_url=gateway.base_url, max_retries=0)
+    return open_sdk(gateway, gateway.make.make_key().secret)
 
 
 def test_a_stream_ends_with_its_body_and_is_charged_by_its_last_counts(sdk, model, upstream):

@@ -11,6 +11,9 @@ from tests.gateway import Gateway
 from tests.served import Served
 from tests.upstream import PAUSE, STREAM_HEAD, Scenario, ScriptedUpstream, Step, framed, says, whole
 
+# what is translated is the same on any database
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
     for name in ("get_weather", "get_time")

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.catalogue.routing import Route, ServedModel
+from bridge.conversation.prompt import read_prompt
 from bridge.conversation.request import Conversation
 from bridge.dialects.chat.request import ChatRequest
 from bridge.errors import InvalidRequest
-from bridge.inference.estimate import VOCABULARY, read_prompt, scale_prompt
+from bridge.inference.estimate import VOCABULARY, scale_prompt
 from bridge.inference.meter import DEFAULT_RESERVED_TOKENS, Measure, measure
 from bridge.providers import PROVIDERS
 from bridge.providers.token_scale import TokenScale

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -358,13 +359,19 @@ def patient(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> I
     redis.close()
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("engine", "fault"), [*zip(itertools.cycle(("sqlite", "postgresql")), FAULTS, strict=False)], indirect=["engine"]
+)
 def test_one_of_three_channels_may_fail_in_any_way(patient, engine, fault):
     check_course(drive(patient(engine), fault, requests_count=60, clients=20))
 
 
-@pytest.mark.parametrize("clients", [8, 40, 100])
 @pytest.mark.parametrize("fault", ["500", "falls silent", "35 % fail"])
+@pytest.mark.parametrize(
+    ("engine", "clients"),
+    [("sqlite", 8), ("postgresql", 40), ("sqlite", 100), ("postgresql", 100)],
+    indirect=["engine"],
+)
 def test_however_many_ask_at_once_one_failing_channel_of_three_is_not_felt(patient, engine, fault, clients):
     check_course(drive(patient(engine), fault, requests_count=3 * clients, clients=clients))
 

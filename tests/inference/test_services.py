@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from bridge.accounts.keys import list_all_keys
+from bridge.accounts.key_search import list_all_keys
 from bridge.db import db, now_utc
 from bridge.inference import services as room
 from tests.factories import MadeKey

@@ -109,7 +109,7 @@ def test_who_reads_too_slowly_for_the_deadline_costs_the_channel_nothing(
 def test_who_stalls_a_stream_until_its_hold_is_swept_pays_the_prompt_all_the_same(
     start_gateway: Callable[..., Gateway], upstream: ScriptedUpstream, engine: str
 ):
-    gateway = start_gateway(engine, slow_client_seconds=60, total_timeout_seconds=1, hold_grace_seconds=8)
+    gateway = start_gateway(engine, slow_client_seconds=60, total_timeout_seconds=4, hold_grace_seconds=8)
     served = Served(gateway, upstream.base_url)
     upstream.plays(pours([0]))  # type: ignore[arg-type]
     with open_stream(gateway, served.key, served.model):

@@ -11,13 +11,15 @@ import sqlalchemy as sa
 import time_machine
 from flask import Flask
 
+from bridge import versions
 from bridge.accounts.tables import Account
+from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.model_editing import add_model, enter_price, set_markup
 from bridge.catalogue.rates import Rates, make_rates
-from bridge.db import now_utc, transaction
+from bridge.db import db, now_utc, transaction
 from bridge.inference.services import Services
 from bridge.versions import bump
-from tests.factories import DOLLAR, MadeKey
+from tests.factories import DOLLAR, Factories, MadeKey
 from tests.gateway import Gateway
 from tests.upstream import STREAM_HEAD, Received, Scenario, ScriptedUpstream, chunk, completion, framed, whole
 
@@ -218,3 +220,35 @@ def test_a_price_takes_effect_at_its_moment_in_a_worker_that_runs(app: Flask):
         assert price() == 5
         clock.shift(1)
         assert price() == 7
+
+
+def test_a_request_keeps_the_price_of_its_hold_and_the_next_one_has_the_new(
+    app: Flask, make: Factories, upstream: ScriptedUpstream
+):
+    """The promotion ends while the first request is under way: the snapshot is swapped then, and no worker restarts."""
+    key, client = make.make_key(), app.test_client()
+    usage = counts(prompt=10, completion_=10)
+    with time_machine.travel(datetime.datetime(2026, 12, 31, 23, 59, 59, tzinfo=datetime.UTC), tick=False) as clock:
+        model = make.make_model(input_price=DOLLAR, output_price=2 * DOLLAR)
+        make.make_channel(upstream.base_url, model)
+        with app.app_context():
+            doubled = make_rates({"input": 2 * DOLLAR, "output": 4 * DOLLAR})
+            first = newest_prices()[model].id
+            second = enter_price(model, [doubled], effective_at=datetime.datetime(2027, 1, 1, tzinfo=datetime.UTC)).id
+            versions.poll(db.engine)
+
+        def answer(request: Received) -> list[bytes]:
+            if len(upstream.requests) == 1:
+                clock.shift(1)
+            return says(usage)(request)
+
+        upstream.plays(answer)
+        body = {"model": model, "messages": HELLO, "max_tokens": 10}
+        (coming,) = client.get(f"/v1/models/{model}", headers=key.headers).json["pricing"]["coming"]
+        assert (coming["starts_at"], coming["prompt"]) == ("2027-01-01T00:00:00Z", "0.000002")
+        for id_, charge in ((first, "0.00003"), (second, "0.00006")):
+            done = client.post("/v1/chat/completions", json=body, headers=key.headers)
+            assert done.headers["x-bridge-cost"] == charge
+            receipt = client.get(f"/v1/requests/{done.headers['x-request-id']}", headers=key.headers).json
+            assert (receipt["price"]["version"], receipt["charge"]) == (id_, charge)
+        assert client.get(f"/v1/models/{model}", headers=key.headers).json["pricing"]["prompt"] == "0.000002"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import time_machine
 from flask import Flask
 
-from bridge.accounts.keys import find_key
+from bridge.accounts.key_search import find_key
 from bridge.config import Settings
 from bridge.db import db, now_utc
 from bridge.ledger.budget_alerts import delete_old_windows, queue_budget_alerts, set_budget_mails

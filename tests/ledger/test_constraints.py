@@ -100,6 +100,8 @@ UNIQUE: list[tuple[str, str, dict[str, Any]]] = [
     ("usage", "pk_usage", {"request_id": new_id()}),
     ("payments", "pk_payments", {"id": "pay_1"}),
     ("payments", "uq_payments_payment_intent", {"payment_intent": "pi_1"}),
+    ("payments", "uq_payments_invoice", {"invoice": "in_1"}),
+    ("payments", "uq_payments_subscription_id_period_start", {"subscription_id": "sbs_1", "period_start": MOMENT}),
     ("payments", "uq_payments_running_auto", {"state": "pending", "account_id": 1}),
     ("payment_returns", "pk_payment_returns", {"id": "re_1"}),
     ("auto_top_ups", "pk_auto_top_ups", {"account_id": 1}),
@@ -108,6 +110,15 @@ UNIQUE: list[tuple[str, str, dict[str, Any]]] = [
     ("balance_alerts", "pk_balance_alerts", {"account_id": 1}),
     ("idempotency_keys", "pk_idempotency_keys", {"account_id": 1}),
 ]
+PLAN = {
+    "code": "plan",
+    "name": "Pro",
+    "fee_minor": 2000,
+    "currency": "usd",
+    "worth_nanos": 20_000_000_000,
+    "credit_nanos": 20_000_000_000,
+    "made_by": "a test",
+}
 COUNTED_UP = {"pk_payment_decisions", "pk_entries", "pk_code_batches", "pk_codes"}
 
 
@@ -127,6 +138,7 @@ class Rows:
     def __init__(self, ledger: Ledger, connection: sa.Connection):
         self._connection = connection
         self._accounts = [ledger.open_account(), ledger.open_account()]
+        self._subscribed = None
 
     def insert(self, name: str, changes: dict[str, Any], number: int = 0) -> None:
         """Insert the table's good row with changes, of the first or second account; `account_id` 1 is the first's."""
@@ -138,6 +150,10 @@ class Rows:
             fresh["id"] = text
         if name == "payment_decisions":
             fresh["payment_id"] = self._insert("payments", GOOD["payments"] | fresh | {"id": text})
+        if "subscription_id" in changes and number == 0 and not self._subscribed:
+            plan_id = self._insert("plans", PLAN)
+            row = {"id": changes["subscription_id"], "account_id": account_id, "plan_id": plan_id, "made_by": "a test"}
+            self._subscribed = self._insert("subscriptions", row)
         if name == "codes":
             fresh["batch_id"] = self._insert("code_batches", GOOD["code_batches"])
         self._insert(name, GOOD[name] | fresh | changes | {"account_id": account_id})

@@ -173,6 +173,18 @@ def test_what_a_page_reads_at_once_is_what_its_parts_are(mira: int, by: str, mor
     assert len(read.spans) == (14 if by == "model" and not more else 10)
 
 
+@pytest.mark.parametrize("by", ["model", "key", "end_user"])
+def test_a_page_lists_the_dearest_groups_and_an_export_all(mira: int, by: str):
+    groups = usage.MOST_GROUPS + 2
+    for number in range(1, groups + 1):
+        labels = {"end_user": f"user-{number}"}
+        add_record(mira, key_id=number, model_id=f"model-{number}", charge_nanos=number, **labels)
+    listed = read_usage(UsageFilter(mira), by, "day", 4).groups
+    exported = group_usage(UsageFilter(mira), by)
+    assert [sums.charge_nanos for sums in exported.values()] == list(range(groups, 0, -1))
+    assert listed == dict(list(exported.items())[: usage.MOST_GROUPS])
+
+
 def test_a_receipt_is_found_by_the_requests_id_and_by_the_answers(mira: int):
     record = add_record(mira)
     by_answer = record.request_id.replace("req_", "chatcmpl-")

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,12 +142,13 @@ def test_show_tells_balance_holds_and_keys(run: Run, account: int):
 
 
 def test_an_accounts_limits_are_set_kept_and_given_back(run: Run, fail: Fail, account: int):
-    nothing = f"{EMAIL}: no limit of RPM, no limit of TPM, no limit of concurrent requests."
+    further = "no limit of spend, any number of keys."
+    nothing = f"{EMAIL}: no limit of RPM, no limit of TPM, no limit of concurrent requests, {further}"
     assert run("account", "limits", EMAIL) == [nothing]
     secret = run("key", "issue", EMAIL, "--rpm", "1000", "--concurrency", "2")[-1]
     run("account", "limits", EMAIL, "--rpm", "60", "--tpm", "200,000")
     assert run("account", "limits", EMAIL, "--concurrency", "5") == [
-        f"{EMAIL}: 60 RPM, 200000 TPM, 5 concurrent requests."
+        f"{EMAIL}: 60 RPM, 200000 TPM, 5 concurrent requests, {further}"
     ]
     assert "Limits:    60 RPM, 200000 TPM" in "\n".join(run("account", "show", EMAIL))
     caller = read_caller(secret)
@@ -171,6 +173,14 @@ def test_people_are_suspended_demoted_signed_out_and_given_passwords(run: Run, f
     assert caller.account_status == "active"
     run("account", "operator", EMAIL)
     assert "(operator)" in "\n".join(run("account", "show", EMAIL))
+    assert "the last owner" in fail("account", "operator", EMAIL, "--off")
+    run("account", "create", "grace@example.com", "--operator")
+    run("account", "operator", EMAIL, "--role", "support")
+    assert [row.split()[:2] for row in run("account", "operators")[1:]] == [
+        [EMAIL, "support"],
+        ["grace@example.com", "owner"],
+    ]
+    assert "the last owner" in fail("account", "operator", "grace@example.com", "--role", "viewer")
     run("account", "operator", EMAIL, "--off")
     assert "(operator)" not in "\n".join(run("account", "show", EMAIL))
     run("account", "password", EMAIL, "--password", "battery horse correct")
@@ -241,6 +251,11 @@ def test_a_channel_is_added_listed_disabled_enabled_and_removed(run: Run, fail: 
     assert run("channel", "events", "main") == ["Nothing has happened to main in the last 30 days."]
     record_test("main", False, "Nothing answers.")
     assert run("channel", "events", "main")[1].split()[2:4] == ["tested", "-"]
+    assert run("channel", "health", "main")[0] == "main: failing; its last call failed: Nothing answers."
+    assert "failing" in run("channel", "list")[1]
+    run("channel", "set", "main", "--always-on", "--no-probes")
+    db.session.expire_all()
+    assert (find_channel("main").always_on, find_channel("main").probes) == (True, False)
     assert "no channel" in fail("channel", "events", "other")
     run("channel", "disable", "main")
     assert "disabled" in run("channel", "list")[1]
@@ -268,10 +283,10 @@ def test_a_channel_s_test_tells_what_came_of_it(app: Flask, run: Run, monkeypatc
     monkeypatch.setattr(commands_channels, "probe_channel", probe)
     results = [ChannelTest(False, "m did not.", 12), ChannelTest(True, "m answered.", 12, "Hello.", Usage(3, 2))]
     said = ["m answered. 12 ms", "Hello.", "3 tokens in, 2 out; the model has no price yet."]
-    assert run("channel", "test", "main", "--model", "m", "--stream") == said
+    assert run("channel", "test", "main", "--model", "m", "--stream", "--key", "9fQ2") == said
     result = call(app, "channel", "test", "main")
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "m did not. 12 ms\n")
-    assert asked == [("main", "m", True), ("main", None, False)]
+    assert asked == [("main", "m", True, "9fQ2"), ("main", None, False, "")]
 
 
 PRICES = ["INPUT", "CACHED", "WRITE", "WRITE-1H", "OUTPUT"]
@@ -282,13 +297,39 @@ def test_a_model_is_added_named_and_listed(run: Run, fail: Fail):
     assert run("model", "add", "new", *arguments, "--max-output", "8000")[-1] == "new"
     run("model", "alias", "best", "new")
     heading, line = run("model", "list")
-    assert heading.split() == ["MODEL", "PROVIDER", "STATUS", "CONTEXT", *PRICES, "ALIASES", "NOTE"]
+    titles = ["SOURCE", "KINDS", "TAKES", "ALIASES", "NOTE"]
+    assert heading.split() == ["MODEL", "PROVIDER", "STATUS", "CONTEXT", *PRICES, *titles]
     priced = ["2.50", "1.25", "2.50", "2.50", "10.00"]
-    assert line.split() == ["new", "OpenAI", "unavailable", "128000", *priced, "best", "-"]
+    assert line.split() == ["new", "OpenAI", "unavailable", "128000", *priced, "operator", "chat", "text", "best", "-"]
     assert db.session.get_one(Model, "new").max_output_tokens == 8_000
     assert "already" in fail("model", "add", "new", *arguments)
     assert "no model" in fail("model", "alias", "other", "nothing")
     assert "dollars" in fail("model", "add", "x", "--input-price", "free", "--output-price", "1", "--context", "1")
+
+
+CAPABLE = ("--takes", "image,text", "--image-tokens", "900", "--thinks", "--added-tokens", "40", "--wire", "chat")
+
+
+def test_what_a_model_takes_and_does_is_said_when_it_is_added_and_later(run: Run, fail: Fail):
+    def find() -> tuple[Any, ...]:
+        row = db.session.get_one(Model, "new", populate_existing=True)
+        return row.input_modalities, row.image_tokens, row.thinks, row.added_tokens, row.openai_wire
+
+    run(*OFFER, *CAPABLE)
+    assert find() == (["text", "image"], 900, True, 40, "chat")
+    assert "text,image" in run("model", "list")[1]
+    (said,) = run("model", "edit", "new", "--takes", "text", "--no-thinks", "--max-output", "4000", "--wire", "auto")
+    assert said == "new takes text, 1000000 tokens with answers of up to 4000; it doesn't think."
+    assert find() == (["text"], 900, False, 40, None)
+    run("model", "edit", "new", "--context", "5000", "--name", "New", "--upstream", "theirs/new")
+    row = db.session.get_one(Model, "new", populate_existing=True)
+    assert (row.context_tokens, row.max_output_tokens, row.name, row.upstream_id) == (5000, 4000, "New", "theirs/new")
+    assert "(--takes)" in fail("model", "edit", "new")
+    assert "text among them" in fail("model", "edit", "new", "--takes", "image")
+    assert "(max_output_tokens)" in fail("model", "edit", "new", "--context", "100")
+    assert "(image_tokens)" in fail("model", "edit", "new", "--image-tokens", "5000")
+    assert "auto, chat, responses" in fail("model", "edit", "new", "--wire", "telegraph")
+    assert "no model" in fail("model", "edit", "nothing", "--thinks")
 
 
 def test_what_a_model_s_cache_writes_cost_is_said_and_listed(run: Run, fail: Fail):
@@ -308,6 +349,7 @@ def test_a_price_is_a_new_version_that_says_what_it_replaces(run: Run):
     heading, before, *after, said, last = run(
         *("price", "set", "new", "--input", "2.5", "--output", "10", "--cached", "0.000000001"),
         *("--cache-write-hour", "6", "--audio-in", "40", "--per-request", "0.01", "--source", "invoice"),
+        *("--image-out", "30", "--per-picture", "0.04", "--per-picture-low", "0.01"),
         *("--tier", "200000:input=5,output=15,audio-in=50", "--cost-input", "2", "--cost-output", "8"),
         "--below-cost",
     )
@@ -318,6 +360,12 @@ def test_a_price_is_a_new_version_that_says_what_it_replaces(run: Run):
     assert (base.input, base.output, base.cached) == (2_500_000_000, 10_000_000_000, 1)
     assert (base.cache_write, base.cache_write_hour, base.audio_input) == (2_500_000_000, 6_000_000_000, 40 * 10**9)
     assert (base.cached_audio, base.reasoning, base.request) == (40 * 10**9, base.output, 10_000_000)
+    assert (base.image_output, base.picture, base.picture_low, base.picture_medium) == (
+        30 * 10**9,
+        40_000_000,
+        10_000_000,
+        40_000_000,
+    )
     assert (longer.above_tokens, longer.input, longer.audio_input, longer.request) == (
         200_000,
         5 * 10**9,
@@ -342,7 +390,15 @@ def test_a_price_to_come_leaves_the_one_in_effect(run: Run, fail: Fail):
     assert ", to come 2999-01-01 00:00" in coming
     assert ", in effect since 2" in current
     assert markup == "Markup: 0%"
-    assert run("price", "list")[1].split()[:3] == ["new", "-", "3.00"]
+    _, now, later = run("price", "list")
+    assert now.split()[:3] == ["new", "-", "3.00"]
+    assert later.split()[:6] == ["from", "2999-01-01", "00:00", "UTC", "-", "1.00"]
+    assert run("model", "list")[2].split()[:3] == ["from", "2999-01-01", "1.00"]
+    said = run("price", "set", "new", "--input", "4", "--output", "5")[-2]
+    assert (
+        said
+        == f"Version {coming.split(',')[0]} replaces it from 2999-01-01 00:00 UTC; --from gives that moment another."
+    )
 
 
 @pytest.mark.parametrize(
@@ -400,11 +456,46 @@ def test_the_catalogue_is_synced_once_and_compared(run: Run):
         db.session.get_one(Model, "gpt-4o").upstream_id = "gpt-4o-mini"
     db.session.commit()
     lines = run("catalogue", "diff")
+    assert lines.pop().startswith("gpt-4o is asked for as gpt-4o-mini, by the list it is gpt-4o: ")
     assert [line.split()[:6] for line in lines] == [
         ["MODEL", *PRICES],
         ["gpt-4o", "2.50", "1.25", "2.50", "2.50", "10.00"],
         ["gpt-4o", "0.15", "0.075", "0.15", "0.15", "0.60"],
     ]
+
+
+def test_a_price_file_of_the_operator_s_is_compared_synced_and_adopted(run: Run, fail: Fail, tmp_path: Path):
+    file = tmp_path / "prices.toml"
+    named = ("--file", str(file))
+    file.write_text('[local.models.house]\ncontext = 8_000\nprice = ["1", "1", "2"]\n')
+    assert run("catalogue", "diff", *named) == [
+        "No price differs from its list price.",
+        "Missing, and added by `catalogue sync`: house.",
+    ]
+    assert run("catalogue", "sync", *named)[0] == "Model house is added."
+    file.write_text('[local.models.house]\ncontext = 8_000\nprice = ["3", "1", "4"]\n')
+    _, ours, theirs = run("catalogue", "diff", *named)
+    assert (ours.split()[1], theirs.split()[1], theirs.split()[-1]) == ("1.00", "3.00", "prices.toml")
+    assert run("catalogue", "sync", *named) == ["Nothing is missing."]
+    (line,) = run("catalogue", "sync", *named, "--adopt-prices")
+    assert line == "Model house: $1.00 in, $2.00 out becomes $3.00 in, $4.00 out, by prices.toml."
+    file.write_text("[local.models.house]\ncontext = 9\nprice = []\n")
+    assert "prices.toml: local.models.house.price has to be" in fail("catalogue", "diff", *named)
+    file.write_text("house\n")
+    assert "line 1" in fail("catalogue", "sync", *named)
+    assert "No such file" in fail("catalogue", "sync", "--file", str(tmp_path / "nothing"))
+
+
+def test_a_name_that_its_maker_has_retired_is_told_with_the_command_that_mends_it(run: Run):
+    run("catalogue", "sync")
+    run("model", "edit", "o4-mini", "--upstream", "o4-mini", "--note", "")
+    remedy = 'model edit o4-mini --upstream gpt-5.6-terra --note "Retired by its maker; served by gpt-5.6-terra"'
+    said = f"o4-mini is asked for as o4-mini, by the list it is gpt-5.6-terra: `{remedy}`."
+    assert said in run("catalogue", "diff")
+    run(*shlex.split(remedy))
+    row = db.session.get_one(Model, "o4-mini", populate_existing=True)
+    assert (row.upstream_id, row.note) == ("gpt-5.6-terra", "Retired by its maker; served by gpt-5.6-terra")
+    assert run("catalogue", "diff") == ["No price differs from its list price."]
 
 
 def test_the_ledger_is_checked_and_a_difference_exits_with_1(app: Flask, run: Run, account: int):
@@ -523,6 +614,16 @@ def test_a_channel_is_set_and_a_model_and_an_account_find_their_order_and_group(
     run("model", "added", "gpt-4o", "500")
     assert db.session.get_one(Model, "gpt-4o").added_tokens == 500
     assert "from 0 to 999" in fail("model", "added", "gpt-4o", "1000")
+    run("model", "kinds", "gpt-4o", "completions, chat")
+    assert db.session.get_one(Model, "gpt-4o").kinds == ["chat", "completions"]
+    assert "chat, embeddings, completions" in fail("model", "kinds", "gpt-4o", "pictures")
+    run("model", "kinds", "gpt-4o", "embeddings")
+    assert db.session.get_one(Model, "gpt-4o").max_output_tokens == 0
+    run("model", "kinds", "gpt-4o", "chat")
+    assert db.session.get_one(Model, "gpt-4o").max_output_tokens == 1000
+    run("model", "add", "my-vectors", "--kinds", "embeddings", "--input-price", "0.01", "--context", "512")
+    assert db.session.get_one(Model, "my-vectors").kinds == ["embeddings"]
+    assert "--output-price" in fail("model", "add", "talks", "--input-price", "0.01", "--context", "512")
     run("model", "patience", "gpt-4o", "2")
     assert db.session.get_one(Model, "gpt-4o").first_content_timeout_seconds == 2
     assert "from 1 to" in fail("model", "patience", "gpt-4o", "100000")

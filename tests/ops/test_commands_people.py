@@ -6,10 +6,12 @@ from flask import Flask
 
 from bridge.accounts.emails import find_by_email
 from bridge.accounts.keys import read_caller
+from bridge.accounts.passkeys import list_passkeys
 from bridge.accounts.second_factor import draw_secret, find_second_factor, turn_on
 from bridge.accounts.sessions import list_sessions
-from bridge.accounts.tables import Member
+from bridge.accounts.tables import Member, Passkey
 from bridge.acts import COMMAND, list_acts
+from bridge.db import now_utc, transaction
 from tests.dashboard.letters import read_mails
 from tests.dashboard.pages import sign_in
 from tests.factories import Factories, MadeAccount
@@ -69,6 +71,17 @@ def test_a_lost_second_factor_is_removed(app: Flask, account: MadeAccount, monke
         assert find_second_factor(find(account).id) is None
 
 
+def test_lost_passkeys_are_removed_only_when_it_is_said(app: Flask, account: MadeAccount):
+    with app.app_context(), transaction() as session:
+        fields = {"credential_id": b"1", "public_key": b"2", "sign_count": 0, "created_at": now_utc()}
+        session.add(Passkey(member_id=find(account).id, name="Laptop", **fields))
+    status, _, problem = run(app, "account", "second-factor", "remove", account.email)
+    assert (status, "--passkeys" in problem) == (1, True)
+    assert run(app, "account", "second-factor", "remove", account.email, "--passkeys")[0] == 0
+    with app.app_context():
+        assert list_passkeys(find(account).id) == []
+
+
 def test_an_account_is_deleted_and_its_balance_told(app: Flask, make: Factories, account: MadeAccount):
     key = make.make_key(account)
     status, printed, _ = run(app, "account", "delete", account.email)
@@ -80,5 +93,5 @@ def test_an_account_is_deleted_and_its_balance_told(app: Flask, make: Factories,
     with app.app_context():
         assert find_by_email(account.email) is None
         assert read_caller(key.secret) is None
-        assert [(act.what, act.made_by) for act in list_acts(account.id)] == [("deleted", "command")]
+        assert [act.made_by for act in list_acts(account.id) if act.what == "deleted"] == ["command"]
     assert "The balance was $10.00" in read_mails(app, account.email)[0]

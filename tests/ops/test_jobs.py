@@ -60,7 +60,14 @@ def test_a_worker_begins_every_job_that_its_settings_have_a_use_for(app: Flask, 
     jobs = list_jobs(app.extensions["bridge_services"].settings)
     assert begun == [(job.name, job.seconds, job.at_once) for job in jobs if job.wanted]
     left_out = {job.name for job in jobs if not job.wanted}
-    assert left_out == {"shared health", "leases", "automatic top-ups", "forgotten cards"}
+    assert left_out == {
+        "shared health",
+        "leases",
+        "idle channels",
+        "automatic top-ups",
+        "forgotten cards",
+        "subscriptions",
+    }
 
 
 @ON_SQLITE

@@ -31,7 +31,7 @@ def damaged(settings: Settings, find_till: Callable[[str], Till]) -> Iterator[Ti
 
 def pay(till: Till) -> tuple[int, str]:
     account = till.open_account()
-    payment = till.open_payment(account, 2000)
+    payment = till.open_payment(account, 2000, bonus_nanos=1_000_000_000)
     session = make_session(payment, 2000)
     till.send(make_event("checkout.session.completed", session))
     till.send(make_event("refund.created", make_refund(session["payment_intent"], 500)))
@@ -53,8 +53,11 @@ def pay(till: Till) -> tuple[int, str]:
         ("UPDATE payments SET returned_nanos = 0", "were returned by 0.00, its entries by 5.00"),
         ("DELETE FROM entries WHERE source = 'stripe_refund'", "were returned by 5.00, its entries by 0.00"),
         ("DELETE FROM entries WHERE external_id LIKE '%reversed'", "were returned by 5.00, its entries by 8.00"),
-        ("UPDATE payments SET returned_nanos = 20000000001", "returned 20.000000001, but was credited 20.00"),
-        ("UPDATE payments SET state = 'review'", "returned 5.00, but was never credited: closing it gives that back"),
+        ("UPDATE payments SET returned_nanos = 20000000001", "returned 20.250000001, but was credited 21.00"),
+        ("DELETE FROM entries WHERE source = 'bonus'", "gives a bonus of 1.00, entry that is missing says nothing"),
+        ("UPDATE payments SET bonus_nanos = 0", "payment that is missing gives a bonus of nothing, entry"),
+        ("UPDATE payments SET bonus_returned_nanos = 0", "its bonuses were returned by 0.00, its entries by 0.25"),
+        ("UPDATE payments SET state = 'review'", "returned 5.25, but was never credited: closing it gives that back"),
         ("UPDATE payments SET problem = 'Paid again.'", "look at it at Stripe: Paid again."),
     ],
 )

@@ -27,6 +27,7 @@ from tests.payments.stripe_side import make_dispute, make_event, make_intent, ma
 
 ASKED = 2000
 CREDIT = 20_000_000_007  # no whole number of nanos a cent: parts are rounded, the whole is not
+BONUS = 2_000_000_003
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,9 @@ class Stage:
         self.account = till.open_account()
         self.payment = till.open_payment(self.account, ASKED)
         with till.app.app_context():
-            db.session.execute(sa.update(Payment).where(Payment.id == self.payment).values(credit_nanos=CREDIT))
+            db.session.execute(
+                sa.update(Payment).where(Payment.id == self.payment).values(credit_nanos=CREDIT, bonus_nanos=BONUS)
+            )
             db.session.commit()
         self.intents = [new_id("pi") for _ in story.paid]
         self.news = [event for number in range(len(story.paid)) for event in self._tell_payment(number)]
@@ -116,7 +119,8 @@ class Stage:
     def expected_nanos(self) -> int:
         if self.first_that_fits is None:
             return 0
-        return CREDIT - min(ASKED, self.returned(self.first_that_fits)) * CREDIT // ASKED
+        returned = min(ASKED, self.returned(self.first_that_fits))
+        return CREDIT - returned * CREDIT // ASKED + BONUS - returned * BONUS // ASKED
 
     def expected_states(self) -> dict[str, str]:
         """Intent -> the state of its row."""
@@ -137,6 +141,8 @@ class Stage:
         assert len(keys) == len(set(keys))
         credits_ = [entry for entry in entries if entry.source == "stripe"]
         assert [entry.amount_nanos for entry in credits_] == ([] if self.first_that_fits is None else [CREDIT])
+        gifts = [entry.amount_nanos for entry in entries if entry.source == "bonus"]
+        assert gifts == ([] if self.first_that_fits is None else [BONUS])
         signed = [entry.amount_nanos if entry.credit == "customer" else -entry.amount_nanos for entry in entries]
         assert sum(signed) == self.expected_nanos
         waiting = {row.id for row in rows.values() if row.state == "review"}

@@ -80,6 +80,15 @@ def test_a_part_that_is_no_text_is_refused_by_its_place(part: dict[str, Any], co
     assert (failure.param, failure.code) == ("messages[1].content[1]", code)
 
 
+@pytest.mark.parametrize("part", [part for part, _ in PARTS])
+def test_the_model_that_sees_takes_pictures_and_nothing_else(part: dict[str, Any]):
+    messages = [{"role": "user", "content": [{"type": "text", "text": "Look:"}, part]}]
+    if part["type"] == "image_url":
+        assert sent(messages=messages, upstream_id="deepseek-flash")["messages"] == messages
+    else:
+        assert "text and pictures only" in refused(messages=messages, upstream_id="deepseek-flash").message
+
+
 def test_texts_pass_in_parts_and_refusals_are_texts():
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert sent(messages=[{"role": "user", "content": parts}])["messages"][0]["content"] == parts

@@ -5,30 +5,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from bridge.providers import PROVIDERS
-from tests.providers import test_recordings
+from tests.providers import test_completions, test_embeddings, test_recordings
 from tests.providers.anthropic import test_recordings as anthropic_recordings
 from tests.providers.gemini import test_recordings as gemini_recordings
 from tests.providers.recordings import list_exchanges, list_own, list_recorded, needs_recordings
 from tests.providers.responses import test_recordings as responses_recordings
+from tests.v1 import test_recorded_counts
 
-# These were recorded for doors to come: text completions, embeddings, the kin of the Responses API. What is an error is
+# These were recorded for doors to come: the kin of the Responses API. What is an error is
 # read as one already.
 OTHER_ENDPOINTS = {
     "openai-responses-compact": "a shortened conversation of the Responses API is no chat",
-    "openai-responses-input-tokens": "a count of tokens is no chat",
-    "openai-completions": "text completions are no chat",
-    "openai-embeddings": "embeddings are no chat",
-    "gemini-embed": "embeddings are no chat",
     "openai-models": "a list of models is no chat",
     "deepseek-models": "a list of models is no chat",
     "anthropic-models": "a list of models is no chat",
     "gemini-models": "a list of models is no chat",
     "openai-moderations": "a moderation is no chat",
-    "anthropic-count-tokens": "a count of tokens is no chat",
-    "gemini-count-tokens": "a count of tokens is no chat",
 }
 SUM = 557
-APART = 63  # on the other endpoints, answered or not; what is an error of theirs is in test_recorded_errors.py
+APART = 12  # on the other endpoints, answered or not; what is an error of theirs is in test_recorded_errors.py
 
 
 TESTED = [
@@ -37,6 +32,9 @@ TESTED = [
     *gemini_recordings.EXCHANGES,
     *list_exchanges("gemini", "gemini-openai-compat-chat"),
     *responses_recordings.EXCHANGES,
+    *test_embeddings.EXCHANGES,
+    *test_completions.EXCHANGES,
+    *test_recorded_counts.EXCHANGES,
 ]
 
 

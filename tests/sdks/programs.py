@@ -12,6 +12,8 @@ from typing import Any
 from tests.installed import find_node, install_node, install_python
 
 FOLDER = Path(__file__).parent
+PYTHON = FOLDER / "python"
+APART = FOLDER / "apart"  # packages that don't go together with those, or are many: a folder for each
 RUN_SECONDS = 300  # reached only when a program hangs
 OPENAI = {
     "400": "BadRequestError",
@@ -58,11 +60,14 @@ SDKS = {
 }
 
 
-def run_program(file: Path, arguments: Sequence[str] = (), given: str = "") -> str:
-    """What a program in Python or for Node prints, with the SDKs at hand and `given` as its input."""
+def run_program(
+    file: Path, arguments: Sequence[str] = (), given: str = "", *, pins: Path = PYTHON, **environment: str
+) -> str:
+    """What a program in Python or for Node prints, with the SDKs at hand and `given` as its input. `pins`: the folder
+    that says which packages a program in Python has."""
     folder = file.parent
     if file.suffix == ".py":
-        command = str(install_python(FOLDER / "python"))
+        command = str(install_python(pins))
     else:
         packages = install_node(FOLDER / "node")
         (folder / "node_modules").symlink_to(packages / "node_modules")  # modules look for others where they lie
@@ -70,7 +75,7 @@ def run_program(file: Path, arguments: Sequence[str] = (), given: str = "") -> s
     done = subprocess.run(
         [command, file.name, *arguments],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"},
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **environment},
         input=given,
         capture_output=True,
         text=True,

@@ -13,6 +13,7 @@ from gevent.pool import Pool
 from tests.audit.chaos import Chaos
 from tests.audit.clients import Wish, make_wish
 from tests.audit.run import RICH, Audit, Plan, Report
+from tests.doors import TEXT_DOORS
 from tests.gateway import Gateway
 from tests.upstream import ScriptedUpstream
 
@@ -66,7 +67,7 @@ def wish_of(seed: int, number: int) -> Wish:
     chance = random.Random(f"{seed}/soak/{number}")
     dropped, by_words = chance.random() < 0.5, chance.random() < 0.6
     return dataclasses.replace(
-        make_wish(seed, number, RICH),
+        make_wish(seed, number, RICH, tuple(TEXT_DOORS)),
         account=number % RICH,
         stream=True,
         idempotency_key="",

@@ -60,7 +60,7 @@ def test_every_answers_fields_keep_their_order(answers):
         ("limits", ["requests_per_minute", "tokens_per_minute", "concurrent_requests"]),
         ("budget", ["amount", "period", "remaining", "starts_again_at"]),
         ("budgets", [["amount", "period", "remaining", "starts_again_at"]]),
-        *("budget_raise", "end_user_budget"),
+        *("account_budget", "budget_raise", "end_user_budget"),
         "models",
         ("usage", ["today", "week", "month"]),
         "expires_at",
@@ -68,8 +68,8 @@ def test_every_answers_fields_keep_their_order(answers):
     assert order(answers["credits"]) == ["object", "balance", "held", "available", "total_credited", "total_used"]
     model = [
         *("id", "object", "created", "owned_by", "name", "context_length", "max_output_tokens"),
-        ("pricing", [*RATES]),
-        *(("aliases", []), ("input_modalities", []), ("supported_parameters", [])),
+        ("pricing", [*RATES, "source"]),
+        *(("aliases", []), ("endpoints", []), ("input_modalities", []), ("supported_parameters", [])),
         "status",
     ]
     assert order(answers["model"]) == model
@@ -136,5 +136,6 @@ def test_the_usage_that_is_written_is_the_one_that_is_described(heard: int, alte
 def test_every_class_of_counts_and_prices_is_described():
     counts = ("prompt_tokens", "completion_tokens", *PARTS, "not_charged_tokens", "not_charged")
     assert chat.ProviderCounts.__struct_fields__ == counts
-    assert models.Pricing.__struct_fields__ == (*NAMES.values(), "tiers")
+    assert models.Pricing.__struct_fields__ == (*NAMES.values(), "tiers", "source", "checked_on", "coming")
+    assert models.ComingPrice.__struct_fields__ == ("starts_at", *NAMES.values(), "tiers", "source", "checked_on")
     assert models.PriceTier.__struct_fields__ == ("above_prompt_tokens", *NAMES.values())

@@ -1,5 +1,6 @@
 """GET /v1/models has a tag: a client that knows the list is told so, and gets none of it."""
 
+import datetime
 from typing import Any
 
 import pytest
@@ -62,3 +63,28 @@ def test_those_who_may_use_the_same_share_one_list_while_nothing_changes(
     monkeypatch.setattr(endpoint, "LIST_SECONDS", 0.0)
     client.get("/v1/models", headers=other.headers)  # an older one is made anew
     assert len(made) == 4
+
+
+def test_a_price_says_where_it_is_from_when_it_was_read_there_and_what_comes(app: Flask, make: Factories):
+    key, client = make.make_key(), app.test_client()
+
+    def price(id_: str) -> dict[str, Any]:
+        return client.get(f"/v1/models/{id_}", headers=key.headers).json["pricing"]
+
+    newest = {id_: price(id_) for id_ in ("gpt-6-sol", "claude-opus-5-5", "gemini-3.8-flash")}
+    per_million = {id_: (found["prompt"], found["completion"]) for id_, found in newest.items()}
+    assert per_million == {
+        "gpt-6-sol": ("0.000002", "0.00001"),
+        "claude-opus-5-5": ("0.000004", "0.00002"),
+        "gemini-3.8-flash": ("0.00000075", "0.00000375"),
+    }
+    assert {found["source"] for found in newest.values()} == {"genai-prices 0.2.3"}
+    assert all(datetime.date.fromisoformat(found["checked_on"]) for found in newest.values())
+    (later,) = newest["gemini-3.8-flash"]["coming"]
+    assert (later["starts_at"], later["prompt"], later["completion"]) == (
+        *("2027-01-01T00:00:00Z", "0.0000015", "0.0000075"),
+    )
+    assert (later["source"], later["checked_on"]) == ("genai-prices 0.2.3", newest["gemini-3.8-flash"]["checked_on"])
+    assert "coming" not in newest["gpt-6-sol"]
+    own = price(make.make_model())
+    assert (own["source"], "checked_on" in own) == ("operator", False)

@@ -25,9 +25,14 @@ from tests.upstream import whole
 
 DOCUMENT = build("http://127.0.0.1:8000/v1")
 # Names that a fuzz would never guess: answers, what can go wrong, and a model of the page.
+COMPLETION_MODELS = ["deepseek-v4-flash", "deepseek-chat", "sandbox-echo"]
+EMBEDDING_MODELS = ["text-embedding-3-small", "gemini-embedding-001", "sandbox-echo"]
+IMAGE_MODELS = ["gpt-image-1-mini", "gpt-image-2", "sandbox-echo"]
 MODELS = ["sandbox-echo", "sandbox-402", "sandbox-429", "sandbox-503", "sandbox-malformed", "gpt-4o"]
 # Why a request that fits the schema may be refused all the same: it depends on the model, or no schema can say it.
-BEYOND_SCHEMAS = ("writes at most", "takes no", "Not taken as sent", "more than 64 bits", "got float")
+BEYOND_SCHEMAS = ("writes at most", "takes no", "Not taken as sent", "more than 64 bits", "got float", "(integers)")
+BEYOND_SCHEMAS += ("is no PNG", "must be a PNG", "holds no base64", "a stream draws one picture")
+BEYOND_SCHEMAS += ("best_of", "echo is not streamed", "a field has no name", "is there twice")
 BEYOND_SCHEMAS += (
     "No tool output found",
     "No tool call found",
@@ -36,6 +41,7 @@ BEYOND_SCHEMAS += (
     "is not offered",
 )
 BEYOND_SCHEMAS += ("x-bridge-tags", "limit: Input should be", "holds no base64", "has a control character")
+BEYOND_SCHEMAS += ("x-bridge-resume is for streams",)
 BEYOND_SCHEMAS += (
     "is not the http(s) URL of a public host",
     "Send the picture as",
@@ -54,6 +60,10 @@ def describe_api() -> schemathesis.BaseSchema:
     document = copy.deepcopy(DOCUMENT)
     for request in ("ChatRequest", "MessagesRequest", "MessagesCountRequest", "ResponsesRequest"):
         document["components"]["schemas"][request]["properties"]["model"]["enum"] = MODELS
+    document["components"]["schemas"]["EmbeddingsRequest"]["properties"]["model"]["enum"] = EMBEDDING_MODELS
+    document["components"]["schemas"]["CompletionsRequest"]["properties"]["model"]["enum"] = COMPLETION_MODELS
+    for request in ("ImagesRequest", "ImageEdit", "ImageEditForm"):
+        document["components"]["schemas"][request]["properties"]["model"]["enum"] = IMAGE_MODELS
     for parameter in document["paths"]["/models"]["get"]["parameters"]:
         if parameter["name"] == "limit":  # without anthropic-version nobody reads it
             parameter["schema"] = {"type": "string"}
@@ -110,7 +120,12 @@ def check_answer(case, ask):
 
 @pytest.mark.parametrize(
     ("path", "method"),
-    [(path, method) for path, item in DOCUMENT["paths"].items() for method in ("get", "post") if method in item],
+    [
+        (path, method)
+        for path, item in DOCUMENT["paths"].items()
+        for method in ("get", "post", "delete")
+        if method in item
+    ],
 )
 def test_whatever_is_sent_the_answer_is_as_described(path, method, ask):
     # what `schema.parametrize()` does, but only when the test runs: there every process makes up all cases, for half a
@@ -331,7 +346,10 @@ def test_every_route_is_described_and_nothing_else(app):
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     described = {
-        (path, method) for path, item in DOCUMENT["paths"].items() for method in item if method in ("get", "post")
+        (path, method)
+        for path, item in DOCUMENT["paths"].items()
+        for method in item
+        if method in ("get", "post", "delete")
     }
     assert described == there
 
@@ -354,7 +372,7 @@ def test_the_document_is_valid_openapi_3_1():
 def test_examples_are_what_they_are_examples_of():
     errors = {name: find_validator(name) for name in ("Error", "MessagesError")}
     for item in DOCUMENT["paths"].values():
-        for operation in (item[method] for method in ("get", "post") if method in item):
+        for operation in (item[method] for method in ("get", "post", "delete") if method in item):
             for status, answer in operation["responses"].items():
                 if status != "200":
                     content = answer["content"]["application/json"]
@@ -363,7 +381,16 @@ def test_examples_are_what_they_are_examples_of():
     body = DOCUMENT["paths"]["/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
     for example in body["examples"].values():
         msgspec.convert(example["value"], ChatRequest)
-    for path in ("/messages", "/messages/count_tokens", "/responses", "/responses/input_tokens"):
+    for path in (
+        "/messages",
+        "/messages/count_tokens",
+        "/responses",
+        "/responses/input_tokens",
+        "/embeddings",
+        "/completions",
+        "/images/generations",
+        "/images/edits",
+    ):
         operation = DOCUMENT["paths"][path]["post"]
         body = operation["requestBody"]["content"]["application/json"]
         for example in body["examples"].values():
@@ -376,11 +403,22 @@ def test_examples_are_what_they_are_examples_of():
 
 
 def test_what_every_inference_may_be_sent_is_told_of_each_of_them():
-    ours = {"x-bridge-tags", "x-bridge-stop-at", "x-bridge-max-cost", "x-bridge-strict", "Idempotency-Key"}
+    ours = {
+        "x-bridge-tags",
+        "x-bridge-stop-at",
+        "x-bridge-max-cost",
+        "x-bridge-strict",
+        "Idempotency-Key",
+    }
+    streams = {"x-bridge-resume"}
     for path, more in {
-        "/chat/completions": set(),
-        "/messages": {"anthropic-version", "anthropic-beta"},
-        "/responses": set(),
+        "/chat/completions": streams,
+        "/messages": {"anthropic-version", "anthropic-beta"} | streams,
+        "/responses": streams,
+        "/embeddings": set(),
+        "/completions": streams,
+        "/images/generations": streams,
+        "/images/edits": streams,
     }.items():
         assert {each["name"] for each in DOCUMENT["paths"][path]["post"]["parameters"]} == ours | more
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from bridge.catalogue.parameters import OF_IMAGES, SAMPLES, is_taken, parameters_of
 from bridge.providers import PROVIDERS
 from bridge.providers.base import Order
-from bridge.v1.parameters import SAMPLES, is_taken, parameters_of
 
 
 def test_a_model_is_listed_with_what_its_generation_takes():
@@ -42,4 +42,7 @@ def test_the_list_of_models_says_what_each_takes(client, make_key):
     models = client.get("/v1/models", headers=key.headers).get_json()["data"]
     found = {model["id"]: model["supported_parameters"] for model in models}
     assert "tools" in found["gpt-4o"]
-    assert all("n" in parameters for parameters in found.values())
+    assert all("n" in found[model["id"]] for model in models if "/v1/chat/completions" in model["endpoints"])
+    assert found["text-embedding-3-small"] == ["dimensions", "encoding_format", "user"]
+    assert found["gpt-image-2"] == [field for field in OF_IMAGES if field not in ("response_format", "style")]
+    assert found["gemini-embedding-001"] == ["dimensions", "encoding_format", "user"]  # the sandbox's

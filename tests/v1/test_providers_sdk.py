@@ -14,10 +14,10 @@ from tests.upstream import PAUSE, Received, Step
 
 MODELS = {
     "openai": "gpt-4o",
-    "anthropic": "claude-sonnet-4-5",
-    "gemini": "gemini-2.5-flash",
-    "deepseek": "deepseek-v4-flash",
-    "moonshot": "kimi-k2.5",
+    "anthropic": "claude-haiku-4-5",
+    "gemini": "gemini-2.5-flash-lite",
+    "deepseek": "deepseek-v4-pro",
+    "moonshot": "kimi-k2.6",
 }
 LATER_MODELS = [("anthropic", "claude-opus-4-8"), ("gemini", "gemini-3.5-flash"), ("moonshot", "kimi-k3")]
 THINKING = ["anthropic", "gemini", "deepseek", "moonshot"]

@@ -67,6 +67,11 @@ class Head(Struct, frozen=True):
         """Nothing new: a client that waits counts the time since the last event, and comments are none."""
         return write_event("response.in_progress", response=self.describe(IN_PROGRESS, [], None))
 
+    def fail(self, failure: JsonObject) -> bytes:
+        """The last event, with its number, of a stream whose output is not known here."""
+        response = self.describe(FAILED, [], None, error=failure)
+        return write_event("response.failed", sequence_number=self.numbers.next, response=response)
+
 
 class Kept(Struct):
     """The output of the answer, once it is complete, for whoever is to keep it."""

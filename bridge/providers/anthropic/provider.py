@@ -18,7 +18,8 @@ from bridge.providers.anthropic.thinking import Decision, decide
 from bridge.providers.anthropic.tools import Offer, fit_schemas, write_offer
 from bridge.providers.anthropic.turns import Dialogue, write_dialogue, write_text
 from bridge.providers.asked import find_cap, list_called_tools, list_dropped, list_functions
-from bridge.providers.base import AttemptFailed, Order, Outgoing, StreamOrder, refuse
+from bridge.providers.base import AttemptFailed, ModelPage, Order, Outgoing, StreamOrder, Translator, refuse
+from bridge.providers.model_lists import read_list, write_anthropic_path
 from bridge.providers.openai.provider import list_unknown_inside
 from bridge.providers.openai.request_fields import take_cache_control, take_passed
 from bridge.providers.token_scale import ANTHROPIC
@@ -41,9 +42,16 @@ class Anthropic:
     hour_write_times_input: int | None = 2  # "1-hour cache write tokens are 2 times the base input tokens price"
     stands_in = False
     trial_model: str | None = None
+    translators: Mapping[str, Translator] = {}
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"x-api-key": key} if key else {}
+
+    def write_list(self, after: str) -> Outgoing:
+        return Outgoing(write_anthropic_path(after), b"", (VERSION,))
+
+    def read_list(self, data: bytes) -> ModelPage:
+        return read_list(data)
 
     def wants_reasoning(self, upstream_id: str, wire: str = "") -> bool:
         return True

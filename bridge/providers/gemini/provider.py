@@ -1,11 +1,12 @@
 """Google's Gemini: requests in its own dialect (`generateContent`), and the provider itself."""
 
 import functools
-from urllib.parse import quote
+from collections.abc import Mapping
 
 import msgspec
 
 from bridge.conversation.answer import Completion
+from bridge.conversation.kinds import EMBEDDINGS
 from bridge.conversation.request import Conversation, Tool
 from bridge.json_types import JsonObject
 from bridge.providers.asked import (
@@ -18,12 +19,15 @@ from bridge.providers.asked import (
     read_tool_choice,
     wants_json,
 )
-from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, StreamOrder, refuse
+from bridge.providers.base import AttemptFailed, ModelPage, Order, Outgoing, StreamOrder, Translator, refuse
 from bridge.providers.gemini import models as models
 from bridge.providers.gemini.answers import GeminiReader, Reading, read_gemini_answer
 from bridge.providers.gemini.contents import write_contents
+from bridge.providers.gemini.embeddings import GeminiEmbeddings
 from bridge.providers.gemini.errors import read_gemini_error
+from bridge.providers.gemini.paths import write_path
 from bridge.providers.json_schema import Room, inline_references
+from bridge.providers.model_lists import read_gemini_list, write_gemini_path
 from bridge.providers.openai.provider import list_unknown_inside
 from bridge.providers.openai.request_fields import take_passed
 from bridge.providers.token_scale import GEMINI
@@ -31,6 +35,7 @@ from bridge.providers.tool_names import GEMINI_NAMES, SafeNames
 from bridge.providers.tool_schemas import ToolRule, fit_parameters
 
 RULE = ToolRule(GEMINI_NAMES, plain_root=True)
+WHOLE, STREAM = "generateContent", "streamGenerateContent?alt=sse"
 MAX_CANDIDATES = 8
 MAX_STOPS = 5
 MAX_SEED = 2**31 - 1
@@ -48,9 +53,16 @@ class Gemini:
     hour_write_times_input: int | None = None
     stands_in = False
     trial_model: str | None = None
+    translators: Mapping[str, Translator] = {EMBEDDINGS: GeminiEmbeddings()}
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"x-goog-api-key": key} if key else {}
+
+    def write_list(self, after: str) -> Outgoing:
+        return Outgoing(write_gemini_path(after), b"")
+
+    def read_list(self, data: bytes) -> ModelPage:
+        return read_gemini_list(data)
 
     def wants_reasoning(self, upstream_id: str, wire: str = "") -> bool:
         return True
@@ -63,7 +75,7 @@ class Gemini:
     def write_request(self, order: Order) -> Outgoing:
         """The request for `generateContent`. Raises AttemptFailed for what this model can't take."""
         conversation = order.conversation
-        options, path = conversation.options, write_path(order.upstream_id, stream=conversation.stream)
+        options, path = conversation.options, write_path(order.upstream_id, STREAM if conversation.stream else WHOLE)
         version = models.read_version(order.upstream_id)
         if options.get("web_search_options") is not None:
             raise refuse("web_search_options", "This model is not offered with web search.", "unsupported_parameter")
@@ -140,15 +152,6 @@ class Gemini:
 
     def read_error(self, status: int, headers: dict[str, str], data: bytes) -> AttemptFailed:
         return read_gemini_error(status, headers, data)
-
-
-def write_path(upstream_id: str, *, stream: bool) -> str:
-    """Where this model answers. Raises AttemptFailed (SETUP) for an id that would lead elsewhere."""
-    model = upstream_id.removeprefix("models/")  # as Google's own list has it
-    if not model or "/" in model or ".." in model:
-        raise AttemptFailed(Blame.SETUP, "the upstream's model id is no id of Gemini's")
-    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    return f"/v1beta/models/{quote(model, safe='')}:{method}"
 
 
 @functools.lru_cache(64)

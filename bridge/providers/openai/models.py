@@ -11,6 +11,7 @@ from bridge.providers.openai.draft import Draft
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 SAMPLING = ("top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias")
+ALWAYS_THINK = ("gpt-6-astra", "gpt-6.1-sol", "gpt-6.2-")  # which refuse an effort of none
 DEAF_TO_SYSTEM = ("o1-mini", "o1-preview")  # which refuse `system` and `developer` alike
 _GPT = re.compile(r"gpt-(?!35)(\d+)(?:\.(\d+))?")
 
@@ -85,7 +86,11 @@ def _fit_effort(draft: Draft, family: Family) -> None:
         return
     if asked not in EFFORTS:
         return
-    known = _efforts_of(generation)
+    known = [
+        effort
+        for effort in _efforts_of(generation)
+        if effort != "none" or not draft.order.upstream_id.removeprefix("ft:").startswith(ALWAYS_THINK)
+    ]
     wanted = EFFORTS.index(asked)
     fitting = next((effort for effort in EFFORTS[wanted:] if effort in known), known[-1])
     if fitting != asked:

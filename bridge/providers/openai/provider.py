@@ -1,17 +1,33 @@
 """OpenAI, and the base of every upstream that speaks its dialect: requests and answers pass almost as they are."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from bridge.conversation.answer import Completion
+from bridge.conversation.kinds import COMPLETIONS, EMBEDDINGS, IMAGES
 from bridge.conversation.request import CHAT, Conversation, Native
 from bridge.conversation.usage import Counts
 from bridge.json_types import Json, JsonObject
-from bridge.providers.base import AttemptFailed, Blame, Order, Outgoing, StreamOrder, StreamReader
+from bridge.providers.base import (
+    AttemptFailed,
+    Blame,
+    ModelPage,
+    Order,
+    Outgoing,
+    StreamOrder,
+    StreamReader,
+    Translator,
+)
 from bridge.providers.blame.errors import find_refusal, read_openai_error
+from bridge.providers.model_lists import read_list, write_list_path
 from bridge.providers.openai.answer import read_body, read_completion
 from bridge.providers.openai.body import write_body
 from bridge.providers.openai.choice import read_for, reading_of
+from bridge.providers.openai.completions import OpenAICompletions
 from bridge.providers.openai.draft import Draft
+from bridge.providers.openai.embeddings import OpenAIEmbeddings
+from bridge.providers.openai.images import OpenAIImages
 from bridge.providers.openai.messages import are_plain, arrange_messages, clean_messages
 from bridge.providers.openai.models import find_family, fit_openai, wants_newer_cap
 from bridge.providers.openai.request_fields import STREAM_OPTIONS, show_field, take_fields, take_within
@@ -51,9 +67,16 @@ class OpenAICompatible:
     hour_write_times_input: int | None = None
     stands_in: bool = False
     trial_model: str | None = None
+    translators: Mapping[str, Translator] = {}  # an API need not have what OpenAI's has
 
     def auth_headers(self, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def write_list(self, after: str) -> Outgoing:
+        return Outgoing(write_list_path(after), b"")
+
+    def read_list(self, data: bytes) -> ModelPage:
+        return read_list(data)
 
     def cap_field(self, upstream_id: str) -> str:
         """The name of the output cap for this model."""
@@ -170,6 +193,11 @@ class OpenAI(OpenAICompatible):
     label = "OpenAI"
     base_url = "https://api.openai.com/v1"
     token_scales = OPENAI
+    translators: Mapping[str, Translator] = {
+        EMBEDDINGS: OpenAIEmbeddings(),
+        COMPLETIONS: OpenAICompletions(),
+        IMAGES: OpenAIImages(),
+    }
 
     def cap_field(self, upstream_id: str) -> str:
         """The thinking models refuse `max_tokens`; servers of the same dialect may know no other name."""

@@ -53,6 +53,12 @@ class Template(Struct):
         """The quickest way for events with nothing but their numbers and texts: their bytes are what they must be if
         the numbers follow each other. None where that isn't so, or where a number gets another digit."""
         before, after, first = self.before, self.after, self.first
+        if separator not in whole:  # mostly a read is one event
+            number, _, piece = whole[len(before) : -len(after)].partition(first)
+            if len(number) > _MOST_DIGITS or not number.isdigit():
+                return None
+            self.number, self.rests = int(number), (piece,)
+            return _decode([piece])
         start, *others = whole.split(_TEXT_BEGINS)
         if not others:
             return None

@@ -16,23 +16,30 @@ import gevent
 from gevent import socket, ssl
 
 from bridge.providers.base import AttemptFailed, Blame
+from bridge.providers.wire.socks import ask_socks
 
 MAX_PROXY_ANSWER_BYTES = 16 * 1024
 KEEPALIVE_PROBE_SECONDS = 30
+PROXY_PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}  # by scheme, where the URL names none
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dialer:
-    """How to reach one upstream. `proxy` is an http:// URL, or "" for none. `ca_bundle` replaces the system's CAs.
+    """How to reach one upstream. `proxy` is an http://, socks5:// or socks5h:// URL, or "" for none; `ca_bundle` is a
+    file of CAs to trust instead of the system's, `more_cas` are such as PEM beside them.
 
-    Behind a proxy it is the proxy that resolves names, so that only an upstream given as an address is checked."""
+    Behind a proxy of http:// or socks5h:// it is the proxy that resolves names, so that only an upstream given as an
+    address is checked; for one of socks5:// we do. `proxy_private_allowed`: the proxy itself may be at a private
+    address, since whoever runs the machine has named it."""
 
     base_url: str
     private_allowed: bool
     proxy: str = ""
     ca_bundle: str | None = None
+    more_cas: str = ""
+    proxy_private_allowed: bool = True
 
     def connect(self, timeout_seconds: float) -> Any:
         """A connected gevent socket, verified when the base URL is https; all phases share the timeout.
@@ -44,26 +51,32 @@ class Dialer:
             if self.proxy:
                 sock = self._through_proxy(host, port, secure, timeout_seconds)
             else:
-                addresses = _resolve(host, port)
-                if not self.private_allowed:
-                    for address in addresses:
-                        _require_public(address[4][0])
-                sock = _connect_any(addresses, timeout_seconds)
+                sock = _connect_any(self._find(host, port), timeout_seconds)
             return self._secure(sock, host) if secure else sock
 
     @property
     def forwards(self) -> bool:
         """Whether requests are put to a proxy, which wants whole URLs, rather than sent through a tunnel."""
-        return bool(self.proxy) and not self.base_url.lower().startswith("https:")
+        return self.proxy.startswith("http:") and not self.base_url.lower().startswith("https:")
 
     @property
     def proxy_authorization(self) -> str:
         """The header's value for a proxy that wants a name and password, else ""."""
         if "@" not in self.proxy:
             return ""
+        return "Basic " + base64.b64encode(":".join(self._proxy_login()).encode()).decode()
+
+    def _proxy_login(self) -> tuple[str, str]:
         parts = urlsplit(self.proxy)
-        secret = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        return "Basic " + base64.b64encode(secret.encode()).decode()
+        return unquote(parts.username or ""), unquote(parts.password or "")
+
+    def _find(self, host: str, port: int) -> list[Any]:
+        """The upstream's addresses, each of them one that is allowed."""
+        addresses = _resolve(host, port)
+        if not self.private_allowed:
+            for address in addresses:
+                _require_public(address[4][0])
+        return addresses
 
     def _target(self) -> tuple[str, int, bool]:
         scheme, host, port = _split(self.base_url, "the base URL")
@@ -74,14 +87,21 @@ class Dialer:
         return host, port or (443 if scheme == "https" else 80), scheme == "https"
 
     def _through_proxy(self, host: str, port: int, secure: bool, timeout_seconds: float) -> Any:
+        scheme, proxy_host, proxy_port = _split(self.proxy, "the proxy")
+        if scheme not in PROXY_PORTS:
+            raise AttemptFailed(Blame.SETUP, "the proxy is no http://, socks5:// or socks5h:// address")
         if not self.private_allowed:
             _require_public(host)
-        scheme, proxy_host, proxy_port = _split(self.proxy, "UPSTREAM_PROXY")
-        if scheme != "http":
-            raise AttemptFailed(Blame.SETUP, "UPSTREAM_PROXY is not an http:// address")
-        sock = _connect_any(_resolve(proxy_host, proxy_port or 80), timeout_seconds)
-        if secure:
-            with _closing_on_failure(sock):
+        target = self._find(host, port)[0][4][0] if scheme == "socks5" else host
+        found = _resolve(proxy_host, proxy_port or PROXY_PORTS[scheme])
+        if not self.proxy_private_allowed:
+            for address in found:
+                _require_public(address[4][0], "the proxy's address is not public")
+        sock = _connect_any(found, timeout_seconds)
+        with _closing_on_failure(sock):
+            if scheme != "http":
+                ask_socks(sock, target, port, *self._proxy_login())
+            elif secure:
                 self._open_tunnel(sock, host, port)
         return sock
 
@@ -107,7 +127,7 @@ class Dialer:
     def _secure(self, sock: Any, host: str) -> Any:
         with _closing_on_failure(sock):
             # the handshake by itself, so that the wrapped socket is ours to close whatever interrupts it
-            secured = _tls_context(self.ca_bundle).wrap_socket(
+            secured = _tls_context(self.ca_bundle, self.more_cas).wrap_socket(
                 sock, server_hostname=host, do_handshake_on_connect=False
             )
         with _closing_on_failure(secured):
@@ -144,14 +164,14 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast
 
 
-def _require_public(host: str) -> None:
+def _require_public(host: str, complaint: str = "the upstream's address is not public") -> None:
     """Raises AttemptFailed for an address that isn't public; a name passes, for it is judged by its addresses."""
     try:
         allowed = is_public(host)
     except ValueError:
         return
     if not allowed:
-        raise AttemptFailed(Blame.SETUP, "the upstream's address is not public")
+        raise AttemptFailed(Blame.SETUP, complaint)
 
 
 def _split(url: str, what: str) -> tuple[str, str, int | None]:
@@ -208,9 +228,11 @@ def _set_options(sock: Any) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def _tls_context(ca_bundle: str | None) -> Any:
+def _tls_context(ca_bundle: str | None, more_cas: str) -> Any:
     """One context for all upstreams of a worker: loading the CAs takes 50 ms and 3.5 MB."""
     authorities = ca_bundle or ssl.get_default_verify_paths().cafile or certifi.where()
     context = ssl.create_default_context(cafile=authorities)
+    if more_cas:
+        context.load_verify_locations(cadata=more_cas)
     context.set_alpn_protocols(["http/1.1"])
     return context

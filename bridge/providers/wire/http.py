@@ -2,8 +2,10 @@
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -15,6 +17,8 @@ from bridge.providers.wire.transport import GeventAdapter, PreparedUpstreamReque
 from bridge.providers.wire.unpack import Unpacked
 
 TEMPLATES = 64
+NO_QUERY: Mapping[str, str] = MappingProxyType({})
+LIST_HEADERS = frozenset({"anthropic-beta", "openai-beta"})  # of which a request and a channel may both name some
 
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False):
@@ -83,11 +87,19 @@ class _Session(requests.Session):
 
 
 class Upstream:
-    """One channel's far end: a session, its connections, its headers. For the greenlets of one worker."""
+    """One channel's far end: a session, its connections, its headers and query. For the greenlets of one worker."""
 
-    def __init__(self, base_url: str, headers: dict[str, str], timeouts: Timeouts, adapter: GeventAdapter):
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        adapter: GeventAdapter,
+        query: Mapping[str, str],
+    ):
         self._base_url = base_url.rstrip("/")
         self._headers = headers
+        self._query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
         self._timeouts = timeouts
         self._adapter = adapter
         self._session = _Session()
@@ -102,9 +114,9 @@ class Upstream:
         Raises AttemptFailed: UPSTREAM when no answer could be had, SETUP for an address that isn't allowed."""
         return self._send("POST", outgoing.path, outgoing.headers, outgoing.body, timeouts)
 
-    def get(self, path: str, *, timeouts: Timeouts | None = None) -> Answer:
+    def get(self, path: str, headers: tuple[tuple[str, str], ...] = (), *, timeouts: Timeouts | None = None) -> Answer:
         """GET a path below the base URL. Otherwise as `send`."""
-        return self._send("GET", path, (), b"", timeouts)
+        return self._send("GET", path, headers, b"", timeouts)
 
     def close(self) -> None:
         """Close idle connections; answers that are still being read end by themselves."""
@@ -140,10 +152,18 @@ class Upstream:
         merged = requests.structures.CaseInsensitiveDict({"User-Agent": "ai-bridge", **self._headers})
         if method == "POST":
             merged["Content-Type"] = "application/json"
-        merged.update(headers)
+        for name, value in headers:
+            own = self._headers.get(name.lower())  # those of a channel's own are in lower case, and win
+            if own is None:
+                merged[name] = value
+            elif name.lower() in LIST_HEADERS:
+                merged[name] = f"{own},{value}"
         # an answer can't grow in our hands, nor wait in a compressor's buffer
         merged["Accept-Encoding"] = "identity"
-        request.prepare(method=method, url=join_url(self._base_url, path), headers=dict(merged))
+        url = join_url(self._base_url, path)
+        if self._query:
+            url += f"{'&' if '?' in url else '?'}{self._query}"
+        request.prepare(method=method, url=url, headers=dict(merged))
         if request.headers is not None:
             request.headers.pop("Content-Length", None)
         request.head = self._adapter.render_head(request)
@@ -158,20 +178,24 @@ def join_url(base_url: str, path: str) -> str:
     return f"{base}/{rest}" if rest and base.endswith(f"/{version}") else f"{base}/{path}"
 
 
-def open_upstream(
+def open_upstream(  # noqa: PLR0913 - what a connection is made of
     base_url: str,
-    headers: dict[str, str],
+    headers: Mapping[str, str],
     timeouts: Timeouts,
     *,
     private_allowed: bool,
     proxy: str | None = "",
     pool_size: int = 2048,
     ca_bundle: str | None = None,
+    query: Mapping[str, str] = NO_QUERY,
+    more_cas: str = "",
+    proxy_private_allowed: bool = True,
 ) -> Upstream:
-    """An upstream that is called at `base_url` with these headers on each request. Opens no connection yet.
+    """An upstream that is called at `base_url` with these headers and this query on each request. A header whose name
+    is in lower case stands whatever a request says. Opens no connection yet.
 
-    At most `pool_size` connections are kept while idle; how many are in use is the caller's to limit. `proxy` is an
-    http:// URL. Unless private upstreams are allowed, only https to public addresses is. Wrong addresses are reported
-    when something is sent. `ca_bundle` is a file of CAs to trust instead of the system's."""
-    dialer = Dialer(base_url, private_allowed, proxy or "", ca_bundle)
-    return Upstream(base_url, headers, timeouts, GeventAdapter(dialer, pool_size))
+    At most `pool_size` connections are kept while idle; how many are in use is the caller's to limit. `proxy` is a URL
+    (see Dialer, which also says what `ca_bundle` and `more_cas` are). Unless private upstreams are allowed, only https
+    to public addresses is. Wrong addresses are reported when something is sent."""
+    dialer = Dialer(base_url, private_allowed, proxy or "", ca_bundle, more_cas, proxy_private_allowed)
+    return Upstream(base_url, headers, timeouts, GeventAdapter(dialer, pool_size), query)

@@ -1,9 +1,10 @@
-"""The answers of /v1/key and /v1/credits. A key's limits are the terms that have a name in the API."""
+"""The answers of /v1/key, /v1/credits and the two billing routes. A key's limits are the terms that have a name in the
+API."""
 
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from bridge.accounts.key_terms import PLAIN_LIMITS, Term
 from bridge.v1.schemas.facts import STAMP, dollars, text, whole
@@ -49,6 +50,7 @@ class Key(Struct, kw_only=True, tag_field="object", tag="key"):
     limits: KeyLimits  # type: ignore[valid-type]  # made from the terms' fields
     budget: Annotated[KeyBudget, text("The one of which the least is left.")] | None
     budgets: Annotated[list[KeyBudget], text("All of them: each has to pay for a request.")]
+    account_budget: Annotated[KeyBudget, text("What the operator lets all keys of the account spend a day.")] | None
     budget_raise: Annotated[BudgetRaise, text("While it lasts.")] | None
     end_user_budget: EndUserBudget | None
     models: Annotated[list[str], text("The models it may use; null is all of them.")] | None
@@ -62,3 +64,24 @@ class Credits(Struct, kw_only=True, tag_field="object", tag="credits"):
     available: Annotated[str, dollars("The balance less what is held.")]
     total_credited: Annotated[str, dollars()]
     total_used: Annotated[str, dollars()]
+
+
+class BillingSubscription(Struct, kw_only=True, tag_field="object", tag="billing_subscription"):
+    has_payment_method: Annotated[bool, text("Always: the prepaid balance.")]
+    soft_limit_usd: Annotated[float, Meta(ge=0)]
+    hard_limit_usd: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="What was used and what is left together, in dollars, with exact digits: of the account, or of "
+            "the key's budget of which the least is left.",
+        ),
+    ]
+    system_hard_limit_usd: Annotated[float, Meta(ge=0)]
+    access_until: Annotated[int, whole("When the key expires, in Unix seconds; 2100-01-01 if it doesn't.")]
+
+
+class BillingUsage(Struct, kw_only=True, tag_field="object", tag="list"):
+    total_usage: Annotated[
+        float, Meta(ge=0, description="What was used, in cents, with exact digits. Dates don't narrow it.")
+    ]

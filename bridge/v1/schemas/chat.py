@@ -92,6 +92,10 @@ class ProviderCounts(Struct, kw_only=True):
     cached_audio_tokens: int | UnsetType = UNSET
     audio_output_tokens: int | UnsetType = UNSET
     image_tokens: int | UnsetType = UNSET
+    image_output_tokens: int | UnsetType = UNSET
+    pictures: int | UnsetType = UNSET
+    low_pictures: int | UnsetType = UNSET
+    medium_pictures: int | UnsetType = UNSET
     not_charged_tokens: Annotated[int, whole("Of them, how many were not charged. In receipts.")] | UnsetType = UNSET
     not_charged: Annotated[str, dollars("What those would have cost. In receipts.")] | UnsetType = UNSET
 

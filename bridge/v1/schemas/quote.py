@@ -15,7 +15,7 @@ class QuotedModel(Struct):
 
 class QuotedChannel(Struct):
     model: str
-    channel: str
+    channel: Annotated[str, text("Its name; null unless the operator shows customers channel names.")] | None
     upstream: Annotated[str, text("What the channel calls the model.")]
 
 

@@ -20,7 +20,7 @@ class ReceiptModel(Struct):
 
 
 class ReceiptAttempt(Struct):
-    channel: str
+    channel: Annotated[str, text("Its name; null unless the operator shows customers channel names.")] | None
     upstream_id: Annotated[str, text("The model's name there.")]
     started_ms: Annotated[int, whole("Since the request came in.")]
     took_ms: Annotated[int, whole()]
@@ -48,9 +48,13 @@ class ReceiptUnitPrices(Struct):
 
 class ReceiptLine(Struct, kw_only=True):
     price_class: Annotated[str, text(example="prompt")] = msgspec.field(name="class")
-    count: Annotated[int, whole("Tokens; of the class request, calls.")]
+    count: Annotated[
+        int,
+        whole("Tokens; of the class request, calls, and of the classes image, image_low and image_medium pictures."),
+    ]
     per_million: Annotated[str, dollars("The unit price of tokens.")] | UnsetType = UNSET
     per_request: Annotated[str, dollars("The unit price of calls.")] | UnsetType = UNSET
+    per_picture: Annotated[str, dollars("The unit price of pictures.")] | UnsetType = UNSET
     amount: Annotated[str, dollars("Count × unit price, exactly.", places=15)]
 
 
@@ -58,7 +62,13 @@ class ReceiptPrice(Struct):
     version: Annotated[int, whole("The price's version, frozen when the request was admitted.")]
     above_prompt_tokens: Annotated[int, whole("The tier that applied is that of longer prompts; 0 is the ordinary.")]
     markup_percent: Annotated[str, text("Included in the unit prices.", example="12.5")]
-    markup_rule: Annotated[str, one_of("none", "model", "account", description="Whose markup it is.")]
+    markup_rule: Annotated[
+        str,
+        one_of(
+            *("none", "model", "account", "account_model", "group_model"),
+            description="Whose markup it is. The last two are prices of this model for the account, or for its group.",
+        ),
+    ]
     lines: list[ReceiptLine]
     sum: Annotated[str, dollars("Of the amounts, exactly: rounded up once, it is charge plus not_charged.", places=15)]
 
@@ -69,7 +79,7 @@ class ReceiptRule(Struct):
 
 
 class ReceiptRefund(Struct):
-    amount: Annotated[str, dollars("What was given back later: all of the charge.")]
+    amount: Annotated[str, dollars("What was given back later, in all: the charge or a part of it.")]
     reason: str
     created_at: Annotated[str, STAMP]
 

@@ -25,7 +25,7 @@ messages = [{"role": "user", "content": "How is the weather in Oslo?"}]
 choice = {"type": "any"}  # the first answer has to be a call
 while True:
     message = client.messages.create(
-        model="claude-sonnet-4-5",
+        model="claude-sonnet-5-5",
         max_tokens=500,
         messages=messages,
         tools=tools,

@@ -5,7 +5,7 @@ const client = new OpenAI({
   baseURL: '$url',
 })
 const response = await client.responses.create({
-  model: 'claude-sonnet-4-5',
+  model: 'claude-sonnet-5-5',
   input: 'Hello!',
   store: false,
 })

@@ -5,7 +5,7 @@ client = openai.OpenAI(
     base_url="$url",
 )
 response = client.responses.create(
-    model="claude-sonnet-4-5",
+    model="claude-sonnet-5-5",
     input="Hello!",
     store=False,
 )

@@ -1,4 +1,4 @@
 curl $url/responses \
   -H "Authorization: Bearer $key" \
   -H "Content-Type: application/json" \
-  -d '{"model":"claude-sonnet-4-5","input":"Hello!","store":false}'
+  -d '{"model":"claude-sonnet-5-5","input":"Hello!","store":false}'

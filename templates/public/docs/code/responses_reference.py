@@ -5,9 +5,9 @@ client = openai.OpenAI(
     base_url="$url",
 )
 question = {"role": "user", "content": "Name a river."}
-first = client.responses.create(model="claude-sonnet-4-5", input=[question])
+first = client.responses.create(model="claude-sonnet-5-5", input=[question])
 second = client.responses.create(
-    model="claude-sonnet-4-5",
+    model="claude-sonnet-5-5",
     input=[
         question,
         {"type": "item_reference", "id": first.output[-1].id},

@@ -5,7 +5,7 @@ const client = new OpenAI({
   baseURL: '$url',
 })
 const stream = await client.responses.create({
-  model: 'claude-sonnet-4-5',
+  model: 'claude-sonnet-5-5',
   input: 'Write a poem',
   stream: true,
   store: false,

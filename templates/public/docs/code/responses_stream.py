@@ -5,7 +5,7 @@ client = openai.OpenAI(
     base_url="$url",
 )
 stream = client.responses.create(
-    model="claude-sonnet-4-5",
+    model="claude-sonnet-5-5",
     input="Write a poem",
     stream=True,
     store=False,

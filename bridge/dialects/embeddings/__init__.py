@@ -1,0 +1,1 @@
+"""What clients of OpenAI's embeddings speak."""

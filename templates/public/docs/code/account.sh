@@ -1,0 +1,2 @@
+curl $url/key -H "Authorization: Bearer $key"
+curl $url/credits -H "Authorization: Bearer $key"

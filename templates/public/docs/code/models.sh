@@ -1,0 +1,1 @@
+curl $url/models -H "Authorization: Bearer $key"
