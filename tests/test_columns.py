@@ -52,6 +52,7 @@ WRITTEN = {
         ("Refusal", name): "refusals.py: as one of _PLACE or _LAST"
         for name in ("start", "code", "model_id", "last_at", "last_message", "last_model", "last_request_id")
     },
+    ("RollupProgress", "labels_number"): "rollups.py: follow_rollups, for the column that it is given",
     ("UsageRecord", "balance_after_nanos"): "the commit itself works it out: sqlite.py, and PostgreSQL's function",
 }
 READ = {

@@ -48,21 +48,21 @@ class Writer:
         self._on_sqlite = settings.on_sqlite
         self._is_pooled = settings.is_pooled
         self._connection: Any = None
-        self._failed_at: float | None = None  # when the last batch failed; None if it didn't
+        self._failed_at: float | None = None  # when the last batch failed, or came too late; None if neither
         self._batcher: Batcher[Order, Outcome] = Batcher(self._commit)
 
     def may_commit(self) -> bool:
-        """Whether the last batch was committed. If it wasn't, this holds for a moment; after that a batch that changes
-        nothing is tried."""
+        """Whether the last batch was committed, and in time. If it wasn't, this holds for a moment; after that a batch
+        that changes nothing is tried."""
         if self._failed_at is not None and time.monotonic() - self._failed_at > FAILURE_COUNTS_SECONDS:
             with contextlib.suppress(*FAILURES, gevent.Timeout):
-                self._batcher.ask(_NOTHING, self.wait_seconds, withdraw=True)
+                self._ask(_NOTHING, withdraw=True)
         return self._failed_at is None
 
     def place_hold(self, order: HoldOrder) -> HoldResult:
         """Set the money aside, durably, before this returns. Raises ServiceUnavailable when the database is away."""
         try:
-            outcome = self._batcher.ask(order, self.wait_seconds, withdraw=True)
+            outcome = self._ask(order, withdraw=True)
         except (*FAILURES, gevent.Timeout) as error:
             log.error("hold_failed", request_id=order.request_id, error=type(error).__name__)
             self._batcher.tell(_release_of(order))  # in case the hold was committed all the same
@@ -77,7 +77,7 @@ class Writer:
         caller spools the settlement."""
         fit_columns(settlement)
         try:
-            outcome = self._batcher.ask(settlement, self.wait_seconds)
+            outcome = self._ask(settlement)
         except (*FAILURES, gevent.Timeout) as error:
             log.error("settle_failed", request_id=settlement.request_id, error=type(error).__name__)
             raise ServiceUnavailable("The ledger can't be reached.") from None
@@ -89,7 +89,7 @@ class Writer:
         is away."""
         query = FundsQuery(order.request_id, order.account_id, order.key_id, order.budgets or ())
         try:
-            outcome = self._batcher.ask(query, self.wait_seconds, withdraw=True)
+            outcome = self._ask(query, withdraw=True)
         except (*FAILURES, gevent.Timeout) as error:
             log.error("look_failed", request_id=order.request_id, error=type(error).__name__)
             raise ServiceUnavailable(
@@ -108,6 +108,13 @@ class Writer:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _ask(self, order: Order, *, withdraw: bool = False) -> Outcome:
+        try:
+            return self._batcher.ask(order, self.wait_seconds, withdraw=withdraw)
+        except gevent.Timeout:
+            self._failed_at = time.monotonic()  # its batch may still wait for a lock: it has failed whoever asked
+            raise
 
     def _commit(self, orders: list[Order]) -> Sequence[Outcome | Exception]:
         """Commit all orders together. If the tables refuse one, commit each alone, so that it fails nobody else."""
