@@ -10,7 +10,7 @@ from bridge.accounts.keys import TOPIC
 from bridge.accounts.operator_notes import forget_notes
 from bridge.accounts.second_factor import forget_second_factor
 from bridge.accounts.sessions import end_sessions
-from bridge.accounts.tables import Account, Identity, Key, Member, Passkey
+from bridge.accounts.tables import Account, Identity, Invitation, Key, Member, Membership, Passkey
 from bridge.accounts.tickets import void_tickets
 from bridge.acts import DECISIONS, Act, Actor, record_act
 from bridge.db import db, now_utc
@@ -42,6 +42,9 @@ def erase_people(session: Session, account_id: int, actor: Actor) -> Erased:
     keys = _revoke_keys(session, account_id)
     owner = next((member for member in members if member.role == "owner"), None)
     forget_notes(session, account_id)
+    gone = [member.id for member in members]
+    session.execute(sa.delete(Invitation).where(Invitation.account_id == account_id), execution_options=PLAIN)
+    session.execute(sa.delete(Membership).where(Membership.member_id.in_(gone)), execution_options=PLAIN)
     session.execute(sa.delete(Member).where(Member.account_id == account_id), execution_options=PLAIN)
     ended = {"status": "suspended", "deleted_at": now_utc(), "name": "deleted"}
     ended |= {"billing_name": "", "billing_address": "", "tax_id": ""}

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from bridge.accounts.emails import check_email, find_by_email
 from bridge.accounts.notes import tell_member
 from bridge.accounts.sessions import end_other_sessions, end_sessions
-from bridge.accounts.tables import Account, Member
+from bridge.accounts.tables import Account, Member, Membership
 from bridge.accounts.tickets import void_tickets
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, transaction
@@ -199,5 +199,7 @@ def add_account(
         role="owner",
     )
     session.add(member)
+    session.flush()
+    session.add(Membership(account_id=account.id, member_id=member.id, role="owner"))
     record_act(session, account.id, "sign_up", actor, email)
     return member

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from bridge.db import DEFAULT_GROUP, BigId, Table, UtcDateTime, now_utc
 
+_A_ROLE = "role IN ('owner', 'admin', 'developer', 'billing', 'viewer')"
+
 
 class Account(Table):
     """Who pays. Limits left empty are the gateway's defaults; 0 is no limit."""
@@ -107,6 +109,45 @@ class Member(Table):
     __mapper_args__ = {"exclude_properties": ["is_unconfirmed"]}  # noqa: RUF012 - as SQLAlchemy has it
 
 
+class Membership(Table):
+    """That a member belongs to an account, and what they may do there. `Member.account_id` is the one of their accounts
+    that they look at. An empty budget is none."""
+
+    __tablename__ = "memberships"
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    member_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("members.id"), primary_key=True, autoincrement=False, index=True
+    )
+    role: Mapped[str] = mapped_column(sa.String(16))  # see roles.py
+    budget_month_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)  # of all of the member's keys here together
+    joined_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    seen_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
+    __table_args__ = (
+        sa.CheckConstraint(_A_ROLE, name="role"),
+        sa.CheckConstraint("budget_month_nanos >= 0", name="budget_month_nanos"),
+    )
+
+
+class Invitation(Table):
+    """That somebody was asked by mail to join an account. Only the SHA-256 of the link's secret is kept."""
+
+    __tablename__ = "invitations"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    email: Mapped[str] = mapped_column(sa.String(254))  # lower case
+    role: Mapped[str] = mapped_column(sa.String(16))
+    budget_month_nanos: Mapped[int | None] = mapped_column(sa.BigInteger)
+    invited_by: Mapped[str] = mapped_column(sa.String(254))
+    digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), unique=True)
+    created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
+    ends_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime)
+    __table_args__ = (
+        sa.UniqueConstraint("account_id", "email", name="uq_invitations_account_id_email"),
+        sa.CheckConstraint(_A_ROLE, name="role"),
+        sa.CheckConstraint("budget_month_nanos >= 0", name="budget_month_nanos"),
+    )
+
+
 class MemberSession(Table):
     """A member's session, found by the SHA-256 of the secret in the cookie. It is over when the row is gone, at
     `ends_at`, or some time after `used_at`, which is updated every few minutes. `proven_at` is when its member last
@@ -200,6 +241,7 @@ class Key(Table):
     __tablename__ = "keys"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    member_id: Mapped[int | None] = mapped_column(sa.BigInteger, index=True)  # whose it is; None: the account's
     name: Mapped[str] = mapped_column(sa.String(100))
     digest: Mapped[bytes] = mapped_column(sa.LargeBinary(32), unique=True)
     last_four: Mapped[str] = mapped_column(sa.String(4), index=True)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from bridge import versions
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.sessions import end_sessions
-from bridge.accounts.tables import Account, AccountNote, Key, Member
+from bridge.accounts.tables import Account, AccountNote, Key, Member, Membership
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, transaction
@@ -46,8 +46,9 @@ def merge_accounts(
         _require_mergeable(from_id, into_id)
         drop_card(session, from_id)
         end_sessions(session, Member.account_id == from_id)
-        for table, where in ((Member, Member.account_id == from_id), (AccountNote, AccountNote.account_id == from_id)):
-            session.execute(sa.update(table).where(where).values(account_id=into_id), execution_options=PLAIN)
+        for table in (Member, Membership, AccountNote):
+            moved_rows = sa.update(table).where(table.account_id == from_id).values(account_id=into_id)
+            session.execute(moved_rows, execution_options=PLAIN)
         moving = sa.update(Key).where(Key.account_id == from_id, Key.revoked_at.is_(None), ~Key.is_drill)
         # the account that stays has a playground of its own; whoever was given this one's secret may go on with it
         moving = moving.values(account_id=into_id, is_playground=False).returning(Key.id)
