@@ -11,7 +11,7 @@ MODEL_PORT ?= 8081
 TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? 4 : n > 8 ? 8 : n)))
 CSS := .venv/bin/css-beautify --indent-size=2 --end-with-newline
 .PHONY: help run test clients lint format types e2e bench bench-compare profile audit soak attack screenshots model stop-model lock \
-	compress vendor
+	compress vendor translations
 
 help:
 	@echo "make run         start the gateway on this machine: http://127.0.0.1:$${PORT:-8000}"
@@ -31,6 +31,7 @@ help:
 	@echo "make screenshots pictures of every page and state, light and dark, 1280 and 390 px wide, checked by axe-core"
 	@echo "make model       install and start a small real model (290 MB), as a channel; make stop-model ends it"
 	@echo "make compress    write the .gz beside each text of static/, which is what browsers get; make format does it too"
+	@echo "make translations   bring the texts of pages into the catalogues of bridge/translations, and compile these"
 	@echo "make vendor      for maintainers: bring static/vendor from npm, and of Tabler what the pages use"
 	@echo "make lock        write the lock files anew, from what requirements*.in, scripts/ and tests/ ask for"
 
@@ -124,3 +125,7 @@ lock:
 	  $(COMPILE) -o $$folder/requirements.txt $$folder/requirements.in || exit 1; done
 	for folder in scripts/node tests/browser/node tests/sdks/node tests/agents/node/*; do \
 	  (cd $$folder && $(NPM_LOCK)) || exit 1; done
+
+translations:
+	@scripts/install.sh $(DEV)
+	$(PYTHON) -m scripts.translations

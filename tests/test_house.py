@@ -35,6 +35,7 @@ GROUND = {
     "forms",
     "headers",
     "json_types",
+    "languages",
     "money",
     "multipart",
     "odd_values",

@@ -14,6 +14,7 @@ from secure import ReferrerPolicy, Secure
 from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
+from bridge import languages
 from bridge.accounts.key_limits import limit_key
 from bridge.config import Settings
 from bridge.cookies import cookie_name
@@ -100,6 +101,7 @@ def register(app: Flask) -> None:
     )
     for blueprint in (public.public, welcome.welcome, *doors):
         app.register_blueprint(blueprint)
+    languages.register(app)
     filters.register(app)
     error_pages.register(app)
     viewing.register(app)

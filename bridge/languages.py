@@ -1,0 +1,89 @@
+"""The languages of the pages: which one a reader gets, and every text in it.
+
+Texts are written in English where they are used, and are looked up by that text in `translations/` (gettext). What
+programs read, such as the answers of /v1, stays English."""
+
+import gettext
+from pathlib import Path
+
+from flask import Flask, current_app, g, has_request_context, request
+from flask_babel import Babel
+from flask_babel import get_translations as load_translations
+from flask_login import current_user
+
+from bridge.cookies import cookie_name
+
+ENGLISH = "en"
+LANGUAGES = {ENGLISH: "English", "zh_Hans": "简体中文"}  # each by its own name, as its readers look for it
+ASKED_FOR = {"zh": "zh_Hans", "zh-cn": "zh_Hans", "zh-sg": "zh_Hans", "zh-hans": "zh_Hans", "zh-hans-cn": "zh_Hans"}
+TRANSLATIONS = Path(__file__).parent / "translations"
+COOKIE = "language"
+_PLAIN = gettext.NullTranslations()
+
+
+def register(app: Flask) -> None:
+    """Let the templates of this app speak: `_`, `ngettext` and `{% trans %}`."""
+    Babel(app, default_translation_directories=str(TRANSLATIONS), locale_selector=find_language)
+    app.jinja_env.policies["ext.i18n.trimmed"] = True
+    # Flask-Babel's own look for the locale at each text, which took ten times as long
+    app.jinja_env.install_gettext_callables(_get, _get_plural, newstyle=True)  # type: ignore[attr-defined]
+    app.context_processor(lambda: {"language": find_language(), "languages": LANGUAGES})
+
+
+def find_language() -> str:
+    """The reader's language: the one that they chose in their settings or by the link on public pages, otherwise the
+    browser's, if we have it. English where nobody reads a page: in commands, jobs and /v1."""
+    if not has_request_context():
+        return ENGLISH
+    found: str | None = g.get("language")
+    if found is None:
+        found = g.language = _choose()
+    return found
+
+
+def translate(text: str, /, **values: object) -> str:
+    """The text in the reader's language. `values` fill its `%(name)s`; without them a `%` stands for itself."""
+    said = _texts().gettext(text)
+    return said % values if values else said
+
+
+def translate_plural(one: str, many: str, num: int, /, **values: object) -> str:
+    """The form of the text that fits the number, in the reader's language; `%(num)s` is the number."""
+    return _texts().ngettext(one, many, num) % {"num": num, **values}
+
+
+def to_translate(text: str) -> str:
+    """The text as it is. It marks what is translated later, where it is shown: `_(ROLES[role])`."""
+    return text
+
+
+def _choose() -> str:
+    settings = current_app.config["BRIDGE"]
+    chosen = "" if g.get("plain") else getattr(current_user, "language", "")
+    chosen = chosen or request.cookies.get(cookie_name(settings, COOKIE), "")
+    if chosen in LANGUAGES:
+        return chosen
+    for tag, _ in request.accept_languages:
+        if (low := tag.lower()) in ASKED_FOR:
+            return ASKED_FOR[low]
+        if low.partition("-")[0] == ENGLISH:
+            return ENGLISH
+    return ENGLISH
+
+
+def _texts() -> gettext.NullTranslations:
+    """The texts of this request's language, looked for once."""
+    if not has_request_context():
+        return _PLAIN
+    found: gettext.NullTranslations | None = g.get("texts")
+    if found is None:
+        found = g.texts = _PLAIN if find_language() == ENGLISH else load_translations()
+    return found
+
+
+def _get(text: str) -> str:
+    return _texts().gettext(text)
+
+
+def _get_plural(one: str, many: str, number: int) -> str:
+    return _texts().ngettext(one, many, number)
