@@ -79,11 +79,14 @@ def test_a_hold_that_comes_too_late_is_withdrawn(slow: Ledger):
     running, waiting = order_hold(account, 10), order_hold(account, 20)
     slow.writer._batcher.tell(running)
     busy.wait()
+    assert slow.writer.may_commit()
     with pytest.raises(ServiceUnavailable):
         slow.writer.place_hold(waiting)
+    assert not slow.writer.may_commit(), "the batch still runs, and whoever asked was refused"
     go_on.set()
     slow.writer.wait_seconds = PATIENCE_SECONDS
     slow.writer.settle(order_charge(running, 10))  # once that is done, so is everything before it
+    assert slow.writer.may_commit()
     assert slow.find_money(account) == (90, 0)
     assert slow.find_hold(waiting.request_id) is None
 
