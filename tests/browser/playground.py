@@ -1,4 +1,4 @@
-"""What a customer does in the playground, in the browser: a tool, an image, a stop, two models, and their code."""
+"""What a customer does in the playground, in the browser: a tool, images, a schema, a stop, two models, their code."""
 
 import re
 from pathlib import Path
@@ -16,12 +16,19 @@ PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
     "0000000c4944415408d763f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
 )
+SCHEMA = '{"type": "object", "properties": {"total": {"type": "number"}}}'
+PASTE = """bytes => {
+  const pasted = new DataTransfer()
+  pasted.items.add(new File([new Uint8Array(bytes)], 'image.png', { type: 'image/png' }))
+  document.querySelector('#message').dispatchEvent(
+    new ClipboardEvent('paste', { clipboardData: pasted, bubbles: true, cancelable: true }))
+}"""  # what a browser sends when a screenshot is pasted
 EVIL = '<img src=x onerror="document.title=1">'
 
 
 def talk(page: Page, site: str, log: Path, email: str, password: str) -> dict[str, Any]:
-    """Ask with a tool, and type its result; show an image; stop an answer; ask two models; copy it; change what was
-    asked."""
+    """Ask with a tool, and type its result; show an image, and paste another; ask for JSON of a schema; stop an answer;
+    ask two models; copy it; change what was asked."""
     sign_in(page, site, email, password)
     page.goto(f"{site}/dashboard/playground")
     choose(page, 0, "dear")
@@ -47,6 +54,8 @@ def talk(page: Page, site: str, log: Path, email: str, password: str) -> dict[st
 
     page.set_input_files("input[type=file]", {"name": "pixel.png", "mimeType": "image/png", "buffer": PIXEL})
     page.wait_for_selector(".thumb")
+    page.evaluate(PASTE, [*PIXEL])
+    page.locator(".thumb").nth(1).wait_for()
     page.fill("#message", EVIL)
     page.keyboard.press("Control+Enter")
     found["image"] = wait_for_answer(page, 3)
@@ -56,12 +65,24 @@ def talk(page: Page, site: str, log: Path, email: str, password: str) -> dict[st
         page.title(),
     ]
 
+    page.click("[data-fold=format] summary")
+    page.select_option("#p-response_format", "json_schema")
+    page.fill("#schema", '{"type": ')
+    page.fill("#message", "As JSON")
+    page.keyboard.press("Control+Enter")
+    found["wrong_schema"] = page.inner_text("#schema-hint")
+    page.fill("#schema", SCHEMA)
+    page.focus("#message")
+    page.keyboard.press("Control+Enter")
+    wait_for_answer(page, 4)
+    page.select_option("#p-response_format", "")
+
     page.fill("#message", "Go on for long")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("text=one two")
     found["running"] = page.locator(".meter").last.inner_text()
     page.keyboard.press("Escape")
-    found["stopped"] = wait_for_answer(page, 4)
+    found["stopped"] = wait_for_answer(page, 5)
     page.locator(".meter a").last.click()
     found["receipt"] = page.inner_text("main")
     page.go_back()

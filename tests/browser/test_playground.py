@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.browser.playground import CHEAP, DEAR, EVIL
+from tests.browser.playground import CHEAP, DEAR, EVIL, SCHEMA
 from tests.browser.test_pages import pytestmark  # noqa: F401 - a browser is needed here too
 from tests.browser.test_people import run_browser
 from tests.factories import DOLLAR
@@ -57,12 +57,17 @@ def test_a_customer_talks_with_tools_and_images_stops_compares_and_takes_the_cod
     assert found["quote"].startswith("Costs at most $0.")
     assert found["call"] == 'find_invoice({"number": "2291"})'
     assert "You asked for Number 2291" in found["answer"]
-    first, second, image, stopped, *both, edited, other, retried = upstream.requests
+    first, second, image, structured, stopped, *both, edited, other, retried = upstream.requests
     assert (first.json["temperature"], first.json["max_tokens"]) == (0.2, 100)
     assert [message["role"] for message in second.json["messages"]] == ["user", "assistant", "tool"]
-    assert [part["type"] for part in image.json["messages"][-1]["content"]] == ["image_url", "text"]
+    assert [part["type"] for part in image.json["messages"][-1]["content"]] == ["image_url", "image_url", "text"]
     assert EVIL in found["image"]  # as text
-    assert found["shown"] == [1, 0, "Playground · AI Bridge"]
+    assert found["shown"] == [2, 0, "Playground · AI Bridge"]
+
+    assert found["wrong_schema"] == "Line 1, column 9: this is not valid JSON. Nothing is sent until it is."
+    wanted = {"name": "answer", "schema": json.loads(SCHEMA)}
+    assert structured.json["response_format"] == {"type": "json_schema", "json_schema": wanted}
+    assert "response_format" not in stopped.json
 
     assert "about" in found["running"]
     assert "Stopped by you" in found["stopped"]
