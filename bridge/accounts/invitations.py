@@ -76,13 +76,15 @@ def invite(
         account = _lock_account(session, account_id)
         _require_inviter(session, account_id, by, role)
         _require_stranger(session, account_id, wanted)
-        earlier = sa.delete(Invitation).where(Invitation.account_id == account_id, Invitation.email == wanted)
-        session.execute(earlier, execution_options=PLAIN)
-        _require_room(session, account_id)
+        earlier = sa.select(Invitation).where(Invitation.account_id == account_id, Invitation.email == wanted)
+        row = session.scalars(earlier.execution_options(populate_existing=True)).one_or_none()
+        if row is None:
+            _require_room(session, account_id)
+            row = Invitation(account_id=account_id, email=wanted)
+            session.add(row)
         secret, now = secrets.token_urlsafe(32), now_utc()
-        row = Invitation(account_id=account_id, email=wanted, role=role, budget_month_nanos=budget_month_nanos)
-        row.invited_by, row.digest, row.created_at, row.ends_at = by.email, _digest(secret), now, now + LASTS
-        session.add(row)
+        row.role, row.budget_month_nanos, row.invited_by = role, budget_month_nanos, by.email
+        row.digest, row.created_at, row.ends_at = _digest(secret), now, now + LASTS
         _mail(session, settings, secret, row, account)
         record_act(session, account_id, "invited", actor, f"{wanted}, {role}")
     return wanted
