@@ -24,6 +24,16 @@ WORDS = {
     "sign_out_all": "All sessions ended",
     "name": "Name changed",
     "billing": "Billing details changed",
+    "invited": "Invitation sent",
+    "invitation_cancelled": "Invitation cancelled",
+    "joined": "Joined the team",
+    "left": "Left the team",
+    "member_removed": "Member removed",
+    "member_role": "Member's role changed",
+    "member_budget": "Member's budget changed",
+    "transferred": "Account transferred",
+    "account_name": "Account renamed",
+    "switched": "Switched to this account",
     "email_asked": "Email change requested",
     "email_cancelled": "Email change cancelled",
     "email": "Email changed",
@@ -179,9 +189,14 @@ def write_change(name: str, before: object, after: object) -> str:
     return f"{name} {'none' if before is None else before} → {'none' if after is None else after}"
 
 
-def list_acts(account_id: int, *, before_id: int | None = None, limit: int = MOST_LISTED) -> list[Act]:
-    """The account's lines that its members may see, the newest first, from those older than `before_id`."""
+def list_acts(
+    account_id: int, *, by: str | None = None, before_id: int | None = None, limit: int = MOST_LISTED
+) -> list[Act]:
+    """The account's lines that its members may see, or those of what one of them (`by`) did, the newest first, from
+    those older than `before_id`."""
     query = sa.select(Act).where(Act.account_id == account_id, Act.what.not_in(OPERATORS_WORDS))
+    if by is not None:
+        query = query.where(Act.made_by == by)
     if before_id is not None:
         query = query.where(Act.id < before_id)
     return list(db.session.scalars(query.order_by(Act.id.desc()).limit(limit)))

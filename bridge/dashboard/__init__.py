@@ -19,6 +19,7 @@ from bridge.accounts.key_limits import limit_key
 from bridge.config import Settings
 from bridge.cookies import cookie_name
 from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
+    accounts,
     billing,
     confirming,
     connected,
@@ -31,6 +32,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     first_operator,
     forgotten,
     half_way,
+    invited,
     joining,
     key_list,
     keys,
@@ -46,6 +48,8 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     security,
     settings,
     status,
+    team,
+    team_log,
     two_factor,
     usage,
     viewing,
@@ -79,7 +83,8 @@ def warm_pages(app: Flask) -> None:
 
 
 def register(app: Flask) -> None:
-    """Bind the pages to the app: public ones, sign-in, and the dashboard behind its door."""
+    """Bind the pages to the app: public ones, sign-in, and the dashboard behind its door. Raises RuntimeError if one of
+    its views doesn't say which right it asks for."""
     app.extensions["bridge_warm_pages"] = functools.partial(warm_pages, app)
     app.config.update(
         PERMANENT_SESSION_LIFETIME=datetime.timedelta(days=SESSION_DAYS),
@@ -95,6 +100,8 @@ def register(app: Flask) -> None:
         forgotten.forgotten,
         confirming.confirming,
         joining.joining,
+        invited.invited,
+        accounts.accounts,
         first_operator.first_operator,
         door.dashboard,
         extras.alerts,
@@ -102,6 +109,7 @@ def register(app: Flask) -> None:
     for blueprint in (public.public, welcome.welcome, *doors):
         app.register_blueprint(blueprint)
     languages.register(app)
+    door.require_rights(app)
     filters.register(app)
     error_pages.register(app)
     viewing.register(app)
@@ -152,6 +160,8 @@ def page_context() -> dict[str, Any]:
         "status_page": chosen.status_page,
         "base_url": base_url(),
         "available": find_money if signed_in else lambda: None,
+        "own_accounts": accounts.list_accounts,
+        "may_open_account": accounts.may_open,
         "request_id": g.get("request_id", ""),
     }
 
