@@ -66,6 +66,7 @@ WORDS = {
     "key_enabled": "Key enabled",
     "key_rotated": "Key rotated",
     "key_old_ended": "Old secret of a key ended",
+    "key_given": "Owner of a key changed",
     "key_revoked": "Key revoked",
 }
 # what customers are not shown: how the operator runs the gateway
@@ -179,9 +180,14 @@ def write_change(name: str, before: object, after: object) -> str:
     return f"{name} {'none' if before is None else before} → {'none' if after is None else after}"
 
 
-def list_acts(account_id: int, *, before_id: int | None = None, limit: int = MOST_LISTED) -> list[Act]:
-    """The account's lines that its members may see, the newest first, from those older than `before_id`."""
+def list_acts(
+    account_id: int, *, by: str | None = None, before_id: int | None = None, limit: int = MOST_LISTED
+) -> list[Act]:
+    """The account's lines that its members may see, or those of what one of them (`by`) did, the newest first, from
+    those older than `before_id`."""
     query = sa.select(Act).where(Act.account_id == account_id, Act.what.not_in(OPERATORS_WORDS))
+    if by is not None:
+        query = query.where(Act.made_by == by)
     if before_id is not None:
         query = query.where(Act.id < before_id)
     return list(db.session.scalars(query.order_by(Act.id.desc()).limit(limit)))

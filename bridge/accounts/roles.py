@@ -1,0 +1,43 @@
+"""The roles that a member may have in an account, and what each of them may do there."""
+
+OWNER, ADMIN, DEVELOPER, BILLING, VIEWER = "owner", "admin", "developer", "billing", "viewer"
+# the highest first
+ROLES = {
+    OWNER: "Everything, including deleting the account and naming other owners",
+    ADMIN: "Members, everyone's keys, usage and payments",
+    DEVELOPER: "Calls models with keys of their own, and sees what those used",
+    BILLING: "Payments, statements and usage, but no keys",
+    VIEWER: "Sees usage and receipts, and changes nothing",
+}
+INVITED = tuple(role for role in ROLES if role != OWNER)  # an account's owners are named among its members
+# right -> what it lets a member do, and who has it beside owners
+RIGHTS: dict[str, tuple[str, frozenset[str]]] = {
+    "own_keys": ("Call models, own keys", frozenset((ADMIN, DEVELOPER))),
+    "keys": ("Everyone's keys and limits", frozenset((ADMIN,))),
+    "own_usage": ("Usage and receipts of own keys", frozenset((ADMIN, DEVELOPER, BILLING, VIEWER))),
+    "usage": ("Usage and receipts", frozenset((ADMIN, BILLING, VIEWER))),
+    "billing": ("Payments, statements", frozenset((ADMIN, BILLING))),
+    "members": ("Members and roles", frozenset((ADMIN,))),
+    "account": ("Delete or transfer the account", frozenset()),
+}
+
+
+def may(role: str | None, right: str) -> bool:
+    """Whether a member of this role has the right. No role, or one that isn't known, has none."""
+    return role == OWNER or (role is not None and role in RIGHTS[right][1])
+
+
+def list_roles_with(right: str) -> list[str]:
+    """The roles that have the right, the owner first."""
+    return [role for role in ROLES if may(role, right)]
+
+
+def list_given(role: str | None) -> list[str]:
+    """The roles that a member of this role may give to others, and take from them: none above their own."""
+    return list(ROLES) if role == OWNER else list(INVITED) if may(role, "members") else []
+
+
+def higher_of(one: str, other: str) -> str:
+    """The one of two roles that comes first."""
+    ranks = list(ROLES)
+    return min(one, other, key=ranks.index)
