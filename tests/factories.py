@@ -13,11 +13,12 @@ from flask import Flask
 
 from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key, revoke_key
+from bridge.accounts.memberships import add_member
 from bridge.accounts.operators import set_operator
 from bridge.accounts.tables import Member
 from bridge.catalogue.editing import add_channel, list_channels, remove_channel, set_channel_enabled
 from bridge.catalogue.model_editing import add_model
-from bridge.db import db
+from bridge.db import db, transaction
 from bridge.ledger import opening
 from bridge.ledger.check import check_ledger
 from bridge.ledger.ledger import credit, find_balance
@@ -72,6 +73,18 @@ class Factories:
             if balance_nanos:
                 credit(account_id, balance_nanos, source="operator", made_by="a test")
         return MadeAccount(account_id, email)
+
+    def make_member(self, account: MadeAccount, role: str, budget_month_nanos: int | None = None) -> MadeAccount:
+        """Somebody new who belongs to this account alone, with this role."""
+        email = f"member-{next(_numbers)}@example.com"
+        with self.app.app_context():
+            password_hash = _hash_once(PASSWORD)
+            with transaction() as session:
+                member = Member(account_id=account.id, email=email, password_hash=password_hash)
+                session.add(member)
+                session.flush()
+                add_member(session, account.id, member.id, role, budget_month_nanos)
+        return MadeAccount(account.id, email)
 
     def make_operator(self, role: str) -> MadeAccount:
         """An account whose owner is an operator of this role."""

@@ -3,6 +3,7 @@ instead of a session, a session instead of a key, a form without its token. The 
 new one is tried without being named here."""
 
 import dataclasses
+import datetime
 import html
 import re
 import secrets
@@ -22,7 +23,7 @@ from bridge.accounts.emails import find_by_email
 from bridge.accounts.operator_notes import add_note
 from bridge.accounts.operators import ROLES, may
 from bridge.accounts.sessions import list_sessions, name_session
-from bridge.accounts.tables import Identity, Member, Passkey
+from bridge.accounts.tables import Identity, Invitation, Member, Passkey
 from bridge.acts import COMMAND
 from bridge.admin.door import find_right, require_rights
 from bridge.catalogue.incidents import find_incident, open_incident
@@ -46,7 +47,8 @@ PUBLIC = {
     *("public.search_docs", "public.show_llms"),
     *("welcome.show_sign_in", "welcome.enter", "welcome.show_sign_up", "welcome.sign_up", "welcome.sign_out"),
     *("welcome.choose_theme", "half_way.show_code", "half_way.take_code", "connected.go_there", "connected.come_back"),
-    *("joining.ask_for_password", "joining.open_account"),
+    *("joining.ask_for_password", "joining.open_account", "invited.show_invitation", "invited.join"),
+    *("accounts.show_no_account", "accounts.open_first_account"),
     *("first_operator.show_first_operator", "first_operator.become_operator"),
     *("passkeys.offer_challenge", "passkeys.enter_by_passkey", "forgotten.show_forgot", "forgotten.ask_for_link"),
     *("forgotten.show_reset", "forgotten.set_new_password", "confirming.ask_to_confirm", "confirming.confirm"),
@@ -57,7 +59,7 @@ LEFT_TO_SUSPENDED = {
     *("end_own_plan", "open_own_portal"),
     *("switch_key_off", "end_key", "end_old_key", "change_rule", "change_alert", "end_all_sessions", "save_notices"),
     *("end_other_sessions", "end_one_session", "save_password", "change_name", "change_time_zone", "keep_email"),
-    "prove",
+    *("prove", "switch", "withdraw_invitation", "end_membership", "leave_team"),
 }
 # routes whose address names what belongs to no account: there is nothing foreign about it
 OWNERLESS = {"dashboard.go_and_connect", "dashboard.go_and_prove", "dashboard.take_away"}
@@ -109,7 +111,10 @@ def make_owner(app: Flask, *, is_operator: bool = False) -> Owner:
         assert batch
         with transaction() as session:
             payment = Payment(id=payment_id, account_id=account.id, kind="checkout", **amounts)
-            session.add_all([record, payment, passkey, elsewhere, subscription])
+            invitation = Invitation(account_id=account.id, email=f"new-{account.email}", role="viewer")
+            invitation.invited_by, invitation.digest = account.email, secrets.token_bytes(32)
+            invitation.ends_at = now_utc() + datetime.timedelta(days=7)
+            session.add_all([record, payment, passkey, elsewhere, subscription, invitation])
             session.flush()
             places = {
                 "which": 1,
@@ -120,6 +125,8 @@ def make_owner(app: Flask, *, is_operator: bool = False) -> Owner:
                 "account_id": account.id,
                 "member_id": member.id,
                 "note_id": note.id,
+                "invitation_id": invitation.id,
+                "secret": "that of no invitation",
                 "batch_id": batch.batch_id,
                 "plan_id": plan.id,
                 "subscription_id": subscription.id,
@@ -180,7 +187,7 @@ def enter(app: Flask, account: MadeAccount) -> FlaskClient:
 def rows_of(app: Flask, account: MadeAccount) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of the account, of its members and of its keys, by table."""
     with app.app_context():
-        member = db.session.scalars(sa.select(Member).where(Member.account_id == account.id)).one()
+        member = db.session.scalars(sa.select(Member).where(Member.email == account.email)).one()
         owned = {"account_id": account.id, "member_id": member.id, "id": account.id}
         found = {}
         for table in db.metadata.sorted_tables:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bridge.accounts.customers import name_accounts
+from bridge.accounts.memberships import select_accounts
 from bridge.accounts.tables import Member
 from bridge.acts import COMMAND, OPERATORS_WORDS, WORDS, Act
 from bridge.db import db
@@ -48,7 +49,21 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {
     "keys": ("Keys", frozenset(word for word in WORDS if word.startswith("key_"))),
     "sign-in": (
         "Sign-in",
-        frozenset(("sign_up", "sign_in", "sign_in_failed", "sign_out", "sign_out_others", "sign_out_all")),
+        frozenset(
+            (
+                *("sign_up", "sign_in", "sign_in_failed", "sign_out", "sign_out_others", "sign_out_all"),
+                "switched",
+            )
+        ),
+    ),
+    "team": (
+        "Team",
+        frozenset(
+            (
+                *("invited", "invitation_cancelled", "joined", "left", "member_removed", "member_role"),
+                *("member_budget", "transferred", "account_name"),
+            )
+        ),
     ),
     "access": (
         "Access",
@@ -65,6 +80,10 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {
 }
 OTHER = "other"
 KIND_NAMES = {**{kind: name for kind, (name, _) in KINDS.items()}, OTHER: "Other"}
+# those of which an account's members have lines
+TEAM_KINDS = {kind: KIND_NAMES[kind] for kind in ("sign-in", "access", "team", "keys", "money", OTHER)}
+BY_OPERATOR = "operator"
+TEAM_COLUMNS = ("id", "at", "by", "network", "act", "what", "detail")
 CSV_COLUMNS = ("id", "at", "by", "is_operator", "network", "act", "what", "account_id", "account", "detail")
 _KNOWN = frozenset().union(*(words for _, words in KINDS.values()))
 
@@ -117,6 +136,32 @@ def list_lines(wanted: ActFilter, *, before_id: int | None = None, limit: int = 
     return [Line(act, said.get(act.what, act.what), _name(act, names)) for act in acts]
 
 
+def list_team_lines(
+    account_id: int, by: str = "", kind: str = "", *, before_id: int | None = None, limit: int = PAGE_SIZE
+) -> list[Act]:
+    """The lines of an account that its members may read, the newest first, from those older than `before_id`: those of
+    a person (`by` an address, or BY_OPERATOR) and of a kind. Who of the operators it was is not told."""
+    query = sa.select(Act).where(Act.account_id == account_id, Act.what.not_in(OPERATORS_WORDS))
+    if by:
+        query = query.where(Act.network == "" if by == BY_OPERATOR else (Act.network != "") & (Act.made_by == by))
+    if kind in TEAM_KINDS:
+        query = query.where(_is_of(kind))
+    if before_id is not None:
+        query = query.where(Act.id < before_id)
+    return list(db.session.scalars(query.order_by(Act.id.desc()).limit(limit)))
+
+
+def list_team_rows(account_id: int, by: str, kind: str) -> Iterator[tuple[object, ...]]:
+    """All of these lines as rows of TEAM_COLUMNS; times in UTC. They are read in pieces."""
+    before_id = None
+    while found := list_team_lines(account_id, by, kind, before_id=before_id, limit=PIECE):
+        db.session.commit()
+        for act in found:
+            at = f"{act.created_at:%Y-%m-%d %H:%M:%S}"
+            yield (act.id, at, act.made_by_whom, act.network, act.what, WORDS[act.what], act.detail)
+        before_id = found[-1].id
+
+
 def list_all_lines(wanted: ActFilter) -> Iterator[Line]:
     """All lines of the filter, the newest first, read in pieces: nobody holds a connection between them."""
     before_id = None
@@ -149,10 +194,8 @@ def _conditions(wanted: ActFilter) -> list[Any]:
     found: list[Any] = [Act.created_at >= wanted.start, Act.created_at < wanted.end]
     if wanted.who:
         found.append(_is_from(wanted.who))
-    if wanted.kind in KINDS:
-        found.append(Act.what.in_(KINDS[wanted.kind][1]))
-    elif wanted.kind == OTHER:
-        found.append(Act.what.not_in(_KNOWN))
+    if wanted.kind in KIND_NAMES:
+        found.append(_is_of(wanted.kind))
     if wanted.by:
         found.append(Act.made_by == wanted.by)
     if wanted.account_id is not None:
@@ -160,6 +203,10 @@ def _conditions(wanted: ActFilter) -> list[Any]:
     if wanted.text:
         found.append(_contains(wanted.text))
     return found
+
+
+def _is_of(kind: str) -> sa.ColumnElement[bool]:
+    return Act.what.not_in(_KNOWN) if kind == OTHER else Act.what.in_(KINDS[kind][1])
 
 
 def _is_from(who: str) -> Any:
@@ -173,7 +220,7 @@ def _contains(text: str) -> Any:
     """The text in what was done, in the detail, in an address of the actor or of the account's people, or in a
     network."""
     words = [word for word, said in {**WORDS, **OPERATORS_WORDS}.items() if text.lower() in said.lower()]
-    people = sa.select(Member.account_id).where(Member.email.icontains(text, autoescape=True))
+    people = select_accounts(Member.email.icontains(text, autoescape=True))
     columns = (Act.made_by, Act.detail, Act.network, Act.operators_network)
     return sa.or_(
         *(column.icontains(text, autoescape=True) for column in columns),

@@ -16,9 +16,11 @@ from bridge.accounts.emails import find_by_email
 from bridge.accounts.key_limits import OF_ACCOUNT
 from bridge.accounts.key_rules import check_limit, check_spend_day
 from bridge.accounts.keys import TOPIC
+from bridge.accounts.memberships import find_main_account, select_accounts, select_owners
+from bridge.accounts.roles import OWNER
 from bridge.accounts.sessions import end_sessions
 from bridge.accounts.standing import list_owners, tell_suspension
-from bridge.accounts.tables import Account, Key, Member
+from bridge.accounts.tables import Account, Key, Member, Membership
 from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
@@ -68,9 +70,12 @@ class Customer:
 
 _other = aliased(Member)
 _first_member = (
-    sa.select(sa.func.min(_other.id)).where(_other.account_id == Account.id).correlate(Account).scalar_subquery()
+    sa.select(sa.func.min(Membership.member_id))
+    .where(Membership.account_id == Account.id, Membership.role == OWNER)
+    .correlate(Account)
+    .scalar_subquery()
 )
-_has_operator = sa.exists().where(_other.account_id == Account.id, _other.is_operator).correlate(Account)
+_has_operator = sa.exists().where(_other.id.in_(select_owners(Account.id)), _other.is_operator).correlate(Account)
 _key_count = (
     sa.select(sa.func.count()).where(Key.account_id == Account.id, Key.revoked_at.is_(None)).correlate(Account)
 ).scalar_subquery()
@@ -124,7 +129,7 @@ STATES: dict[str, Callable[[], sa.ColumnElement[bool]]] = {
 
 def _match(text: str) -> list[sa.ColumnElement[bool]]:
     """What a text may find an account by."""
-    by_email = sa.select(_other.account_id).where(_other.email.icontains(text, autoescape=True))
+    by_email = select_accounts(Member.email.icontains(text, autoescape=True))
     found = [Account.name.icontains(text, autoescape=True), Account.id.in_(by_email)]
     if text.isascii() and text.isdigit() and len(text) < MAX_ID_DIGITS:
         found.append(Account.id == int(text))
@@ -151,8 +156,9 @@ def find_customer(account_id: int) -> Customer:
 
 def has_operators(group: str) -> bool:
     """Whether an operator's account is in this group."""
-    query = sa.select(Member.id).join(Account, Account.id == Member.account_id)
-    return db.session.scalar(query.where(Member.is_operator, Account.group == group).limit(1)) is not None
+    theirs = select_accounts(Member.is_operator, owned=True)
+    query = sa.select(Account.id).where(Account.id.in_(theirs), Account.group == group)
+    return db.session.scalar(query.limit(1)) is not None
 
 
 def find_terms(account_id: int) -> tuple[int | None, str]:
@@ -209,11 +215,11 @@ def select_account_count(status: str | None = None) -> sa.Select[int]:
 
 
 def find_account_id(text: str) -> int | None:
-    """The account with that id, or the one whose member has that address."""
+    """The account with that id, or the one that this address stands for (see `find_main_account`)."""
     if text.isascii() and text.isdigit() and len(text) < MAX_ID_DIGITS:
         return db.session.scalar(sa.select(Account.id).where(Account.id == int(text)))
     member = find_by_email(text)
-    return member.account_id if member else None
+    return find_main_account(member) if member else None
 
 
 def count_markups() -> dict[int, int]:
@@ -274,9 +280,9 @@ def end_drill(account_id: int, actor: Actor = COMMAND) -> None:
 
 
 def suspend_account(account_id: int, actor: Actor = COMMAND, reason: str = "") -> None:
-    """Refuse every request of the account's keys, and end all sessions of its members. They read the `reason` in each
-    refusal, above every page and in a mail. When this returns, every worker refuses them. Raises NotFound, or
-    InvalidRequest for a reason that is too long."""
+    """Refuse every request of the account's keys, and end all sessions of the members who look at it. They read the
+    `reason` in each refusal, above every page and in a mail. When this returns, every worker refuses them. Raises
+    NotFound, or InvalidRequest for a reason that is too long."""
     reason = " ".join(reason.split())
     if len(reason) > MAX_REASON_LENGTH:
         raise InvalidRequest(f"A reason has at most {MAX_REASON_LENGTH} characters.", param="suspend_reason")

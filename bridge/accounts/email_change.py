@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bridge.accounts.emails import check_email, find_by_email
+from bridge.accounts.memberships import select_accounts
 from bridge.accounts.password_reset import LinkExpired
 from bridge.accounts.tables import Account, Member
 from bridge.accounts.tickets import (
@@ -117,7 +118,8 @@ def set_email(settings: Settings, member: Member, email: str, actor: Actor) -> s
 def _write_email(session: Session, member: Member, email: str) -> None:
     """Store the address; links to others become worthless. An account that is called after its owner's address is
     called after the new one."""
-    named = sa.update(Account).where(Account.id == member.account_id, Account.name == member.email)
+    owned = select_accounts(Member.id == member.id, owned=True)
+    named = sa.update(Account).where(Account.id.in_(owned), Account.name == member.email)
     session.execute(named.values(name=email).execution_options(synchronize_session=False))
     changed = sa.update(Member).where(Member.id == member.id).values(email=email)
     session.execute(changed.execution_options(synchronize_session=False))

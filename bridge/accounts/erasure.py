@@ -1,4 +1,5 @@
-"""Erases the people of an account: members, how they sign in, and their names wherever we keep them."""
+"""Erases the people of an account: members who belong to no other, how they sign in, and their names wherever we keep
+them."""
 
 import dataclasses
 
@@ -7,7 +8,9 @@ from sqlalchemy.orm import Session
 
 from bridge import vault, versions
 from bridge.accounts.keys import TOPIC
+from bridge.accounts.memberships import move_away
 from bridge.accounts.operator_notes import forget_notes
+from bridge.accounts.roles import OWNER
 from bridge.accounts.second_factor import forget_second_factor
 from bridge.accounts.sessions import end_sessions
 from bridge.accounts.tables import Account, Identity, Invitation, Key, Member, Membership, Passkey
@@ -22,30 +25,31 @@ PLAIN = {"synchronize_session": False}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Erased:
-    """Whose names are to be erased elsewhere too, and how many keys were revoked."""
+    """Whose names are to be erased elsewhere too: of everybody in what is the account's, of those who are gone in all
+    else. And how many keys were revoked."""
 
     emails: list[str]
+    gone: list[str]
     keys: int
 
 
 def erase_people(session: Session, account_id: int, actor: Actor) -> Erased:
-    """Revoke every key of the account, end all sessions, and delete its members with all that says who they are, in the
-    caller's transaction. The account's row stays, for its usage and its payments."""
-    members = list(session.scalars(sa.select(Member).where(Member.account_id == account_id)))
-    for member in members:
-        void_tickets(session, member.id)
-        session.execute(sa.delete(Identity).where(Identity.member_id == member.id), execution_options=PLAIN)
-        session.execute(sa.delete(Passkey).where(Passkey.member_id == member.id), execution_options=PLAIN)
-        forget_second_factor(session, member.id)
-        forget_recipient(session, member.email)
-    end_sessions(session, Member.account_id == account_id)
-    keys = _revoke_keys(session, account_id)
-    owner = next((member for member in members if member.role == "owner"), None)
-    forget_notes(session, account_id)
-    gone = [member.id for member in members]
+    """Revoke every key of the account, and delete the members whose last account it was, with all that says who they
+    are, and their sessions, in the caller's transaction. The others move on to another account of theirs. The account's
+    row stays, for its usage and its payments."""
+    of_account = sa.select(Member, Membership.role).join(Membership, Membership.member_id == Member.id)
+    of_account = of_account.where(Membership.account_id == account_id).order_by(Member.id)
+    rows = session.execute(of_account).all()
+    members = [member for member, _ in rows]
+    owner = next((member for member, role in rows if role == OWNER), None)
     session.execute(sa.delete(Invitation).where(Invitation.account_id == account_id), execution_options=PLAIN)
-    session.execute(sa.delete(Membership).where(Membership.member_id.in_(gone)), execution_options=PLAIN)
-    session.execute(sa.delete(Member).where(Member.account_id == account_id), execution_options=PLAIN)
+    session.execute(sa.delete(Membership).where(Membership.account_id == account_id), execution_options=PLAIN)
+    last_here = {member.id for member in members if member.account_id == account_id}
+    gone = [member for member in members if not _stays(session, member.id, looks_here=member.id in last_here)]
+    for member in gone:
+        _erase_person(session, member)
+    keys = _revoke_keys(session, account_id)
+    forget_notes(session, account_id)
     ended = {"status": "suspended", "deleted_at": now_utc(), "name": "deleted"}
     ended |= {"billing_name": "", "billing_address": "", "tax_id": ""}
     mark = mark_owner(owner.email) if owner else None
@@ -54,10 +58,30 @@ def erase_people(session: Session, account_id: int, actor: Actor) -> Erased:
     # only now, for the database keeps the lines of every account that isn't deleted; what operators decided stays
     named = sa.or_(Act.network != "", Act.what.not_in(DECISIONS))
     session.execute(sa.delete(Act).where(Act.account_id == account_id, named), execution_options=PLAIN)
-    is_own = actor.by in [member.email for member in members]
-    record_act(session, account_id, "deleted", Actor(GONE if is_own else actor.by))
+    emails = [member.email for member in members]
+    record_act(session, account_id, "deleted", Actor(GONE if actor.by in emails else actor.by))
     versions.bump(TOPIC)
-    return Erased([member.email for member in members], keys)
+    return Erased(emails, [member.email for member in gone], keys)
+
+
+def _stays(session: Session, member_id: int, *, looks_here: bool) -> bool:
+    """Whether a person belongs to another account too. If they looked at this one, they look at that from now on."""
+    if looks_here:
+        return move_away(session, member_id)
+    return (
+        session.scalar(sa.select(Membership.account_id).where(Membership.member_id == member_id).limit(1)) is not None
+    )
+
+
+def _erase_person(session: Session, member: Member) -> None:
+    """Delete a person with all that says who they are."""
+    void_tickets(session, member.id)
+    for table in (Identity, Passkey):
+        session.execute(sa.delete(table).where(table.member_id == member.id), execution_options=PLAIN)
+    forget_second_factor(session, member.id)
+    forget_recipient(session, member.email)
+    end_sessions(session, Member.id == member.id)
+    session.execute(sa.delete(Member).where(Member.id == member.id), execution_options=PLAIN)
 
 
 def _revoke_keys(session: Session, account_id: int) -> int:

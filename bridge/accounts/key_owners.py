@@ -17,11 +17,6 @@ def select_member_keys(account_id: Any, member_id: Any) -> sa.Select[int]:
     return sa.select(Key.id).where(Key.account_id == account_id, Key.member_id == member_id)
 
 
-def find_role(account_id: int, member_id: int) -> str | None:
-    """The member's role in the account; None if they don't belong to it."""
-    return db.session.scalar(_select_membership(account_id, member_id).with_only_columns(Membership.role))
-
-
 def require_owner(account_id: int, member_id: int) -> None:
     """Raises InvalidRequest unless this is a member of the account who may have keys. Their membership is locked until
     the caller's transaction ends."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
-from sqlalchemy.orm import Session
 
 from bridge import versions
 from bridge.accounts.key_format import digest, looks_like_key, make_secret
@@ -330,19 +329,6 @@ def revoke_key(account_id: int, key_id: int, wait: bool = True, actor: Actor = C
     """End a key for good. With `wait`, every worker refuses it when this returns; a key that nobody has yet needs no
     `wait`. Raises NotFound."""
     return _change(account_id, key_id, "key_revoked", actor, {"revoked_at": now_utc()}, wait)
-
-
-def revoke_keys_of_member(session: Session, account_id: int, member_id: int, actor: Actor = COMMAND) -> list[str]:
-    """End for good all keys that a member has in an account, in the caller's transaction, and return their names. Once
-    that is committed, every worker refuses them within a second."""
-    live = (Key.account_id == account_id, Key.member_id == member_id, Key.revoked_at.is_(None))
-    names = []
-    for key in session.scalars(sa.select(Key).where(*live).order_by(Key.id).with_for_update()):
-        key.revoked_at = now_utc()
-        names.append(key.name)
-        record_act(session, account_id, "key_revoked", actor, key.name)
-    versions.bump(TOPIC)
-    return names
 
 
 def disable_key(account_id: int, key_id: int, actor: Actor = COMMAND) -> Key:

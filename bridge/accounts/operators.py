@@ -6,8 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from bridge.accounts.sessions import end_sessions
-from bridge.accounts.tables import Account, Member, Passkey, SecondFactor
+from bridge.accounts.sessions import end_sessions, owns_suspended
+from bridge.accounts.tables import Member, Passkey, SecondFactor
 from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
@@ -96,10 +96,9 @@ def set_operator(member_id: int, role: str | None, actor: Actor = COMMAND) -> No
 
 
 def _lock_operators(session: Session) -> list[Member]:
-    """Every operator who can sign in. Until the transaction ends nobody else changes them: two owners who demote each
-    other at the same moment would leave none."""
-    can_enter = sa.select(Account.id).where(Account.id == Member.account_id, Account.status == "active").exists()
-    query = sa.select(Member, can_enter.correlate(Member)).where(Member.is_operator)
+    """Every operator who can sign in as one. Until the transaction ends nobody else changes them: two owners who demote
+    each other at the same moment would leave none."""
+    query = sa.select(Member, ~owns_suspended()).where(Member.is_operator)
     query = query.order_by(Member.id).with_for_update()
     rows = session.execute(query.execution_options(populate_existing=True))
     return [member for member, enters in rows if enters]
@@ -108,11 +107,10 @@ def _lock_operators(session: Session) -> list[Member]:
 def list_operators() -> list[Operator]:
     """All operators, by their addresses."""
     passkeys = sa.select(sa.func.count()).where(Passkey.member_id == Member.id).correlate(Member).scalar_subquery()
-    query: Any = sa.select(Member, Account.status, SecondFactor.member_id, passkeys)
-    query = query.join(Account, Account.id == Member.account_id)
+    query: Any = sa.select(Member, owns_suspended(), SecondFactor.member_id, passkeys)
     query = query.outerjoin(SecondFactor, SecondFactor.member_id == Member.id)
     rows = db.session.execute(query.where(Member.is_operator).order_by(Member.email))
     return [
-        Operator(member, find_role(member) or VIEWER, status != "active", factor is not None, count)
-        for member, status, factor, count in rows
+        Operator(member, find_role(member) or VIEWER, is_suspended, factor is not None, count)
+        for member, is_suspended, factor, count in rows
     ]

@@ -7,11 +7,13 @@ import secrets
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy import orm
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from bridge.accounts.memberships import record_seen
 from bridge.accounts.notes import tell_member
-from bridge.accounts.tables import Account, Member, MemberSession
+from bridge.accounts.tables import Account, Member, MemberSession, Membership
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import UtcDateTime, clock, db, now_utc, transaction
 
@@ -27,13 +29,18 @@ log = structlog.get_logger()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The member of a session, the status of their account, and when they last proved who they are: in any way, and by
-    a second factor."""
+    """The member of a session, the status of the account that they look at, and when they last proved who they are: in
+    any way, and by a second factor. `membership` is what they are there; None once they don't belong to it any more.
+    `accounts` is to how many they belong, and `owns_suspended`: whether one that they own is suspended."""
 
     member: Member
     account_status: str
     proven_at: datetime.datetime | None
     second_factor_at: datetime.datetime | None
+    membership: Membership | None = None
+    account_name: str = ""
+    accounts: int = 1
+    owns_suspended: bool = False
 
 
 def open_session(  # noqa: PLR0913 - all of it is known at the sign-in alone
@@ -77,21 +84,39 @@ def open_session(  # noqa: PLR0913 - all of it is known at the sign-in alone
 
 
 def find_signed_in(secret: str) -> SignedIn | None:
-    """Who is in a session; None when it is over. Records that it was used."""
+    """Who is in a session, and what they may do in the account that they look at, in one statement; None when it is
+    over. Records that it was used."""
     if not secret.isascii() or len(secret) > MAX_SECRET_LENGTH:
         return None
     digest, session = _digest(secret), db.session()
     proofs = MemberSession.proven_at, MemberSession.second_factor_at
-    query = sa.select(Member, Account.status, MemberSession.used_at, *proofs)
+    here = (Membership.member_id == Member.id) & (Membership.account_id == Member.account_id)
+    query = sa.select(Member, Account.status, MemberSession.used_at, *proofs, Membership, Account.name, *_elsewhere())
     query = query.select_from(MemberSession).join(Member, Member.id == MemberSession.member_id)
-    query = query.join(Account, Account.id == Member.account_id)
+    query = query.join(Account, Account.id == Member.account_id).outerjoin(Membership, here)
     query = query.where(MemberSession.digest == digest, _lasts(session))
     row = session.execute(query.execution_options(populate_existing=True)).one_or_none()
     if row is None:
         return None
     if now_utc() - row.used_at > RECORD_USE_EVERY:
         _record_use(digest)
-    return SignedIn(row[0], row.status, row.proven_at, row.second_factor_at)
+    at = row.proven_at, row.second_factor_at
+    return SignedIn(row.Member, row.status, *at, row.Membership, row.name, row.accounts, row.owns_suspended)
+
+
+def _elsewhere() -> tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]:
+    """To how many accounts a member belongs, and whether one that they own is suspended."""
+    theirs = orm.aliased(Membership)
+    count = sa.select(sa.func.count()).where(theirs.member_id == Member.id).correlate(Member).scalar_subquery()
+    return count.label("accounts"), owns_suspended().label("owns_suspended")
+
+
+def owns_suspended() -> sa.ColumnElement[bool]:
+    """Whether a member, of a query, owns an account that is suspended: then they are no operator."""
+    theirs, account = orm.aliased(Membership), orm.aliased(Account)
+    found = sa.select(theirs.account_id).join(account, account.id == theirs.account_id)
+    found = found.where(theirs.member_id == Member.id, theirs.role == "owner", account.status == "suspended")
+    return found.correlate(Member).exists()
 
 
 def record_proof(secret: str, *, by_second_factor: bool) -> None:
@@ -130,6 +155,7 @@ def _record_use(digest: bytes) -> None:
         with transaction() as session:
             used = sa.update(MemberSession).where(MemberSession.digest == digest).values(used_at=now_utc())
             session.execute(used.execution_options(synchronize_session=False))
+            record_seen(session, digest)
     except DBAPIError as error:
         log.warning("session_use_not_noted", error=type(error).__name__)
 

@@ -5,6 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bridge.accounts.memberships import select_owners
 from bridge.accounts.tables import Account, Member
 
 
@@ -27,5 +28,5 @@ def tell_suspension(reason: str) -> str:
 
 def list_owners(session: Session, account_id: int) -> list[tuple[int, str]]:
     """Id and address of the members who get mail about the account."""
-    owners = sa.select(Member.id, Member.email).where(Member.account_id == account_id, Member.role == "owner")
+    owners = sa.select(Member.id, Member.email).where(Member.id.in_(select_owners(account_id)))
     return [(member_id, email) for member_id, email in session.execute(owners.order_by(Member.id))]

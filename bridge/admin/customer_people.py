@@ -12,9 +12,11 @@ from bridge.accounts.customers import (
     reactivate_account,
     suspend_account,
 )
+from bridge.accounts.memberships import find_membership
 from bridge.accounts.operator_notes import add_note, delete_note
 from bridge.accounts.people import find_person, list_people, send_reset_link
 from bridge.accounts.sessions import sign_out_everywhere
+from bridge.accounts.tables import Member
 from bridge.admin.approvals import ask_another, guard_alone
 from bridge.admin.customer_page import render_overview, render_page
 from bridge.admin.door import admin, find_operator, may, needs_right
@@ -48,6 +50,11 @@ def is_out_of_reach(account_id: int) -> bool:
     return find_customer(account_id).is_operator and not may("operators")
 
 
+def is_own_account(account_id: int) -> bool:
+    """Whether the signed-in operator belongs to this account, also while they look at another."""
+    return find_membership(account_id, g.member.id) is not None
+
+
 def refuses_price(account_id: int, group: str | None = None) -> str:
     """Why the signed-in operator may not set what this account, or this group, pays; "" if they may. A low price is
     money: an operator's account gets one from an owner alone and, where FOUR_EYES_DOLLARS is set, nobody sets their
@@ -56,10 +63,15 @@ def refuses_price(account_id: int, group: str | None = None) -> str:
         return ""
     if is_out_of_reach(account_id) if group is None else has_operators(group) and not may("operators"):
         return f"{OWNERS_ALONE} change its prices."
-    is_own = account_id == g.member.account_id and (group is None or find_customer(account_id).group == group)
+    is_own = is_own_account(account_id) and (group is None or find_customer(account_id).group == group)
     if is_own and current_app.config["BRIDGE"].four_eyes_nanos is not None:
         return "This is your own account: another owner, or a command, can change its prices."
     return ""
+
+
+def _is_above(member: Member) -> bool:
+    """Whether it is an operator, in a customer's team, and the asking one may not change operators."""
+    return member.is_operator and not may("operators")
 
 
 @admin.post("/customers/<int:account_id>/suspend")
@@ -67,7 +79,7 @@ def refuses_price(account_id: int, group: str | None = None) -> str:
 def suspend_customer(account_id: int) -> Any:
     """Suspend the account, for a reason that its members read; the note beside it is for operators alone."""
     form = FormReader(request.form)
-    if account_id == g.member.account_id:
+    if is_own_account(account_id):
         return _back(account_id, "This is your own account: another operator, or a command, can suspend it.", "bad")
     if is_out_of_reach(account_id):
         return _back(account_id, f"{OWNERS_ALONE} suspend it.", "bad")
@@ -98,7 +110,7 @@ def reactivate_customer(account_id: int) -> Any:
 def sign_member_out(account_id: int, member_id: int) -> Response:
     """End all sessions of one member."""
     member = find_person(account_id, member_id)
-    if is_out_of_reach(account_id):
+    if is_out_of_reach(account_id) or _is_above(member):
         return _back(account_id, f"{OWNERS_ALONE} sign its members out.", "bad")
     sign_out_everywhere(member, find_operator())
     return _back(account_id, f"{member.email} is signed out everywhere.")
@@ -109,7 +121,7 @@ def sign_member_out(account_id: int, member_id: int) -> Response:
 def mail_reset_link(account_id: int, member_id: int) -> Response:
     """Mail one member the link that sets a new password."""
     member = find_person(account_id, member_id)
-    if is_out_of_reach(account_id):
+    if is_out_of_reach(account_id) or _is_above(member):
         return _back(account_id, f"{OWNERS_ALONE} reset its passwords.", "bad")
     send_reset_link(member, find_operator())
     return _back(account_id, f"{member.email} gets a mail with a link that sets a new password, within a minute.")

@@ -1,12 +1,12 @@
 """A customer's pages as the customer sees them, to look at: begun and left here. What may be seen, and that nothing can
 be changed, is the dashboard's to guard."""
 
-from flask import flash, g, redirect, url_for
+from flask import flash, redirect, url_for
 from werkzeug.wrappers import Response
 
 from bridge.accounts.customers import find_customer
 from bridge.accounts.people import record_view
-from bridge.admin.customer_people import OWNERS_ALONE, is_out_of_reach
+from bridge.admin.customer_people import OWNERS_ALONE, is_out_of_reach, is_own_account
 from bridge.admin.door import admin, find_operator, needs_right
 from bridge.viewing import begin_view, end_view, find_view
 
@@ -17,7 +17,7 @@ def view_as_customer(account_id: int) -> Response:
     """Show the customer's pages in this browser for half an hour, on record."""
     customer = find_customer(account_id)
     refused = ""
-    if account_id == g.member.account_id:
+    if is_own_account(account_id):
         refused = "This is your own account: its pages are behind “Back to dashboard”."
     elif is_out_of_reach(account_id):
         refused = f"{OWNERS_ALONE} view it."

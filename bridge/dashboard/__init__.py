@@ -18,6 +18,7 @@ from bridge.accounts.key_limits import limit_key
 from bridge.config import Settings
 from bridge.cookies import cookie_name
 from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
+    accounts,
     billing,
     confirming,
     connected,
@@ -30,6 +31,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     first_operator,
     forgotten,
     half_way,
+    invited,
     joining,
     key_list,
     key_owner,
@@ -47,6 +49,8 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     security,
     settings,
     status,
+    team,
+    team_log,
     two_factor,
     usage,
     viewing,
@@ -80,7 +84,8 @@ def warm_pages(app: Flask) -> None:
 
 
 def register(app: Flask) -> None:
-    """Bind the pages to the app: public ones, sign-in, and the dashboard behind its door."""
+    """Bind the pages to the app: public ones, sign-in, and the dashboard behind its door. Raises RuntimeError if one of
+    its views doesn't say which right it asks for."""
     app.extensions["bridge_warm_pages"] = functools.partial(warm_pages, app)
     app.config.update(
         PERMANENT_SESSION_LIFETIME=datetime.timedelta(days=SESSION_DAYS),
@@ -96,12 +101,15 @@ def register(app: Flask) -> None:
         forgotten.forgotten,
         confirming.confirming,
         joining.joining,
+        invited.invited,
+        accounts.accounts,
         first_operator.first_operator,
         door.dashboard,
         extras.alerts,
     )
     for blueprint in (public.public, welcome.welcome, *doors):
         app.register_blueprint(blueprint)
+    door.require_rights(app)
     filters.register(app)
     error_pages.register(app)
     viewing.register(app)
@@ -152,6 +160,8 @@ def page_context() -> dict[str, Any]:
         "status_page": chosen.status_page,
         "base_url": base_url(),
         "available": find_money if signed_in else lambda: None,
+        "own_accounts": accounts.list_accounts,
+        "may_open_account": accounts.may_open,
         "request_id": g.get("request_id", ""),
     }
 

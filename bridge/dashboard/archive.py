@@ -11,6 +11,7 @@ import msgspec
 from bridge.accounts.key_limits import find_account_limits
 from bridge.accounts.key_search import list_all_keys, name_keys
 from bridge.accounts.key_terms import TERMS
+from bridge.accounts.memberships import find_membership
 from bridge.accounts.profile import find_account
 from bridge.accounts.second_factor import find_second_factor
 from bridge.accounts.sessions import list_sessions
@@ -99,6 +100,7 @@ def _write_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[bytes]
 
 def _describe(member: Member) -> dict[str, Json]:
     account, balance = find_account(member.account_id), find_balance(member.account_id)
+    membership = find_membership(account.id, member.id)
     factor, alert, rule = find_second_factor(member.id), find_alert(account.id), find_rule(account.id)
     found: dict[str, Json] = {
         "account": {"id": account.id, "name": account.name, "created_at": account.created_at.isoformat()},
@@ -107,7 +109,7 @@ def _describe(member: Member) -> dict[str, Json]:
             "email": member.email,
             "name": member.name,
             "time_zone": member.time_zone,
-            "role": member.role,
+            "role": membership.role if membership else None,
             "created_at": member.created_at.isoformat(),
             "two_factor_since": factor.since.isoformat() if factor else None,
         },

@@ -10,7 +10,7 @@ from bridge.accounts.profile import BILLING_LENGTHS, set_billing_details
 from bridge.config import Settings
 from bridge.dashboard.account import find_account_state, find_money
 from bridge.dashboard.banner import USED_DAYS, count_days_left, keep_used_lately
-from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.door import dashboard, needs, suspended_may_too
 from bridge.dashboard.snippets import site_url
 from bridge.dashboard.statement import list_issuer, name_entry, name_receipts, read_month
 from bridge.dashboard.visitor import chosen_settings, find_actor
@@ -51,11 +51,13 @@ def _account() -> str:
 
 
 @dashboard.get("/billing")
+@needs("billing")
 def show_billing() -> str:
     return render_billing()
 
 
 @dashboard.post("/billing/details")
+@needs("billing")
 @limiter.limit("60 per hour", key_func=_account)
 def save_billing_details() -> Any:
     """Change whom statements and receipts are made out to."""
@@ -69,6 +71,7 @@ def save_billing_details() -> Any:
 
 
 @dashboard.post("/billing/referral")
+@needs("billing")
 @limiter.limit("60 per hour", key_func=_account)
 def make_referral_link() -> Any:
     """Make the account's link for those whom it invites."""
@@ -78,6 +81,7 @@ def make_referral_link() -> Any:
 
 
 @dashboard.post("/billing/top-up")
+@needs("billing")
 @needs_proof
 @limiter.limit("30 per hour", key_func=_account)
 def top_up() -> Any:
@@ -107,6 +111,7 @@ def top_up() -> Any:
 
 
 @dashboard.post("/billing/auto")
+@needs("billing")
 @needs_proof
 @suspended_may_too  # to switch them off; switching on is refused below
 @limiter.limit("60 per hour", key_func=_account)
@@ -148,6 +153,7 @@ def _save_rule(settings: Settings, form: FormReader) -> None:
 
 
 @dashboard.get("/billing/payments")
+@needs("billing")
 def poll_payments() -> tuple[str, int]:
     """For the billing page, which has seen this many payments under way: 204 while there are as many, then 205."""
     seen = request.args.get("waiting", "")
@@ -155,6 +161,7 @@ def poll_payments() -> tuple[str, int]:
 
 
 @dashboard.get("/billing/payments/<payment_id>")
+@needs("billing")
 def show_payment(payment_id: str) -> str:
     """The state of a payment and, once paid, its receipt. Until Stripe reports, the page looks again by itself."""
     payment = find_payment(g.account_id, payment_id)
@@ -177,6 +184,7 @@ def show_payment(payment_id: str) -> str:
 
 
 @dashboard.get("/billing/payments/<payment_id>/state")
+@needs("billing")
 def poll_payment(payment_id: str) -> tuple[str, int]:
     """For the page of a payment that isn't paid yet: 204 while that is so, then 205."""
     payment = find_payment(g.account_id, payment_id)

@@ -18,7 +18,7 @@ from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.sign_in_services import Asked, Known, Service, ServiceRefused, find_service
 from bridge.accounts.tables import Member
 from bridge.acts import Actor
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, own
 from bridge.dashboard.guesses import is_known_browser, remember_browser
 from bridge.dashboard.half_way import leave_half_way
 from bridge.dashboard.newcomers import find_noted_referral, keep_referral, tell_starting_credit
@@ -44,17 +44,20 @@ def go_there(name: str) -> Response:
 
 
 @dashboard.get("/settings/connect/<name>")
+@own
 @needs_proof
 def go_and_connect(name: str) -> Response:
     return _leave_for(name, CONNECT, url_for(SECURITY))
 
 
 @dashboard.get("/prove/with/<name>")
+@own
 def go_and_prove(name: str) -> Response:
     return _leave_for(name, PROVE, local_path(request.args.get("next")))
 
 
 @dashboard.post("/settings/connect/<name>/remove")
+@own
 @needs_proof
 def take_away(name: str) -> Response:
     try:

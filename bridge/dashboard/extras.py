@@ -5,7 +5,7 @@ from werkzeug.wrappers import Response
 
 from bridge.config import Settings
 from bridge.dashboard.billing import render_billing
-from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.door import dashboard, needs, suspended_may_too
 from bridge.dashboard.filters import exact
 from bridge.extensions import anyone_may_enter, csrf, limiter
 from bridge.forms import FormReader
@@ -30,6 +30,7 @@ def _back(form: FormReader) -> Response:
 
 
 @dashboard.post("/billing/redeem")
+@needs("billing")
 @limiter.limit("60 per hour")
 @limiter.limit("20 per hour", key_func=_account)
 def redeem_code() -> Response | tuple[str, int]:
@@ -44,6 +45,7 @@ def redeem_code() -> Response | tuple[str, int]:
 
 
 @dashboard.post("/billing/alert")
+@needs("billing")
 @suspended_may_too  # it only concerns mails
 @limiter.limit("60 per hour", key_func=_account)
 def change_alert() -> Response:

@@ -32,6 +32,13 @@ def _half_up(nanos: int, unit: int) -> int:
     return -rounded if nanos < 0 else rounded
 
 
+def initials(name: str) -> str:
+    """Two letters for a name or an address: `MH` of Mira Holt, `MI` of mira@example.com."""
+    words = [word for word in re.split(r"[^\w]+", name.partition("@")[0]) if word]
+    letters = words[0][0] + words[1][0] if len(words) > 1 else "".join(words)[:2]
+    return letters.upper()
+
+
 def balance(nanos: int) -> str:
     """A balance: two decimals, rounded down, so that nobody sees a cent that they can't spend."""
     if 0 < nanos < NANOS_PER_CENT:
@@ -223,7 +230,7 @@ def as_pattern(text: str) -> str:
 
 FILTERS = (
     *(balance, spend, signed, exact, cost, receipt, price, count, tokens, percent, markup),
-    *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern, model_path),
+    *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern, model_path, initials),
 )
 
 

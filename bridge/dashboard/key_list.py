@@ -14,7 +14,7 @@ from bridge.accounts.key_search import (
 )
 from bridge.accounts.tables import Key
 from bridge.dashboard.account import find_money, find_own_limits
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.key_owner import list_owners
 from bridge.dashboard.keys import find_state
 from bridge.dashboard.scope import filter_keys
@@ -30,6 +30,7 @@ SORTS = {"newest": "Newest first", "name": "By name", "used": "Last used first",
 
 
 @dashboard.get("/keys")
+@needs("own_keys")
 def show_keys() -> str:
     """The account's keys: those that match `q` and belong to `of`, by `sort`; `page` counts from 1."""
     search, sort = request.args.get("q", "").strip(), request.args.get("sort", "")

@@ -24,7 +24,7 @@ from bridge.accounts.tables import Key
 from bridge.catalogue.listing import ListedModel
 from bridge.conversation.kinds import CHAT
 from bridge.dashboard.account import find_money, find_own_limits, list_own_models
-from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.door import dashboard, needs, suspended_may_too
 from bridge.dashboard.key_ease import Ease, ease, find_ease
 from bridge.dashboard.key_now import draw_calls, list_in_use
 from bridge.dashboard.key_owner import find_shared_budget, list_owners, read_owner
@@ -65,12 +65,14 @@ def _account() -> str:
 
 
 @dashboard.get("/keys/new")
+@needs("own_keys")
 @needs_proof
 def show_new_key() -> str:
     return _render_form(FormReader({}), [])
 
 
 @dashboard.post("/keys")
+@needs("own_keys")
 @needs_proof
 @limiter.limit("60 per hour", key_func=_account)
 def create_key() -> Any:
@@ -106,12 +108,14 @@ def _show_secret(issued: IssuedKey, *, is_new: bool = True) -> str:
 
 
 @dashboard.get("/keys/<int:key_id>")
+@needs("own_keys")
 def show_key(key_id: int) -> str:
     key = find_own_key(key_id)
     return _render_form(FormReader(_write_fields(key)), key.models or [], key)
 
 
 @dashboard.post("/keys/<int:key_id>")
+@needs("own_keys")
 @needs_proof
 def change_key(key_id: int) -> Any:
     key = find_own_key(key_id)
@@ -126,6 +130,7 @@ def change_key(key_id: int) -> Any:
 
 
 @dashboard.post("/keys/<int:key_id>/ease")
+@needs("own_keys")
 @needs_proof
 def ease_rule(key_id: int) -> Any:
     """Do what the page offers beside a refusal. What it offers no longer changes nothing."""
@@ -140,6 +145,7 @@ def ease_rule(key_id: int) -> Any:
 
 
 @dashboard.post("/keys/<int:key_id>/disable")
+@needs("own_keys")
 @suspended_may_too
 def switch_key_off(key_id: int) -> Response:
     key = disable_key(g.account_id, key_id, find_actor())
@@ -148,6 +154,7 @@ def switch_key_off(key_id: int) -> Response:
 
 
 @dashboard.post("/keys/<int:key_id>/enable")
+@needs("own_keys")
 @needs_proof
 def switch_key_on(key_id: int) -> Response:
     key = enable_key(g.account_id, key_id, find_actor())
@@ -156,6 +163,7 @@ def switch_key_on(key_id: int) -> Response:
 
 
 @dashboard.post("/keys/<int:key_id>/rotate")
+@needs("own_keys")
 @needs_proof
 @limiter.limit("60 per hour", key_func=_account)
 def renew_key(key_id: int) -> str:
@@ -167,6 +175,7 @@ def renew_key(key_id: int) -> str:
 
 
 @dashboard.post("/keys/<int:key_id>/end-old")
+@needs("own_keys")
 @suspended_may_too
 def end_old_key(key_id: int) -> Response:
     """End the secret that a rotated key had before."""
@@ -176,6 +185,7 @@ def end_old_key(key_id: int) -> Response:
 
 
 @dashboard.post("/keys/<int:key_id>/revoke")
+@needs("own_keys")
 @suspended_may_too
 def end_key(key_id: int) -> Any:
     """Revoke the key, if its name was typed."""
@@ -190,6 +200,7 @@ def end_key(key_id: int) -> Any:
 
 
 @dashboard.get("/keys/<int:key_id>/first-request")
+@needs("own_keys")
 def show_first_request(key_id: int) -> Any:
     """What became of the new key's first request, for which its page polls: 200 with a link to it; 202 with the last
     refusal, while there is nothing better; 204 while there is neither."""

@@ -4,7 +4,7 @@ from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.dashboard.account import find_account_state
-from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.door import dashboard, needs, suspended_may_too
 from bridge.dashboard.filters import exact
 from bridge.dashboard.visitor import chosen_settings
 from bridge.extensions import limiter
@@ -21,11 +21,13 @@ def _account() -> str:
 
 
 @dashboard.get("/settings/notices")
+@needs("billing")
 def show_notices() -> str:
     return _render(FormReader({}))
 
 
 @dashboard.post("/settings/notices")
+@needs("billing")
 @suspended_may_too  # it only concerns mails
 @limiter.limit("60 per hour", key_func=_account)
 def save_notices() -> Response | tuple[str, int]:

@@ -9,7 +9,7 @@ from bridge.accounts.key_search import name_keys
 from bridge.chart import DAY, HOUR, SpanSum, draw, rank_parts
 from bridge.dashboard.account import find_account_state
 from bridge.dashboard.banner import count_days_left, keep_used_lately
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.scope import find_seen_member, list_near_budget
 from bridge.dashboard.usage_filter import OWN_DATES
@@ -25,6 +25,7 @@ BESIDE_WIDTH, ALONE_WIDTH, PHONE_WIDTH = 640, 1040, 330  # of the chart, so that
 
 
 @dashboard.get("/")
+@needs("own_usage")
 def show_overview() -> str:
     period = request.args.get("period", "14")
     period = period if period in PERIODS else "14"

@@ -14,7 +14,7 @@ from bridge.accounts.passkeys import (
     remove_passkey,
 )
 from bridge.accounts.sessions import record_proof
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, own
 from bridge.dashboard.guesses import is_known_browser, remember_browser
 from bridge.dashboard.visitor import begin_session, chosen_settings, find_actor, home_of, local_path
 from bridge.errors import NotFound
@@ -58,6 +58,7 @@ def enter_by_passkey() -> AnyResponse:
 
 
 @dashboard.get("/settings/passkeys/new")
+@own
 @needs_proof
 @limiter.limit("60 per hour", key_func=_member)
 def show_new_passkey() -> str:
@@ -65,6 +66,7 @@ def show_new_passkey() -> str:
 
 
 @dashboard.post("/settings/passkeys")
+@own
 @needs_proof
 @limiter.limit("60 per hour", key_func=_member)
 def save_passkey() -> AnyResponse | tuple[str, int]:
@@ -84,6 +86,7 @@ def save_passkey() -> AnyResponse | tuple[str, int]:
 
 
 @dashboard.post("/settings/passkeys/<int:passkey_id>/remove")
+@own
 @needs_proof
 def end_passkey(passkey_id: int) -> AnyResponse:
     name = remove_passkey(g.member.member, passkey_id, find_actor())

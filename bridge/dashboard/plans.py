@@ -7,7 +7,7 @@ import structlog
 from flask import flash, g, redirect, request, url_for
 
 from bridge.dashboard.billing import render_billing
-from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.door import dashboard, needs, suspended_may_too
 from bridge.dashboard.snippets import site_url
 from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.extensions import limiter, needs_proof
@@ -43,6 +43,7 @@ def _carry_out(act: Callable[[FormReader], str]) -> Any:
 
 
 @dashboard.post("/billing/plan")
+@needs("billing")
 @needs_proof
 @limiter.limit("30 per hour", key_func=_account)
 def subscribe() -> Any:
@@ -56,6 +57,7 @@ def subscribe() -> Any:
 
 
 @dashboard.post("/billing/plan/change")
+@needs("billing")
 @needs_proof
 @limiter.limit("30 per hour", key_func=_account)
 def change_own_plan() -> Any:
@@ -70,6 +72,7 @@ def change_own_plan() -> Any:
 
 
 @dashboard.post("/billing/plan/end")
+@needs("billing")
 @needs_proof
 @suspended_may_too
 @limiter.limit("30 per hour", key_func=_account)
@@ -86,6 +89,7 @@ def end_own_plan() -> Any:
 
 
 @dashboard.post("/billing/plan/keep")
+@needs("billing")
 @needs_proof
 @limiter.limit("30 per hour", key_func=_account)
 def keep_own_plan() -> Any:
@@ -100,6 +104,7 @@ def keep_own_plan() -> Any:
 
 
 @dashboard.post("/billing/plan/portal")
+@needs("billing")
 @needs_proof
 @suspended_may_too
 @limiter.limit("30 per hour", key_func=_account)
@@ -109,6 +114,7 @@ def open_own_portal() -> Any:
 
 
 @dashboard.get("/billing/plan/state")
+@needs("billing")
 def poll_plan() -> tuple[str, int]:
     """For the billing page, which waits for a plan to begin: 204 while it does, then 205."""
     return "", 204 if is_waiting(g.account_id, request.args.get("started", "")) else 205

@@ -14,7 +14,7 @@ from bridge.catalogue.listing import ListedModel
 from bridge.catalogue.parameters import list_parameters
 from bridge.conversation.kinds import CHAT
 from bridge.dashboard.account import find_account_state, find_money, list_own_models
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.keys import choose_first_model
 from bridge.dashboard.scope import find_seen_member
 from bridge.dashboard.visitor import chosen_settings, find_actor
@@ -47,6 +47,7 @@ def _account() -> str:
 
 
 @dashboard.get("/playground")
+@needs("own_keys")
 def show_playground() -> str:
     key, money = find_playground_key(g.account_id, g.member.id), find_money()
     models = _list_models(key)
@@ -75,6 +76,7 @@ def show_playground() -> str:
 
 
 @dashboard.post("/playground/chat")
+@needs("own_keys")
 @passes_body_on
 def ask_playground() -> Response:
     """A chat completion, as the API answers it."""
@@ -82,6 +84,7 @@ def ask_playground() -> Response:
 
 
 @dashboard.post("/playground/quote")
+@needs("own_keys")
 @passes_body_on
 @limiter.limit(QUOTES, key_func=_account)
 def quote_playground() -> Response:
@@ -90,6 +93,7 @@ def quote_playground() -> Response:
 
 
 @dashboard.post("/playground/key")
+@needs("own_keys")
 @needs_proof  # otherwise a stolen session could begin one budget after the other
 @limiter.limit("60 per hour", key_func=_account)
 def renew_playground_key() -> Any:
@@ -100,6 +104,7 @@ def renew_playground_key() -> Any:
 
 
 @dashboard.get("/playground/receipts/<request_id>")
+@needs("own_keys")
 def show_playground_receipt(request_id: str) -> Response:
     """What became of a request whose answer the page did not hear to its end; 204 while it runs. Raises NotFound."""
     try:

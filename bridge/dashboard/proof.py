@@ -20,7 +20,7 @@ from bridge.accounts.sessions import record_proof
 from bridge.accounts.sign_in import verify_password
 from bridge.accounts.sign_in_services import Service, list_services
 from bridge.accounts.tables import Member
-from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.door import dashboard, own, suspended_may_too
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses, record_failure
 from bridge.dashboard.visitor import chosen_settings, find_actor, local_path
 from bridge.extensions import limiter
@@ -90,6 +90,7 @@ def count_pages() -> str:
 
 
 @dashboard.get("/prove")
+@own
 @limiter.limit("60 per hour", key_func=count_pages)
 def show_proof() -> Response | str:
     target = local_path(request.args.get("next"))
@@ -99,6 +100,7 @@ def show_proof() -> Response | str:
 
 
 @dashboard.post("/prove")
+@own
 @suspended_may_too
 @limiter.limit(BY_TRIER, key_func=count_proofs)
 def prove() -> Response | tuple[str, int]:

@@ -4,29 +4,19 @@ keys, requests, refusals and sums asks here."""
 from flask import request
 from flask_login import current_user
 
-from bridge.accounts.key_owners import find_role
 from bridge.accounts.key_search import ANYONE, KeyFilter, find_key
-from bridge.accounts.roles import may
 from bridge.accounts.tables import Key
-from bridge.dashboard.account import find_account_state, once
+from bridge.dashboard.account import find_account_state
 from bridge.dashboard.door import dashboard
-from bridge.dashboard.visitor import Viewer
 from bridge.ledger.journal import KeyBudget
 
 OF_TEAM = "team"  # in a form or an address, in place of a member's id: the account's own keys
 
 
-def may_here(right: str) -> bool:
-    """Whether the signed-in member has this right in the account that they look at."""
-    if isinstance(current_user._get_current_object(), Viewer):  # an operator sees what the owner sees
-        return True
-    return may(once("own_role", lambda: find_role(current_user.account_id, current_user.id)), right)
-
-
 def find_seen_member() -> int | None:
     """The member of whose keys alone the signed-in one sees anything; None if all of the account."""
     member_id: int = current_user.id
-    return None if may_here("usage") else member_id
+    return None if current_user.may("usage") else member_id
 
 
 def find_own_key(key_id: int) -> Key:

@@ -18,7 +18,7 @@ from bridge.accounts.sessions import (
 from bridge.accounts.sign_in import SignInRefused, change_password
 from bridge.accounts.sign_in_services import list_services
 from bridge.acts import WORDS, list_acts
-from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.door import dashboard, own, suspended_may_too
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses
 from bridge.dashboard.proof import count_proofs
 from bridge.dashboard.scope import find_seen_actor
@@ -34,6 +34,7 @@ SECURITY = "dashboard.show_security"
 
 
 @dashboard.get("/settings/security")
+@own
 def show_security() -> str:
     return render_security()
 
@@ -60,6 +61,7 @@ def render_security(errors: dict[str, str] | None = None) -> str:
 
 
 @dashboard.post("/settings/password")
+@own
 @suspended_may_too
 @limiter.limit(BY_TRIER, key_func=count_proofs)
 def save_password() -> Response | tuple[str, int]:
@@ -77,6 +79,7 @@ def save_password() -> Response | tuple[str, int]:
 
 
 @dashboard.post("/settings/sessions/end")
+@own
 @suspended_may_too
 def end_one_session() -> Response:
     """End one of the member's sessions; of this one, that is signing out."""
@@ -92,6 +95,7 @@ def end_one_session() -> Response:
 
 
 @dashboard.post("/settings/sessions/end-others")
+@own
 @suspended_may_too
 def end_other_sessions() -> Response:
     ended = sign_out_elsewhere(g.member.member, g.member.session_secret, find_actor())
@@ -100,6 +104,7 @@ def end_other_sessions() -> Response:
 
 
 @dashboard.post("/settings/sign-out-everywhere")
+@own
 @suspended_may_too
 def end_all_sessions() -> Response:
     """End this session and every other one of the member."""

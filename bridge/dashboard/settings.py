@@ -4,9 +4,10 @@ from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.accounts.email_change import cancel_change, find_waiting_change, request_change
+from bridge.accounts.memberships import may_leave
 from bridge.accounts.profile import list_time_zones, set_name, set_time_zone
 from bridge.dashboard.account import find_account_state, find_own_limits
-from bridge.dashboard.door import dashboard, suspended_may_too
+from bridge.dashboard.door import dashboard, own, suspended_may_too
 from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
@@ -20,11 +21,13 @@ def count_mails() -> str:
 
 
 @dashboard.get("/settings")
+@own
 def show_settings() -> str:
     return _render(FormReader({}))
 
 
 @dashboard.post("/settings/name")
+@own
 @suspended_may_too
 def change_name() -> Response | tuple[str, int]:
     form = FormReader(request.form)
@@ -37,6 +40,7 @@ def change_name() -> Response | tuple[str, int]:
 
 
 @dashboard.post("/settings/time-zone")
+@own
 @suspended_may_too
 def change_time_zone() -> Response | tuple[str, int]:
     form = FormReader(request.form)
@@ -49,6 +53,7 @@ def change_time_zone() -> Response | tuple[str, int]:
 
 
 @dashboard.post("/settings/email")
+@own
 @needs_proof
 @limiter.limit("10 per hour", key_func=count_mails)
 def change_email() -> Response | tuple[str, int]:
@@ -64,6 +69,7 @@ def change_email() -> Response | tuple[str, int]:
 
 
 @dashboard.post("/settings/email/cancel")
+@own
 @suspended_may_too
 def keep_email() -> Response:
     cancel_change(g.member.member, find_actor())
@@ -80,4 +86,5 @@ def _render(form: FormReader) -> str:
         waiting=find_waiting_change(g.member.id),
         account=find_account_state().account,
         limits=find_own_limits(),
+        may_leave=may_leave(g.account_id, g.member.id),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from flask import Response, abort, g, render_template
 
 from bridge.dashboard.account import find_account_state
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.visitor import chosen_settings
 from bridge.db import now_utc
 from bridge.ledger.refunds import REFUND, find_request_of
@@ -51,6 +51,7 @@ def _require_month(text: str) -> datetime.date:
 
 
 @dashboard.get("/billing/statement/<month>")
+@needs("billing")
 def show_statement(month: str) -> str:
     """The month with all of its days, on a page that prints cleanly."""
     asked, account = _require_month(month), find_account_state().account
@@ -69,6 +70,7 @@ def show_statement(month: str) -> str:
 
 
 @dashboard.get("/billing/statement/<month>.csv")
+@needs("billing")
 def export_statement(month: str) -> Response:
     """The same as CSV, with exact amounts."""
     statement = read_statement(g.account_id, _require_month(month))

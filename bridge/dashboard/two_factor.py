@@ -18,7 +18,7 @@ from bridge.accounts.second_factor import (
     write_address,
 )
 from bridge.accounts.sessions import record_proof
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, own
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses
 from bridge.dashboard.proof import count_proofs
 from bridge.dashboard.visitor import find_actor
@@ -29,12 +29,14 @@ PENDING = "second_factor"  # the sealed secret, in the session's cookie until a 
 
 
 @dashboard.get("/settings/two-factor")
+@own
 @needs_proof
 def show_two_factor() -> str:
     return _render(_find_pending() or _begin())
 
 
 @dashboard.post("/settings/two-factor")
+@own
 @needs_proof
 @limiter.limit(BY_TRIER, key_func=count_proofs)
 def turn_two_factor_on() -> str | Response | tuple[str, int]:
@@ -54,6 +56,7 @@ def turn_two_factor_on() -> str | Response | tuple[str, int]:
 
 
 @dashboard.post("/settings/two-factor/codes")
+@own
 @needs_proof
 def make_new_codes() -> str | Response:
     if find_second_factor(g.member.id) is None:
@@ -63,6 +66,7 @@ def make_new_codes() -> str | Response:
 
 
 @dashboard.post("/settings/two-factor/off")
+@own
 @needs_proof
 def turn_two_factor_off() -> Response:
     if turn_off(g.member.member, find_actor()):

@@ -20,7 +20,7 @@ from bridge.config import Settings
 from bridge.conversation.usage import Usage
 from bridge.dashboard.account import find_account_state, list_own_models
 from bridge.dashboard.banner import keep_used_lately
-from bridge.dashboard.door import dashboard
+from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.filters import count, spend
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.scope import find_seen_member
@@ -71,6 +71,7 @@ class Instead:
 
 
 @dashboard.get("/usage")
+@needs("own_usage")
 def show_usage() -> Any:
     """The usage page. Its filter is the URL: period or dates, key, whose keys (`of`),
     model, status, end user, tag; `by` what it is
@@ -147,6 +148,7 @@ def _has_labels(asked: Asked, choices: Choices) -> bool:
 
 
 @dashboard.get("/usage.csv")
+@needs("own_usage")
 def export_usage() -> Response:
     """The filter's requests as CSV, at most 50,000, times in UTC and costs exact, and its refusals; or, with `sums`,
     what they come to in each group."""
@@ -175,6 +177,7 @@ def _send_csv(asked: Asked, pieces: Iterator[str]) -> Response:
 
 
 @dashboard.get("/usage/<request_id>")
+@needs("own_usage")
 def show_receipt(request_id: str) -> Any:
     """One request, explained to the nano-dollar; while it runs, its hold."""
     try:

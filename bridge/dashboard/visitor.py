@@ -3,6 +3,8 @@
 from flask import current_app, g, request, session
 from flask_login import UserMixin, current_user, login_user, logout_user
 
+from bridge.accounts import roles
+from bridge.accounts.memberships import move_on
 from bridge.accounts.operators import find_role, may
 from bridge.accounts.people import find_viewed
 from bridge.accounts.sessions import SignedIn, end_session, find_signed_in, open_session
@@ -15,16 +17,21 @@ from bridge.viewing import find_view
 
 
 class Visitor(UserMixin):
-    """The signed-in member. The cookie has the secret of their session, and nothing else about them."""
+    """The signed-in member, in the account that they look at. The cookie has the secret of their session, and nothing
+    else about them. Somebody who belongs to no account any more is a stranger to every page but the one that offers
+    them another (see accounts.py)."""
 
     def __init__(self, session_secret: str, signed_in: SignedIn):
         self.session_secret = session_secret
         self.member = signed_in.member
         self.id = signed_in.member.id
-        self.account_id = signed_in.member.account_id
+        self.membership = signed_in.membership
+        self.account_id = self.membership.account_id if self.membership else signed_in.member.account_id
+        self.account_name, self.accounts = signed_in.account_name, signed_in.accounts
         self.email = signed_in.member.email
         self.is_suspended = signed_in.account_status != "active"
-        self.operator_role = None if self.is_suspended else find_role(signed_in.member)
+        is_barred = self.is_suspended or signed_in.owns_suspended
+        self.operator_role = None if is_barred else find_role(signed_in.member)
         self.is_operator = self.operator_role is not None
         self.proven_at = signed_in.proven_at
         self.has_used_second_factor = signed_in.second_factor_at is not None  # in this session
@@ -32,6 +39,24 @@ class Visitor(UserMixin):
 
     def get_id(self) -> str:
         return self.session_secret
+
+    @property
+    def is_authenticated(self) -> bool:
+        return self.membership is not None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether they may be signed in: also without an account."""
+        return True
+
+    @property
+    def role(self) -> str | None:
+        """What they are in the account; None if they don't belong to it."""
+        return self.membership.role if self.membership else None
+
+    def may(self, right: str) -> bool:
+        """Whether their role in the account has this right; templates ask it before they offer a form or a link."""
+        return roles.may(self.role, right)
 
     @property
     def is_proven(self) -> bool:
@@ -42,11 +67,11 @@ class Visitor(UserMixin):
 
 
 class Viewer(Visitor):
-    """An operator who views a customer's pages: the customer's first member, without a proof, a right or a session. See
+    """An operator who views a customer's pages: as the customer's first owner, without a proof or a session. See
     `viewing.py` for what they may."""
 
-    def __init__(self, operator: Visitor, member: Member, account_status: str):
-        super().__init__(operator.session_secret, SignedIn(member, account_status, None, None))
+    def __init__(self, operator: Visitor, owner: SignedIn):
+        super().__init__(operator.session_secret, owner)
         self.operator_role, self.is_operator = None, False
         self.time_zone = operator.time_zone
 
@@ -64,6 +89,9 @@ def load_visitor(session_secret: str) -> Visitor | None:
     found = find_signed_in(session_secret)
     if found is None:
         return None
+    if found.membership is None and move_on(found.member.id):
+        session.pop("csrf_token", None)  # forms that are open were made for the account they were taken out of
+        found = find_signed_in(session_secret) or found
     visitor = Visitor(session_secret, found)
     return _find_viewer(visitor) or visitor
 
@@ -74,7 +102,13 @@ def _find_viewer(visitor: Visitor) -> Viewer | None:
     if view is None or view.is_over or request.path.startswith("/admin") or not may(visitor.operator_role, "view_as"):
         return None
     found = find_viewed(view.account_id)
-    return Viewer(visitor, *found) if found else None
+    return Viewer(visitor, found) if found else None
+
+
+def find_person() -> Visitor | None:
+    """Who is signed in, also one who belongs to no account."""
+    found = current_user._get_current_object()
+    return found if isinstance(found, Visitor) else None
 
 
 def find_actor() -> Actor:
@@ -114,7 +148,7 @@ def begin_session(member: Member, how: str, *, is_known: bool, by_second_factor:
 
 def leave_session() -> None:
     """End the session, if there is one, and forget all that its cookie held."""
-    if current_user.is_authenticated:
+    if find_person() is not None:
         end_session(current_user.session_secret)
         logout_user()
     session.clear()

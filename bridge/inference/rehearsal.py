@@ -18,6 +18,7 @@ from bridge.accounts.customers import Customer, find_customer
 from bridge.accounts.emails import find_member
 from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key, revoke_key
+from bridge.accounts.memberships import find_main_account
 from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, now_utc
@@ -189,7 +190,7 @@ def find_payer(name: str) -> Customer:
     text = name.strip()
     if text.isascii() and text.isdigit() and len(text) < 19:
         return find_customer(int(text))
-    return find_customer(find_member(text).account_id)
+    return find_customer(find_main_account(find_member(text)))
 
 
 def find_rule(record: UsageRecord | None) -> str:

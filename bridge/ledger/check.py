@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bridge.accounts.tables import Account, Key, Member
+from bridge.accounts.roles import OWNER
+from bridge.accounts.tables import Account, Key, Member, Membership
 from bridge.db import db, snapshot
 from bridge.ledger.batch import own_id, read_windows
 from bridge.ledger.ledger import CUSTOMER
@@ -105,7 +106,9 @@ def export_ledger() -> Iterator[dict[str, Any]]:
         row[0]: row[1]
         for row in db.session.execute(
             sa.select(Account.id, sa.func.min(Member.email))
-            .join(Member, Member.account_id == Account.id)
+            .join(Membership, Membership.account_id == Account.id)
+            .join(Member, Member.id == Membership.member_id)
+            .where(Membership.role == OWNER)
             .group_by(Account.id)
         )
     }

@@ -16,6 +16,7 @@ from bridge.accounts.key_limits import LIMITS, OF_ACCOUNT, find_account_limits
 from bridge.accounts.key_search import find_any_key
 from bridge.accounts.key_terms import PLAIN_LIMITS, Term
 from bridge.accounts.keys import issue_key, revoke_key, rotate_key
+from bridge.accounts.memberships import find_main_account
 from bridge.accounts.password_reset import invite_member
 from bridge.accounts.sign_in import AddressTaken
 from bridge.accounts.tables import Account, Key, Member
@@ -94,7 +95,7 @@ def create(email: str, password: str | None, operator: bool, name: str, group: s
     except (AddressTaken, ValueError) as error:
         raise InvalidRequest(str(error)) from None
     click.echo(f"Created an account for {member.email}{', an operator' if operator else ''}.")
-    account_id, address = member.account_id, member.email
+    account_id, address = find_main_account(member), member.email
     if invite:
         link = invite_member(current_app.config["BRIDGE"], member.id)
         click.echo(f"Link for {address}: {link}" if link else f"{address} gets a mail with a link, within a minute.")
@@ -111,8 +112,8 @@ def credit_account(email: str, dollars: str, note: str | None) -> None:
     """Add money to an account."""
     amount_nanos = read_dollars(dollars, "dollars")
     member = find_member(email)
-    credit(member.account_id, amount_nanos, source="operator", note=note, made_by="command")
-    balance = find_balance(member.account_id)
+    credit(find_main_account(member), amount_nanos, source="operator", note=note, made_by="command")
+    balance = find_balance(find_main_account(member))
     click.echo(
         f"Credited ${format_dollars(amount_nanos, 2)} to {member.email}; "
         f"the balance is ${format_dollars(balance.balance_nanos, 2)}."
@@ -142,7 +143,7 @@ def group(email: str, group: str) -> None:
 
     It is served by the channels of that group and by those of everyone; accounts begin in "default"."""
     member = find_member(email)
-    set_account_group(member.account_id, group)
+    set_account_group(find_main_account(member), group)
     click.echo(f"{member.email} is in the group {group}.")
 
 
@@ -161,8 +162,8 @@ def limits(email: str, **given: str | None) -> None:
         is_default = spend.strip().lower() == "default"
         chosen["spend_day_nanos"] = None if is_default else read_dollars(spend, "spend_day")
     if chosen:
-        set_account_limits(member.account_id, chosen)
-    click.echo(f"{member.email}: {_describe_limits(member.account_id)}.")
+        set_account_limits(find_main_account(member), chosen)
+    click.echo(f"{member.email}: {_describe_limits(find_main_account(member))}.")
 
 
 def _read_limit(name: str, text: str) -> int | None:
@@ -189,7 +190,7 @@ def _describe_limits(account_id: int) -> str:
 def show(email: str) -> None:
     """Show an account's balance, holds and keys."""
     member = find_member(email)
-    account = db.session.get_one(Account, member.account_id)
+    account = db.session.get_one(Account, find_main_account(member))
     balance = find_balance(account.id)
     click.echo(f"Account:   {account.id} ({account.status})")
     click.echo(f"Member:    {member.email}{' (operator)' if member.is_operator else ''}")
@@ -228,7 +229,7 @@ def _describe_limit(term: Term, limit: int | None) -> str:
 def issue(email: str, **given: Any) -> None:
     """Issue a key. The last line is the key, this once."""
     member = find_member(email)
-    issued = issue_key(member.account_id, read_key_terms(given))
+    issued = issue_key(find_main_account(member), read_key_terms(given))
     click.echo(f"Issued key {issued.key.id} ({issued.key.name}) for {member.email}. It is shown this once:")
     click.echo(issued.secret)
 

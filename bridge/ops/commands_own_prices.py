@@ -6,6 +6,7 @@ import click
 from flask.cli import with_appcontext
 
 from bridge.accounts.emails import find_member
+from bridge.accounts.memberships import find_main_account
 from bridge.accounts.own_price_editing import Owner, describe_own, list_groups, remove_own_price, set_own_price
 from bridge.accounts.own_prices import list_own_prices, read_own
 from bridge.catalogue.model_editing import find_model
@@ -53,7 +54,7 @@ def own_price(model: str | None, email: str | None, group: str | None, below_cos
 def _find_owner(email: str | None, group: str | None) -> Owner:
     if (email is None) == (group is None):
         raise InvalidRequest("Name either an account or a group.", param="--account")
-    return Owner(group=group) if email is None else Owner(account_id=find_member(email).account_id)
+    return Owner(group=group) if email is None else Owner(account_id=find_main_account(find_member(email)))
 
 
 @click.command("groups")

@@ -11,6 +11,7 @@ from flask.cli import with_appcontext
 from bridge.accounts.customers import reactivate_account, suspend_account
 from bridge.accounts.email_change import EmailTaken, set_email
 from bridge.accounts.emails import find_member
+from bridge.accounts.memberships import find_main_account
 from bridge.accounts.operator_notes import add_note, delete_note, list_notes
 from bridge.accounts.operators import OWNER, ROLES, list_operators, set_operator
 from bridge.accounts.passkeys import list_passkeys, remove_passkey
@@ -35,7 +36,7 @@ from bridge.payments.merging import merge_accounts
 def suspend(email: str, reason: str) -> None:
     """Refuse an account's keys, and end its sessions. When this returns, every worker does."""
     member = find_member(email)
-    suspend_account(member.account_id, reason=reason)
+    suspend_account(find_main_account(member), reason=reason)
     click.echo(f"{member.email} is suspended: every call answers 403, and every session has ended.")
 
 
@@ -45,7 +46,7 @@ def suspend(email: str, reason: str) -> None:
 def reactivate(email: str) -> None:
     """Let a suspended account in again, within a second."""
     member = find_member(email)
-    reactivate_account(member.account_id)
+    reactivate_account(find_main_account(member))
     click.echo(f"{member.email} is active again.")
 
 
@@ -187,14 +188,13 @@ def remove_second_factor(email: str, passkeys: bool) -> None:
 def delete(email: str, yes: bool) -> None:
     """Delete an account for good. Its usage and payments are kept without a name."""
     member = find_member(email)
-    left = format_dollars(find_balance(member.account_id).balance_nanos, 2)
+    account_id = find_main_account(member)
+    left = format_dollars(find_balance(account_id).balance_nanos, 2)
     if not yes:
         click.confirm(f"Delete {member.email}, with a balance of ${left}? This can't be undone", abort=True)
-    keys = delete_account(current_app.config["BRIDGE"], member.account_id, COMMAND)
-    click.echo(
-        f"Deleted account {member.account_id}. Its balance was ${left}; {keys} key{'' if keys == 1 else 's'} refused."
-    )
-    click.echo(member.account_id)
+    keys = delete_account(current_app.config["BRIDGE"], account_id, COMMAND)
+    click.echo(f"Deleted account {account_id}. Its balance was ${left}; {keys} key{'' if keys == 1 else 's'} refused.")
+    click.echo(account_id)
 
 
 @click.group("note")
@@ -209,7 +209,7 @@ def note() -> None:
 def write_note(email: str, text: str) -> None:
     """Note something of a customer."""
     member = find_member(email)
-    added = add_note(member.account_id, text)
+    added = add_note(find_main_account(member), text)
     click.echo(f"Noted {added.id} of {member.email}.")
 
 
@@ -218,7 +218,7 @@ def write_note(email: str, text: str) -> None:
 @with_appcontext
 def show_notes(email: str) -> None:
     """List the notes of a customer, the newest first."""
-    rows = list_notes(find_member(email).account_id)
+    rows = list_notes(find_main_account(find_member(email)))
     found = [(str(row.id), f"{row.created_at:%Y-%m-%d %H:%M}", row.made_by, row.text) for row in rows]
     print_table([("NOTE", "WHEN", "BY", "TEXT"), *found])
 
@@ -229,7 +229,7 @@ def show_notes(email: str) -> None:
 @with_appcontext
 def remove_note(email: str, note_id: int) -> None:
     """Delete a note."""
-    delete_note(find_member(email).account_id, note_id)
+    delete_note(find_main_account(find_member(email)), note_id)
     click.echo(f"Deleted note {note_id}.")
 
 
@@ -242,12 +242,12 @@ def members(email: str) -> None:
         (
             str(person.member.id),
             person.member.email,
-            person.member.role,
+            person.role,
             "on" if person.has_second_factor else "off",
             str(person.sessions),
             f"{person.last_seen_at:%Y-%m-%d %H:%M}" if person.last_seen_at else "-",
         )
-        for person in list_people(find_member(email).account_id)
+        for person in list_people(find_main_account(find_member(email)))
     ]
     print_table([("MEMBER", "EMAIL", "ROLE", "TWO-FACTOR", "SESSIONS", "LAST SEEN"), *rows])
 
@@ -272,9 +272,9 @@ def merge(email: str, into: str, yes: bool) -> None:
     duplicate, stays = find_member(email), find_member(into)
     if not yes:
         click.confirm(f"Close the account of {duplicate.email}, in favour of {stays.email}, for good?", abort=True)
-    from_id = duplicate.account_id
-    moved = merge_accounts(current_app.config["BRIDGE"], from_id, stays.account_id)
-    click.echo(f"Merged account {from_id} into {stays.account_id}; ${format_dollars(moved, 2)} moved.")
+    from_id, into_id = find_main_account(duplicate), find_main_account(stays)
+    moved = merge_accounts(current_app.config["BRIDGE"], from_id, into_id)
+    click.echo(f"Merged account {from_id} into {into_id}; ${format_dollars(moved, 2)} moved.")
 
 
 PEOPLE_COMMANDS = (

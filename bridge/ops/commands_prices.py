@@ -10,6 +10,7 @@ from flask.cli import with_appcontext
 
 from bridge.accounts.customers import find_terms, set_account_markup
 from bridge.accounts.emails import find_member
+from bridge.accounts.memberships import find_main_account
 from bridge.catalogue.below_cost import list_live_models, require_margin_at
 from bridge.catalogue.listing import newest_prices
 from bridge.catalogue.model_editing import check_rates, enter_price, find_model, set_markup
@@ -227,12 +228,12 @@ def read_percent_of(text: str) -> int:
 def account_markup_command(email: str, percent: str, below_cost: bool) -> None:
     """Give an account a markup instead of its models'. In percent: -10 is a discount, "none" ends it."""
     member = find_member(email)
-    before, _ = find_terms(member.account_id)
+    before, _ = find_terms(find_main_account(member))
     basis_points = None if percent.strip().lower() == "none" else read_percent_of(percent)
     if basis_points is not None and not below_cost:
         with asks_below_cost():
             require_margin_at(basis_points, list_live_models(), "this account")
-    set_account_markup(member.account_id, basis_points)
+    set_account_markup(find_main_account(member), basis_points)
     click.echo(f"{member.email} pays {_name_markup(basis_points)}; before it was {_name_markup(before)}.")
 
 

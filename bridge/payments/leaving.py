@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from bridge import versions
 from bridge.accounts.erasure import GONE, erase_people
-from bridge.accounts.tables import Account, Member
+from bridge.accounts.memberships import select_members
+from bridge.accounts.tables import Account, Member, Membership
 from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
@@ -28,8 +29,10 @@ PLAIN = {"synchronize_session": False}
 
 def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
     """Delete the account for good, and mail its owners that it is. When this returns, every worker refuses its keys.
-    Returns how many keys were revoked. Raises InvalidRequest while one of its members is an operator."""
-    operators = sa.select(Member.id).where(Member.account_id == account_id, Member.is_operator)
+    Returns how many keys were revoked. Raises InvalidRequest while an operator belongs to it and to no other."""
+    elsewhere = sa.select(Membership.member_id).where(Membership.account_id != account_id)
+    operators = sa.select(Member.id).where(Member.id.in_(select_members(account_id)), Member.is_operator)
+    operators = operators.where(Member.id.not_in(elsewhere))
     if db.session.scalar(operators.limit(1)) is not None:
         raise InvalidRequest("An operator's account can't be deleted. Take that right away first.")
     balance = find_balance(account_id).balance_nanos
@@ -38,25 +41,29 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
     with transaction() as session:
         erased = erase_people(session, account_id, actor)
         forget_makers(session, account_id, erased.emails, GONE)
-        forget_deciders(session, erased.emails, GONE)
+        forget_deciders(session, erased.gone, GONE)
         made = sa.update(Payment).where(Payment.account_id == account_id, Payment.made_by.in_(erased.emails))
         session.execute(made.values(made_by=GONE), execution_options=PLAIN)
         begun = sa.update(Subscription).where(Subscription.account_id == account_id)
         session.execute(begun.values(made_by=GONE), execution_options=PLAIN)
         for number, email in enumerate(erased.emails):
             once, subject = f"deleted:{account_id}:{number}", "Your AI Bridge account is deleted"
-            queue_mail(session, once=once, recipient=email, subject=subject, text=_write_farewell(balance))
+            text = _write_farewell(balance, stays=email not in erased.gone)
+            queue_mail(session, once=once, recipient=email, subject=subject, text=text)
     versions.wait_until_seen(settings)
     return erased.keys
 
 
-def _write_farewell(balance_nanos: int) -> str:
+def _write_farewell(balance_nanos: int, *, stays: bool) -> str:
     left = f"${format_dollars(max(balance_nanos, 0), 2)}"
-    return (
-        "Your AI Bridge account is deleted. Its keys are refused, every session has ended, and your name and address "
-        "are erased; this mail, which has them, is deleted within 30 days.\n\n"
-        f"The balance was {left}. Records of requests and payments are kept without your name.\n"
-    )
+    if stays:
+        told = "An AI Bridge account that you belonged to is deleted. Its keys are refused; your other accounts stay."
+    else:
+        told = (
+            "Your AI Bridge account is deleted. Its keys are refused, every session has ended, and your name and "
+            "address are erased; this mail, which has them, is deleted within 30 days."
+        )
+    return f"{told}\n\nThe balance was {left}. Records of requests and payments are kept without your name.\n"
 
 
 def erase_labels() -> int:

@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from bridge import versions
 from bridge.accounts.keys import TOPIC
+from bridge.accounts.memberships import select_owners
+from bridge.accounts.roles import higher_of
 from bridge.accounts.sessions import end_sessions
-from bridge.accounts.tables import Account, AccountNote, Key, Member, Membership
+from bridge.accounts.tables import Account, AccountNote, Invitation, Key, Member, Membership
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, transaction
@@ -46,7 +48,8 @@ def merge_accounts(
         _require_mergeable(from_id, into_id)
         drop_card(session, from_id)
         end_sessions(session, Member.account_id == from_id)
-        for table in (Member, Membership, AccountNote):
+        _move_members(session, from_id, into_id)
+        for table in (Member, AccountNote):
             moved_rows = sa.update(table).where(table.account_id == from_id).values(account_id=into_id)
             session.execute(moved_rows, execution_options=PLAIN)
         moving = sa.update(Key).where(Key.account_id == from_id, Key.revoked_at.is_(None), ~Key.is_drill)
@@ -70,6 +73,24 @@ def merge_accounts(
         versions.bump(TOPIC)
     versions.wait_until_seen(settings)
     return moved
+
+
+def _move_members(session: Session, from_id: int, into_id: int) -> None:
+    """Let the members of one account belong to the other. Somebody of both keeps the higher of their two roles. Open
+    invitations to the account that ends are void."""
+    session.execute(sa.delete(Invitation).where(Invitation.account_id == from_id), execution_options=PLAIN)
+    query = sa.select(Membership.member_id, Membership.role).where(Membership.account_id == into_id)
+    there = {row.member_id: row.role for row in session.execute(query)}
+    here = sa.select(Membership.member_id, Membership.role).where(Membership.account_id == from_id)
+    for member_id, role in session.execute(here).all():
+        mine = (Membership.account_id == from_id) & (Membership.member_id == member_id)
+        if member_id not in there:
+            session.execute(sa.update(Membership).where(mine).values(account_id=into_id), execution_options=PLAIN)
+            continue
+        session.execute(sa.delete(Membership).where(mine), execution_options=PLAIN)
+        stays = (Membership.account_id == into_id) & (Membership.member_id == member_id)
+        higher = sa.update(Membership).where(stays).values(role=higher_of(role, there[member_id]))
+        session.execute(higher, execution_options=PLAIN)
 
 
 def find_merged_into(account_id: int) -> int | None:
@@ -105,8 +126,7 @@ def _require_mergeable(from_id: int, into_id: int) -> None:
         raise InvalidRequest("One of the two was merged into another account before.", param="into")
     if rows[into_id].status != "active":
         raise InvalidRequest("The account that stays is suspended. Restore it first.", param="into")
-    operators = sa.select(Member.id).where(Member.account_id == from_id, Member.is_operator)
-    if db.session.scalar(operators.limit(1)) is not None:
+    if db.session.scalar(select_owners(from_id).join(Member).where(Member.is_operator).limit(1)) is not None:
         raise InvalidRequest("An operator's account can't be merged into another.", param="into")
 
 

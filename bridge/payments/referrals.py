@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bridge.accounts.erasure import was_here_before
+from bridge.accounts.memberships import select_members
 from bridge.accounts.tables import Account, Member
 from bridge.acts import Actor, record_act
 from bridge.config import Settings
@@ -68,7 +69,7 @@ def record_referral(settings: Settings, newcomer: Member, code: str, actor: Acto
     referrer = db.session.scalar(query.where(ReferralCode.code == code, Account.status == "active"))
     if referrer is None or referrer == newcomer.account_id or was_here_before(newcomer.email):
         return False
-    theirs = db.session.scalars(sa.select(Member.email).where(Member.account_id == referrer))
+    theirs = db.session.scalars(sa.select(Member.email).where(Member.id.in_(select_members(referrer))))
     if _bare(newcomer.email) in map(_bare, theirs):
         return False
     each = settings.referral_credit_nanos

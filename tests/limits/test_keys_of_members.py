@@ -9,8 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bridge import versions
-from bridge.accounts.keys import TOPIC, revoke_keys_of_member
+from bridge.accounts.keys import TOPIC
 from bridge.accounts.tables import Membership
+from bridge.accounts.team import revoke_member_keys
 from bridge.db import transaction
 from tests.factories import DOLLAR, Factories, MadeAccount, MadeKey
 from tests.members import MadeMember, add_member, make_key_of
@@ -81,7 +82,7 @@ def test_a_key_answers_as_long_as_its_member_may_call_models(team: Team):
     assert team.ask(key).status_code == 200
     with team.app.app_context():
         with transaction() as session:
-            assert revoke_keys_of_member(session, team.account.id, team.member.id) == ["key"]
+            assert revoke_member_keys(session, team.account.id, team.member.id) == ["key"]
         versions.wait_until_seen(team.app.config["BRIDGE"])
     assert team.ask(key).status_code == 401
 
