@@ -76,6 +76,7 @@ WORDS = {
     "key_enabled": "Key enabled",
     "key_rotated": "Key rotated",
     "key_old_ended": "Old secret of a key ended",
+    "key_given": "Owner of a key changed",
     "key_revoked": "Key revoked",
 }
 # what customers are not shown: how the operator runs the gateway

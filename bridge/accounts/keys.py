@@ -13,11 +13,13 @@ from flask import current_app
 from bridge import versions
 from bridge.accounts.key_format import digest, looks_like_key, make_secret
 from bridge.accounts.key_limits import LIMITS, OF_PLAN, default_limits, limit_account, limit_key, require_room
+from bridge.accounts.key_owners import require_owner
 from bridge.accounts.key_rules import check_key
 from bridge.accounts.key_search import find_key
 from bridge.accounts.key_terms import TERMS, KeyTerms
 from bridge.accounts.own_prices import has_own_prices, read_price_terms
-from bridge.accounts.tables import Account, Key
+from bridge.accounts.roles import may
+from bridge.accounts.tables import Account, Key, Membership
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.addresses import Network, read_network
 from bridge.catalogue.price_terms import LIST_PRICES, PriceTerms
@@ -39,6 +41,14 @@ class IssuedKey:
     secret: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class MemberBudget:
+    """What all keys of a member may spend together in a month, in their account."""
+
+    member_id: int
+    month_nanos: int
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Caller(KeyTerms):
     """Who calls, as the hot path needs it: a key's terms, and whose key it is. The limits are those in effect. An
@@ -56,12 +66,25 @@ class Caller(KeyTerms):
     account_tpm: int
     account_concurrency: int
     account_spend_day_nanos: int = 0
+    member_id: int | None = None  # whose key it is; None: the account's own
+    member_role: str | None = None  # None of a key of the account, and of one who is no member of it any more
+    member_budget: MemberBudget | None = None
     models: frozenset[str] | None = None
     addresses: tuple[Network, ...] | None = None
     price_terms: PriceTerms = LIST_PRICES  # what the account pays otherwise than the list
     group: str = DEFAULT_GROUP  # the account's: some channels serve only some groups
     drill_fault: str | None = None  # what the account's requests meet first, as long as the drill lasts
     drill_until: datetime.datetime | None = None
+
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether the key's member may not call models, or not any more."""
+        return self.member_id is not None and not may(self.member_role, "own_keys")
+
+    @property
+    def seen_member_id(self) -> int | None:
+        """Whose requests alone the caller may read about; None if all of the account's."""
+        return None if self.member_id is None or may(self.member_role, "usage") else self.member_id
 
     @property
     def key_name(self) -> str:
@@ -175,7 +198,7 @@ def _read_callers(digests: Sequence[bytes]) -> dict[bytes, Caller]:
     return callers
 
 
-_OF_KEY = ("id", "digest", "old_digest", "old_until", "account_id")
+_OF_KEY = ("id", "digest", "old_digest", "old_until", "account_id", "member_id")
 ON_THE_WAY = (*LIMITS, "spend_day_nanos")  # the account's limits that its requests meet
 _CALLER = sa.select(
     *(getattr(Key, name) for name in (*_OF_KEY, *(term.field for term in TERMS))),
@@ -188,7 +211,11 @@ _CALLER = sa.select(
     has_own_prices(Account.id, Account.group).label("has_own_prices"),
     Account.drill_fault,
     Account.drill_until,
+    Membership.role.label("member_role"),
+    Membership.budget_month_nanos.label("member_month_nanos"),
 ).join(Account, Account.id == Key.account_id)
+_ITS_MEMBERSHIP = (Membership.account_id == Key.account_id) & (Membership.member_id == Key.member_id)
+_CALLER = _CALLER.outerjoin(Membership, _ITS_MEMBERSHIP)
 
 
 def _database_now() -> sa.ColumnElement[datetime.datetime]:
@@ -205,6 +232,7 @@ def _make_caller(row: Any, settings: Settings, price_terms: Mapping[int, PriceTe
     terms: dict[str, Any] = {term.field: getattr(row, term.field) for term in TERMS}
     terms |= {name: limit_key(terms[name], shared[name]) for name in LIMITS}
     terms |= {f"account_{name}": limit for name, limit in shared.items()}
+    month = row.member_month_nanos
     terms["models"] = None if row.models is None else frozenset(row.models)
     terms["addresses"] = None if row.addresses is None else tuple(read_network(text) for text in row.addresses)
     return Caller(
@@ -213,6 +241,9 @@ def _make_caller(row: Any, settings: Settings, price_terms: Mapping[int, PriceTe
         account_id=row.account_id,
         account_status=row.account_status,
         suspend_reason=row.suspend_reason,
+        member_id=row.member_id,
+        member_role=row.member_role,
+        member_budget=None if month is None else MemberBudget(row.member_id, month),
         price_terms=price_terms.get(row.account_id) or PriceTerms(row.markup_bps),
         group=row.group,
         drill_fault=row.drill_fault,
@@ -221,17 +252,25 @@ def _make_caller(row: Any, settings: Settings, price_terms: Mapping[int, PriceTe
 
 
 def issue_key(
-    account_id: int, terms: KeyTerms, *, is_drill: bool = False, is_playground: bool = False, actor: Actor = COMMAND
+    account_id: int,
+    terms: KeyTerms,
+    *,
+    member_id: int | None = None,
+    is_drill: bool = False,
+    is_playground: bool = False,
+    actor: Actor = COMMAND,
 ) -> IssuedKey:
-    """Make a key. `is_drill`: it is an operator's, for a fault drill; `is_playground`: it is the playground's. Raises
-    InvalidRequest with the wrong field in `param`."""
+    """Make a key of a member, or of the account itself. `is_drill`: it is an operator's, for a fault drill;
+    `is_playground`: it is the playground's. Raises InvalidRequest with the wrong field in `param`."""
     columns = check_key(terms)
     secret = make_secret()
     with transaction() as session:
         _require_active(account_id, alone=True)
         if not is_drill:
             require_room(account_id)
-        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], **columns)
+        if member_id is not None:
+            require_owner(account_id, member_id)
+        key = Key(account_id=account_id, digest=digest(secret), last_four=secret[-4:], member_id=member_id, **columns)
         key.is_drill, key.is_playground = is_drill, is_playground
         session.add(key)
         record_act(session, account_id, "drill_sent" if is_drill else "key_created", actor, key.name)
@@ -276,6 +315,14 @@ def update_key(account_id: int, key_id: int, terms: KeyTerms, actor: Actor = COM
     """Set everything that can be set on a key, as `issue_key` does. Returns when every worker applies it."""
     columns = check_key(terms, find_key(account_id, key_id))
     return _change(account_id, key_id, "key_changed", actor, columns, grows=True)
+
+
+def give_key(account_id: int, key_id: int, member_id: int | None, actor: Actor = COMMAND) -> Key:
+    """Make a key that of another member, or of the account itself. What it used goes with it, but not from one member's
+    budget to the other's. Returns when every worker counts it there. Raises NotFound and InvalidRequest."""
+    if member_id is not None:
+        require_owner(account_id, member_id)
+    return _change(account_id, key_id, "key_given", actor, {"member_id": member_id}, grows=True)
 
 
 def revoke_key(account_id: int, key_id: int, wait: bool = True, actor: Actor = COMMAND) -> Key:

@@ -1,4 +1,4 @@
-"""The key by which an account's playground asks: one like any other in the list of keys, whose secret nobody has."""
+"""The key by which a member's playground asks: one like any other in the list of keys, whose secret nobody has."""
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -11,24 +11,24 @@ from bridge.db import db
 from bridge.money import NANOS_PER_DOLLAR
 
 KEY_NAME = "Playground"
-DAY_BUDGET_NANOS = 5 * NANOS_PER_DOLLAR  # which the account can change, as of any key
+DAY_BUDGET_NANOS = 5 * NANOS_PER_DOLLAR  # which can be changed, as of any key
 
 
-def find_playground_key(account_id: int) -> Key | None:
-    """The account's newest key of the playground, revoked or not; None if it never had one."""
-    query = sa.select(Key).where(Key.account_id == account_id, Key.is_playground).order_by(Key.id.desc()).limit(1)
-    return db.session.scalars(query).one_or_none()
+def find_playground_key(account_id: int, member_id: int) -> Key | None:
+    """The member's newest key of the account's playground, revoked or not; None if they never had one."""
+    theirs = (Key.account_id == account_id, Key.member_id == member_id, Key.is_playground)
+    return db.session.scalars(sa.select(Key).where(*theirs).order_by(Key.id.desc()).limit(1)).one_or_none()
 
 
-def issue_playground_key(account_id: int, actor: Actor) -> Key:
-    """Make the account's key of the playground, or give the one that it has. Its secret is drawn and forgotten. Raises
-    InvalidRequest where the account has no room for another key."""
+def issue_playground_key(account_id: int, member_id: int, actor: Actor) -> Key:
+    """Make the member's key of the account's playground, or give the one that they have. Its secret is drawn and
+    forgotten. Raises InvalidRequest where the account has no room for another key, and of one who may have none."""
     terms = KeyTerms(name=KEY_NAME, budget_day_nanos=DAY_BUDGET_NANOS)
     try:
-        return issue_key(account_id, terms, is_playground=True, actor=actor).key
+        return issue_key(account_id, terms, member_id=member_id, is_playground=True, actor=actor).key
     except IntegrityError:  # another request made it at the same moment
         db.session.rollback()
-        key = find_playground_key(account_id)
+        key = find_playground_key(account_id, member_id)
         if key is None:
             raise
         return key

@@ -268,12 +268,12 @@ class Key(Table):
     last_used_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     # an operator's fault drill was sent with it; what it asked for is none of the customer's figures
     is_drill: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    # the account's own pages ask by it: of those that are not revoked, an account has one
+    # our own pages ask by it: of those that are not revoked, a member has one in each account
     is_playground: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     __table_args__ = (
         sa.Index(
             "uq_keys_playground",
-            "account_id",
+            *("account_id", "member_id"),
             unique=True,
             postgresql_where=_OF_PLAYGROUND,
             sqlite_where=_OF_PLAYGROUND,

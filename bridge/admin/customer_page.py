@@ -9,6 +9,7 @@ from flask import current_app, render_template, request
 
 from bridge.accounts.customers import PAGE_SIZE, find_customer
 from bridge.accounts.key_limits import read_account_limits
+from bridge.accounts.key_owners import name_members
 from bridge.accounts.key_search import list_all_keys
 from bridge.accounts.operator_notes import list_notes
 from bridge.accounts.own_price_editing import describe_own
@@ -126,6 +127,7 @@ def show_customer_keys(account_id: int) -> str:
         keys=keys[:PAGE_SIZE],
         older_keys=keys[PAGE_SIZE - 1].id if len(keys) > PAGE_SIZE else None,
         newest_keys=before_id is None,
+        owners=name_members(key.member_id for key in keys),
         spent=list_spend_by_key(account_id, month, [key.id for key in keys]),
         now=now_utc(),
     )

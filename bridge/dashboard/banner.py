@@ -5,6 +5,7 @@ What costs no statement is asked first, and nothing further once something is fo
 import dataclasses
 import datetime
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from flask import current_app, g, request, url_for
 from flask_login import current_user
@@ -15,6 +16,7 @@ from bridge.chart import SpanSum
 from bridge.config import Settings
 from bridge.dashboard.account import find_account_state, find_money, find_own_limits, once
 from bridge.dashboard.filters import NANOS_PER_CENT, balance, exact, spend
+from bridge.dashboard.scope import find_seen_member, list_near_budget
 from bridge.db import now_utc
 from bridge.inference.services import Services
 from bridge.ledger.budgets import find_account_window
@@ -136,7 +138,7 @@ def _tell_low() -> Banner | None:
     money, rule, alert = state.money, state.rule, state.alert
     if rule is not None and rule.enabled and rule.allows_another(now_utc().date()):
         return None  # it is about to be topped up
-    days = count_days_left(money.available_nanos, _sum_spent(), USED_DAYS)
+    days = _count_days()
     is_below = alert is not None and alert.enabled and money.balance_nanos < alert.threshold_nanos
     if not is_below and (days is None or days >= LOW_DAYS):
         return None
@@ -152,12 +154,13 @@ def _tell_spend_limit() -> Banner | None:
     if today.percent < NEAR_PERCENT:
         return None
     title = "used up what it may spend today" if today.percent >= 100 else "spent nearly all that it may today"
-    text = f"{spend(today.spent_nanos)} of {spend(limit)}. It starts again at 00:00 UTC. Ask the operator for more."
+    of_all = "" if find_seen_member() else f"{spend(today.spent_nanos)} of {spend(limit)}. "
+    text = f"{of_all}It starts again at 00:00 UTC. Ask the operator for more."
     return Banner("warn", f"This account has {title}:", text)
 
 
 def _tell_key_budget() -> Banner | None:
-    near = find_account_state().near_budget
+    near = list_near_budget()
     if not near:
         return None
     key, budget = near[0].key, near[0].budget
@@ -180,10 +183,18 @@ def count_days_left(available_nanos: int, spent_nanos: int, days: int) -> int | 
     return left if left is not None and left <= MAX_DAYS_LEFT else None
 
 
+def _count_days() -> int | None:
+    """How many days the balance lasts at the rate of the last ones; None, too, for those who don't see what all keys
+    spend."""
+    if find_seen_member() is not None:
+        return None
+    return count_days_left(find_money().available_nanos, _sum_spent(), USED_DAYS)
+
+
 def _describe_left() -> str:
     """`$4.12 left, for about 2 days.`"""
     left = find_money().available_nanos
-    days = count_days_left(left, _sum_spent(), USED_DAYS)
+    days = _count_days()
     if days is None:
         return f"{balance(left)} left."
     lasts = "less than a day" if not days else f"about {days} day{'s' if days != 1 else ''}"
@@ -191,9 +202,9 @@ def _describe_left() -> str:
 
 
 def _sum_lately() -> dict[str, int]:
-    """What the account was charged for each model that it used in the last days."""
-
-    wanted = {"account_id": current_user.account_id, "since": _first_day(), "without_drills": True}
+    """What was charged in the last days for each model, as far as the signed-in member sees it."""
+    wanted: dict[str, Any] = {"account_id": current_user.account_id, "since": _first_day(), "without_drills": True}
+    wanted["member_id"] = find_seen_member()
     return once("used_lately", lambda: sum_charges_by("model_id", **wanted))
 
 

@@ -20,6 +20,7 @@ from bridge.dashboard.doc_pages import (
 )
 from bridge.dashboard.doc_search import read_words, search
 from bridge.dashboard.public import list_offered, public
+from bridge.dashboard.scope import filter_keys
 from bridge.dashboard.snippets import NO_KEY, base_url, site_url
 from bridge.db import DEFAULT_GROUP
 from bridge.extensions import anyone_may_enter
@@ -63,7 +64,7 @@ def show_llms() -> Response:
 
 
 def _show(page: DocPage) -> str:
-    key = name_newest_key(current_user.account_id) if current_user.is_authenticated else None
+    key = name_newest_key(filter_keys()) if current_user.is_authenticated else None
     text = f"YOUR_KEY_{_UNFIT.sub('-', key[0]).strip('-')}" if key else NO_KEY
     body = _write(page, signed_in=current_user.is_authenticated, key_text=text)
     before, after = find_neighbours(page)

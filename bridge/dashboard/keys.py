@@ -9,7 +9,6 @@ from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.accounts.key_rules import find_errors
-from bridge.accounts.key_search import find_key
 from bridge.accounts.key_terms import PLAIN_LIMITS, TERMS, KeyTerms, Kind
 from bridge.accounts.keys import (
     IssuedKey,
@@ -28,7 +27,9 @@ from bridge.dashboard.account import find_money, find_own_limits, list_own_model
 from bridge.dashboard.door import dashboard, needs, suspended_may_too
 from bridge.dashboard.key_ease import Ease, ease, find_ease
 from bridge.dashboard.key_now import draw_calls, list_in_use
+from bridge.dashboard.key_owner import find_shared_budget, list_owners, read_owner
 from bridge.dashboard.refused import Remedy, find_remedy
+from bridge.dashboard.scope import OF_TEAM, find_own_key
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
 from bridge.dashboard.visitor import find_actor
 from bridge.db import now_utc
@@ -80,7 +81,8 @@ def create_key() -> Any:
     terms = _read_terms(form)
     if not form.errors:
         with form.collect_errors():
-            return _show_secret(issue_key(g.account_id, terms, actor=find_actor()))
+            member_id = read_owner(form.text("belongs_to"))
+            return _show_secret(issue_key(g.account_id, terms, member_id=member_id, actor=find_actor()))
     return _render_form(form, _list_chosen("models")), 400
 
 
@@ -108,7 +110,7 @@ def _show_secret(issued: IssuedKey, *, is_new: bool = True) -> str:
 @dashboard.get("/keys/<int:key_id>")
 @needs("own_keys")
 def show_key(key_id: int) -> str:
-    key = find_key(g.account_id, key_id)
+    key = find_own_key(key_id)
     return _render_form(FormReader(_write_fields(key)), key.models or [], key)
 
 
@@ -116,7 +118,7 @@ def show_key(key_id: int) -> str:
 @needs("own_keys")
 @needs_proof
 def change_key(key_id: int) -> Any:
-    key = find_key(g.account_id, key_id)
+    key = find_own_key(key_id)
     form = FormReader(request.form)
     terms = _read_terms(form, key)
     if not form.errors:
@@ -132,7 +134,7 @@ def change_key(key_id: int) -> Any:
 @needs_proof
 def ease_rule(key_id: int) -> Any:
     """Do what the page offers beside a refusal. What it offers no longer changes nothing."""
-    key = find_key(g.account_id, key_id)
+    key = find_own_key(key_id)
     wanted = request.form.get("field"), request.form.get("value")
     offers = [each for _, _, each in _list_refusals(key, _read_refused(key), list_own_models()) if each is not None]
     chosen = next((each for each in offers if (each.field, each.value) == wanted), None)
@@ -187,7 +189,7 @@ def end_old_key(key_id: int) -> Response:
 @suspended_may_too
 def end_key(key_id: int) -> Any:
     """Revoke the key, if its name was typed."""
-    key = find_key(g.account_id, key_id)
+    key = find_own_key(key_id)
     if request.form.get("confirm", "").strip() != key.name:
         form = FormReader(_write_fields(key))
         form.errors["confirm"] = f"Nothing was revoked: type {key.name} to confirm."
@@ -202,7 +204,7 @@ def end_key(key_id: int) -> Any:
 def show_first_request(key_id: int) -> Any:
     """What became of the new key's first request, for which its page polls: 200 with a link to it; 202 with the last
     refusal, while there is nothing better; 204 while there is neither."""
-    key = find_key(g.account_id, key_id)
+    key = find_own_key(key_id)
     record = find_first_request(g.account_id, key_id=key.id)
     if record is not None:
         return render_template("dashboard/first_request.html", record=record)
@@ -313,6 +315,9 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
         raised=find_raise(key, now) if key else 0,
         activity=_find_activity(key, models) if key else None,
         overlaps=OVERLAPS,
+        owners=(owners := list_owners()),
+        owner=OF_TEAM if key and key.member_id is None else str(key.member_id if key else g.member.id),
+        member_budget=find_shared_budget(key, owners),
         now=now,
     )
 

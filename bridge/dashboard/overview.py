@@ -11,6 +11,7 @@ from bridge.dashboard.account import find_account_state
 from bridge.dashboard.banner import count_days_left, keep_used_lately
 from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.refused import find_remedy
+from bridge.dashboard.scope import find_seen_member, list_near_budget
 from bridge.dashboard.usage_filter import OWN_DATES
 from bridge.db import now_utc
 from bridge.ledger.first_steps import FirstSteps, find_first_steps
@@ -31,14 +32,18 @@ def show_overview() -> str:
     days, period_name = PERIODS[period]
     today = now_utc().replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - datetime.timedelta(days=days - 1)
-    state, steps = find_account_state(), _find_first_steps()
-    used = read_usage(UsageFilter(g.account_id, since=since), "model", "hour" if days == 1 else "day", 0)
+    state, steps, seen = find_account_state(), _find_first_steps(), find_seen_member()
+    used = read_usage(
+        UsageFilter(g.account_id, since=since, member_id=seen), "model", "hour" if days == 1 else "day", 0
+    )
     keep_used_lately(used.spans, since)
     yesterday = today - datetime.timedelta(days=1)
-    before = sum_usage(UsageFilter(g.account_id, since=yesterday, until=today)).charge_nanos if days == 1 else None
-    last = list_requests(UsageFilter(g.account_id), limit=LAST_REQUESTS).records
-    refused = read_refusals(RefusalFilter(g.account_id, since), limit=MOST_REFUSED)
-    width = BESIDE_WIDTH if steps or state.near_budget else ALONE_WIDTH
+    earlier = UsageFilter(g.account_id, since=yesterday, until=today, member_id=seen)
+    before = sum_usage(earlier).charge_nanos if days == 1 else None
+    last = list_requests(UsageFilter(g.account_id, member_id=seen), limit=LAST_REQUESTS).records
+    refused = read_refusals(RefusalFilter(g.account_id, since, member_id=seen), limit=MOST_REFUSED)
+    near = list_near_budget()
+    width = BESIDE_WIDTH if steps or near else ALONE_WIDTH
     return render_template(
         "dashboard/overview.html",
         period=period,
@@ -48,10 +53,11 @@ def show_overview() -> str:
         totals=used.totals,
         spent_today=_sum_charges(used.spans, since=today),
         spent_yesterday=_sum_charges(used.spans, since=yesterday, until=today) if before is None else before,
-        days_left=count_days_left(state.money.available_nanos, used.totals.charge_nanos, days),
+        # what the others spend, who share the balance, isn't for those to know who see their own keys alone
+        days_left=None if seen else count_days_left(state.money.available_nanos, used.totals.charge_nanos, days),
         chart=_draw_spend(used.spans, since, days, width),
         steps=steps,
-        near=state.near_budget,
+        near=near,
         refused=[(each, find_remedy(each)) for each in refused.kinds],
         refused_url=f"{url_for('dashboard.show_usage')}?period={OWN_DATES}&from={since:%Y-%m-%d}&status=refused",
         refused_total=refused.requests,
@@ -84,6 +90,6 @@ def _draw_spend(sums: list[SpanSum], since: datetime.datetime, days: int, width:
 
 def _find_first_steps() -> FirstSteps | None:
     """The account's first steps; None if all are done."""
-    steps = find_first_steps(g.account_id)
+    steps = find_first_steps(g.account_id, find_seen_member())
     g.first_credit = steps.credit  # for the banner
     return None if steps.are_done else steps

@@ -16,6 +16,7 @@ from bridge.conversation.kinds import CHAT
 from bridge.dashboard.account import find_account_state, find_money, list_own_models
 from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.keys import choose_first_model
+from bridge.dashboard.scope import find_seen_member
 from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.db import db, now_utc
 from bridge.errors import BridgeError, InvalidApiKey, NotFound
@@ -48,7 +49,7 @@ def _account() -> str:
 @dashboard.get("/playground")
 @needs("own_keys")
 def show_playground() -> str:
-    key, money = find_playground_key(g.account_id), find_money()
+    key, money = find_playground_key(g.account_id, g.member.id), find_money()
     models = _list_models(key)
     names = None if key is None or key.models is None else list(key.models)
     budgets = [] if key is None else list_key_budgets(key.id, list_key_windows(key, now_utc()), None, 0)[0]
@@ -97,7 +98,7 @@ def quote_playground() -> Response:
 @limiter.limit("60 per hour", key_func=_account)
 def renew_playground_key() -> Any:
     """Make another key in the place of one that was revoked."""
-    issue_playground_key(g.account_id, find_actor())
+    issue_playground_key(g.account_id, g.member.id, find_actor())
     flash(f"The playground has a new key, with a budget of ${format_dollars(DAY_BUDGET_NANOS, 2)} a day.")
     return redirect(url_for("dashboard.show_playground"), 303)
 
@@ -107,9 +108,9 @@ def renew_playground_key() -> Any:
 def show_playground_receipt(request_id: str) -> Response:
     """What became of a request whose answer the page did not hear to its end; 204 while it runs. Raises NotFound."""
     try:
-        record = find_request(g.account_id, request_id)
+        record = find_request(g.account_id, request_id, find_seen_member())
     except NotFound:
-        find_running_request(g.account_id, request_id)
+        find_running_request(g.account_id, request_id, find_seen_member())
         return Response(status=204)
     said = {
         "outcome": record.outcome,
@@ -136,8 +137,9 @@ def _ask(path: str) -> Response:
 
 
 def _find_caller() -> Caller:
-    """The account as its playground's key, which is made at the first call. Raises PlaygroundKeyOff."""
-    key = find_playground_key(g.account_id) or issue_playground_key(g.account_id, find_actor())
+    """The member as the key of their playground, which is made at the first call. Raises PlaygroundKeyOff."""
+    member_id = g.member.id
+    key = find_playground_key(g.account_id, member_id) or issue_playground_key(g.account_id, member_id, find_actor())
     caller = find_caller_of(key)
     if caller is None:
         raise PlaygroundKeyOff(f"The key {KEY_NAME} is {_find_state(key)}, so nothing was sent.")

@@ -29,7 +29,7 @@ def find_remedy(refused: Refused) -> Remedy:
             "Over the rate limit", "Raise the limit", key, "Or retry after the seconds in retry-after."
         ),
         "key_budget_exceeded": Remedy(
-            "The key's budget is used up", "Raise the budget", key, "Or wait until its period starts again."
+            "A budget of the key is used up", "See its budgets", key, "Or wait until its period starts again."
         ),
         "spend_limit_exceeded": Remedy(
             "The account has spent what it may in a day",

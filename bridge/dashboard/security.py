@@ -21,6 +21,7 @@ from bridge.acts import WORDS, list_acts
 from bridge.dashboard.door import dashboard, own, suspended_may_too
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses
 from bridge.dashboard.proof import count_proofs
+from bridge.dashboard.scope import find_seen_actor
 from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.extensions import limiter
 
@@ -54,7 +55,7 @@ def render_security(errors: dict[str, str] | None = None) -> str:
         sessions=[
             (row, name_browser(row.user_agent), name_session(row), is_of(row, g.member.session_secret)) for row in rows
         ],
-        acts=list_acts(g.account_id, limit=ACTS_SHOWN),
+        acts=list_acts(g.account_id, by=find_seen_actor(), limit=ACTS_SHOWN),
         words=WORDS,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Response, abort, current_app, g, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user
 
+from bridge.accounts.key_owners import list_key_owners
 from bridge.accounts.key_search import list_all_keys, name_keys
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import list_priced_ids
@@ -22,6 +23,7 @@ from bridge.dashboard.banner import keep_used_lately
 from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.filters import count, spend
 from bridge.dashboard.refused import find_remedy
+from bridge.dashboard.scope import find_seen_member
 from bridge.dashboard.usage_csv import COLUMNS, GROUP_COLUMNS, write_groups, write_refusal, write_request
 from bridge.dashboard.usage_filter import GROUPS, PERIODS, REFUSED, RUNNING, Asked, read_filter
 from bridge.errors import NotFound
@@ -71,7 +73,8 @@ class Instead:
 @dashboard.get("/usage")
 @needs("own_usage")
 def show_usage() -> Any:
-    """The usage page. Its filter is the URL: period or dates, key, model, status, end user, tag; `by` what it is
+    """The usage page. Its filter is the URL: period or dates, key, whose keys (`of`),
+    model, status, end user, tag; `by` what it is
     grouped by; `instead` a model to compare with; `before` and `after` are the requests at the page's edges."""
     wanted = request.args.get("q", "").strip()
     missing = ""
@@ -82,7 +85,7 @@ def show_usage() -> Any:
             missing = "That is not the id of a request (req_…) or of an answer (chatcmpl-…)."
     asked = read_filter(request.args)
     status, state = asked.fields["status"], find_account_state()
-    running = list_running(g.account_id, asked.wanted.key_id)
+    running = list_running(g.account_id, asked.wanted.key_id, asked.member_id)
     page = UsagePage([], False, False)
     if status not in (REFUSED, RUNNING):
         page = list_requests(asked.wanted, older_than=request.args.get("before"), newer_than=request.args.get("after"))
@@ -92,7 +95,10 @@ def show_usage() -> Any:
         keep_used_lately(used.spans, asked.first)
     shown = _list_keys(asked, page, running, refused)
     choices = read_choices(
-        g.account_id, asked.first, shown | (set(map(int, used.groups)) if asked.by == "key" else set())
+        g.account_id,
+        asked.first,
+        shown | (set(map(int, used.groups)) if asked.by == "key" else set()),
+        find_seen_member(),
     )
     key_names = choices.newest_keys | choices.asked_keys
     return render_template(
@@ -106,7 +112,8 @@ def show_usage() -> Any:
         timing=measure_first_content(asked.wanted),
         refused=[(each, find_remedy(each)) for each in refused.kinds],
         refused_total=refused.requests if asked.refused else None,
-        codes=list_codes(g.account_id, asked.first) if status == REFUSED else [],
+        members=list_key_owners(g.account_id) if find_seen_member() is None else {},
+        codes=list_codes(g.account_id, asked.first, asked.member_id) if status == REFUSED else [],
         running=[(hold, json.loads(hold.details)) for hold in running],
         groups=_group(asked, used, refused, key_names) if used.totals.requests else None,
         chart=_draw(asked, used.spans, _sum_by_day(refused)) if used.totals.requests else [],
@@ -146,7 +153,7 @@ def export_usage() -> Response:
     """The filter's requests as CSV, at most 50,000, times in UTC and costs exact, and its refusals; or, with `sums`,
     what they come to in each group."""
     asked = read_filter(request.args)
-    key_names = name_keys(g.account_id)
+    key_names = name_keys(g.account_id, member_id=find_seen_member())
     if request.args.get("sums"):
         names = {str(key_id): name for key_id, name in key_names.items()} if asked.by == "key" else {}
         groups = write_groups(group_usage(asked.wanted, asked.by), names, _sum_refused(asked))
@@ -174,7 +181,7 @@ def _send_csv(asked: Asked, pieces: Iterator[str]) -> Response:
 def show_receipt(request_id: str) -> Any:
     """One request, explained to the nano-dollar; while it runs, its hold."""
     try:
-        record = find_request(g.account_id, request_id)
+        record = find_request(g.account_id, request_id, find_seen_member())
     except NotFound:
         return _show_running(request_id)
     key = next(iter(list_all_keys(g.account_id, Key.id == record.key_id)), None)
@@ -288,7 +295,7 @@ def _price_instead(totals: Sums, model_id: str) -> Instead | None:
 
 def _show_running(request_id: str) -> str:
     try:
-        hold = find_running_request(g.account_id, request_id)
+        hold = find_running_request(g.account_id, request_id, find_seen_member())
     except NotFound:
         abort(404)
     key_names = name_keys(g.account_id, [hold.key_id])

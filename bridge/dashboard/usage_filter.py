@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 from flask import g
 
 from bridge.dashboard.account import path_of
+from bridge.dashboard.scope import find_seen_member, read_member_id
 from bridge.db import now_utc
 from bridge.ledger.usage import OUTCOME_GROUPS, UsageFilter
 from bridge.limits.refusals import RefusalFilter
@@ -18,7 +19,7 @@ MOST_DAYS = 366
 GROUPS = {"model": "Model", "key": "Key", "end_user": "End user", "tag": "Tag"}
 REFUSED, RUNNING = "refused", "running"
 STATUSES = (*OUTCOME_GROUPS, REFUSED, RUNNING)
-FIELDS = ("period", "from", "to", "key", "model", "status", "code", "end_user", "tag", "by", "instead")
+FIELDS = ("period", "from", "to", "key", "of", "model", "status", "code", "end_user", "tag", "by", "instead")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Asked:
             outcome=status if status in OUTCOME_GROUPS else None,
             end_user=self.fields["end_user"] or None,
             tag=self.fields["tag"] or None,
+            member_id=self.member_id,
         )
 
     @property
@@ -67,13 +69,20 @@ class Asked:
             key_id=self._key_id,
             model_id=self.fields["model"] or None,
             code=self.fields["code"] or None,
+            member_id=self.member_id,
         )
 
     @property
     def is_whole(self) -> bool:
         """Whether it chooses all requests of its period, up to now, by model."""
-        narrowing = ("key", "model", "status", "end_user", "tag", "to")
+        narrowing = ("key", "of", "model", "status", "end_user", "tag", "to")
         return self.by == "model" and not any(self.fields[name] for name in narrowing)
+
+    @property
+    def member_id(self) -> int | None:
+        """Of whose keys: of those who don't see all, their own."""
+        seen = find_seen_member()
+        return read_member_id(self.fields["of"]) if seen is None else seen
 
     @property
     def _key_id(self) -> int | None:
@@ -110,6 +119,8 @@ def read_filter(arguments: Mapping[str, str]) -> Asked:
         first, last = today - datetime.timedelta(days=PERIODS[fields["period"]][0] - 1), today
     if not (fields["key"].isascii() and fields["key"].isdigit() and len(fields["key"]) < 18):
         fields["key"] = ""
+    if read_member_id(fields["of"]) is None:
+        fields["of"] = ""
     if fields["status"] not in STATUSES:
         fields["status"] = ""
     if fields["status"] != REFUSED:

@@ -32,8 +32,9 @@ class Purchase:
         self._ask, self._attempts = ask, attempts
         self._services, self._caller, self._claim = ask.services, ask.caller, ask.claim
         self.created_at = created_at_of(ask.request_id)
+        caller = self._caller
         self._budgets = list_windows(
-            self._caller, ask.plan.labels.end_user, self.created_at, self._caller.account_spend_day_nanos
+            caller, ask.plan.labels.end_user, self.created_at, caller.account_spend_day_nanos, caller.member_budget
         )
         self.held_nanos = 0
         self.charge_nanos = 0

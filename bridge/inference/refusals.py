@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bridge.errors import BridgeError, InsufficientBalance, KeyBudgetExceeded, MaxCostExceeded, SpendLimitExceeded
 from bridge.inference.plan import Offer
-from bridge.ledger.batch import OF_ACCOUNT, BudgetWindow, Funds, HoldOrder, HoldResult
+from bridge.ledger.batch import OF_ACCOUNT, OF_MEMBER, BudgetWindow, Funds, HoldOrder, HoldResult
 from bridge.ledger.budgets import OF_KEY, PERIOD_WORDS, next_start
 from bridge.money import format_dollars
 
@@ -24,10 +24,10 @@ def refuse_unpaid(offers: Sequence[Offer], order: HoldOrder, result: HoldResult,
         budget = window.limit_nanos - budget_spent
         idle, free = min(idle, budget), min(free, budget - budget_held)
     kind: type[InsufficientBalance] = InsufficientBalance
-    whose, all_held, of_account = "your balance", funds.held_nanos, False
+    whose, all_held, of_account, of_member = "your balance", funds.held_nanos, False, False
     if of_budget and order.budgets:
         window = order.budgets[result.window]
-        of_account = window.scope == OF_ACCOUNT
+        of_account, of_member = window.scope == OF_ACCOUNT, window.scope.startswith(OF_MEMBER)
         kind, whose = SpendLimitExceeded if of_account else KeyBudgetExceeded, _name_budget(window)
         all_held = funds.budgets[result.window][0]
     needed, available = _dollars(needed_nanos), _dollars(result.available_nanos)
@@ -42,6 +42,7 @@ def refuse_unpaid(offers: Sequence[Offer], order: HoldOrder, result: HoldResult,
         refusal.retryable = True
         return refusal
     remedy = "Ask the operator for more" if of_account else "Raise the budget" if of_budget else "Add credit"
+    remedy = "Ask an owner or admin of the account for more" if of_member else remedy
     remedy += _or_lower(offers, passes)
     left = f"left of {whose}" if of_budget else "available"
     return kind(f"{FINAL}: this answer can cost {needed}, and {available} is {left}. {remedy}.")
@@ -52,6 +53,8 @@ def _name_budget(window: BudgetWindow) -> str:
     amount = f"{_dollars(window.limit_nanos)} {PERIOD_WORDS[window.period]}"
     if window.scope == OF_ACCOUNT:
         budget = f"the {amount} that the operator lets this account spend"
+    elif window.scope.startswith(OF_MEMBER):
+        budget = f"the budget of {amount} that all keys of this key's member share"
     elif window.scope == OF_KEY:
         budget = f"this key's budget of {amount}"
     else:

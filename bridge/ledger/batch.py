@@ -28,11 +28,18 @@ class BudgetWindow(msgspec.Struct, frozen=True):
 
 
 OF_ACCOUNT = "account"  # the scope of what an operator lets a whole account spend
+OF_MEMBER = "member:"  # with a member's id behind it: the scope of what all of their keys in the account may spend
+
+
+def is_shared(scope: str) -> bool:
+    """Whether several keys count against windows of this scope: the account's, or a member's."""
+    return scope == OF_ACCOUNT or scope.startswith(OF_MEMBER)
 
 
 def own_id(scope: str, account_id: int, key_id: int) -> int:
-    """Under which number of `budgets.key_id` a window has its row: the key's, or the account's below zero."""
-    return -account_id if scope == OF_ACCOUNT else key_id
+    """Under which number of `budgets.key_id` a window has its row: the key's, or the account's below zero, if keys
+    share the window."""
+    return -account_id if is_shared(scope) else key_id
 
 
 class HoldOrder(msgspec.Struct, frozen=True):

@@ -1,18 +1,29 @@
-"""Mails about keys' budgets: to an account's owners once four fifths of a budget are spent, and once it is used up."""
+"""Mails about the budgets of keys and of members: to an account's owners, and to whose they are, once four fifths of a
+budget are spent, and once it is used up."""
 
+import dataclasses
 import datetime
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
+from bridge.accounts.keys import MemberBudget
 from bridge.accounts.standing import list_owners
-from bridge.accounts.tables import Account, Key
+from bridge.accounts.tables import Account, Key, Member, Membership
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.alerts import make_off_token
-from bridge.ledger.batch import BudgetWindow
-from bridge.ledger.budgets import PERIOD_WORDS, list_key_windows, list_starts, next_start
+from bridge.ledger.batch import OF_MEMBER, BudgetWindow
+from bridge.ledger.budgets import (
+    PERIOD_WORDS,
+    find_member_window,
+    list_key_windows,
+    list_starts,
+    next_start,
+    period_start,
+)
 from bridge.ledger.journal import write_is_running, write_limit
 from bridge.ledger.tables import Budget
 from bridge.mail.outbox import queue_mail
@@ -25,76 +36,138 @@ PLAIN = {"synchronize_session": False}
 log = structlog.get_logger()
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Due:
+    """A budget's row of which something has to be told, whose it is, and the window with its limit."""
+
+    owner: Key | Member
+    account_id: int
+    row: Budget
+    window: BudgetWindow
+
+    @property
+    def percent(self) -> int:
+        """What is told: a budget is used up, too, once it refuses a request after 80 %, for hardly any is spent to the
+        last cent."""
+        is_used_up = self.row.spent_nanos >= self.window.limit_nanos or self.row.refused_at is not None
+        return USED_UP if is_used_up else NEARLY
+
+
 def queue_budget_alerts(settings: Settings) -> int:
-    """Queue a mail for every budget of a key that has passed 80 or 100 % in its running period, once for each. A budget
-    is used up, too, once it refuses a request after 80 %: hardly any is spent to the last cent. Returns how many this
-    call reported; if several workers look at the same moment, one of them reports each."""
+    """Queue a mail for every budget of a key or a member that has passed 80 or 100 % in its running period, once for
+    each. Returns how many this call reported; if several workers look at the same moment, one of them reports each."""
     told = 0
-    for key, row in _list_due(now_utc()):
-        limit = next(window for window in list_key_windows(key, now_utc()) if window.period == row.period).limit_nanos
-        percent = USED_UP if row.spent_nanos >= limit or row.refused_at is not None else NEARLY
+    for due in _list_due(now_utc()):
         with transaction() as session:
-            is_ours = _tell(session, settings, key, row, limit, percent)
+            is_ours = _tell(session, settings, due)
         if is_ours:
             told += 1
-            log.info("budget_told", key_id=key.id, period=row.period, percent=percent)
+            whose = {"key_id" if isinstance(due.owner, Key) else "member_id": due.owner.id}
+            log.info("budget_told", **whose, period=due.row.period, percent=due.percent)
     return told
 
 
-def _list_due(now: datetime.datetime) -> list[tuple[Key, Budget]]:
-    """The keys and their budgets' rows of which something may have to be told, read without a lock."""
+def _list_due(now: datetime.datetime) -> list[Due]:
+    """The budgets of which something may have to be told, read without a lock."""
     limit = write_limit(now)
-    nearly = (Budget.told_percent < NEARLY) & (limit - Budget.spent_nanos <= limit // 5)
-    used_up = (Budget.told_percent < USED_UP) & ((Budget.spent_nanos >= limit) | Budget.refused_at.is_not(None))
-    query = (
+    of_keys = (
         sa.select(Key, Budget)
         .join(Key, Key.id == Budget.key_id)
         .join(Account, Account.id == Key.account_id)
-        .where(write_is_running(list_starts(now)), limit > 0, nearly | used_up)
+        .where(write_is_running(list_starts(now)), limit > 0, _passes(limit))
         .where(Key.revoked_at.is_(None), Account.budget_mails)
         .order_by(Budget.key_id, Budget.period)
     )
-    found = [(key, row) for key, row in db.session.execute(query, execution_options={"populate_existing": True})]
+    most = Membership.budget_month_nanos
+    scope = sa.literal(OF_MEMBER) + sa.cast(Membership.member_id, sa.String)
+    of_members = (
+        sa.select(Member, Budget, Membership)
+        .join(Membership, (Budget.key_id == -Membership.account_id) & (Budget.scope == scope))
+        .join(Member, Member.id == Membership.member_id)
+        .join(Account, Account.id == Membership.account_id)
+        .where(Budget.period == "month", Budget.period_start == period_start("month", now))
+        .where(most > 0, _passes(most), Account.budget_mails)
+        .order_by(Membership.account_id, Membership.member_id)
+    )
+    fresh = {"populate_existing": True}
+    found = []
+    for key, row in db.session.execute(of_keys, execution_options=fresh):
+        window = next(window for window in list_key_windows(key, now) if window.period == row.period)
+        found.append(Due(key, key.account_id, row, window))
+    for member, row, membership in db.session.execute(of_members, execution_options=fresh):
+        budget = MemberBudget(member.id, membership.budget_month_nanos or 0)
+        found.append(Due(member, membership.account_id, row, find_member_window(budget, now)))
     db.session.commit()
     return found
 
 
-def _tell(session: Session, settings: Settings, key: Key, row: Budget, limit_nanos: int, percent: int) -> bool:
+def _passes(limit: sa.ColumnElement[int] | orm.InstrumentedAttribute[int | None]) -> sa.ColumnElement[bool]:
+    """Whether a row with this limit has passed what it was last told of."""
+    nearly = (Budget.told_percent < NEARLY) & (limit - Budget.spent_nanos <= limit // 5)
+    return nearly | (Budget.told_percent < USED_UP) & ((Budget.spent_nanos >= limit) | Budget.refused_at.is_not(None))
+
+
+def _tell(session: Session, settings: Settings, due: Due) -> bool:
     """Report it, if a conditional statement gives it to this call; the mails are written in the same transaction."""
+    row, percent = due.row, due.percent
     place = (Budget.key_id == row.key_id, Budget.period == row.period, Budget.period_start == row.period_start)
     claim = sa.update(Budget).where(*place, Budget.scope == row.scope, Budget.told_percent < percent)
     claimed = session.execute(claim.values(told_percent=percent).returning(Budget.key_id), execution_options=PLAIN)
     if claimed.one_or_none() is None:
         return False
-    window = BudgetWindow(row.period, row.period_start, row.scope, limit_nanos)
-    subject, text, off_url = write_alert(settings, key, window, row.spent_nanos, percent)
-    for member_id, email in list_owners(session, key.account_id):
-        once = f"budget:{key.id}:{row.period}:{row.period_start}:{percent}:{member_id}"
-        queue_mail(session, once=once, recipient=email, subject=subject, text=text, off_url=off_url)
+    subject, text = write_alert(settings, due)
+    off_url = f"{settings.site_url}/alerts/off/{make_off_token(settings, due.account_id, SALT)}"
+    off = f" Switch them off, without signing in:\n{off_url}"
+    for member_id, email, is_owner in _list_readers(session, due):
+        once = f"budget:{row.key_id}:{row.scope}:{row.period}:{row.period_start}:{percent}:{member_id}"
+        body, to_off = (text + off, off_url) if is_owner else (text, None)
+        queue_mail(session, once=once, recipient=email, subject=subject, text=f"{body}\n", off_url=to_off)
     return True
 
 
-def write_alert(
-    settings: Settings, key: Key, window: BudgetWindow, spent_nanos: int, percent: int
-) -> tuple[str, str, str]:
-    """The mail's subject, its text, and the address that turns such mails off."""
+def _list_readers(session: Session, due: Due) -> list[tuple[int, str, bool]]:
+    """Id and address of whoever is told, and whether they are an owner, who alone may switch the account's mails off:
+    the owners, and the member whose budget or key it is."""
+    owners = list_owners(session, due.account_id)
+    member_id = due.owner.member_id if isinstance(due.owner, Key) else due.owner.id
+    found = [(owner_id, email, True) for owner_id, email in owners]
+    if member_id is not None and member_id not in dict(owners):
+        theirs = sa.select(Member.email).join(Membership, Membership.member_id == Member.id)
+        theirs = theirs.where(Membership.account_id == due.account_id, Member.id == member_id)
+        found += [(member_id, email, False) for email in session.scalars(theirs)]
+    return found
+
+
+def write_alert(settings: Settings, due: Due) -> tuple[str, str]:
+    """The mail's subject and its text."""
+    window, percent = due.window, due.percent
     budget = f"${format_dollars(window.limit_nanos, 2)} {PERIOD_WORDS[window.period]}"
-    spent = f"${format_dollars(spent_nanos, 2)} of its {budget} is spent."
+    spent = f"${format_dollars(due.row.spent_nanos, 2)} of its {budget} is spent."
     start = next_start(window)
     again = f"It starts again at 00:00 UTC on {start}." if start else "It never starts again."
-    if percent == USED_UP:
-        subject = f"Key {key.name} has used up its budget"
-        state = f"The budget of your key {key.name} is used up: {spent} Its requests are refused with 402. {again}"
+    if isinstance(due.owner, Key):
+        name, remedy = f"Key {due.owner.name}", f"Raise it, for good or for a while:\n{_url(settings, due.owner)}"
+        used_up = f"The budget of your key {due.owner.name} is used up: {spent} Its requests are refused with 402."
     else:
-        subject = f"Key {key.name} has spent {percent}% of its budget"
-        state = f"Your key {key.name} has spent {percent}% of a budget: {spent} {again}"
-    off_url = f"{settings.site_url}/alerts/off/{make_off_token(settings, key.account_id, SALT)}"
-    text = (
-        f"{state}\n\nRaise it, for good or for a while:\n{settings.site_url}/dashboard/keys/{key.id}\n\n"
-        "You get one such mail at 80% and one when a budget is used up, in each of its periods. Switch them off, "
-        f"without signing in:\n{off_url}\n"
-    )
-    return subject, text, off_url
+        name = due.owner.name or due.owner.email
+        remedy = "Owners and admins of the account can raise it on its Team page."
+        used_up = f"The budget of {name} is used up: {spent} Requests with their keys are refused with 402."
+    if percent == USED_UP:
+        subject, state = f"{name} has used up {_its(due)} budget", f"{used_up} {again}"
+    else:
+        subject = f"{name} has spent {percent}% of {_its(due)} budget"
+        whose = f"Your key {due.owner.name}" if isinstance(due.owner, Key) else name
+        state = f"{whose} has spent {percent}% of a budget: {spent} {again}"
+    often = "You get one such mail at 80% and one when a budget is used up, in each of its periods."
+    return subject, f"{state}\n\n{remedy}\n\n{often}"
+
+
+def _url(settings: Settings, key: Key) -> str:
+    return f"{settings.site_url}/dashboard/keys/{key.id}"
+
+
+def _its(due: Due) -> str:
+    return "its" if isinstance(due.owner, Key) else "their"
 
 
 def set_budget_mails(account_id: int, wanted: bool) -> None:

@@ -1,10 +1,12 @@
-"""A key's budgets: what it may spend in a day, a week, a month and in all, and what each of its end users may. Periods
-are UTC days, weeks from Monday, and months; a total never starts again."""
+"""A key's budgets: what it may spend in a day, a week, a month and in all, and what each of its end users may; and what
+all keys of a member or of an account may together. Periods are UTC days, weeks from Monday, and months; a total never
+starts again."""
 
 import datetime
 from typing import Protocol
 
-from bridge.ledger.batch import OF_ACCOUNT, BudgetWindow
+from bridge.accounts.keys import MemberBudget
+from bridge.ledger.batch import OF_ACCOUNT, OF_MEMBER, BudgetWindow, is_shared
 
 PERIODS = ("day", "week", "month", "total")
 PERIOD_WORDS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
@@ -36,22 +38,33 @@ class Budgeted(Protocol):
 
 
 def list_windows(
-    key: Budgeted, end_user: str | None, moment: datetime.datetime, spend_day_nanos: int = 0
+    key: Budgeted,
+    end_user: str | None,
+    moment: datetime.datetime,
+    spend_day_nanos: int = 0,
+    member: MemberBudget | None = None,
 ) -> tuple[BudgetWindow, ...] | None:
     """The windows that a request of this moment counts against, all at once; None where there is no budget. Requests
     that name no end user share one, or leaving the name out would be a way around it. `spend_day_nanos` is what the
-    key's account may spend a day; 0 is no limit."""
+    key's account may spend a day; 0 is no limit. `member` is the budget of the member whose key it is."""
     found = list_key_windows(key, moment)
     if key.budget_user_nanos is not None:
         found = (*found, find_user_window(key, end_user, moment))
     if spend_day_nanos:
         found = (*found, find_account_window(spend_day_nanos, moment))
+    if member is not None:
+        found = (*found, find_member_window(member, moment))
     return found or None
 
 
 def find_account_window(spend_day_nanos: int, moment: datetime.datetime) -> BudgetWindow:
     """The window of what all keys of an account may spend together on the day of this moment (UTC)."""
     return BudgetWindow("day", period_start("day", moment), OF_ACCOUNT, spend_day_nanos)
+
+
+def find_member_window(member: MemberBudget, moment: datetime.datetime) -> BudgetWindow:
+    """The window of what all keys of a member may spend together in the month of this moment (UTC)."""
+    return BudgetWindow("month", period_start("month", moment), f"{OF_MEMBER}{member.member_id}", member.month_nanos)
 
 
 def list_key_windows(key: Budgeted, moment: datetime.datetime) -> tuple[BudgetWindow, ...]:
@@ -64,8 +77,9 @@ def list_key_windows(key: Budgeted, moment: datetime.datetime) -> tuple[BudgetWi
 
 
 def name_scope(window: BudgetWindow) -> bool | str:
-    """Whose a window is, as a usage row names it: the end user's (True), the key's own (False), or "account"."""
-    return OF_ACCOUNT if window.scope == OF_ACCOUNT else window.scope != OF_KEY
+    """Whose a window is, as a usage row names it: the end user's (True), the key's own (False), or the scope itself of
+    one that keys share: "account", "member:7"."""
+    return window.scope if is_shared(window.scope) else window.scope != OF_KEY
 
 
 def find_user_window(key: Budgeted, end_user: str | None, moment: datetime.datetime) -> BudgetWindow:

@@ -28,15 +28,18 @@ class Choices:
     labels: dict[str, list[str]]
 
 
-def read_choices(account_id: int, since: datetime.datetime, key_ids: Iterable[int]) -> Choices:
-    """The account's choices, with the end users and tags since a midnight (UTC), and the names of these keys."""
-    used, values = select_sums_by("model_id", account_id=account_id, without_drills=True)
+def read_choices(
+    account_id: int, since: datetime.datetime, key_ids: Iterable[int], member_id: int | None = None
+) -> Choices:
+    """The choices of the account, or of a member's keys alone, with the end users and tags since a midnight (UTC), and
+    the names of these keys."""
+    used, values = select_sums_by("model_id", account_id=account_id, member_id=member_id, without_drills=True)
     on_sqlite = db.session.get_bind().dialect.name == "sqlite"
     values |= {"account": account_id, "since": since, "key_ids": list(set(key_ids))}
     models: list[str] = []
     keys: dict[str, dict[int, str]] = {"newest": {}, "asked": {}}
     labels: dict[str, dict[int, str]] = {kind: {} for kind in KINDS}
-    for what, number, text in db.session.execute(_write_choices(used, on_sqlite), values):
+    for what, number, text in db.session.execute(_write_choices(used, on_sqlite, member_id is not None), values):
         if what == "model":
             models.append(text)
         else:
@@ -47,13 +50,16 @@ def read_choices(account_id: int, since: datetime.datetime, key_ids: Iterable[in
 
 
 @functools.lru_cache(maxsize=8)
-def _write_choices(used: sa.Select[Any], on_sqlite: bool) -> sa.CompoundSelect[Any]:
+def _write_choices(used: sa.Select[Any], on_sqlite: bool, of_member: bool) -> sa.CompoundSelect[Any]:
     """The statement, without its values. It is cached, since writing it takes longer than running it."""
     models = used.subquery()
     own = sa.select(Key.id, Key.name).where(Key.account_id == sa.bindparam("account", type_=sa.BigInteger))
+    wanted: tuple[str, ...] = ()
+    if of_member:
+        own, wanted = own.where(Key.member_id == sa.bindparam("member_id")), ("member_id",)
     newest = own.where(~Key.is_drill).order_by(Key.id.desc()).limit(MOST_KEYS).subquery()
     asked = own.where(Key.id.in_(sa.bindparam("key_ids", expanding=True))).subquery()
-    dearest = {kind: select_dearest(kind, on_sqlite, MOST_OFFERED).subquery() for kind in KINDS}
+    dearest = {kind: select_dearest(kind, on_sqlite, MOST_OFFERED, wanted).subquery() for kind in KINDS}
     nothing = sa.cast(sa.null(), sa.BigInteger)
     return sa.union_all(
         sa.select(sa.literal("model"), nothing, models.c.model_id),

@@ -4,7 +4,8 @@
 -- settlement that ended a hold: "settled", its charge and its loss. Of holds it answers nothing where one statement
 -- placed all of them in full. Otherwise it answers a row for each: "held" and the amount, or "balance" or "budget" for
 -- what did not have enough, how much that had, and which of the budgets it was. sqlite.py does the same, statement by
--- statement. A window of the account itself (its scope is "account") has its row under the account's id below zero.
+-- statement. A window that keys share (its scope is "account", or "member:" and an id) has its row under the account's
+-- id below zero.
 --
 -- This file is the source, and the database has a copy of it: a migration freezes one, whole. The lists between
 -- "list" and "end of list" are made by `python -m bridge.ledger.columns`.
@@ -68,8 +69,9 @@ BEGIN
        WHERE b.account_id = c.account_id
     ), budgeted AS (
       UPDATE budgets b SET held_nanos = b.held_nanos - c.hold_nanos, spent_nanos = b.spent_nanos + c.charge_nanos
-        FROM (SELECT CASE w.scope WHEN 'account' THEN -d.account_id ELSE d.key_id END AS key_id, w.period, w.start,
-                     w.scope, sum(d.amount_nanos)::bigint AS hold_nanos, sum(d.charge_nanos)::bigint AS charge_nanos
+        FROM (SELECT CASE WHEN w.scope LIKE ANY ('{account,member:%}') THEN -d.account_id ELSE d.key_id END AS key_id,
+                     w.period, w.start, w.scope,
+                     sum(d.amount_nanos)::bigint AS hold_nanos, sum(d.charge_nanos)::bigint AS charge_nanos
                 FROM charged d, jsonb_to_recordset(d.budgets::jsonb) AS w (period text, start date, scope text)
                WHERE d.budgets IS NOT NULL GROUP BY 1, w.period, w.start, w.scope) c
        WHERE b.key_id = c.key_id AND b.period = c.period AND b.period_start = c.start AND b.scope = c.scope
@@ -149,14 +151,16 @@ BEGIN
     allowance := free;
     IF o.budgets IS NOT NULL THEN  -- the one with the least left decides
       INSERT INTO budgets (key_id, period, period_start, scope, held_nanos, spent_nanos, told_percent)
-      SELECT CASE w.scope WHEN 'account' THEN -o.account_id ELSE o.key_id END, w.period, w.start, w.scope, 0, 0, 0
+      SELECT CASE WHEN w.scope LIKE ANY ('{account,member:%}') THEN -o.account_id ELSE o.key_id END,
+             w.period, w.start, w.scope, 0, 0, 0
         FROM jsonb_to_recordset(o.budgets) AS w (period text, start date, scope text)
           ON CONFLICT DO NOTHING;
       SELECT greatest(0, w.limit_nanos - b.held_nanos - b.spent_nanos), w.place - 1 INTO allowance, second_nanos
         FROM ROWS FROM (jsonb_to_recordset(o.budgets) AS (period text, start date, scope text, limit_nanos bigint))
              WITH ORDINALITY AS w (period, start, scope, limit_nanos, place)
-        JOIN budgets b ON b.key_id = CASE w.scope WHEN 'account' THEN -o.account_id ELSE o.key_id END
-                      AND b.period = w.period AND b.period_start = w.start AND b.scope = w.scope
+        JOIN budgets b
+          ON b.key_id = CASE WHEN w.scope LIKE ANY ('{account,member:%}') THEN -o.account_id ELSE o.key_id END
+         AND b.period = w.period AND b.period_start = w.start AND b.scope = w.scope
        ORDER BY 1, 2 LIMIT 1;
     END IF;
     amount := least(o.amount_nanos, greatest(o.least_nanos, div(least(free, allowance), 4)::bigint));
@@ -164,8 +168,10 @@ BEGIN
       UPDATE budgets b SET refused_at = clock_timestamp()
         FROM ROWS FROM (jsonb_to_recordset(o.budgets) AS (period text, start date, scope text, limit_nanos bigint))
              WITH ORDINALITY AS w (period, start, scope, limit_nanos, place)
-       WHERE w.place = second_nanos + 1 AND b.key_id = CASE w.scope WHEN 'account' THEN -o.account_id ELSE o.key_id END
-         AND b.period = w.period AND b.period_start = w.start AND b.scope = w.scope AND b.refused_at IS NULL AND o.least_nanos > w.limit_nanos - b.spent_nanos
+       WHERE w.place = second_nanos + 1
+         AND b.key_id = CASE WHEN w.scope LIKE ANY ('{account,member:%}') THEN -o.account_id ELSE o.key_id END
+         AND b.period = w.period AND b.period_start = w.start AND b.scope = w.scope AND b.refused_at IS NULL
+         AND o.least_nanos > w.limit_nanos - b.spent_nanos
          AND w.limit_nanos - b.spent_nanos <= w.limit_nanos / 5;
       result := 'budget'; first_nanos := allowance;
       RETURN NEXT;
@@ -182,8 +188,8 @@ BEGIN
     IF o.budgets IS NOT NULL THEN
       UPDATE budgets b SET held_nanos = b.held_nanos + amount
         FROM jsonb_to_recordset(o.budgets) AS w (period text, start date, scope text)
-       WHERE b.key_id = CASE w.scope WHEN 'account' THEN -o.account_id ELSE o.key_id END AND b.period = w.period
-         AND b.period_start = w.start AND b.scope = w.scope;
+       WHERE b.key_id = CASE WHEN w.scope LIKE ANY ('{account,member:%}') THEN -o.account_id ELSE o.key_id END
+         AND b.period = w.period AND b.period_start = w.start AND b.scope = w.scope;
     END IF;
     INSERT INTO holds (request_id, account_id, key_id, budgets, amount_nanos, details, created_at, deadline_at)
     VALUES (o.request_id, o.account_id, o.key_id, o.budgets::text, amount, o.details, o.created_at,

@@ -4,6 +4,7 @@ import dataclasses
 
 import sqlalchemy as sa
 
+from bridge.accounts.key_owners import select_member_keys
 from bridge.accounts.key_search import select_drill_keys
 from bridge.accounts.tables import Account, Key
 from bridge.db import db
@@ -13,7 +14,7 @@ from bridge.ledger.tables import Entry, UsageRecord
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FirstSteps:
-    """Whether the account ever had a key of its own, and its first settled request and credit."""
+    """Whether there ever was a key but the playground's, and the first settled request and credit."""
 
     has_key: bool
     request: UsageRecord | None
@@ -25,10 +26,15 @@ class FirstSteps:
         return self.has_key and self.request is not None and self.credit is not None
 
 
-def find_first_steps(account_id: int) -> FirstSteps:
-    """The account's first steps. Operators' fault drills are none of them."""
-    has_key = sa.select(Key.id).where(Key.account_id == Account.id, ~Key.is_drill, ~Key.is_playground).exists()
-    own = (UsageRecord.account_id == account_id, UsageRecord.key_id.not_in(select_drill_keys(account_id)))
+def find_first_steps(account_id: int, member_id: int | None = None) -> FirstSteps:
+    """The account's first steps, or a member's, whose credit is the account's. Operators' fault drills are none of
+    them."""
+    made = sa.select(Key.id).where(Key.account_id == Account.id, ~Key.is_drill, ~Key.is_playground)
+    own = [UsageRecord.account_id == account_id, UsageRecord.key_id.not_in(select_drill_keys(account_id))]
+    if member_id is not None:
+        made = made.where(Key.member_id == member_id)
+        own.append(UsageRecord.key_id.in_(select_member_keys(account_id, member_id)))
+    has_key = made.exists()
     request = sa.select(UsageRecord.request_id).where(*own).order_by(UsageRecord.created_at).limit(1)
     credit = sa.select(Entry.id).where(Entry.account_id == account_id, Entry.credit == CUSTOMER)
     query = (

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from bridge.accounts.key_owners import select_member_keys
 from bridge.db import db
 from bridge.ledger.rollup_tables import LabelRollup, RollupProgress
 from bridge.ledger.rollups import ENDING, SUMS, Sums, follow_rollups, group_cells, select_cells
@@ -37,7 +38,7 @@ def sum_labels(
     **wanted: Any,
 ) -> dict[str, Sums]:
     """The sums of each label of this kind, the dearest first; OTHERS among them. `since` and `until` are midnights
-    (UTC). `wanted`: dimension = value; None selects all."""
+    (UTC). `wanted`: dimension = value, and `member_id`, whose keys alone count; None selects all."""
     given = {name: value for name, value in wanted.items() if value is not None}
     query = _write_sums(_is_sqlite(), kind, since is not None, until is not None, tuple(given), limit)
     values = {"account": account_id, "since": since, "until": until, **given}
@@ -66,9 +67,10 @@ def _write_cells(on_sqlite: bool, kind: str, since: bool, until: bool, wanted: t
     return sa.select(cells).where(*conditions)
 
 
-def select_dearest(kind: str, on_sqlite: bool, limit: int) -> sa.Select[Any]:
-    """A query for the dearest labels of this kind (label, place) of :account since :since, without OTHERS."""
-    cells, conditions = _select_cells(on_sqlite, kind, True, False, ())
+def select_dearest(kind: str, on_sqlite: bool, limit: int, wanted: tuple[str, ...] = ()) -> sa.Select[Any]:
+    """A query for the dearest labels of this kind (label, place) of :account since :since, without OTHERS; and of what
+    else is `wanted`, as in `sum_labels`: names of parameters."""
+    cells, conditions = _select_cells(on_sqlite, kind, True, False, wanted)
     place = sa.func.row_number().over(order_by=[sa.func.sum(cells.c.charge_nanos).desc(), cells.c.label])
     query = sa.select(cells.c.label, place.label("place")).where(*conditions, cells.c.label != OTHERS)
     return query.group_by(cells.c.label).order_by(place).limit(limit)
@@ -98,7 +100,10 @@ def _select_cells(
         _ROLLED.c.account_id == account_id, _ROLLED.c.kind == kind
     )
     both = sa.union_all(rolled, sa.select(*(fresh.c[name] for name in names))).subquery()
-    conditions = [both.c[name] == sa.bindparam(name, type_=both.c[name].type) for name in wanted]
+    dimensions = [name for name in wanted if name != "member_id"]
+    conditions = [both.c[name] == sa.bindparam(name, type_=both.c[name].type) for name in dimensions]
+    if "member_id" in wanted:
+        conditions.append(both.c.key_id.in_(select_member_keys(account_id, sa.bindparam("member_id"))))
     if since:
         conditions.append(both.c.start >= sa.bindparam("since", type_=both.c.start.type))
     if until:

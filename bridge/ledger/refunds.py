@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from bridge.acts import Actor, record_act
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.ledger.batch import OF_ACCOUNT, own_id
+from bridge.ledger.batch import own_id
 from bridge.ledger.budgets import OF_KEY, OF_USER
 from bridge.ledger.ledger import Guard, book
 from bridge.ledger.tables import Budget, Entry, UsageRecord
@@ -165,7 +165,8 @@ def find_refundable(request_id: str, account_id: int | None = None) -> UsageReco
 
 
 def _give_budgets_back(session: Session, record: UsageRecord, amount: int) -> None:
-    """Give this much of the charge back to the budgets that the row names: those that key and account had then."""
+    """Give this much of the charge back to the budgets that the row names: those that key, member and account had
+    then."""
     pricing = msgspec.json.decode(record.pricing) if record.pricing else {}
     places = [
         (Budget.period == period)
@@ -187,7 +188,7 @@ def _give_budgets_back(session: Session, record: UsageRecord, amount: int) -> No
 
 
 def _read_scope(record: UsageRecord, whose: bool | str) -> str:
-    """The scope of a budget as the row names it: its end user's, the account's, or the key's own."""
-    if whose == OF_ACCOUNT:
-        return OF_ACCOUNT
+    """The scope of a budget as the row names it: its end user's, the key's own, or one that keys share."""
+    if isinstance(whose, str):
+        return whose
     return OF_USER + (record.end_user or "") if whose else OF_KEY

@@ -19,6 +19,7 @@ from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from bridge.accounts.key_owners import select_member_keys
 from bridge.accounts.key_search import select_drill_keys
 from bridge.db import UtcDateTime, db, transaction
 from bridge.ledger.batch import LEFT_BY_CLIENT
@@ -85,7 +86,8 @@ def sum_by(
     **wanted: Any,
 ) -> dict[tuple[Any, ...], Sums]:
     """The sums of each combination of these dimensions, over requests begun from `since` until before `until`; both are
-    starts of an hour or a day (UTC), as `span` says. `wanted`: dimension = value or a list of values; None selects all.
+    starts of an hour or a day (UTC), as `span` says. `wanted`: dimension = value or a list of values, and
+    of one account `member_id`, whose keys alone count; None selects all.
     `without_drills`: of one account, all but what operators' fault drills asked for. Without dimensions the one key is
     (). A combination without requests is absent. `dearest`: only so many combinations, those that were charged most
     first."""
@@ -173,6 +175,9 @@ def _write_cells(
         if until:
             query = query.where(side.c.start < sa.bindparam("until", type_=UtcDateTime))
         for name, several in wanted:
+            if name == "member_id":
+                query = query.where(side.c.key_id.in_(select_member_keys(*map(sa.bindparam, ("account_id", name)))))
+                continue
             value = sa.bindparam(name, type_=rolled.c[name].type, expanding=several)
             query = query.where(side.c[name].in_(value) if several else side.c[name] == value)
         if without_drills:

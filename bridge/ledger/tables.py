@@ -45,8 +45,8 @@ class Hold(Table):
 
 class Budget(Table):
     """What a key, or one end user of it, has held and spent in one period of a budget. `period_start` is 1970-01-01 for
-    a total budget. The limit is the key's, and comes with each request. What an operator lets an account spend has its
-    rows here too."""
+    a total budget. The limit is the key's, and comes with each request. What all keys of a member or of an account may
+    spend together has its rows here too."""
 
     __tablename__ = "budgets"
     # below zero: the account's of that id, see `own_id` in batch.py

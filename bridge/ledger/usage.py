@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from bridge.accounts.key_owners import select_member_keys
 from bridge.accounts.key_search import select_drill_keys
 from bridge.chart import SpanSum
 from bridge.db import db, now_utc
@@ -41,8 +42,8 @@ OUTCOME_GROUPS = ("complete", "failed", "client_gone", "cut")  # values of a fil
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UsageFilter:
-    """Which of an account's requests: begun from `since` until before `until`, of one key, model, group of outcomes,
-    end user or tag (`name=value`). A field of None selects all."""
+    """Which of an account's requests: begun from `since` until before `until`, of one key, of all keys of one member,
+    of one model, group of outcomes, end user or tag (`name=value`). A field of None selects all."""
 
     account_id: int
     since: datetime.datetime | None = None
@@ -52,6 +53,7 @@ class UsageFilter:
     outcome: str | None = None
     end_user: str | None = None
     tag: str | None = None
+    member_id: int | None = None
 
     def as_sums(self) -> dict[str, Any]:
         """What roll-ups are asked with: they know no end users and no tags."""
@@ -96,6 +98,8 @@ def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
         found.append(UsageRecord.created_at < wanted.until)
     if wanted.key_id is not None:
         found.append(UsageRecord.key_id == wanted.key_id)
+    if wanted.member_id is not None:
+        found.append(UsageRecord.key_id.in_(select_member_keys(wanted.account_id, wanted.member_id)))
     if wanted.model_id is not None:
         found.append(UsageRecord.model_id == wanted.model_id)
     if wanted.outcome is not None:
@@ -220,8 +224,8 @@ def list_requests(
     wanted: UsageFilter, *, older_than: str | None = None, newer_than: str | None = None, limit: int = PAGE_SIZE
 ) -> UsagePage:
     """A page of the filter's requests: those just older or just newer than the request with that id, otherwise the
-    newest. An id that is not one of the account's is ignored."""
-    place = _find_place(wanted.account_id, older_than or newer_than)
+    newest. An id that is not one of the account's, or of the member's, is ignored."""
+    place = _find_place(wanted, older_than or newer_than)
     if place is None:
         records = _list(wanted, None, newer=False, limit=limit + 1)
         return UsagePage(records[:limit], False, len(records) > limit)
@@ -232,14 +236,11 @@ def list_requests(
     return UsagePage(records[:limit][::-1], len(records) > limit, True)
 
 
-def _find_place(account_id: int, request_id: str | None) -> tuple[datetime.datetime, str] | None:
+def _find_place(wanted: UsageFilter, request_id: str | None) -> tuple[datetime.datetime, str] | None:
     if not request_id:
         return None
-    row = db.session.execute(
-        sa.select(UsageRecord.created_at, UsageRecord.request_id).where(
-            UsageRecord.request_id == request_id, UsageRecord.account_id == account_id
-        )
-    ).first()
+    query = sa.select(UsageRecord.created_at, UsageRecord.request_id).where(UsageRecord.request_id == request_id)
+    row = db.session.execute(query.where(*_is_seen(UsageRecord, wanted.account_id, wanted.member_id))).first()
     return (row.created_at, row.request_id) if row else None
 
 
@@ -271,13 +272,21 @@ def export_requests(wanted: UsageFilter, most: int | None = EXPORT_ROWS) -> Iter
         db.session.expunge_all()
 
 
-def find_request(account_id: int, request_id: str) -> UsageRecord:
-    """The settled request with that id, or with that answer id (`chatcmpl-…`). Raises NotFound."""
-    record = db.session.scalars(
-        sa.select(UsageRecord).where(
-            UsageRecord.request_id == normalise_id(request_id), UsageRecord.account_id == account_id
-        )
-    ).first()
+def _is_seen(
+    table: type[UsageRecord] | type[Hold], account_id: int, member_id: int | None
+) -> list[sa.ColumnElement[bool]]:
+    """Of the account, and of this member's keys if only they are seen."""
+    found: list[sa.ColumnElement[bool]] = [table.account_id == account_id]
+    if member_id is not None:
+        found.append(table.key_id.in_(select_member_keys(account_id, member_id)))
+    return found
+
+
+def find_request(account_id: int, request_id: str, member_id: int | None = None) -> UsageRecord:
+    """The settled request with that id, or with that answer id (`chatcmpl-…`). Raises NotFound, also for what no key of
+    this member asked for."""
+    query = sa.select(UsageRecord).where(UsageRecord.request_id == normalise_id(request_id))
+    record = db.session.scalars(query.where(*_is_seen(UsageRecord, account_id, member_id))).first()
     if record is None:
         raise NotFound(
             "There is no receipt of this id: the request still runs, or it was refused before it cost anything."
@@ -285,11 +294,10 @@ def find_request(account_id: int, request_id: str) -> UsageRecord:
     return record
 
 
-def find_running_request(account_id: int, request_id: str) -> Hold:
-    """The hold of a running request. Raises NotFound."""
-    hold = db.session.scalars(
-        sa.select(Hold).where(Hold.request_id == normalise_id(request_id), Hold.account_id == account_id)
-    ).first()
+def find_running_request(account_id: int, request_id: str, member_id: int | None = None) -> Hold:
+    """The hold of a running request. Raises NotFound, likewise."""
+    query = sa.select(Hold).where(Hold.request_id == normalise_id(request_id))
+    hold = db.session.scalars(query.where(*_is_seen(Hold, account_id, member_id))).first()
     if hold is None:
         raise NotFound(
             "There is no receipt of this id: the request still runs, or was refused before it cost anything."
@@ -297,10 +305,10 @@ def find_running_request(account_id: int, request_id: str) -> Hold:
     return hold
 
 
-def list_running(account_id: int, key_id: int | None = None) -> list[Hold]:
-    """The account's running requests, or a key's, the newest first, at most MOST_RUNNING."""
+def list_running(account_id: int, key_id: int | None = None, member_id: int | None = None) -> list[Hold]:
+    """The account's running requests, or a key's or a member's, the newest first, at most MOST_RUNNING."""
     own = Hold.key_id.not_in(select_drill_keys(account_id))
-    query = sa.select(Hold).where(Hold.account_id == account_id, own)
+    query = sa.select(Hold).where(*_is_seen(Hold, account_id, member_id), own)
     query = query.order_by(Hold.created_at.desc()).limit(MOST_RUNNING)
     return list(db.session.scalars(query if key_id is None else query.where(Hold.key_id == key_id)))
 

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.accounts.key_owners import select_member_keys
 from bridge.accounts.keys import Caller
 from bridge.accounts.tables import Account
 from bridge.db import db, now_utc, write
@@ -31,8 +32,8 @@ Place = tuple[int, datetime.datetime, int, str, str]
 
 @dataclasses.dataclass(frozen=True)
 class RefusalFilter:
-    """Whose refusals: of an account, from `since` until before `until` (whole hours, UTC), of one key or model, or with
-    one code."""
+    """Whose refusals: of an account, from `since` until before `until` (whole hours, UTC), of one key, of all keys of
+    one member, of one model, or with one code."""
 
     account_id: int
     since: datetime.datetime | None = None
@@ -40,6 +41,7 @@ class RefusalFilter:
     key_id: int | None = None
     model_id: str | None = None
     code: str | None = None
+    member_id: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,9 +211,11 @@ def find_last_refusal(account_id: int, key_id: int, since: datetime.datetime | N
     return found[0] if found else None
 
 
-def list_codes(account_id: int, since: datetime.datetime | None = None) -> list[str]:
-    """The codes that the account was refused with, for a filter's list."""
-    query = sa.select(Refusal.code).where(*_conditions(RefusalFilter(account_id, since))).distinct()
+def list_codes(account_id: int, since: datetime.datetime | None = None, member_id: int | None = None) -> list[str]:
+    """The codes that the account, or a member's keys in it, were refused with, for a filter's list."""
+    query = (
+        sa.select(Refusal.code).where(*_conditions(RefusalFilter(account_id, since, member_id=member_id))).distinct()
+    )
     return sorted(db.session.scalars(query))
 
 
@@ -231,6 +235,8 @@ def _conditions(wanted: RefusalFilter) -> list[sa.ColumnElement[bool]]:
         found.append(Refusal.start < wanted.until)
     if wanted.key_id is not None:
         found.append(Refusal.key_id == wanted.key_id)
+    if wanted.member_id is not None:
+        found.append(Refusal.key_id.in_(select_member_keys(wanted.account_id, wanted.member_id)))
     if wanted.model_id is not None:
         found.append(Refusal.model_id == wanted.model_id)
     if wanted.code is not None:

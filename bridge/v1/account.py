@@ -8,8 +8,8 @@ from flask import Response
 from bridge.accounts.key_terms import PLAIN_LIMITS
 from bridge.accounts.keys import Caller
 from bridge.db import now_utc
-from bridge.ledger.budgets import find_account_window, find_raise, list_key_windows, period_start
-from bridge.ledger.journal import BudgetState, find_account_spend, find_budgets
+from bridge.ledger.budgets import find_account_window, find_member_window, find_raise, list_key_windows, period_start
+from bridge.ledger.journal import BudgetState, find_all_budgets, find_budgets
 from bridge.ledger.ledger import find_balance, sum_credited
 from bridge.ledger.rollups import sum_by
 from bridge.money import format_dollars
@@ -27,6 +27,7 @@ def show_key(visit: Visit) -> Response:
     usage = _sum_periods(caller.account_id, caller.key_id, now)
     states = find_budgets(caller.key_id, list_key_windows(caller, now))
     tightest = min(states, key=lambda state: state.left_nanos, default=None)
+    shared = _describe_shared(caller, now)
     raised, until = find_raise(caller, now), caller.budget_raise_until
     each = caller.budget_user_nanos
     body = schemas.Key(
@@ -34,7 +35,8 @@ def show_key(visit: Visit) -> Response:
         limits=_describe_limits(caller),
         budget=_describe_budget(tightest) if tightest else None,
         budgets=[_describe_budget(state) for state in states],
-        account_budget=_describe_budget(_find_account_spend(caller, now)) if caller.account_spend_day_nanos else None,
+        member_budget=shared.get("month"),
+        account_budget=shared.get("day"),
         budget_raise=schemas.BudgetRaise(format_dollars(raised), until.isoformat()) if raised and until else None,
         end_user_budget=None
         if each is None
@@ -47,8 +49,13 @@ def show_key(visit: Visit) -> Response:
     return visit.answer(msgspec.json.encode(body))
 
 
-def _find_account_spend(caller: Caller, now: datetime.datetime) -> BudgetState:
-    return find_account_spend(caller.account_id, find_account_window(caller.account_spend_day_nanos, now))
+def _describe_shared(caller: Caller, now: datetime.datetime) -> dict[str, schemas.KeyBudget]:
+    """The budgets that the key shares, by period: its member's month, and the account's day."""
+    windows = [find_account_window(caller.account_spend_day_nanos, now)] if caller.account_spend_day_nanos else []
+    if caller.member_budget is not None:
+        windows.append(find_member_window(caller.member_budget, now))
+    states = find_all_budgets(caller.account_id, caller.key_id, windows)
+    return {state.window.period: _describe_budget(state) for state in states}
 
 
 def _describe_budget(state: BudgetState) -> schemas.KeyBudget:

@@ -9,8 +9,8 @@ from flask import Response
 
 from bridge.accounts.keys import Caller
 from bridge.db import now_utc
-from bridge.ledger.budgets import list_key_windows
-from bridge.ledger.journal import find_budgets
+from bridge.ledger.budgets import find_member_window, list_key_windows
+from bridge.ledger.journal import find_all_budgets
 from bridge.ledger.ledger import find_balance, sum_credited
 from bridge.money import NANOS_PER_DOLLAR, format_dollars
 from bridge.v1.door import count
@@ -58,11 +58,15 @@ def show_usage(visit: Visit) -> Response:
 
 
 def find_left(caller: Caller) -> Left:
-    """The account's money; or, for a key with budgets, that of which the least is left, as far as the account can pay
-    for it."""
+    """The account's money; or, for a key with budgets, its member's among them, that of which the least is left, as far
+    as the account can pay for it."""
     balance = find_balance(caller.account_id)
     left = max(0, balance.available_nanos)
-    states = find_budgets(caller.key_id, list_key_windows(caller, now_utc()))
+    now = now_utc()
+    windows = list_key_windows(caller, now)
+    if caller.member_budget is not None:
+        windows = (*windows, find_member_window(caller.member_budget, now))
+    states = find_all_budgets(caller.account_id, caller.key_id, windows)
     if states:
         tightest = min(states, key=lambda state: state.left_nanos)
         return Left(tightest.spent_nanos, min(left, tightest.left_nanos))

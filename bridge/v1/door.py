@@ -25,6 +25,7 @@ from bridge.errors import (
     MethodNotAllowed,
     NotFound,
     Overloaded,
+    PermissionDenied,
     RequestTooLarge,
     ServiceUnavailable,
     UnsupportedMediaType,
@@ -104,6 +105,10 @@ def _find_caller(visit: Visit) -> None:
     visit.identify(caller)
     if caller.account_status != "active":
         raise AccountSuspended(tell_suspension(caller.suspend_reason))
+    if caller.is_left_behind:
+        raise PermissionDenied(
+            "The member whose key this is may not call models in this account. Ask an owner or admin of it."
+        )
     if caller.addresses is not None and not is_within(visit.header("REMOTE_ADDR"), caller.addresses):
         raise AddressNotAllowed("This API key may not be used from this address.")
     if visit.take_share(caller.account_id).requests > visit.services.shares.most_requests:

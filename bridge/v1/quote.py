@@ -95,12 +95,12 @@ def _plan(visit: Visit, data: bytes) -> Planned:
 
 
 def _find_money(visit: Visit, end_user: str | None) -> tuple[int, BudgetState | None]:
-    """What is available, and of the budgets of key and account the one that leaves least, if there is any."""
+    """What is available, and of the budgets of key, member and account the one that leaves least, if there is any."""
     caller = visit.caller
     assert caller is not None
     with visit.services.app.app_context():
         available = find_balance(caller.account_id).available_nanos
-        windows = list_windows(caller, end_user, now_utc(), caller.account_spend_day_nanos)
+        windows = list_windows(caller, end_user, now_utc(), caller.account_spend_day_nanos, caller.member_budget)
         states = find_all_budgets(caller.account_id, caller.key_id, windows or ())
     return available, min(states, key=lambda state: state.left_nanos, default=None)
 

@@ -39,7 +39,7 @@ def show_receipt(visit: Visit, request_id: str) -> Response:
 def answer_receipt(visit: Visit, request_id: str) -> Response:
     """The receipt of a request that was counted already. Raises NotFound as `show_receipt` does."""
     assert visit.caller is not None
-    usage = find_request(visit.caller.account_id, request_id)
+    usage = find_request(visit.caller.account_id, request_id, visit.caller.seen_member_id)
     refunds = list_refunds(usage.account_id, usage.request_id)
     visit.leave()
     return visit.answer(

@@ -47,6 +47,7 @@ from tests.browser.channels import add_channels
 from tests.factories import DOLLAR, PASSWORD
 from tests.gateway import Gateway
 from tests.ledger.records import record_fields
+from tests.members import find_owner
 
 # the settings with which pages show all that they can
 SETTINGS = {
@@ -110,7 +111,8 @@ def set_stage(gateway: Gateway) -> Stage:
             credit(accounts[name].id, 50 * DOLLAR, source="operator", note="Invoice 17", made_by=EMAILS["operator"])
         disable_key(mira.id, keys[2])
         operator = accounts["operator"].id
-        disable_key(operator, issue_playground_key(operator, COMMAND).id)
+        owner = find_owner(make.app, accounts["operator"]).id
+        disable_key(operator, issue_playground_key(operator, owner, COMMAND).id)
         suspend_account(accounts["suspended"].id, reason="Chargeback on 17 Nov. Write to us.")
         _agree_terms(mira.id)
         create_batch(10 * DOLLAR, 3, made_by=EMAILS["operator"], note="Conference in Lisbon")

@@ -23,9 +23,10 @@ def both(find_ledger: Callable[[str], Ledger]) -> list[Ledger]:
     return [find_ledger(engine) for engine in ("sqlite", "postgresql")]
 
 
-PLACES = (("day", TODAY, ""), ("total", NEVER, ""), ("day", TODAY, "user:ada"))
+PLACES = (("day", TODAY, ""), ("total", NEVER, ""), ("day", TODAY, "user:ada"), ("day", TODAY, "member:7"))
 AMOUNTS = st.integers(0, 60) | st.sampled_from([0, 1, 250, 1000])
-BUDGETS = st.sampled_from([None, None, (0,), (40,), (300, 300), (300, 40), (1000, 300, 60)])  # a day, in all, a user's
+# of these places, in their order
+BUDGETS = st.sampled_from([None, None, (0,), (40,), (300, 300), (300, 40), (1000, 300, 60), (300, 300, 90, 40)])
 HOLDS = st.tuples(st.just("hold"), st.integers(0, 2), AMOUNTS, AMOUNTS, BUDGETS)
 CHARGES = st.tuples(st.just("charge"), st.integers(0, 40), AMOUNTS | st.none())
 MOVES = st.tuples(st.just("move"), st.integers(0, 2), st.integers(-150, 300).filter(bool))

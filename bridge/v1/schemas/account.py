@@ -50,6 +50,7 @@ class Key(Struct, kw_only=True, tag_field="object", tag="key"):
     limits: KeyLimits  # type: ignore[valid-type]  # made from the terms' fields
     budget: Annotated[KeyBudget, text("The one of which the least is left.")] | None
     budgets: Annotated[list[KeyBudget], text("All of them: each has to pay for a request.")]
+    member_budget: Annotated[KeyBudget, text("What all keys of the key's member may spend a month.")] | None
     account_budget: Annotated[KeyBudget, text("What the operator lets all keys of the account spend a day.")] | None
     budget_raise: Annotated[BudgetRaise, text("While it lasts.")] | None
     end_user_budget: EndUserBudget | None
