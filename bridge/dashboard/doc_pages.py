@@ -80,6 +80,7 @@ PAGES = (
         "Say which of your customers a request is for, what it belongs to, and what its answer may cost.",
         GUIDE,
     ),
+    DocPage("teams", "Teams", "Share one balance among several people, each with a role, keys and a budget.", GUIDE),
     DocPage("models", "Models", "Which models there are, and what happens when one can't be served.", GUIDE),
     *(DocPage(guide.slug, guide.title, guide.summary, CLIENT, guide.version) for guide in GUIDES),
     DocPage("chat", "Chat completions", "OpenAI's chat completions, for every model on the list.", REFERENCE),

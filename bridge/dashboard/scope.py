@@ -36,7 +36,7 @@ def filter_keys(search: str = "", belongs_to: str = "") -> KeyFilter:
 
 def find_seen_actor() -> str | None:
     """The member of whose deeds alone the signed-in one reads; None if all of the account's."""
-    return None if find_seen_member() is None else str(current_user.email)
+    return None if current_user.may("members") else str(current_user.email)
 
 
 def list_near_budget() -> list[KeyBudget]:

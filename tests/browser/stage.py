@@ -14,6 +14,7 @@ from bridge import vault
 from bridge.accounts.customers import set_account_limits, suspend_account
 from bridge.accounts.email_change import request_change
 from bridge.accounts.emails import find_by_email
+from bridge.accounts.invitations import invite
 from bridge.accounts.keys import disable_key
 from bridge.accounts.operator_notes import add_note
 from bridge.accounts.own_price_editing import Owner, set_own_price
@@ -21,7 +22,7 @@ from bridge.accounts.password_reset import request_reset, write_reset_mails
 from bridge.accounts.playground_key import issue_playground_key
 from bridge.accounts.second_factor import draw_secret, turn_on
 from bridge.accounts.sign_up import request_sign_up
-from bridge.accounts.tables import Account, Member, MemberSession
+from bridge.accounts.tables import Account, Invitation, Member, MemberSession, Membership
 from bridge.acts import COMMAND, Actor
 from bridge.catalogue.incidents import open_incident, post_update
 from bridge.catalogue.model_editing import retire_model
@@ -44,7 +45,8 @@ from bridge.payments.subscriptions import apply_quotas, new_subscription_id
 from bridge.payments.tables import AutoTopUp, Payment
 from bridge.telemetry import new_request_id
 from tests.browser.channels import add_channels
-from tests.factories import DOLLAR, PASSWORD
+from tests.dashboard.letters import read_mails
+from tests.factories import DOLLAR, PASSWORD, MadeAccount
 from tests.gateway import Gateway
 from tests.ledger.records import record_fields
 from tests.members import find_owner
@@ -130,6 +132,8 @@ def set_stage(gateway: Gateway) -> Stage:
         _add_refusals(mira.id, keys)
         ids["incident"] = _add_incidents("qwen3-8b")
         ids |= _add_plans(gateway, mira.id)
+        people = _add_team(gateway, mira)
+        ids["join"] = _invite(gateway, mira.id)
         ids["retired"] = RETIRED
         retire_model(RETIRED, actor=Actor(EMAILS["operator"]))
         secret = draw_secret()
@@ -138,8 +142,43 @@ def set_stage(gateway: Gateway) -> Stage:
     with make.app.app_context(), transaction() as session:  # her first session has not proved for long who she is
         hers = MemberSession.member_id == _find("mira").id
         session.execute(sa.update(MemberSession).where(hers).values(proven_at=None))
+    cookies |= {name: _enter(gateway.site_url, email) for name, email in people.items()}
     cookies |= {"stale": cookies["mira"], "mira": _enter(gateway.site_url, EMAILS["mira"])}
     return Stage(gateway.site_url, {name: str(value) for name, value in ids.items()}, cookies)
+
+
+def _add_team(gateway: Gateway, mira: MadeAccount) -> dict[str, str]:
+    """Members of Mira's account with each role, and another account of hers. The addresses of those who sign in: a
+    developer, and one who belongs to no account any more."""
+    make, people = gateway.make, {"sara": "sara.aalto@example.com"}
+    members = {role: make.make_member(mira, role, 25 * DOLLAR) for role in ("admin", "developer", "billing", "viewer")}
+    named = {"admin": ("Jonas Petit", "jonas@holt.example"), "developer": ("Sara Aalto", people["sara"])}
+    gone, lab = make.make_member(mira, "viewer"), make.make_account(310 * DOLLAR)
+    people["gone"] = gone.email
+    with transaction() as session:
+        for role, (name, email) in named.items():
+            chosen = sa.update(Member).where(Member.email == members[role].email)
+            session.execute(chosen.values(name=name, email=email))
+        session.execute(sa.update(Member).where(Member.email == EMAILS["mira"]).values(name="Mira Holt"))
+        session.execute(sa.update(Account).where(Account.id == mira.id).values(name="Holt Analytics"))
+        session.execute(sa.update(Account).where(Account.id == lab.id).values(name="Open-source lab"))
+        session.add(Membership(account_id=lab.id, member_id=_find("mira").id, role="admin"))
+        left = sa.select(Member.id).where(Member.email == gone.email).scalar_subquery()
+        session.execute(sa.delete(Membership).where(Membership.member_id == left))
+    return people
+
+
+def _invite(gateway: Gateway, account_id: int) -> str:
+    """Invitations to an account, one of which has expired; the path of the other's link."""
+    terms = {"by": _find("mira"), "actor": Actor(EMAILS["mira"], "127.0.0.1")}
+    for email, role in (("li@holt.example", "viewer"), ("tom@holt.example", "developer")):
+        invite(gateway.settings, account_id, email, role, None, **terms)
+    with transaction() as session:
+        old = sa.update(Invitation).where(Invitation.email == "li@holt.example")
+        session.execute(old.values(ends_at=now_utc() - datetime.timedelta(days=2)))
+    found = re.search(r"/join/\S+", read_mails(gateway.make.app, "tom@holt.example")[0])
+    assert found
+    return found[0]
 
 
 def _agree_terms(account_id: int) -> None:

@@ -36,7 +36,7 @@ DAY = datetime.timedelta(days=1)
 NO_PAGES = {
     *("dashboard.poll_plan", "dashboard.poll_payment", "dashboard.poll_payments", "dashboard.show_first_request"),
     "dashboard.show_playground_receipt",
-    *("dashboard.export_usage", "dashboard.export_statement"),
+    *("dashboard.export_usage", "dashboard.export_statement", "dashboard.export_team_log"),
     *("dashboard.go_and_connect", "dashboard.go_and_prove", "dashboard.show_proof"),
     "dashboard.show_new_passkey",
     *("admin.export_audit", "admin.export_requests", "admin.export_usage", "admin.export_customers"),
