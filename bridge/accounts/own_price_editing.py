@@ -17,6 +17,7 @@ from bridge.catalogue.prices import OwnRate
 from bridge.catalogue.rates import Rates, name_rates
 from bridge.db import GROUP_NAME, db, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import to_translate, translate
 from bridge.money import check_markup, format_dollars, format_percent
 
 MAX_NOTE_LENGTH = 200
@@ -86,11 +87,24 @@ def remove_own_price(owner: Owner, model: str, actor: Actor = COMMAND) -> None:
 
 
 def describe_own(own: OwnRate) -> str:
-    """`list and 25%`, `list less 5%`, `$2.85 / $14.25`."""
+    """`list and 25%`, `list less 5%`, `$2.85 / $14.25`, as the audit log and commands have it."""
+    text, values = _put_in_words(own)
+    return text % values
+
+
+def say_own(own: OwnRate) -> str:
+    """The same in the reader's language."""
+    text, values = _put_in_words(own)
+    return translate(text, **values)
+
+
+def _put_in_words(own: OwnRate) -> tuple[str, dict[str, str]]:
     if own.rates is not None:
-        return f"${format_dollars(own.rates.input, 2)} / ${format_dollars(own.rates.output, 2)}"
+        prices = {"input": format_dollars(own.rates.input, 2), "output": format_dollars(own.rates.output, 2)}
+        return "$%(input)s / $%(output)s", prices
     markup = own.markup_bps or 0
-    return f"list {'and' if markup >= 0 else 'less'} {format_percent(abs(markup))}%"
+    text = to_translate("list and %(share)s") if markup >= 0 else to_translate("list less %(share)s")
+    return text, {"share": f"{format_percent(abs(markup))}%"}
 
 
 def list_groups() -> list[tuple[str, int, int]]:

@@ -11,7 +11,7 @@ from bridge.accounts.customers import PAGE_SIZE, find_customer
 from bridge.accounts.key_limits import read_account_limits
 from bridge.accounts.key_search import list_all_keys
 from bridge.accounts.operator_notes import list_notes
-from bridge.accounts.own_price_editing import describe_own
+from bridge.accounts.own_price_editing import say_own
 from bridge.accounts.own_prices import list_own_prices, read_own
 from bridge.admin.door import admin, needs_right
 from bridge.admin.fault_words import list_faults
@@ -95,7 +95,7 @@ def render_overview(account_id: int, form: FormReader | None = None) -> str:
         entries=list_entries(account_id, LAST_ENTRIES),
         is_credit=is_credit,
         limits=read_account_limits(state.account),
-        own_prices=[(row, describe_own(read_own(row))) for row in own],
+        own_prices=[(row, say_own(read_own(row))) for row in own],
         notes=list_notes(account_id),
         plan=state.subscription,
         days=DAYS,

@@ -6,7 +6,7 @@ from flask import current_app, flash, redirect, request, url_for
 
 from bridge.accounts.customers import find_customer, set_account_group, set_account_limits, set_account_markup
 from bridge.accounts.key_limits import LIMITS, OF_ACCOUNT, default_limits
-from bridge.accounts.own_price_editing import Owner, describe_own, list_groups, remove_own_price, set_own_price
+from bridge.accounts.own_price_editing import Owner, list_groups, remove_own_price, say_own, set_own_price
 from bridge.accounts.own_prices import list_own_prices, read_own
 from bridge.admin.below_cost import asks_again, is_confirmed
 from bridge.admin.customer_page import render_page, write_limit
@@ -42,7 +42,7 @@ def _render(account_id: int, form: FormReader) -> str:
         customer=customer,
         values=values,
         default_limits=default_limits(current_app.config["BRIDGE"]),
-        own_prices=[(row, describe_own(read_own(row))) for row in own],
+        own_prices=[(row, say_own(read_own(row))) for row in own],
         models=[model.id for model in list_live_models()],
         groups=list_groups(),
     )
