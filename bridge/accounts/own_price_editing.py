@@ -82,7 +82,7 @@ def remove_own_price(owner: Owner, model: str, actor: Actor = COMMAND) -> None:
         columns = OwnPrice.account_id, OwnPrice.markup_bps, OwnPrice.rates
         row = session.execute(gone.returning(*columns), execution_options=PLAIN).first()
         if row is None:
-            raise NotFound("There is no such price.")
+            raise NotFound(translate("There is no such price."))
         _record(session, owner, model, describe_own(read_own(row)), None, actor)
 
 
@@ -118,13 +118,17 @@ def list_groups() -> list[tuple[str, int, int]]:
 
 def _check(owner: Owner, markup_bps: int | None, rates: Rates | None, note: str) -> None:
     if (markup_bps is None) == (rates is None):
-        raise InvalidRequest("Give either a markup, or prices of input and output.", param="own_markup")
+        raise InvalidRequest(translate("Give either a markup, or prices of input and output."), param="own_markup")
     if markup_bps is not None:
         check_markup(markup_bps)
     if len(note) > MAX_NOTE_LENGTH:
-        raise InvalidRequest(f"At most {MAX_NOTE_LENGTH} characters.", param="own_note")
+        raise InvalidRequest(
+            translate("At most %(max_note_length)s characters.", max_note_length=MAX_NOTE_LENGTH), param="own_note"
+        )
     if owner.group is not None and not GROUP_NAME.fullmatch(owner.group):
-        raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
+        raise InvalidRequest(
+            translate("A group is letters, digits, dots, hyphens and underscores, up to 64."), param="group"
+        )
 
 
 def _lock(session: Session, owner: Owner) -> None:
@@ -132,7 +136,7 @@ def _lock(session: Session, owner: Owner) -> None:
     if owner.account_id is not None:
         chosen = sa.select(Account.id).where(Account.id == owner.account_id, Account.deleted_at.is_(None))
         if session.scalar(chosen.with_for_update(key_share=True)) is None:
-            raise NotFound("There is no such customer.")
+            raise NotFound(translate("There is no such customer."))
 
 
 def _record(session: Session, owner: Owner, model_id: str, before: str | None, after: str | None, actor: Actor) -> None:

@@ -10,6 +10,7 @@ from bridge.accounts.tables import Account, Member, MemberSession, SecondFactor
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, now_utc, transaction
 from bridge.errors import NotFound
+from bridge.languages import translate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def find_person(account_id: int, member_id: int) -> Member:
     """One member of an account. Raises NotFound, also for another account's."""
     member = db.session.scalar(sa.select(Member).where(Member.id == member_id, Member.account_id == account_id))
     if member is None:
-        raise NotFound("There is no such member.")
+        raise NotFound(translate("There is no such member."))
     return member
 
 
