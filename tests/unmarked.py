@@ -20,7 +20,8 @@ NAMES = (
     *("AI Bridge", "OpenAI", "Anthropic", "Google", "Gemini", "DeepSeek", "Moonshot", "GitHub", "Stripe", "Python"),
     *("Node", "curl", "USD", "CSV", "JSON", "HTTP", "HTTPS", "URL", "API", "UTC", "TOTP", "SDK", "IP", "CIDR", "TLS"),
     *("SOCKS", "PEM", "RPM", "TPM", "ID", "OK", "SQLite", "PostgreSQL", "Redis", "Linux", "macOS", "Windows", "ms"),
-    *("MB", "KB", "GB", "MiB", "KiB", "GiB", "p50", "p95", "p99", "sk", "req", "v1", "XXXXX", "LiteLLM", "OIDC"),
+    *("MB", "KB", "GB", "MiB", "KiB", "GiB", "p50", "p95", "p99", "sk", "req", "v1", "XXXXX", "OIDC"),
+    *("LiteLLM", "flask"),
 )
 WRITTEN = (
     r"https?://\S+",
@@ -28,6 +29,7 @@ WRITTEN = (
     r"[\w.-]+@[\w.-]+",
     r"[\w-]+\.(com|org|net|example)\b",
     r"--[\w-]+",
+    r"\breq_\S+",
     r"[A-Z]+_[A-Z_]+",
 )
 SAME_EVERYWHERE = re.compile("|".join((*(rf"\b{re.escape(name)}\b" for name in NAMES), *WRITTEN)))

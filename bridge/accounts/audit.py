@@ -12,15 +12,20 @@ from bridge.accounts.memberships import select_accounts
 from bridge.accounts.tables import Member
 from bridge.acts import COMMAND, OPERATORS_WORDS, WORDS, Act
 from bridge.db import db
+from bridge.languages import to_translate, translate
 
 PAGE_SIZE = 50
 PIECE = 500
 MOST_COUNTED = 1000  # beyond that a number tells nobody more, and counting takes time
-WHO = {"operators": "Operators", "customers": "Customers", "command": "Command line"}
+WHO = {
+    "operators": to_translate("Operators"),
+    "customers": to_translate("Customers"),
+    "command": to_translate("Command line"),
+}
 # kind -> its name and its words; what is in none of them is "other"
 KINDS: dict[str, tuple[str, frozenset[str]]] = {
     "money": (
-        "Money",
+        to_translate("Money"),
         frozenset(
             (
                 *("referred", "referral", "referral_back"),
@@ -31,24 +36,27 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {
             )
         ),
     ),
-    "prices": ("Prices", frozenset(("price", "account_markup", "own_price", "catalogue"))),
+    "prices": (to_translate("Prices"), frozenset(("price", "account_markup", "own_price", "catalogue"))),
     "models": (
-        "Models",
+        to_translate("Models"),
         frozenset(
             ("model_added", "model_changed", "model_retired", "model_restored", "alias_added", "alias_removed"),
         ),
     ),
-    "channels": ("Channels", frozenset(word for word in OPERATORS_WORDS if word.startswith("channel_"))),
-    "limits": ("Limits and groups", frozenset(("limits", "account_group"))),
+    "channels": (to_translate("Channels"), frozenset(word for word in OPERATORS_WORDS if word.startswith("channel_"))),
+    "limits": (to_translate("Limits and groups"), frozenset(("limits", "account_group"))),
     "accounts": (
-        "Customers' details",
+        to_translate("Customers' details"),
         frozenset(("name", "billing", "note_added", "note_deleted", "merged", "export", "viewed")),
     ),
-    "incidents": ("Incidents", frozenset(word for word in OPERATORS_WORDS if word.startswith("incident_"))),
-    "drills": ("Fault drills", frozenset(word for word in OPERATORS_WORDS if word.startswith("drill_"))),
-    "keys": ("Keys", frozenset(word for word in WORDS if word.startswith("key_"))),
+    "incidents": (
+        to_translate("Incidents"),
+        frozenset(word for word in OPERATORS_WORDS if word.startswith("incident_")),
+    ),
+    "drills": (to_translate("Fault drills"), frozenset(word for word in OPERATORS_WORDS if word.startswith("drill_"))),
+    "keys": (to_translate("Keys"), frozenset(word for word in WORDS if word.startswith("key_"))),
     "sign-in": (
-        "Sign-in",
+        to_translate("Sign-in"),
         frozenset(
             (
                 *("sign_up", "sign_in", "sign_in_failed", "sign_out", "sign_out_others", "sign_out_all"),
@@ -57,7 +65,7 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {
         ),
     ),
     "team": (
-        "Team",
+        to_translate("Team"),
         frozenset(
             (
                 *("invited", "invitation_cancelled", "joined", "left", "member_removed", "member_role"),
@@ -66,7 +74,7 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {
         ),
     ),
     "access": (
-        "Access",
+        to_translate("Access"),
         frozenset(
             (
                 *("email_asked", "email_cancelled", "email", "email_confirmed", "password", "password_reset"),
@@ -79,7 +87,7 @@ KINDS: dict[str, tuple[str, frozenset[str]]] = {
     ),
 }
 OTHER = "other"
-KIND_NAMES = {**{kind: name for kind, (name, _) in KINDS.items()}, OTHER: "Other"}
+KIND_NAMES = {**{kind: name for kind, (name, _) in KINDS.items()}, OTHER: to_translate("Other")}
 # those of which an account's members have lines
 TEAM_KINDS = {kind: KIND_NAMES[kind] for kind in ("sign-in", "access", "team", "keys", "money", OTHER)}
 BY_OPERATOR = "operator"
@@ -219,7 +227,12 @@ def _is_from(who: str) -> Any:
 def _contains(text: str) -> Any:
     """The text in what was done, in the detail, in an address of the actor or of the account's people, or in a
     network."""
-    words = [word for word, said in {**WORDS, **OPERATORS_WORDS}.items() if text.lower() in said.lower()]
+    low = text.lower()
+    words = [
+        word
+        for word, said in {**WORDS, **OPERATORS_WORDS}.items()
+        if low in said.lower() or low in translate(said).lower()
+    ]
     people = select_accounts(Member.email.icontains(text, autoescape=True))
     columns = (Act.made_by, Act.detail, Act.network, Act.operators_network)
     return sa.or_(

@@ -24,6 +24,7 @@ from bridge.accounts.tables import Account, Key, Member, Membership
 from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import translate
 from bridge.mail.outbox import queue_mail
 from bridge.money import check_markup, format_dollars, format_percent
 from bridge.providers.faults import FAULTS
@@ -150,7 +151,7 @@ def find_customer(account_id: int) -> Customer:
     """One account. Raises NotFound."""
     row = db.session.execute(_CUSTOMERS.where(Account.id == account_id)).one_or_none()
     if row is None:
-        raise NotFound("There is no such customer.")
+        raise NotFound(translate("There is no such customer."))
     return Customer(*row)
 
 
@@ -242,7 +243,9 @@ def set_account_group(account_id: int, group: str, actor: Actor = COMMAND) -> No
     """Put an account into a group: the group's channels serve it, and so do those that are open to all. Every worker
     knows within a second. Raises NotFound or InvalidRequest."""
     if not GROUP_NAME.fullmatch(group):
-        raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
+        raise InvalidRequest(
+            translate("A group is letters, digits, dots, hyphens and underscores, up to 64."), param="group"
+        )
     _change(account_id, "account_group", actor, group_name=group)
 
 
@@ -268,7 +271,7 @@ def start_drill(account_id: int, fault: str, minutes: int, actor: Actor = COMMAN
     if fault not in FAULTS:
         raise InvalidRequest(f"The faults are {', '.join(FAULTS)}.", param="fault")
     if not 1 <= minutes <= MAX_DRILL_MINUTES:
-        raise InvalidRequest("From one minute to a day, 1440.", param="minutes")
+        raise InvalidRequest(translate("From one minute to a day, 1440."), param="minutes")
     until = now_utc() + datetime.timedelta(minutes=minutes)
     _change(account_id, "drill_started", actor, drill_fault=fault, drill_until=until)
     return until
@@ -285,7 +288,9 @@ def suspend_account(account_id: int, actor: Actor = COMMAND, reason: str = "") -
     NotFound, or InvalidRequest for a reason that is too long."""
     reason = " ".join(reason.split())
     if len(reason) > MAX_REASON_LENGTH:
-        raise InvalidRequest(f"A reason has at most {MAX_REASON_LENGTH} characters.", param="suspend_reason")
+        raise InvalidRequest(
+            translate("A reason has at most %(count)s characters.", count=MAX_REASON_LENGTH), param="suspend_reason"
+        )
     with transaction() as session:
         _update(session, account_id, status="suspended", suspend_reason=reason)
         end_sessions(session, Member.account_id == account_id)
@@ -306,7 +311,7 @@ def reactivate_account(account_id: int, actor: Actor = COMMAND) -> None:
     """Let a suspended account in again, within a second on every worker. Raises NotFound, and InvalidRequest for one
     that was merged into another."""
     if db.session.scalar(sa.select(Account.merged_into).where(Account.id == account_id)) is not None:
-        raise InvalidRequest("This account was merged into another, which has its members and keys.")
+        raise InvalidRequest(translate("This account was merged into another, which has its members and keys."))
     with transaction() as session:
         _update(session, account_id, status="active", suspend_reason="")
         record_act(session, account_id, "reactivate", actor)
@@ -340,5 +345,5 @@ def _update(session: Session, account_id: int, **values: Any) -> None:
     chosen = sa.update(Account).where(Account.id == account_id, Account.deleted_at.is_(None))
     found = session.execute(chosen.values(**values).returning(Account.id))
     if found.first() is None:
-        raise NotFound("There is no such customer.")
+        raise NotFound(translate("There is no such customer."))
     versions.bump(TOPIC)

@@ -8,6 +8,7 @@ from bridge.accounts.tables import Account, AccountNote
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import translate
 
 MAX_LENGTH = 2000
 SHOWN = 20
@@ -18,10 +19,13 @@ def add_note(account_id: int, text: str, actor: Actor = COMMAND) -> AccountNote:
     """Note something of an account. Raises NotFound, and InvalidRequest for an empty or too long text."""
     text = text.strip()
     if not 0 < len(text) <= MAX_LENGTH:
-        raise InvalidRequest(f"A note has some text, at most {MAX_LENGTH} characters.", param="note_text")
+        raise InvalidRequest(
+            translate("A note has some text, at most %(max_length)s characters.", max_length=MAX_LENGTH),
+            param="note_text",
+        )
     with transaction() as session:
         if session.scalar(sa.select(Account.id).where(Account.id == account_id)) is None:
-            raise NotFound("There is no such customer.")
+            raise NotFound(translate("There is no such customer."))
         note = AccountNote(account_id=account_id, text=text, made_by=actor.by)
         session.add(note)
         record_act(session, account_id, "note_added", actor)
@@ -33,7 +37,7 @@ def delete_note(account_id: int, note_id: int, actor: Actor = COMMAND) -> None:
     with transaction() as session:
         gone = sa.delete(AccountNote).where(AccountNote.id == note_id, AccountNote.account_id == account_id)
         if session.execute(gone.returning(AccountNote.id), execution_options=PLAIN).first() is None:
-            raise NotFound("There is no such note.")
+            raise NotFound(translate("There is no such note."))
         record_act(session, account_id, "note_deleted", actor)
 
 

@@ -17,6 +17,7 @@ from bridge.catalogue.prices import OwnRate
 from bridge.catalogue.rates import Rates, name_rates
 from bridge.db import GROUP_NAME, db, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import to_translate, translate
 from bridge.money import check_markup, format_dollars, format_percent
 
 MAX_NOTE_LENGTH = 200
@@ -81,16 +82,29 @@ def remove_own_price(owner: Owner, model: str, actor: Actor = COMMAND) -> None:
         columns = OwnPrice.account_id, OwnPrice.markup_bps, OwnPrice.rates
         row = session.execute(gone.returning(*columns), execution_options=PLAIN).first()
         if row is None:
-            raise NotFound("There is no such price.")
+            raise NotFound(translate("There is no such price."))
         _record(session, owner, model, describe_own(read_own(row)), None, actor)
 
 
 def describe_own(own: OwnRate) -> str:
-    """`list and 25%`, `list less 5%`, `$2.85 / $14.25`."""
+    """`list and 25%`, `list less 5%`, `$2.85 / $14.25`, as the audit log and commands have it."""
+    text, values = _put_in_words(own)
+    return text % values
+
+
+def say_own(own: OwnRate) -> str:
+    """The same in the reader's language."""
+    text, values = _put_in_words(own)
+    return translate(text, **values)
+
+
+def _put_in_words(own: OwnRate) -> tuple[str, dict[str, str]]:
     if own.rates is not None:
-        return f"${format_dollars(own.rates.input, 2)} / ${format_dollars(own.rates.output, 2)}"
+        prices = {"input": format_dollars(own.rates.input, 2), "output": format_dollars(own.rates.output, 2)}
+        return "$%(input)s / $%(output)s", prices
     markup = own.markup_bps or 0
-    return f"list {'and' if markup >= 0 else 'less'} {format_percent(abs(markup))}%"
+    text = to_translate("list and %(share)s") if markup >= 0 else to_translate("list less %(share)s")
+    return text, {"share": f"{format_percent(abs(markup))}%"}
 
 
 def list_groups() -> list[tuple[str, int, int]]:
@@ -104,13 +118,17 @@ def list_groups() -> list[tuple[str, int, int]]:
 
 def _check(owner: Owner, markup_bps: int | None, rates: Rates | None, note: str) -> None:
     if (markup_bps is None) == (rates is None):
-        raise InvalidRequest("Give either a markup, or prices of input and output.", param="own_markup")
+        raise InvalidRequest(translate("Give either a markup, or prices of input and output."), param="own_markup")
     if markup_bps is not None:
         check_markup(markup_bps)
     if len(note) > MAX_NOTE_LENGTH:
-        raise InvalidRequest(f"At most {MAX_NOTE_LENGTH} characters.", param="own_note")
+        raise InvalidRequest(
+            translate("At most %(max_note_length)s characters.", max_note_length=MAX_NOTE_LENGTH), param="own_note"
+        )
     if owner.group is not None and not GROUP_NAME.fullmatch(owner.group):
-        raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
+        raise InvalidRequest(
+            translate("A group is letters, digits, dots, hyphens and underscores, up to 64."), param="group"
+        )
 
 
 def _lock(session: Session, owner: Owner) -> None:
@@ -118,7 +136,7 @@ def _lock(session: Session, owner: Owner) -> None:
     if owner.account_id is not None:
         chosen = sa.select(Account.id).where(Account.id == owner.account_id, Account.deleted_at.is_(None))
         if session.scalar(chosen.with_for_update(key_share=True)) is None:
-            raise NotFound("There is no such customer.")
+            raise NotFound(translate("There is no such customer."))
 
 
 def _record(session: Session, owner: Owner, model_id: str, before: str | None, after: str | None, actor: Actor) -> None:

@@ -13,6 +13,7 @@ from bridge.accounts.tables import Account, Member, MemberSession, Membership, S
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, now_utc, transaction
 from bridge.errors import NotFound
+from bridge.languages import translate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def find_person(account_id: int, member_id: int) -> Member:
     query = sa.select(Member).where(Member.id == member_id, Member.id.in_(select_members(account_id)))
     member = db.session.scalar(query)
     if member is None:
-        raise NotFound("There is no such member.")
+        raise NotFound(translate("There is no such member."))
     return member
 
 

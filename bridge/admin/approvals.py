@@ -10,6 +10,7 @@ from bridge.accounts.customers import name_accounts
 from bridge.admin.door import admin, find_operator, needs_right
 from bridge.errors import InvalidRequest, NotFound
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.ledger import Guard
 from bridge.payments.approvals import (
     Wish,
@@ -33,9 +34,9 @@ def guard_alone(account_id: int | None) -> Guard:
 def ask_another(wish: Wish, page: str, *, once: str | None = None) -> Response:
     """Let what the operator may not move alone wait for another, say so, and go to this page. Raises InvalidRequest."""
     if ask_for_approval(wish, find_operator(), once=once):
-        flash("Nothing was booked yet: another operator has to approve this amount. See Approvals.", "warn")
+        flash(translate("Nothing was booked yet: another operator has to approve this amount. See Approvals."), "warn")
     else:
-        flash("This form was sent before: it waits under Approvals.", "warn")
+        flash(translate("This form was sent before: it waits under Approvals."), "warn")
     return redirect(page, 303)
 
 
@@ -59,7 +60,7 @@ def approve_one(approval_id: int) -> Any:
         csv = base64.b64encode(write_csv(made).encode()).decode()
         page = render_template("admin/codes_created.html", made=made, note=asked.note, csv=csv)
         return page, 200, {"Cache-Control": "no-store"}
-    flash("Approved and booked.")
+    flash(translate("Approved and booked."))
     return _back()
 
 
@@ -69,7 +70,7 @@ def refuse_one(approval_id: int) -> Any:
     form = FormReader(request.form)
     with form.collect_errors():
         refuse(approval_id, find_operator(), form.text("reason"))
-        flash("Refused. Nothing was booked.")
+        flash(translate("Refused. Nothing was booked."))
         return _back()
     return _render(form, approval_id), 400
 

@@ -21,9 +21,15 @@ from bridge.accounts.customers import find_account_id, name_accounts
 from bridge.acts import COMMAND, KEPT
 from bridge.admin.door import admin, needs_right
 from bridge.db import now_utc
+from bridge.languages import to_translate, translate
 from bridge.spreadsheet import write_csv
 
-PERIODS = {"today": ("Today", 1), "7": ("7 days", 7), "30": ("30 days", 30), "all": ("All", KEPT.days + 1)}
+PERIODS = {
+    "today": (to_translate("Today"), 1),
+    "7": (to_translate("7 days"), 7),
+    "30": (to_translate("30 days"), 30),
+    "all": (to_translate("All"), KEPT.days + 1),
+}
 DEFAULT_PERIOD = "7"
 FIELDS = ("q", "period", "from", "to", "who", "kind", "by", "account")
 MAX_FIELD_LENGTH = 254
@@ -58,8 +64,8 @@ def show_audit() -> str:
         total=count_lines(asked.wanted),
         most_counted=MOST_COUNTED,
         periods={name: text for name, (text, _) in PERIODS.items()},
-        who=WHO,
-        kinds=KIND_NAMES,
+        who=[("", translate("Anyone")), *((name, translate(text)) for name, text in WHO.items())],
+        kinds=[("", translate("Anything")), *((name, translate(text)) for name, text in KIND_NAMES.items())],
         account_name=name_accounts([account_id]).get(account_id, "") if account_id is not None else "",
         command=COMMAND.by,
     )
@@ -84,7 +90,7 @@ def _read_filter() -> Asked:
     first, last = _read_days(fields, errors)
     account_id = find_account_id(fields["account"]) if fields["account"] else None
     if fields["account"] and account_id is None:
-        errors["account"] = "No account has that address or id. All of them are shown."
+        errors["account"] = translate("No account has that address or id. All of them are shown.")
         fields["account"] = ""
     fields["who"] = fields["who"] if fields["who"] in WHO else ""
     fields["kind"] = fields["kind"] if fields["kind"] in KIND_NAMES else ""
@@ -107,13 +113,13 @@ def _read_days(fields: dict[str, str], errors: dict[str, str]) -> tuple[datetime
             last = datetime.date.fromisoformat(fields["to"]) if fields["to"] else today
             first = datetime.date.fromisoformat(fields["from"]) if fields["from"] else last
         except ValueError:
-            errors["from"] = "Give days such as 2026-03-31. The last 7 days are shown."
+            errors["from"] = translate("Give days such as 2026-03-31. The last 7 days are shown.")
         else:
             last = min(last, today)
             if first <= last:
                 fields.update({"period": "", "from": str(first), "to": str(last)})
                 return first, last
-            errors["from"] = "The first day is after the last one. The last 7 days are shown."
+            errors["from"] = translate("The first day is after the last one. The last 7 days are shown.")
     fields.update({"from": "", "to": ""})
     if fields["period"] not in PERIODS:
         fields["period"] = DEFAULT_PERIOD

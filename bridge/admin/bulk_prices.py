@@ -1,5 +1,6 @@
 """Markup and prices of many models at once: chosen, shown with old and new figures, and only then confirmed."""
 
+import datetime
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
@@ -11,9 +12,10 @@ from bridge.catalogue.bulk_prices import MARKUP, Plan, carry_out, plan_change
 from bridge.catalogue.listing import ListedModel, find_number, list_models
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate, translate_plural
 
 MOST_MODELS = 2000
-LABELS = {"percent": "Percent", "effective_at": "From"}
+LABELS = {"percent": to_translate("Percent"), "effective_at": to_translate("From")}
 
 
 @admin.get("/models/bulk")
@@ -34,17 +36,18 @@ def change_prices_in_bulk() -> Any:
     form, chosen = FormReader(request.form), set(request.form.getlist("model")[:MOST_MODELS])
     percent, effective_at = form.percent("percent"), form.moment("effective_at")
     if percent is None:
-        form.errors.setdefault("percent", "Give a percentage, such as 12.5 or -3.")
+        form.errors.setdefault("percent", translate("Give a percentage, such as 12.5 or -3."))
     plan = None
     if percent is not None and not form.errors:
         try:
             plan = plan_change(form.text("kind"), chosen, percent, effective_at)
             if form.text("do") == "apply" and plan.changes:
                 if form.text("seen") not in ("", plan.seen):
-                    raise InvalidRequest("A price or markup was changed meanwhile. These are the new figures.")
+                    raise InvalidRequest(
+                        translate("A price or markup was changed meanwhile. These are the new figures.")
+                    )
                 count = carry_out(plan, below_cost=is_confirmed(form), actor=find_operator())
-                since = f"from {effective_at:%Y-%m-%d %H:%M} UTC on" if effective_at else "from now on"
-                flash(f"{count} model{'s have' if count != 1 else ' has'} other prices {since}.")
+                flash(_describe_done(count, effective_at))
                 return redirect(url_for("admin.show_models"), 303)
         except BelowCost as error:
             form.errors[FIELD] = "\n".join(error.lines)
@@ -53,6 +56,19 @@ def change_prices_in_bulk() -> Any:
     everything = [model for model in list_models(number=find_number()) if model.status != "retired"]
     page = _render(form, chosen, everything, everything, "", "", plan)
     return page, 400 if form.errors else 200
+
+
+def _describe_done(count: int, effective_at: datetime.datetime | None) -> str:
+    if effective_at is None:
+        return translate_plural(
+            "%(num)s model has other prices from now on.", "%(num)s models have other prices from now on.", count
+        )
+    return translate_plural(
+        "%(num)s model has other prices from %(moment)s UTC on.",
+        "%(num)s models have other prices from %(moment)s UTC on.",
+        count,
+        moment=f"{effective_at:%Y-%m-%d %H:%M}",
+    )
 
 
 def _fits(model: ListedModel, provider: str, search: str) -> bool:
@@ -73,11 +89,14 @@ def _render(  # noqa: PLR0913 - what the page shows
         "admin/models_bulk.html",
         models=found,
         chosen=chosen,
-        providers=[("", "All providers"), *sorted({(one.provider, one.provider_label) for one in everything})],
+        providers=[
+            ("", translate("All providers")),
+            *sorted({(one.provider, one.provider_label) for one in everything}),
+        ],
         provider=provider,
         search=search,
         plan=plan,
         values=form.values,
         errors=form.errors,
-        labels=LABELS,
+        labels={name: translate(text) for name, text in LABELS.items()},
     )

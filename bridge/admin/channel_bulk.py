@@ -14,6 +14,7 @@ from bridge.catalogue.editing import list_channels
 from bridge.catalogue.testing import ChannelTest, probe_channel
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate
 
 MOST_TESTED = 24
 TESTED_AT_ONCE = 8
@@ -25,16 +26,16 @@ def change_many() -> Any:
     """Do with the ticked channels what the pressed button says."""
     names = _read_names()
     if not names:
-        flash("Tick at least one channel first.", "bad")
+        flash(translate("Tick at least one channel first."), "bad")
         return _go_to_list()
     action: Callable[[list[str]], Any] | None = ACTIONS.get(request.form.get("do", ""))
     if action is None:
-        flash("Choose what to do with the ticked channels.", "bad")
+        flash(translate("Choose what to do with the ticked channels."), "bad")
         return _go_to_list()
     try:
         return action(names)
     except InvalidRequest as error:
-        flash(f"{error.message} Nothing was changed.", "bad")
+        flash(translate("%(why)s Nothing was changed.", why=error.message), "bad")
         return _go_to_list()
 
 
@@ -44,11 +45,13 @@ def edit_many() -> Any:
     names, form = _read_names(), FormReader(request.form)
     fields = _read_fields(form)
     if not fields and not form.errors:
-        form.errors[""] = "Nothing to change: fill in at least one field."
+        form.errors[""] = translate("Nothing to change: fill in at least one field.")
     if not form.errors:
         with form.collect_errors(cost_bps="cost"):
             change_channels(names, fields, actor=find_operator())
-            flash(f"{_count(names)} changed.")
+            _flash_done(
+                names, to_translate("Channel %(name)s is changed."), to_translate("%(count)s channels are changed.")
+            )
             return _go_to_list()
     return _render_change(names, form), 400
 
@@ -62,38 +65,48 @@ def copy_one(name: str) -> Response:
     except InvalidRequest as error:
         flash(error.message, "bad")
         return redirect(url_for("admin.show_channel", name=name), 303)
-    flash(f"Channel {copy.name} is a copy of {name}, with its keys. It is disabled: change it, then enable it.")
+    told = translate(
+        "Channel %(copy)s is a copy of %(name)s, with its keys. It is disabled: change it, then enable it.",
+        copy=copy.name,
+        name=name,
+    )
+    flash(told)
     return redirect(url_for("admin.show_channel", name=copy.name), 303)
 
 
 def _enable(names: list[str]) -> Response:
     switch_channels(names, True, actor=find_operator())
-    flash(f"{_count(names)} enabled.")
+    _flash_done(names, to_translate("Channel %(name)s is enabled."), to_translate("%(count)s channels are enabled."))
     return _go_to_list()
 
 
 def _disable(names: list[str]) -> Response:
     switch_channels(names, False, actor=find_operator())
-    flash(f"{_count(names)} disabled. No new request goes to them.")
+    _flash_done(
+        names,
+        to_translate("Channel %(name)s is disabled. No new request goes to it."),
+        to_translate("%(count)s channels are disabled. No new request goes to them."),
+    )
     return _go_to_list()
 
 
 def _copy(names: list[str]) -> Response:
     made = copy_channels(names, "-copy", actor=find_operator())
-    flash(f"Copied, with keys, and disabled: {', '.join(made)}.")
+    flash(translate("Copied, with keys, and disabled: %(names)s.", names=", ".join(made)))
     return _go_to_list()
 
 
 def _test(names: list[str]) -> Response:
     """Ask all of them at once: one after the other, dead ones would take half a minute each."""
     if len(names) > MOST_TESTED:
-        raise InvalidRequest(f"At most {MOST_TESTED} channels are tested at once.")
+        raise InvalidRequest(translate("At most %(count)s channels are tested at once.", count=MOST_TESTED))
     by = find_operator().by
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined] # the proxy ends with the request
     tests = gevent.pool.Pool(TESTED_AT_ONCE).map(lambda name: _probe(app, name, by), names)
     failed = [f"{name}: {said}" for name, (ok, said) in zip(names, tests, strict=True) if not ok]
     if len(failed) < len(names):
-        flash(f"{len(names) - len(failed)} of {len(names)} answered their test.")
+        answered = len(names) - len(failed)
+        flash(translate("%(part)s of %(all)s answered their test.", part=answered, all=len(names)))
     for said in failed:
         flash(said, "bad")
     return _go_to_list()
@@ -147,8 +160,8 @@ def _render_change(names: list[str], form: FormReader) -> str:
     return render_template("admin/channels_change.html", names=names, values=form.values, errors=form.errors)
 
 
-def _count(names: list[str]) -> str:
-    return f"{len(names)} channels are" if len(names) != 1 else f"Channel {names[0]} is"
+def _flash_done(names: list[str], one: str, many: str) -> None:
+    flash(translate(one, name=names[0]) if len(names) == 1 else translate(many, count=len(names)))
 
 
 def _go_to_list() -> Response:

@@ -11,6 +11,7 @@ from bridge.catalogue.breaker_states import KEY_MARK
 from bridge.catalogue.channel_keys import ONLY, add_key, remove_key, replace_key
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
+from bridge.languages import translate
 
 
 @admin.post("/channels/<name>/keys")
@@ -22,7 +23,7 @@ def create_channel_key(name: str) -> Any:
     except InvalidRequest as error:
         field = "new_note" if error.param == "note" else "new_key"
         return render_channel(name, errors={field: error.message}), 400
-    flash(f"Channel {name} has one key more. Test it before customers do.")
+    flash(translate("Channel %(name)s has one key more. Test it before customers do.", name=name))
     return _go_back(name)
 
 
@@ -34,7 +35,7 @@ def change_channel_key(name: str, which: str) -> Any:
         replace_key(name, _read(which), form.text("replacement"), actor=find_operator())
     except InvalidRequest as error:
         return render_channel(name, errors={f"replace-{which}": error.message}), 400
-    flash(f"Channel {name} uses the new key from now on.")
+    flash(translate("Channel %(name)s uses the new key from now on.", name=name))
     return _go_back(name)
 
 
@@ -46,7 +47,7 @@ def drop_channel_key(name: str, which: str) -> Response:
     except InvalidRequest as error:
         flash(error.message, "bad")
     else:
-        flash(f"Channel {name} has one key less. Running requests end with it.")
+        flash(translate("Channel %(name)s has one key less. Running requests end with it.", name=name))
     return _go_back(name)
 
 

@@ -10,6 +10,7 @@ from bridge.catalogue.editing import find_channel
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.upstream_models import change_models, compare_models
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.money import format_dollars
 from bridge.providers.base import FoundModel
 
@@ -40,12 +41,19 @@ def change_channel_models(name: str) -> Response:
     add, remove = {public: upstream for public, _, upstream in pairs}, request.form.getlist("remove")
     try:
         if not add and not remove:
-            raise InvalidRequest("Nothing was ticked, so nothing was changed.")
+            raise InvalidRequest(translate("Nothing was ticked, so nothing was changed."))
         models = change_models(name, add, remove, actor=find_operator())
     except InvalidRequest as error:
         flash(error.message, "bad")
     else:
-        flash(f"Channel {name} serves {len(models)} models: {len(add)} added, {len(remove)} taken out.")
+        told = translate(
+            "Channel %(name)s serves %(count)s models: %(added)s added, %(removed)s taken out.",
+            name=name,
+            count=len(models),
+            added=len(add),
+            removed=len(remove),
+        )
+        flash(told)
     return redirect(url_for("admin.show_channel", name=name, _anchor="upstream"), 303)
 
 

@@ -37,6 +37,7 @@ from bridge.db import now_utc
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
 from bridge.inference.services import Services
+from bridge.languages import to_translate, translate
 from bridge.ledger.margins import NOTHING as NO_MARGIN
 from bridge.ledger.margins import MarginFilter, sum_margins
 from bridge.ledger.usage import count_last_hour
@@ -47,15 +48,19 @@ from bridge.turns import in_slices
 
 NAME_EVERY = 3  # hours
 SIZES = ((600, "wide"), (330, "slim"))
-IN_USE = {"rpm": "Requests a minute", "tpm": "Tokens a minute", "concurrency": "At once"}
+IN_USE = {
+    "rpm": to_translate("Requests a minute"),
+    "tpm": to_translate("Tokens a minute"),
+    "concurrency": to_translate("At once"),
+}
 SHOWN_EVENTS = 50
 ACTS = [what for what in OPERATORS_WORDS if what.startswith("channel_")]
 # an event's dot and words in the timeline
 TOLD = {
-    "out": ("bad", "Out of service"),
-    "cooling": ("warn", "Cooling down"),
-    "misconfigured": ("bad", "Misconfigured"),
-    "back": ("ok", "Healthy again"),
+    "out": ("bad", to_translate("Out of service")),
+    "cooling": ("warn", to_translate("Cooling down")),
+    "misconfigured": ("bad", to_translate("Misconfigured")),
+    "back": ("ok", to_translate("Healthy again")),
 }
 SHOWN = {
     "need": lambda state: state.needs_operator,
@@ -214,7 +219,7 @@ def _list_in_use(channel: Channel) -> list[tuple[str, InUse]]:
     if services is None:
         return []
     limits = (channel.rpm or 0, channel.tpm or 0, channel.concurrency or 0)
-    return [(IN_USE[each.kind], each) for each in read_channel_in_use(services.counters, channel.id, limits)]
+    return [(translate(IN_USE[each.kind]), each) for each in read_channel_in_use(services.counters, channel.id, limits)]
 
 
 def _list_timeline(channel: Channel) -> list[Happened]:
@@ -222,17 +227,20 @@ def _list_timeline(channel: Channel) -> list[Happened]:
     found = [_tell_event(event) for event in list_events(channel, SHOWN_EVENTS)]
     for act in list_acts_about(channel.name, ACTS, SHOWN_EVENTS):
         about = act.detail.removeprefix(channel.name).lstrip(":, ")
-        found.append(Happened(act.created_at, "", OPERATORS_WORDS[act.what], about, f"By {act.made_by}"))
+        what, by = translate(OPERATORS_WORDS[act.what]), translate("By %(name)s", name=act.made_by)
+        found.append(Happened(act.created_at, "", what, about, by))
     return sorted(found, key=lambda each: each.at, reverse=True)[:SHOWN_EVENTS]
 
 
 def _tell_event(event: Any) -> Happened:
     if event.what != "tested":
-        return Happened(event.at, *TOLD[event.what], event.why, f"Seen by {event.process}", event.seconds)
+        kind, word = TOLD[event.what]
+        by = translate("Seen by %(name)s", name=event.process)
+        return Happened(event.at, kind, translate(word), event.why, by, event.seconds)
     result, _, said = event.why.partition(": ")
     passed = result == "Passed"
-    kind, word = ("ok", "Test passed") if passed else ("bad", "Test failed")
-    return Happened(event.at, kind, word, said or event.why, f"By {event.process}")
+    kind, word = ("ok", translate("Test passed")) if passed else ("bad", translate("Test failed"))
+    return Happened(event.at, kind, word, said or event.why, translate("By %(name)s", name=event.process))
 
 
 def _draw_spark(figures: ChannelFigures) -> str:
@@ -257,11 +265,16 @@ def _share_lost(one: Outcomes) -> float:
 def _describe_hour(one: Outcomes) -> str:
     """`first token 0.42 s, p95 1.10 s, 3 of 120 calls failed`"""
     if not one.calls:
-        return "no calls"
-    times = ""
-    if one.first_p50 is not None and one.first_p95 is not None:
-        times = f"first token {one.first_p50:.2f} s, p95 {one.first_p95:.2f} s, "
-    return f"{times}{one.lost:,} of {one.calls:,} calls failed"
+        return translate("no calls")
+    calls = {"lost": f"{one.lost:,}", "calls": f"{one.calls:,}"}
+    if one.first_p50 is None or one.first_p95 is None:
+        return translate("%(lost)s of %(calls)s calls failed", **calls)
+    return translate(
+        "first token %(p50)s s, p95 %(p95)s s, %(lost)s of %(calls)s calls failed",
+        p50=f"{one.first_p50:.2f}",
+        p95=f"{one.first_p95:.2f}",
+        **calls,
+    )
 
 
 def _find_address(name: str, hour: datetime.datetime) -> str:

@@ -23,6 +23,7 @@ from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.money import format_percent
 from bridge.providers import COMMON_DIALECT, PROVIDERS
 
@@ -41,7 +42,7 @@ def show_new_channel() -> str:
 @needs_right("channels")
 def create_channel() -> Any:
     form = FormReader(request.form)
-    name = form.require("name", "Give the channel a name, such as openai-main.")
+    name = form.require("name", translate("Give the channel a name, such as openai-main."))
     fields = _read_fields(form)
     if not form.errors:
         with form.collect_errors(cost_bps="cost"):
@@ -50,7 +51,7 @@ def create_channel() -> Any:
                 actor=find_operator(),
                 **{"base_url": None, "api_key": None, "models": None, **fields},
             )
-            flash(f"Channel {channel.name} is added. Test it before customers do.")
+            flash(translate("Channel %(name)s is added. Test it before customers do.", name=channel.name))
             return redirect(url_for("admin.show_channel", name=channel.name), 303)
     return _render_form(_blank_secrets(form)), 400
 
@@ -73,7 +74,7 @@ def change_channel(name: str) -> Any:
     if not form.errors:
         with form.collect_errors(cost_bps="cost"):
             update_channel(name, actor=find_operator(), **fields)
-            flash(f"Channel {name} is changed.")
+            flash(translate("Channel %(name)s is changed.", name=name))
             return redirect(url_for("admin.show_channel", name=name), 303)
     return _render_form(_blank_secrets(form), channel), 400
 
@@ -81,16 +82,15 @@ def change_channel(name: str) -> Any:
 @admin.post("/channels/<name>/enable")
 @needs_right("channels")
 def switch_channel_on(name: str) -> Response:
-    return _run_and_flash(f"Channel {name} is enabled.", lambda by: set_channel_enabled(name, True, by))
+    done = translate("Channel %(name)s is enabled.", name=name)
+    return _run_and_flash(done, lambda by: set_channel_enabled(name, True, by))
 
 
 @admin.post("/channels/<name>/disable")
 @needs_right("channels")
 def switch_channel_off(name: str) -> Response:
-    return _run_and_flash(
-        f"Channel {name} is disabled. No new request goes to it.",
-        lambda by: set_channel_enabled(name, False, by),
-    )
+    done = translate("Channel %(name)s is disabled. No new request goes to it.", name=name)
+    return _run_and_flash(done, lambda by: set_channel_enabled(name, False, by))
 
 
 @admin.post("/channels/<name>/remove")
@@ -100,9 +100,10 @@ def drop_channel(name: str) -> Any:
     channel = find_channel(name)
     if request.form.get("confirm", "").strip() != channel.name:
         form = FormReader(_write_fields(channel))
-        form.errors["confirm"] = f"Nothing was removed: type {channel.name} to confirm."
+        form.errors["confirm"] = translate("Nothing was removed: type %(name)s to confirm.", name=channel.name)
         return _render_form(form, channel), 400
-    return _run_and_flash(f"Channel {name} is removed, and its key with it.", lambda by: remove_channel(name, by))
+    done = translate("Channel %(name)s is removed, and its key with it.", name=name)
+    return _run_and_flash(done, lambda by: remove_channel(name, by))
 
 
 def _run_and_flash(done: str, action: Callable[[Actor], object]) -> Response:
@@ -154,7 +155,8 @@ def _blank_secrets(form: FormReader) -> FormReader:
         if name in values:
             values[name] = blank_typed(typed := values[name], separator)
             if "".join(values[name].split()) != "".join(typed.split()):
-                form.errors.setdefault(name, "Type the values again: they are secrets, and not sent back.")
+                why = translate("Type the values again: they are secrets, and not sent back.")
+                form.errors.setdefault(name, why)
     for name in ("proxy", "base_url"):
         if name in values:
             values[name] = _hide_password(values[name])

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from bridge.admin.approvals import ask_another, guard_alone
 from bridge.admin.door import admin, find_operator, needs_right
 from bridge.forms import FormReader
+from bridge.languages import translate, translate_plural
 from bridge.payments.approvals import CODES, NeedsAnother, Wish
 from bridge.payments.codes import create_batch, list_batches, void_batch, write_csv
 
@@ -41,7 +42,8 @@ def make_codes() -> Any:
                 wish = Wish(CODES, amount or 0, count=count or 0, codes_expire_at=expires_at, note=note)
                 return ask_another(wish, url_for("admin.show_codes"), once=once)
             if made is None:
-                flash("This form was sent before: its codes were shown then. Void them if they are lost.", "warn")
+                told = translate("This form was sent before: its codes were shown then. Void them if they are lost.")
+                flash(told, "warn")
                 return redirect(url_for("admin.show_codes"), 303)
             log.info("codes_made", batch_id=made.batch_id, count=count, nanos=amount, member_id=g.member.id)
             csv = base64.b64encode(write_csv(made).encode()).decode()
@@ -55,7 +57,13 @@ def make_codes() -> Any:
 def void_codes(batch_id: int) -> Response:
     ended = void_batch(batch_id, find_operator())
     log.info("codes_voided", batch_id=batch_id, count=ended, member_id=g.member.id)
-    flash(f"Batch {batch_id} is void: {ended} code{'s' if ended != 1 else ''} can't be redeemed any more.", "warn")
+    told = translate_plural(
+        "Batch %(id)s is void: %(num)s code can't be redeemed any more.",
+        "Batch %(id)s is void: %(num)s codes can't be redeemed any more.",
+        ended,
+        id=batch_id,
+    )
+    flash(told, "warn")
     return redirect(url_for("admin.show_codes"), 303)
 
 

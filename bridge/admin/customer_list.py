@@ -8,6 +8,7 @@ from flask import Response, render_template, request, stream_with_context, url_f
 from bridge.accounts.customers import PAGE_SIZE, STATES, count_customers, list_customers, select_matching
 from bridge.admin.door import admin, needs_right
 from bridge.db import now_utc
+from bridge.languages import translate
 from bridge.ledger import margins
 from bridge.ledger.journal import list_balances
 from bridge.ledger.ledger import BalanceView
@@ -86,7 +87,7 @@ def show_customers() -> str:
         days=margins.DAYS,
         no_money=NO_MONEY,
         asked=asked,
-        sorts=SORTS,
+        sorts=[(name, translate(text)) for name, text in SORTS.items()],
         newest=NEWEST,
         counts={"": total, LOW: low, "suspended": suspended, "new": new},
         owed=owed,

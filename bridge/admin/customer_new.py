@@ -12,6 +12,7 @@ from bridge.admin.approvals import ask_another, guard_alone
 from bridge.admin.door import admin, find_operator, may, needs_right
 from bridge.db import DEFAULT_GROUP
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.ledger import adjust
 from bridge.ledger.opening import create_account
 from bridge.payments.approvals import BALANCE, NeedsAnother, Wish
@@ -30,10 +31,10 @@ def show_new_customer() -> str:
 def add_customer() -> Any:
     """Open the account and invite its owner: by mail or, where no mail goes out, by a link that this answer shows."""
     form = FormReader(request.form)
-    email = form.require("email", "Give the address with which the customer signs in.")
+    email = form.require("email", translate("Give the address with which the customer signs in."))
     credit = form.dollars("credit") if may("balances") else None
     if credit is not None and credit < 0:
-        form.errors["credit"] = "An opening credit is more than zero. Leave it empty for none."
+        form.errors["credit"] = translate("An opening credit is more than zero. Leave it empty for none.")
     if form.errors:
         return _render(form), 400
     with form.collect_errors():
@@ -59,7 +60,11 @@ def _invite(account_id: int, member_id: int, email: str, credit: int) -> Any:
     if link:
         shown = render_template("admin/customer_created.html", email=email, link=link, page=page)
         return shown, 200, {"Cache-Control": "no-store"}
-    flash(f"{email} has an account, and gets a mail with a link that sets a password, within a minute.")
+    flash(
+        translate(
+            "%(email)s has an account, and gets a mail with a link that sets a password, within a minute.", email=email
+        )
+    )
     return redirect(page, 303)
 
 

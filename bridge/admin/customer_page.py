@@ -12,25 +12,40 @@ from bridge.accounts.key_limits import read_account_limits
 from bridge.accounts.key_owners import name_members
 from bridge.accounts.key_search import list_all_keys
 from bridge.accounts.operator_notes import list_notes
-from bridge.accounts.own_price_editing import describe_own
+from bridge.accounts.own_price_editing import say_own
 from bridge.accounts.own_prices import list_own_prices, read_own
 from bridge.admin.door import admin, needs_right
+from bridge.admin.fault_words import list_faults
 from bridge.chart import DAY, SpanSum, draw, rank_parts
 from bridge.db import now_utc
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate
 from bridge.ledger.journal import is_credit, list_entries, list_spend_by_key
 from bridge.ledger.margins import Margin
 from bridge.ledger.usage import UsageFilter, list_requests, read_usage
 from bridge.limits.refusals import RefusalFilter, read_refusals
 from bridge.money import format_dollars
 from bridge.payments.account_state import find_state
-from bridge.providers.faults import FAULTS
 
 DAYS = 30
 LAST_REQUESTS = 5
 LAST_ENTRIES = 5
 WIDTH, PHONE_WIDTH = 640, 330  # of the chart, so that its text keeps its size
 REQUESTS = "/admin/requests"
+# where an entry of the journal comes from, as it is said here
+SOURCES = {
+    "operator": to_translate("operator"),
+    "command": to_translate("command"),
+    "merge": to_translate("merge"),
+    "signup": to_translate("signup"),
+    "setup": to_translate("setup"),
+    "code": to_translate("code"),
+    "bonus": to_translate("bonus"),
+    "bonus_return": to_translate("bonus_return"),
+    "referral": to_translate("referral"),
+    "referral_return": to_translate("referral_return"),
+    "refund": to_translate("refund"),
+}
 
 
 def render_page(account_id: int, tab: str, form: FormReader | None = None, **more: Any) -> str:
@@ -42,7 +57,8 @@ def render_page(account_id: int, tab: str, form: FormReader | None = None, **mor
         f"admin/customer_{tab}.html",
         tab=tab,
         requests_url=f"{REQUESTS}?account={account_id}" if _has_request_log() else "",
-        faults=FAULTS,
+        faults=list_faults(),
+        sources={name: translate(text) for name, text in SOURCES.items()},
         errors=form.errors,
         once=form.text("once") or secrets.token_hex(16),
         **{"values": form.values, **more},
@@ -80,7 +96,7 @@ def render_overview(account_id: int, form: FormReader | None = None) -> str:
         entries=list_entries(account_id, LAST_ENTRIES),
         is_credit=is_credit,
         limits=read_account_limits(state.account),
-        own_prices=[(row, describe_own(read_own(row))) for row in own],
+        own_prices=[(row, say_own(read_own(row))) for row in own],
         notes=list_notes(account_id),
         plan=state.subscription,
         days=DAYS,

@@ -22,11 +22,19 @@ from bridge.admin.customer_page import render_overview, render_page
 from bridge.admin.door import admin, find_operator, may, needs_right
 from bridge.db import DEFAULT_GROUP
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate
 from bridge.ledger.ledger import find_balance
 from bridge.payments.approvals import MERGE, NeedsAnother, Wish
 from bridge.payments.merging import merge_accounts
 
-OWNERS_ALONE = "This is an operator's account: only an owner can"
+# members' roles as they are said here
+ROLES = {
+    "owner": to_translate("owner"),
+    "admin": to_translate("admin"),
+    "developer": to_translate("developer"),
+    "billing": to_translate("billing"),
+    "viewer": to_translate("viewer"),
+}
 
 
 @admin.get("/customers/<int:account_id>/members")
@@ -37,7 +45,8 @@ def show_customer_members(account_id: int) -> str:
 
 def render_members(account_id: int, form: FormReader) -> str:
     """The members' page, with the errors of a form."""
-    return render_page(account_id, "members", form, people=list_people(account_id))
+    roles = {name: translate(text) for name, text in ROLES.items()}
+    return render_page(account_id, "members", form, people=list_people(account_id), roles=roles)
 
 
 def _back(account_id: int, text: str, kind: str = "ok", page: str = "admin.show_customer_members") -> Response:
@@ -62,10 +71,10 @@ def refuses_price(account_id: int, group: str | None = None) -> str:
     if group == DEFAULT_GROUP:
         return ""
     if is_out_of_reach(account_id) if group is None else has_operators(group) and not may("operators"):
-        return f"{OWNERS_ALONE} change its prices."
+        return translate("This is an operator's account: only an owner can change its prices.")
     is_own = is_own_account(account_id) and (group is None or find_customer(account_id).group == group)
     if is_own and current_app.config["BRIDGE"].four_eyes_nanos is not None:
-        return "This is your own account: another owner, or a command, can change its prices."
+        return translate("This is your own account: another owner, or a command, can change its prices.")
     return ""
 
 
@@ -80,14 +89,15 @@ def suspend_customer(account_id: int) -> Any:
     """Suspend the account, for a reason that its members read; the note beside it is for operators alone."""
     form = FormReader(request.form)
     if is_own_account(account_id):
-        return _back(account_id, "This is your own account: another operator, or a command, can suspend it.", "bad")
+        why = translate("This is your own account: another operator, or a command, can suspend it.")
+        return _back(account_id, why, "bad")
     if is_out_of_reach(account_id):
-        return _back(account_id, f"{OWNERS_ALONE} suspend it.", "bad")
+        return _back(account_id, translate("This is an operator's account: only an owner can suspend it."), "bad")
     with form.collect_errors():
         suspend_account(account_id, find_operator(), form.text("suspend_reason"))
         if note := form.text("note_text"):
             add_note(account_id, note, find_operator())
-        told = "Suspended. Requests with this customer's keys answer 403, and their sessions have ended."
+        told = translate("Suspended. Requests with this customer's keys answer 403, and their sessions have ended.")
         return _back(account_id, told, "warn", "admin.show_customer")
     return render_members(account_id, form), 400
 
@@ -98,10 +108,11 @@ def reactivate_customer(account_id: int) -> Any:
     """Let the customer in again."""
     form = FormReader(request.form)
     if is_out_of_reach(account_id):
-        return _back(account_id, f"{OWNERS_ALONE} restore it.", "bad")
+        return _back(account_id, translate("This is an operator's account: only an owner can restore it."), "bad")
     with form.collect_errors():
         reactivate_account(account_id, find_operator())
-        return _back(account_id, "Restored. The keys work again within a second.", page="admin.show_customer")
+        told = translate("Restored. The keys work again within a second.")
+        return _back(account_id, told, page="admin.show_customer")
     return render_members(account_id, form), 400
 
 
@@ -111,9 +122,11 @@ def sign_member_out(account_id: int, member_id: int) -> Response:
     """End all sessions of one member."""
     member = find_person(account_id, member_id)
     if is_out_of_reach(account_id) or _is_above(member):
-        return _back(account_id, f"{OWNERS_ALONE} sign its members out.", "bad")
+        return _back(
+            account_id, translate("This is an operator's account: only an owner can sign its members out."), "bad"
+        )
     sign_out_everywhere(member, find_operator())
-    return _back(account_id, f"{member.email} is signed out everywhere.")
+    return _back(account_id, translate("%(email)s is signed out everywhere.", email=member.email))
 
 
 @admin.post("/customers/<int:account_id>/members/<int:member_id>/reset-link")
@@ -122,9 +135,12 @@ def mail_reset_link(account_id: int, member_id: int) -> Response:
     """Mail one member the link that sets a new password."""
     member = find_person(account_id, member_id)
     if is_out_of_reach(account_id) or _is_above(member):
-        return _back(account_id, f"{OWNERS_ALONE} reset its passwords.", "bad")
+        return _back(
+            account_id, translate("This is an operator's account: only an owner can reset its passwords."), "bad"
+        )
     send_reset_link(member, find_operator())
-    return _back(account_id, f"{member.email} gets a mail with a link that sets a new password, within a minute.")
+    told = translate("%(email)s gets a mail with a link that sets a new password, within a minute.", email=member.email)
+    return _back(account_id, told)
 
 
 @admin.post("/customers/<int:account_id>/merge")
@@ -133,13 +149,13 @@ def merge_customer(account_id: int) -> Any:
     """Merge this account into another, named by its id or by a member's address."""
     customer, form = find_customer(account_id), FormReader(request.form)
     if is_out_of_reach(account_id):
-        return _back(account_id, f"{OWNERS_ALONE} merge it.", "bad")
-    into = form.require("into", "Give the id of the account that stays, or a member's address.")
+        return _back(account_id, translate("This is an operator's account: only an owner can merge it."), "bad")
+    into = form.require("into", translate("Give the id of the account that stays, or a member's address."))
     if form.text("confirm") != (customer.email or customer.name):
-        form.errors.setdefault("confirm", "Type the address above, to confirm.")
+        form.errors.setdefault("confirm", translate("Type the address above, to confirm."))
     into_id = find_account_id(into) if into else None
     if into and into_id is None:
-        form.errors["into"] = "There is no such customer."
+        form.errors["into"] = translate("There is no such customer.")
     if into_id is not None and not form.errors:
         with form.collect_errors():
             settings, guard = current_app.config["BRIDGE"], guard_alone(into_id)
@@ -149,7 +165,7 @@ def merge_customer(account_id: int) -> Any:
                 moves = find_balance(account_id).available_nanos
                 page = url_for("admin.show_customer_members", account_id=account_id)
                 return ask_another(Wish(MERGE, moves, account_id, into_id=into_id), page)
-            flash(f"{customer.email or customer.name} is merged into this account.")
+            flash(translate("%(name)s is merged into this account.", name=customer.email or customer.name))
             return redirect(url_for("admin.show_customer", account_id=into_id), 303)
     return render_members(account_id, form), 400
 
@@ -162,7 +178,7 @@ def write_note(account_id: int) -> Any:
     form = FormReader(request.form)
     with form.collect_errors():
         add_note(account_id, form.text("note_text"), find_operator())
-        return _back(account_id, "Noted. Only operators see it.", page="admin.show_customer")
+        return _back(account_id, translate("Noted. Only operators see it."), page="admin.show_customer")
     return render_overview(account_id, form), 400
 
 
@@ -171,4 +187,4 @@ def write_note(account_id: int) -> Any:
 def drop_note(account_id: int, note_id: int) -> Response:
     """Delete one note."""
     delete_note(account_id, note_id, find_operator())
-    return _back(account_id, "The note is deleted.", page="admin.show_customer")
+    return _back(account_id, translate("The note is deleted."), page="admin.show_customer")

@@ -6,8 +6,9 @@ from werkzeug.wrappers import Response
 
 from bridge.accounts.customers import find_customer
 from bridge.accounts.people import record_view
-from bridge.admin.customer_people import OWNERS_ALONE, is_out_of_reach, is_own_account
+from bridge.admin.customer_people import is_out_of_reach, is_own_account
 from bridge.admin.door import admin, find_operator, needs_right
+from bridge.languages import translate
 from bridge.viewing import begin_view, end_view, find_view
 
 
@@ -18,11 +19,11 @@ def view_as_customer(account_id: int) -> Response:
     customer = find_customer(account_id)
     refused = ""
     if is_own_account(account_id):
-        refused = "This is your own account: its pages are behind “Back to dashboard”."
+        refused = translate("This is your own account: its pages are behind “Back to dashboard”.")
     elif is_out_of_reach(account_id):
-        refused = f"{OWNERS_ALONE} view it."
+        refused = translate("This is an operator's account: only an owner can view it.")
     elif not customer.email:
-        refused = "Nobody signs in to this account, so it has no pages."
+        refused = translate("Nobody signs in to this account, so it has no pages.")
     if refused:
         flash(refused, "bad")
         return redirect(url_for("admin.show_customer", account_id=account_id), 303)
@@ -39,5 +40,5 @@ def leave_view() -> Response:
     end_view()
     if view is None:
         return redirect(url_for("admin.show_customers"), 303)
-    flash(f"You no longer view the pages of {view.name}.")
+    flash(translate("You no longer view the pages of %(name)s.", name=view.name))
     return redirect(url_for("admin.show_customer", account_id=view.account_id), 303)

@@ -12,6 +12,7 @@ from bridge.admin.door import admin, needs_right
 from bridge.admin.refunds import refund_by_form
 from bridge.errors import NotFound
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.journal import is_credit, list_entries
 from bridge.ledger.ledger import adjust, find_balance
 from bridge.payments.approvals import BALANCE, NeedsAnother, Wish
@@ -45,9 +46,10 @@ def change_balance(account_id: int) -> Any:
     customer = find_customer(account_id)
     form = FormReader(request.form)
     amount = form.dollars("amount")
-    note = form.require("note", "Say why: the journal keeps it.")
+    note = form.require("note", translate("Say why: the journal keeps it."))
     if amount is None:
-        form.errors.setdefault("amount", "Give an amount in dollars; with a minus sign it is taken away.")
+        why = translate("Give an amount in dollars; with a minus sign it is taken away.")
+        form.errors.setdefault("amount", why)
     if amount is not None and not form.errors:
         with form.collect_errors():
             once = f"form:{form.text('once')[: MAX_ONCE_LENGTH - 5] or secrets.token_hex(16)}"
@@ -58,9 +60,10 @@ def change_balance(account_id: int) -> Any:
             except NeedsAnother:
                 return ask_another(Wish(BALANCE, amount, account_id, note=note), page, once=once)
             if booked:
-                flash(f"{customer.email} is {'credited' if amount > 0 else 'adjusted'}.")
+                credited = translate("%(email)s is credited.", email=customer.email)
+                flash(credited if amount > 0 else translate("%(email)s is adjusted.", email=customer.email))
             else:
-                flash("This form was sent before: nothing was changed a second time.", "warn")
+                flash(translate("This form was sent before: nothing was changed a second time."), "warn")
             return redirect(page, 303)
     return _render(account_id, form), 400
 
@@ -71,7 +74,7 @@ def refund(account_id: int) -> Any:
     """Give the charge of one of this customer's requests back, or a part of it, for a reason that they read."""
     customer = find_customer(account_id)
     form = FormReader(request.form)
-    request_id = form.require("request", "Give the id of the request, or of its answer.")
+    request_id = form.require("request", translate("Give the id of the request, or of its answer."))
     if not form.errors:
         page = url_for("admin.show_customer_money", account_id=account_id)
         try:

@@ -8,8 +8,13 @@ from bridge.catalogue.channel_keys import ONLY
 from bridge.catalogue.key_health import list_keys
 from bridge.catalogue.tables import Channel, ChannelKey
 from bridge.db import now_utc
+from bridge.languages import to_translate, translate
 
-STATES = {"out": ("bad", "Refused"), "failing": ("warn", "Failing"), "healthy": ("ok", "In use")}
+STATES = {
+    "out": ("bad", to_translate("Refused")),
+    "failing": ("warn", to_translate("Failing")),
+    "healthy": ("ok", to_translate("In use")),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ def describe_keys(channel: Channel) -> list[ShownKey]:
     """All keys of the channel. An only one has no state but the channel's."""
     rows = list_keys(channel)
     if not rows and channel.sealed_key:
-        return [ShownKey(ONLY, channel.key_last_four or "", "", ("off", "The only one"), "", None)]
+        return [ShownKey(ONLY, channel.key_last_four or "", "", ("off", translate("The only one")), "", None)]
     return [
         ShownKey(
             f"{KEY_MARK}{key.id}",
@@ -46,5 +51,8 @@ def describe_keys(channel: Channel) -> list[ShownKey]:
 def find_key_state(key: ChannelKey) -> tuple[str, str]:
     """The key's state as a dot and a word."""
     if key.health == "cooling" and key.cooling_until is not None and key.cooling_until > now_utc():
-        return "warn", f"Cooling down, {(key.cooling_until - now_utc()).seconds + 1} s"
-    return STATES.get(key.health, ("off", "Not tried since" if key.last_answer_at else "Not tried yet"))
+        return "warn", translate("Cooling down, %(seconds)s s", seconds=(key.cooling_until - now_utc()).seconds + 1)
+    if key.health in STATES:
+        kind, word = STATES[key.health]
+        return kind, translate(word)
+    return "off", translate("Not tried since") if key.last_answer_at else translate("Not tried yet")

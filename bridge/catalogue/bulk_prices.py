@@ -26,6 +26,7 @@ from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.tables import Model, Price
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.money import check_markup, format_percent
 from bridge.versions import bump
 
@@ -94,7 +95,7 @@ def plan_change(
         db.session.scalars(sa.select(Model).where(Model.id.in_(model_ids)).order_by(Model.provider, Model.id))
     )
     if not models:
-        raise InvalidRequest("Choose at least one model.", param="model")
+        raise InvalidRequest(translate("Choose at least one model."), param="model")
     prices, coming, channels = (
         list_prices_in_effect(effective_at)[0],
         list_prices_to_come(effective_at),
@@ -119,15 +120,15 @@ def plan_change(
 
 def _check(kind: str, percent_bps: int, effective_at: datetime.datetime | None) -> None:
     if kind not in (MARKUP, PRICES):
-        raise InvalidRequest("Change the markup or the prices.", param="kind")
+        raise InvalidRequest(translate("Change the markup or the prices."), param="kind")
     if kind == MARKUP:
         check_markup(percent_bps)
         if effective_at is not None:
-            raise InvalidRequest("A markup counts from now on. Leave the date empty.", param="effective_at")
+            raise InvalidRequest(translate("A markup counts from now on. Leave the date empty."), param="effective_at")
     elif not -FULL_BPS < percent_bps <= 100 * FULL_BPS or not percent_bps:
-        raise InvalidRequest("Prices change by -99.99 to 10,000 percent, and not by 0.", param="percent")
+        raise InvalidRequest(translate("Prices change by -99.99 to 10,000 percent, and not by 0."), param="percent")
     if effective_at is not None and effective_at <= now_utc():
-        raise InvalidRequest("That moment has passed. Leave it empty for now.", param="effective_at")
+        raise InvalidRequest(translate("That moment has passed. Leave it empty for now."), param="effective_at")
 
 
 def _plan_one(  # noqa: PLR0913 - what a change is worked out from
@@ -184,7 +185,7 @@ def carry_out(plan: Plan, *, below_cost: bool = False, actor: Actor = COMMAND) -
         ids = [one.model.id for one in plan.changes]
         again = plan_change(plan.kind, ids, plan.percent_bps, plan.effective_at) if ids else plan
         if again.seen != plan.seen:
-            raise InvalidRequest("A price or markup was changed meanwhile. Look at the new figures.")
+            raise InvalidRequest(translate("A price or markup was changed meanwhile. Look at the new figures."))
         for change in again.changes:
             model = change.model
             if plan.kind == MARKUP:
@@ -207,5 +208,7 @@ def carry_out(plan: Plan, *, below_cost: bool = False, actor: Actor = COMMAND) -
 def _require_sane(change: PlannedChange) -> None:
     for rates in change.tiers:
         if any(getattr(rates, name) > MAX_PRICE_NANOS for name in (*PRICE_CLASSES, *FURTHER_CLASSES)):
-            message = f"{change.model.id}: a price is at most 1,000,000 dollars per million tokens."
+            message = translate(
+                "%(model)s: a price is at most 1,000,000 dollars per million tokens.", model=change.model.id
+            )
             raise InvalidRequest(message, param="percent")

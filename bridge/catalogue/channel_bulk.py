@@ -14,6 +14,7 @@ from bridge.catalogue.key_health import list_keys
 from bridge.catalogue.tables import Channel, ChannelKey
 from bridge.db import transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.providers import stands_in
 from bridge.versions import bump, wait_until_seen
 
@@ -66,12 +67,19 @@ def copy_channels(names: Sequence[str], suffix: str, *, actor: Actor = COMMAND) 
 
 def _copy(session: Session, channel: Channel, new_name: str, actor: Actor) -> Channel:
     if not CHANNEL_NAME.fullmatch(new_name) or new_name.endswith(ENVIRONMENT_SUFFIX):
-        said = f"Use letters, digits, dots, hyphens and underscores, up to 64, and no {ENVIRONMENT_SUFFIX} at the end."
+        said = translate(
+            "Use letters, digits, dots, hyphens and underscores, up to 64, and no %(suffix)s at the end.",
+            suffix=ENVIRONMENT_SUFFIX,
+        )
         raise InvalidRequest(said, param="name")
     if session.scalar(select(Channel.id).where(Channel.name == new_name)):
-        raise InvalidRequest(f"There is a channel named {new_name!r} already.", param="name")
+        raise InvalidRequest(
+            translate("There is a channel named %(new_name)s already.", new_name=repr(new_name)), param="name"
+        )
     if stands_in(channel.provider):
-        raise InvalidRequest(f"{channel.name} makes its answers up: one is enough.", param="name")
+        raise InvalidRequest(
+            translate("%(name)s makes its answers up: one is enough.", name=channel.name), param="name"
+        )
     copy = Channel(name=new_name, enabled=False, **{field: getattr(channel, field) for field in COPIED})
     session.add(copy)
     session.flush()
@@ -85,7 +93,9 @@ def _copy(session: Session, channel: Channel, new_name: str, actor: Actor) -> Ch
 def _check_names(names: Sequence[str]) -> Sequence[str]:
     """Each once, sorted: two changes of the same channels lock them in one order."""
     if not names:
-        raise InvalidRequest("Choose at least one channel.", param="name")
+        raise InvalidRequest(translate("Choose at least one channel."), param="name")
     if len(names) > MOST_CHANNELS:
-        raise InvalidRequest(f"At most {MOST_CHANNELS} channels at once.", param="name")
+        raise InvalidRequest(
+            translate("At most %(most_channels)s channels at once.", most_channels=MOST_CHANNELS), param="name"
+        )
     return sorted(set(names))

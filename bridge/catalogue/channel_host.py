@@ -9,6 +9,7 @@ from bridge.catalogue.channel_wire import DIRECT, KEY, OPEN_NAMES, Wire
 from bridge.catalogue.tables import Channel
 from bridge.conceal import HIDDEN
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.providers import PROVIDERS
 
 PORTS = {"https": 443, "http": 80}
@@ -32,18 +33,26 @@ def require_secrets_anew(
         return
     host = reader or after[1]
     if has_several_keys:
-        said = f"This channel's keys are not sent to {host}. Add a channel for that address, with its own keys."
+        said = translate(
+            "This channel's keys are not sent to %(host)s. Add a channel for that address, with its own keys.",
+            host=host,
+        )
         raise InvalidRequest(said, param="base_url")
     if channel.sealed_key and not fields.get("api_key"):
         raise InvalidRequest(
-            f"The stored key is not sent to {host}, which never had it. Type the key again.", param="api_key"
+            translate("The stored key is not sent to %(host)s, which never had it. Type the key again.", host=host),
+            param="api_key",
         )
     for field, values, stored in (("headers", new.headers, old.headers), ("query", new.query, old.query)):
         typed = {name.lower(): value for name, value in (fields.get(field) or {}).items()}
         for name, value in values.items():
             is_secret = name not in OPEN_NAMES and value.strip() != KEY
             if is_secret and name in stored and typed.get(name.lower(), HIDDEN) == HIDDEN:
-                said = f"The stored {name[:40]} is not sent to {host}, which never had it. Type its value again."
+                said = translate(
+                    "The stored %(name)s is not sent to %(host)s, which never had it. Type its value again.",
+                    name=name[:40],
+                    host=host,
+                )
                 raise InvalidRequest(said, param=field)
 
 

@@ -17,6 +17,7 @@ from bridge.catalogue.key_health import follow_keys, forget_key_health, list_key
 from bridge.catalogue.tables import Channel, ChannelKey
 from bridge.db import now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import translate
 from bridge.versions import bump, wait_until_seen
 
 MOST_KEYS = 50
@@ -31,7 +32,9 @@ def add_key(name: str, api_key: str, note: str = "", *, actor: Actor = COMMAND) 
         _check_key(api_key, note)
         _refuse_known(channel, keys, api_key)
         if len(keys) >= MOST_KEYS:
-            raise InvalidRequest(f"A channel has at most {MOST_KEYS} keys.", param="api_key")
+            raise InvalidRequest(
+                translate("A channel has at most %(most_keys)s keys.", most_keys=MOST_KEYS), param="api_key"
+            )
         if channel.sealed_key:
             if not keys:
                 session.add(_make_row(channel, channel.sealed_key, channel.key_last_four or ""))
@@ -73,7 +76,9 @@ def remove_key(name: str, which: str, *, actor: Actor = COMMAND) -> None:
         channel, keys = _open(session, name)
         row = find_key(channel, keys, which)
         if row is None:
-            raise InvalidRequest("A channel keeps one key: replace it, or remove the channel.", param="api_key")
+            raise InvalidRequest(
+                translate("A channel keeps one key: replace it, or remove the channel."), param="api_key"
+            )
         left = [key for key in keys if key is not row]
         channel.sealed_key, channel.key_last_four = left[0].sealed, left[0].last_four
         session.delete(row)
@@ -94,10 +99,12 @@ def find_key(channel: Channel, keys: Sequence[ChannelKey], which: str) -> Channe
         return None
     found = [key for key in keys if which in (key.last_four, f"{KEY_MARK}{key.id}")]
     if not found:
-        raise NotFound(f"{channel.name} has no key {which!r}.", param="key")
+        raise NotFound(translate("%(name)s has no key %(which)s.", name=channel.name, which=repr(which)), param="key")
     if len(found) > 1:
         numbers = " or ".join(f"{KEY_MARK}{key.id}" for key in found)
-        raise InvalidRequest(f"Several keys end so: name one by its number, {numbers}.", param="key")
+        raise InvalidRequest(
+            translate("Several keys end so: name one by its number, %(numbers)s.", numbers=numbers), param="key"
+        )
     return found[0]
 
 
@@ -106,7 +113,9 @@ def _open(session: Session, name: str) -> tuple[Channel, list[ChannelKey]]:
     channel = find_channel(name)
     session.refresh(channel, with_for_update=True)
     if channel.from_environment:
-        raise InvalidRequest("The environment sets this channel's key: copy the channel to give it more.", param="name")
+        raise InvalidRequest(
+            translate("The environment sets this channel's key: copy the channel to give it more."), param="name"
+        )
     return channel, list_keys(channel)
 
 
@@ -116,12 +125,12 @@ def _make_row(channel: Channel, sealed: str, last_four: str, note: str = "") -> 
 
 def _check_key(api_key: str, note: str = "") -> None:
     if not PRINTABLE.fullmatch(api_key):  # it is sent in a header
-        raise InvalidRequest("An API key is printable ASCII without spaces.", param="api_key")
+        raise InvalidRequest(translate("An API key is printable ASCII without spaces."), param="api_key")
     if len(note) > MAX_NOTE or not note.isprintable():
-        raise InvalidRequest(f"A note has at most {MAX_NOTE} characters.", param="note")
+        raise InvalidRequest(translate("A note has at most %(max_note)s characters.", max_note=MAX_NOTE), param="note")
 
 
 def _refuse_known(channel: Channel, keys: Sequence[ChannelKey], api_key: str) -> None:
     sealed = [key.sealed for key in keys] or ([channel.sealed_key] if channel.sealed_key else [])
     if any(vault.unseal(each) == api_key for each in sealed):
-        raise InvalidRequest("This channel has that key already.", param="api_key")
+        raise InvalidRequest(translate("This channel has that key already."), param="api_key")

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from bridge.db import now_utc
+from bridge.languages import to_translate, translate
 from bridge.providers import stands_in
 
 RECENT_CALLS = 100  # that a channel's row has
@@ -24,27 +25,75 @@ LIVE, DEGRADED, UNAVAILABLE = "live", "degraded", "unavailable"
 KNOWN_BEFORE = {"healthy": ANSWERED, "failing": FAILED, "cooling": LIMITED, "out": REFUSED}
 # from the worst to the least: its dot, its word, and what it means
 STATES = {
-    "out": ("bad", "Out of service", "its provider refuses the key: 401, 402 or 403. Only you can repair it"),
-    "misconfigured": ("bad", "Misconfigured", "its upstream doesn't have a model that it should serve"),
+    "out": (
+        "bad",
+        to_translate("Out of service"),
+        to_translate("its provider refuses the key: 401, 402 or 403. Only you can repair it"),
+    ),
+    "misconfigured": (
+        "bad",
+        to_translate("Misconfigured"),
+        to_translate("its upstream doesn't have a model that it should serve"),
+    ),
     "failing": (
         "bad",
-        "Failing",
-        "its last call failed, and fewer than half of the last ten were answered, however long ago that was",
+        to_translate("Failing"),
+        to_translate(
+            "its last call failed, and fewer than half of the last ten were answered, however long ago that was"
+        ),
     ),
-    "cooling": ("warn", "Cooling down", "it has just failed or answered 429; skipped for the seconds shown"),
-    "partly": ("warn", "Partly failing", "calls of one of its models fail, while others are answered"),
-    "recovering": ("warn", "Recovering", "it answers again, fewer than 20 calls so far"),
+    "cooling": (
+        "warn",
+        to_translate("Cooling down"),
+        to_translate("it has just failed or answered 429; skipped for the seconds shown"),
+    ),
+    "partly": (
+        "warn",
+        to_translate("Partly failing"),
+        to_translate("calls of one of its models fail, while others are answered"),
+    ),
+    "recovering": ("warn", to_translate("Recovering"), to_translate("it answers again, fewer than 20 calls so far")),
     "unsteady": (
         "warn",
-        "Unsteady",
-        "its last call failed, or fewer than 95 of the last 100 were answered",
+        to_translate("Unsteady"),
+        to_translate("its last call failed, or fewer than 95 of the last 100 were answered"),
     ),
-    "slow": ("warn", "Slow", "its first token takes more than twice as long as usual; still used"),
-    "healthy": ("ok", "Healthy", "at least 95 of the last 100 calls were answered, and the last one too"),
-    "stands_in": ("ok", "Stands in", "the sandbox: it makes answers up for models without a provider"),
-    "untested": ("off", "Not tested", "added, or its key or address changed, and never called since"),
-    "disabled": ("off", "Disabled", "switched off by an operator; no request goes to it"),
+    "slow": (
+        "warn",
+        to_translate("Slow"),
+        to_translate("its first token takes more than twice as long as usual; still used"),
+    ),
+    "healthy": (
+        "ok",
+        to_translate("Healthy"),
+        to_translate("at least 95 of the last 100 calls were answered, and the last one too"),
+    ),
+    "stands_in": (
+        "ok",
+        to_translate("Stands in"),
+        to_translate("the sandbox: it makes answers up for models without a provider"),
+    ),
+    "untested": (
+        "off",
+        to_translate("Not tested"),
+        to_translate("added, or its key or address changed, and never called since"),
+    ),
+    "disabled": ("off", to_translate("Disabled"), to_translate("switched off by an operator; no request goes to it")),
 }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Said:
+    """A text with its values, such as an upstream's words. It is translated where it is read, in no call of /v1."""
+
+    text: str
+    values: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return translate(self.text, **self.values) if self.text else ""
+
+
+NOTHING_SAID = Said("")
 
 
 class ChannelLike(Protocol):
@@ -76,14 +125,23 @@ class ChannelLike(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChannelState:
-    """A state: `code` is one of STATES, `kind` its dot, `word` what pages say, `why` the reason; `at` is when that
-    was, or None where it doesn't matter."""
+    """A state: `code` is one of STATES, `kind` its dot; `at` is when that was, or None where it doesn't matter."""
 
     code: str
     kind: str
-    word: str
-    why: str
+    name: Said
+    reason: Said = NOTHING_SAID
     at: datetime.datetime | None = None
+
+    @property
+    def word(self) -> str:
+        """What pages call the state, in the reader's language."""
+        return str(self.name)
+
+    @property
+    def why(self) -> str:
+        """The reason in the reader's language; "" if none is known."""
+        return str(self.reason)
 
     @property
     def needs_operator(self) -> bool:
@@ -104,12 +162,29 @@ class FailingModel:
     at: datetime.datetime
 
     @property
-    def text(self) -> str:
+    def said(self) -> Said:
         """It in words."""
-        last = f"its last {self.calls} calls failed" if self.calls > 1 else "its last call failed"
-        if self.answered:
-            last = f"{self.answered} of its last {self.calls} calls answered, the last failed"
-        return f"{last}{', all for one account' if self.is_one_accounts else ''}: {self.why}"
+        values: dict[str, object] = {"calls": self.calls, "answered": self.answered, "why": self.why}
+        if self.answered and self.is_one_accounts:
+            text = to_translate(
+                "%(answered)s of its last %(calls)s calls answered, the last failed, all for one account: %(why)s"
+            )
+        elif self.answered:
+            text = to_translate("%(answered)s of its last %(calls)s calls answered, the last failed: %(why)s")
+        elif self.calls > 1 and self.is_one_accounts:
+            text = to_translate("its last %(calls)s calls failed, all for one account: %(why)s")
+        elif self.calls > 1:
+            text = to_translate("its last %(calls)s calls failed: %(why)s")
+        elif self.is_one_accounts:
+            text = to_translate("its last call failed, all for one account: %(why)s")
+        else:
+            text = to_translate("its last call failed: %(why)s")
+        return Said(text, values)
+
+    @property
+    def text(self) -> str:
+        """It in words, in the reader's language."""
+        return str(self.said)
 
 
 def list_failing_models(channel: ChannelLike) -> list[FailingModel]:
@@ -147,72 +222,91 @@ def find_state(
     now = now or now_utc()
     code, why, at = _judge(channel, now, times_as_slow)
     kind, word, _ = STATES[code]
+    name = Said(word)
     if code == "cooling" and channel.cooling_until is not None:
         seconds = (channel.cooling_until - now).seconds + 1
-        word = f"{word}, {seconds} s" if seconds < LAST_SECONDS else word
-    return ChannelState(code, kind, word, why, at)
+        if seconds < LAST_SECONDS:
+            name = Said(to_translate("Cooling down, %(seconds)s s"), {"seconds": seconds})
+    return ChannelState(code, kind, name, why, at)
 
 
 def _judge(
     channel: ChannelLike, now: datetime.datetime, times_as_slow: float | None
-) -> tuple[str, str, datetime.datetime | None]:
+) -> tuple[str, Said, datetime.datetime | None]:
     recent, error = _calls_of(channel), channel.last_error or ""
     failed_at = channel.last_error_at if error else channel.called_at
     if not channel.enabled:
-        return "disabled", "", None
+        return "disabled", NOTHING_SAID, None
     if channel.health == "out" or (is_failing(recent) and recent.endswith(REFUSED)):
-        return "out", error, failed_at
+        return "out", Said(error), failed_at
     if channel.refused_models:
-        return "misconfigured", f"its upstream has no {', '.join(channel.refused_models)}", failed_at
+        names = ", ".join(channel.refused_models)
+        return "misconfigured", Said(to_translate("its upstream has no %(models)s"), {"models": names}), failed_at
     if is_failing(recent):
         return "failing", _describe_failures(recent, error), failed_at
     if channel.health == "cooling" and channel.cooling_until is not None and channel.cooling_until > now:
-        return "cooling", error, failed_at
-    failing = [model for model in list_failing_models(channel) if not model.is_one_accounts]
-    if failing:
-        names = ", ".join(model.upstream_id for model in failing[:NAMED_MODELS])
-        more = f" and {len(failing) - NAMED_MODELS} more" if len(failing) > NAMED_MODELS else ""
-        return "partly", f"{names}{more}: {failing[0].text}", failing[0].at
+        return "cooling", Said(error), failed_at
+    if failing := [model for model in list_failing_models(channel) if not model.is_one_accounts]:
+        return "partly", _name_failing(failing), failing[0].at
     if not recent and stands_in(channel.provider):
-        return "stands_in", "", None
+        return "stands_in", NOTHING_SAID, None
     if not recent and error:
-        return "untested", "its key or address has changed; press Test", None
+        return "untested", Said(to_translate("its key or address has changed; press Test")), None
     if not recent:
-        return "untested", "press Test; added", channel.created_at
+        return "untested", Said(to_translate("press Test; added")), channel.created_at
     return _judge_use(recent, error, failed_at, times_as_slow)
+
+
+def _name_failing(failing: list[FailingModel]) -> Said:
+    names = ", ".join(model.upstream_id for model in failing[:NAMED_MODELS])
+    values: dict[str, object] = {"models": names, "why": failing[0].said, "count": len(failing) - NAMED_MODELS}
+    if len(failing) > NAMED_MODELS:
+        return Said(to_translate("%(models)s and %(count)s more: %(why)s"), values)
+    return Said(to_translate("%(models)s: %(why)s"), values)
 
 
 def _judge_use(
     recent: str, error: str, failed_at: datetime.datetime | None, times_as_slow: float | None
-) -> tuple[str, str, datetime.datetime | None]:
+) -> tuple[str, Said, datetime.datetime | None]:
     """The state of a channel that is used and doesn't fail: is it all that it should be?"""
     lost = len(recent) - recent.count(ANSWERED)
     before = recent.rstrip(ANSWERED)
     since = len(recent) - len(before)
-    share = f"{len(recent) - lost} of its last {len(recent)} calls answered"
+    values: dict[str, object] = {"answered": len(recent) - lost, "calls": len(recent), "why": error}
     if not since:
-        return "unsteady", f"{share}, the last failed: {error}" if lost < len(recent) else error, failed_at
+        share = to_translate("%(answered)s of its last %(calls)s calls answered, the last failed: %(why)s")
+        return "unsteady", Said(share, values) if lost < len(recent) else Said(error), failed_at
     if lost > max(1, len(recent) * FEW_FAILURES_PERCENT // 100) and since < STEADY_CALLS:
         if is_failing(before):
-            return "recovering", f"{since} call{'s' if since != 1 else ''} answered since it failed", None
-        return "unsteady", f"{share}, the last error: {error}", failed_at
+            return "recovering", _describe_recovery(since), None
+        share = to_translate("%(answered)s of its last %(calls)s calls answered, the last error: %(why)s")
+        return "unsteady", Said(share, values), failed_at
     if times_as_slow is not None:
-        return "slow", f"first token takes {times_as_slow:.1f} times as long as usual", None
-    return "healthy", f"last error: {error}" if error else "", failed_at if error else None
+        slow = {"times": f"{times_as_slow:.1f}"}
+        return "slow", Said(to_translate("first token takes %(times)s times as long as usual"), slow), None
+    if error:
+        return "healthy", Said(to_translate("last error: %(why)s"), values), failed_at
+    return "healthy", NOTHING_SAID, None
+
+
+def _describe_recovery(since: int) -> Said:
+    if since == 1:
+        return Said(to_translate("1 call answered since it failed"))
+    return Said(to_translate("%(count)s calls answered since it failed"), {"count": since})
 
 
 def _calls_of(channel: ChannelLike) -> str:
     return channel.recent or KNOWN_BEFORE.get(channel.health, "")
 
 
-def _describe_failures(recent: str, error: str) -> str:
+def _describe_failures(recent: str, error: str) -> Said:
     calls = recent[-JUDGED_CALLS:]
-    answered = calls.count(ANSWERED)
+    values: dict[str, object] = {"answered": calls.count(ANSWERED), "calls": len(calls), "why": error}
     if len(calls) == 1:
-        return f"its last call failed: {error}"
-    if not answered:
-        return f"its last {len(calls)} calls failed: {error}"
-    return f"{answered} of its last {len(calls)} calls answered, the last failed: {error}"
+        return Said(to_translate("its last call failed: %(why)s"), values)
+    if not values["answered"]:
+        return Said(to_translate("its last %(calls)s calls failed: %(why)s"), values)
+    return Said(to_translate("%(answered)s of its last %(calls)s calls answered, the last failed: %(why)s"), values)
 
 
 def is_failing(recent: str) -> bool:
@@ -243,14 +337,20 @@ def find_model_state(channel: ChannelLike, upstream_id: str, now: datetime.datet
     """The state of one model of a channel: that of its own last calls where it fails, otherwise the channel's."""
     if channel.enabled and channel.health != "out":
         if upstream_id in (channel.refused_models or ()):
-            return ChannelState("misconfigured", *STATES["misconfigured"][:2], "its upstream has no such model")
+            return _name_state("misconfigured", Said(to_translate("its upstream has no such model")))
         for one in list_failing_models(channel):
             if one.upstream_id == upstream_id:
-                kind, word = ("warn", "Fails for one account") if one.is_one_accounts else STATES["failing"][:2]
-                return ChannelState("failing", kind, word, one.text)
+                if one.is_one_accounts:
+                    return ChannelState("failing", "warn", Said(to_translate("Fails for one account")), one.said)
+                return _name_state("failing", one.said)
         if find_state(channel, now).code in OF_OTHER_MODELS:
-            return ChannelState("healthy", *STATES["healthy"][:2], "")
+            return _name_state("healthy", NOTHING_SAID)
     return find_state(channel, now)
+
+
+def _name_state(code: str, reason: Said) -> ChannelState:
+    kind, word, _ = STATES[code]
+    return ChannelState(code, kind, Said(word), reason)
 
 
 def find_availability(serving: Sequence[tuple[ChannelLike, str]], now: datetime.datetime) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from bridge import vault
 from bridge.conceal import HIDDEN, PART
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.providers.wire.dial import PROXY_PORTS, is_public
 
 KEY = "{key}"  # in a value: the key of the channel that is used
@@ -80,9 +81,13 @@ def check_headers(given: Mapping[str, str], before: Mapping[str, str]) -> dict[s
     found = _keep_hidden({name.lower(): value for name, value in given.items()}, before, "headers")
     for name, value in found.items():
         if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
-            raise InvalidRequest("Give a header a line, such as api-key: {key}, in plain ASCII.", param="headers")
+            raise InvalidRequest(
+                translate("Give a header a line, such as api-key: {key}, in plain ASCII."), param="headers"
+            )
         if name in REFUSED:
-            raise InvalidRequest(f"{name} belongs to the connection itself and can't be set.", param="headers")
+            raise InvalidRequest(
+                translate("%(name)s belongs to the connection itself and can't be set.", name=name), param="headers"
+            )
     return found
 
 
@@ -91,16 +96,23 @@ def check_query(given: Mapping[str, str], before: Mapping[str, str]) -> dict[str
     found = _keep_hidden(given, before, "query")
     for name, value in found.items():
         if not QUERY_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(value):
-            raise InvalidRequest("Give a parameter a line, such as api-version=2024-10-21.", param="query")
+            raise InvalidRequest(translate("Give a parameter a line, such as api-version=2024-10-21."), param="query")
     return found
 
 
 def _keep_hidden(given: Mapping[str, str], before: Mapping[str, str], param: str) -> dict[str, str]:
     found = {name: before.get(name, "") if value == HIDDEN else value for name, value in given.items()}
     if missing := [name for name, value in found.items() if not value]:
-        raise InvalidRequest(f"{missing[0][:40]} has no value yet: give one.", param=param)
+        raise InvalidRequest(translate("%(value)s has no value yet: give one.", value=missing[0][:40]), param=param)
     if len(found) > MOST_VALUES or sum(len(name) + len(value) for name, value in found.items()) > MOST_CHARACTERS:
-        raise InvalidRequest(f"At most {MOST_VALUES} of them, {MOST_CHARACTERS} characters in all.", param=param)
+        raise InvalidRequest(
+            translate(
+                "At most %(most_values)s of them, %(most_characters)s characters in all.",
+                most_values=MOST_VALUES,
+                most_characters=MOST_CHARACTERS,
+            ),
+            param=param,
+        )
     return found
 
 
@@ -111,18 +123,20 @@ def check_proxy(url: str, before: str, *, private_allowed: bool) -> str:
     if before and url == hide_login(before):
         return before
     if HIDDEN in url:
-        raise InvalidRequest("Type the proxy's password again.", param="proxy")
+        raise InvalidRequest(translate("Type the proxy's password again."), param="proxy")
     try:
         parts = urlsplit(url)
         sound = bool(parts.hostname) and parts.port != 0
     except ValueError:
         sound = False
     if not sound or parts.scheme not in PROXY_PORTS or not url.isascii() or not url.isprintable() or " " in url:
-        raise InvalidRequest("Give http://, socks5:// or socks5h://, host and port; or direct.", param="proxy")
+        raise InvalidRequest(
+            translate("Give http://, socks5:// or socks5h://, host and port; or direct."), param="proxy"
+        )
     if parts.path.strip("/") or parts.query or parts.fragment or len(url) > 500:
-        raise InvalidRequest("A proxy's address ends with its port.", param="proxy")
+        raise InvalidRequest(translate("A proxy's address ends with its port."), param="proxy")
     if not private_allowed and _is_private(parts.hostname or ""):
-        message = "Only proxies at public addresses; ALLOW_PRIVATE_UPSTREAMS=1 permits private ones."
+        message = translate("Only proxies at public addresses; ALLOW_PRIVATE_UPSTREAMS=1 permits private ones.")
         raise InvalidRequest(message, param="proxy")
     return url
 
@@ -160,11 +174,16 @@ def read_lines(text: str, separator: str, param: str) -> dict[str, str]:
             continue
         name, mark, value = line.partition(separator.strip())
         if not mark:
-            raise InvalidRequest(f"Line {number} has no name: write name{separator}value.", param=param)
+            raise InvalidRequest(
+                translate(
+                    "Line %(number)s has no name: write name%(separator)svalue.", number=number, separator=separator
+                ),
+                param=param,
+            )
         if not value.strip():
-            raise InvalidRequest(f"“{name.strip()[:40]}” has no value.", param=param)
+            raise InvalidRequest(translate("“%(value)s” has no value.", value=name.strip()[:40]), param=param)
         if name.strip().lower() in (each.lower() for each in found):
-            raise InvalidRequest(f"{name.strip()[:40]} is there twice.", param=param)
+            raise InvalidRequest(translate("%(value)s is there twice.", value=name.strip()[:40]), param=param)
         found[name.strip()] = value.strip()
     return found
 

@@ -48,6 +48,7 @@ from bridge.catalogue.tables import Alias, Channel, Model
 from bridge.config import Settings
 from bridge.db import GROUP_NAME, db, read_plain, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import translate
 from bridge.providers import PROVIDERS, stands_in
 from bridge.providers.openai.request_fields import check_pass_fields
 from bridge.versions import bump, wait_until_seen
@@ -106,7 +107,7 @@ def find_channel(name: str) -> Channel:
     """Raises NotFound."""
     channel = db.session.scalar(select(Channel).where(Channel.name == name))
     if channel is None:
-        raise NotFound(f"There is no channel named {name!r}.", param="name")
+        raise NotFound(translate("There is no channel named %(name)s.", name=repr(name)), param="name")
     return channel
 
 
@@ -127,18 +128,26 @@ def add_channel(  # noqa: PLR0913 - the columns of a row
     all models of the provider. Unless it is `enabled`, nothing is sent to it but tests. `further` has fields of
     `update_channel`. Raises InvalidRequest naming the field."""
     if not CHANNEL_NAME.fullmatch(name):
-        raise InvalidRequest("Use letters, digits, dots, hyphens and underscores, up to 64.", param="name")
+        raise InvalidRequest(translate("Use letters, digits, dots, hyphens and underscores, up to 64."), param="name")
     if name.endswith(ENVIRONMENT_SUFFIX):
-        raise InvalidRequest(f"Names that end in {ENVIRONMENT_SUFFIX} belong to the environment's keys.", param="name")
+        raise InvalidRequest(
+            translate(
+                "Names that end in %(environment_suffix)s belong to the environment's keys.",
+                environment_suffix=ENVIRONMENT_SUFFIX,
+            ),
+            param="name",
+        )
     if provider not in PROVIDERS:
-        raise InvalidRequest(f"The providers are {', '.join(sorted(PROVIDERS))}.", param="provider")
+        raise InvalidRequest(
+            translate("The providers are %(value)s.", value=", ".join(sorted(PROVIDERS))), param="provider"
+        )
     if stands_in(provider):
         _require_development()
     elif not api_key and not base_url:
-        raise InvalidRequest("The provider's own address needs an API key.", param="api_key")
+        raise InvalidRequest(translate("The provider's own address needs an API key."), param="api_key")
     with transaction() as session:
         if session.scalar(select(Channel.id).where(Channel.name == name)):
-            raise InvalidRequest(f"There is a channel named {name!r} already.", param="name")
+            raise InvalidRequest(translate("There is a channel named %(name)s already.", name=repr(name)), param="name")
         channel = Channel(name=name, provider=provider, enabled=enabled)
         fields = {"base_url": base_url, "api_key": api_key, "models": models, "priority": priority, "weight": weight}
         _set_fields(session, channel, {**fields, **further})
@@ -167,9 +176,12 @@ def update_channel(name: str, *, actor: Actor = COMMAND, **fields: Any) -> Chann
 def change_fields(session: Session, channel: Channel, fields: Mapping[str, Any], actor: Actor) -> None:
     """The same in the caller's transaction, which bumps the catalogue's number."""
     if channel.from_environment and (own := {"base_url", "api_key"} & fields.keys()):
-        raise InvalidRequest("The environment sets this channel's key and address.", param=min(own))
+        raise InvalidRequest(translate("The environment sets this channel's key and address."), param=min(own))
     if "api_key" in fields and list_keys(channel):
-        raise InvalidRequest(f"{channel.name} has several keys: add, replace or remove one of them.", param="api_key")
+        raise InvalidRequest(
+            translate("%(name)s has several keys: add, replace or remove one of them.", name=channel.name),
+            param="api_key",
+        )
     before = (channel.base_url, channel.sealed_key, channel.sealed_wire, channel.models)
     was_on = channel.always_on
     shown = {field: getattr(channel, field) for field in fields if field in SHOWN}
@@ -232,7 +244,9 @@ def switch_channel(session: Session, channel: Channel, enabled: bool, actor: Act
     if enabled and stands_in(channel.provider):
         _require_development()
     if enabled and channel.from_environment and not channel.sealed_key:
-        raise InvalidRequest(f"{channel.provider.upper()}_API_KEY is no longer set.", param="enabled")
+        raise InvalidRequest(
+            translate("%(value)s_API_KEY is no longer set.", value=channel.provider.upper()), param="enabled"
+        )
     channel.enabled = enabled
     if enabled:
         forget_health(channel)
@@ -248,7 +262,10 @@ def remove_channel(name: str, actor: Actor = COMMAND) -> None:
         channel = find_channel(name)
         if channel.from_environment and channel.sealed_key:
             variable = f"{channel.provider.upper()}_API_KEY"
-            raise InvalidRequest(f"{variable} connects this channel: unset it, or disable the channel.", param="name")
+            raise InvalidRequest(
+                translate("%(variable)s connects this channel: unset it, or disable the channel.", variable=variable),
+                param="name",
+            )
         session.delete(channel)
         record_act(session, None, "channel_removed", actor, name)
         bump("catalogue")
@@ -273,10 +290,12 @@ def _set_fields(session: Session, channel: Channel, fields: Mapping[str, Any]) -
         elif field in NUMBERS:
             least, most, optional = NUMBERS[field]
             if not (optional and value is None) and (type(value) is not int or not least <= value <= most):
-                raise InvalidRequest(f"Must be a whole number from {least} to {most}.", param=field)
+                raise InvalidRequest(
+                    translate("Must be a whole number from %(least)s to %(most)s.", least=least, most=most), param=field
+                )
             setattr(channel, field, value)
         else:
-            raise InvalidRequest("A channel has no such field.", param=field)
+            raise InvalidRequest(translate("A channel has no such field."), param=field)
 
 
 def _set_wire(channel: Channel, field: str, value: Any) -> None:
@@ -296,7 +315,7 @@ def _check_groups(groups: Sequence[str]) -> list[str]:
     for group in groups:
         if not GROUP_NAME.fullmatch(group):
             raise InvalidRequest(
-                "Groups are letters, digits, dots, hyphens and underscores, up to 64 each.", param="groups"
+                translate("Groups are letters, digits, dots, hyphens and underscores, up to 64 each."), param="groups"
             )
     return sorted(set(groups))
 
@@ -311,7 +330,7 @@ def _set_key(channel: Channel, key: str | None) -> None:
 def check_api_key(key: str) -> str:
     """The key, if it can be sent in a header. Raises InvalidRequest."""
     if not PRINTABLE.fullmatch(key):
-        raise InvalidRequest("An API key is printable ASCII without spaces.", param="api_key")
+        raise InvalidRequest(translate("An API key is printable ASCII without spaces."), param="api_key")
     return key
 
 
@@ -322,9 +341,11 @@ def _check_models(session: Session, models: dict[str, str]) -> dict[str, str]:
         alias = session.get(Alias, public)
         model = session.get(Model, alias.model_id if alias else public)
         if model is None:
-            raise InvalidRequest(f"There is no model named {public!r}: add it first.", param="models")
+            raise InvalidRequest(
+                translate("There is no model named %(public)s: add it first.", public=repr(public)), param="models"
+            )
         if len(upstream) > 128:
-            raise InvalidRequest("An upstream's model name has at most 128 characters.", param="models")
+            raise InvalidRequest(translate("An upstream's model name has at most 128 characters."), param="models")
         found[model.id] = upstream or model.upstream_id
     return found
 
@@ -345,11 +366,11 @@ def check_base_url(url: str) -> str:
         or not parts.hostname
         or not PRINTABLE.fullmatch(url)
     ):
-        raise InvalidRequest("Give a URL such as https://api.openai.com/v1.", param="base_url")
+        raise InvalidRequest(translate("Give a URL such as https://api.openai.com/v1."), param="base_url")
     if parts.username is not None or parts.query or parts.fragment or len(url) > 500:
-        raise InvalidRequest("A base URL has no credentials, query or fragment.", param="base_url")
+        raise InvalidRequest(translate("A base URL has no credentials, query or fragment."), param="base_url")
     if (parts.scheme == "http" or private) and not _settings().private_upstreams_allowed:
-        message = "Only https to public addresses; ALLOW_PRIVATE_UPSTREAMS=1 permits http and private ones."
+        message = translate("Only https to public addresses; ALLOW_PRIVATE_UPSTREAMS=1 permits http and private ones.")
         raise InvalidRequest(message, param="base_url")
     return url.rstrip("/")
 
@@ -363,7 +384,7 @@ def _is_private(host: str) -> bool:
 
 def _require_development() -> None:
     if not _settings().development:
-        raise InvalidRequest("The sandbox makes answers up: production refuses it.", param="provider")
+        raise InvalidRequest(translate("The sandbox makes answers up: production refuses it."), param="provider")
 
 
 def _settings() -> Settings:

@@ -15,6 +15,7 @@ from bridge.catalogue.tables import Alias, Channel, Model
 from bridge.config import Settings
 from bridge.db import db, read_plain, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.providers.base import FoundModel
 from bridge.turns import in_slices
 from bridge.versions import bump, wait_until_seen
@@ -100,10 +101,12 @@ def change_models(
         models = dict(list_served(channel))
         gone = set(remove)
         if strangers := gone - models.keys():
-            raise InvalidRequest(f"{name} does not serve {min(strangers)}.", param="models")
+            raise InvalidRequest(
+                translate("%(name)s does not serve %(value)s.", name=name, value=min(strangers)), param="models"
+            )
         models = {public: upstream for public, upstream in models.items() if public not in gone} | dict(add)
         if not models:
-            raise InvalidRequest("That would leave no model: disable the channel instead.", param="models")
+            raise InvalidRequest(translate("That would leave no model: disable the channel instead."), param="models")
         change_fields(session, channel, {"models": models}, actor)
         bump("catalogue")
     wait_until_seen(current_app.config["BRIDGE"])

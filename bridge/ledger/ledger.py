@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.ledger.tables import Balance, Entry
 from bridge.money import MAX_NANOS, format_dollars
 
@@ -99,7 +100,7 @@ def adjust(
     and changes nothing, if that adjustment was made before. `guard` may refuse what was booked. Raises InvalidRequest
     without a reason."""
     if not note.strip():
-        raise InvalidRequest("An adjustment needs a reason.", param="note")
+        raise InvalidRequest(translate("An adjustment needs a reason."), param="note")
     _check_amount(abs(amount_nanos))
     return _write_once(account_id, amount_nanos, OPERATOR, external_id, note.strip(), made_by, guard)
 
@@ -131,7 +132,9 @@ def _write_once(
 
 def _check_amount(amount_nanos: int) -> None:
     if not 0 < amount_nanos <= MAX_NANOS:
-        raise InvalidRequest("The amount must be more than zero and at most a billion dollars.", param="amount")
+        raise InvalidRequest(
+            translate("The amount must be more than zero and at most a billion dollars."), param="amount"
+        )
 
 
 def _made_before(source: str, external_id: str) -> bool:

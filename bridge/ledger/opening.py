@@ -16,6 +16,7 @@ from bridge.accounts.team import check_account_name
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import DEFAULT_GROUP, GROUP_NAME, db, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.ledger.ledger import book
 from bridge.ledger.tables import Balance
 
@@ -75,7 +76,9 @@ def create_account(
     or a group that is none."""
     email, name = check_email(email), check_name(name)
     if not GROUP_NAME.fullmatch(group):
-        raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
+        raise InvalidRequest(
+            translate("A group is letters, digits, dots, hyphens and underscores, up to 64."), param="group"
+        )
     password_hash = (
         "" if password is None else hash_password(password)
     )  # also for a taken address, so that it takes as long

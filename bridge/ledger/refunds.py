@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from bridge.acts import Actor, record_act
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import translate
 from bridge.ledger.batch import own_id
 from bridge.ledger.budgets import OF_KEY, OF_USER
 from bridge.ledger.ledger import Guard, book
@@ -82,10 +83,15 @@ def check_amount(record: UsageRecord, before: Sequence[Entry], amount_nanos: int
     if left <= 0:
         raise InvalidRequest(_tell_before(before), param="request")
     if len(before) >= MOST_REFUNDS:
-        said = f"A request is refunded in {MOST_REFUNDS} parts at most. Add credit for what is left."
+        said = translate(
+            "A request is refunded in %(count)s parts at most. Add credit for what is left.", count=MOST_REFUNDS
+        )
         raise InvalidRequest(said, param="request")
     if amount_nanos is not None and not 0 < amount_nanos <= left:
-        raise InvalidRequest(f"Give more than zero, and at most ${_write(left)}, which is left of it.", param="amount")
+        raise InvalidRequest(
+            translate("Give more than zero, and at most $%(value)s, which is left of it.", value=_write(left)),
+            param="amount",
+        )
     return left if amount_nanos is None else amount_nanos
 
 
@@ -100,7 +106,9 @@ def read_amount(text: str, charge_nanos: int) -> int | None:
             return charge_nanos * parse_percent(text.removesuffix("%").strip()) // 10_000
         return parse_dollars(text)
     except ValueError:
-        raise InvalidRequest("Give dollars, such as 0.25, or a share, such as 50%.", param="amount") from None
+        raise InvalidRequest(
+            translate("Give dollars, such as 0.25, or a share, such as 50%."), param="amount"
+        ) from None
 
 
 def list_refunds(account_id: int, request_id: str) -> list[Entry]:
@@ -127,11 +135,13 @@ def _name(request_id: str, number: int) -> str:
 
 def _tell_before(before: Sequence[Entry]) -> str:
     if not before:
-        return "Nothing was refunded: the request was refunded otherwise a moment ago. Look again."
+        return translate("Nothing was refunded: the request was refunded otherwise a moment ago. Look again.")
     last = before[-1]
-    return (
-        f"This request was refunded before: ${_write(sum_refunds(before))} on {last.created_at:%Y-%m-%d}, by "
-        f"{last.made_by}. Nothing was refunded now."
+    return translate(
+        "This request was refunded before: $%(amount)s on %(day)s, by %(name)s. Nothing was refunded now.",
+        amount=_write(sum_refunds(before)),
+        day=f"{last.created_at:%Y-%m-%d}",
+        name=last.made_by,
     )
 
 
@@ -143,7 +153,13 @@ def check_reason(reason: str) -> str:
     """The reason without spaces around it. Raises InvalidRequest without one, and for one that is too long."""
     reason = reason.strip()
     if not 0 < len(reason) <= MAX_REASON_LENGTH:
-        raise InvalidRequest(f"A refund needs a reason of at most {MAX_REASON_LENGTH} characters.", param="reason")
+        raise InvalidRequest(
+            translate(
+                "A refund needs a reason of at most %(max_reason_length)s characters.",
+                max_reason_length=MAX_REASON_LENGTH,
+            ),
+            param="reason",
+        )
     return reason
 
 
@@ -156,11 +172,13 @@ def find_refundable(request_id: str, account_id: int | None = None) -> UsageReco
     ).first()
     if record is None:
         raise NotFound(
-            "There is no settled request of this id: it still runs, it was refused before it cost anything, or it is "
-            "another account's."
+            translate(
+                "There is no settled request of this id: it still runs, it was refused before it cost anything, or it "
+                "is another account's."
+            )
         )
     if not record.charge_nanos:
-        raise InvalidRequest("This request cost nothing: there is nothing to refund.", param="request")
+        raise InvalidRequest(translate("This request cost nothing: there is nothing to refund."), param="request")
     return record
 
 

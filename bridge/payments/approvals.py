@@ -15,6 +15,7 @@ from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import translate
 from bridge.ledger.ledger import MERGE as MERGED
 from bridge.ledger.ledger import OPERATOR, Guard, adjust
 from bridge.ledger.refunds import REFUND as REFUNDED
@@ -94,7 +95,10 @@ def ask_for_approval(wish: Wish, actor: Actor, *, once: str | None = None) -> bo
     Raises InvalidRequest without a reason, or with one that is too long."""
     note = wish.note.strip()
     if len(note) > MAX_NOTE_LENGTH or (wish.kind not in (CODES, MERGE) and not note):
-        raise InvalidRequest(f"Give a reason of at most {MAX_NOTE_LENGTH} characters.", param="note")
+        raise InvalidRequest(
+            translate("Give a reason of at most %(max_note_length)s characters.", max_note_length=MAX_NOTE_LENGTH),
+            param="note",
+        )
     values = {**dataclasses.asdict(wish), "note": note}
     if wish.kind == MERGE or wish.refund_number is not None:  # see the table
         values |= {"account_id": None, "from_id": wish.account_id}
@@ -151,7 +155,7 @@ def find_approval(approval_id: int) -> Approval:
     """One of them. Raises NotFound."""
     found = db.session.get(Approval, approval_id, populate_existing=True)
     if found is None:
-        raise NotFound("There is no such approval.")
+        raise NotFound(translate("There is no such approval."))
     return found
 
 
@@ -165,7 +169,7 @@ def approve(settings: Settings, approval_id: int, actor: Actor) -> MadeBatch | N
     if found.state != BOOKING:
         _decide(approval_id, BOOKING, actor, "approval_given")
     elif found.asked_by == actor.by:
-        raise InvalidRequest("You asked for this: another operator has to approve it.")
+        raise InvalidRequest(translate("You asked for this: another operator has to approve it."))
     try:
         made = _book(settings, find_approval(approval_id))
     except (InvalidRequest, NotFound) as error:
@@ -179,7 +183,7 @@ def refuse(approval_id: int, actor: Actor, reason: str) -> None:
     """Refuse what another operator asked for, or withdraw what one asked for oneself. Raises InvalidRequest for one
     that is decided or has expired, and without a reason."""
     if not reason.strip():
-        raise InvalidRequest("Say why: the operator who asked for it reads this.", param="reason")
+        raise InvalidRequest(translate("Say why: the operator who asked for it reads this."), param="reason")
     _decide(approval_id, REFUSED, actor, "approval_refused", reason.strip()[:MAX_OUTCOME_LENGTH])
 
 
@@ -219,13 +223,13 @@ def _decide(approval_id: int, state: str, actor: Actor, what: str, outcome: str 
 
 def _explain(found: Approval | None, actor: Actor) -> str:
     if found is None:
-        raise NotFound("There is no such approval.")
+        raise NotFound(translate("There is no such approval."))
     if found.state == WAITING and found.ends_at > now_utc():
         assert found.asked_by == actor.by
-        return "You asked for this: another operator has to approve it."
+        return translate("You asked for this: another operator has to approve it.")
     if found.state in (WAITING, EXPIRED):
-        return "Nobody decided this in time. It has to be asked for again."
-    return f"This was decided before, by {found.decided_by}. Nothing was changed."
+        return translate("Nobody decided this in time. It has to be asked for again.")
+    return translate("This was decided before, by %(name)s. Nothing was changed.", name=found.decided_by)
 
 
 def _book(settings: Settings, approval: Approval) -> MadeBatch | None:

@@ -10,12 +10,18 @@ import sqlalchemy as sa
 
 from bridge.accounts.tables import Account, Key
 from bridge.db import UtcDateTime, db, now_utc
+from bridge.languages import to_translate
 from bridge.ledger.margins import DAYS
 from bridge.ledger.rollup_tables import UsageRollup
 from bridge.ledger.tables import Balance
 
 NEWEST = "newest"
-SORTS = {NEWEST: "Newest first", "balance": "Most available", "spend": "Most spent", "used": "Last used"}
+SORTS = {
+    NEWEST: to_translate("Newest first"),
+    "balance": to_translate("Most available"),
+    "spend": to_translate("Most spent"),
+    "used": to_translate("Last used"),
+}
 NEVER = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 MAX_DIGITS = 18
 Ordered = tuple[Any, Any]  # a query for ids with what they are ordered by, and that column

@@ -16,6 +16,7 @@ from bridge.acts import COMMAND, Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import translate
 from bridge.ledger.ledger import MERGE, Guard, book
 from bridge.ledger.tables import Balance
 from bridge.money import format_dollars
@@ -41,7 +42,7 @@ def merge_accounts(
     Raises InvalidRequest for accounts that can't be merged and where more than `at_most_nanos` would be moved, and
     NotFound."""
     if from_id == into_id:
-        raise InvalidRequest("An account can't be merged into itself.", param="into")
+        raise InvalidRequest(translate("An account can't be merged into itself."), param="into")
     _require_mergeable(from_id, into_id)
     with transaction() as session:
         _lock_accounts(session, from_id, into_id)
@@ -64,7 +65,9 @@ def merge_accounts(
         move_plans(session, from_id, into_id, actor)
         moved = _move_available(session, from_id, into_id, actor)
         if at_most_nanos is not None and abs(moved) > at_most_nanos:
-            raise InvalidRequest("The balance is larger than what was approved. Ask for the merge again.", param="into")
+            raise InvalidRequest(
+                translate("The balance is larger than what was approved. Ask for the merge again."), param="into"
+            )
         if guard is not None:
             guard(session)
         amount = f"${format_dollars(moved, 2)}, {keys} key{'' if keys == 1 else 's'}"
@@ -121,13 +124,13 @@ def _require_mergeable(from_id: int, into_id: int) -> None:
     """Raises InvalidRequest and NotFound."""
     rows = {row.id: row for row in db.session.scalars(sa.select(Account).where(Account.id.in_((from_id, into_id))))}
     if len(rows) < 2 or any(row.deleted_at is not None for row in rows.values()):
-        raise NotFound("There is no such customer.")
+        raise NotFound(translate("There is no such customer."))
     if any(row.merged_into is not None for row in rows.values()):
-        raise InvalidRequest("One of the two was merged into another account before.", param="into")
+        raise InvalidRequest(translate("One of the two was merged into another account before."), param="into")
     if rows[into_id].status != "active":
-        raise InvalidRequest("The account that stays is suspended. Restore it first.", param="into")
+        raise InvalidRequest(translate("The account that stays is suspended. Restore it first."), param="into")
     if db.session.scalar(select_owners(from_id).join(Member).where(Member.is_operator).limit(1)) is not None:
-        raise InvalidRequest("An operator's account can't be merged into another.", param="into")
+        raise InvalidRequest(translate("An operator's account can't be merged into another."), param="into")
 
 
 def _lock_accounts(session: Session, *account_ids: int) -> None:

@@ -10,9 +10,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from bridge.accounts.tables import Account, Key
+from bridge.admin.fault_words import WORDS
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
 from bridge.ledger.refunds import refund_request
+from bridge.providers.faults import FAULTS
 from tests.dashboard.pages import post
 from tests.factories import DOLLAR, Factories, MadeAccount
 from tests.upstream import ScriptedUpstream, says
@@ -157,3 +159,7 @@ def test_who_leaves_the_page_hangs_up_and_nothing_stays_taken(
     assert make.find_money(customer.id) == (10 * DOLLAR, 0)
     with app.app_context():
         assert db.session.scalars(sa.select(Key.revoked_at).where(Key.account_id == customer.id)).one() is not None
+
+
+def test_every_fault_is_put_in_words_for_readers_of_any_language():
+    assert WORDS == FAULTS
