@@ -29,6 +29,7 @@ WRITTEN = (
     r"[\w-]+\.(com|org|net|example)\b",
     r"--[\w-]+",
     r"[A-Z]+_[A-Z_]+",
+    r"pi_…",
 )
 SAME_EVERYWHERE = re.compile("|".join((*(rf"\b{re.escape(name)}\b" for name in NAMES), *WRITTEN)))
 COMPLETES = re.compile(r"(billing|shipping|current|new|one-time)[ -][\w-]+")  # values of autocomplete
