@@ -245,7 +245,7 @@ def change_added_tokens() -> Any:
                 translate(
                     "Prompts of %(model)s now count with up to %(tokens)s tokens that the upstream adds.",
                     model=model.id,
-                    tokens=f"{tokens:,}",
+                    tokens=format(tokens, ","),
                 )
             )
             return redirect(url_for("admin.show_model", id=model.id), 303)

@@ -105,7 +105,7 @@ def withdraw() -> Response:
         translate(
             "%(model)s keeps its price: the one for %(day)s is withdrawn.",
             model=price.model_id,
-            day=f"{price.effective_at:%Y-%m-%d}",
+            day=format(price.effective_at, "%Y-%m-%d"),
         )
     )
     return redirect(url_for("admin.show_prices"), 303)

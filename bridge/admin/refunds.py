@@ -53,7 +53,7 @@ def refund_by_form(
             translate(
                 "%(who)s has %(amount)s back for this request of %(model)s.",
                 who=who,
-                amount=f"${format_dollars(done.amount_nanos, 2)}",
+                amount="$" + format_dollars(done.amount_nanos, 2),
                 model=record.model_id,
             )
         )

@@ -73,7 +73,7 @@ def show_requests() -> Any:
         missing = translate(
             "No request or customer has that id or address, nor had one of the period’s newest %(count)s requests it "
             "from its upstream.",
-            count=f"{LOOKED_AT:,}",
+            count=format(LOOKED_AT, ","),
         )
     before = request.args.get("before", "")
     minutes = count_minutes(asked.wanted) if asked.span == MINUTES and asked.asks_for_rows else None
