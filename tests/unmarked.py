@@ -31,6 +31,7 @@ WRITTEN = (
     r"--[\w-]+",
     r"\breq_\S+",
     r"[A-Z]+_[A-Z_]+",
+    r"pi_…",
 )
 SAME_EVERYWHERE = re.compile("|".join((*(rf"\b{re.escape(name)}\b" for name in NAMES), *WRITTEN)))
 COMPLETES = re.compile(r"(billing|shipping|current|new|one-time)[ -][\w-]+")  # values of autocomplete

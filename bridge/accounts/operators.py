@@ -11,34 +11,44 @@ from bridge.accounts.tables import Member, Passkey, SecondFactor
 from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import to_translate
 
 OWNER, FINANCE, SUPPORT, VIEWER = "owner", "finance", "support", "viewer"
 ROLES = {
-    OWNER: "Everything, including operators, channels and the system",
-    FINANCE: "Payments, codes, balances, refunds, prices and exports",
-    SUPPORT: "Customers, their requests and refunds",
-    VIEWER: "Looks at everything but the audit log and the system, and changes nothing",
+    OWNER: to_translate("Everything, including operators, channels and the system"),
+    FINANCE: to_translate("Payments, codes, balances, refunds, prices and exports"),
+    SUPPORT: to_translate("Customers, their requests and refunds"),
+    VIEWER: to_translate("Looks at everything but the audit log and the system, and changes nothing"),
+}
+ROLE_NAMES = {
+    OWNER: to_translate("Owner"),
+    FINANCE: to_translate("Finance"),
+    SUPPORT: to_translate("Support"),
+    VIEWER: to_translate("Viewer"),
 }
 # right -> what it lets an operator do, and who has it beside owners
 RIGHTS: dict[str, tuple[str, frozenset[str]]] = {
-    "look": ("See channels, models, customers, payments and usage", frozenset((FINANCE, SUPPORT, VIEWER))),
-    "customers": ("Add, limit, group, suspend and sign out customers", frozenset((SUPPORT,))),
-    "view_as": ("See a customer's pages as they do, and change nothing", frozenset((SUPPORT,))),
-    "requests": ("Export requests", frozenset((FINANCE, SUPPORT))),
-    "refunds": ("Refund requests", frozenset((FINANCE, SUPPORT))),
-    "balances": ("Change balances", frozenset((FINANCE,))),
-    "approvals": ("Approve what is above the set amount", frozenset((FINANCE,))),
-    "payments": ("Decide payments", frozenset((FINANCE,))),
-    "codes": ("Create and void codes", frozenset((FINANCE,))),
-    "prices": ("Change prices and markups", frozenset((FINANCE,))),
-    "export": ("Export customers, usage and margin", frozenset((FINANCE,))),
-    "models": ("Add, change and retire models", frozenset()),
-    "channels": ("Add, change and test channels", frozenset()),
-    "incidents": ("Write incidents for customers", frozenset((SUPPORT,))),
-    "drills": ("Run fault drills", frozenset()),
-    "system": ("See the system page and change settings", frozenset()),
-    "audit": ("Read and export the audit log", frozenset()),
-    "operators": ("Add operators, change their roles and remove them", frozenset()),
+    "look": (
+        to_translate("See channels, models, customers, payments and usage"),
+        frozenset((FINANCE, SUPPORT, VIEWER)),
+    ),
+    "customers": (to_translate("Add, limit, group, suspend and sign out customers"), frozenset((SUPPORT,))),
+    "view_as": (to_translate("See a customer's pages as they do, and change nothing"), frozenset((SUPPORT,))),
+    "requests": (to_translate("Export requests"), frozenset((FINANCE, SUPPORT))),
+    "refunds": (to_translate("Refund requests"), frozenset((FINANCE, SUPPORT))),
+    "balances": (to_translate("Change balances"), frozenset((FINANCE,))),
+    "approvals": (to_translate("Approve what is above the set amount"), frozenset((FINANCE,))),
+    "payments": (to_translate("Decide payments"), frozenset((FINANCE,))),
+    "codes": (to_translate("Create and void codes"), frozenset((FINANCE,))),
+    "prices": (to_translate("Change prices and markups"), frozenset((FINANCE,))),
+    "export": (to_translate("Export customers, usage and margin"), frozenset((FINANCE,))),
+    "models": (to_translate("Add, change and retire models"), frozenset()),
+    "channels": (to_translate("Add, change and test channels"), frozenset()),
+    "incidents": (to_translate("Write incidents for customers"), frozenset((SUPPORT,))),
+    "drills": (to_translate("Run fault drills"), frozenset()),
+    "system": (to_translate("See the system page and change settings"), frozenset()),
+    "audit": (to_translate("Read and export the audit log"), frozenset()),
+    "operators": (to_translate("Add operators, change their roles and remove them"), frozenset()),
 }
 
 

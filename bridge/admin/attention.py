@@ -15,10 +15,12 @@ from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.tables import Channel
 from bridge.daily import DailyJob
 from bridge.db import now_utc
+from bridge.languages import to_translate, translate, translate_plural
 from bridge.providers import stands_in
 
 MOST_CHANNELS = 5  # named one by one
 NAMED = 3
+REVIEW, OPEN, CONNECT = to_translate("Review"), to_translate("Open"), to_translate("Connect")
 PRICES_WITHIN = datetime.timedelta(days=14)
 UNCHECKED_AFTER = datetime.timedelta(days=2)
 
@@ -32,7 +34,7 @@ class Matter:
     title: str
     detail: str
     url: str
-    action: str = "Review"
+    action: str = REVIEW
     what: str = ""
 
 
@@ -80,10 +82,13 @@ def find_unserved(channels: Sequence[Channel], models: Sequence[ListedModel]) ->
 def _tell_incidents(number: int) -> Iterator[Matter]:
     for one in list_open(number):
         is_silent = all(each.made_by == AUTOMATIC for each in one.updates)
-        said = "No operator has written of it yet." if is_silent else f"{one.updates[0].word}: {one.updates[0].text}"
-        kind, title = ("bad", "Incident: calls fail") if one.effect == DOWN else ("warn", "Incident open")
-        url = url_for("admin.show_incident", incident_id=one.id)
-        yield Matter(kind, title, f"{one.title}. {said}", url, "Open", f"incident {one.id}")
+        silent = translate("No operator has written of it yet.")
+        said = silent if is_silent else f"{one.updates[0].word}: {one.updates[0].text}"
+        kind, title = "warn", translate("Incident open")
+        if one.effect == DOWN:
+            kind, title = "bad", translate("Incident: calls fail")
+        url, what = url_for("admin.show_incident", incident_id=one.id), translate("incident %(id)s", id=one.id)
+        yield Matter(kind, title, translate("%(title)s. %(said)s", title=one.title, said=said), url, OPEN, what)
 
 
 def _tell_channels(channels: Sequence[Channel]) -> Iterator[Matter]:
@@ -95,53 +100,62 @@ def _tell_channels(channels: Sequence[Channel]) -> Iterator[Matter]:
         told += 1
         if told <= MOST_CHANNELS:
             title = f"{channel.name}: {state.word[0].lower()}{state.word[1:]}"
-            why = state.why or channel.last_error or "it has not answered since."
+            why = state.why or channel.last_error or translate("it has not answered since.")
             detail = f"{why[0].upper()}{why[1:]}"
             url = url_for("admin.show_channel", name=channel.name)
-            yield Matter(state.kind, title, detail, url, "Open", channel.name)
+            yield Matter(state.kind, title, detail, url, OPEN, channel.name)
     if told > MOST_CHANNELS:
-        title = f"{told - MOST_CHANNELS} more channels have trouble"
-        yield Matter(
-            "bad", title, "Requests go to other channels where there are some.", url_for("admin.show_channels")
-        )
+        title = translate("%(count)s more channels have trouble", count=told - MOST_CHANNELS)
+        detail = translate("Requests go to other channels where there are some.")
+        yield Matter("bad", title, detail, url_for("admin.show_channels"))
 
 
 def _tell_keys(refused: str) -> Iterator[Matter]:
     if names := sorted(filter(None, refused.split(","))):
         of = sorted(set(names))
-        title = f"{len(names)} keys are refused" if len(names) > 1 else f"{names[0]}: a key is refused"
-        detail = f"{_name(of)}. The other keys serve on: check the key and the credit behind it, or remove it."
+        title = translate("%(count)s keys are refused", count=len(names))
+        if len(names) == 1:
+            title = translate("%(channel)s: a key is refused", channel=names[0])
+        detail = translate(
+            "%(channels)s. The other keys serve on: check the key and the credit behind it, or remove it.",
+            channels=_name(of),
+        )
         url = url_for("admin.show_channel", name=of[0]) if len(of) == 1 else url_for("admin.show_channels")
-        yield Matter("warn", title, detail, url, "Open", of[0] if len(of) == 1 else "Channels")
+        yield Matter("warn", title, detail, url, OPEN, of[0] if len(of) == 1 else translate("Channels"))
 
 
 def _tell_ledger(last: DailyJob | None) -> Iterator[Matter]:
     url = url_for("admin.show_system")
     if last is not None and last.finished_at and last.complaints:
-        count = len(last.complaints)
-        title = f"The ledger has {count} difference{'s' if count != 1 else ''}"
-        yield Matter("bad", title, last.complaints[0], url, what="the differences")
+        title = translate_plural(
+            "The ledger has %(num)s difference", "The ledger has %(num)s differences", len(last.complaints)
+        )
+        yield Matter("bad", title, last.complaints[0], url, what=translate("the differences"))
     elif last is not None and now_utc() - last.started_at > UNCHECKED_AFTER:
-        detail = f"The last check began on {last.started_at:%-d %b}. It runs every night while a worker does."
-        yield Matter("bad", "The ledger is not being checked", detail, url, "Open", "System")
+        detail = translate(
+            "The last check began on %(day)s. It runs every night while a worker does.", day=_name_day(last.started_at)
+        )
+        yield Matter("bad", translate("The ledger is not being checked"), detail, url, OPEN, translate("System"))
 
 
 def _tell_jobs(pulse: Mapping[str, Any]) -> Iterator[Matter]:
-    late = [
-        f"{count} {word}{'s' if count != 1 else ''} overdue"
-        for count, word in ((pulse["holds_overdue"], "hold"), (pulse["mails_overdue"], "email"))
-        if count
-    ]
+    late = []
+    if holds := pulse["holds_overdue"]:
+        late.append(translate_plural("%(num)s hold overdue", "%(num)s holds overdue", holds))
+    if mails := pulse["mails_overdue"]:
+        late.append(translate_plural("%(num)s email overdue", "%(num)s emails overdue", mails))
     if late:
-        detail = f"{', '.join(late)}. The log has why, as background_task_failed."
-        yield Matter("bad", "Background jobs are late", detail, url_for("admin.show_system"), "Open", "System")
+        detail = translate("%(late)s. The log has why, as background_task_failed.", late=", ".join(late))
+        title, url = translate("Background jobs are late"), url_for("admin.show_system")
+        yield Matter("bad", title, detail, url, OPEN, translate("System"))
 
 
 def _tell_prices(channels: Sequence[Channel], models: Sequence[ListedModel], losing: str) -> Iterator[Matter]:
     if ids := sorted(filter(None, losing.split(","))):
-        title = f"{_count(ids, 'model')} sold below cost"
+        title = translate_plural("%(num)s model is sold below cost", "%(num)s models are sold below cost", len(ids))
         url = url_for("admin.show_model", id=ids[0]) if len(ids) == 1 else url_for("admin.show_models")
-        yield Matter("warn", title, f"{_name(ids)}: the provider takes more than customers pay.", url, what="prices")
+        detail = translate("%(models)s: the provider takes more than customers pay.", models=_name(ids))
+        yield Matter("warn", title, detail, url, what=translate("prices"))
     soon = now_utc() + PRICES_WITHIN
     index = ChannelIndex([channel for channel in channels if not stands_in(channel.provider)])
     coming = {
@@ -153,60 +167,56 @@ def _tell_prices(channels: Sequence[Channel], models: Sequence[ListedModel], los
     if coming:
         ids = sorted(coming)
         first = min(coming.values())
-        title = f"{len(ids)} price{'s' if len(ids) != 1 else ''} will change"
-        detail = f"{_name(ids)}, from {first:%-d %b} on."
+        title = translate_plural("%(num)s price will change", "%(num)s prices will change", len(ids))
+        detail = translate("%(models)s, from %(day)s on.", models=_name(ids), day=_name_day(first))
         url = url_for("admin.show_model", id=ids[0]) if len(ids) == 1 else url_for("admin.show_models")
-        yield Matter("warn", title, detail, url, what="the prices to come")
+        yield Matter("warn", title, detail, url, what=translate("the prices to come"))
 
 
 def _tell_reviews(count: int) -> Iterator[Matter]:
     if count:
-        title = f"{count} payment{'s need' if count != 1 else ' needs'} review"
-        detail = "What came differs from what was asked for. Settle or close it."
-        yield Matter("warn", title, detail, url_for("admin.show_payments"), what="payments")
+        title = translate_plural("%(num)s payment needs review", "%(num)s payments need review", count)
+        detail = translate("What came differs from what was asked for. Settle or close it.")
+        yield Matter("warn", title, detail, url_for("admin.show_payments"), what=translate("payments"))
 
 
 def _tell_approvals(count: int) -> Iterator[Matter]:
     if count:
-        title = f"{count} amount{'s wait' if count != 1 else ' waits'} for approval"
-        detail = "Another operator than the one who asked has to approve or refuse it."
-        yield Matter("warn", title, detail, url_for("admin.show_approvals"), what="approvals")
+        title = translate_plural("%(num)s amount waits for approval", "%(num)s amounts wait for approval", count)
+        detail = translate("Another operator than the one who asked has to approve or refuse it.")
+        yield Matter("warn", title, detail, url_for("admin.show_approvals"), what=translate("approvals"))
 
 
 def _tell_mails(count: int) -> Iterator[Matter]:
     if count:
-        title = f"{count} email{'s' if count != 1 else ''} could not be sent"
-        yield Matter(
-            "warn",
-            title,
-            "In the last 24 hours. Check the mail server.",
-            url_for("admin.show_system"),
-            "Open",
-            "System",
-        )
+        title = translate_plural("%(num)s email could not be sent", "%(num)s emails could not be sent", count)
+        detail = translate("In the last 24 hours. Check the mail server.")
+        yield Matter("warn", title, detail, url_for("admin.show_system"), OPEN, translate("System"))
 
 
 def _tell_suspended(count: int) -> Iterator[Matter]:
     if count:
-        title = f"{count} customer{'s are' if count != 1 else ' is'} suspended"
-        detail = "Their keys answer 403 until you reactivate them."
-        yield Matter("off", title, detail, url_for("admin.show_customers"), "Open", "Customers")
+        title = translate_plural("%(num)s customer is suspended", "%(num)s customers are suspended", count)
+        detail = translate("Their keys answer 403 until you reactivate them.")
+        yield Matter("off", title, detail, url_for("admin.show_customers"), OPEN, translate("Customers"))
 
 
 def _tell_unconnected(models: Sequence[ListedModel]) -> Iterator[Matter]:
     ids = [model.id for model in models if model.shown_status == UNAVAILABLE]
     if ids:
-        title = f"{len(ids)} model{'s have' if len(ids) != 1 else ' has'} no channel"
-        detail = f"{_name(ids)}. Customers see them as unavailable."
-        yield Matter("off", title, detail, url_for("admin.show_connect"), "Connect", "a provider")
+        title = translate_plural("%(num)s model has no channel", "%(num)s models have no channel", len(ids))
+        detail = translate("%(models)s. Customers see them as unavailable.", models=_name(ids))
+        yield Matter("off", title, detail, url_for("admin.show_connect"), CONNECT, translate("a provider"))
 
 
-def _count(ids: Sequence[str], word: str) -> str:
-    return f"{len(ids)} {word}s are" if len(ids) != 1 else f"1 {word} is"
+def _name_day(at: datetime.datetime) -> str:
+    return at.strftime(translate("%-d %b"))
 
 
 def _name(ids: Iterable[str]) -> str:
     """The first few, and how many more."""
     ids = list(ids)
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return ", ".join(ids[:NAMED]) + more
+    first = ", ".join(ids[:NAMED])
+    if len(ids) <= NAMED:
+        return first
+    return translate("%(names)s and %(num)s more", names=first, num=len(ids) - NAMED)

@@ -7,11 +7,12 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from bridge.accounts import operators
-from bridge.accounts.operators import RIGHTS, list_roles_with
+from bridge.accounts.operators import RIGHTS, ROLE_NAMES, list_roles_with
 from bridge.acts import Actor, operators_network
 from bridge.addresses import name_network
 from bridge.errors import RoleRefused
 from bridge.extensions import View
+from bridge.languages import translate
 
 admin = Blueprint("admin", __name__, url_prefix="/admin")
 
@@ -59,12 +60,21 @@ def require_operator() -> Response | None:
     operators_network.set(name_network(request.remote_addr or ""))
     right = find_right(current_app, request.endpoint or "") or "operators"
     if not may(right):
-        named = " or ".join(list_roles_with(right))
-        unchanged = "" if request.method == "GET" else "Nothing was changed. "
-        raise RoleRefused(
-            f"This needs the role {named}, and yours is {current_user.operator_role}. {unchanged}Ask an owner."
-        )
+        raise RoleRefused(_say_who_may(right))
     return None
+
+
+def _say_who_may(right: str) -> str:
+    roles = {"roles": translate(" or ").join(map(name_role, list_roles_with(right)))}
+    roles["own"] = name_role(current_user.operator_role)
+    if request.method == "GET":
+        return translate("This needs the role %(roles)s, and yours is %(own)s. Ask an owner.", **roles)
+    return translate("This needs the role %(roles)s, and yours is %(own)s. Nothing was changed. Ask an owner.", **roles)
+
+
+def name_role(role: str) -> str:
+    """The operators' role within a sentence; one that isn't known by its own name."""
+    return translate(ROLE_NAMES[role]).lower() if role in ROLE_NAMES else role
 
 
 @admin.teardown_request

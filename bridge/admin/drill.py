@@ -14,6 +14,7 @@ from bridge.conversation.kinds import CHAT
 from bridge.errors import NotFound
 from bridge.forms import FormReader
 from bridge.inference.rehearsal import OUTPUT_TOKENS, PROMPT, Drill, find_payer
+from bridge.languages import translate
 from bridge.providers.faults import FAULTS
 
 log = structlog.get_logger()
@@ -32,9 +33,9 @@ def show_drill() -> str:
 def run_drill() -> Any:
     """Send the request and show its result as it arrives: an upstream that never answers takes a while."""
     form = FormReader(request.form)
-    model = form.require("model", "Choose a model.")
+    model = form.require("model", translate("Choose a model."))
     try:
-        payer = find_payer(form.require("account", "Say whose request it is."))
+        payer = find_payer(form.require("account", translate("Say whose request it is.")))
     except NotFound as error:
         form.errors.setdefault("account", error.message)
     if not form.errors:
@@ -60,7 +61,7 @@ def start_account_drill(account_id: int) -> Any:
     form = FormReader(request.form)
     minutes = form.number("minutes")
     if minutes is None:
-        form.errors.setdefault("minutes", "Give minutes, such as 15.")
+        form.errors.setdefault("minutes", translate("Give minutes, such as 15."))
     if minutes is not None and not form.errors:
         with form.collect_errors():
             start_drill(account_id, form.text("fault"), minutes, find_operator())
@@ -74,7 +75,7 @@ def start_account_drill(account_id: int) -> Any:
 def end_account_drill(account_id: int) -> Response:
     end_drill(account_id, find_operator())
     log.info("drill_ended", account_id=account_id, member_id=g.member.id)
-    flash("The drill is over within a second.")
+    flash(translate("The drill is over within a second."))
     return redirect(url_for("admin.show_customer", account_id=account_id), 303)
 
 
@@ -86,7 +87,7 @@ def _render(form: FormReader) -> str:
             for model in list_models(number=find_number())
             if model.status != "retired" and CHAT in model.kinds
         ],
-        faults=FAULTS,
+        faults=[(name, translate(text)) for name, text in FAULTS.items()],
         settings=current_app.config["BRIDGE"],
         prompt=PROMPT,
         output_tokens=OUTPUT_TOKENS,

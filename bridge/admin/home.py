@@ -24,6 +24,7 @@ from bridge.chart import SpanSum, draw
 from bridge.config import Settings
 from bridge.daily import LEDGER_CHECK, list_days
 from bridge.db import db, now_utc
+from bridge.languages import to_translate, translate
 from bridge.ledger import sweep
 from bridge.ledger.totals import Total, add_up, list_busiest, list_first_content_ms, list_running_low, sum_hours
 from bridge.mail import outbox
@@ -31,8 +32,8 @@ from bridge.payments import figures
 from bridge.payments.approvals import select_waiting_count
 from bridge.providers import stands_in
 
-PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "30": (30, "30 days")}
-BEFORE = {1: "yesterday by this hour", 7: "the 7 days before", 30: "the 30 days before"}
+PERIODS = {"today": (1, to_translate("Today")), "7": (7, to_translate("7 days")), "30": (30, to_translate("30 days"))}
+
 CHART_DAYS = 30
 LOW_WITHIN_DAYS, LISTED = 3, 4
 SAMPLED_ANSWERS = 1000
@@ -71,7 +72,7 @@ def show_home() -> str:
         "admin/home.html",
         period=period,
         periods=PERIODS,
-        before=BEFORE[days],
+        days=days,
         compared=compare(hours, now, days),
         paid={name: pulse[name] for name in ("paid_nanos", "paid", "declined")},
         speed=_find_speed(list_first_content_ms(SAMPLED_ANSWERS)),
@@ -79,6 +80,7 @@ def show_home() -> str:
         matters=list_matters(channels, models, last_check, pulse),
         month=add_up(month.values()),
         links=_link_days(month),
+        name_day=_name_day,
         chart=_draw(month),
         low=low,
         rules=figures.list_rules(one.account_id for one in low),
@@ -177,9 +179,13 @@ def _draw(days: Mapping[datetime.datetime, Total]) -> list[Any]:
         )
     ]
     return [
-        draw(parts, list(days), "%-d %b", width=width, name_every=every, css=css, colours=COLOURS)
+        draw(parts, list(days), translate("%-d %b"), width=width, name_every=every, css=css, colours=COLOURS)
         for width, every, css in ((WIDTH, 4, "wide"), (PHONE_WIDTH, 8, "slim"))
     ]
+
+
+def _name_day(day: datetime.datetime) -> str:
+    return day.strftime(translate("%-d %b"))
 
 
 def _link_days(days: Mapping[datetime.datetime, Total]) -> dict[datetime.datetime, tuple[str, Total]]:
@@ -189,8 +195,8 @@ def _link_days(days: Mapping[datetime.datetime, Total]) -> dict[datetime.datetim
 
 def _describe_mail(settings: Settings, failed: int) -> tuple[str, str]:
     if not settings.mails_go_out:
-        return "off" if settings.development else "warn", "No mail server"
-    return ("warn", f"{failed} emails failed") if failed else ("ok", "Mail works")
+        return "off" if settings.development else "warn", translate("No mail server")
+    return ("warn", translate("%(count)s emails failed", count=failed)) if failed else ("ok", translate("Mail works"))
 
 
 def _settings() -> Settings:

@@ -1,5 +1,6 @@
 """Incidents: what the status page and customers' banners say of trouble, opened by itself or by operators."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
@@ -24,6 +25,7 @@ from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.tables import Model
 from bridge.db import read_plain
 from bridge.forms import FormReader
+from bridge.languages import translate
 
 
 @admin.get("/incidents")
@@ -53,7 +55,7 @@ def create_incident() -> Any:
             effect=form.text("effect"),
             state=form.text("state"),
         )
-        flash("Opened. The status page says so within seconds.")
+        flash(translate("Opened. The status page says so within seconds."))
         return redirect(url_for("admin.show_incident", incident_id=incident_id), 303)
     return _render_new(form), 400
 
@@ -71,7 +73,8 @@ def say_more(incident_id: int) -> Any:
     form = FormReader(request.form)
     with form.collect_errors():
         post_update(incident_id, form.text("state"), form.text("text"), find_operator())
-        flash("Resolved." if form.text("state") == RESOLVED else "Posted. The status page has it within seconds.")
+        posted = translate("Posted. The status page has it within seconds.")
+        flash(translate("Resolved.") if form.text("state") == RESOLVED else posted)
         return _back(incident_id)
     return _render(find_incident(incident_id), form), 400
 
@@ -84,7 +87,7 @@ def change_incident(incident_id: int) -> Any:
     with form.collect_errors():
         effect = form.text("effect") or find_incident(incident_id).effect
         correct_incident(incident_id, form.text("title"), effect, find_operator())
-        flash("Corrected.")
+        flash(translate("Corrected."))
         return _back(incident_id)
     return _render(find_incident(incident_id), form), 400
 
@@ -96,7 +99,7 @@ def change_update(incident_id: int, update_id: int) -> Any:
     form = FormReader(request.form)
     with form.collect_errors():
         correct_update(update_id, form.text("text"), find_operator())
-        flash("Corrected. The audit log has both versions.")
+        flash(translate("Corrected. The audit log has both versions."))
         return _back(incident_id)
     return _render(find_incident(incident_id), form, update_id), 400
 
@@ -105,9 +108,17 @@ def _back(incident_id: int) -> Response:
     return redirect(url_for("admin.show_incident", incident_id=incident_id), 303)
 
 
+def _list_choices(texts: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(name, translate(text)) for name, text in texts.items()]
+
+
 def _render_new(form: FormReader) -> str:
     return render_template(
-        "admin/incident_form.html", values=form.values, errors=form.errors, effects=EFFECTS, states=STATES
+        "admin/incident_form.html",
+        values=form.values,
+        errors=form.errors,
+        effects=_list_choices(EFFECTS),
+        states=_list_choices(STATES),
     )
 
 
@@ -116,8 +127,8 @@ def _render(told: Told, form: FormReader, wrong_update: int | None = None) -> st
         "admin/incident.html",
         told=told,
         channels=_list_failing(told),
-        effects=EFFECTS,
-        states=STATES,
+        effects=_list_choices(EFFECTS),
+        states=_list_choices(STATES),
         values=form.values,
         errors=form.errors,
         wrong_update=wrong_update,

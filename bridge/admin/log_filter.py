@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 from flask import url_for
 
 from bridge.db import now_utc
+from bridge.languages import to_translate
 from bridge.ledger.request_log import LogFilter
 from bridge.ledger.usage import OUTCOME_GROUPS
 from bridge.limits.refusal_log import RefusedFilter
 
-PERIODS = {"hour": "1 hour", "today": "Today", "7": "7 days"}
+PERIODS = {"hour": to_translate("1 hour"), "today": to_translate("Today"), "7": to_translate("7 days")}
 DEFAULT_PERIOD, OWN_DATES, AT = "hour", "dates", "at"
 MOST_DAYS = 92
 REFUSED, RUNNING = "refused", "running"

@@ -35,6 +35,7 @@ from bridge.conversation.kinds import CHAT, ENDPOINTS, writes_tokens
 from bridge.db import now_utc
 from bridge.errors import NotFound
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger import margins
 from bridge.money import format_percent
 from bridge.providers import COMMON_DIALECT, PROVIDERS
@@ -73,7 +74,7 @@ def show_new_model() -> str:
 @needs_right("models")
 def create_model() -> Any:
     form = FormReader(request.form)
-    id_ = form.require("id", "Give the public name that clients ask for.")
+    id_ = form.require("id", translate("Give the public name that clients ask for."))
     prices = {name: form.dollars(f"{name}_price") for name in PRICE_CLASSES}
     context, most = form.number("context_tokens"), form.number("max_output_tokens")
     capabilities = read_capabilities(form)
@@ -82,9 +83,9 @@ def create_model() -> Any:
         prices["output"] = prices["output"] or 0
     for name in ("input", "output"):
         if prices[name] is None:
-            form.errors.setdefault(f"{name}_price", "Give dollars per million tokens; 0 is free.")
+            form.errors.setdefault(f"{name}_price", translate("Give dollars per million tokens; 0 is free."))
     if context is None:
-        form.errors.setdefault("context_tokens", "Give the window in tokens, such as 128000.")
+        form.errors.setdefault("context_tokens", translate("Give the window in tokens, such as 128000."))
     if prices["input"] is None or prices["output"] is None or context is None or form.errors:
         return _render_new(form), 400
     with form.collect_errors(), asks_again(form):
@@ -105,7 +106,7 @@ def create_model() -> Any:
             openai_wire=form.text("openai_wire") or AS_NAMED,
             **capabilities,
         )
-        flash(f"{id_} is offered from now on, as far as a channel serves it.")
+        flash(translate("%(model)s is offered from now on, as far as a channel serves it.", model=id_))
         return redirect(url_for("admin.show_model", id=id_), 303)
     return _render_new(form), 400
 
@@ -131,12 +132,13 @@ def change_model() -> Any:
     for name in ("context_tokens", "max_output_tokens"):
         fields[name] = form.number(name)
         if fields[name] is None:
-            form.errors.setdefault(name, "Give a whole number of tokens.")
+            form.errors.setdefault(name, translate("Give a whole number of tokens."))
     if not form.errors:
         with form.collect_errors():
             texts = {name: form.text(name) for name in ("name", "upstream_id", "note")}
             edit_model(model.id, find_operator(), **texts, **fields)
-            flash(f"{model.id} takes {', '.join(fields['input_modalities'])} from now on.")
+            kinds = ", ".join(fields["input_modalities"])
+            flash(translate("%(model)s takes %(kinds)s from now on.", model=model.id, kinds=kinds))
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -159,8 +161,7 @@ def change_price() -> Any:
                 below_cost=is_confirmed(form),
                 actor=find_operator(),
             )
-            since = "from then on" if entered.effective_at else "from now on"
-            flash(f"{model.id} has a new price {since}. Running requests keep theirs.{_warn_of_coming(model.id)}")
+            flash(_say_changed(model.id, later=entered.effective_at is not None) + _warn_of_coming(model.id))
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -173,11 +174,15 @@ def change_markup() -> Any:
     form = FormReader({**_write_fields(model), **request.form})
     basis_points = form.percent("markup")
     if basis_points is None:
-        form.errors.setdefault("markup", "Give a percentage; 0 is none.")
+        form.errors.setdefault("markup", translate("Give a percentage; 0 is none."))
     if basis_points is not None and not form.errors:
         with form.collect_errors(), asks_again(form, "markup_below_cost"):
             set_markup(model.id, basis_points, below_cost=is_confirmed(form), actor=find_operator())
-            flash(f"{model.id} has another markup from now on. Running requests keep their price.")
+            flash(
+                translate(
+                    "%(model)s has another markup from now on. Running requests keep their price.", model=model.id
+                )
+            )
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -190,7 +195,8 @@ def change_route_order() -> Any:
     form = FormReader({**_write_fields(model), **request.form})
     with form.collect_errors():
         set_route_order(model.id, form.text("route_order"), find_operator())
-        flash(f"Channels of {model.id} are chosen by {form.text('route_order')} from now on.")
+        order = form.text("route_order")
+        flash(translate("Channels of %(model)s are chosen by %(order)s from now on.", model=model.id, order=order))
         return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -203,7 +209,8 @@ def change_openai_wire() -> Any:
     form = FormReader({**_write_fields(model), **request.form})
     with form.collect_errors():
         set_openai_wire(model.id, form.text("openai_wire"), find_operator())
-        flash(f"OpenAI is asked for {model.id} by {form.text('openai_wire')} from now on.")
+        wire = form.text("openai_wire")
+        flash(translate("OpenAI is asked for %(model)s by %(wire)s from now on.", model=model.id, wire=wire))
         return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -216,7 +223,8 @@ def change_kinds() -> Any:
     form = FormReader({**_write_fields(model), **request.form})
     with form.collect_errors():
         set_kinds(model.id, form.names("kinds"), find_operator())
-        flash(f"{model.id} is asked for {', '.join(_find_listed(model.id).kinds)} from now on.")
+        kinds = ", ".join(_find_listed(model.id).kinds)
+        flash(translate("%(model)s is asked for %(kinds)s from now on.", model=model.id, kinds=kinds))
         return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -229,11 +237,17 @@ def change_added_tokens() -> Any:
     form = FormReader({**_write_fields(model), **request.form})
     tokens = form.number("added_tokens")
     if tokens is None:
-        form.errors.setdefault("added_tokens", "Give a whole number of tokens; 0 is none.")
+        form.errors.setdefault("added_tokens", translate("Give a whole number of tokens; 0 is none."))
     if tokens is not None and not form.errors:
         with form.collect_errors():
             set_added_tokens(model.id, tokens, find_operator())
-            flash(f"Prompts of {model.id} now count with up to {tokens:,} tokens that the upstream adds.")
+            flash(
+                translate(
+                    "Prompts of %(model)s now count with up to %(tokens)s tokens that the upstream adds.",
+                    model=model.id,
+                    tokens=format(tokens, ","),
+                )
+            )
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -248,7 +262,11 @@ def change_patience() -> Any:
     if not form.errors:
         with form.collect_errors():
             set_patience(model.id, seconds, find_operator())
-            flash(f"{model.id} is waited for {f'{seconds} seconds' if seconds else 'as the settings say'} from now on.")
+            flash(
+                translate("%(model)s is waited for %(num)s seconds from now on.", model=model.id, num=seconds)
+                if seconds
+                else translate("%(model)s is waited for as the settings say from now on.", model=model.id)
+            )
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -258,11 +276,11 @@ def change_patience() -> Any:
 def create_alias() -> Any:
     model = _find_listed(request.form.get("id", ""))
     form = FormReader({**_write_fields(model), **request.form})
-    name = form.require("alias", "Give another name for this model.")
+    name = form.require("alias", translate("Give another name for this model."))
     if not form.errors:
         with form.collect_errors(name="alias"):
             add_alias(name, model.id, find_operator())
-            flash(f"{name} now means {model.id}.")
+            flash(translate("%(alias)s now means %(model)s.", alias=name, model=model.id))
             return redirect(url_for("admin.show_model", id=model.id), 303)
     return _render_model(model, form), 400
 
@@ -273,9 +291,9 @@ def drop_alias() -> Response:
     model = _find_listed(request.form.get("id", ""))
     name = request.form.get("alias", "")
     if name not in model.aliases:
-        raise NotFound(f"{model.id} has no such alias.")
+        raise NotFound(translate("%(model)s has no such alias.", model=model.id))
     remove_alias(name, find_operator())
-    flash(f"{name} is removed: requests for it answer 404.")
+    flash(translate("%(alias)s is removed: requests for it answer 404.", alias=name))
     return redirect(url_for("admin.show_model", id=model.id), 303)
 
 
@@ -283,7 +301,7 @@ def drop_alias() -> Response:
 @needs_right("models")
 def end_model() -> Response:
     model = retire_model(request.form.get("id", ""), find_operator())
-    flash(f"{model.id} is retired: requests for it are refused, and it stays listed.")
+    flash(translate("%(model)s is retired: requests for it are refused, and it stays listed.", model=model.id))
     return redirect(url_for("admin.show_model", id=model.id), 303)
 
 
@@ -291,20 +309,29 @@ def end_model() -> Response:
 @needs_right("models")
 def bring_model_back() -> Response:
     model = restore_model(request.form.get("id", ""), find_operator())
-    flash(f"{model.id} is served again.")
+    flash(translate("%(model)s is served again.", model=model.id))
     return redirect(url_for("admin.show_model", id=model.id), 303)
+
+
+def _say_changed(id_: str, *, later: bool) -> str:
+    if later:
+        return translate("%(model)s has a new price from then on. Running requests keep theirs.", model=id_)
+    return translate("%(model)s has a new price from now on. Running requests keep theirs.", model=id_)
 
 
 def _warn_of_coming(id_: str) -> str:
     """What replaces the price in effect by itself, for an operator who has just changed it."""
     coming = _find_listed(id_).to_come
-    return f" From {coming[0].starts_at:%Y-%m-%d} on the next version replaces it, below." if coming else ""
+    if not coming:
+        return ""
+    day = f"{coming[0].starts_at:%Y-%m-%d}"
+    return " " + translate("From %(day)s on the next version replaces it, below.", day=day)
 
 
 def _find_listed(id_: str, number: int | None = None) -> ListedModel:
     for model in list_models(number=find_number() if number is None else number, only=id_):
         return model
-    raise NotFound("There is no such model.")
+    raise NotFound(translate("There is no such model."))
 
 
 def _searchable(model: ListedModel) -> str:

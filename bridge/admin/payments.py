@@ -10,12 +10,13 @@ from bridge.admin.door import admin, needs_right
 from bridge.config import Settings
 from bridge.errors import ServiceUnavailable
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate
 from bridge.ledger.journal import is_credit
 from bridge.payments.amounts import format_amount
 from bridge.payments.review import close_payment, link_payment, settle_payment
 from bridge.payments.review_listing import PAGE_SIZE, list_payments_to_review, view_payment
 
-NO_REASON = "Give a reason. It is kept with the payment."
+NO_REASON = to_translate("Give a reason. It is kept with the payment.")
 MAX_ID_LENGTH = 120
 
 
@@ -56,7 +57,7 @@ def show_payment(payment_id: str) -> str:
 def settle(payment_id: str) -> Any:
     """Credit what came. If the form is sent twice, it credits once."""
     form = FormReader(request.form)
-    dollars, reason = form.dollars("dollars"), form.require("settle_reason", NO_REASON)
+    dollars, reason = form.dollars("dollars"), form.require("settle_reason", translate(NO_REASON))
     if not form.errors:
         with form.collect_errors(reason="settle_reason"):
             try:
@@ -65,7 +66,7 @@ def settle(payment_id: str) -> Any:
                 )
             except ServiceUnavailable as error:
                 return _refuse(payment_id, form, error)
-            return _back(payment_id, "The payment is credited." if done else "")
+            return _back(payment_id, translate("The payment is credited.") if done else "")
     return _render(payment_id, form), 400
 
 
@@ -74,8 +75,10 @@ def settle(payment_id: str) -> Any:
 def link(payment_id: str) -> Any:
     """Link the payment to the payment intent that paid it; it is credited if it fits."""
     form = FormReader(request.form)
-    intent = form.require("payment_intent", "Give the payment intent's id, as Stripe shows it.")[:MAX_ID_LENGTH]
-    reason = form.require("link_reason", NO_REASON)
+    intent = form.require("payment_intent", translate("Give the payment intent's id, as Stripe shows it."))[
+        :MAX_ID_LENGTH
+    ]
+    reason = form.require("link_reason", translate(NO_REASON))
     if not form.errors:
         with form.collect_errors(reason="link_reason"):
             try:
@@ -84,9 +87,9 @@ def link(payment_id: str) -> Any:
                 return _refuse(payment_id, form, error)
             fits = payment.state == "paid"
             said = (
-                "Linked, and credited."
+                translate("Linked, and credited.")
                 if fits
-                else "Linked, but another amount was paid than was requested. Settle or close it."
+                else translate("Linked, but another amount was paid than was requested. Settle or close it.")
             )
             return _back(payment_id, said)
     return _render(payment_id, form), 400
@@ -97,17 +100,17 @@ def link(payment_id: str) -> Any:
 def close(payment_id: str) -> Any:
     """Close the payment without a credit, or end what was wrong with a credited one."""
     form = FormReader(request.form)
-    reason = form.require("close_reason", NO_REASON)
+    reason = form.require("close_reason", translate(NO_REASON))
     if not form.errors:
         with form.collect_errors(reason="close_reason"):
             done = close_payment(payment_id, reason=reason, made_by=g.member.email)
-            return _back(payment_id, "The payment is closed." if done else "")
+            return _back(payment_id, translate("The payment is closed.") if done else "")
     return _render(payment_id, form), 400
 
 
 def _back(payment_id: str, said: str) -> Response:
     """Back to the payment's page; an empty `said` means that it was done before."""
-    flash(said or "This was already done. Nothing was changed.", "message" if said else "warn")
+    flash(said or translate("This was already done. Nothing was changed."), "message" if said else "warn")
     return redirect(url_for("admin.show_payment", payment_id=payment_id), 303)
 
 

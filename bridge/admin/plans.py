@@ -11,6 +11,7 @@ from bridge.admin.door import admin, find_operator, needs_right
 from bridge.config import Settings
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.payments.amounts import format_amount, whole_cents
 from bridge.payments.plans import (
     PAGE_SIZE,
@@ -62,7 +63,8 @@ def make_plan() -> Any:
             )
             plan = create_plan(_settings(), offer, find_operator())
             log.info("plan_made", plan_id=plan.id, member_id=g.member.id)
-            flash(f"{plan.name} is on sale." if plan.is_listed else f"{plan.name} is on sale by its link.")
+            by_link = translate("%(plan)s is on sale by its link.", plan=plan.name)
+            flash(translate("%(plan)s is on sale.", plan=plan.name) if plan.is_listed else by_link)
             return redirect(url_for("admin.show_plan", plan_id=plan.id), 303)
     return _render_list(form), 400
 
@@ -88,7 +90,7 @@ def change_plan_sale(plan_id: int) -> Any:
                 sold_until=sold_until,
                 actor=find_operator(),
             )
-            flash("Saved.")
+            flash(translate("Saved."))
             return redirect(url_for("admin.show_plan", plan_id=plan_id), 303)
     return _render_plan(plan_id, form), 400
 
@@ -98,10 +100,10 @@ def change_plan_sale(plan_id: int) -> Any:
 def end_subscription(plan_id: int, subscription_id: str) -> Response:
     """End a subscription at once. What was paid is refunded at Stripe, or not."""
     if subscription_id not in (row.id for row in list_subscriptions(plan_id, only=subscription_id)):
-        raise InvalidRequest("This plan has no such subscription that goes on.")
+        raise InvalidRequest(translate("This plan has no such subscription that goes on."))
     end_plan(subscription_id, find_operator(), "the operator ended it")
     log.info("subscription_ended", id=subscription_id, member_id=g.member.id)
-    flash("The subscription has ended. Refund its fee at Stripe if it is owed.", "warn")
+    flash(translate("The subscription has ended. Refund its fee at Stripe if it is owed."), "warn")
     return redirect(url_for("admin.show_plan", plan_id=plan_id), 303)
 
 

@@ -13,6 +13,7 @@ from bridge.catalogue.price_rows import tiers_of, version_of
 from bridge.catalogue.rates import FURTHER_CLASSES, PRICE_CLASSES, Rates, name_rates
 from bridge.catalogue.tables import Price
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.money import format_dollars
 
 MAX_TIERS = 5
@@ -61,11 +62,13 @@ def _read_tiers(form: FormReader, kind: str, *, required: bool) -> list[Rates]:
         if not given and (not required or (number and not above)):
             continue
         if above is None or (number and above == 0):
-            form.errors.setdefault(f"tier{number}_above", "Give the tokens above which these prices apply.")
+            form.errors.setdefault(f"tier{number}_above", translate("Give the tokens above which these prices apply."))
             continue
         for name in REQUIRED if required else ("input", "output"):
             if prices[name] is None:
-                form.errors.setdefault(f"{prefix}{name}_price", "Give dollars per million tokens; 0 is free.")
+                form.errors.setdefault(
+                    f"{prefix}{name}_price", translate("Give dollars per million tokens; 0 is free.")
+                )
         if not form.errors:
             with form.collect_errors():
                 found.append(check_rates(prices, above, f"{prefix}{{}}_price"))

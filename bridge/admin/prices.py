@@ -16,6 +16,7 @@ from bridge.catalogue.sync import adopt_differences, list_differences
 from bridge.catalogue.upstream_prices import AskedPrices, ask_for_prices
 from bridge.errors import NotFound
 from bridge.forms import FormReader
+from bridge.languages import translate
 
 MOST_ROWS = 2000
 MOST_TOLD = 5
@@ -33,7 +34,7 @@ def show_prices() -> str:
 def compare_prices() -> Any:
     """Compare with the operator's own list, whose text the form carries from then on."""
     form = FormReader(request.form)
-    form.require("file", "Paste the text of a price file.")
+    form.require("file", translate("Paste the text of a price file."))
     page = _render(form)
     return page, 400 if form.errors else 200
 
@@ -43,7 +44,7 @@ def compare_prices() -> Any:
 def ask_upstream() -> Any:
     """Compare with what the upstream of a channel asks, which the form names from then on."""
     form = FormReader(request.form)
-    form.require("channel", "Choose a channel.")
+    form.require("channel", translate("Choose a channel."))
     page = _render(form)
     return page, 400 if form.errors else 200
 
@@ -56,7 +57,7 @@ def adopt_prices() -> Any:
     effective_at, one = form.moment("effective_at"), form.text("one")
     rows = None if form.text("do") == "all" else {one} if one else ticked
     if rows is not None and not rows:
-        form.errors["row"] = "Tick the prices to adopt."
+        form.errors["row"] = translate("Tick the prices to adopt.")
     if not form.errors:
         get_hub().threadpool.apply(load_list)
         with form.collect_errors():
@@ -87,7 +88,9 @@ def _tell(lines: list[str]) -> None:
         for line in several[:MOST_TOLD]:
             flash(line, kind)
         if len(several) > MOST_TOLD:
-            flash(f"And {len(several) - MOST_TOLD} more{' are left as they were' if kind == 'warn' else ''}.", kind)
+            more = len(several) - MOST_TOLD
+            left_too = translate("And %(count)s more are left as they were.", count=more)
+            flash(left_too if kind == "warn" else translate("And %(count)s more.", count=more), kind)
 
 
 @admin.post("/prices/withdraw")
@@ -96,9 +99,15 @@ def withdraw() -> Response:
     """Remove a price before its day."""
     number = FormReader(request.form).number("price")
     if number is None:
-        raise NotFound("There is no such price.")
+        raise NotFound(translate("There is no such price."))
     price = withdraw_price(number, find_operator())
-    flash(f"{price.model_id} keeps its price: the one for {price.effective_at:%Y-%m-%d} is withdrawn.")
+    flash(
+        translate(
+            "%(model)s keeps its price: the one for %(day)s is withdrawn.",
+            model=price.model_id,
+            day=format(price.effective_at, "%Y-%m-%d"),
+        )
+    )
     return redirect(url_for("admin.show_prices"), 303)
 
 
@@ -115,8 +124,12 @@ def _render(form: FormReader, ticked: set[str] | None = None) -> str:
         differences=differences,
         coming=sorted(coming, key=lambda one: (one[1].effective_at, one[0])),
         ticked=ticked or set(),
-        channels=[("", "Choose a channel"), *((name, name) for name in channels)] if channels else [],
+        channels=[("", translate("Choose a channel")), *((name, name) for name in channels)] if channels else [],
         values=form.values,
         errors=form.errors,
-        labels={"effective_at": "From", "file": "Price file", "channel": "Channel"},
+        labels={
+            "effective_at": translate("From"),
+            "file": translate("Price file"),
+            "channel": translate("Channel"),
+        },
     )

@@ -10,6 +10,7 @@ from bridge.admin.door import admin, needs_right
 from bridge.admin.refunds import refund_by_form
 from bridge.errors import InvalidRequest, NotFound
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.attempt_errors import list_errors
 from bridge.ledger.cost_lines import list_costs
 from bridge.ledger.receipt import make_receipt
@@ -58,9 +59,11 @@ def _render(request_id: str, form: FormReader) -> str:
 
 def _render_settled(record: UsageRecord, form: FormReader) -> str:
     key = name_all_keys([record.key_id]).get(record.key_id)
+    receipt = make_receipt(record, list_refunds(record.account_id, record.request_id))
     return render_template(
         "admin/request.html",
-        receipt=make_receipt(record, list_refunds(record.account_id, record.request_id)),
+        receipt=receipt,
+        paid=_say_of_customer(translate(receipt.charge_rule.paid)),
         costs=list_costs(record),
         errors_said=list_errors(record.request_id),
         counts=json.loads(record.provider_counts) if record.provider_counts else {},
@@ -69,6 +72,11 @@ def _render_settled(record: UsageRecord, form: FormReader) -> str:
         errors=form.errors,
         values=form.values,
     )
+
+
+def _say_of_customer(paid: str) -> str:
+    """What customers read of their own charge, as of someone else."""
+    return paid.replace("You were", "The customer was").replace("You ", "The customer ")
 
 
 def _render_running(hold: Hold) -> str:
@@ -83,4 +91,4 @@ def _render_running(hold: Hold) -> str:
 
 
 def _name_account(account_id: int) -> str:
-    return name_accounts([account_id]).get(account_id, f"account {account_id}")
+    return name_accounts([account_id]).get(account_id, translate("account %(id)s", id=account_id))

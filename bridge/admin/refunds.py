@@ -5,6 +5,7 @@ from werkzeug.wrappers import Response
 
 from bridge.admin.approvals import ask_another, guard_alone
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.refunds import (
     check_amount,
     check_reason,
@@ -22,7 +23,7 @@ def refund_by_form(
 ) -> Response | None:
     """Refund what the form says of a request and go to this page; None if something is wrong with the form. `number`
     is which refund of the request the form was made for: sent twice, it refunds once. Raises NotFound."""
-    reason = form.require("reason", "Say why: the customer reads it.")
+    reason = form.require("reason", translate("Say why: the customer reads it."))
     with form.collect_errors(amount="refund_amount"):
         if reason:
             check_reason(reason)
@@ -48,6 +49,13 @@ def refund_by_form(
             part = None if given == record.charge_nanos else number
             wish = Wish(REFUND, given, of_account, record.request_id, note=reason, refund_number=part)
             return ask_another(wish, page)
-        flash(f"{who} has ${format_dollars(done.amount_nanos, 2)} back for this request of {record.model_id}.")
+        flash(
+            translate(
+                "%(who)s has %(amount)s back for this request of %(model)s.",
+                who=who,
+                amount="$" + format_dollars(done.amount_nanos, 2),
+                model=record.model_id,
+            )
+        )
         return redirect(page, 303)
     return None

@@ -14,6 +14,7 @@ from bridge.admin.log_filter import DAYS, MINUTES, PERIODS, REFUSED, Asked, read
 from bridge.catalogue.names import list_names
 from bridge.chart import DAY, HOUR, MINUTE, Chart, SpanSum, draw
 from bridge.errors import NotFound
+from bridge.languages import translate
 from bridge.ledger.request_log import (
     LOOKED_AT,
     PAGE_SIZE,
@@ -69,9 +70,10 @@ def show_requests() -> Any:
     if search:
         if address := _find_address(asked, search):
             return redirect(address)
-        missing = (
-            "No request or customer has that id or address, nor had one of the period’s newest "
-            f"{LOOKED_AT:,} requests it from its upstream."
+        missing = translate(
+            "No request or customer has that id or address, nor had one of the period’s newest %(count)s requests it "
+            "from its upstream.",
+            count=format(LOOKED_AT, ","),
         )
     before = request.args.get("before", "")
     minutes = count_minutes(asked.wanted) if asked.span == MINUTES and asked.asks_for_rows else None
@@ -196,7 +198,7 @@ def _name_account(asked: Asked, keys: dict[int, NamedKey]) -> str:
     if account_id is None:
         return ""
     known = next((key.account for key in keys.values() if key.account_id == account_id), None)
-    return known or name_accounts([account_id]).get(account_id, f"account {account_id}")
+    return known or name_accounts([account_id]).get(account_id, translate("account %(id)s", id=account_id))
 
 
 def _draw(asked: Asked, minutes: Minutes | None) -> Drawn | None:
@@ -232,6 +234,9 @@ def _add(counts: dict[tuple[datetime.datetime, str], int], start: datetime.datet
 
 def _say(asked: Asked, start: datetime.datetime, counts: dict[tuple[datetime.datetime, str], int]) -> str:
     """What a bar says: the minute's or the hour's counts; refusals have no minute."""
-    when = f"{start.day} {start:%b}" if asked.span == DAYS else f"{start:%H:%M}"
+    when = start.strftime(translate("%-d %b")) if asked.span == DAYS else f"{start:%H:%M}"
     names = ("answered", "failed") if asked.span == MINUTES else COLOURS
-    return f"{when}: {', '.join(f'{counts.get((start, name), 0):,} {name}' for name in names)}"
+    values = {name: f"{counts.get((start, name), 0):,}" for name in names}
+    if asked.span == MINUTES:
+        return translate("%(when)s: %(answered)s answered, %(failed)s failed", when=when, **values)
+    return translate("%(when)s: %(answered)s answered, %(failed)s failed, %(refused)s refused", when=when, **values)

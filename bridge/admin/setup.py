@@ -27,6 +27,7 @@ from bridge.config import Settings
 from bridge.db import db
 from bridge.errors import InvalidRequest
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate, translate_plural
 from bridge.money import format_dollars, format_percent
 from bridge.providers import COMMON_DIALECT, COMPANIES, PROVIDERS, stands_in
 from bridge.providers.base import FoundModel
@@ -49,7 +50,7 @@ PRESETS = {
     **{name: Preset(PROVIDERS[name].label, name) for name in COMPANIES},
     "openrouter": Preset("OpenRouter", COMMON_DIALECT, "https://openrouter.ai/api/v1"),
     "ollama": Preset("Ollama", COMMON_DIALECT, "http://127.0.0.1:11434/v1"),
-    "other": Preset("Other", COMMON_DIALECT),
+    "other": Preset(to_translate("Other"), COMMON_DIALECT),
 }
 
 
@@ -87,14 +88,18 @@ def connect_provider() -> Any:
     form = FormReader(request.form)
     preset = PRESETS.get(form.text("preset"))
     if preset is None:
-        form.errors["preset"] = "Choose a provider."
+        form.errors["preset"] = translate("Choose a provider.")
         return _render_connect(form), 400
     with form.collect_errors():
         base_url, key = _read_address(form, preset)
         found = _count_models(preset.provider, base_url, key)
         name = form.text("name") or _find_name(form.text("preset"))
         add_channel(name, preset.provider, base_url=base_url, api_key=key, enabled=False, actor=find_operator())
-        flash(f"{preset.label} accepts this key. {found}" if key else f"{preset.label} answers. {found}")
+        label = translate(preset.label)
+        said = translate("%(provider)s answers.", provider=label)
+        if key:
+            said = translate("%(provider)s accepts this key.", provider=label)
+        flash(" ".join((said, found)))
         return redirect(url_for("admin.show_models_setup", channel=name), 303)
     return _render_connect(form), 400
 
@@ -103,9 +108,13 @@ def _read_address(form: FormReader, preset: Preset) -> tuple[str | None, str | N
     """The base URL and the key, checked as far as they can be without asking. Raises InvalidRequest."""
     base_url, key = form.text("base_url") or preset.base_url, form.text("api_key")
     if not base_url and form.text("preset") == "other":
-        raise InvalidRequest("Give the server's base URL, such as https://llm.example.com/v1.", param="base_url")
+        raise InvalidRequest(
+            translate("Give the server's base URL, such as https://llm.example.com/v1."), param="base_url"
+        )
     if not base_url and not key:
-        raise InvalidRequest(f"Paste an API key of {preset.label}.", param="api_key")
+        raise InvalidRequest(
+            translate("Paste an API key of %(provider)s.", provider=translate(preset.label)), param="api_key"
+        )
     return check_base_url(base_url) if base_url else None, check_api_key(key) if key else None
 
 
@@ -116,8 +125,8 @@ def _count_models(provider: str, base_url: str | None, key: str | None) -> str:
     try:
         found = list_upstream_models(make_candidate(provider, base_url, key), settings)
     except NoModelList:
-        return "It has no list of models, so name those that you want to offer."
-    return f"It has {len(found)} model{'s' if len(found) != 1 else ''}."
+        return translate("It has no list of models, so name those that you want to offer.")
+    return translate_plural("It has %(num)s model.", "It has %(num)s models.", len(found))
 
 
 def _find_name(preset: str) -> str:
@@ -151,12 +160,12 @@ def choose_models() -> Any:
     ticked = set(request.form.getlist("offer"))
     markup_bps = form.percent("markup")
     if markup_bps is None:
-        form.errors.setdefault("markup", "Give a percentage, such as 25. 0 sells at the provider's price.")
+        form.errors.setdefault("markup", translate("Give a percentage, such as 25. 0 sells at the provider's price."))
     if form.text("do") == "preview":
         return _render_models(channel, offers, ticked, form, problem)
     chosen = _read_chosen(form, offers, ticked)
     if not chosen and not form.errors:
-        form.errors["offer"] = "Choose at least one model."
+        form.errors["offer"] = translate("Choose at least one model.")
     if markup_bps is not None and not form.errors:
         with asks_again(form), form.collect_errors():
             if not is_confirmed(form):
@@ -190,7 +199,7 @@ def _read_chosen(form: FormReader, offers: Sequence[Offer], ticked: set[str]) ->
             chosen.append(Chosen(offer))
             continue
         for side in ("in", "out"):
-            form.require(f"{side}:{offer.upstream_id}", "Set a price; 0 is free.")
+            form.require(f"{side}:{offer.upstream_id}", translate("Set a price; 0 is free."))
         typed = [form.dollars(f"{side}:{offer.upstream_id}") for side in ("in", "out")]
         chosen.append(Chosen(offer, typed[0] or 0, typed[1] or 0))
     return chosen
@@ -264,7 +273,8 @@ def try_setup() -> Any:
         return _render_try(find_channel(channel.name), error.message), 400
     if not test.ok:
         return _render_try(find_channel(channel.name), test.detail), 400
-    flash(f"{test.detail} It took {test.took_ms} ms. {test.cost}".strip())
+    took = translate("It took %(num)s ms.", num=test.took_ms)
+    flash(f"{test.detail} {took} {test.cost}".strip())
     return redirect(url_for("admin.show_setup_done", channel=channel.name), 303)
 
 

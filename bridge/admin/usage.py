@@ -17,12 +17,19 @@ from bridge.catalogue.listing import TOPIC
 from bridge.catalogue.own_calls import OwnCalls, sum_own_calls
 from bridge.chart import DAY, HOUR, MONTH, SpanSum, draw
 from bridge.db import db, now_utc
+from bridge.languages import to_translate, translate
 from bridge.ledger.margins import NOTHING, Margin, MarginFilter, sum_margins
 from bridge.ledger.rollups import PROGRESS, add_up, note_progress
 from bridge.money import format_dollars
 from bridge.spreadsheet import write_csv
 
-PERIODS = {"today": "Today", "7": "7 days", "30": "30 days", "month": "This month", "last": "Last month"}
+PERIODS = {
+    "today": to_translate("Today"),
+    "7": to_translate("7 days"),
+    "30": to_translate("30 days"),
+    "month": to_translate("This month"),
+    "last": to_translate("Last month"),
+}
 DEFAULT_PERIOD = "30"
 MOST_DAYS = 366
 MONTHS_FROM_DAYS = 62  # a longer period is shown by month
@@ -79,6 +86,7 @@ def show_usage() -> str:
         account_names=name_accounts(account_id for account_id, _ in accounts if account_id is not None),
         no_channel=CHANNEL_NONE,
         losing=find_losing(number),
+        name_month=_name_month,
     )
 
 
@@ -117,7 +125,7 @@ def _read_filter() -> Asked:
     first, last = _read_days(fields, errors)
     account_id = find_account_id(fields["account"]) if fields["account"] else None
     if fields["account"] and account_id is None:
-        errors["account"] = "No account has that address or id. All of them are shown."
+        errors["account"] = translate("No account has that address or id. All of them are shown.")
         fields["account"] = ""
     channel = "" if fields["channel"] == CHANNEL_NONE else fields["channel"] or None
     wanted = MarginFilter(_midnight(first), _midnight(last + ONE_DAY), account_id, fields["model"] or None, channel)
@@ -132,12 +140,14 @@ def _read_days(fields: dict[str, str], errors: dict[str, str]) -> tuple[datetime
             last = min(datetime.date.fromisoformat(fields["to"]), today) if fields["to"] else today
             first = datetime.date.fromisoformat(fields["from"]) if fields["from"] else last
         except ValueError:
-            errors["from"] = "Give days such as 2026-03-31. The last 30 days are shown."
+            errors["from"] = translate("Give days such as 2026-03-31. The last 30 days are shown.")
         else:
             if last - first < MOST_DAYS * ONE_DAY and first <= last:
                 fields.update({"period": "", "from": str(first), "to": str(last)})
                 return first, last
-            errors["from"] = f"Give a first day and a later last one, {MOST_DAYS} days at most. 30 days are shown."
+            errors["from"] = translate(
+                "Give a first day and a later last one, %(days)s days at most. 30 days are shown.", days=MOST_DAYS
+            )
     fields.update({"from": "", "to": ""})
     if fields["period"] not in PERIODS:
         fields["period"] = DEFAULT_PERIOD
@@ -215,6 +225,10 @@ def _draw(asked: Asked, days: int, spans: Mapping[datetime.datetime, Margin]) ->
         draw(parts, starts, form, width=width, name_every=every, css=css, colours=COLOURS)
         for width, every, css in sizes
     ]
+
+
+def _name_month(month: datetime.datetime) -> str:
+    return month.strftime(translate("%b %Y"))
 
 
 def _csv_rows(wanted: MarginFilter) -> Iterator[tuple[object, ...]]:

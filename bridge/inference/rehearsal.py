@@ -24,6 +24,7 @@ from bridge.config import Settings
 from bridge.db import db, now_utc
 from bridge.errors import InvalidRequest, NotFound
 from bridge.inference.drill import DRILL
+from bridge.languages import translate
 from bridge.ledger import charge_rules
 from bridge.ledger.ledger import BalanceView, find_balance
 from bridge.ledger.refunds import refund_request
@@ -196,5 +197,6 @@ def find_payer(name: str) -> Customer:
 def find_rule(record: UsageRecord | None) -> str:
     """The rule by which it was charged, in words."""
     if record is None:
-        return "Refused before anything was held: nothing is charged."
-    return charge_rules.find_rule(record).text
+        return translate("Refused before anything was held: nothing is charged.")
+    rule = charge_rules.find_rule(record)
+    return f"{translate(rule.happened)} {translate(rule.paid)}"

@@ -9,6 +9,7 @@ from bridge.catalogue.price_snapshot import read_snapshot
 from bridge.catalogue.rates import BY_THE_PIECE
 from bridge.conversation.labels import split_tags
 from bridge.dialects import answer_id
+from bridge.languages import to_translate
 from bridge.ledger.charge_rules import ChargeRule, find_rule
 from bridge.ledger.refunds import sum_refunds
 from bridge.ledger.tables import Entry, UsageRecord
@@ -16,21 +17,21 @@ from bridge.money import TOKENS_PER_MTOK
 
 # Price classes by the names that customers see.
 CLASSES = {
-    "input": "Prompt",
-    "audio_input": "Prompt, sound",
-    "image": "Prompt, pictures",
-    "cached": "Prompt, from cache",
-    "cached_audio": "Prompt, sound from cache",
-    "cache_write": "Prompt, to cache",
-    "cache_write_hour": "Prompt, to cache for an hour",
-    "output": "Answer",
-    "reasoning": "Answer, reasoning",
-    "audio_output": "Answer, speech",
-    "image_output": "Answer, pictures",
-    "request": "Requests",
-    "picture": "Pictures",
-    "picture_low": "Pictures, low quality",
-    "picture_medium": "Pictures, medium quality",
+    "input": to_translate("Prompt"),
+    "audio_input": to_translate("Prompt, sound"),
+    "image": to_translate("Prompt, pictures"),
+    "cached": to_translate("Prompt, from cache"),
+    "cached_audio": to_translate("Prompt, sound from cache"),
+    "cache_write": to_translate("Prompt, to cache"),
+    "cache_write_hour": to_translate("Prompt, to cache for an hour"),
+    "output": to_translate("Answer"),
+    "reasoning": to_translate("Answer, reasoning"),
+    "audio_output": to_translate("Answer, speech"),
+    "image_output": to_translate("Answer, pictures"),
+    "request": to_translate("Requests"),
+    "picture": to_translate("Pictures"),
+    "picture_low": to_translate("Pictures, low quality"),
+    "picture_medium": to_translate("Pictures, medium quality"),
 }
 SHOWN_ALWAYS = ("input", "output")
 ANSWERED, LEFT = "200", "client gone"  # an attempt's outcome when it was served, and when the client left
