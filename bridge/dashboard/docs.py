@@ -23,6 +23,7 @@ from bridge.dashboard.public import list_offered, public
 from bridge.dashboard.snippets import NO_KEY, base_url, site_url
 from bridge.db import DEFAULT_GROUP
 from bridge.extensions import anyone_may_enter
+from bridge.languages import ENGLISH, speaking
 
 MODELS_ON = "models"  # the page with the catalogue
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")  # for the place of a key in code, whatever the language
@@ -39,7 +40,8 @@ def show_docs() -> str:
 def show_doc(slug: str) -> str | BaseResponse:
     if slug.endswith(".md"):
         page = find_page(slug.removesuffix(".md"))
-        return _plain(write_markdown(page.title, page.summary, _write(page)), "text/markdown")
+        with speaking(ENGLISH):  # as /llms.txt, which leads here: programs read it
+            return _plain(write_markdown(page.title, page.summary, _write(page)), "text/markdown")
     if slug == HOME:
         return redirect("/docs", 301)
     return _show(find_page(slug))
