@@ -25,7 +25,7 @@ from bridge.limits.abandoned_streams import FREE_A_MINUTE
 from bridge.limits.token_counts import COUNTS_A_MINUTE
 
 MEGABYTE = 2**20
-START, GUIDE = to_translate("Start"), to_translate("Guides")
+START, GUIDE = to_translate("Get started"), to_translate("Guides")
 CLIENT, REFERENCE = to_translate("Clients"), to_translate("Reference")
 _HEADING = re.compile(r'<section id="([^"]+)">\s*<h2>(.*?)</h2>', re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
