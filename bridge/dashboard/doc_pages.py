@@ -7,7 +7,7 @@ import html
 import itertools
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from flask import current_app
 from markupsafe import Markup, escape
@@ -34,7 +34,7 @@ _TAG = re.compile(r"<[^>]+>")
 @dataclasses.dataclass(frozen=True)
 class DocPage:
     """A page at `path`. `summary` is a sentence or two below its title; `version` is the one of a client that was
-    tried, "" for others. Its words are English, and are translated where they are shown."""
+    tried, "" for others. `group` stays English."""
 
     slug: str
     title: str
@@ -49,6 +49,10 @@ class DocPage:
     @property
     def template(self) -> str:
         return f"public/{'guides' if self.group == CLIENT else 'docs'}/{self.slug}.html"
+
+    def translated(self) -> Self:
+        """The same page, its title and summary in the reader's language."""
+        return dataclasses.replace(self, title=translate(self.title), summary=translate(self.summary))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,22 +198,24 @@ MOVED = {
 
 
 def find_page(slug: str) -> DocPage:
-    """Raises NotFound."""
+    """The page in the reader's language. Raises NotFound."""
     for page in PAGES:
         if page.slug == slug:
-            return page
+            return page.translated()
     raise NotFound(translate("There is no such page of the docs."))
 
 
 def list_groups() -> list[tuple[str, list[DocPage]]]:
-    """The pages by group, in the order in which they are read."""
-    return [(group, list(pages)) for group, pages in itertools.groupby(PAGES, key=lambda page: page.group)]
+    """The pages by group, in the order in which they are read, all in the reader's language."""
+    groups = itertools.groupby(PAGES, key=lambda page: page.group)
+    return [(translate(group), [page.translated() for page in pages]) for group, pages in groups]
 
 
 def find_neighbours(page: DocPage) -> tuple[DocPage | None, DocPage | None]:
-    """The pages before and after this one."""
-    place = PAGES.index(page)
-    return (PAGES[place - 1] if place else None), (PAGES[place + 1] if place + 1 < len(PAGES) else None)
+    """The pages before and after this one, in the reader's language."""
+    place = [each.slug for each in PAGES].index(page.slug)
+    before, after = PAGES[max(0, place - 1) : place], PAGES[place + 1 : place + 2]
+    return (before[0].translated() if before else None), (after[0].translated() if after else None)
 
 
 def write_body(

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from bridge.dashboard.doc_markdown import write_markdown
 from bridge.dashboard.doc_pages import PAGES, DocPage, list_headings, write_body
 from bridge.dashboard.snippets import site_url
-from bridge.languages import ENGLISH, LANGUAGES, find_language, speaking, translate
+from bridge.languages import ENGLISH, LANGUAGES, find_language, speaking
 
 MOST_RESULTS = 20
 MOST_WORDS, MOST_CHARACTERS = 8, 100  # of a question
@@ -70,13 +70,13 @@ def _build_index(_site: str, language: str) -> Sequence[Section]:
 
 
 def _read_sections(page: DocPage) -> list[Section]:
-    title, body = translate(page.title), write_body(page)
-    first, *rest = write_markdown(title, translate(page.summary), body).split("\n## ")
-    found = [Section(page.path, title, "", _plain(first.partition("\n")[2]))]
+    page, body = page.translated(), write_body(page)
+    first, *rest = write_markdown(page.title, page.summary, body).split("\n## ")
+    found = [Section(page.path, page.title, "", _plain(first.partition("\n")[2]))]
     for heading, text in zip(list_headings(body), rest, strict=True):
         if heading.id == LIST_OF_PAGES:
             continue
-        found.append(Section(f"{page.path}#{heading.id}", title, heading.text, _plain(text.partition("\n")[2])))
+        found.append(Section(f"{page.path}#{heading.id}", page.title, heading.text, _plain(text.partition("\n")[2])))
     return found
 
 

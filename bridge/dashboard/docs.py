@@ -39,8 +39,8 @@ def show_docs() -> str:
 @anyone_may_enter
 def show_doc(slug: str) -> str | BaseResponse:
     if slug.endswith(".md"):
-        page = find_page(slug.removesuffix(".md"))
         with speaking(ENGLISH):  # as /llms.txt, which leads here: programs read it
+            page = find_page(slug.removesuffix(".md"))
             return _plain(write_markdown(page.title, page.summary, _write(page)), "text/markdown")
     if slug == HOME:
         return redirect("/docs", 301)
@@ -60,7 +60,8 @@ def search_docs() -> str:
 @anyone_may_enter
 def show_llms() -> Response:
     """All pages, for programs that read: https://llmstxt.org."""
-    text = render_template("public/llms.txt", groups=list_groups(), site_url=site_url(), base_url=base_url())
+    with speaking(ENGLISH):
+        text = render_template("public/llms.txt", groups=list_groups(), site_url=site_url(), base_url=base_url())
     return _plain(text, "text/plain")
 
 
