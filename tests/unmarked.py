@@ -25,6 +25,8 @@ NAMES = (
 )
 WRITTEN = (
     r"https?://\S+",
+    r"(GET|POST|DELETE) /[^\s\"]*",
+    r"^[a-z0-9_…-]+(, [a-z0-9_…-]+)+( …)?$",  # names of fields
     r"/[\w/{}<>.-]+",
     r"[\w.-]+@[\w.-]+",
     r"[\w-]+\.(com|org|net|example)\b",
@@ -102,6 +104,7 @@ def _find_in_markup(source: str) -> Iterator[tuple[int, str]]:
     for pattern in (
         r"\{#.*?#\}",
         r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}",
+        r"\{%-?\s*call sample\(.*?\{%-?\s*endcall\s*-?%\}",
         r"\{%-?\s*trans\b.*?\{%-?\s*endtrans\s*-?%\}",
         r"\{%.*?%\}",
         r"\{\{.*?\}\}",

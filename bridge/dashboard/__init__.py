@@ -76,12 +76,13 @@ PAGE_HEADERS = Secure(
 
 def warm_pages(app: Flask) -> None:
     """Do once, for all workers, what each would do for the first who looks at a page, its event loop busy for 100 ms
-    and more: compile the templates, highlight the examples of the docs, and index these."""
+    and more: compile the templates, highlight the examples of the docs, and index these in each language."""
     for name in app.jinja_env.list_templates():
         app.jinja_env.get_template(name)
     load_lexers()
     with app.app_context():
-        load_index()
+        for language in languages.LANGUAGES:
+            load_index(language)
 
 
 def register(app: Flask) -> None:

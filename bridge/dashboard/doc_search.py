@@ -1,4 +1,5 @@
-"""The search of the docs: an index of all sections, made once, and the sections that fit a question best."""
+"""The search of the docs: an index of all sections in each language, made once, and the sections that fit a question
+best."""
 
 import dataclasses
 import functools
@@ -10,10 +11,12 @@ from markupsafe import Markup, escape
 from bridge.dashboard.doc_markdown import write_markdown
 from bridge.dashboard.doc_pages import PAGES, DocPage, list_headings, write_body
 from bridge.dashboard.snippets import site_url
+from bridge.languages import ENGLISH, LANGUAGES, find_language, speaking
 
 MOST_RESULTS = 20
 MOST_WORDS, MOST_CHARACTERS = 8, 100  # of a question
 EXCERPT_CHARACTERS = 180
+NEAR = 30  # characters within which an excerpt looks for a space to begin or end at; Chinese has few
 IN_TITLE, IN_HEADING, IN_TEXT, FIRST = 8, 5, 1, 2  # what a word counts for; FIRST: more, where a title begins with it
 LIST_OF_PAGES = "pages"  # a section that has every title in it
 _CODE = re.compile(r"^\w+:\n\n```\w*\n(.*?)```$", re.MULTILINE | re.DOTALL)
@@ -47,27 +50,27 @@ def read_words(question: str) -> list[str]:
 
 
 def search(words: Sequence[str]) -> list[Found]:
-    """The sections that have all of the words, those first that have them in their titles."""
-    ranked = []
-    for place, section in enumerate(load_index()):
-        score = _score(section, words)
-        if score:
-            ranked.append((-score, place, section))
-    return [_show(section, words) for _, _, section in sorted(ranked, key=lambda one: one[:2])[:MOST_RESULTS]]
+    """The sections that have all of the words, those first that have them in their titles. If there is none in the
+    reader's language, those that have them in English: "rate limit" is asked for in any."""
+    index = load_index(find_language())
+    places = _rank(index, words) or _rank(load_index(ENGLISH), words)
+    return [_show(index[place], words) for place in places[:MOST_RESULTS]]
 
 
-def load_index() -> Sequence[Section]:
-    """The index for this site's address; its figures are those of this program and its settings."""
-    return _build_index(site_url())
+def load_index(language: str) -> Sequence[Section]:
+    """The index for this site's address, the same sections in each language; its figures are those of this program and
+    its settings."""
+    return _build_index(site_url(), language)
 
 
-@functools.lru_cache(maxsize=4)
-def _build_index(_site: str) -> Sequence[Section]:
-    return [section for page in PAGES for section in _read_sections(page)]
+@functools.lru_cache(maxsize=4 * len(LANGUAGES))
+def _build_index(_site: str, language: str) -> Sequence[Section]:
+    with speaking(language):
+        return [section for page in PAGES for section in _read_sections(page)]
 
 
 def _read_sections(page: DocPage) -> list[Section]:
-    body = write_body(page)
+    page, body = page.translated(), write_body(page)
     first, *rest = write_markdown(page.title, page.summary, body).split("\n## ")
     found = [Section(page.path, page.title, "", _plain(first.partition("\n")[2]))]
     for heading, text in zip(list_headings(body), rest, strict=True):
@@ -81,6 +84,12 @@ def _plain(markdown: str) -> str:
     """Its words, those of code behind all others."""
     words = _LINES.sub(" ", _MARKS.sub("", _LINK.sub("", _CODE.sub("", markdown))))
     return " ".join([*words.split(), *"".join(_CODE.findall(markdown)).split()])
+
+
+def _rank(index: Sequence[Section], words: Sequence[str]) -> list[int]:
+    """The places in the index of what fits, the best first."""
+    scores = [(-score, place) for place, section in enumerate(index) if (score := _score(section, words))]
+    return [place for _, place in sorted(scores)]
 
 
 def _score(section: Section, words: Sequence[str]) -> int:
@@ -104,11 +113,17 @@ def _show(section: Section, words: Sequence[str]) -> Found:
     text = section.text
     places = [place for word in words if (place := text.lower().find(word)) >= 0]
     start = max(0, min(places, default=0) - EXCERPT_CHARACTERS // 3)
-    start = text.rfind(" ", 0, start) + 1 if start else 0
-    excerpt = text[start : start + EXCERPT_CHARACTERS]
-    cut = excerpt.rpartition(" ")[0] + " …" if start + EXCERPT_CHARACTERS < len(text) else excerpt
+    start = _find_space(text, start) + 1 if start else 0
+    end = start + EXCERPT_CHARACTERS
+    cut = text[start : _find_space(text, end)] + " …" if end < len(text) else text[start:]
     shown = _mark(("… " if start else "") + cut, words)
     return Found(section.path, _mark(section.page_title, words), _mark(section.heading, words), shown)
+
+
+def _find_space(text: str, place: int) -> int:
+    """The last space before the place, or the place itself where there is none near."""
+    found = text.rfind(" ", max(0, place - NEAR), place)
+    return found if found >= 0 else place
 
 
 def _mark(text: str, words: Sequence[str]) -> Markup:

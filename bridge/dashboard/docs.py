@@ -24,6 +24,7 @@ from bridge.dashboard.scope import filter_keys
 from bridge.dashboard.snippets import NO_KEY, base_url, site_url
 from bridge.db import DEFAULT_GROUP
 from bridge.extensions import anyone_may_enter
+from bridge.languages import ENGLISH, speaking
 
 MODELS_ON = "models"  # the page with the catalogue
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")  # for the place of a key in code, whatever the language
@@ -39,8 +40,9 @@ def show_docs() -> str:
 @anyone_may_enter
 def show_doc(slug: str) -> str | BaseResponse:
     if slug.endswith(".md"):
-        page = find_page(slug.removesuffix(".md"))
-        return _plain(write_markdown(page.title, page.summary, _write(page)), "text/markdown")
+        with speaking(ENGLISH):  # as /llms.txt, which leads here: programs read it
+            page = find_page(slug.removesuffix(".md"))
+            return _plain(write_markdown(page.title, page.summary, _write(page)), "text/markdown")
     if slug == HOME:
         return redirect("/docs", 301)
     return _show(find_page(slug))
@@ -59,7 +61,8 @@ def search_docs() -> str:
 @anyone_may_enter
 def show_llms() -> Response:
     """All pages, for programs that read: https://llmstxt.org."""
-    text = render_template("public/llms.txt", groups=list_groups(), site_url=site_url(), base_url=base_url())
+    with speaking(ENGLISH):
+        text = render_template("public/llms.txt", groups=list_groups(), site_url=site_url(), base_url=base_url())
     return _plain(text, "text/plain")
 
 

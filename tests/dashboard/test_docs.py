@@ -1,5 +1,6 @@
 """The docs: a page for each subject, found by its list, by search and by old addresses, and the same as Markdown."""
 
+import gettext
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from bridge import errors
+from bridge import errors, languages
 from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key, revoke_key
 from bridge.accounts.tables import Account
+from bridge.dashboard import doc_search
 from bridge.dashboard.doc_pages import MOVED, PAGES
 from bridge.db import db
 from tests.dashboard.pages import make_pages, sign_up
@@ -168,3 +170,42 @@ def test_examples_name_the_key_of_whoever_is_signed_in_and_never_its_secret(tmp_
             assert "YOUR_KEY_worker-prod" in page
             assert "YOUR_API_KEY" not in page
             assert issued.secret not in page
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """The headers of a reader of Chinese, for whom two texts of the docs are translated."""
+    said = {
+        "Costs": "费用",
+        "The answer can cost more than is available. Add credit, or lower max_tokens.": "余额不够" * 99
+        + "充值后重试。",
+    }
+    catalogue = gettext.NullTranslations()
+    monkeypatch.setattr(catalogue, "gettext", lambda text: said.get(text, text))
+    loaded = languages._load
+    monkeypatch.setattr(languages, "_load", lambda name: loaded(name) if name == languages.ENGLISH else catalogue)
+    doc_search._build_index.cache_clear()
+    yield {"Accept-Language": "zh-CN"}
+    doc_search._build_index.cache_clear()
+
+
+def test_the_search_is_in_the_readers_language_and_finds_a_word_within_a_sentence(
+    client: FlaskClient, chinese: dict[str, str]
+):
+    page = client.get("/docs/search?q=充值", headers=chinese).text
+    assert [path for path, _ in read_found(page)] == ["/docs#fail"]
+    assert "余额不够<mark>充值</mark>后重试" in page
+    assert "Nothing found" in client.get("/docs/search?q=充值").text
+    in_english = client.get("/docs/search?q=add+credit,+or+lower", headers=chinese).text
+    assert [path for path, _ in read_found(in_english)] == ["/docs#fail"]
+
+
+def test_titles_are_in_the_readers_language_and_anchors_and_what_programs_read_in_english(
+    client: FlaskClient, pages: dict[str, str], chinese: dict[str, str]
+):
+    page = client.get("/docs/costs", headers=chinese).text
+    assert "<h1>费用</h1>" in page
+    assert "费用" in client.get("/docs/keys", headers=chinese).text.partition('rel="next"')[2]
+    assert ANCHOR.findall(page) == ANCHOR.findall(pages["/docs/costs"])
+    for path in ("/docs/costs.md", "/llms.txt"):
+        assert "Costs" in client.get(path, headers=chinese).text
