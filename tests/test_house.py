@@ -28,6 +28,7 @@ GROUND = {
     "cookies",
     "counters",
     "daily",
+    "dates",
     "database_url",
     "db",
     "errors",
