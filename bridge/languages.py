@@ -4,11 +4,12 @@ Texts are written in English where they are used, and are looked up by that text
 programs read, such as the answers of /v1, stays English."""
 
 import gettext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from flask import Flask, current_app, g, has_request_context, request
+from flask import Flask, current_app, g, has_app_context, has_request_context, request
 from flask_babel import Babel
-from flask_babel import get_translations as load_translations
 from flask_login import current_user
 
 from bridge.cookies import cookie_name
@@ -33,12 +34,21 @@ def register(app: Flask) -> None:
 def find_language() -> str:
     """The reader's language: the one that they chose in their settings or by the link on public pages, otherwise the
     browser's, if we have it. English where nobody reads a page: in commands, jobs and /v1."""
-    if not has_request_context():
-        return ENGLISH
-    found: str | None = g.get("language")
+    found: str | None = g.get("language") if has_app_context() else ENGLISH
     if found is None:
-        found = g.language = _choose()
+        found = g.language = _choose() if has_request_context() else ENGLISH
     return found
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Speak this language in between, whoever reads the page that is asked for."""
+    before = g.get("language"), g.get("texts")
+    g.language, g.texts = language, _load(language)
+    try:
+        yield
+    finally:
+        g.language, g.texts = before
 
 
 def translate(text: str, /, **values: object) -> str:
@@ -72,13 +82,18 @@ def _choose() -> str:
 
 
 def _texts() -> gettext.NullTranslations:
-    """The texts of this request's language, looked for once."""
-    if not has_request_context():
+    """The texts of the language that is spoken, looked for once a request."""
+    if not has_app_context():
         return _PLAIN
     found: gettext.NullTranslations | None = g.get("texts")
     if found is None:
-        found = g.texts = _PLAIN if find_language() == ENGLISH else load_translations()
+        found = g.texts = _load(find_language())
     return found
+
+
+def _load(language: str) -> gettext.NullTranslations:
+    """A language's catalogue, which gettext reads once for all."""
+    return _PLAIN if language == ENGLISH else gettext.translation("messages", TRANSLATIONS, [language])
 
 
 def _get(text: str) -> str:

@@ -21,6 +21,7 @@ from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import to_translate
 
 if TYPE_CHECKING:
     from webauthn.helpers.structs import PublicKeyCredentialDescriptor
@@ -117,7 +118,7 @@ def add_passkey(settings: Settings, member: Member, name: str, credential: str, 
         with transaction() as session:
             session.add(passkey)
             record_act(session, member.account_id, "passkey_added", actor, name)
-            tell_member(session, member, "passkey_added", f"It is called {name}.")
+            tell_member(session, member, "passkey_added", to_translate("It is called %(name)s."), name=name)
     except sa.exc.IntegrityError:  # it is known already
         raise WrongPasskey from None
     return passkey
@@ -181,7 +182,7 @@ def remove_passkey(member: Member, passkey_id: int, actor: Actor) -> str:
         if name is None:
             raise NotFound("There is no such passkey.")
         record_act(session, member.account_id, "passkey_removed", actor, name)
-        tell_member(session, member, "passkey_removed", f"It was called {name}.")
+        tell_member(session, member, "passkey_removed", to_translate("It was called %(name)s."), name=name)
     return name
 
 

@@ -6,10 +6,12 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from bridge.accounts.letters import written_for
 from bridge.accounts.standing import list_owners
 from bridge.accounts.tables import Account, Key
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
+from bridge.languages import translate
 from bridge.ledger.alerts import make_off_token
 from bridge.ledger.batch import BudgetWindow
 from bridge.ledger.budgets import PERIOD_WORDS, list_key_windows, list_starts, next_start
@@ -67,8 +69,9 @@ def _tell(session: Session, settings: Settings, key: Key, row: Budget, limit_nan
     if claimed.one_or_none() is None:
         return False
     window = BudgetWindow(row.period, row.period_start, row.scope, limit_nanos)
-    subject, text, off_url = write_alert(settings, key, window, row.spent_nanos, percent)
     for member_id, email in list_owners(session, key.account_id):
+        with written_for(session, email):
+            subject, text, off_url = write_alert(settings, key, window, row.spent_nanos, percent)
         once = f"budget:{key.id}:{row.period}:{row.period_start}:{percent}:{member_id}"
         queue_mail(session, once=once, recipient=email, subject=subject, text=text, off_url=off_url)
     return True
@@ -78,22 +81,39 @@ def write_alert(
     settings: Settings, key: Key, window: BudgetWindow, spent_nanos: int, percent: int
 ) -> tuple[str, str, str]:
     """The mail's subject, its text, and the address that turns such mails off."""
-    budget = f"${format_dollars(window.limit_nanos, 2)} {PERIOD_WORDS[window.period]}"
-    spent = f"${format_dollars(spent_nanos, 2)} of its {budget} is spent."
+    values = {
+        "key": key.name,
+        "percent": f"{percent}%",
+        "spent": f"${format_dollars(spent_nanos, 2)}",
+        "limit": f"${format_dollars(window.limit_nanos, 2)}",
+        "period": translate(PERIOD_WORDS[window.period]),
+    }
     start = next_start(window)
-    again = f"It starts again at 00:00 UTC on {start}." if start else "It never starts again."
-    if percent == USED_UP:
-        subject = f"Key {key.name} has used up its budget"
-        state = f"The budget of your key {key.name} is used up: {spent} Its requests are refused with 402. {again}"
-    else:
-        subject = f"Key {key.name} has spent {percent}% of its budget"
-        state = f"Your key {key.name} has spent {percent}% of a budget: {spent} {again}"
-    off_url = f"{settings.site_url}/alerts/off/{make_off_token(settings, key.account_id, SALT)}"
-    text = (
-        f"{state}\n\nRaise it, for good or for a while:\n{settings.site_url}/dashboard/keys/{key.id}\n\n"
-        "You get one such mail at 80% and one when a budget is used up, in each of its periods. Switch them off, "
-        f"without signing in:\n{off_url}\n"
+    again = (
+        translate("It starts again at 00:00 UTC on %(day)s.", day=start)
+        if start
+        else translate("It never starts again.")
     )
+    if percent == USED_UP:
+        subject = translate("Key %(key)s has used up its budget", **values)
+        state = translate(
+            "The budget of your key %(key)s is used up: %(spent)s of its %(limit)s %(period)s is spent. Its requests "
+            "are refused with 402.",
+            **values,
+        )
+    else:
+        subject = translate("Key %(key)s has spent %(percent)s of its budget", **values)
+        state = translate(
+            "Your key %(key)s has spent %(percent)s of a budget: %(spent)s of its %(limit)s %(period)s is spent.",
+            **values,
+        )
+    raised = translate("Raise it, for good or for a while:")
+    off = translate(
+        "You get one such mail at 80% and one when a budget is used up, in each of its periods. Switch them off, "
+        "without signing in:"
+    )
+    off_url = f"{settings.site_url}/alerts/off/{make_off_token(settings, key.account_id, SALT)}"
+    text = f"{state} {again}\n\n{raised}\n{settings.site_url}/dashboard/keys/{key.id}\n\n{off}\n{off_url}\n"
     return subject, text, off_url
 
 

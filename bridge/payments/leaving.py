@@ -4,14 +4,17 @@ a name."""
 import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from bridge import versions
 from bridge.accounts.erasure import GONE, erase_people
+from bridge.accounts.letters import written_to
 from bridge.accounts.tables import Account, Member
 from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.ledger.forgetting import forget_labels, forget_makers
 from bridge.ledger.ledger import find_balance
 from bridge.mail.outbox import queue_mail
@@ -36,6 +39,7 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
     forget_card(account_id)
     end_plans(account_id, actor, "the account is deleted")
     with transaction() as session:
+        farewells = _write_farewells(session, account_id, balance)  # while their languages are known
         erased = erase_people(session, account_id, actor)
         forget_makers(session, account_id, erased.emails, GONE)
         forget_deciders(session, erased.emails, GONE)
@@ -44,19 +48,31 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
         begun = sa.update(Subscription).where(Subscription.account_id == account_id)
         session.execute(begun.values(made_by=GONE), execution_options=PLAIN)
         for number, email in enumerate(erased.emails):
-            once, subject = f"deleted:{account_id}:{number}", "Your AI Bridge account is deleted"
-            queue_mail(session, once=once, recipient=email, subject=subject, text=_write_farewell(balance))
+            subject, text = farewells[email]
+            queue_mail(session, once=f"deleted:{account_id}:{number}", recipient=email, subject=subject, text=text)
     versions.wait_until_seen(settings)
     return erased.keys
 
 
+def _write_farewells(session: Session, account_id: int, balance_nanos: int) -> dict[str, tuple[str, str]]:
+    """Subject and text of the last mail to each member, by address."""
+    found = {}
+    for member in session.scalars(sa.select(Member).where(Member.account_id == account_id)):
+        with written_to(member):
+            found[member.email] = translate("Your AI Bridge account is deleted"), _write_farewell(balance_nanos)
+    return found
+
+
 def _write_farewell(balance_nanos: int) -> str:
     left = f"${format_dollars(max(balance_nanos, 0), 2)}"
-    return (
+    deleted = translate(
         "Your AI Bridge account is deleted. Its keys are refused, every session has ended, and your name and address "
-        "are erased; this mail, which has them, is deleted within 30 days.\n\n"
-        f"The balance was {left}. Records of requests and payments are kept without your name.\n"
+        "are erased; this mail, which has them, is deleted within 30 days."
     )
+    kept = translate(
+        "The balance was %(amount)s. Records of requests and payments are kept without your name.", amount=left
+    )
+    return f"{deleted}\n\n{kept}\n"
 
 
 def erase_labels() -> int:
