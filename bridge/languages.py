@@ -4,10 +4,11 @@ Texts are written in English where they are used, and are looked up by that text
 programs read, such as the answers of /v1, stays English."""
 
 import gettext
+from collections.abc import Sequence
 from pathlib import Path
 
 from flask import Flask, current_app, g, has_request_context, request
-from flask_babel import Babel
+from flask_babel import Babel, refresh
 from flask_babel import get_translations as load_translations
 from flask_login import current_user
 
@@ -33,12 +34,19 @@ def register(app: Flask) -> None:
 def find_language() -> str:
     """The reader's language: the one that they chose in their settings or by the link on public pages, otherwise the
     browser's, if we have it. English where nobody reads a page: in commands, jobs and /v1."""
-    if not has_request_context():
+    if not has_request_context() or "babel" not in current_app.extensions:
         return ENGLISH
     found: str | None = g.get("language")
     if found is None:
         found = g.language = _choose()
     return found
+
+
+def speak(language: str) -> None:
+    """Answer the rest of this request in that language: it was chosen just now, or a program reads the answer."""
+    g.language = language
+    g.pop("texts", None)
+    refresh()
 
 
 def translate(text: str, /, **values: object) -> str:
@@ -52,6 +60,13 @@ def translate_plural(one: str, many: str, num: int, /, **values: object) -> str:
     return _texts().ngettext(one, many, num) % {"num": num, **values}
 
 
+def join_names(names: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    if len(names) < 2:
+        return "".join(names)
+    return translate("%(names)s and %(last)s", names=", ".join(names[:-1]), last=names[-1])
+
+
 def to_translate(text: str) -> str:
     """The text as it is. It marks what is translated later, where it is shown: `_(ROLES[role])`."""
     return text
@@ -61,8 +76,11 @@ def _choose() -> str:
     settings = current_app.config["BRIDGE"]
     chosen = "" if g.get("plain") else getattr(current_user, "language", "")
     chosen = chosen or request.cookies.get(cookie_name(settings, COOKIE), "")
-    if chosen in LANGUAGES:
-        return chosen
+    return chosen if chosen in LANGUAGES else choose_by_browser()
+
+
+def choose_by_browser() -> str:
+    """The first language of ours that the browser asks for; English if it asks for none."""
     for tag, _ in request.accept_languages:
         if (low := tag.lower()) in ASKED_FOR:
             return ASKED_FOR[low]

@@ -21,6 +21,7 @@ from bridge.accounts.tickets import (
 from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, transaction
+from bridge.languages import translate
 from bridge.mail.outbox import queue_mail
 
 CHANGE = "change"
@@ -38,7 +39,7 @@ def request_change(settings: Settings, member: Member, email: str, actor: Actor)
     If somebody has the address already, they get a mail that says so, and nobody else learns it."""
     wanted = check_email(email)
     if wanted == member.email:
-        raise ValueError("This is your address already.")
+        raise ValueError(translate("This is your address already."))
     is_taken = find_by_email(wanted) is not None
     with transaction() as session:
         void_tickets(session, member.id, CHANGE)
