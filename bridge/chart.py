@@ -5,14 +5,13 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 
-from bridge.languages import to_translate, translate
 from bridge.money import format_dollars
 
 RANKED = 4
 TOP, BASE, HEIGHT, LABEL_WIDTH = 24, 190, 212, 7
 MAX_BAR_WIDTH = 48
-OTHER = to_translate("other")
-MINUTE, HOUR, DAY, MONTH = "%H:%M", "%H", "%d", to_translate("%b")  # formats of spans' names, in the reader's language
+OTHER = "other"
+MINUTE, HOUR, DAY, MONTH = "%H:%M", "%H", "%d", "%b"  # formats of spans' names
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def draw(  # noqa: PLR0913 - what a chart is made of
         bars = _stack(heights[span], order, middle, min(pitch * 2 / 3, MAX_BAR_WIDTH), per_unit)
         slots.append(Slot(span, _round(left + pitch * place), _round(pitch), bars))
         if place % name_every == 0:
-            text = f"{span:{translate(form)}}"
+            text = f"{span:{form}}"
             names.append(Label(_round(middle), HEIGHT - 4, text.lstrip("0") if form == DAY else text))
     return Chart(width, left, TOP, BASE, lines, slots, names, css)
 

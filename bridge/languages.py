@@ -4,12 +4,12 @@ Texts are written in English where they are used, and are looked up by that text
 programs read, such as the answers of /v1, stays English."""
 
 import gettext
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from flask import Flask, current_app, g, has_request_context, request
-from flask_babel import Babel, refresh
-from flask_babel import get_translations as load_translations
+from flask import Flask, current_app, g, has_app_context, has_request_context, request
+from flask_babel import Babel
 from flask_login import current_user
 
 from bridge.cookies import cookie_name
@@ -34,19 +34,26 @@ def register(app: Flask) -> None:
 def find_language() -> str:
     """The reader's language: the one that they chose in their settings or by the link on public pages, otherwise the
     browser's, if we have it. English where nobody reads a page: in commands, jobs and /v1."""
-    if not has_request_context() or "babel" not in current_app.extensions:
-        return ENGLISH
-    found: str | None = g.get("language")
+    found: str | None = g.get("language") if has_app_context() else ENGLISH
     if found is None:
-        found = g.language = _choose()
+        found = g.language = _choose() if has_request_context() else ENGLISH
     return found
 
 
 def speak(language: str) -> None:
-    """Answer the rest of this request in that language: it was chosen just now, or a program reads the answer."""
-    g.language = language
-    g.pop("texts", None)
-    refresh()
+    """Speak this language for the rest of the request: it was chosen just now, or a program reads the answer."""
+    g.language, g.texts = language, _load(language)
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Speak this language in between, whoever reads the page that is asked for."""
+    before = g.get("language"), g.get("texts")
+    g.language, g.texts = language, _load(language)
+    try:
+        yield
+    finally:
+        g.language, g.texts = before
 
 
 def translate(text: str, /, **values: object) -> str:
@@ -73,6 +80,8 @@ def to_translate(text: str) -> str:
 
 
 def _choose() -> str:
+    if "babel" not in current_app.extensions:
+        return ENGLISH
     settings = current_app.config["BRIDGE"]
     chosen = "" if g.get("plain") else getattr(current_user, "language", "")
     chosen = chosen or request.cookies.get(cookie_name(settings, COOKIE), "")
@@ -90,13 +99,18 @@ def choose_by_browser() -> str:
 
 
 def _texts() -> gettext.NullTranslations:
-    """The texts of this request's language, looked for once."""
-    if not has_request_context():
+    """The texts of the language that is spoken, looked for once a request."""
+    if not has_app_context():
         return _PLAIN
     found: gettext.NullTranslations | None = g.get("texts")
     if found is None:
-        found = g.texts = _PLAIN if find_language() == ENGLISH else load_translations()
+        found = g.texts = _load(find_language())
     return found
+
+
+def _load(language: str) -> gettext.NullTranslations:
+    """A language's catalogue, which gettext reads once for all."""
+    return _PLAIN if language == ENGLISH else gettext.translation("messages", TRANSLATIONS, [language])
 
 
 def _get(text: str) -> str:

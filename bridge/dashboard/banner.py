@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable
 from flask import current_app, g, request, url_for
 from flask_login import current_user
 
+from bridge.accounts.standing import end_sentence
 from bridge.catalogue.incidents import find_told, list_open
 from bridge.chart import SpanSum
 from bridge.config import Settings
 from bridge.dashboard.account import find_account_state, find_money, find_own_limits, once
 from bridge.dashboard.filters import NANOS_PER_CENT, balance, exact, spend
+from bridge.dates import short_day
 from bridge.db import now_utc
 from bridge.inference.services import Services
 from bridge.languages import to_translate, translate, translate_plural
@@ -27,11 +29,11 @@ LOW_DAYS = 3
 MAX_DAYS_LEFT = 365
 NAMED_MODELS = 2
 STARTS_AGAIN = {
-    "day": to_translate("%(spent)s of %(limit)s today. It starts again at 00:00 UTC."),
-    "week": to_translate("%(spent)s of %(limit)s this week. It starts again on Monday, 00:00 UTC."),
-    "month": to_translate("%(spent)s of %(limit)s this month. It starts again on the 1st, 00:00 UTC."),
+    "day": to_translate("%(spent)s of %(budget)s today. It starts again at 00:00 UTC."),
+    "week": to_translate("%(spent)s of %(budget)s this week. It starts again on Monday, 00:00 UTC."),
+    "month": to_translate("%(spent)s of %(budget)s this month. It starts again on the 1st, 00:00 UTC."),
 }
-IN_ALL = to_translate("%(spent)s of %(limit)s in all. Raise it to go on.")
+IN_ALL = to_translate("%(spent)s of %(budget)s in all. Raise it to go on.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,15 +66,17 @@ def find_suspension() -> Banner | None:
     state = find_account_state()
     reason = state.account.suspend_reason
     effect = translate(
-        "Every call answers 403 and nothing is charged. No key can be made and nothing paid; your balance "
-        "of %(amount)s stays.",
-        amount=balance(state.money.balance_nanos),
+        "Every call answers 403 and nothing is charged. No key can be made and nothing paid; your balance of "
+        "%(balance)s stays.",
+        balance=balance(state.money.balance_nanos),
     )
     if reason:
-        reason = reason if reason.endswith((".", "!", "?", "。", "！", "？")) else f"{reason}."
-        return Banner("bad", translate("This account is suspended: %(reason)s", reason=reason), effect)
-    advice = translate("Write to the operator of this gateway.")
-    return Banner("bad", translate("This account is suspended."), f"{effect} {advice}")
+        return Banner("bad", translate("This account is suspended: %(reason)s", reason=end_sentence(reason)), effect)
+    return Banner(
+        "bad",
+        translate("This account is suspended."),
+        f"{effect} {translate('Write to the operator of this gateway.')}",
+    )
 
 
 def find_started() -> Entry | None:
@@ -91,7 +95,8 @@ def _tell_used_up() -> Banner | None:
     effect = translate("Calls answer 402 until you add credit; models that cost nothing still work.")
     if left < 0:
         cause = translate("A refund or a dispute took back what was already spent: %(amount)s.", amount=exact(left))
-        return _add_credit("bad", translate("The balance is below zero."), f"{cause} {effect}", is_primary=True)
+        title = translate("The balance is below zero.")
+        return _add_credit("bad", title, f"{cause} {effect}", is_primary=True)
     if left:
         effect = translate("Calls that can cost more answer 402 until you add credit.")
         title = translate("Only %(amount)s of your balance is left.", amount=exact(left))
@@ -105,7 +110,8 @@ def _tell_declined() -> Banner | None:
     problem = find_account_state().top_up_problem
     if not problem:
         return None
-    text = f"{problem} {translate('Nothing more is charged until you turn them on again.')} {_describe_left()}"
+    effect = translate("Nothing more is charged until you turn them on again.")
+    text = f"{translate(problem)} {effect} {_describe_left()}"
     title, action = translate("Automatic top-ups are off."), translate("Pay or change card")
     return Banner("bad", title, text, action, url_for("dashboard.show_billing"))
 
@@ -116,12 +122,11 @@ def _tell_incident() -> Banner | None:
     found = list_open(find_account_state().incidents_number)
     told = find_told(found, _sum_lately()) if found else None
     if told is not None:
-        form = translate("%-d %b, %H:%M")
-        at = f"{told.opened_at:{form}}"
-        text = translate("Since %(at)s UTC. Failed calls cost nothing.", at=at)
-        page = (translate("Status page"), url_for("public.show_status"))
-        where = page if _has_status_page() else (translate("Models"), "/models")
-        return Banner("warn", translate("%(title)s.", title=told.title), text, *where)
+        day, time = short_day(told.opened_at), f"{told.opened_at:%H:%M}"
+        text = translate("Since %(day)s, %(time)s UTC. Failed calls cost nothing.", day=day, time=time)
+        status = (translate("Status page"), url_for("public.show_status")) if _has_status_page() else None
+        title = translate("%(title)s.", title=told.title)
+        return Banner("warn", title, text, *(status or (translate("Models"), "/models")))
     services: Services | None = current_app.extensions.get("bridge_services")
     if services is None or services.health.all_well:
         return None
@@ -130,11 +135,10 @@ def _tell_incident() -> Banner | None:
         return None
     named = ", ".join(out[:NAMED_MODELS])
     more = len(out) - NAMED_MODELS
-    title = (
-        translate("%(names)s and %(num)s more don't answer now.", names=named, num=more)
-        if more > 0
-        else translate("%(names)s can't be reached now.", names=named)
-    )
+    if more > 0:
+        title = translate("%(models)s and %(more)s more don't answer now.", models=named, more=more)
+    else:
+        title = translate("%(models)s can't be reached now.", models=named)
     text = translate(
         "Their provider is in trouble. Calls answer 503 and cost nothing; retry, or use another model meanwhile."
     )
@@ -166,15 +170,14 @@ def _tell_spend_limit() -> Banner | None:
     today = find_account_spend(current_user.account_id, find_account_window(limit, now))
     if today.percent < NEAR_PERCENT:
         return None
-    title = (
-        translate("This account has used up what it may spend today:")
-        if today.percent >= 100
-        else translate("This account has spent nearly all that it may today:")
-    )
+    if today.percent >= 100:
+        title = translate("This account has used up what it may spend today:")
+    else:
+        title = translate("This account has spent nearly all that it may today:")
     text = translate(
-        "%(spent)s of %(limit)s. It starts again at 00:00 UTC. Ask the operator for more.",
+        "%(spent)s of %(most)s. It starts again at 00:00 UTC. Ask the operator for more.",
         spent=spend(today.spent_nanos),
-        limit=spend(limit),
+        most=spend(limit),
     )
     return Banner("warn", title, text)
 
@@ -184,13 +187,12 @@ def _tell_key_budget() -> Banner | None:
     if not near:
         return None
     key, budget = near[0].key, near[0].budget
-    title = (
-        translate("%(name)s has used up its budget:", name=key.name)
-        if budget.percent >= 100
-        else translate("%(name)s has used %(percent)s%% of its budget:", name=key.name, percent=budget.percent)
-    )
-    amounts = {"spent": spend(budget.spent_nanos), "limit": spend(budget.window.limit_nanos)}
-    text = translate(STARTS_AGAIN.get(budget.window.period, IN_ALL), **amounts)
+    if budget.percent >= 100:
+        title = translate("%(key)s has used up its budget:", key=key.name)
+    else:
+        title = translate("%(key)s has used %(percent)s%% of its budget:", key=key.name, percent=budget.percent)
+    told = STARTS_AGAIN.get(budget.window.period, IN_ALL)
+    text = translate(told, spent=spend(budget.spent_nanos), budget=spend(budget.window.limit_nanos))
     return Banner("warn", title, text, translate("Open the key"), url_for("dashboard.show_key", key_id=key.id))
 
 
@@ -210,11 +212,11 @@ def _describe_left() -> str:
     """`$4.12 left, for about 2 days.`"""
     left = find_money().available_nanos
     days = count_days_left(left, _sum_spent(), USED_DAYS)
-    amount = balance(left)
     if days is None:
-        return translate("%(amount)s left.", amount=amount)
+        return translate("%(amount)s left.", amount=balance(left))
     if not days:
-        return translate("%(amount)s left, for less than a day.", amount=amount)
+        return translate("%(amount)s left, for less than a day.", amount=balance(left))
+    amount = balance(left)
     return translate_plural(
         "%(amount)s left, for about %(num)s day.", "%(amount)s left, for about %(num)s days.", days, amount=amount
     )

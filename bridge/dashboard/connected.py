@@ -171,7 +171,7 @@ def _connect(service: Service, known: Known) -> Response:
         if not current_user.is_proven:
             raise InvalidRequest(translate("Confirm that it's you, then connect it again."))
         connect(current_user.member, service.name, known, find_actor())
-        flash(translate("%(service)s is connected: %(account)s.", service=service.label, account=known.label))
+        flash(translate("%(service)s is connected: %(name)s.", service=service.label, name=known.label))
     except InvalidRequest as error:
         flash(error.message, "bad")
     return redirect(url_for(SECURITY), 303)

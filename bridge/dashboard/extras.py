@@ -58,7 +58,8 @@ def change_alert() -> Response:
     if not form.errors:
         with form.collect_errors():
             set_alert(g.account_id, threshold)
-            flash(translate("We email you each time the balance falls below %(amount)s.", amount=exact(threshold or 0)))
+            amount = exact(threshold or 0)
+            flash(translate("We email you each time the balance falls below %(amount)s.", amount=amount))
     return _back(form)
 
 

@@ -40,7 +40,8 @@ def guard_view() -> Response | None:
             return None
         if not current_user.is_authenticated:
             return redirect("/sign-in", 303)
-        flash(translate("You no longer view the pages of %(name)s. Nothing was changed.", name=view.name), "warn")
+        said = translate("You no longer view the pages of %(name)s. Nothing was changed.", name=view.name)
+        flash(said, "warn")
         return redirect(f"/admin/customers/{view.account_id}", 303)
     if request.method not in SAFE:
         raise ViewOnly(
