@@ -40,7 +40,7 @@ def request_change(settings: Settings, member: Member, email: str, actor: Actor)
     If somebody has the address already, they get a mail that says so, and nobody else learns it."""
     wanted = check_email(email)
     if wanted == member.email:
-        raise ValueError("This is your address already.")
+        raise ValueError(translate("This is your address already."))
     owner = find_by_email(wanted)
     with transaction() as session:
         void_tickets(session, member.id, CHANGE)

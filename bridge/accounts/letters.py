@@ -11,7 +11,7 @@ from bridge.languages import ENGLISH, LANGUAGES, speaking
 
 def written_to(member: Member | None) -> AbstractContextManager[None]:
     """In between, speak the language that the member has chosen; English for whoever has chosen none."""
-    language = getattr(member, "language", "")
+    language = member.language if member is not None else ""
     return speaking(language if language in LANGUAGES else ENGLISH)
 
 

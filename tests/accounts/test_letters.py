@@ -1,27 +1,37 @@
 """A mail is written in the language of whoever gets it, not of whoever makes it go out."""
 
-import datetime
-from types import SimpleNamespace
+import gettext
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
-from bridge.accounts.letters import written_to
-from bridge.dates import write_date
-from bridge.languages import find_language, speaking
+from bridge import languages
+from bridge.accounts.password_reset import request_reset
+from bridge.accounts.tables import Member
+from bridge.db import transaction
+from tests.dashboard.letters import answer_resets, read_mails
+from tests.factories import Factories
 
 
-@pytest.mark.parametrize(("chosen", "spoken"), [("zh_Hans", "zh_Hans"), ("en", "en"), ("", "en"), ("xx", "en")])
-def test_a_mail_speaks_its_recipients_language(chosen: str, spoken: str):
-    with Flask("letters").app_context(), speaking("zh_Hans" if spoken == "en" else "en"):
-        before = find_language()
-        with written_to(SimpleNamespace(language=chosen)):
-            assert find_language() == spoken
-            day = write_date(datetime.date(2026, 11, 3))
-        assert day == {"en": "3 Nov 2026", "zh_Hans": "2026年11月3日"}[spoken]
-        assert find_language() == before
+class Marked(gettext.NullTranslations):
+    """A catalogue that shows what was asked of it."""
+
+    def gettext(self, message: str) -> str:
+        return f"文: {message}"
 
 
-def test_a_mail_to_nobody_we_know_is_english():
-    with Flask("letters").app_context(), written_to(None):
-        assert find_language() == "en"
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_a_job_writes_to_each_in_their_own_language(app: Flask, make: Factories, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(languages, "_load", lambda code: Marked() if code == "zh_Hans" else languages._PLAIN)
+    found = {}
+    for chosen in ("zh_Hans", "", "tlh"):  # Klingon is no longer offered
+        account = make.make_account()
+        with app.app_context():
+            with transaction() as session:
+                session.execute(sa.update(Member).where(Member.email == account.email).values(language=chosen))
+            request_reset(account.email)
+        found[chosen] = account.email
+    assert answer_resets(app) == 3
+    starts = {chosen: read_mails(app, email)[0].partition(" ")[0] for chosen, email in found.items()}
+    assert starts == {"zh_Hans": "文:", "": "Reset", "tlh": "Reset"}
