@@ -5,13 +5,14 @@ import dataclasses
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 
+from bridge.dates import MONTH, write_date
 from bridge.money import format_dollars
 
 RANKED = 4
 TOP, BASE, HEIGHT, LABEL_WIDTH = 24, 190, 212, 7
 MAX_BAR_WIDTH = 48
 OTHER = "other"
-MINUTE, HOUR, DAY, MONTH = "%H:%M", "%H", "%d", "%b"  # formats of spans' names
+MINUTE, HOUR, DAY = "%H:%M", "%H", "%d"  # formats of spans' names; those with a month are of bridge/dates.py
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def draw(  # noqa: PLR0913 - what a chart is made of
         bars = _stack(heights[span], order, middle, min(pitch * 2 / 3, MAX_BAR_WIDTH), per_unit)
         slots.append(Slot(span, _round(left + pitch * place), _round(pitch), bars))
         if place % name_every == 0:
-            text = f"{span:{form}}"
+            text = write_date(span, form) if MONTH in form else f"{span:{form}}"
             names.append(Label(_round(middle), HEIGHT - 4, text.lstrip("0") if form == DAY else text))
     return Chart(width, left, TOP, BASE, lines, slots, names, css)
 

@@ -4,7 +4,7 @@ Texts are written in English where they are used, and are looked up by that text
 programs read, such as the answers of /v1, stays English."""
 
 import gettext
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,11 @@ def find_language() -> str:
     return found
 
 
+def speak(language: str) -> None:
+    """Speak this language for the rest of the request: it was chosen just now, or a program reads the answer."""
+    g.language, g.texts = language, _load(language)
+
+
 @contextmanager
 def speaking(language: str) -> Iterator[None]:
     """Speak this language in between, whoever reads the page that is asked for."""
@@ -62,17 +67,29 @@ def translate_plural(one: str, many: str, num: int, /, **values: object) -> str:
     return _texts().ngettext(one, many, num) % {"num": num, **values}
 
 
+def join_names(names: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    if len(names) < 2:
+        return "".join(names)
+    return translate("%(names)s and %(last)s", names=", ".join(names[:-1]), last=names[-1])
+
+
 def to_translate(text: str) -> str:
     """The text as it is. It marks what is translated later, where it is shown: `_(ROLES[role])`."""
     return text
 
 
 def _choose() -> str:
+    if "babel" not in current_app.extensions:
+        return ENGLISH
     settings = current_app.config["BRIDGE"]
     chosen = "" if g.get("plain") else getattr(current_user, "language", "")
     chosen = chosen or request.cookies.get(cookie_name(settings, COOKIE), "")
-    if chosen in LANGUAGES:
-        return chosen
+    return chosen if chosen in LANGUAGES else choose_by_browser()
+
+
+def choose_by_browser() -> str:
+    """The first language of ours that the browser asks for; English if it asks for none."""
     for tag, _ in request.accept_languages:
         if (low := tag.lower()) in ASKED_FOR:
             return ASKED_FOR[low]

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from babel.messages.catalog import Catalog, Message
-from babel.messages.extract import extract_from_dir
+from babel.messages.extract import extract_from_dir, extract_from_file
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parents[1]
 TRANSLATIONS = ROOT / "bridge" / "translations"
+SCRIPTS = sorted((ROOT / "static").glob("*.js"))
 NO_DATE = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)  # the same texts are the same file
 # without the dates that Babel adds, which would differ each time
 HEADER = """msgid ""
@@ -89,12 +90,13 @@ def is_translated(message: Message) -> bool:
 
 
 def write(path: Path, catalog: Catalog) -> None:
-    """Write the .po, and the .mo beside it from which pages are served."""
+    """Write the .po, and beside it what pages are served from: the .mo, and the JSON for scripts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = io.BytesIO()
     write_po(file, catalog, width=120, no_location=True, sort_output=True, omit_header=True)
     path.write_bytes(HEADER.format(catalog.plural_forms).encode() + file.getvalue())
     path.with_suffix(".mo").write_bytes(compiled(read(path)))
+    path.with_name("scripts.json").write_text(for_scripts(read(path)))
 
 
 def compiled(catalog: Catalog) -> bytes:
@@ -103,6 +105,16 @@ def compiled(catalog: Catalog) -> bytes:
     catalog.creation_date = catalog.revision_date = NO_DATE
     write_mo(file, catalog)
     return file.getvalue()
+
+
+def for_scripts(catalog: Catalog) -> str:
+    """The translations of each script's texts, as bridge/dashboard/script_texts.py reads them."""
+    found = {}
+    for path in SCRIPTS:
+        texts = {str(message) for _, message, _, _ in extract_from_file("javascript", path, KEYWORDS)}
+        messages = {text: catalog.get(text) for text in sorted(texts)}
+        found[path.stem] = {text: one.string for text, one in messages.items() if one is not None and one.string}
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> None:

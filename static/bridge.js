@@ -1,10 +1,23 @@
-// Theme, copy, the remembered tab of code, local times, "/" to search, Esc to close, no double sending, filters while
-// typing, and waiting for a first call. Every page works without it.
+// Texts of scripts, theme, copy, the remembered tab of code, local times, "/" to search, Esc to close, no double sending,
+// filters while typing, and waiting for a first call. Every page works without it.
 (function () {
   'use strict'
   var root = document.documentElement
   var dark = matchMedia('(prefers-color-scheme: dark)')
   var month = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
+
+  // What scripts say, in the page's language: pages in others than English bring the texts in blocks of JSON. `values`
+  // fill the text's %(name)s; those that aren't given stay.
+  var texts = {}
+  document.querySelectorAll('script[data-texts]').forEach(function (block) {
+    Object.assign(texts, JSON.parse(block.textContent))
+  })
+  function translate(text, values) {
+    return (texts[text] || text).replace(/%\((\w+)\)s/g, function (hole, name) {
+      return values && name in values ? values[name] : hole
+    })
+  }
+  window.translate = translate
 
   function say(text) {
     var place = document.getElementById('said')
@@ -24,11 +37,11 @@
     else root.dataset.bsTheme = theme
     document.cookie = cookie + '=' + theme + ';path=/;max-age=31536000;samesite=lax' +
       (location.protocol === 'https:' ? ';secure' : '')
-    var name = theme === 'auto' ? 'automatic' : theme
+    var name = { auto: translate('automatic'), light: translate('light'), dark: translate('dark') }[theme]
     document.querySelectorAll('[data-theme]').forEach(function (button) {
-      button.setAttribute('aria-label', 'Theme: ' + name + '. Change')
+      button.setAttribute('aria-label', translate('Theme: %(name)s. Change', { name: name }))
     })
-    say('Theme: ' + name)
+    say(translate('Theme: %(name)s', { name: name }))
   }
 
   // Copy: the text given, or the code of the tab that is visible.
@@ -52,20 +65,20 @@
     var label = button.querySelector('[data-label]')
     var text = button.dataset.copy || (pre ? pre.textContent : '')
     copyText(text).then(function () {
-      say('Copied')
+      say(translate('Copied'))
       var icon = button.querySelector('path')
       var before = { label: label && label.textContent, icon: icon.getAttribute('d') }
       if (button.dataset.done) return
       button.dataset.done = '1'
       icon.setAttribute('d', 'M5 12l5 5 9-10')
-      if (label) label.textContent = 'Copied'
+      if (label) label.textContent = translate('Copied')
       setTimeout(function () {
         delete button.dataset.done
         icon.setAttribute('d', before.icon)
         if (label) label.textContent = before.label
         say('')
       }, 2000)
-    }, function () { say('Copying was refused. Select the text and copy it by hand.') })
+    }, function () { say(translate('Copying was refused. Select the text and copy it by hand.')) })
   }
 
   addEventListener('click', function (event) {
@@ -79,21 +92,32 @@
 
   // Times come in UTC and are shown in the reader's zone; the title keeps UTC.
   function two(number) { return String(number).padStart(2, '0') }
+  var english = root.lang === 'en'
+  var dayForm = new Intl.DateTimeFormat(root.lang, { dateStyle: 'long' })
+  var shortForm = new Intl.DateTimeFormat(root.lang, { month: 'long', day: 'numeric' })
+  function writeDay(at) {
+    return english ? at.getDate() + ' ' + month[at.getMonth()] + ' ' + at.getFullYear() : dayForm.format(at)
+  }
+  function writeShortDay(at) {
+    return english ? at.getDate() + ' ' + month[at.getMonth()] : shortForm.format(at)
+  }
   function localTime(element) {
     var at = new Date(element.dateTime)
     var now = new Date()
     var seconds = (now - at) / 1000
-    var day = at.getDate() + ' ' + month[at.getMonth()] + ' ' + at.getFullYear()
+    var day = writeDay(at)
     var today = at.toDateString() === now.toDateString()
-    var clock = two(at.getHours()) + ':' + two(at.getMinutes())
+    var minute = two(at.getHours()) + ':' + two(at.getMinutes())
+    var clock = minute + ':' + two(at.getSeconds())
     var form = element.dataset.time
+    function join(day, time) { return translate('%(day)s, %(time)s', { day: day, time: time }) }
     if (form === 'day') element.textContent = day
-    else if (form === 'clock') element.textContent = (today ? '' : at.getDate() + ' ' + month[at.getMonth()] + ', ') + clock + ':' + two(at.getSeconds())
+    else if (form === 'clock') element.textContent = today ? clock : join(writeShortDay(at), clock)
     else if (form === 'ago') {
-      if (seconds < 60) element.textContent = 'just now'
-      else if (seconds < 3600) element.textContent = Math.floor(seconds / 60) + ' min ago'
-      else element.textContent = today ? 'Today, ' + clock : day
-    } else element.textContent = (today ? 'Today' : day) + ', ' + clock + ':' + two(at.getSeconds())
+      if (seconds < 60) element.textContent = translate('just now')
+      else if (seconds < 3600) element.textContent = translate('%(minutes)s min ago', { minutes: Math.floor(seconds / 60) })
+      else element.textContent = today ? join(translate('Today'), minute) : day
+    } else element.textContent = join(today ? translate('Today') : day, clock)
   }
   function localTimes(within) { within.querySelectorAll('time[data-time]').forEach(localTime) }
 
@@ -235,8 +259,8 @@
     var all = pick.querySelector('[data-all]')
     function count() {
       var chosen = rows.filter(function (row) { return row.firstElementChild.checked }).length
-      pick.querySelector('[data-chosen]').textContent =
-        chosen ? chosen + ' of ' + pick.dataset.of + ' chosen' : pick.dataset.pick
+      var text = translate('%(chosen)s of %(all)s chosen', { chosen: chosen, all: pick.dataset.of })
+      pick.querySelector('[data-chosen]').textContent = chosen ? text : pick.dataset.pick
     }
     all.hidden = false
     all.addEventListener('click', function () {
@@ -256,7 +280,8 @@
       var text = typed.value.trim().replace(/^\$|,/g, '') || (chosen ? chosen.value : '')
       var amount = { minimumFractionDigits: 2, maximumFractionDigits: 2 }
       var fits = /^\d{1,9}(\.\d{0,2})?$/.test(text)
-      button.textContent = fits ? 'Pay ' + button.dataset.pay.replace('#', Number(text).toLocaleString('en-US', amount)) : 'Pay'
+      var written = button.dataset.pay.replace('#', Number(text).toLocaleString('en-US', amount))
+      button.textContent = fits ? translate('Pay %(amount)s', { amount: written }) : translate('Pay')
     }
     button.form.addEventListener('change', function (event) {
       if (event.target.name === 'preset') typed.value = ''

@@ -60,7 +60,7 @@
       form.elements.credential.value = encode(credential)
       form.requestSubmit()
     }).catch(function () {
-      note.textContent = 'The browser did not use a passkey. Try again, or use another way.'
+      note.textContent = window.translate('The browser did not use a passkey. Try again, or use another way.')
     })
   }
 

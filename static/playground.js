@@ -4,6 +4,7 @@
   'use strict'
   const root = document.getElementById('playground')
   if (!root) return
+  const translate = window.translate
   const find = (where) => root.querySelector(where)
   const token = find('[name=csrf_token]').value
   const message = find('#message')
@@ -62,13 +63,14 @@
       const price = input.parentElement.children[2].textContent
       pick.querySelector('[data-chosen]').textContent = input.value
       pick.querySelector('[data-price]').textContent = price
-      pick.querySelector('summary').setAttribute('aria-label', `Model: ${input.value}, ${price}. Change`)
+      const label = translate('Model: %(model)s, %(price)s. Change', { model: input.value, price })
+      pick.querySelector('summary').setAttribute('aria-label', label)
     })
     const compares = state.models.length > 1
     root.classList.toggle('full', compares)
     find('[data-compare]').setAttribute('aria-pressed', compares)
-    find('[data-settings] h2').textContent = compares ? 'Settings for both' : 'Settings'
-    find('[data-compare] span').textContent = compares ? 'One model' : 'Compare'
+    find('[data-settings] h2').textContent = compares ? translate('Settings for both') : translate('Settings')
+    find('[data-compare] span').textContent = compares ? translate('One model') : translate('Compare')
     const taken = new Set(state.models.flatMap(takes))
     root.querySelectorAll('[data-parameter]').forEach((box) => { box.hidden = !taken.has(box.dataset.parameter) })
     root.querySelectorAll('[data-fold]').forEach((fold) => {
@@ -84,8 +86,9 @@
     const before = position === undefined ? '' : text.slice(0, Number(position))
     const line = before.split('\n').length
     const column = before.length - before.lastIndexOf('\n')
-    const where = position === undefined ? '' : `Line ${line}, column ${column}: `
-    return where + 'this is not valid JSON. Nothing is sent until it is.'
+    if (position === undefined) return translate('this is not valid JSON. Nothing is sent until it is.')
+    const place = { line, column }
+    return translate('Line %(line)s, column %(column)s: this is not valid JSON. Nothing is sent until it is.', place)
   }
 
   const READ = {
@@ -93,7 +96,7 @@
     tools: (text) => {
       const tools = JSON.parse(text)
       if (Array.isArray(tools) && tools.every((tool) => tool?.type === 'function')) return tools
-      throw new Error('Give a list: [{"type": "function", "function": {…}}].')
+      throw new Error(translate('Give a list: [{"type": "function", "function": {…}}].'))
     },
     response_format: (kind) => kind === 'json_object' ? { type: kind } : { type: kind, json_schema: readSchema() },
     reasoning_effort: (text) => text
@@ -108,8 +111,9 @@
     const [least, most, whole] = NUMBERS[name]
     const number = Number(text)
     if (Number.isNaN(number) || number < least || number > most || (whole && !Number.isInteger(number))) {
-      const what = whole ? `whole number${least === 1 ? ' above 0' : ''}` : `number from ${least} to ${most}`
-      throw new Error(`Give a ${what}, or nothing.`)
+      if (!whole) throw new Error(translate('Give a number from %(least)s to %(most)s, or nothing.', { least, most }))
+      if (least !== 1) throw new Error(translate('Give a whole number, or nothing.'))
+      throw new Error(translate('Give a whole number above 0, or nothing.'))
     }
     return number
   }
@@ -153,9 +157,9 @@
     const format = find('#p-response_format')
     const wrong = find('#p-tools').hasAttribute('aria-invalid')
     const now = {
-      system: find('#system').value.trim() ? '1 message' : 'none',
-      parameters: changed ? changed + ' changed' : 'the model’s own',
-      tools: wrong ? 'not valid' : read.tools ? String(read.tools.length) : 'none',
+      system: find('#system').value.trim() ? translate('1 message') : translate('none'),
+      parameters: changed ? translate('%(count)s changed', { count: changed }) : translate('the model’s own'),
+      tools: wrong ? translate('not valid') : read.tools ? String(read.tools.length) : translate('none'),
       format: format.selectedOptions[0].textContent.toLowerCase().replace('json', 'JSON')
     }
     for (const [name, text] of Object.entries(now)) find(`[data-fold=${name}] [data-now]`).textContent = text
@@ -212,8 +216,10 @@
     quoteStopper?.abort()
     if (stopper) return
     const spent = listAnswers().reduce((sum, answer) => sum + (answer.cost || 0), 0)
-    const so = spent ? `This conversation has cost ${dollars(spent)}. ` : ''
-    costs.textContent = hasDraft() || awaitsResults() ? '' : so + 'Ctrl or ⌘ + Enter sends.'
+    const so = spent
+      ? translate('This conversation has cost %(cost)s. Ctrl or ⌘ + Enter sends.', { cost: dollars(spent) })
+      : translate('Ctrl or ⌘ + Enter sends.')
+    costs.textContent = hasDraft() || awaitsResults() ? '' : so
     if ((hasDraft() || awaitsResults()) && readParameters().sound) quoting = setTimeout(quote, QUOTE_WAIT_MS)
   }
 
@@ -232,13 +238,18 @@
   function explainQuotes(quotes) {
     const most = quotes.reduce((sum, one) => sum + Number(one.max_cost), 0)
     const rounded = Math.ceil(most * 1e4 - 1e-6) / 1e4 // up: it is a promise
-    const text = `Costs at most $${rounded.toFixed(4)}${quotes.length > 1 ? ' for both' : ''}`
+    const amount = '$' + rounded.toFixed(4)
+    const cost = quotes.length > 1 ? translate('%(amount)s for both', { amount }) : amount
     const refused = quotes.find((one) => one.refusal)
-    if (!refused) return text + '.'
-    const [available, left] = [refused.available, refused.budget_remaining].map((amount) => Number(amount).toFixed(4))
-    if (refused.refusal === 'insufficient_balance') return `${text}, and $${available} is available.`
-    if (refused.refusal === 'upstream_error') return `${text}; no channel answers for it now.`
-    return `${text}, and the budget leaves $${left}.`
+    if (!refused) return translate('Costs at most %(cost)s.', { cost })
+    const [available, left] = [refused.available, refused.budget_remaining].map((one) => '$' + Number(one).toFixed(4))
+    if (refused.refusal === 'insufficient_balance') {
+      return translate('Costs at most %(cost)s, and %(available)s is available.', { cost, available })
+    }
+    if (refused.refusal === 'upstream_error') {
+      return translate('Costs at most %(cost)s; no channel answers for it now.', { cost })
+    }
+    return translate('Costs at most %(cost)s, and the budget leaves %(left)s.', { cost, left })
   }
 
   // Sending, hearing, stopping.
@@ -262,11 +273,11 @@
       const wrong = find('[aria-invalid]')
       wrong.closest('details').open = true
       wrong.focus()
-      return say('Nothing was sent: a setting is wrong.')
+      return say(translate('Nothing was sent: a setting is wrong.'))
     }
     const size = JSON.stringify(writeRequest(0, nextTurns())).length
     if (size > Number(root.dataset.mostBody)) {
-      return refuseToSend('This conversation is too large to send. Delete an image or a turn.')
+      return refuseToSend(translate('This conversation is too large to send. Delete an image or a turn.'))
     }
     state.turns.push(draft())
     message.value = ''
@@ -289,7 +300,7 @@
     stopper = new AbortController()
     draw()
     setBusy(true)
-    say('Answering')
+    say(translate('Answering'))
     await Promise.all(turn.answers.map((answer, column) => {
       return answer?.state === 'running' && run(answer, writeRequest(column, before))
     }))
@@ -301,16 +312,21 @@
   }
 
   function summarise(answer) {
-    if (answer.error) return `${answer.model} failed: ${answer.error.message}`
-    const ended = answer.state === 'stopped' ? 'stopped' : 'answered'
-    return `${answer.model} ${ended}${answer.cost === null ? '' : ', ' + dollars(answer.cost)}`
+    const { model } = answer
+    if (answer.error) return translate('%(model)s failed: %(why)s', { model, why: answer.error.message })
+    const stopped = answer.state === 'stopped'
+    if (answer.cost === null) {
+      return stopped ? translate('%(model)s stopped', { model }) : translate('%(model)s answered', { model })
+    }
+    const values = { model, cost: dollars(answer.cost) }
+    return stopped ? translate('%(model)s stopped, %(cost)s', values) : translate('%(model)s answered, %(cost)s', values)
   }
 
   function setBusy(busy) {
     const had = [sendButton, stopButton, document.body, null].includes(document.activeElement)
     sendButton.hidden = busy
     stopButton.hidden = !busy
-    if (busy) costs.textContent = 'You pay for what has arrived when you stop'
+    if (busy) costs.textContent = translate('You pay for what has arrived when you stop')
     if (had) (busy ? stopButton : message).focus()
   }
 
@@ -422,7 +438,10 @@
 
   function prose(text) {
     return text.split(/^```.*\n?/m).flatMap((part, index) => {
-      if (index % 2) return [el('pre', { tabindex: 0, 'aria-label': 'Code' }, el('code', {}, part.replace(/\n$/, '')))]
+      if (index % 2) {
+        const code = el('code', {}, part.replace(/\n$/, ''))
+        return [el('pre', { tabindex: 0, 'aria-label': translate('Code') }, code)]
+      }
       return part.trim() ? part.trim().split(/\n{2,}/).map((paragraph) => el('p', {}, ...inline(paragraph))) : []
     })
   }
@@ -437,22 +456,28 @@
     const out = Math.ceil((answer.text.length + answer.thoughts.length) / CHARACTERS_OF_A_TOKEN)
     const add = (text) => parts.push(el('span', {}, text))
     if (answer.prompt !== null) {
-      add(count(answer.prompt) + ' in')
-      add(count(answer.out) + ' out')
-    } else if (running && out) add(`about ${count(out)} out so far`)
-    if (answer.first !== null) add('first token ' + seconds(answer.first))
+      add(translate('%(count)s in', { count: count(answer.prompt) }))
+      add(translate('%(count)s out', { count: count(answer.out) }))
+    } else if (running && out) add(translate('about %(count)s out so far', { count: count(out) }))
+    if (answer.first !== null) add(translate('first token %(time)s', { time: seconds(answer.first) }))
     if (running) {
-      const what = answer.first === null ? 'Waiting' : 'Answering'
-      parts.push(el('span', { class: 'st st-ok' }, `${what}, ${(answer.total / 1000).toFixed(1)} s`))
-    } else if (answer.total !== null) add(seconds(answer.total) + ' in all')
-    if (answer.state === 'stopped') parts.push(el('span', { class: 'st st-off' }, 'Stopped by you'))
+      const time = (answer.total / 1000).toFixed(1) + ' s'
+      const waits = answer.first === null
+      const what = waits ? translate('Waiting, %(time)s', { time }) : translate('Answering, %(time)s', { time })
+      parts.push(el('span', { class: 'st st-ok' }, what))
+    } else if (answer.total !== null) add(translate('%(time)s in all', { time: seconds(answer.total) }))
+    if (answer.state === 'stopped') parts.push(el('span', { class: 'st st-off' }, translate('Stopped by you')))
     if (!running && answer.id) {
       const href = root.dataset.usage.replace('ID', answer.id)
-      parts.push(el('a', { href, 'aria-label': `Receipt of this answer of ${answer.model}` }, 'Receipt'))
+      const label = translate('Receipt of this answer of %(model)s', { model: answer.model })
+      parts.push(el('a', { href, 'aria-label': label }, translate('Receipt')))
     }
-    if (answer.cost !== null) parts.push(el('b', { title: 'exactly $' + answer.cost.toFixed(9) }, dollars(answer.cost)))
-    else if (running) parts.push(el('b', {}, 'about ' + dollars(guess(answer, out))))
-    else if (answer.id) add('being settled')
+    if (answer.cost !== null) {
+      const title = translate('exactly %(amount)s', { amount: '$' + answer.cost.toFixed(9) })
+      parts.push(el('b', { title }, dollars(answer.cost)))
+    } else if (running) {
+      parts.push(el('b', {}, translate('about %(amount)s', { amount: dollars(guess(answer, out)) })))
+    } else if (answer.id) add(translate('being settled'))
     else if (answer.error) parts.push(el('b', {}, dollars(0)))
     place.replaceChildren(...parts)
   }
@@ -477,7 +502,7 @@
       parts.at(-1).append(el('span', { class: 'caret', 'aria-hidden': 'true' }))
     }
     if (answer.thoughts) {
-      const summary = el('summary', { class: 'small ink3' }, 'Reasoning')
+      const summary = el('summary', { class: 'small ink3' }, translate('Reasoning'))
       const details = el('details', {}, summary, el('p', { class: 'ink2 small' }, answer.thoughts))
       details.open = place.firstElementChild?.open || false
       parts.unshift(details)
@@ -498,30 +523,31 @@
     due.add(answer)
   }
 
-  const UNREACHABLE = 'The gateway can’t be reached from here, or the connection broke.'
-  const SIGNED_OUT = 'Your session has ended. Sign in again in another tab, then try again.'
-  const OLD_PAGE = 'This page is too old. Reload it; the conversation stays.'
-  const NOT_ASKED = 'The page could not ask the gateway. Nothing was sent.'
+  const UNREACHABLE = translate('The gateway can’t be reached from here, or the connection broke.')
+  const SIGNED_OUT = translate('Your session has ended. Sign in again in another tab, then try again.')
+  const OLD_PAGE = translate('This page is too old. Reload it; the conversation stays.')
+  const NOT_ASKED = translate('The page could not ask the gateway. Nothing was sent.')
   const TITLES = {
-    insufficient_balance: 'not enough credit',
-    key_budget_exceeded: 'the playground’s budget is spent',
-    spend_limit_exceeded: 'the account’s daily limit is reached',
-    playground_key_off: 'the playground’s key is off',
-    upstream_error: 'no channel answered',
-    rate_limit_exceeded: 'too many requests',
-    signed_out: 'Signed out',
-    unreachable: 'No answer',
-    page: 'not sent'
+    insufficient_balance: translate('not enough credit'),
+    key_budget_exceeded: translate('the playground’s budget is spent'),
+    spend_limit_exceeded: translate('the account’s daily limit is reached'),
+    playground_key_off: translate('the playground’s key is off'),
+    upstream_error: translate('no channel answered'),
+    rate_limit_exceeded: translate('too many requests'),
+    signed_out: translate('Signed out'),
+    unreachable: translate('No answer'),
+    page: translate('not sent')
   }
   const QUIET = { class: 'btn btn-xs btn-quiet' }
 
   function drawError(answer, number, column) {
     const { status, code, message: why, asked } = answer.error
     const warns = ['insufficient_balance', 'key_budget_exceeded', 'playground_key_off'].includes(code)
-    const title = TITLES[code] || (code || 'refused').replaceAll('_', ' ')
-    const free = (answer.cost === 0 || !asked) && !/charged|nothing was sent/i.test(why)
-    const said = ` ${why}${free ? ' You were not charged.' : ''}`
-    const text = el('p', {}, el('b', {}, `${status ? status + ': ' : ''}${title}.`), said)
+    const title = TITLES[code] || (code ? code.replaceAll('_', ' ') : translate('refused'))
+    const free = (answer.cost === 0 || !asked) && why !== NOT_ASKED && !/charged|nothing was sent/i.test(why)
+    const said = ' ' + why + (free ? ' ' + translate('You were not charged.') : '')
+    const head = status ? translate('%(status)s: %(title)s.', { status, title }) : translate('%(title)s.', { title })
+    const text = el('p', {}, el('b', {}, head), said)
     const actions = el('span', { class: 'bar' }, ...listActions(code, why, () => retry(number, column)))
     return el('div', { class: 'note note-' + (warns ? 'warn' : 'bad') }, text, actions)
   }
@@ -529,16 +555,17 @@
   // What can be done about a refusal.
   function listActions(code, why, again) {
     const link = (href, text) => el('a', { ...QUIET, href }, text)
-    if (code === 'key_budget_exceeded') return [link(root.dataset.key, 'Change its budget')]
-    if (code === 'playground_key_off') return [link(location.pathname, 'See what to do')]
-    if (code !== 'insufficient_balance') return [button('Try again', again, QUIET)]
+    if (code === 'key_budget_exceeded') return [link(root.dataset.key, translate('Change its budget'))]
+    if (code === 'playground_key_off') return [link(location.pathname, translate('See what to do'))]
+    if (code !== 'insufficient_balance') return [button(translate('Try again'), again, QUIET)]
     const most = /max_tokens of at most ([\d,]+)/.exec(why)?.[1]
-    if (!most) return [link(root.dataset.billing, 'Add credit')]
+    const pay = link(root.dataset.billing, translate('Add credit'))
+    if (!most) return [pay]
     const lower = () => {
       find('#p-max_tokens').value = most.replaceAll(',', '')
       again()
     }
-    return [link(root.dataset.billing, 'Add credit'), button(`Limit the answer to ${most} tokens`, lower, QUIET)]
+    return [pay, button(translate('Limit the answer to %(most)s tokens', { most }), lower, QUIET)]
   }
 
   function drawCalls(answer, number, column) {
@@ -546,11 +573,12 @@
     const isLast = number === state.turns.length - 1 && answer.state !== 'running'
     const boxes = answer.calls.map((call, index) => {
       const code = el('code', {}, `${call.name}(${call.arguments})`)
-      const shown = el('pre', { tabindex: 0, 'aria-label': `Call of ${call.name}` }, code)
+      const shown = el('pre', { tabindex: 0, 'aria-label': translate('Call of %(name)s', { name: call.name }) }, code)
       if (isLast) return el('div', {}, shown, ...drawResult(call, `result-${number}-${column}-${index}`))
-      return el('div', {}, shown, call.result ? el('p', { class: 'small ink2' }, `Result: ${call.result}`) : '')
+      const result = translate('Result: %(result)s', { result: call.result })
+      return el('div', {}, shown, call.result ? el('p', { class: 'small ink2' }, result) : '')
     })
-    const text = answer.calls.length > 1 ? 'Send results' : 'Send result'
+    const text = answer.calls.length > 1 ? translate('Send results') : translate('Send result')
     if (isLast) boxes.push(el('div', { class: 'bar' }, button(text, sendResults, { class: 'btn btn-quiet' })))
     return boxes
   }
@@ -563,7 +591,8 @@
       save()
       quoteSoon()
     })
-    return [el('label', { class: 'form-label', for: id }, `Result of ${call.name}`), field]
+    const label = translate('Result of %(name)s', { name: call.name })
+    return [el('label', { class: 'form-label', for: id }, label), field]
   }
 
   // Go on with what was typed as results, in the columns where there are calls.
@@ -584,16 +613,19 @@
     if (answer.error) box.append(drawError(answer, number, column))
     box.append(meter)
     if (!stopper) {
-      const again = button('Retry', () => retry(number, column), { 'aria-label': `Retry: ask ${answer.model} again` })
-      const away = { 'aria-label': `Delete this answer of ${answer.model}` }
-      box.append(el('div', { class: 'bar' }, again, button('Delete', () => remove(number, column), away)))
+      const { model } = answer
+      const more = { 'aria-label': translate('Retry: ask %(model)s again', { model }) }
+      const away = { 'aria-label': translate('Delete this answer of %(model)s', { model }) }
+      const again = button(translate('Retry'), () => retry(number, column), more)
+      box.append(el('div', { class: 'bar' }, again, button(translate('Delete'), () => remove(number, column), away)))
     }
     return el('article', { class: 'turn' }, el('h2', {}, answer.model), box)
   }
 
   function drawImage(image) {
     if (IMAGE.test(image.url)) return el('img', { class: 'shot', src: image.url, alt: image.name })
-    return el('p', { class: 'small ink3' }, `${image.name} was too large to be kept when the page was reloaded.`)
+    const lost = translate('%(name)s was too large to be kept when the page was reloaded.', { name: image.name })
+    return el('p', { class: 'small ink3' }, lost)
   }
 
   function drawUser(turn, number) {
@@ -601,15 +633,15 @@
     if (editing === number) box.append(...drawEditor(turn, number))
     else if (turn.text) box.append(...prose(turn.text))
     if (editing !== number && !stopper) {
-      const change = button('Edit', () => edit(number), { 'aria-label': 'Edit this message' })
-      const away = button('Delete', () => remove(number), { 'aria-label': 'Delete this message' })
+      const change = button(translate('Edit'), () => edit(number), { 'aria-label': translate('Edit this message') })
+      const away = button(translate('Delete'), () => remove(number), { 'aria-label': translate('Delete this message') })
       box.append(el('div', { class: 'bar' }, change, away))
     }
-    return el('article', { class: 'turn' }, el('h2', {}, 'You'), box)
+    return el('article', { class: 'turn' }, el('h2', {}, translate('You')), box)
   }
 
   function drawEditor(turn, number) {
-    const field = el('textarea', { class: 'form-control', rows: 4, 'aria-label': 'Change this message' })
+    const field = el('textarea', { class: 'form-control', rows: 4, 'aria-label': translate('Change this message') })
     const keep = () => { turn.text = field.value.trim() }
     const again = () => {
       keep()
@@ -623,8 +655,9 @@
     field.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) again()
     })
-    const buttons = [button('Ask again', again, QUIET), button('Save', save), button('Cancel', () => edit(-1))]
-    return [field, el('div', { class: 'bar' }, ...buttons)]
+    const first = button(translate('Ask again'), again, QUIET)
+    const others = [button(translate('Save'), save), button(translate('Cancel'), () => edit(-1))]
+    return [field, el('div', { class: 'bar' }, first, ...others)]
   }
 
   function draw() {
@@ -636,8 +669,8 @@
     })
     find('[data-turns]').replaceChildren(...shown)
     find('[data-empty]').hidden = state.turns.length > 0
-    const first = state.turns.length ? 'Next message' : 'Ask something'
-    message.placeholder = state.models.length > 1 ? 'Ask both' : first
+    const first = state.turns.length ? translate('Next message') : translate('Ask something')
+    message.placeholder = state.models.length > 1 ? translate('Ask both') : first
     drawDifference()
     drawAttached()
     save()
@@ -650,12 +683,21 @@
     line.hidden = answers.length < 2
     if (line.hidden) return
     const [low, high] = answers.slice().sort((one, other) => one.cost - other.cost)
-    const share = high.cost ? (100 * low.cost / high.cost).toFixed(1) + '% as much' : 'as much'
-    const took = low.total <= high.total ? 'finished in' : 'took'
-    const time = `${took} ${seconds(low.total)} instead of ${seconds(high.total)}`
-    const words = ` cost ${share === '100.0% as much' ? 'as much' : share} and ${time}`
-    line.children[0].replaceChildren(el('b', { class: 'fw-medium' }, low.model), words)
-    line.children[1].textContent = `Both: ${dollars(low.cost + high.cost)}, difference ${dollars(high.cost - low.cost)}`
+    const share = high.cost ? (100 * low.cost / high.cost).toFixed(1) : '100.0'
+    const values = { share: share + '%', low: seconds(low.total), high: seconds(high.total) }
+    const [before, after] = compare(share === '100.0', low.total <= high.total, values).split('%(model)s')
+    line.children[0].replaceChildren(before, el('b', { class: 'fw-medium' }, low.model), after)
+    const sums = { sum: dollars(low.cost + high.cost), difference: dollars(high.cost - low.cost) }
+    line.children[1].textContent = translate('Both: %(sum)s, difference %(difference)s', sums)
+  }
+
+  // The sentence about the cheaper answer, with a hole for its model.
+  function compare(isSame, isFaster, values) {
+    if (isSame && isFaster) return translate('%(model)s cost as much and finished in %(low)s instead of %(high)s', values)
+    if (isSame) return translate('%(model)s cost as much and took %(low)s instead of %(high)s', values)
+    return isFaster
+      ? translate('%(model)s cost %(share)s as much and finished in %(low)s instead of %(high)s', values)
+      : translate('%(model)s cost %(share)s as much and took %(low)s instead of %(high)s', values)
   }
 
   function drawAttached() {
@@ -668,7 +710,8 @@
         quoteSoon()
         message.focus()
       }
-      const remove = button('Remove', away, { 'aria-label': 'Remove ' + image.name })
+      const label = translate('Remove %(name)s', { name: image.name })
+      const remove = button(translate('Remove'), away, { 'aria-label': label })
       return el('span', { class: 'thumb' }, el('img', { src: image.url, alt: '' }), image.name, remove)
     }))
   }
@@ -704,12 +747,14 @@
   function attach(files) {
     for (const one of files) {
       const most = Number(root.dataset.mostImage)
-      if (!/^image\/(png|jpeg|webp|gif)$/.test(one.type)) refuseToSend(`${one.name} is no PNG, JPEG, WebP or GIF.`)
-      else if (one.size > most) refuseToSend(`${one.name} is larger than ${most / 2 ** 20} MiB.`)
-      else {
+      if (!/^image\/(png|jpeg|webp|gif)$/.test(one.type)) {
+        refuseToSend(translate('%(name)s is no PNG, JPEG, WebP or GIF.', { name: one.name }))
+      } else if (one.size > most) {
+        refuseToSend(translate('%(name)s is larger than %(most)s MiB.', { name: one.name, most: most / 2 ** 20 }))
+      } else {
         const reader = new FileReader()
         reader.addEventListener('load', () => {
-          images.push({ name: one.name || 'pasted image', url: reader.result })
+          images.push({ name: one.name || translate('pasted image'), url: reader.result })
           drawAttached()
           quoteSoon()
         })

@@ -90,6 +90,6 @@
     if (form.elements.answer.value) return
     event.preventDefault()
     wanted = event.submitter
-    document.getElementById('work-note').textContent = 'Checking your browser…'
+    document.getElementById('work-note').textContent = window.translate('Checking your browser…')
   })
 })()

@@ -46,9 +46,10 @@ PUBLIC = {
     *("public.show_status", "public.show_status_json", "public.show_status_feed"),
     *("public.search_docs", "public.show_llms"),
     *("welcome.show_sign_in", "welcome.enter", "welcome.show_sign_up", "welcome.sign_up", "welcome.sign_out"),
-    *("welcome.choose_theme", "half_way.show_code", "half_way.take_code", "connected.go_there", "connected.come_back"),
-    *("joining.ask_for_password", "joining.open_account", "invited.show_invitation", "invited.join"),
-    *("accounts.show_no_account", "accounts.open_first_account"),
+    *("welcome.choose_theme", "welcome.choose_language", "half_way.show_code", "half_way.take_code"),
+    *("connected.go_there", "connected.come_back"),
+    *("joining.ask_for_password", "joining.open_account"),
+    *("invited.show_invitation", "invited.join", "accounts.show_no_account", "accounts.open_first_account"),
     *("first_operator.show_first_operator", "first_operator.become_operator"),
     *("passkeys.offer_challenge", "passkeys.enter_by_passkey", "forgotten.show_forgot", "forgotten.ask_for_link"),
     *("forgotten.show_reset", "forgotten.set_new_password", "confirming.ask_to_confirm", "confirming.confirm"),
@@ -60,6 +61,7 @@ LEFT_TO_SUSPENDED = {
     *("switch_key_off", "end_key", "end_old_key", "change_rule", "change_alert", "end_all_sessions", "save_notices"),
     *("end_other_sessions", "end_one_session", "save_password", "change_name", "change_time_zone", "keep_email"),
     *("prove", "switch", "withdraw_invitation", "end_membership", "leave_team"),
+    "change_language",
 }
 # routes whose address names what belongs to no account: there is nothing foreign about it
 OWNERLESS = {"dashboard.go_and_connect", "dashboard.go_and_prove", "dashboard.take_away"}

@@ -52,4 +52,6 @@ def test_a_translation_keeps_every_value_and_every_tag(path: Path):
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parts[-3])
 def test_pages_are_served_from_the_catalogue_as_it_is(path: Path):
-    assert path.with_suffix(".mo").read_bytes() == translations.compiled(translations.read(path)), "make translations"
+    catalog = translations.read(path)
+    assert path.with_suffix(".mo").read_bytes() == translations.compiled(catalog), "make translations"
+    assert path.with_name("scripts.json").read_text() == translations.for_scripts(catalog), "make translations"

@@ -20,8 +20,9 @@ NAMES = (
     *("AI Bridge", "OpenAI", "Anthropic", "Google", "Gemini", "DeepSeek", "Moonshot", "GitHub", "Stripe", "Python"),
     *("Node", "curl", "USD", "CSV", "JSON", "HTTP", "HTTPS", "URL", "API", "UTC", "TOTP", "SDK", "IP", "CIDR", "TLS"),
     *("SOCKS", "PEM", "RPM", "TPM", "ID", "OK", "SQLite", "PostgreSQL", "Redis", "Linux", "macOS", "Windows", "ms"),
-    *("MB", "KB", "GB", "MiB", "KiB", "GiB", "p50", "p95", "p99", "sk", "req", "v1", "XXXXX", "OIDC"),
-    *("LiteLLM", "flask"),
+    *("MB", "KB", "GB", "MiB", "KiB", "GiB", "p50", "p95", "p99", "sk", "req", "v1", "XXXXX", "LiteLLM", "OIDC"),
+    *("openapi.json", "llms.txt", "xxxx-xxxx-xxxx-xxxx"),
+    "flask",
 )
 WRITTEN = (
     r"https?://\S+",
@@ -37,6 +38,7 @@ WRITTEN = (
 )
 SAME_EVERYWHERE = re.compile("|".join((*(rf"\b{re.escape(name)}\b" for name in NAMES), *WRITTEN)))
 COMPLETES = re.compile(r"(billing|shipping|current|new|one-time)[ -][\w-]+")  # values of autocomplete
+DRAWN = re.compile(r"\s*(M\d|aria-)")  # an icon's path, or an attribute
 CLASSES = re.compile(r"(^| )(btn|st|d|ink|note|num|col|g|m|p|wide|roomy|mono|badge)[- ]")
 READ = ("aria-label", "title", "placeholder", "alt")
 CODE = ("code", "pre", "script", "style", "svg", "kbd", "samp")
@@ -136,7 +138,7 @@ def _find_in_node(node: nodes.Node) -> Iterator[tuple[int, str]]:
 def _is_said(text: str) -> bool:
     """Whether a string of an expression is a text: it begins a sentence, or has several words."""
     text = SAME_EVERYWHERE.sub(" ", re.sub(r"<[^>]*>", " ", text)).strip()
-    if not WORD.search(text) or re.fullmatch(r"[\w./:#?=&%-]*", text) and not text[:1].isupper():
+    if not WORD.search(text) or DRAWN.match(text) or re.fullmatch(r"[\w./:#?=&%-]*", text) and not text[:1].isupper():
         return False
     is_class = re.fullmatch(r"[a-z0-9 :_-]+", text) and CLASSES.search(f"{text} ")
     return not is_class and not COMPLETES.fullmatch(text)

@@ -12,6 +12,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from bridge.accounts.outward import ServiceAway, post_form
 from bridge.accounts.tickets import spend
 from bridge.config import Settings
+from bridge.languages import translate
 
 SALT = "sign-up work"
 LASTS = datetime.timedelta(hours=1)
@@ -63,15 +64,15 @@ def check_widget(settings: Settings, word: str, network: str) -> None:
     assert found is not None, "find_widget() comes first"
     widget, site_key, secret = found
     if not 0 < len(word) <= MAX_TOKEN_LENGTH:
-        raise ValueError("Do the check below the form first.")
+        raise ValueError(translate("Do the check below the form first."))
     fields = {"secret": secret, "response": word, "sitekey": site_key}
     try:
         answer = post_form(settings, widget.verify_url, fields, {})
     except ServiceAway as error:
         log.error("bot_check_away", problem=str(error)[:200], network=network)
-        raise ValueError("The check can't be reached at the moment. Try again in a minute.") from None
+        raise ValueError(translate("The check can't be reached at the moment. Try again in a minute.")) from None
     if not isinstance(answer, dict) or answer.get("success") is not True:
-        raise ValueError("The check was not passed, or is too old. Do it again.")
+        raise ValueError(translate("The check was not passed, or is too old. Do it again."))
 
 
 def set_work(settings: Settings) -> str:
@@ -84,13 +85,13 @@ def check_work(settings: Settings, work: str, answer: str) -> None:
     try:
         _, bits = _signer(settings).loads(work, max_age=int(LASTS.total_seconds()))
     except (BadSignature, ValueError, TypeError):
-        raise ValueError("The browser's check is too old. Try again.") from None
+        raise ValueError(translate("The browser's check is too old. Try again.")) from None
     if not (answer.isascii() and answer.isdigit() and len(answer) <= MAX_ANSWER_LENGTH):
-        raise ValueError("The browser's check was not done. It needs JavaScript.")
+        raise ValueError(translate("The browser's check was not done. It needs JavaScript."))
     if count_zeros(work, answer) < bits:
-        raise ValueError("The browser's check came out wrong. Try again.")
+        raise ValueError(translate("The browser's check came out wrong. Try again."))
     if not spend("work", work, LASTS):
-        raise ValueError("The browser's check was used before. Try again.")
+        raise ValueError(translate("The browser's check was used before. Try again."))
 
 
 def count_zeros(work: str, answer: str) -> int:

@@ -16,10 +16,11 @@ from bridge.accounts.emails import find_by_email
 from bridge.accounts.key_limits import OF_ACCOUNT
 from bridge.accounts.key_rules import check_limit, check_spend_day
 from bridge.accounts.keys import TOPIC
+from bridge.accounts.letters import written_for
 from bridge.accounts.memberships import find_main_account, select_accounts, select_owners
 from bridge.accounts.roles import OWNER
 from bridge.accounts.sessions import end_sessions
-from bridge.accounts.standing import list_owners, tell_suspension
+from bridge.accounts.standing import end_sentence, list_owners
 from bridge.accounts.tables import Account, Key, Member, Membership
 from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import GROUP_NAME, db, now_utc, transaction
@@ -296,15 +297,23 @@ def suspend_account(account_id: int, actor: Actor = COMMAND, reason: str = "") -
         end_sessions(session, Member.account_id == account_id)
         record_act(session, account_id, "suspend", actor, reason)
         for _, email in list_owners(session, account_id):
-            queue_mail(
-                session,
-                once=f"suspended:{secrets.token_hex(16)}",
-                recipient=email,
-                subject="Your AI Bridge account is suspended",
-                text=f"{tell_suspension(reason)}\n\nYour balance stays. Until the account is restored, every call "
-                "answers 403 and costs nothing; you can still sign in and look.\n",
-            )
+            with written_for(session, email):
+                subject, text = _write_suspension(reason)
+            once = f"suspended:{secrets.token_hex(16)}"
+            queue_mail(session, once=once, recipient=email, subject=subject, text=text)
     versions.wait_until_seen(current_app.config["BRIDGE"])
+
+
+def _write_suspension(reason: str) -> tuple[str, str]:
+    if reason:
+        said = translate("This account is suspended: %(reason)s", reason=end_sentence(reason))
+    else:
+        said = translate("This account is suspended. Write to the operator of this gateway.")
+    after = translate(
+        "Your balance stays. Until the account is restored, every call answers 403 and costs nothing; you can still "
+        "sign in and look."
+    )
+    return translate("Your AI Bridge account is suspended"), f"{said}\n\n{after}\n"
 
 
 def reactivate_account(account_id: int, actor: Actor = COMMAND) -> None:

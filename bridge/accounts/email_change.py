@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bridge.accounts.emails import check_email, find_by_email
+from bridge.accounts.letters import written_to
 from bridge.accounts.memberships import select_accounts
 from bridge.accounts.password_reset import LinkExpired
 from bridge.accounts.tables import Account, Member
@@ -22,6 +23,7 @@ from bridge.accounts.tickets import (
 from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, transaction
+from bridge.languages import translate
 from bridge.mail.outbox import queue_mail
 
 CHANGE = "change"
@@ -39,31 +41,52 @@ def request_change(settings: Settings, member: Member, email: str, actor: Actor)
     If somebody has the address already, they get a mail that says so, and nobody else learns it."""
     wanted = check_email(email)
     if wanted == member.email:
-        raise ValueError("This is your address already.")
-    is_taken = find_by_email(wanted) is not None
+        raise ValueError(translate("This is your address already."))
+    owner = find_by_email(wanted)
     with transaction() as session:
         void_tickets(session, member.id, CHANGE)
         secret = issue_ticket(session, CHANGE, lasts=CHANGE_LASTS, member_id=member.id, email=wanted)
-        if is_taken:
-            text = (
-                "Somebody wants to use this address for another AI Bridge account. It already has one, so nothing "
-                f"changes. If it was you, sign in with this address instead:\n{settings.site_url}/sign-in\n"
-            )
-            _queue(session, secret, wanted, "Your email already has an AI Bridge account", text)
-        else:
-            text = (
-                f"Sign in to AI Bridge as {wanted} from now on, instead of {member.email}. Confirm within an hour:\n"
-                f"{settings.site_url}/confirm?ticket={secret}\n\nIf this wasn't you, do nothing.\n"
-            )
-            _queue(session, secret, wanted, "Confirm your new email for AI Bridge", text)
-        note = (
-            f"Somebody who is signed in to your AI Bridge account wants to change its email to {wanted}. This address "
-            "stays until the new one is confirmed.\n\n"
-            f"If it wasn't you, change your password now:\n{settings.site_url}/dashboard/settings/security\n"
-        )
-        _queue(session, f"note:{secret}", member.email, "Your AI Bridge email is about to change", note)
+        with written_to(owner or member):
+            if owner is not None:
+                subject, text = _write_taken(settings)
+            else:
+                subject, text = _write_change(settings, member.email, wanted, secret)
+        _queue(session, secret, wanted, subject, text)
+        with written_to(member):
+            subject, text = _write_note(settings, wanted)
+        _queue(session, f"note:{secret}", member.email, subject, text)
         record_act(session, member.account_id, "email_asked", actor, f"{member.email} → {wanted}")
     return wanted
+
+
+def _write_taken(settings: Settings) -> tuple[str, str]:
+    text = translate(
+        "Somebody wants to use this address for another AI Bridge account. It already has one, so nothing changes. If "
+        "it was you, sign in with this address instead:"
+    )
+    return translate("Your email already has an AI Bridge account"), f"{text}\n{settings.site_url}/sign-in\n"
+
+
+def _write_change(settings: Settings, before: str, wanted: str, secret: str) -> tuple[str, str]:
+    text = translate(
+        "Sign in to AI Bridge as %(wanted)s from now on, instead of %(before)s. Confirm within an hour:",
+        wanted=wanted,
+        before=before,
+    )
+    link = f"{settings.site_url}/confirm?ticket={secret}"
+    otherwise = translate("If this wasn't you, do nothing.")
+    return translate("Confirm your new email for AI Bridge"), f"{text}\n{link}\n\n{otherwise}\n"
+
+
+def _write_note(settings: Settings, wanted: str) -> tuple[str, str]:
+    text = translate(
+        "Somebody who is signed in to your AI Bridge account wants to change its email to %(wanted)s. This address "
+        "stays until the new one is confirmed.",
+        wanted=wanted,
+    )
+    change = translate("If it wasn't you, change your password now:")
+    link = f"{settings.site_url}/dashboard/settings/security"
+    return translate("Your AI Bridge email is about to change"), f"{text}\n\n{change}\n{link}\n"
 
 
 def find_waiting_change(member_id: int) -> FoundTicket | None:
@@ -93,7 +116,8 @@ def confirm_email(settings: Settings, secret: str, network: str) -> Member:
                 raise LinkExpired
             before = member.email
             _write_email(session, member, ticket.email)
-            _tell_old_address(session, settings, secret, before, ticket.email)
+            with written_to(member):
+                _tell_old_address(session, settings, secret, before, ticket.email)
             detail = f"{before} → {ticket.email}"
             record_act(session, member.account_id, "email", Actor(ticket.email, network), detail)
     except sa.exc.IntegrityError:
@@ -108,7 +132,8 @@ def set_email(settings: Settings, member: Member, email: str, actor: Actor) -> s
     try:
         with transaction() as session:
             _write_email(session, member, wanted)
-            _tell_old_address(session, settings, secrets.token_hex(), before, wanted)
+            with written_to(member):
+                _tell_old_address(session, settings, secrets.token_hex(), before, wanted)
             record_act(session, member.account_id, "email", actor, f"{before} → {wanted}")
     except sa.exc.IntegrityError:
         raise EmailTaken from None
@@ -127,11 +152,13 @@ def _write_email(session: Session, member: Member, email: str) -> None:
 
 
 def _tell_old_address(session: Session, settings: Settings, once: str, before: str, email: str) -> None:
-    text = (
-        f"You sign in to AI Bridge as {email} from now on. If you didn't change it, write to the operator of "
-        f"{settings.site_url} at once.\n"
+    text = translate(
+        "You sign in to AI Bridge as %(email)s from now on. If you didn't change it, write to the operator of "
+        "%(site)s at once.",
+        email=email,
+        site=settings.site_url,
     )
-    _queue(session, f"changed:{once}", before, "Your AI Bridge email was changed", text)
+    _queue(session, f"changed:{once}", before, translate("Your AI Bridge email was changed"), f"{text}\n")
 
 
 def _queue(session: Session, once: str, recipient: str, subject: str, text: str) -> None:

@@ -6,21 +6,29 @@ from email_validator import EmailNotValidError, validate_email
 from bridge.accounts.tables import Member
 from bridge.db import db
 from bridge.errors import NotFound
+from bridge.languages import to_translate, translate
 
 MAX_EMAIL_LENGTH = 254
+# what email_validator says most
+SAID_OF_ADDRESSES = (
+    to_translate("An email address must have an @-sign."),
+    to_translate("There must be something before the @-sign."),
+    to_translate("There must be something after the @-sign."),
+    to_translate("The part after the @-sign is not valid. It should have a period."),
+)
 
 
 def check_email(text: str) -> str:
     """The address in the form we store: lower case, composed letters, and the domain in letters, though browsers send
     it in punycode. Raises ValueError, with a sentence, if it is not an address."""
     if len(text) > MAX_EMAIL_LENGTH:
-        raise ValueError(f"An email address has at most {MAX_EMAIL_LENGTH} characters.")
+        raise ValueError(translate("An email address has at most %(num)s characters.", num=MAX_EMAIL_LENGTH))
     try:
         kept = validate_email(text.strip(), check_deliverability=False, test_environment=True).normalized.lower()
     except EmailNotValidError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(translate(str(error))) from None
     if "\0" in kept:
-        raise ValueError("An email address has no such characters.")
+        raise ValueError(translate("An email address has no such characters."))
     return kept
 
 

@@ -10,6 +10,7 @@ from bridge.accounts.tables import Identity, Member
 from bridge.acts import Actor, record_act
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import to_translate, translate
 
 
 def find_connected(service: str, subject: str) -> Member | None:
@@ -34,19 +35,21 @@ def connect(member: Member, service: str, known: Known, actor: Actor) -> None:
             row.created_at = now_utc()
             session.add(row)
             record_act(session, member.account_id, "connected", actor, f"{service}: {known.label}")
-            tell_member(session, member, "connected", f"It is {known.label} at {service}.")
+            values = {"name": known.label, "service": service}
+            tell_member(session, member, "connected", to_translate("It is %(name)s at %(service)s."), **values)
     except sa.exc.IntegrityError:
-        raise InvalidRequest("That account is connected to another account of ours already.") from None
+        raise InvalidRequest(translate("That account is connected to another account of ours already.")) from None
 
 
 def disconnect(member: Member, service: str, actor: Actor) -> None:
     """No longer let the member sign in by this service. Raises InvalidRequest if there is no other way for them."""
     others = [name for name in list_identities(member.id) if name != service]
     if not (member.password_hash or others or list_passkeys(member.id)):
-        raise InvalidRequest("You would have no way to sign in. Set a password or add a passkey first.")
+        raise InvalidRequest(translate("You would have no way to sign in. Set a password or add a passkey first."))
     with transaction() as session:
         gone = sa.delete(Identity).where(Identity.member_id == member.id, Identity.service == service)
         label = session.scalar(gone.returning(Identity.label).execution_options(synchronize_session=False))
         if label is not None:
             record_act(session, member.account_id, "disconnected", actor, f"{service}: {label}")
-            tell_member(session, member, "disconnected", f"It was {label} at {service}.")
+            values = {"name": label, "service": service}
+            tell_member(session, member, "disconnected", to_translate("It was %(name)s at %(service)s."), **values)

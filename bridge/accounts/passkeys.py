@@ -21,6 +21,7 @@ from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import to_translate, translate
 
 if TYPE_CHECKING:
     from webauthn.helpers.structs import PublicKeyCredentialDescriptor
@@ -89,9 +90,13 @@ def add_passkey(settings: Settings, member: Member, name: str, credential: str, 
 
     name = " ".join(name.split())
     if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
-        raise InvalidRequest(f"Name the passkey in at most {MAX_NAME_LENGTH} letters.", param="name")
+        raise InvalidRequest(
+            translate("Name the passkey in at most %(num)s letters.", num=MAX_NAME_LENGTH), param="name"
+        )
     if len(list_passkeys(member.id)) >= MOST_PASSKEYS:
-        raise InvalidRequest(f"There are {MOST_PASSKEYS} passkeys already. Remove one first.", param="name")
+        raise InvalidRequest(
+            translate("There are %(num)s passkeys already. Remove one first.", num=MOST_PASSKEYS), param="name"
+        )
     challenge, member_id = _use_challenge(ADD, credential)
     if member_id != member.id:
         raise WrongPasskey
@@ -117,7 +122,7 @@ def add_passkey(settings: Settings, member: Member, name: str, credential: str, 
         with transaction() as session:
             session.add(passkey)
             record_act(session, member.account_id, "passkey_added", actor, name)
-            tell_member(session, member, "passkey_added", f"It is called {name}.")
+            tell_member(session, member, "passkey_added", to_translate("It is called %(name)s."), name=name)
     except sa.exc.IntegrityError:  # it is known already
         raise WrongPasskey from None
     return passkey
@@ -179,9 +184,9 @@ def remove_passkey(member: Member, passkey_id: int, actor: Actor) -> str:
         gone = sa.delete(Passkey).where(Passkey.id == passkey_id, Passkey.member_id == member.id)
         name = session.scalar(gone.returning(Passkey.name).execution_options(synchronize_session=False))
         if name is None:
-            raise NotFound("There is no such passkey.")
+            raise NotFound(translate("There is no such passkey."))
         record_act(session, member.account_id, "passkey_removed", actor, name)
-        tell_member(session, member, "passkey_removed", f"It was called {name}.")
+        tell_member(session, member, "passkey_removed", to_translate("It was called %(name)s."), name=name)
     return name
 
 

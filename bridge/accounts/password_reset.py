@@ -6,12 +6,14 @@ import datetime
 import sqlalchemy as sa
 
 from bridge.accounts.emails import MAX_EMAIL_LENGTH, normalise_email
+from bridge.accounts.letters import written_to
 from bridge.accounts.sign_in import hash_password, write_password
 from bridge.accounts.tables import Member, ResetRequest
 from bridge.accounts.tickets import FoundTicket, issue_ticket, name_mail, read_ticket, use_ticket, void_tickets
 from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, transaction
+from bridge.languages import translate
 from bridge.mail.outbox import queue_mail
 
 PURPOSE = "reset"
@@ -47,14 +49,17 @@ def _answer(settings: Settings, request_id: int) -> bool:
             return False
         void_tickets(session, member.id, PURPOSE)
         secret = issue_ticket(session, PURPOSE, lasts=LASTS, member_id=member.id)
-        text = (
-            "Somebody, probably you, wants to set a new password for your AI Bridge account.\n\n"
-            f"Set it here, within an hour:\n{settings.site_url}/reset?ticket={secret}\n\n"
-            "The link works once. If it wasn't you, do nothing: your password stays as it is.\n"
-        )
-        once, subject = name_mail(secret), "Reset your AI Bridge password"
-        queue_mail(session, once=once, recipient=member.email, subject=subject, text=text, is_secret=True)
+        with written_to(member):
+            subject, text = _write_reset(f"{settings.site_url}/reset?ticket={secret}")
+        queue_mail(session, once=name_mail(secret), recipient=member.email, subject=subject, text=text, is_secret=True)
     return True
+
+
+def _write_reset(link: str) -> tuple[str, str]:
+    text = translate("Somebody, probably you, wants to set a new password for your AI Bridge account.")
+    here = translate("Set it here, within an hour:")
+    otherwise = translate("The link works once. If it wasn't you, do nothing: your password stays as it is.")
+    return translate("Reset your AI Bridge password"), f"{text}\n\n{here}\n{link}\n\n{otherwise}\n"
 
 
 def invite_member(settings: Settings, member_id: int) -> str:
@@ -67,14 +72,18 @@ def invite_member(settings: Settings, member_id: int) -> str:
         link = f"{settings.site_url}/reset?ticket={secret}"
         if not settings.mails_go_out:
             return link
-        text = (
-            f"An AI Bridge account was opened for you at {settings.site_url}.\n\n"
-            f"Choose a password within a week, and sign in with this address:\n{link}\n\n"
-            "The link works once. Afterwards, “Forgot your password?” on the sign-in page sends another.\n"
-        )
-        once, subject = name_mail(secret), "Your AI Bridge account"
+        with written_to(member):
+            subject, text = _write_invitation(settings, link)
+        once = name_mail(secret)
         queue_mail(session, once=once, recipient=member.email, subject=subject, text=text, is_secret=True)
     return ""
+
+
+def _write_invitation(settings: Settings, link: str) -> tuple[str, str]:
+    text = translate("An AI Bridge account was opened for you at %(site)s.", site=settings.site_url)
+    choose = translate("Choose a password within a week, and sign in with this address:")
+    after = translate("The link works once. Afterwards, “Forgot your password?” on the sign-in page sends another.")
+    return translate("Your AI Bridge account"), f"{text}\n\n{choose}\n{link}\n\n{after}\n"
 
 
 def find_reset(secret: str) -> Member | None:

@@ -16,6 +16,7 @@ from bridge.accounts.notes import tell_member
 from bridge.accounts.tables import Account, Member, MemberSession, Membership
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import UtcDateTime, clock, db, now_utc, transaction
+from bridge.languages import to_translate
 
 MAX_AGE = datetime.timedelta(days=30)
 MAX_UNUSED = datetime.timedelta(days=14)
@@ -79,7 +80,13 @@ def open_session(  # noqa: PLR0913 - all of it is known at the sign-in alone
         session.execute(sa.update(Member).where(Member.id == member.id).values(last_sign_in_at=now))
         record_act(session, member.account_id, "sign_in", Actor(member.email, network, member.is_operator), how)
         if not is_known:
-            tell_member(session, member, "sign_in", f"From {network}, by {agent[:MAX_AGENT_LENGTH] or 'a program'}.")
+            if agent:
+                values = {"network": network, "agent": agent[:MAX_AGENT_LENGTH]}
+                tell_member(session, member, "sign_in", to_translate("From %(network)s, by %(agent)s."), **values)
+            else:
+                tell_member(
+                    session, member, "sign_in", to_translate("From %(network)s, by a program."), network=network
+                )
     return secret
 
 

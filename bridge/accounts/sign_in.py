@@ -22,6 +22,7 @@ from bridge.accounts.tables import Account, Member, Membership
 from bridge.accounts.tickets import void_tickets
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, transaction
+from bridge.languages import translate
 
 LOWEST_PRIORITY = 19
 MIN_PASSWORD_LENGTH = 10
@@ -63,11 +64,13 @@ def _step_back(function: Any, *arguments: Any) -> Any:
 def check_new_password(password: str) -> str:
     """The password, if it may be set. Raises ValueError with a sentence otherwise."""
     if len(password) < MIN_PASSWORD_LENGTH:
-        raise ValueError(f"Use at least {MIN_PASSWORD_LENGTH} characters.")
+        raise ValueError(translate("Use at least %(num)s characters.", num=MIN_PASSWORD_LENGTH))
     if len(password) > MAX_PASSWORD_LENGTH:
-        raise ValueError(f"Use at most {MAX_PASSWORD_LENGTH} characters.")
+        raise ValueError(translate("Use at most %(num)s characters.", num=MAX_PASSWORD_LENGTH))
     if _is_common(password.lower()):
-        raise ValueError("This password is among the first that others try. Choose another, such as four words.")
+        raise ValueError(
+            translate("This password is among the first that others try. Choose another, such as four words.")
+        )
     return password
 
 

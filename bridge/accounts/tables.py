@@ -102,6 +102,7 @@ class Member(Table):
     operator_role: Mapped[str | None] = mapped_column(sa.String(16))  # see operators.py; None of an operator: owner
     name: Mapped[str] = mapped_column(sa.String(100), default="")
     time_zone: Mapped[str] = mapped_column(sa.String(64), default="")  # of the times on pages; empty: the browser's
+    language: Mapped[str] = mapped_column(sa.String(8), default="")  # of the pages; empty: the browser's
     created_at: Mapped[datetime.datetime] = mapped_column(UtcDateTime, default=now_utc)
     last_sign_in_at: Mapped[datetime.datetime | None] = mapped_column(UtcDateTime)
     # as the two of Key: whether the address was confirmed, of a time when it needn't be at first

@@ -15,7 +15,8 @@ from bridge.admin.below_cost import find_losing
 from bridge.admin.door import admin, needs_right
 from bridge.catalogue.listing import TOPIC
 from bridge.catalogue.own_calls import OwnCalls, sum_own_calls
-from bridge.chart import DAY, HOUR, MONTH, SpanSum, draw
+from bridge.chart import DAY, HOUR, SpanSum, draw
+from bridge.dates import MONTH
 from bridge.db import db, now_utc
 from bridge.languages import to_translate, translate
 from bridge.ledger.margins import NOTHING, Margin, MarginFilter, sum_margins

@@ -15,17 +15,22 @@ from bridge.catalogue.incident_tables import MAX_TEXT, MAX_TITLE, Incident, Inci
 from bridge.catalogue.names import find_model_ids
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import join_names, to_translate, translate, translate_plural
 
 TOPIC = "incidents"
 AUTOMATIC = "automatic"
 DOWN, DEGRADED, NO_EFFECT = "down", "degraded", "none"
-EFFECTS = {DOWN: "Calls fail", DEGRADED: "Some calls fail or take longer", NO_EFFECT: "None on calls"}
+EFFECTS = {
+    DOWN: to_translate("Calls fail"),
+    DEGRADED: to_translate("Some calls fail or take longer"),
+    NO_EFFECT: to_translate("None on calls"),
+}
 RESOLVED = "resolved"
 STATES = {
-    "investigating": "Investigating",
-    "identified": "Identified",
-    "monitoring": "Monitoring",
-    RESOLVED: "Resolved",
+    "investigating": to_translate("Investigating"),
+    "identified": to_translate("Identified"),
+    "monitoring": to_translate("Monitoring"),
+    RESOLVED: to_translate("Resolved"),
 }
 SHOWN_DAYS = 90
 MOST_SHOWN = 100
@@ -48,7 +53,7 @@ class Update:
     @property
     def word(self) -> str:
         """Its state, as pages say it."""
-        return STATES[self.state]
+        return translate(STATES[self.state])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,10 +92,14 @@ class Told:
         if self.wrote_title:
             return self.wrote_title
         named = self.troubled or self.models if self.is_open else self.models
-        verb = "is" if len(named) == 1 else "are"
-        if not self.is_open:
-            verb = "was" if len(named) == 1 else "were"
-        return f"{name_models(named)} {verb} {'not served' if self.effect == DOWN else 'degraded'}"
+        names, number = name_models(named), len(named)
+        if self.effect == DOWN and self.is_open:
+            return translate_plural("%(names)s is not served", "%(names)s are not served", number, names=names)
+        if self.effect == DOWN:
+            return translate_plural("%(names)s was not served", "%(names)s were not served", number, names=names)
+        if self.is_open:
+            return translate_plural("%(names)s is degraded", "%(names)s are degraded", number, names=names)
+        return translate_plural("%(names)s was degraded", "%(names)s were degraded", number, names=names)
 
     @property
     def seconds(self) -> float:
@@ -116,8 +125,8 @@ versions.on_change(TOPIC, _Kept.forget)
 def name_models(ids: Sequence[str]) -> str:
     """`a`, `a and b`, or `a, b and 58 more`."""
     if len(ids) <= NAMED + 1:
-        return " and ".join(filter(None, (", ".join(ids[:-1]), *ids[-1:])))
-    return f"{', '.join(ids[:NAMED])} and {len(ids) - NAMED} more"
+        return join_names(ids)
+    return translate("%(names)s and %(num)s more", names=", ".join(ids[:NAMED]), num=len(ids) - NAMED)
 
 
 def list_open(number: int | None = None) -> tuple[Told, ...]:

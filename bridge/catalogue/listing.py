@@ -18,11 +18,20 @@ from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Alias, Channel, Model, Price
 from bridge.db import db, now_utc, read_plain
+from bridge.languages import to_translate
 from bridge.providers import STAND_INS, stands_in
 
 TOPIC = "catalogue"
 MOST_TERMS = 16  # whose lists are kept
 FAILING = "failing"  # shown of a model whose channels all fail
+# a model's dot and word, by its `shown_status`
+SHOWN_STATUSES = {
+    "live": ("ok", to_translate("Live")),
+    "degraded": ("warn", to_translate("Degraded")),
+    UNAVAILABLE: ("off", to_translate("Unavailable")),
+    FAILING: ("bad", to_translate("Unavailable")),
+    "retired": ("off", to_translate("Retired")),
+}
 NEEDS_OPERATOR = (Channel.health == "out") | Channel.refused_models.is_not(None)
 
 

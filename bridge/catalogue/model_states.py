@@ -19,18 +19,19 @@ from bridge.catalogue.rules import ChannelIndex
 from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel, Model, Price
 from bridge.db import now_utc, read_plain
+from bridge.languages import to_translate
 from bridge.providers import stands_in
 
 # from the worst to the least: its dot, its word, and what it means for a call
 STATES = {
-    "not_served": ("bad", "Not served", "calls fail and cost nothing"),
-    "limited": ("warn", "Degraded", "its provider limits or fails some calls"),
-    "recovering": ("warn", "Recovering", "it answers again, few calls so far"),
-    "reduced": ("warn", "Degraded", "answers, with less in reserve than usual"),
-    "answering": ("ok", "Answering", ""),
-    "uncalled": ("off", "No calls", "none in 90 days"),
-    "untested": ("off", "Not called yet", "nothing is known of it"),
-    "made_up": ("off", "Sandbox", "answers are made up"),
+    "not_served": ("bad", to_translate("Not served"), to_translate("calls fail and cost nothing")),
+    "limited": ("warn", to_translate("Degraded"), to_translate("its provider limits or fails some calls")),
+    "recovering": ("warn", to_translate("Recovering"), to_translate("it answers again, few calls so far")),
+    "reduced": ("warn", to_translate("Degraded"), to_translate("answers, with less in reserve than usual")),
+    "answering": ("ok", to_translate("Answering"), ""),
+    "uncalled": ("off", to_translate("No calls"), to_translate("none in 90 days")),
+    "untested": ("off", to_translate("Not called yet"), to_translate("nothing is known of it")),
+    "made_up": ("off", to_translate("Sandbox"), to_translate("answers are made up")),
 }
 
 
@@ -55,12 +56,12 @@ class ModelState:
 
     @property
     def word(self) -> str:
-        """What pages say."""
+        """What pages say, in English."""
         return STATES[self.code][1]
 
     @property
     def why(self) -> str:
-        """What it means for a call."""
+        """What it means for a call, in English."""
         return STATES[self.code][2]
 
 

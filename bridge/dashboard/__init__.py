@@ -16,6 +16,7 @@ from whitenoise import WhiteNoise
 
 from bridge import languages
 from bridge.accounts.key_limits import limit_key
+from bridge.catalogue.listing import SHOWN_STATUSES
 from bridge.config import Settings
 from bridge.cookies import cookie_name
 from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
@@ -63,6 +64,7 @@ from bridge.dashboard.banner import find_banner, find_suspension
 from bridge.dashboard.compression import compress
 from bridge.dashboard.doc_search import load_index
 from bridge.dashboard.policy import page_policy
+from bridge.dashboard.script_texts import script_texts
 from bridge.dashboard.snippets import base_url, highlight, load_lexers
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
@@ -121,6 +123,8 @@ def register(app: Flask) -> None:
     app.context_processor(page_context)
     app.add_template_global(csrf_field, "csrf_field")
     app.add_template_global(asset, "asset")
+    app.add_template_global(script_texts, "script_texts")
+    app.add_template_global(SHOWN_STATUSES, "shown_statuses")  # type: ignore[arg-type]
     app.add_template_filter(highlight, "highlight")
     app.add_template_filter(limit_key, "limit_key")
     app.after_request(compress)
@@ -132,7 +136,10 @@ def guard_answer(answer: Response) -> Response:
     """Add the request's id to every answer. Without a sign-in, the browser may cache a public page; an answer for one
     person is not stored, since `serve` adds no-store unless an answer says otherwise."""
     answer.headers.setdefault("x-request-id", g.get("request_id", ""))
-    is_page = answer.mimetype == "text/html" and answer.status_code == 200
+    is_html = answer.mimetype == "text/html"
+    if is_html:
+        answer.vary.update(("Accept-Language", "Cookie"))
+    is_page = is_html and answer.status_code == 200
     if is_page and request.blueprint == "public" and not is_signed_in():
         answer.headers["Cache-Control"] = "private, no-cache"
     return answer

@@ -109,6 +109,7 @@ def _describe(member: Member) -> dict[str, Json]:
             "email": member.email,
             "name": member.name,
             "time_zone": member.time_zone,
+            "language": member.language,
             "role": membership.role if membership else None,
             "created_at": member.created_at.isoformat(),
             "two_factor_since": factor.since.isoformat() if factor else None,

@@ -13,6 +13,7 @@ from bridge.dashboard.visitor import find_person
 from bridge.db import db
 from bridge.errors import AccountSuspended, RoleRefused
 from bridge.extensions import View
+from bridge.languages import translate
 
 OWN = "own"  # what is only the person's: their name, how they sign in, which account they look at
 NO_ACCOUNT = "accounts.show_no_account"
@@ -92,4 +93,6 @@ def _require_leave() -> None:
     """Refuse a suspended account every form that isn't marked as harmless, including forms added later."""
     view = current_app.view_functions.get(request.endpoint or "")
     if not getattr(view, "suspended_may_too", False):
-        raise AccountSuspended("This account is suspended. Nothing was changed. Write to the operator of this gateway.")
+        raise AccountSuspended(
+            translate("This account is suspended. Nothing was changed. Write to the operator of this gateway.")
+        )

@@ -9,7 +9,9 @@ from urllib.parse import quote
 from flask import Flask, g, has_app_context
 from markupsafe import Markup, escape
 
+from bridge.dates import write_date
 from bridge.db import now_utc
+from bridge.languages import find_language, translate
 from bridge.money import NANOS_PER_DOLLAR, format_dollars, format_percent
 from bridge.turns import in_slices
 
@@ -146,7 +148,10 @@ def duration(milliseconds: int | None) -> str:
     if milliseconds < 59_995:
         return f"{milliseconds / 1000:.2f} s"
     minutes, seconds = divmod(round(milliseconds / 1000), 60)
-    return f"{minutes} min {seconds:02d} s" if seconds else f"{minutes} min"
+    if seconds:
+        padded = f"{seconds:02d}"
+        return translate("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=padded)
+    return translate("%(minutes)s min", minutes=minutes)
 
 
 def _find_zone() -> datetime.tzinfo | None:
@@ -177,8 +182,7 @@ def _time(at: datetime.datetime, form: str, text: str) -> Markup:
 
 
 def _day(at: datetime.datetime) -> str:
-    local = _local(at)
-    return f"{local.day} {local:%b %Y}"
+    return write_date(_local(at))
 
 
 def moment(at: datetime.datetime | None) -> Markup:
@@ -186,7 +190,9 @@ def moment(at: datetime.datetime | None) -> Markup:
     says UTC."""
     if at is None:
         return Markup("–")
-    return _time(at, "moment", f"{_day(at)}, {_local(at):%H:%M:%S %Z}")
+    local = _local(at)
+    time = f"{local:%H:%M:%S %Z}"
+    return _time(at, "moment", translate("%(day)s, %(time)s", day=write_date(local), time=time))
 
 
 def clock(at: datetime.datetime | None) -> Markup:
@@ -199,23 +205,25 @@ def day(at: datetime.datetime | datetime.date | None) -> Markup:
     if at is None:
         return Markup("–")
     if not isinstance(at, datetime.datetime):
-        return _bare_day(at)
+        return _bare_day(at, find_language())
     return _time(at, "day", _day(at))
 
 
 @functools.lru_cache(maxsize=KEPT_DAYS)
-def _bare_day(at: datetime.date) -> Markup:
-    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at.day} {at:%b %Y}")
+def _bare_day(at: datetime.date, language: str) -> Markup:  # noqa: ARG001 - each language's is kept apart
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), write_date(at))
 
 
-def ago(at: datetime.datetime | None, never: str = "never") -> Markup:
-    """`2 min ago` under an hour, the day otherwise."""
+def ago(at: datetime.datetime | None, never: str = "") -> Markup:
+    """`2 min ago` under an hour, the day otherwise; of what never was, that."""
     if at is None:
-        return Markup('<span class="ink3">{}</span>').format(never)
+        return Markup('<span class="ink3">{}</span>').format(never or translate("never"))
     seconds = (now_utc() - at).total_seconds()
     if seconds < 60:
-        return _time(at, "ago", "just now")
-    return _time(at, "ago", f"{int(seconds // 60)} min ago" if seconds < 3600 else _day(at))
+        return _time(at, "ago", translate("just now"))
+    if seconds < 3600:
+        return _time(at, "ago", translate("%(minutes)s min ago", minutes=int(seconds // 60)))
+    return _time(at, "ago", _day(at))
 
 
 def model_path(model_id: str) -> str:

@@ -7,6 +7,7 @@ from bridge.accounts.emails import check_email, normalise_email
 from bridge.accounts.password_reset import LinkExpired, find_reset, request_reset, reset_password
 from bridge.dashboard.visitor import find_network, leave_session
 from bridge.extensions import anyone_may_enter, limiter
+from bridge.languages import translate
 
 forgotten = Blueprint("forgotten", __name__)
 
@@ -55,7 +56,7 @@ def set_new_password() -> Response | str | tuple[str, int]:
     except ValueError as error:
         return _render(secret, str(error))
     leave_session()
-    flash("Your password is set, and all sessions have ended. Sign in with it.")
+    flash(translate("Your password is set, and all sessions have ended. Sign in with it."))
     return redirect(url_for("welcome.show_sign_in"), 303)
 
 

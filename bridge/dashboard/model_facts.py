@@ -12,15 +12,23 @@ from bridge.catalogue.rates import BY_THE_PIECE, FURTHER_CLASSES, PRICE_CLASSES
 from bridge.chart import DAY, Chart, SpanSum, draw
 from bridge.conversation.kinds import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, writes_tokens
 from bridge.conversation.usage import Usage
+from bridge.languages import to_translate, translate
 from bridge.ledger.model_days import SPEED_DAYS, find_quantile_ms, list_daily_speeds
 from bridge.ledger.receipt import CLASSES
 
 # what a class costs that has no price of its own
 FOLLOWS = {"cached": "input", "cache_write": "input", "cache_write_hour": "cache_write", **FURTHER_CLASSES}
-AS_OTHER = {"input": "as prompt", "output": "as answer"}
+AS_OTHER = {"input": to_translate("as prompt"), "output": to_translate("as answer")}
 TYPICAL_PROMPT_TOKENS, TYPICAL_ANSWER_TOKENS = 2_000, 500
-INPUTS = {"text": "Text", "image": "Images", "file": "Files", "audio": "Sound", "video": "Video"}
-ANSWERS = {CHAT: "text", COMPLETIONS: "text", EMBEDDINGS: "vectors", IMAGES: "pictures"}
+INPUTS = {
+    "text": to_translate("Text"),
+    "image": to_translate("Images"),
+    "file": to_translate("Files"),
+    "audio": to_translate("Sound"),
+    "video": to_translate("Video"),
+}
+TEXT = to_translate("text")
+ANSWERS = {CHAT: TEXT, COMPLETIONS: TEXT, EMBEDDINGS: to_translate("vectors"), IMAGES: to_translate("pictures")}
 WIDTH, PHONE_WIDTH = 640, 330  # of the chart, so that its text keeps its size
 ONE_DAY = datetime.timedelta(days=1)
 
@@ -61,7 +69,7 @@ def list_price_rows(model: ListedModel, price: PriceVersion) -> list[PriceRow]:
         follows = FOLLOWS.get(name, "")
         is_same = bool(follows) and amounts == _list_amounts(price, follows)
         if name == "cached" and is_same and writes_tokens(model.kinds) and any(amounts):
-            found.append(PriceRow(CLASSES[name], amounts, False, AS_OTHER[follows]))
+            found.append(PriceRow(CLASSES[name], amounts, False, translate(AS_OTHER[follows])))
         elif not is_same and _is_shown(model, price, name):
             found.append(PriceRow(CLASSES[name], amounts, name in BY_THE_PIECE, _note(model, price, name)))
     return found
@@ -81,11 +89,12 @@ def _is_shown(model: ListedModel, price: PriceVersion, name: str) -> bool:
 def _note(model: ListedModel, price: PriceVersion, name: str) -> str:
     base = price.base
     if name in BY_THE_PIECE:
-        return "each"
+        return translate("each")
     if name in ("cached", "cache_write") and base.input:
         percent, rest = divmod(100 * getattr(base, name), base.input)
-        return "" if rest else f"{percent}% of the prompt’s price"
-    return "reasoning counts as answer" if name == "output" and model.thinks and base.reasoning == base.output else ""
+        return "" if rest else translate("%(percent)s%% of the prompt’s price", percent=percent)
+    counts_as_answer = name == "output" and model.thinks and base.reasoning == base.output
+    return translate("reasoning counts as answer") if counts_as_answer else ""
 
 
 def find_typical_charge(model: ListedModel) -> tuple[str, int] | None:
@@ -93,26 +102,40 @@ def find_typical_charge(model: ListedModel) -> tuple[str, int] | None:
     if IMAGES in model.kinds[:1]:
         return None
     answered = TYPICAL_ANSWER_TOKENS if writes_tokens(model.kinds) else 0
-    words = f"A call of {TYPICAL_PROMPT_TOKENS:,} tokens in" + (f" and {answered} out" if answered else "")
+    values = {"prompt": f"{TYPICAL_PROMPT_TOKENS:,}", "answer": answered}
+    words = (
+        translate("A call of %(prompt)s tokens in and %(answer)s out", **values)
+        if answered
+        else translate("A call of %(prompt)s tokens in", **values)
+    )
     return words, model.price.charge(Usage(TYPICAL_PROMPT_TOKENS, answered))
 
 
 def list_capabilities(model: ListedModel, fields: Collection[str]) -> list[Capability]:
     """What the model takes and does. `fields` are those that its first channel takes."""
     found = [
-        Capability(name, kind in model.input_modalities)
+        Capability(translate(name), kind in model.input_modalities)
         for kind, name in INPUTS.items()
         if kind != "video" or kind in model.input_modalities
     ]
-    found.append(Capability("Answers in", True, ", ".join(dict.fromkeys(ANSWERS[kind] for kind in model.kinds))))
+    answers = ", ".join(dict.fromkeys(translate(ANSWERS[kind]) for kind in model.kinds))
+    found.append(Capability(translate("Answers in"), True, answers))
     if CHAT in model.kinds:
         found += [
-            Capability("Tools", "tools" in fields, "yes, in parallel too" if "parallel_tool_calls" in fields else ""),
-            Capability("JSON schema", "response_format" in fields),
-            Capability("Reasoning", model.thinks, "yes, its effort can be set" if "reasoning_effort" in fields else ""),
+            Capability(
+                translate("Tools"),
+                "tools" in fields,
+                translate("yes, in parallel too") if "parallel_tool_calls" in fields else "",
+            ),
+            Capability(translate("JSON schema"), "response_format" in fields),
+            Capability(
+                translate("Reasoning"),
+                model.thinks,
+                translate("yes, its effort can be set") if "reasoning_effort" in fields else "",
+            ),
         ]
     if model.cached_nanos_per_mtok < model.input_nanos_per_mtok:
-        found.append(Capability("Prompt cache", True, "reads cost less"))
+        found.append(Capability(translate("Prompt cache"), True, translate("reads cost less")))
     return found
 
 

@@ -36,8 +36,9 @@ from bridge.dashboard.status import PHONE_DAYS, draw_ticks, share
 from bridge.dashboard.status_snapshot import Row, find_status
 from bridge.db import DEFAULT_GROUP, now_utc, read_plain
 from bridge.extensions import anyone_may_enter
+from bridge.languages import to_translate, translate
 
-INPUTS = [("image", "Images"), ("file", "Files"), ("audio", "Audio")]
+INPUTS = [("image", to_translate("Images")), ("file", to_translate("Files")), ("audio", to_translate("Audio"))]
 PAGE_SIZE = 100
 # what the list may be sorted by, as its address says it; a minus sign before it turns it round
 SORTS: dict[str, Callable[[ListedModel], Any]] = {
@@ -74,7 +75,11 @@ def show_models() -> str:
         has_more=len(found) > number * PAGE_SIZE,
         sort=_read_sort(),
         providers=sorted({(model.provider, model.provider_label) for model in everything}, key=lambda one: one[1]),
-        inputs=[one for one in INPUTS if any(one[0] in model.input_modalities for model in everything)],
+        inputs=[
+            (kind, translate(name))
+            for kind, name in INPUTS
+            if any(kind in model.input_modalities for model in everything)
+        ],
         checked_on=max((model.checked_on for model in everything if model.checked_on), default=None),
     )
 
@@ -88,8 +93,8 @@ def show_model(name: str) -> str | Response:
     models = list_seen_models(channels)
     model = find_listed(name, models)
     if model is None:
-        text = "No model of this gateway is called so. Its name is wrong, or the operator has removed it."
-        return show_error(404, "No such model", text, near=list_near(name[:128], models))
+        text = translate("No model of this gateway is called so. Its name is wrong, or the operator has removed it.")
+        return show_error(404, translate("No such model"), text, near=list_near(name[:128], models))
     if model.id != name:
         return redirect(url_for("public.show_model", name=model.id))
     known, row = by_id(models), _find_measured(model)

@@ -13,6 +13,7 @@ from bridge.dashboard.account import list_own_models
 from bridge.dashboard.snippets import quick_start
 from bridge.db import DEFAULT_GROUP, db
 from bridge.extensions import anyone_may_enter
+from bridge.languages import join_names, translate
 from bridge.providers import stands_in
 from bridge.versions import select_number
 
@@ -30,7 +31,7 @@ def show_landing() -> str:
     return render_template(
         "public/landing.html",
         providers=providers,
-        reach=_enumerate(providers) or "every model that its operator connects",
+        reach=join_names(providers) or translate("every model that its operator connects"),
         featured=_feature([model for model in models if CHAT in model.kinds]),
         total=len(models),
         snippets=quick_start(),
@@ -56,10 +57,6 @@ def _connected_providers(models: list[ListedModel]) -> list[str]:
     serving = [model.provider_label for model in models if model.status in ("live", "degraded")]
     labels = serving or [model.provider_label for model in models]
     return sorted(set(labels), key=lambda label: (-labels.count(label), label))[:6]
-
-
-def _enumerate(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _feature(models: list[ListedModel]) -> list[ListedModel]:

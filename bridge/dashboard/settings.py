@@ -5,12 +5,14 @@ from werkzeug.wrappers import Response
 
 from bridge.accounts.email_change import cancel_change, find_waiting_change, request_change
 from bridge.accounts.memberships import may_leave
-from bridge.accounts.profile import list_time_zones, set_name, set_time_zone
+from bridge.accounts.profile import list_time_zones, set_language, set_name, set_time_zone
 from bridge.dashboard.account import find_account_state, find_own_limits
 from bridge.dashboard.door import dashboard, own, suspended_may_too
 from bridge.dashboard.visitor import chosen_settings, find_actor
+from bridge.dashboard.welcome import keep_language
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
+from bridge.languages import LANGUAGES, choose_by_browser, speak, translate
 
 PROFILE = "dashboard.show_settings"
 
@@ -52,6 +54,24 @@ def change_time_zone() -> Response | tuple[str, int]:
     return redirect(url_for(PROFILE), 303)
 
 
+@dashboard.post("/settings/language")
+@own
+@suspended_may_too
+def change_language() -> Response | tuple[str, int]:
+    form = FormReader(request.form)
+    code = form.text("language")
+    with form.collect_errors():
+        set_language(g.member.member, code)
+    if form.errors:
+        return _render(form), 400
+    g.member.language = code
+    answer = redirect(url_for(PROFILE), 303)
+    keep_language(answer, code)
+    speak(code or choose_by_browser())
+    flash(translate("These pages are in the language that you chose."))
+    return answer
+
+
 @dashboard.post("/settings/email")
 @own
 @needs_proof
@@ -80,8 +100,10 @@ def keep_email() -> Response:
 def _render(form: FormReader) -> str:
     return render_template(
         "dashboard/settings.html",
-        values={"name": g.member.member.name, "time_zone": g.member.member.time_zone, **form.values},
+        values={"name": g.member.member.name, "time_zone": g.member.member.time_zone, "language": g.member.language}
+        | dict(form.values),
         zones=[("", "As the browser"), *((name, name.replace("_", " ")) for name in list_time_zones())],
+        choices=[("", translate("As the browser")), *LANGUAGES.items()],
         errors=form.errors,
         waiting=find_waiting_change(g.member.id),
         account=find_account_state().account,

@@ -15,6 +15,7 @@ from bridge.dashboard.public import public
 from bridge.dashboard.status_feed import write_feed, write_json
 from bridge.dashboard.status_snapshot import Status, find_status
 from bridge.extensions import anyone_may_enter
+from bridge.languages import ENGLISH, find_language, speak, to_translate, translate
 from bridge.ledger.model_days import BAD, NONE, OK, TROUBLED
 
 PAGE_SIZE = 100
@@ -22,10 +23,10 @@ PHONE_DAYS = 30
 KEPT = "public, max-age=10"
 # a day's kind: its class, the middle of its tick and what people call it; worse is taller, so that colour isn't alone
 TICKS = {
-    OK: ("tk-ok", "15.5", "good"),
-    TROUBLED: ("tk-warn", "13", "with trouble"),
-    BAD: ("tk-bad", "11", "bad"),
-    NONE: ("tk-none", "20", "without calls"),
+    OK: ("tk-ok", "15.5", to_translate("good")),
+    TROUBLED: ("tk-warn", "13", to_translate("with trouble")),
+    BAD: ("tk-bad", "11", to_translate("bad")),
+    NONE: ("tk-none", "20", to_translate("without calls")),
 }
 TICK_WIDTH = 4
 _RUNS = re.compile("|".join(f"{re.escape(letter)}+" for letter in TICKS))
@@ -52,6 +53,7 @@ def show_status() -> Response:
 def show_status_json() -> Response:
     """States, shares and incidents, for programs."""
     _require_page()
+    speak(ENGLISH)
     status = find_status()
     return _answer(status.tag, "application/json", lambda: write_json(status))
 
@@ -61,6 +63,7 @@ def show_status_json() -> Response:
 def show_status_feed() -> Response:
     """The incidents as an Atom feed."""
     settings = _require_page()
+    speak(ENGLISH)  # everybody gets the same feed
     status = find_status()
     return _answer(status.tag, "application/atom+xml", lambda: write_feed(status, settings.site_url))
 
@@ -104,7 +107,7 @@ def _tag_page(status: Status) -> str | None:
     if current_user.is_authenticated or not token or "_flashes" in session:
         return None
     theme = request.cookies.get(cookie_name(current_app.config["BRIDGE"], "theme"), "")
-    seen = (status.tag, status.checked_at, token, theme, request.full_path)
+    seen = (status.tag, status.checked_at, token, theme, find_language(), request.full_path)
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:24]
 
 
@@ -117,20 +120,25 @@ def _answer(tag: str, mimetype: str, write: Callable[[], bytes]) -> Response:
     return answer
 
 
-@functools.lru_cache(maxsize=4096)
 def draw_ticks(days: str, label: str) -> Markup:
-    """A tick for each day. Those of one kind that follow each other are one dashed line: most models have a single
-    one."""
+    """A tick for each day, and how many there are of each kind in the reader's language."""
+    return _draw_ticks(days, label, find_language())
+
+
+@functools.lru_cache(maxsize=4096)
+def _draw_ticks(days: str, label: str, _language: str) -> Markup:
+    """Days of one kind that follow each other are one dashed line: most models have a single one."""
     paths: dict[str, list[str]] = {letter: [] for letter in TICKS}
     for run in _RUNS.finditer(days):
         line = f"M{TICK_WIDTH * run.start()} {TICKS[run[0][0]][1]}h{TICK_WIDTH * len(run[0]) - 1}"
         paths[run[0][0]].append(line)
     drawn = "".join(f'<path class="{TICKS[kind][0]}" d="{"".join(each)}"/>' for kind, each in paths.items() if each)
-    counts = ", ".join(f"{days.count(kind)} {name}" for kind, (_, _, name) in TICKS.items() if kind in days)
+    counts = ", ".join(f"{days.count(kind)} {translate(name)}" for kind, (_, _, name) in TICKS.items() if kind in days)
+    said = translate("%(label)s, %(num)s days: %(counts)s", label=label, num=len(days), counts=counts)
     width = TICK_WIDTH * len(days) - 1
     return Markup(
         '<svg class="ticks" viewBox="0 0 {} 22" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-    ).format(width, f"{label}, {len(days)} days: {counts}", Markup(drawn))  # noqa: S704 - numbers and our own words
+    ).format(width, said, Markup(drawn))  # noqa: S704 - numbers and our own words
 
 
 def share(part: int, whole: int) -> str:

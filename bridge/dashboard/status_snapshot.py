@@ -21,6 +21,7 @@ from bridge.catalogue.incidents import DEGRADED, DOWN, Told, list_incidents, nam
 from bridge.catalogue.listing import TOPIC as CATALOGUE
 from bridge.catalogue.model_states import ModelState, list_model_states
 from bridge.db import DEFAULT_GROUP, db, now_utc
+from bridge.languages import translate, translate_plural
 from bridge.ledger.model_days import NO_CALLS, ModelCalls, find_quantile_ms, list_model_calls, list_speeds
 
 KEPT_SECONDS, FIGURES_KEPT_SECONDS = 10.0, 60.0
@@ -51,16 +52,28 @@ class Figures:
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """All that the page tells. `kind` is bad, warn, off or "" (all is well); `title` and `text` say it in words."""
+    """All that the page tells."""
 
     checked_at: datetime.datetime
     rows: Sequence[Row]
     open: Sequence[Told]
     earlier: Sequence[Told]
     figures: Figures
-    kind: str
-    title: str
-    text: str
+
+    @property
+    def kind(self) -> str:
+        """The worst: bad, warn, off or "" (all is well)."""
+        return _summarize(self.rows, self.open)[0]
+
+    @property
+    def title(self) -> str:
+        """The worst as a clause, in the reader's language."""
+        return _summarize(self.rows, self.open)[1]
+
+    @property
+    def text(self) -> str:
+        """What that means for calls, in the reader's language."""
+        return _summarize(self.rows, self.open)[2]
 
     @property
     def answered(self) -> int:
@@ -142,36 +155,38 @@ def _make(figures: Figures) -> Status:
     rows.sort(key=lambda row: (row.state.rank, row.state.id))
     told = list_incidents()
     is_open = [one for one in told if one.is_open]
-    said = _summarize(rows, is_open)
-    return Status(now_utc(), rows, is_open, [one for one in told if not one.is_open], figures, *said)
+    return Status(now_utc(), rows, is_open, [one for one in told if not one.is_open], figures)
 
 
 def _summarize(rows: Sequence[Row], is_open: Sequence[Told]) -> tuple[str, str, str]:
     """The worst in words: its kind, a bold clause and a sentence."""
     down = [row.state for row in rows if row.state.code == "not_served"]
     troubled = [row.state for row in rows if row.state.kind == "warn"]
+    free = translate("Failed calls cost nothing.")
     if down:
-        others = f"{_name(troubled)} {_be(troubled)} degraded. " if troubled else "The others can be called. "
-        others = others if len(down) < len(rows) else ""
-        return "bad", f"{_name(down)} {_be(down)} not served.", f"{others}Failed calls cost nothing."
+        title = translate_plural("%(names)s is not served.", "%(names)s are not served.", len(down), names=_name(down))
+        if troubled:
+            return "bad", title, f"{_tell_degraded(troubled)} {free}"
+        others = translate("The others can be called. Failed calls cost nothing.")
+        return "bad", title, others if len(down) < len(rows) else free
     for effect, kind in ((DOWN, "bad"), (DEGRADED, "warn")):
         written = next((one for one in is_open if one.effect == effect and not one.is_automatic), None)
         if written is not None:
-            return kind, f"{written.title}.", "Failed calls cost nothing."
+            return kind, translate("%(title)s.", title=written.title), free
     if troubled:
-        return "warn", f"{_name(troubled)} {_be(troubled)} degraded.", "Calls are tried; those that fail cost nothing."
+        return "warn", _tell_degraded(troubled), translate("Calls are tried; those that fail cost nothing.")
     if any(row.state.kind == "ok" for row in rows):
-        return "", "Every model that was called answers.", ""
-    return "off", "Nothing was called yet.", "There is nothing to tell before the first calls."
+        return "", translate("Every model that was called answers."), ""
+    return "off", translate("Nothing was called yet."), translate("There is nothing to tell before the first calls.")
 
 
 def _name(states: Sequence[ModelState]) -> str:
     """`kimi-k2.5`, or `7 Moonshot models` where they are many of one maker."""
     makers = {state.provider for state in states}
     if len(states) > NAMED and len(makers) == 1:
-        return f"{len(states)} {makers.pop()} models"
+        return translate("%(num)s %(provider)s models", num=len(states), provider=makers.pop())
     return name_models([state.id for state in states])
 
 
-def _be(states: Sequence[ModelState]) -> str:
-    return "is" if len(states) == 1 else "are"
+def _tell_degraded(states: Sequence[ModelState]) -> str:
+    return translate_plural("%(names)s is degraded.", "%(names)s are degraded.", len(states), names=_name(states))

@@ -35,7 +35,7 @@ class Visitor(UserMixin):
         self.is_operator = self.operator_role is not None
         self.proven_at = signed_in.proven_at
         self.has_used_second_factor = signed_in.second_factor_at is not None  # in this session
-        self.time_zone = signed_in.member.time_zone
+        self.time_zone, self.language = signed_in.member.time_zone, signed_in.member.language
 
     def get_id(self) -> str:
         return self.session_secret
@@ -73,7 +73,7 @@ class Viewer(Visitor):
     def __init__(self, operator: Visitor, owner: SignedIn):
         super().__init__(operator.session_secret, owner)
         self.operator_role, self.is_operator = None, False
-        self.time_zone = operator.time_zone
+        self.time_zone, self.language = operator.time_zone, operator.language
 
 
 def chosen_settings() -> Settings:

@@ -1,4 +1,4 @@
-"""Sign up, sign in, sign out, and the theme: open to all."""
+"""Sign up, sign in, sign out, the theme and the language: open to all."""
 
 import hmac
 
@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from bridge.accounts.bot_check import check_widget, check_work, find_widget, set_work
 from bridge.accounts.emails import check_email, find_by_email, normalise_email
 from bridge.accounts.passkeys import are_possible, find_origin
+from bridge.accounts.profile import set_language
 from bridge.accounts.second_factor import find_second_factor
 from bridge.accounts.sign_in import AddressTaken, SignInRefused, check_new_password, sign_in
 from bridge.accounts.sign_in_services import list_services
@@ -31,7 +32,9 @@ from bridge.dashboard.policy import page_policy
 from bridge.dashboard.visitor import begin_session, chosen_settings, find_network, home_of, leave_session, local_path
 from bridge.extensions import anyone_may_enter, limiter
 from bridge.headers import YEAR_SECONDS
+from bridge.languages import COOKIE, LANGUAGES, translate
 from bridge.ledger.opening import create_account
+from bridge.viewing import find_view
 
 THEMES = ("auto", "dark", "light")  # in the order in which the button switches them without script
 
@@ -65,7 +68,7 @@ def enter() -> Response | tuple[str, int]:
         member = sign_in(request.form.get("email", ""), request.form.get("password", ""))
     except SignInRefused:
         record_failure(find_by_email(request.form.get("email", "")), "wrong password")
-        refusal = "Email or password is wrong. After 10 tries there is a pause of 15 minutes."
+        refusal = translate("Email or password is wrong. After 10 tries there is a pause of 15 minutes.")
         return _render_sign_in(target, request.form.get("email", ""), refusal), 401
     forget_guesses()
     if find_second_factor(member.id):
@@ -124,7 +127,9 @@ def sign_up() -> Response:
                 actor=Actor("sign-up", find_network()),
             )
         except AddressTaken:
-            errors["email"] = "This address can't be used for a new account. If it is yours, sign in instead."
+            errors["email"] = translate(
+                "This address can't be used for a new account. If it is yours, sign in instead."
+            )
     if errors:
         page = _render_sign_up(errors, email)
         page.status_code = 400
@@ -183,7 +188,7 @@ def _find_errors(email: str, password: str, code: str) -> dict[str, str]:
             errors[field] = str(error)
     expected = chosen_settings().signup_code
     if chosen_settings().signup_mode == "invite" and not hmac.compare_digest(code.strip().encode(), expected.encode()):
-        errors["code"] = "This is not the invitation code."
+        errors["code"] = translate("This is not the invitation code.")
     return errors
 
 
@@ -207,3 +212,25 @@ def choose_theme() -> Response:
         **cookie_rules(chosen_settings()),
     )
     return answer
+
+
+@welcome.post("/language")
+@anyone_may_enter
+def choose_language() -> Response:
+    """Store the language in a cookie for a year, and in the settings of who is signed in."""
+    code = request.form.get("language", "")
+    answer = redirect(local_path(request.form.get("next"), default="/"), 303)
+    if code in LANGUAGES:
+        if current_user.is_authenticated and find_view() is None:
+            set_language(current_user.member, code)
+        keep_language(answer, code)
+    return answer
+
+
+def keep_language(answer: Response, code: str) -> None:
+    """Store the language in this browser for a year; "" forgets it."""
+    name, rules = cookie_name(chosen_settings(), COOKIE), cookie_rules(chosen_settings())
+    if code:
+        answer.set_cookie(name, code, max_age=YEAR_SECONDS, httponly=True, **rules)
+    else:
+        answer.delete_cookie(name, httponly=True, **rules)

@@ -11,10 +11,12 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from bridge.accounts.letters import written_for
 from bridge.accounts.standing import list_owners
 from bridge.config import Settings
 from bridge.db import Table, UtcDateTime, db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.ledger.tables import Balance
 from bridge.mail.outbox import queue_mail
 from bridge.money import MAX_NANOS, NANOS_PER_DOLLAR, format_dollars
@@ -140,8 +142,9 @@ def _tell(session: Session, settings: Settings, account_id: int) -> bool:
     if row is None:
         return False
     balance = session.scalar(sa.select(Balance.balance_nanos).where(Balance.account_id == account_id)) or 0
-    subject, text, off_url = write_alert(settings, account_id, balance, row.threshold_nanos)
     for member_id, email in list_owners(session, account_id):
+        with written_for(session, email):
+            subject, text, off_url = write_alert(settings, account_id, balance, row.threshold_nanos)
         once = f"low-balance:{account_id}:{row.crossings}:{member_id}"
         queue_mail(session, once=once, recipient=email, subject=subject, text=text, off_url=off_url)
     return True
@@ -152,17 +155,26 @@ def write_alert(settings: Settings, account_id: int, balance: int, threshold: in
     billing = f"{settings.site_url}/dashboard/billing"
     off_url = f"{settings.site_url}/alerts/off/{make_off_token(settings, account_id)}"
     below = f"${format_dollars(threshold, 2)}"
-    state = f"Your balance is {_show(balance)}, below the {below} at which you wanted to know."
+    values = {"balance": _show(balance), "below": below}
     if balance <= 0:
-        state += " Requests to models that cost anything are refused with 402 until you add money."
+        state = translate(
+            "Your balance is %(balance)s, below the %(below)s at which you wanted to know. Requests to models that "
+            "cost anything are refused with 402 until you add money.",
+            **values,
+        )
     else:
-        state += " When it is used up, requests are refused with 402."
-    text = (
-        f"{state}\n\nAdd money, or see where it went:\n{billing}\n\n"
-        "You get one such mail each time your balance falls below that amount. Change the amount on the same page, "
-        f"or switch this alert off, without signing in:\n{off_url}\n"
+        state = translate(
+            "Your balance is %(balance)s, below the %(below)s at which you wanted to know. When it is used up, "
+            "requests are refused with 402.",
+            **values,
+        )
+    add = translate("Add money, or see where it went:")
+    off = translate(
+        "You get one such mail each time your balance falls below that amount. Change the amount on the same page, or "
+        "switch this alert off, without signing in:"
     )
-    return f"Your AI Bridge balance is below {below}", text, off_url
+    text = f"{state}\n\n{add}\n{billing}\n\n{off}\n{off_url}\n"
+    return translate("Your AI Bridge balance is below %(below)s", below=below), text, off_url
 
 
 def _show(nanos: int) -> str:

@@ -10,10 +10,12 @@ from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from bridge.accounts.keys import MemberBudget
+from bridge.accounts.letters import written_for
 from bridge.accounts.standing import list_owners
 from bridge.accounts.tables import Account, Key, Member, Membership
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
+from bridge.languages import translate
 from bridge.ledger.alerts import make_off_token
 from bridge.ledger.batch import OF_MEMBER, BudgetWindow
 from bridge.ledger.budgets import (
@@ -115,13 +117,15 @@ def _tell(session: Session, settings: Settings, due: Due) -> bool:
     claimed = session.execute(claim.values(told_percent=percent).returning(Budget.key_id), execution_options=PLAIN)
     if claimed.one_or_none() is None:
         return False
-    subject, text = write_alert(settings, due)
     off_url = f"{settings.site_url}/alerts/off/{make_off_token(settings, due.account_id, SALT)}"
-    off = f" Switch them off, without signing in:\n{off_url}"
     for member_id, email, is_owner in _list_readers(session, due):
+        with written_for(session, email):
+            subject, text = write_alert(settings, due)
+            if is_owner:
+                text = f"{text} {translate('Switch them off, without signing in:')}\n{off_url}"
         once = f"budget:{row.key_id}:{row.scope}:{row.period}:{row.period_start}:{percent}:{member_id}"
-        body, to_off = (text + off, off_url) if is_owner else (text, None)
-        queue_mail(session, once=once, recipient=email, subject=subject, text=f"{body}\n", off_url=to_off)
+        to_off = off_url if is_owner else None
+        queue_mail(session, once=once, recipient=email, subject=subject, text=f"{text}\n", off_url=to_off)
     return True
 
 
@@ -139,35 +143,60 @@ def _list_readers(session: Session, due: Due) -> list[tuple[int, str, bool]]:
 
 
 def write_alert(settings: Settings, due: Due) -> tuple[str, str]:
-    """The mail's subject and its text."""
-    window, percent = due.window, due.percent
-    budget = f"${format_dollars(window.limit_nanos, 2)} {PERIOD_WORDS[window.period]}"
-    spent = f"${format_dollars(due.row.spent_nanos, 2)} of its {budget} is spent."
-    start = next_start(window)
-    again = f"It starts again at 00:00 UTC on {start}." if start else "It never starts again."
-    if isinstance(due.owner, Key):
-        name, remedy = f"Key {due.owner.name}", f"Raise it, for good or for a while:\n{_url(settings, due.owner)}"
-        used_up = f"The budget of your key {due.owner.name} is used up: {spent} Its requests are refused with 402."
-    else:
-        name = due.owner.name or due.owner.email
-        remedy = "Owners and admins of the account can raise it on its Team page."
-        used_up = f"The budget of {name} is used up: {spent} Requests with their keys are refused with 402."
-    if percent == USED_UP:
-        subject, state = f"{name} has used up {_its(due)} budget", f"{used_up} {again}"
-    else:
-        subject = f"{name} has spent {percent}% of {_its(due)} budget"
-        whose = f"Your key {due.owner.name}" if isinstance(due.owner, Key) else name
-        state = f"{whose} has spent {percent}% of a budget: {spent} {again}"
-    often = "You get one such mail at 80% and one when a budget is used up, in each of its periods."
-    return subject, f"{state}\n\n{remedy}\n\n{often}"
+    """The mail's subject and its text, in the language that is spoken."""
+    start = next_start(due.window)
+    again = (
+        translate("It starts again at 00:00 UTC on %(day)s.", day=start)
+        if start
+        else translate("It never starts again.")
+    )
+    told = _tell_of_key if isinstance(due.owner, Key) else _tell_of_member
+    subject, state, remedy = told(settings, due)
+    often = translate("You get one such mail at 80% and one when a budget is used up, in each of its periods.")
+    return subject, f"{state} {again}\n\n{remedy}\n\n{often}"
 
 
-def _url(settings: Settings, key: Key) -> str:
-    return f"{settings.site_url}/dashboard/keys/{key.id}"
+def _values(due: Due) -> dict[str, str]:
+    return {
+        "name": due.owner.name or getattr(due.owner, "email", ""),
+        "percent": f"{due.percent}%",
+        "spent": f"${format_dollars(due.row.spent_nanos, 2)}",
+        "limit": f"${format_dollars(due.window.limit_nanos, 2)}",
+        "period": translate(PERIOD_WORDS[due.window.period]),
+    }
 
 
-def _its(due: Due) -> str:
-    return "its" if isinstance(due.owner, Key) else "their"
+def _tell_of_key(settings: Settings, due: Due) -> tuple[str, str, str]:
+    values = _values(due)
+    remedy = translate("Raise it, for good or for a while:")
+    remedy = f"{remedy}\n{settings.site_url}/dashboard/keys/{due.owner.id}"
+    if due.percent == USED_UP:
+        state = translate(
+            "The budget of your key %(name)s is used up: %(spent)s of its %(limit)s %(period)s is spent. Its requests "
+            "are refused with 402.",
+            **values,
+        )
+        return translate("Key %(name)s has used up its budget", **values), state, remedy
+    state = translate(
+        "Your key %(name)s has spent %(percent)s of a budget: %(spent)s of its %(limit)s %(period)s is spent.", **values
+    )
+    return translate("Key %(name)s has spent %(percent)s of its budget", **values), state, remedy
+
+
+def _tell_of_member(_settings: Settings, due: Due) -> tuple[str, str, str]:
+    values = _values(due)
+    remedy = translate("Owners and admins of the account can raise it on its Team page.")
+    if due.percent == USED_UP:
+        state = translate(
+            "The budget of %(name)s is used up: %(spent)s of its %(limit)s %(period)s is spent. Requests with their "
+            "keys are refused with 402.",
+            **values,
+        )
+        return translate("%(name)s has used up their budget", **values), state, remedy
+    state = translate(
+        "%(name)s has spent %(percent)s of a budget: %(spent)s of its %(limit)s %(period)s is spent.", **values
+    )
+    return translate("%(name)s has spent %(percent)s of their budget", **values), state, remedy
 
 
 def set_budget_mails(account_id: int, wanted: bool) -> None:

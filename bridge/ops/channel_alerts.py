@@ -1,7 +1,8 @@
 """Mails operators about channels that need them: once when a channel goes out, and once when it is back."""
 
 import dataclasses
-from urllib.parse import quote_plus
+import functools
+from collections.abc import Callable
 
 import sqlalchemy as sa
 import structlog
@@ -12,7 +13,8 @@ from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
-from bridge.ops.trouble_alerts import mail_operators
+from bridge.languages import translate
+from bridge.ops.trouble_alerts import mail_operators, write_failed_link
 
 log = structlog.get_logger()
 
@@ -36,9 +38,9 @@ def queue_channel_alerts(settings: Settings) -> None:
         return
     with transaction() as session:
         if told := _claim(session, gone, {"told_at": now_utc(), "incidents": Channel.incidents + 1}):
-            _mail(session, "out", told, *_write_out(settings, told))
+            _mail(session, "out", told, functools.partial(_write_out, settings, told))
         if told := _claim(session, back, {"told_at": None}):
-            _mail(session, "back", told, *_write_back(settings, told))
+            _mail(session, "back", told, functools.partial(_write_back, settings, told))
 
 
 def _claim(session: Session, due: sa.ColumnElement[bool], values: dict[str, object]) -> list[_Incident]:
@@ -50,40 +52,50 @@ def _claim(session: Session, due: sa.ColumnElement[bool], values: dict[str, obje
 
 
 def _write_out(settings: Settings, told: list[_Incident]) -> tuple[str, str]:
-    subject = f"AI Bridge: {_enumerate(told)} {'needs' if len(told) == 1 else 'need'} you"
+    subject = (
+        translate("AI Bridge: channel %(channel)s needs you", channel=told[0].channel.name)
+        if len(told) == 1
+        else translate("AI Bridge: %(count)s channels need you", count=len(told))
+    )
     lines = []
     for incident in told:
         channel = incident.channel
         label = find_label(channel.provider)
         if channel.health == "out":
-            what = f"{label} refuses its key. Check the key and the credit behind it."
+            what = translate(
+                "%(channel)s: %(provider)s refuses its key. Check the key and the credit behind it.",
+                channel=channel.name,
+                provider=label,
+            )
         else:
-            what = f"its upstream has no {', '.join(channel.refused_models or ())}. Check the names and the base URL."
-        last = f"\nIt answered: {channel.last_error}" if channel.last_error else ""
-        failed = f"/admin/requests?period=7&status=failed&channel={quote_plus(channel.name)}"
-        pages = f"{settings.site_url}/admin/channels/{channel.name}\nFailed requests: {settings.site_url}{failed}"
-        lines.append(f"{channel.name}: {what}{last}\n{pages}")
-    text = "\n\n".join(lines)
-    return subject, (
-        f"{text}\n\nRequests go to other channels where there are some, and answer 503 where there are none. Put it "
-        "right, then press Test: an answered test takes a channel back at once. Otherwise a request tries it every "
-        "five minutes. You get one more mail once it answers again.\n"
+            what = translate(
+                "%(channel)s: its upstream has no %(models)s. Check the names and the base URL.",
+                channel=channel.name,
+                models=", ".join(channel.refused_models or ()),
+            )
+        last = "\n" + translate("It answered: %(said)s", said=channel.last_error) if channel.last_error else ""
+        page = f"{settings.site_url}/admin/channels/{channel.name}"
+        lines.append(f"{what}{last}\n{page}\n{write_failed_link(settings, channel.name)}")
+    after = translate(
+        "Requests go to other channels where there are some, and answer 503 where there are none. Put it right, then "
+        "press Test: an answered test takes a channel back at once. Otherwise a request tries it every five minutes. "
+        "You get one more mail once it answers again."
     )
+    return subject, "\n\n".join((*lines, after)) + "\n"
 
 
 def _write_back(settings: Settings, told: list[_Incident]) -> tuple[str, str]:
-    subject = f"AI Bridge: {_enumerate(told)} {'is' if len(told) == 1 else 'are'} back"
+    subject = (
+        translate("AI Bridge: channel %(channel)s is back", channel=told[0].channel.name)
+        if len(told) == 1
+        else translate("AI Bridge: %(count)s channels are back", count=len(told))
+    )
     pages = "\n".join(f"{settings.site_url}/admin/channels/{incident.channel.name}" for incident in told)
-    return subject, f"Requests are answered again. What happened is on the channel's page:\n{pages}\n"
+    text = translate("Requests are answered again. What happened is on the channel's page:")
+    return subject, f"{text}\n{pages}\n"
 
 
-def _enumerate(told: list[_Incident]) -> str:
-    if len(told) == 1:
-        return f"channel {told[0].channel.name}"
-    return f"{len(told)} channels"
-
-
-def _mail(session: Session, what: str, told: list[_Incident], subject: str, text: str) -> None:
+def _mail(session: Session, what: str, told: list[_Incident], write: Callable[[], tuple[str, str]]) -> None:
     names = [incident.channel.name for incident in told]
     log.error("channels_need_operator" if what == "out" else "channels_back", channels=names)
-    mail_operators(session, f"channel-{what}:{told[0].channel.id}:{told[0].number}", subject, text)
+    mail_operators(session, f"channel-{what}:{told[0].channel.id}:{told[0].number}", write)

@@ -3,17 +3,17 @@ days."""
 
 import datetime
 
-import sqlalchemy as sa
 import structlog
 from flask import current_app
 from gevent import get_hub
 
-from bridge.accounts.tables import Member
 from bridge.config import Settings
 from bridge.daily import LEDGER_CHECK, finish_job, take_job
 from bridge.db import db, now_utc, transaction
-from bridge.mail.outbox import delete_old_mails, queue_mail
+from bridge.languages import translate, translate_plural
+from bridge.mail.outbox import delete_old_mails
 from bridge.ops.books import check_books
+from bridge.ops.trouble_alerts import mail_operators
 
 MOST_LINES = 50
 CHARGES_OF_DAYS = 2  # the previous nights have checked the others
@@ -52,18 +52,16 @@ def _check_aside() -> list[str]:
 
 def _tell_operators(settings: Settings, day: datetime.date, lines: list[str]) -> None:
     """Queue a mail to each operator, in the transaction that stores the result."""
-    counted = f"{len(lines)} difference{'s' if len(lines) != 1 else ''}"
-    text = (
-        f"The check of {day} found what does not add up:\n\n" + "\n".join(lines[:MOST_LINES]) + "\n\n"
-        "Nothing was changed. `flask ledger check` looks again, `flask ledger export` shows every record.\n"
-        f"{settings.site_url}/admin/system\n"
-    )
-    operators = db.session.execute(sa.select(Member.id, Member.email).where(Member.is_operator).order_by(Member.id))
-    for member_id, email in operators.all():
-        queue_mail(
-            db.session(),
-            once=f"ledger-check:{day}:{member_id}",
-            recipient=email,
-            subject=f"AI Bridge: the ledger has {counted}",
-            text=text,
+
+    def write() -> tuple[str, str]:
+        shown = "\n".join(lines[:MOST_LINES])
+        found = translate("The check of %(day)s found what does not add up:", day=day)
+        after = translate(
+            "Nothing was changed. `flask ledger check` looks again, `flask ledger export` shows every record."
         )
+        subject = translate_plural(
+            "AI Bridge: the ledger has %(num)s difference", "AI Bridge: the ledger has %(num)s differences", len(lines)
+        )
+        return subject, f"{found}\n\n{shown}\n\n{after}\n{settings.site_url}/admin/system\n"
+
+    mail_operators(db.session(), f"ledger-check:{day}", write)

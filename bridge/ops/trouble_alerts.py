@@ -2,7 +2,8 @@
 been failing for five minutes. Once when that is so, and once when it has ended."""
 
 import datetime
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import quote_plus
 
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from bridge.accounts.letters import written_for
 from bridge.accounts.tables import Member
 from bridge.catalogue.channel_state import find_state
 from bridge.catalogue.key_health import name_key
@@ -18,6 +20,7 @@ from bridge.catalogue.seed import find_label
 from bridge.catalogue.tables import Channel, ChannelKey
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
+from bridge.languages import translate, translate_plural
 from bridge.mail.outbox import queue_mail
 from bridge.providers import STAND_INS
 
@@ -38,19 +41,30 @@ def queue_trouble_alerts(settings: Settings) -> None:
     now = now_utc()
     with transaction() as session:
         if told := _claim(session, Channel, failing, Channel.told_failing_at.is_(None), now):
-            mail_operators(session, f"failing:{now.timestamp()}:{told[0].id}", *_write_failing(settings, told))
+            log.error("channels_failing", channels=[channel.name for channel in told])
+            write = functools.partial(_write_failing, settings, told)
+            mail_operators(session, f"failing:{now.timestamp()}:{told[0].id}", write)
         if told := _claim(session, Channel, ended, _has_ended(), None):
-            mail_operators(session, f"answers:{now.timestamp()}:{told[0].id}", *_write_ended(settings, told))
+            log.info("channels_answer", channels=[channel.name for channel in told])
+            write = functools.partial(_write_ended, settings, told)
+            mail_operators(session, f"answers:{now.timestamp()}:{told[0].id}", write)
         if keys := _claim(session, ChannelKey, refused, _is_refused(), now):
-            mail_operators(session, f"key-out:{now.timestamp()}:{keys[0].id}", *_write_refused(settings, session, keys))
+            log.error("channel_keys_refused", keys=[key.id for key in keys])
+            write = functools.partial(_write_refused, settings, session, keys)
+            mail_operators(session, f"key-out:{now.timestamp()}:{keys[0].id}", write)
         if keys := _claim(session, ChannelKey, answered, _is_answered(), None):
-            mail_operators(session, f"key-back:{now.timestamp()}:{keys[0].id}", *_write_back(settings, session, keys))
+            log.info("channel_keys_back", keys=[key.id for key in keys])
+            write = functools.partial(_write_back, settings, session, keys)
+            mail_operators(session, f"key-back:{now.timestamp()}:{keys[0].id}", write)
 
 
-def mail_operators(session: Session, once: str, subject: str, text: str) -> None:
-    """Queue a mail to each operator. `once` names what it is about: it goes out once to each."""
+def mail_operators(session: Session, once: str, write: Callable[[], tuple[str, str]]) -> None:
+    """Queue a mail to each operator, whose subject and text are written in the operator's language. `once` names what
+    it is about: it goes out once to each."""
     operators = session.execute(sa.select(Member.id, Member.email).where(Member.is_operator).order_by(Member.id))
     for member_id, email in operators.all():
+        with written_for(session, email):
+            subject, text = write()
         queue_mail(session, once=f"{once}:{member_id}", recipient=email, subject=subject, text=text)
 
 
@@ -101,57 +115,76 @@ def _claim(
 
 
 def _write_failing(settings: Settings, told: Sequence[Channel]) -> tuple[str, str]:
-    log.error("channels_failing", channels=[channel.name for channel in told])
     lines = []
     for channel in told:
-        since = f"since {channel.failing_since:%H:%M} UTC" if channel.failing_since else "now"
-        failed = f"/admin/requests?period=7&status=failed&channel={quote_plus(channel.name)}"
-        lines.append(
-            f"{channel.name}, {since}: {find_state(channel).why}\n{_link(settings, channel.name)}\n"
-            f"Failed requests: {settings.site_url}{failed}"
-        )
-    subject = f"channel {told[0].name} is failing" if len(told) == 1 else f"{len(told)} channels are failing"
-    return f"AI Bridge: {subject}", (
-        "\n\n".join(lines) + "\n\nIt stays in use. Requests go to other channels where there are some, and answer 503 "
-        "where there are none. Look at its provider's status page, or switch the channel off on its page. You get one "
-        "more mail once it answers again.\n"
+        values = {"channel": channel.name, "why": find_state(channel).why}
+        if channel.failing_since:
+            time = f"{channel.failing_since:%H:%M}"
+            said = translate("%(channel)s, since %(time)s UTC: %(why)s", time=time, **values)
+        else:
+            said = translate("%(channel)s, now: %(why)s", **values)
+        failed = write_failed_link(settings, channel.name)
+        lines.append(f"{said}\n{_link(settings, channel.name)}\n{failed}")
+    after = translate(
+        "It stays in use. Requests go to other channels where there are some, and answer 503 where there are none. "
+        "Look at its provider's status page, or switch the channel off on its page. You get one more mail once it "
+        "answers again."
     )
+    subject = (
+        translate("AI Bridge: channel %(channel)s is failing", channel=told[0].name)
+        if len(told) == 1
+        else translate("AI Bridge: %(count)s channels are failing", count=len(told))
+    )
+    return subject, "\n\n".join((*lines, after)) + "\n"
+
+
+def write_failed_link(settings: Settings, channel: str) -> str:
+    """Where a channel's failed requests are shown."""
+    failed = f"{settings.site_url}/admin/requests?period=7&status=failed&channel={quote_plus(channel)}"
+    return translate("Failed requests: %(url)s", url=failed)
 
 
 def _write_ended(settings: Settings, told: Sequence[Channel]) -> tuple[str, str]:
-    log.info("channels_answer", channels=[channel.name for channel in told])
-    subject = f"channel {told[0].name} no longer fails" if len(told) == 1 else f"{len(told)} channels no longer fail"
+    subject = (
+        translate("AI Bridge: channel %(channel)s no longer fails", channel=told[0].name)
+        if len(told) == 1
+        else translate("AI Bridge: %(count)s channels no longer fail", count=len(told))
+    )
     pages = "\n".join(_link(settings, channel.name) for channel in told)
-    return f"AI Bridge: {subject}", f"Most requests are answered again.\n{pages}\n"
+    text = translate("Most requests are answered again.")
+    return subject, f"{text}\n{pages}\n"
 
 
 def _write_refused(settings: Settings, session: Session, keys: Sequence[ChannelKey]) -> tuple[str, str]:
     lines = []
     for key in keys:
         channel = session.get_one(Channel, key.channel_id)
-        said = f"\nIt answered: {key.last_error}" if key.last_error else ""
-        label = find_label(channel.provider)
-        lines.append(
-            f"{label} refuses key {name_key(key)} of channel {channel.name}.{said}\n{_link(settings, channel.name)}"
+        said = "\n" + translate("It answered: %(said)s", said=key.last_error) if key.last_error else ""
+        refused = translate(
+            "%(provider)s refuses key %(key)s of channel %(channel)s.",
+            provider=find_label(channel.provider),
+            key=name_key(key),
+            channel=channel.name,
         )
-    log.error("channel_keys_refused", keys=[key.id for key in keys])
-    subject = f"{'a key is' if len(keys) == 1 else f'{len(keys)} keys are'} refused"
-    return f"AI Bridge: {subject}", (
-        "\n\n".join(lines) + "\n\nThe channel's other keys serve on. Check the key and the credit behind it, or remove "
-        "it on the channel's page. A request tries it every five minutes; you get one more mail once it is answered.\n"
+        lines.append(f"{refused}{said}\n{_link(settings, channel.name)}")
+    after = translate(
+        "The channel's other keys serve on. Check the key and the credit behind it, or remove it on the channel's "
+        "page. A request tries it every five minutes; you get one more mail once it is answered."
     )
+    subject = translate_plural("AI Bridge: a key is refused", "AI Bridge: %(num)s keys are refused", len(keys))
+    return subject, "\n\n".join((*lines, after)) + "\n"
 
 
 def _write_back(settings: Settings, session: Session, keys: Sequence[ChannelKey]) -> tuple[str, str]:
     lines = []
     for key in keys:
         channel = session.get_one(Channel, key.channel_id)
-        lines.append(
-            f"Key {name_key(key)} of channel {channel.name} is answered again.\n{_link(settings, channel.name)}"
+        said = translate(
+            "Key %(key)s of channel %(channel)s is answered again.", key=name_key(key), channel=channel.name
         )
-    log.info("channel_keys_back", keys=[key.id for key in keys])
-    subject = f"{'a key is' if len(keys) == 1 else f'{len(keys)} keys are'} back"
-    return f"AI Bridge: {subject}", "\n\n".join(lines) + "\n"
+        lines.append(f"{said}\n{_link(settings, channel.name)}")
+    subject = translate_plural("AI Bridge: a key is back", "AI Bridge: %(num)s keys are back", len(keys))
+    return subject, "\n\n".join(lines) + "\n"
 
 
 def _link(settings: Settings, name: str) -> str:

@@ -4,9 +4,11 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
+from bridge.accounts.letters import written_for
 from bridge.accounts.standing import list_owners
 from bridge.config import Settings
 from bridge.db import transaction
+from bridge.languages import translate
 from bridge.mail.outbox import queue_mail
 from bridge.payments import booking, subscribing
 from bridge.payments.amounts import format_amount
@@ -17,12 +19,6 @@ from bridge.payments.subscribing import Invoice
 from bridge.payments.subscriptions import find_id, hear, lock_subscription, may_be_ours, note_period
 from bridge.payments.tables import Payment
 
-UNPAID_TEXT = """The fee of your plan {plan}, {fee}, could not be charged. Your bank may have refused it, or the card
-has expired.
-
-Stripe tries again within the next days. The plan's limits and prices hold for three days; its credit comes when the fee
-is paid. On the billing page you can change the card, and see what is due.
-"""
 log = structlog.get_logger()
 
 
@@ -140,8 +136,23 @@ def tell_unpaid(settings: Settings, invoice_id: str) -> str:
         if invoice.is_paid or row.state != "past_due":
             return "known"
         plan = find_by_price(invoice.price) or session.get_one(Plan, row.plan_id)
-        text = UNPAID_TEXT.format(plan=plan.name, fee=format_amount(plan.fee_minor, plan.currency))
         for member_id, email in list_owners(session, row.account_id):
             once = f"plan-unpaid:{invoice.id}:{member_id}"
-            queue_mail(session, once=once, recipient=email, subject="Your plan's fee could not be charged", text=text)
+            with written_for(session, email):
+                subject, text = _write_unpaid(plan)
+            queue_mail(session, once=once, recipient=email, subject=subject, text=text)
     return "past_due"
+
+
+def _write_unpaid(plan: Plan) -> tuple[str, str]:
+    unpaid = translate(
+        "The fee of your plan %(plan)s, %(fee)s, could not be charged. Your bank may have refused it, or the card has "
+        "expired.",
+        plan=plan.name,
+        fee=format_amount(plan.fee_minor, plan.currency),
+    )
+    after = translate(
+        "Stripe tries again within the next days. The plan's limits and prices hold for three days; its credit comes "
+        "when the fee is paid. On the billing page you can change the card, and see what is due."
+    )
+    return translate("Your plan's fee could not be charged"), f"{unpaid}\n\n{after}\n"

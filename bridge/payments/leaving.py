@@ -4,15 +4,18 @@ a name."""
 import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from bridge import versions
 from bridge.accounts.erasure import GONE, erase_people
+from bridge.accounts.letters import written_to
 from bridge.accounts.memberships import select_members
 from bridge.accounts.tables import Account, Member, Membership
 from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.ledger.forgetting import forget_labels, forget_makers
 from bridge.ledger.ledger import find_balance
 from bridge.mail.outbox import queue_mail
@@ -39,6 +42,7 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
     forget_card(account_id)
     end_plans(account_id, actor, "the account is deleted")
     with transaction() as session:
+        farewells = _write_farewells(session, account_id, balance)  # while their languages are known
         erased = erase_people(session, account_id, actor)
         forget_makers(session, account_id, erased.emails, GONE)
         forget_deciders(session, erased.gone, GONE)
@@ -47,23 +51,44 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
         begun = sa.update(Subscription).where(Subscription.account_id == account_id)
         session.execute(begun.values(made_by=GONE), execution_options=PLAIN)
         for number, email in enumerate(erased.emails):
-            once, subject = f"deleted:{account_id}:{number}", "Your AI Bridge account is deleted"
-            text = _write_farewell(balance, stays=email not in erased.gone)
-            queue_mail(session, once=once, recipient=email, subject=subject, text=text)
+            subject, gone, stays = farewells[email]
+            text = gone if email in erased.gone else stays
+            queue_mail(session, once=f"deleted:{account_id}:{number}", recipient=email, subject=subject, text=text)
     versions.wait_until_seen(settings)
     return erased.keys
+
+
+def _write_farewells(session: Session, account_id: int, balance_nanos: int) -> dict[str, tuple[str, str, str]]:
+    """The last mail to each member, by address: its subject, and its text for whom this was the last account, and for
+    whoever has another."""
+    found = {}
+    chosen = sa.select(Member).where(Member.id.in_(select_members(account_id)))
+    for member in session.scalars(chosen):
+        with written_to(member):
+            subject = translate("Your AI Bridge account is deleted")
+            found[member.email] = (
+                subject,
+                _write_farewell(balance_nanos, stays=False),
+                _write_farewell(balance_nanos, stays=True),
+            )
+    return found
 
 
 def _write_farewell(balance_nanos: int, *, stays: bool) -> str:
     left = f"${format_dollars(max(balance_nanos, 0), 2)}"
     if stays:
-        told = "An AI Bridge account that you belonged to is deleted. Its keys are refused; your other accounts stay."
+        told = translate(
+            "An AI Bridge account that you belonged to is deleted. Its keys are refused; your other accounts stay."
+        )
     else:
-        told = (
+        told = translate(
             "Your AI Bridge account is deleted. Its keys are refused, every session has ended, and your name and "
             "address are erased; this mail, which has them, is deleted within 30 days."
         )
-    return f"{told}\n\nThe balance was {left}. Records of requests and payments are kept without your name.\n"
+    kept = translate(
+        "The balance was %(amount)s. Records of requests and payments are kept without your name.", amount=left
+    )
+    return f"{told}\n\n{kept}\n"
 
 
 def erase_labels() -> int:

@@ -3,9 +3,11 @@
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from bridge.accounts.letters import written_for
 from bridge.accounts.standing import list_owners, lock_status, select_active
 from bridge.db import db
 from bridge.errors import AccountSuspended
+from bridge.languages import translate
 from bridge.mail.outbox import queue_mail
 from bridge.payments.amounts import format_amount
 from bridge.payments.tables import AutoTopUp, Payment
@@ -16,13 +18,6 @@ BONUS, BONUS_RETURN = "bonus", "bonus_return"  # what a payment earned on top, a
 REFERRAL, REFERRAL_RETURN = "referral", "referral_return"  # for both sides of a referral
 MADE_BY = "stripe"
 MAX_PROBLEM_LENGTH = 300
-OFF_TEXT = """Your card is no longer charged when the balance is low, for this reason:
-
-{problem}
-
-Requests go on until the balance is used up; then they answer 402. On the billing page you can pay, keep another card,
-and switch automatic top-ups on again.
-"""
 
 
 def new_payment_id() -> str:
@@ -83,11 +78,16 @@ def switch_off(session: Session, account_id: int, problem: str, once: str) -> bo
     if was_on is None:
         return False
     for member_id, email in list_owners(session, account_id):
-        queue_mail(
-            session,
-            once=f"auto-off:{once}:{member_id}",
-            recipient=email,
-            subject="Automatic top-ups are off",
-            text=OFF_TEXT.format(problem=problem),
-        )
+        with written_for(session, email):
+            subject, text = _write_off(problem)
+        queue_mail(session, once=f"auto-off:{once}:{member_id}", recipient=email, subject=subject, text=text)
     return True
+
+
+def _write_off(problem: str) -> tuple[str, str]:
+    reason = translate("Your card is no longer charged when the balance is low, for this reason:")
+    after = translate(
+        "Requests go on until the balance is used up; then they answer 402. On the billing page you can pay, keep "
+        "another card, and switch automatic top-ups on again."
+    )
+    return translate("Automatic top-ups are off"), f"{reason}\n\n{translate(problem)}\n\n{after}\n"

@@ -4,6 +4,7 @@ import datetime
 
 import pytest
 
+from bridge import dates
 from bridge.dashboard import filters
 
 CENT = 10_000_000
@@ -160,3 +161,17 @@ def test_a_share_of_nothing_is_none():
     assert filters.percent(1, 8) == "12.5%"
     assert filters.percent(0, 0) == "–"
     assert filters.count(12_480) == "12,480"
+
+
+def test_a_day_is_written_in_each_readers_language(monkeypatch):
+    for language, text in (("en", "3 Nov 2026"), ("zh_Hans", "2026年11月3日"), ("en", "3 Nov 2026")):
+        monkeypatch.setattr(filters, "find_language", lambda language=language: language)
+        monkeypatch.setattr(dates, "find_language", lambda language=language: language)
+        assert str(filters.day(datetime.date(2026, 11, 3))) == f'<time datetime="2026-11-03">{text}</time>'
+    monkeypatch.setattr(dates, "find_language", lambda: "zh_Hans")
+    assert [dates.write_date(AT, form) for form in dates.SKELETONS] == [
+        "2026年11月23日",
+        "11月23日",
+        "2026年11月23日",
+        "11月",
+    ]
