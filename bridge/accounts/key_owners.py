@@ -25,14 +25,6 @@ def require_owner(account_id: int, member_id: int) -> None:
         raise InvalidRequest("Choose a member of this account who may call models.", param="belongs_to")
 
 
-def list_key_owners(account_id: int) -> dict[int, str]:
-    """Member id -> name or address of those who may have keys in the account, in order of that."""
-    query = sa.select(Member.id, Member.name, Member.email).join(Membership, Membership.member_id == Member.id)
-    query = query.where(Membership.account_id == account_id, Membership.role.in_(list_roles_with("own_keys")))
-    found = {row.id: row.name or row.email for row in db.session.execute(query)}
-    return dict(sorted(found.items(), key=lambda item: item[1].casefold()))
-
-
 def name_members(member_ids: Iterable[int | None]) -> dict[int, str]:
     """Member id -> address, of those that still exist."""
     query = sa.select(Member.id, Member.email).where(Member.id.in_({one for one in member_ids if one is not None}))

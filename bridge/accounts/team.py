@@ -62,6 +62,7 @@ def set_role(account_id: int, member_id: int, role: str, *, by: int, actor: Acto
             _void_invitations(session, account_id, email)
         detail = f"{email}; {write_change('role', before, role)}"
         record_act(session, account_id, "member_role", actor, _add_keys(detail, disabled, "disabled"))
+        versions.bump(TOPIC)  # what their keys may read about depends on it
     if has_ended:
         versions.wait_until_seen(current_app.config["BRIDGE"])
 

@@ -3,15 +3,15 @@
 from flask import flash, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.accounts.key_owners import list_key_owners
 from bridge.accounts.keys import give_key
 from bridge.accounts.tables import Key
+from bridge.dashboard.account import once
 from bridge.dashboard.door import dashboard, needs
-from bridge.dashboard.scope import OF_TEAM, read_member_id
+from bridge.dashboard.scope import OF_TEAM, find_seen_member, read_member_id
 from bridge.dashboard.visitor import find_actor
 from bridge.extensions import needs_proof
 from bridge.ledger.journal import BudgetState
-from bridge.ledger.member_budgets import find_member_budget
+from bridge.ledger.member_budgets import KeyOwner, list_key_owners
 
 
 @dashboard.post("/keys/<int:key_id>/owner")
@@ -32,18 +32,29 @@ def read_owner(chosen: str) -> int | None:
 
 
 def list_owners() -> dict[str, str]:
-    """Whose a key can be, as a form offers it: value -> name. Empty where there is nothing to choose."""
+    """Whose a key can be, as a form or a filter offers it: value -> name. Empty where there is nothing to choose."""
     if not g.member.may("keys"):
         return {}
-    members = {str(each): name for each, name in list_key_owners(g.account_id).items()}
+    members = {str(each): owner.name for each, owner in _read_owners().items() if owner.may_have}
     mine = {own: "You"} if (own := str(g.member.id)) in members else {}
     return {**mine, **{each: name for each, name in members.items() if each not in mine}, OF_TEAM: "The team"}
 
 
-def find_shared_budget(key: Key | None, owners: dict[str, str]) -> tuple[str, BudgetState] | None:
+def name_owners() -> dict[int, str]:
+    """Member id -> name, of all who may have keys, for those who see all of these; otherwise empty."""
+    if find_seen_member() is not None:
+        return {}
+    return {member_id: owner.name for member_id, owner in _read_owners().items() if owner.may_have}
+
+
+def find_shared_budget(key: Key | None) -> tuple[str, BudgetState] | None:
     """The budget that the key shares with the member's others, with what that is called; None without one."""
-    if key is None or key.member_id is None:
+    owner = _read_owners().get(key.member_id) if key and key.member_id is not None else None
+    if key is None or owner is None or owner.budget is None:
         return None
-    state = find_member_budget(g.account_id, key.member_id)
-    name = "Your" if key.member_id == g.member.id else f"{owners.get(str(key.member_id), 'Its member')}’s"
-    return None if state is None else (name, state)
+    return ("Your" if key.member_id == g.member.id else f"{owner.name}’s"), owner.budget
+
+
+def _read_owners() -> dict[int, KeyOwner]:
+    """The members of the account; the signed-in one alone, if they don't see the others' keys. Read once for a page."""
+    return once("key_owners", lambda: list_key_owners(g.account_id, find_seen_member()))

@@ -315,9 +315,9 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
         raised=find_raise(key, now) if key else 0,
         activity=_find_activity(key, models) if key else None,
         overlaps=OVERLAPS,
-        owners=(owners := list_owners()),
+        owners=list_owners(),
         owner=OF_TEAM if key and key.member_id is None else str(key.member_id if key else g.member.id),
-        member_budget=find_shared_budget(key, owners),
+        member_budget=find_shared_budget(key),
         now=now,
     )
 

@@ -1,7 +1,7 @@
 """What a member sees of their account: all of it, or what their own keys did. Every query of the customer's pages for
 keys, requests, refusals and sums asks here."""
 
-from flask import request
+from flask import g, request
 from flask_login import current_user
 
 from bridge.accounts.key_search import ANYONE, KeyFilter, find_key
@@ -21,7 +21,8 @@ def find_seen_member() -> int | None:
 
 def find_own_key(key_id: int) -> Key:
     """A key of the account that the signed-in member may see. Raises NotFound."""
-    return find_key(current_user.account_id, key_id, find_seen_member())
+    found: Key | None = g.pop("own_key", None)  # the door has just looked
+    return found or find_key(current_user.account_id, key_id, find_seen_member())
 
 
 def filter_keys(search: str = "", belongs_to: str = "") -> KeyFilter:
@@ -54,4 +55,4 @@ def require_own_key() -> None:
     """Answer every page and form of another member's key as that of a stranger's. Raises NotFound."""
     key_id = (request.view_args or {}).get("key_id")
     if key_id is not None and find_seen_member() is not None:
-        find_own_key(key_id)
+        g.own_key = find_own_key(key_id)

@@ -11,7 +11,6 @@ from typing import Any
 from flask import Response, abort, current_app, g, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user
 
-from bridge.accounts.key_owners import list_key_owners
 from bridge.accounts.key_search import list_all_keys, name_keys
 from bridge.accounts.tables import Key
 from bridge.catalogue.listing import list_priced_ids
@@ -22,6 +21,7 @@ from bridge.dashboard.account import find_account_state, list_own_models
 from bridge.dashboard.banner import keep_used_lately
 from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.filters import count, spend
+from bridge.dashboard.key_owner import name_owners
 from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.scope import find_seen_member
 from bridge.dashboard.usage_csv import COLUMNS, GROUP_COLUMNS, write_groups, write_refusal, write_request
@@ -112,7 +112,7 @@ def show_usage() -> Any:
         timing=measure_first_content(asked.wanted),
         refused=[(each, find_remedy(each)) for each in refused.kinds],
         refused_total=refused.requests if asked.refused else None,
-        members=list_key_owners(g.account_id) if find_seen_member() is None else {},
+        members=name_owners(),
         codes=list_codes(g.account_id, asked.first, asked.member_id) if status == REFUSED else [],
         running=[(hold, json.loads(hold.details)) for hold in running],
         groups=_group(asked, used, refused, key_names) if used.totals.requests else None,

@@ -1,5 +1,6 @@
 """What the members of an account spend this month, beside the budgets that they have."""
 
+import dataclasses
 import datetime
 
 import sqlalchemy as sa
@@ -7,10 +8,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bridge.accounts.keys import MemberBudget
-from bridge.accounts.tables import Key, Membership
+from bridge.accounts.roles import may
+from bridge.accounts.tables import Key, Member, Membership
 from bridge.db import db, now_utc
+from bridge.ledger.batch import OF_MEMBER
 from bridge.ledger.budgets import find_member_window, period_start
-from bridge.ledger.journal import BudgetState, list_budgets, list_spend_by_key
+from bridge.ledger.journal import BudgetState, list_spend_by_key
 from bridge.ledger.tables import Budget
 
 
@@ -29,27 +32,49 @@ def list_member_spend(account_id: int) -> dict[int, int]:
 
 def list_member_budgets(account_id: int) -> dict[int, BudgetState]:
     """Member id -> their budget of this month, of those who have one in the account."""
-    query = sa.select(Membership.member_id, Membership.budget_month_nanos).where(
-        Membership.account_id == account_id, Membership.budget_month_nanos.is_not(None)
-    )
-    budgets = [MemberBudget(member_id, nanos) for member_id, nanos in db.session.execute(query) if nanos is not None]
+    return {member_id: owner.budget for member_id, owner in list_key_owners(account_id).items() if owner.budget}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """A member as whose a key can be: their name or address, whether they may have keys, and their budget."""
+
+    name: str
+    may_have: bool
+    budget: BudgetState | None
+
+
+def list_key_owners(account_id: int, member_id: int | None = None) -> dict[int, KeyOwner]:
+    """Member id -> that member, of all of the account, or of one, in one statement."""
     now = now_utc()
-    windows = {-account_id: [find_member_window(budget, now) for budget in budgets]}
-    states = list_budgets(windows).get(-account_id, [])
-    return {budget.member_id: state for budget, state in zip(budgets, states, strict=True)}
+    window = find_member_window(MemberBudget(0, 0), now)
+    scope = sa.literal(OF_MEMBER) + sa.cast(Membership.member_id, sa.String)
+    theirs = sa.and_(
+        *(Budget.key_id == -Membership.account_id, Budget.scope == scope),
+        *(Budget.period == window.period, Budget.period_start == window.start),
+    )
+    query = (
+        sa.select(Member.id, Member.name, Member.email, Membership.role, Membership.budget_month_nanos)
+        .add_columns(Budget.held_nanos, Budget.spent_nanos)
+        .select_from(Membership)
+        .join(Member, Member.id == Membership.member_id)
+        .outerjoin(Budget, theirs)
+        .where(Membership.account_id == account_id)
+    )
+    found = {}
+    for row in db.session.execute(query if member_id is None else query.where(Member.id == member_id)):
+        state, most = None, row.budget_month_nanos
+        if most is not None:
+            own = find_member_window(MemberBudget(row.id, most), now)
+            state = BudgetState(own, row.held_nanos or 0, row.spent_nanos or 0)
+        found[row.id] = KeyOwner(row.name or row.email, may(row.role, "own_keys"), state)
+    return dict(sorted(found.items(), key=lambda item: item[1].name.casefold()))
 
 
 def find_member_budget(account_id: int, member_id: int) -> BudgetState | None:
     """The budget of this month that the member has in the account."""
-    nanos = db.session.scalar(
-        sa.select(Membership.budget_month_nanos).where(
-            Membership.account_id == account_id, Membership.member_id == member_id
-        )
-    )
-    if nanos is None:
-        return None
-    window = find_member_window(MemberBudget(member_id, nanos), now_utc())
-    return list_budgets({-account_id: [window]})[-account_id][0]
+    owner = list_key_owners(account_id, member_id).get(member_id)
+    return owner.budget if owner else None
 
 
 def count_spend_so_far(session: Session, account_id: int, member_id: int) -> None:
