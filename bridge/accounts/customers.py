@@ -17,7 +17,7 @@ from bridge.accounts.key_limits import OF_ACCOUNT
 from bridge.accounts.key_rules import check_limit, check_spend_day
 from bridge.accounts.keys import TOPIC
 from bridge.accounts.letters import written_for
-from bridge.accounts.memberships import find_main_account, select_accounts, select_owners
+from bridge.accounts.memberships import find_main_account, select_accounts
 from bridge.accounts.roles import OWNER
 from bridge.accounts.sessions import end_sessions
 from bridge.accounts.standing import end_sentence, list_owners
@@ -77,7 +77,12 @@ _first_member = (
     .correlate(Account)
     .scalar_subquery()
 )
-_has_operator = sa.exists().where(_other.id.in_(select_owners(Account.id)), _other.is_operator).correlate(Account)
+_has_operator = (
+    sa.exists()
+    .where(Membership.account_id == Account.id, Membership.role == OWNER)
+    .where(_other.id == Membership.member_id, _other.is_operator)
+    .correlate(Account)
+)
 _key_count = (
     sa.select(sa.func.count()).where(Key.account_id == Account.id, Key.revoked_at.is_(None)).correlate(Account)
 ).scalar_subquery()

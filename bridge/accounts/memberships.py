@@ -29,12 +29,12 @@ class TeamMember:
         return self.member.name or self.member.email
 
 
-def select_members(account_id: object) -> sa.Select[int]:
-    """A query for the ids of an account's members; the account is a value or a column."""
+def select_members(account_id: int) -> sa.Select[int]:
+    """A query for the ids of an account's members."""
     return sa.select(Membership.member_id).where(Membership.account_id == account_id)
 
 
-def select_owners(account_id: object) -> sa.Select[int]:
+def select_owners(account_id: int) -> sa.Select[int]:
     """The same for its owners."""
     return select_members(account_id).where(Membership.role == OWNER)
 

@@ -2,6 +2,7 @@
 tests.browser.people WHAT SITE LOG …`. Mails are read from the gateway's log, where development writes them."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -18,6 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.drive import CHROMIUM, PASSWORD, call, sign_in, submit, watch
 from tests.browser.playground import talk
+from tests.browser.team import team
 from tests.payments.stripe_side import make_event, make_session, send_over_socket
 
 PATIENCE_SECONDS = 120
@@ -34,7 +36,7 @@ def find_link(log: Path, recipient: str, path: str) -> str:
                 continue
             fields = json.loads(line)
             if fields.get("recipient") == recipient and (
-                found := re.search(rf"https?://\S+{path}\?ticket=\S+", fields["text"])
+                found := re.search(rf"https?://\S+{path}(?:\?ticket=|/)\S+", fields["text"])
             ):
                 return found[0]
         time.sleep(0.5)
@@ -339,6 +341,7 @@ JOURNEYS: dict[str, Callable[[Page, str, Path, str, str], dict[str, Any]]] = {
     "talk": talk,
     "incident": incident,
     "models": models,
+    "team": functools.partial(team, find_link=find_link),
 }
 
 

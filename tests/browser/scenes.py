@@ -127,8 +127,6 @@ def _list_customers(ids: dict[str, str]) -> list[Scene]:
         ),
         Scene("settings", "mira", settings),
         Scene("team", "mira", "/dashboard/team"),
-        Scene("team-switch", "mira", "/dashboard/team", ((CLICK, ".menu, .switch summary", ""),)),
-        Scene("team-budget", "mira", "/dashboard/team", ((CLICK, "button[popovertarget^='budget-']", ""),)),
         Scene("team-alone", "newcomer", "/dashboard/team"),
         Scene("team-refused", "sara", "/dashboard/team", status=403),
         Scene("team-log", "mira", "/dashboard/team/log"),

@@ -136,3 +136,20 @@ def test_models_are_found_while_one_types(gateway: Gateway):
     assert f"{len(found['typed'])} of " in found["said"]
     assert found["title"] == "claude-sonnet-4-5"
     assert '"model":"claude-sonnet-4-5"' in found["code"]
+
+
+def test_a_member_joins_by_mail_calls_within_their_budget_and_is_removed(site: Gateway, upstream: ScriptedUpstream):
+    upstream.plays(says("Hi", completion_tokens=14))
+    model = site.make.make_model(output_price=1000 * DOLLAR, max_output_tokens=16)  # at most $0.016, and here $0.014
+    site.make.make_channel(upstream.base_url, model)
+    account = site.make.make_account()
+    found = drive("team", site, account.email, model)
+    assert found == {
+        "sent": True,
+        "inside": "/dashboard/",
+        "calls": [200, 402],
+        "removed": 401,
+        "left": "/no-account",
+        "opened": "Lab",
+        "switched": account.email,
+    }
