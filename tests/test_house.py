@@ -29,6 +29,7 @@ GROUND = {
     "counters",
     "daily",
     "database_url",
+    "dates",
     "db",
     "errors",
     "extensions",

@@ -21,6 +21,7 @@ NAMES = (
     *("Node", "curl", "USD", "CSV", "JSON", "HTTP", "HTTPS", "URL", "API", "UTC", "TOTP", "SDK", "IP", "CIDR", "TLS"),
     *("SOCKS", "PEM", "RPM", "TPM", "ID", "OK", "SQLite", "PostgreSQL", "Redis", "Linux", "macOS", "Windows", "ms"),
     *("MB", "KB", "GB", "MiB", "KiB", "GiB", "p50", "p95", "p99", "sk", "req", "v1", "XXXXX", "LiteLLM", "OIDC"),
+    *("Ctrl", "Enter", "Esc"),
 )
 WRITTEN = (
     r"https?://\S+",

@@ -22,7 +22,12 @@ def tell_suspension(reason: str) -> str:
     """That an account is suspended, and why, as its members read it."""
     if not reason:
         return "This account is suspended. Write to the operator of this gateway."
-    return f"This account is suspended: {reason if reason.endswith(('.', '!', '?')) else reason + '.'}"
+    return f"This account is suspended: {end_sentence(reason)}"
+
+
+def end_sentence(reason: str) -> str:
+    """The reason with a full stop, unless it ends with a sign of its own."""
+    return reason if reason.endswith((".", "!", "?", "。", "！", "？")) else f"{reason}."
 
 
 def list_owners(session: Session, account_id: int) -> list[tuple[int, str]]:

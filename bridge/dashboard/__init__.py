@@ -14,7 +14,7 @@ from secure import ReferrerPolicy, Secure
 from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
-from bridge import languages
+from bridge import dates, languages
 from bridge.accounts.key_limits import limit_key
 from bridge.config import Settings
 from bridge.cookies import cookie_name
@@ -60,6 +60,7 @@ from bridge.dashboard.policy import page_policy
 from bridge.dashboard.snippets import base_url, highlight, load_lexers
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
+from bridge.languages import translate
 from bridge.viewing import find_view
 
 SESSION_DAYS = 14
@@ -103,6 +104,8 @@ def register(app: Flask) -> None:
         app.register_blueprint(blueprint)
     languages.register(app)
     filters.register(app)
+    dates.register(app)
+    app.add_template_filter(say_stored, "translated")
     error_pages.register(app)
     viewing.register(app)
     origin.register(app)
@@ -154,6 +157,11 @@ def page_context() -> dict[str, Any]:
         "available": find_money if signed_in else lambda: None,
         "request_id": g.get("request_id", ""),
     }
+
+
+def say_stored(text: str | None) -> str:
+    """A text that was stored in English, in the reader's language; what a person wrote stays as it is."""
+    return translate(text) if text else ""
 
 
 def csrf_field() -> Markup:

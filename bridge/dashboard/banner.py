@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable
 from flask import current_app, g, request, url_for
 from flask_login import current_user
 
-from bridge.accounts.standing import tell_suspension
+from bridge.accounts.standing import end_sentence
 from bridge.catalogue.incidents import find_told, list_open
 from bridge.chart import SpanSum
 from bridge.config import Settings
 from bridge.dashboard.account import find_account_state, find_money, find_own_limits, once
 from bridge.dashboard.filters import NANOS_PER_CENT, balance, exact, spend
+from bridge.dates import short_day
 from bridge.db import now_utc
 from bridge.inference.services import Services
+from bridge.languages import to_translate, translate, translate_plural
 from bridge.ledger.budgets import find_account_window
 from bridge.ledger.journal import NEAR_PERCENT, find_account_spend, find_first_credit
 from bridge.ledger.rollups import sum_charges_by
@@ -27,10 +29,11 @@ LOW_DAYS = 3
 MAX_DAYS_LEFT = 365
 NAMED_MODELS = 2
 STARTS_AGAIN = {
-    "day": "today. It starts again at 00:00 UTC",
-    "week": "this week. It starts again on Monday, 00:00 UTC",
-    "month": "this month. It starts again on the 1st, 00:00 UTC",
+    "day": to_translate("%(spent)s of %(budget)s today. It starts again at 00:00 UTC."),
+    "week": to_translate("%(spent)s of %(budget)s this week. It starts again on Monday, 00:00 UTC."),
+    "month": to_translate("%(spent)s of %(budget)s this month. It starts again on the 1st, 00:00 UTC."),
 }
+IN_ALL = to_translate("%(spent)s of %(budget)s in all. Raise it to go on.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,12 +65,17 @@ def find_suspension() -> Banner | None:
         return None
     state = find_account_state()
     reason = state.account.suspend_reason
+    effect = translate(
+        "Every call answers 403 and nothing is charged. No key can be made and nothing paid; your balance of "
+        "%(balance)s stays.",
+        balance=balance(state.money.balance_nanos),
+    )
+    if reason:
+        return Banner("bad", translate("This account is suspended: %(reason)s", reason=end_sentence(reason)), effect)
     return Banner(
         "bad",
-        tell_suspension(reason) if reason else "This account is suspended.",
-        "Every call answers 403 and nothing is charged. No key can be made and nothing paid; "
-        f"your balance of {balance(state.money.balance_nanos)} stays."
-        f"{'' if reason else ' Write to the operator of this gateway.'}",
+        translate("This account is suspended."),
+        f"{effect} {translate('Write to the operator of this gateway.')}",
     )
 
 
@@ -77,31 +85,35 @@ def find_started() -> Entry | None:
 
 
 def _add_credit(kind: str, title: str, text: str, *, is_primary: bool = False) -> Banner:
-    return Banner(kind, title, text, "Add credit", url_for("dashboard.show_billing"), is_primary)
+    return Banner(kind, title, text, translate("Add credit"), url_for("dashboard.show_billing"), is_primary)
 
 
 def _tell_used_up() -> Banner | None:
     left = find_money().balance_nanos
     if left >= NANOS_PER_CENT:
         return None
-    effect = "Calls answer 402 until you add credit; models that cost nothing still work."
+    effect = translate("Calls answer 402 until you add credit; models that cost nothing still work.")
     if left < 0:
-        cause = f"A refund or a dispute took back what was already spent: {exact(left)}."
-        return _add_credit("bad", "The balance is below zero.", f"{cause} {effect}", is_primary=True)
+        cause = translate("A refund or a dispute took back what was already spent: %(amount)s.", amount=exact(left))
+        title = translate("The balance is below zero.")
+        return _add_credit("bad", title, f"{cause} {effect}", is_primary=True)
     if left:
-        effect = "Calls that can cost more answer 402 until you add credit."
-        return _add_credit("bad", f"Only {exact(left)} of your balance is left.", effect, is_primary=True)
+        effect = translate("Calls that can cost more answer 402 until you add credit.")
+        title = translate("Only %(amount)s of your balance is left.", amount=exact(left))
+        return _add_credit("bad", title, effect, is_primary=True)
     if find_started():
-        return _add_credit("bad", "Your balance is used up.", effect, is_primary=True)
-    return _add_credit("warn", "You have no credit yet.", effect)
+        return _add_credit("bad", translate("Your balance is used up."), effect, is_primary=True)
+    return _add_credit("warn", translate("You have no credit yet."), effect)
 
 
 def _tell_declined() -> Banner | None:
     problem = find_account_state().top_up_problem
     if not problem:
         return None
-    text = f"{problem} Nothing more is charged until you turn them on again. {_describe_left()}"
-    return Banner("bad", "Automatic top-ups are off.", text, "Pay or change card", url_for("dashboard.show_billing"))
+    effect = translate("Nothing more is charged until you turn them on again.")
+    text = f"{translate(problem)} {effect} {_describe_left()}"
+    title, action = translate("Automatic top-ups are off."), translate("Pay or change card")
+    return Banner("bad", title, text, action, url_for("dashboard.show_billing"))
 
 
 def _tell_incident() -> Banner | None:
@@ -110,9 +122,10 @@ def _tell_incident() -> Banner | None:
     found = list_open(find_account_state().incidents_number)
     told = find_told(found, _sum_lately()) if found else None
     if told is not None:
-        since = f"Since {told.opened_at:%-d %b, %H:%M} UTC."
-        where = ("Status page", url_for("public.show_status")) if _has_status_page() else ("Models", "/models")
-        return Banner("warn", f"{told.title}.", f"{since} Failed calls cost nothing.", *where)
+        day, time = short_day(told.opened_at), f"{told.opened_at:%H:%M}"
+        text = translate("Since %(day)s, %(time)s UTC. Failed calls cost nothing.", day=day, time=time)
+        status = (translate("Status page"), url_for("public.show_status")) if _has_status_page() else None
+        return Banner("warn", f"{told.title}.", text, *(status or (translate("Models"), "/models")))
     services: Services | None = current_app.extensions.get("bridge_services")
     if services is None or services.health.all_well:
         return None
@@ -121,9 +134,14 @@ def _tell_incident() -> Banner | None:
         return None
     named = ", ".join(out[:NAMED_MODELS])
     more = len(out) - NAMED_MODELS
-    title = f"{named} and {more} more don't answer now." if more > 0 else f"{named} can't be reached now."
-    text = "Their provider is in trouble. Calls answer 503 and cost nothing; retry, or use another model meanwhile."
-    return Banner("warn", title, text, "Models", "/models")
+    if more > 0:
+        title = translate("%(models)s and %(more)s more don't answer now.", models=named, more=more)
+    else:
+        title = translate("%(models)s can't be reached now.", models=named)
+    text = translate(
+        "Their provider is in trouble. Calls answer 503 and cost nothing; retry, or use another model meanwhile."
+    )
+    return Banner("warn", title, text, translate("Models"), "/models")
 
 
 def _has_status_page() -> bool:
@@ -140,7 +158,7 @@ def _tell_low() -> Banner | None:
     is_below = alert is not None and alert.enabled and money.balance_nanos < alert.threshold_nanos
     if not is_below and (days is None or days >= LOW_DAYS):
         return None
-    return _add_credit("warn", _describe_left(), "Calls answer 402 once it is used up.")
+    return _add_credit("warn", _describe_left(), translate("Calls answer 402 once it is used up."))
 
 
 def _tell_spend_limit() -> Banner | None:
@@ -151,9 +169,16 @@ def _tell_spend_limit() -> Banner | None:
     today = find_account_spend(current_user.account_id, find_account_window(limit, now))
     if today.percent < NEAR_PERCENT:
         return None
-    title = "used up what it may spend today" if today.percent >= 100 else "spent nearly all that it may today"
-    text = f"{spend(today.spent_nanos)} of {spend(limit)}. It starts again at 00:00 UTC. Ask the operator for more."
-    return Banner("warn", f"This account has {title}:", text)
+    if today.percent >= 100:
+        title = translate("This account has used up what it may spend today:")
+    else:
+        title = translate("This account has spent nearly all that it may today:")
+    text = translate(
+        "%(spent)s of %(most)s. It starts again at 00:00 UTC. Ask the operator for more.",
+        spent=spend(today.spent_nanos),
+        most=spend(limit),
+    )
+    return Banner("warn", title, text)
 
 
 def _tell_key_budget() -> Banner | None:
@@ -161,11 +186,13 @@ def _tell_key_budget() -> Banner | None:
     if not near:
         return None
     key, budget = near[0].key, near[0].budget
-    used = "used up its budget" if budget.percent >= 100 else f"used {budget.percent}% of its budget"
-    title = f"{key.name} has {used}"
-    period = STARTS_AGAIN.get(budget.window.period, "in all. Raise it to go on")
-    text = f"{spend(budget.spent_nanos)} of {spend(budget.window.limit_nanos)} {period}."
-    return Banner("warn", f"{title}:", text, "Open the key", url_for("dashboard.show_key", key_id=key.id))
+    if budget.percent >= 100:
+        title = translate("%(key)s has used up its budget:", key=key.name)
+    else:
+        title = translate("%(key)s has used %(percent)s%% of its budget:", key=key.name, percent=budget.percent)
+    told = STARTS_AGAIN.get(budget.window.period, IN_ALL)
+    text = translate(told, spent=spend(budget.spent_nanos), budget=spend(budget.window.limit_nanos))
+    return Banner("warn", title, text, translate("Open the key"), url_for("dashboard.show_key", key_id=key.id))
 
 
 STATES: tuple[Callable[[], Banner | None], ...] = (
@@ -185,9 +212,13 @@ def _describe_left() -> str:
     left = find_money().available_nanos
     days = count_days_left(left, _sum_spent(), USED_DAYS)
     if days is None:
-        return f"{balance(left)} left."
-    lasts = "less than a day" if not days else f"about {days} day{'s' if days != 1 else ''}"
-    return f"{balance(left)} left, for {lasts}."
+        return translate("%(amount)s left.", amount=balance(left))
+    if not days:
+        return translate("%(amount)s left, for less than a day.", amount=balance(left))
+    amount = balance(left)
+    return translate_plural(
+        "%(amount)s left, for about %(num)s day.", "%(amount)s left, for about %(num)s days.", days, amount=amount
+    )
 
 
 def _sum_lately() -> dict[str, int]:

@@ -8,6 +8,7 @@ from bridge.accounts.email_change import EmailTaken, confirm_email, find_confirm
 from bridge.accounts.password_reset import LinkExpired
 from bridge.dashboard.visitor import chosen_settings, find_network
 from bridge.extensions import anyone_may_enter, limiter
+from bridge.languages import translate
 
 confirming = Blueprint("confirming", __name__)
 
@@ -29,8 +30,8 @@ def confirm() -> Response | str | tuple[str, int]:
     except LinkExpired:
         return _render("")
     except EmailTaken:
-        return _render("", "Another account has this address by now. Nothing was changed.")
-    flash(f"{member.email} is confirmed.")
+        return _render("", translate("Another account has this address by now. Nothing was changed."))
+    flash(translate("%(email)s is confirmed.", email=member.email))
     inside = current_user.is_authenticated and current_user.id == member.id
     return redirect("/dashboard/" if inside else url_for("welcome.show_sign_in"), 303)
 

@@ -25,6 +25,7 @@ from bridge.dashboard.newcomers import find_noted_referral, keep_referral, tell_
 from bridge.dashboard.visitor import begin_session, chosen_settings, find_actor, find_network, home_of, local_path
 from bridge.errors import InvalidRequest
 from bridge.extensions import anyone_may_enter, limiter, needs_proof
+from bridge.languages import translate
 from bridge.ledger.opening import create_account
 
 ASKED = "asked_elsewhere"
@@ -59,7 +60,7 @@ def go_and_prove(name: str) -> Response:
 def take_away(name: str) -> Response:
     try:
         disconnect(g.member.member, name, find_actor())
-        flash("It no longer opens this account.")
+        flash(translate("It no longer opens this account."))
     except InvalidRequest as error:
         flash(error.message, "bad")
     return redirect(url_for(SECURITY), 303)
@@ -93,7 +94,7 @@ def come_back(name: str) -> Response:
     service = find_service(chosen_settings(), name) or abort(404)
     noted = session.pop(ASKED, None)
     if not _fits(noted, name):
-        return _refuse("That sign-in was begun elsewhere, or too long ago. Begin again.")
+        return _refuse(translate("That sign-in was begun elsewhere, or too long ago. Begin again."))
     try:
         known = service.find_known(
             Asked(noted["state"], noted["nonce"], noted["verifier"]), request.args.get("code", "")
@@ -102,11 +103,11 @@ def come_back(name: str) -> Response:
         return _say_away(service, error)
     except ServiceRefused as error:
         log.warning("sign_in_service_refused", service=name, problem=str(error)[:200])
-        return _refuse(f"{service.label} did not let you in. Nothing was changed.")
+        return _refuse(translate("%(service)s did not let you in. Nothing was changed.", service=service.label))
     if noted["purpose"] == ENTER:
         return _enter(service, known, noted["next"])
     if not current_user.is_authenticated:
-        return _refuse("Sign in first.")
+        return _refuse(translate("Sign in first."))
     return _connect(service, known) if noted["purpose"] == CONNECT else _prove(service, known, noted["next"])
 
 
@@ -138,18 +139,28 @@ def _open_account(service: Service, known: Known) -> Member:
     """A new account for somebody whom the service vouches for. Raises InvalidRequest with what to do instead."""
     settings = chosen_settings()
     if known.email is None:
-        raise InvalidRequest(f"{service.label} has not verified your email. Verify it there, then try again.")
+        raise InvalidRequest(
+            translate(
+                "%(service)s has not verified your email. Verify it there, then try again.", service=service.label
+            )
+        )
     if find_by_email(known.email):
         raise InvalidRequest(
-            f"{known.email} has an account here. Sign in to it, then connect {service.label} in Settings, Security."
+            translate(
+                "%(email)s has an account here. Sign in to it, then connect %(service)s in Settings, Security.",
+                email=known.email,
+                service=service.label,
+            )
         )
     if settings.signup_mode != "open":
-        raise InvalidRequest("Sign-up is closed. The operator of this gateway can create an account for you.")
+        raise InvalidRequest(
+            translate("Sign-up is closed. The operator of this gateway can create an account for you.")
+        )
     actor = Actor(service.label, find_network())
     try:
         member = create_account(known.email, None, starting_credit_nanos=settings.signup_credit_nanos, actor=actor)
     except (AddressTaken, ValueError):
-        raise InvalidRequest("This address can't be used for a new account.") from None
+        raise InvalidRequest(translate("This address can't be used for a new account.")) from None
     connect(member, service.name, known, actor)
     keep_referral(member, find_noted_referral())
     return member
@@ -158,9 +169,9 @@ def _open_account(service: Service, known: Known) -> Member:
 def _connect(service: Service, known: Known) -> Response:
     try:
         if not current_user.is_proven:
-            raise InvalidRequest("Confirm that it's you, then connect it again.")
+            raise InvalidRequest(translate("Confirm that it's you, then connect it again."))
         connect(current_user.member, service.name, known, find_actor())
-        flash(f"{service.label} is connected: {known.label}.")
+        flash(translate("%(service)s is connected: %(name)s.", service=service.label, name=known.label))
     except InvalidRequest as error:
         flash(error.message, "bad")
     return redirect(url_for(SECURITY), 303)
@@ -170,7 +181,7 @@ def _prove(service: Service, known: Known, target: str) -> Response:
     """Of a member without another proof, the service's word is one."""
     member = find_connected(service.name, known.subject)
     if member is None or member.id != current_user.id or member.password_hash or find_second_factor(member.id):
-        flash(f"That is not the {service.label} account of this member.", "bad")
+        flash(translate("That is not the %(service)s account of this member.", service=service.label), "bad")
         return redirect(url_for("dashboard.show_proof", next=target), 303)
     record_proof(current_user.session_secret, by_second_factor=False)
     return redirect(target, 303)
@@ -178,7 +189,11 @@ def _prove(service: Service, known: Known, target: str) -> Response:
 
 def _say_away(service: Service, error: ServiceAway) -> Response:
     log.error("sign_in_service_away", service=service.name, problem=str(error)[:200])
-    return _refuse(f"{service.label} can't be reached at the moment. Try again, or sign in another way.")
+    return _refuse(
+        translate(
+            "%(service)s can't be reached at the moment. Try again, or sign in another way.", service=service.label
+        )
+    )
 
 
 def _refuse(text: str) -> Response:

@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response
 
 from bridge.errors import AccountSuspended
 from bridge.extensions import View
+from bridge.languages import translate
 
 dashboard = Blueprint("dashboard", __name__, url_prefix="/dashboard")
 
@@ -33,4 +34,6 @@ def _require_leave() -> None:
     """Refuse a suspended account every form that isn't marked as harmless, including forms added later."""
     view = current_app.view_functions.get(request.endpoint or "")
     if not getattr(view, "suspended_may_too", False):
-        raise AccountSuspended("This account is suspended. Nothing was changed. Write to the operator of this gateway.")
+        raise AccountSuspended(
+            translate("This account is suspended. Nothing was changed. Write to the operator of this gateway.")
+        )

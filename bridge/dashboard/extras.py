@@ -9,6 +9,7 @@ from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.filters import exact
 from bridge.extensions import anyone_may_enter, csrf, limiter
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.alerts import SALT as BALANCES
 from bridge.ledger.alerts import read_off_token, set_alert, turn_alert_off
 from bridge.ledger.budget_alerts import SALT as BUDGETS
@@ -34,11 +35,11 @@ def _back(form: FormReader) -> Response:
 @limiter.limit("20 per hour", key_func=_account)
 def redeem_code() -> Response | tuple[str, int]:
     form = FormReader(request.form)
-    code = form.require("code", "Type the code that you were given.")
+    code = form.require("code", translate("Type the code that you were given."))
     if not form.errors:
         with form.collect_errors():
             nanos = redeem(g.account_id, code, made_by=g.member.email)
-            flash(f"{exact(nanos)} is added to your balance.")
+            flash(translate("%(amount)s is added to your balance.", amount=exact(nanos)))
             return redirect(url_for("dashboard.show_billing"), 303)
     return render_billing(code=form), 400
 
@@ -51,13 +52,14 @@ def change_alert() -> Response:
     form = FormReader(request.form)
     if form.text("do") == "off":
         turn_alert_off(g.account_id)
-        flash("You will no longer get low-balance alerts.")
+        flash(translate("You will no longer get low-balance alerts."))
         return _back(form)
     threshold = form.dollars("alert_threshold")
     if not form.errors:
         with form.collect_errors():
             set_alert(g.account_id, threshold)
-            flash(f"We email you each time the balance falls below {exact(threshold or 0)}.")
+            amount = exact(threshold or 0)
+            flash(translate("We email you each time the balance falls below %(amount)s.", amount=amount))
     return _back(form)
 
 

@@ -7,6 +7,7 @@ from bridge.accounts.sign_in import AddressTaken, find_errors
 from bridge.dashboard.guesses import remember_browser
 from bridge.dashboard.visitor import begin_session, find_network
 from bridge.extensions import anyone_may_enter, limiter
+from bridge.languages import translate
 from bridge.ledger.first_operator import LinkIsDead, become_first_operator, is_good
 
 first_operator = Blueprint("first_operator", __name__)
@@ -33,10 +34,10 @@ def become_operator() -> Response | str | tuple[str, int]:
     except LinkIsDead:
         return _render("")
     except AddressTaken:
-        said = "This address has an account. Give its password, and the account becomes the operator's."
+        said = translate("This address has an account. Give its password, and the account becomes the operator's.")
         return _render(secret, email, {"password": said})
     if member.last_sign_in_at is not None:
-        flash(f"{member.email} is the operator now. Sign in.")
+        flash(translate("%(email)s is the operator now. Sign in.", email=member.email))
         return redirect(url_for("welcome.show_sign_in", next="/admin/"), 303)
     begin_session(member, "first operator's link", is_known=True)
     answer = redirect("/admin/", 303)

@@ -14,6 +14,7 @@ from bridge.acts import Actor
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses, is_known_browser, record_failure, remember_browser
 from bridge.dashboard.visitor import begin_session, find_network, home_of, local_path
 from bridge.extensions import anyone_may_enter, limiter
+from bridge.languages import translate
 
 HALF_WAY = "half_way"
 MAX_SECONDS = 600
@@ -73,8 +74,8 @@ def take_code() -> Response | str | tuple[str, int]:
             check_code(member.id, request.form.get("code", ""))
     except WrongCode:
         record_failure(member, "wrong recovery code" if recovery else "wrong code")
-        errors = {"recovery": "This is none of your recovery codes, or it was used before."}
-        page = _render(errors if recovery else {"code": "That is not the code that the app shows now."})
+        errors = {"recovery": translate("This is none of your recovery codes, or it was used before.")}
+        page = _render(errors if recovery else {"code": translate("That is not the code that the app shows now.")})
         return (page, 401) if isinstance(page, str) else page
     forget_guesses()
     how = "password and recovery code" if recovery else "password and code"

@@ -6,6 +6,7 @@ from bridge.accounts.tables import Member
 from bridge.acts import Actor
 from bridge.dashboard.filters import balance
 from bridge.dashboard.visitor import chosen_settings, find_network
+from bridge.languages import translate
 from bridge.ledger.ledger import find_balance
 from bridge.payments.referrals import MAX_CODE_LENGTH, record_referral
 
@@ -34,4 +35,4 @@ def tell_starting_credit(account_id: int) -> None:
     """Say how much credit the new account starts with, if it has any."""
     nanos = find_balance(account_id).balance_nanos
     if nanos:
-        flash(f"Your account is ready, with {balance(nanos)} of starting credit.")
+        flash(translate("Your account is ready, with %(amount)s of starting credit.", amount=balance(nanos)))

@@ -24,6 +24,7 @@ from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.guesses import BY_TRIER, forget_guesses, record_failure
 from bridge.dashboard.visitor import chosen_settings, find_actor, local_path
 from bridge.extensions import limiter
+from bridge.languages import translate
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -42,7 +43,7 @@ def require_proof() -> Response | None:
     if not current_user.is_authenticated:
         return None
     if as_operator and _is_required() and not _has_second_factor():
-        flash("Operators need two-factor sign-in here. Turn it on to go on.", "warn")
+        flash(translate("Operators need two-factor sign-in here. Turn it on to go on."), "warn")
         return redirect(url_for("dashboard.show_security"), 303)
     looks = as_operator and request.method in SAFE
     if (looks or current_user.is_proven) and not is_second_factor_due():
@@ -50,7 +51,7 @@ def require_proof() -> Response | None:
     if request.method in SAFE:
         target = local_path(request.full_path)
     else:
-        flash("Nothing was changed yet. Confirm that it's you, then send the form again.", "warn")
+        flash(translate("Nothing was changed yet. Confirm that it's you, then send the form again."), "warn")
         target = local_path(_path_of(request.referrer))
     return redirect(url_for("dashboard.show_proof", next=target), 303)
 
@@ -110,11 +111,11 @@ def prove() -> Response | tuple[str, int]:
     elif find_second_factor(member.id):
         error = _try_code(member)
     elif is_second_factor_due():
-        error = {"credential": "Your password is not enough here. Use your passkey."}
+        error = {"credential": translate("Your password is not enough here. Use your passkey.")}
     else:
         by_second_factor = False
         right = verify_password(member, request.form.get("password", ""))
-        error = {} if right else {"password": "That is not your password."}
+        error = {} if right else {"password": translate("That is not your password.")}
     if error:
         record_failure(member, "asked to confirm who they are")
         return _render(target, error), 401
@@ -136,7 +137,7 @@ def _try_passkey(member: Member) -> dict[str, str]:
     try:
         check_passkey(chosen_settings(), request.form["credential"], member)
     except WrongPasskey:
-        return {"credential": "The passkey was not accepted. Try again, or use another way."}
+        return {"credential": translate("The passkey was not accepted. Try again, or use another way.")}
     return {}
 
 
@@ -150,8 +151,8 @@ def _try_code(member: Member) -> dict[str, str]:
             check_code(member.id, request.form.get("code", ""))
     except WrongCode:
         if recovery:
-            return {"recovery": "This is none of your recovery codes, or it was used before."}
-        return {"code": "That is not the code that the app shows now."}
+            return {"recovery": translate("This is none of your recovery codes, or it was used before.")}
+        return {"code": translate("That is not the code that the app shows now.")}
     return {}
 
 

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response
 from bridge.dashboard.proof import SAFE
 from bridge.dashboard.visitor import Viewer
 from bridge.errors import ViewOnly
+from bridge.languages import translate
 from bridge.viewing import end_view, find_view
 
 LEAVE = "admin.leave_view"
@@ -39,10 +40,15 @@ def guard_view() -> Response | None:
             return None
         if not current_user.is_authenticated:
             return redirect("/sign-in", 303)
-        flash(f"You no longer view the pages of {view.name}. Nothing was changed.", "warn")
+        said = translate("You no longer view the pages of %(name)s. Nothing was changed.", name=view.name)
+        flash(said, "warn")
         return redirect(f"/admin/customers/{view.account_id}", 303)
     if request.method not in SAFE:
-        raise ViewOnly(f"You are viewing as {view.name}, and nothing can be changed. Leave the view first.")
+        raise ViewOnly(
+            translate("You are viewing as %(name)s, and nothing can be changed. Leave the view first.", name=view.name)
+        )
     if not in_console and request.blueprint not in OPEN_TO_ALL and request.endpoint not in SHOWN:
-        raise ViewOnly("Settings, security and forms are not shown to operators. Leave the view, or open another page.")
+        raise ViewOnly(
+            translate("Settings, security and forms are not shown to operators. Leave the view, or open another page.")
+        )
     return None

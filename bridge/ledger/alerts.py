@@ -15,6 +15,7 @@ from bridge.accounts.standing import list_owners
 from bridge.config import Settings
 from bridge.db import Table, UtcDateTime, db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.ledger.tables import Balance
 from bridge.mail.outbox import queue_mail
 from bridge.money import MAX_NANOS, NANOS_PER_DOLLAR, format_dollars
@@ -52,7 +53,7 @@ def set_alert(account_id: int, threshold_nanos: int | None) -> None:
     """Set the amount below which the account's owners get a mail. A balance that is below it already is not reported,
     since they see it where they set the amount. Raises InvalidRequest."""
     if threshold_nanos is None or not 0 < threshold_nanos <= MAX_NANOS:
-        raise InvalidRequest("Give an amount of more than zero, such as 5.00.", param="threshold")
+        raise InvalidRequest(translate("Give an amount of more than zero, such as 5.00."), param="threshold")
     with transaction() as session:
         insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
         values = {"enabled": True, "threshold_nanos": threshold_nanos}

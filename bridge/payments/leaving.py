@@ -12,6 +12,7 @@ from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.ledger.forgetting import forget_labels, forget_makers
 from bridge.ledger.ledger import find_balance
 from bridge.mail.outbox import queue_mail
@@ -31,7 +32,7 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
     Returns how many keys were revoked. Raises InvalidRequest while one of its members is an operator."""
     operators = sa.select(Member.id).where(Member.account_id == account_id, Member.is_operator)
     if db.session.scalar(operators.limit(1)) is not None:
-        raise InvalidRequest("An operator's account can't be deleted. Take that right away first.")
+        raise InvalidRequest(translate("An operator's account can't be deleted. Take that right away first."))
     balance = find_balance(account_id).balance_nanos
     forget_card(account_id)
     end_plans(account_id, actor, "the account is deleted")
