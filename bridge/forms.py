@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bridge.errors import InvalidRequest
-from bridge.languages import translate
 from bridge.money import parse_dollars, parse_percent
 
 MAX_DIGITS = 12
@@ -29,7 +28,7 @@ class FormReader:
             return None
         if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS:
             return int(text)
-        self.errors[name] = translate("Give a whole number, such as 60.")
+        self.errors[name] = "Give a whole number, such as 60."
         return None
 
     def dollars(self, name: str) -> int | None:
@@ -40,7 +39,7 @@ class FormReader:
         try:
             return parse_dollars(text.replace("−", "-"))
         except ValueError:
-            self.errors[name] = translate("Give dollars, such as 12.50, with at most nine decimals.")
+            self.errors[name] = "Give dollars, such as 12.50, with at most nine decimals."
             return None
 
     def percent(self, name: str) -> int | None:
@@ -51,7 +50,7 @@ class FormReader:
         try:
             return parse_percent(text)
         except ValueError:
-            self.errors[name] = translate("Give a percentage, such as 12.5, with at most two decimals.")
+            self.errors[name] = "Give a percentage, such as 12.5, with at most two decimals."
             return None
 
     def names(self, name: str) -> list[str]:
@@ -66,7 +65,7 @@ class FormReader:
         try:
             return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
         except ValueError:
-            self.errors[name] = translate("Give a date and a time, such as 2026-12-31 23:59.")
+            self.errors[name] = "Give a date and a time, such as 2026-12-31 23:59."
             return None
 
     def require(self, name: str, message: str) -> str:

@@ -10,7 +10,6 @@ from bridge.accounts.tables import Identity, Member
 from bridge.acts import Actor, record_act
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
-from bridge.languages import translate
 
 
 def find_connected(service: str, subject: str) -> Member | None:
@@ -37,14 +36,14 @@ def connect(member: Member, service: str, known: Known, actor: Actor) -> None:
             record_act(session, member.account_id, "connected", actor, f"{service}: {known.label}")
             tell_member(session, member, "connected", f"It is {known.label} at {service}.")
     except sa.exc.IntegrityError:
-        raise InvalidRequest(translate("That account is connected to another account of ours already.")) from None
+        raise InvalidRequest("That account is connected to another account of ours already.") from None
 
 
 def disconnect(member: Member, service: str, actor: Actor) -> None:
     """No longer let the member sign in by this service. Raises InvalidRequest if there is no other way for them."""
     others = [name for name in list_identities(member.id) if name != service]
     if not (member.password_hash or others or list_passkeys(member.id)):
-        raise InvalidRequest(translate("You would have no way to sign in. Set a password or add a passkey first."))
+        raise InvalidRequest("You would have no way to sign in. Set a password or add a passkey first.")
     with transaction() as session:
         gone = sa.delete(Identity).where(Identity.member_id == member.id, Identity.service == service)
         label = session.scalar(gone.returning(Identity.label).execution_options(synchronize_session=False))

@@ -21,7 +21,6 @@ from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.languages import translate
 
 if TYPE_CHECKING:
     from webauthn.helpers.structs import PublicKeyCredentialDescriptor
@@ -90,13 +89,9 @@ def add_passkey(settings: Settings, member: Member, name: str, credential: str, 
 
     name = " ".join(name.split())
     if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
-        raise InvalidRequest(
-            translate("Name the passkey in at most %(most)s letters.", most=MAX_NAME_LENGTH), param="name"
-        )
+        raise InvalidRequest(f"Name the passkey in at most {MAX_NAME_LENGTH} letters.", param="name")
     if len(list_passkeys(member.id)) >= MOST_PASSKEYS:
-        raise InvalidRequest(
-            translate("There are %(most)s passkeys already. Remove one first.", most=MOST_PASSKEYS), param="name"
-        )
+        raise InvalidRequest(f"There are {MOST_PASSKEYS} passkeys already. Remove one first.", param="name")
     challenge, member_id = _use_challenge(ADD, credential)
     if member_id != member.id:
         raise WrongPasskey

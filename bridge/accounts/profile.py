@@ -9,7 +9,6 @@ from bridge.accounts.tables import Account, Member
 from bridge.acts import Actor, record_act
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
-from bridge.languages import translate
 
 MAX_NAME_LENGTH = 100
 BILLING_LENGTHS = {"billing_name": 200, "billing_address": 500, "tax_id": 50}
@@ -29,7 +28,7 @@ def list_time_zones() -> tuple[str, ...]:
 def set_time_zone(member: Member, name: str) -> None:
     """Choose the zone in which the member reads times; "" is the browser's own. Raises InvalidRequest."""
     if name and name not in list_time_zones():
-        raise InvalidRequest(translate("Choose one of the time zones in the list."), param="time_zone")
+        raise InvalidRequest("Choose one of the time zones in the list.", param="time_zone")
     with transaction() as session:
         session.execute(sa.update(Member).where(Member.id == member.id).values(time_zone=name))
 
@@ -38,7 +37,7 @@ def set_name(member: Member, name: str, actor: Actor) -> None:
     """Change what a member is called. Raises InvalidRequest."""
     name = " ".join(name.split())
     if len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise InvalidRequest(translate("Use at most %(most)s letters.", most=MAX_NAME_LENGTH), param="name")
+        raise InvalidRequest(f"Use at most {MAX_NAME_LENGTH} letters.", param="name")
     before = member.name or "none"
     with transaction() as session:
         session.execute(sa.update(Member).where(Member.id == member.id).values(name=name))
@@ -55,7 +54,7 @@ def set_billing_details(account_id: int, actor: Actor, *, billing_name: str, bil
     }
     for name, text in fields.items():
         if len(text) > BILLING_LENGTHS[name] or not text.replace("\n", "").isprintable():
-            raise InvalidRequest(translate("Use at most %(most)s letters.", most=BILLING_LENGTHS[name]), param=name)
+            raise InvalidRequest(f"Use at most {BILLING_LENGTHS[name]} letters.", param=name)
     with transaction() as session:
         session.execute(sa.update(Account).where(Account.id == account_id).values(**fields))
         record_act(session, account_id, "billing", actor)
@@ -65,5 +64,5 @@ def check_name(name: str) -> str:
     """The name of a member or an account, its spaces put in order. Raises InvalidRequest."""
     name = " ".join(name.split())
     if len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise InvalidRequest(translate("Use at most %(most)s letters.", most=MAX_NAME_LENGTH), param="name")
+        raise InvalidRequest(f"Use at most {MAX_NAME_LENGTH} letters.", param="name")
     return name

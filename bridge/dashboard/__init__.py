@@ -14,7 +14,7 @@ from secure import ReferrerPolicy, Secure
 from werkzeug.wrappers import Response
 from whitenoise import WhiteNoise
 
-from bridge import dates, languages
+from bridge import languages
 from bridge.accounts.key_limits import limit_key
 from bridge.config import Settings
 from bridge.cookies import cookie_name
@@ -35,6 +35,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     key_list,
     keys,
     models,
+    months,
     notices,
     origin,
     overview,
@@ -104,7 +105,7 @@ def register(app: Flask) -> None:
         app.register_blueprint(blueprint)
     languages.register(app)
     filters.register(app)
-    dates.register(app)
+    months.register(app)
     app.add_template_filter(say_stored, "translated")
     error_pages.register(app)
     viewing.register(app)

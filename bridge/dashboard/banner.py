@@ -15,7 +15,7 @@ from bridge.chart import SpanSum
 from bridge.config import Settings
 from bridge.dashboard.account import find_account_state, find_money, find_own_limits, once
 from bridge.dashboard.filters import NANOS_PER_CENT, balance, exact, spend
-from bridge.dates import short_day
+from bridge.dates import SHORT_DAY, write_date
 from bridge.db import now_utc
 from bridge.inference.services import Services
 from bridge.languages import to_translate, translate, translate_plural
@@ -122,7 +122,7 @@ def _tell_incident() -> Banner | None:
     found = list_open(find_account_state().incidents_number)
     told = find_told(found, _sum_lately()) if found else None
     if told is not None:
-        day, time = short_day(told.opened_at), f"{told.opened_at:%H:%M}"
+        day, time = write_date(told.opened_at, SHORT_DAY), f"{told.opened_at:%H:%M}"
         text = translate("Since %(day)s, %(time)s UTC. Failed calls cost nothing.", day=day, time=time)
         status = (translate("Status page"), url_for("public.show_status")) if _has_status_page() else None
         return Banner("warn", f"{told.title}.", text, *(status or (translate("Models"), "/models")))

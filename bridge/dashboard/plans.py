@@ -10,7 +10,7 @@ from bridge.dashboard.billing import render_billing
 from bridge.dashboard.door import dashboard, suspended_may_too
 from bridge.dashboard.snippets import site_url
 from bridge.dashboard.visitor import chosen_settings, find_actor
-from bridge.dates import long_day
+from bridge.dates import LONG_DAY, write_date
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
 from bridge.languages import to_translate, translate
@@ -81,7 +81,7 @@ def end_own_plan() -> Any:
     def act(_form: FormReader) -> str:
         ends_at = set_ending(chosen_settings(), g.account_id, find_actor(), ends=True)
         if ends_at:
-            day = long_day(ends_at)
+            day = write_date(ends_at, LONG_DAY)
             flash(translate("Your plan ends on %(day)s. Nothing more is charged for it.", day=day))
         else:
             flash(translate("Your plan ends. Nothing more is charged for it."))

@@ -22,10 +22,33 @@ class Remedy:
 
 def find_remedy(refused: Refused) -> Remedy:
     """The remedy of a key's refusals with one code."""
-    key, errors = url_for("dashboard.show_key", key_id=refused.key_id), "/docs/errors"
+    if found := _list_known(refused).get(refused.code):
+        return found
+    if refused.status >= 500:
+        return Remedy(
+            translate("The gateway or its providers were unavailable"),
+            translate("What 503 means"),
+            "/docs/errors",
+            translate("Retry: nothing was charged."),
+        )
+    if refused.status == 409:
+        return Remedy(
+            translate("The same Idempotency-Key was still running"), translate("How retries work"), "/docs/idempotency"
+        )
+    return Remedy(
+        translate("The request was malformed"),
+        translate("What the error means"),
+        "/docs/errors",
+        translate("The last message names the field."),
+    )
+
+
+def _list_known(refused: Refused) -> dict[str, Remedy]:
+    """The remedy of each code of which one is known."""
+    key = url_for("dashboard.show_key", key_id=refused.key_id)
     billing, models = path_of("dashboard.show_billing"), "/models"
     asked = translate("It asked for %(model)s.", model=refused.last_model) if refused.last_model else ""
-    known = {
+    return {
         "rate_limit_exceeded": Remedy(
             translate("Over the rate limit"),
             translate("Raise the limit"),
@@ -63,22 +86,3 @@ def find_remedy(refused: Refused) -> Remedy:
             translate("The prompt is too long"), translate("See each model's window"), models
         ),
     }
-    if found := known.get(refused.code):
-        return found
-    if refused.status >= 500:
-        return Remedy(
-            translate("The gateway or its providers were unavailable"),
-            translate("What 503 means"),
-            errors,
-            translate("Retry: nothing was charged."),
-        )
-    if refused.status == 409:
-        return Remedy(
-            translate("The same Idempotency-Key was still running"), translate("How retries work"), "/docs/idempotency"
-        )
-    return Remedy(
-        translate("The request was malformed"),
-        translate("What the error means"),
-        errors,
-        translate("The last message names the field."),
-    )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bridge.acts import COMMAND, Actor, record_act
-from bridge.dates import day_of_year
+from bridge.dates import write_date
 from bridge.db import clock, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
 from bridge.languages import to_translate, translate
@@ -177,7 +177,7 @@ def _explain(session: Session, digest: bytes, account_id: int) -> str:
     at = session.scalar(own)
     if at is None:
         return translate(REFUSED)
-    return translate("You redeemed this code on %(day)s: it is in your balance.", day=day_of_year(at))
+    return translate("You redeemed this code on %(day)s: it is in your balance.", day=write_date(at))
 
 
 def list_batches() -> list[ListedBatch]:
