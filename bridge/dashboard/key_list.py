@@ -15,13 +15,19 @@ from bridge.dashboard.account import find_money, find_own_limits
 from bridge.dashboard.door import dashboard
 from bridge.dashboard.keys import find_state
 from bridge.db import now_utc
+from bridge.languages import to_translate, translate
 from bridge.ledger.budgets import list_key_windows
 from bridge.ledger.journal import BudgetState, list_budgets, list_spend_by_key
 
 PAGE_SIZE = 100
 MOST_DIGITS = 6  # of a page's number
 FEW_KEYS = 5  # need no search
-SORTS = {"newest": "Newest first", "name": "By name", "used": "Last used first", "spend": "Most spent this month"}
+SORTS = {
+    "newest": to_translate("Newest first"),
+    "name": to_translate("By name"),
+    "used": to_translate("Last used first"),
+    "spend": to_translate("Most spent this month"),
+}
 
 
 @dashboard.get("/keys")
@@ -40,7 +46,7 @@ def show_keys() -> str:
         keys=keys,
         search=search,
         sort=sort,
-        sorts=SORTS,
+        sorts=[(name, translate(words)) for name, words in SORTS.items()],
         page=page,
         first=first,
         total=total,

@@ -20,8 +20,9 @@ from bridge.dashboard.visitor import begin_session, chosen_settings, find_actor,
 from bridge.errors import NotFound
 from bridge.extensions import anyone_may_enter, limiter, needs_proof
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate
 
-WRONG = "The passkey was not accepted. Try again, or use another way."
+WRONG = to_translate("The passkey was not accepted. Try again, or use another way.")
 
 passkeys = Blueprint("passkeys", __name__)
 
@@ -49,7 +50,7 @@ def enter_by_passkey() -> AnyResponse:
     try:
         member = check_passkey(chosen_settings(), request.form.get("credential", ""))
     except WrongPasskey:
-        flash(WRONG, "bad")
+        flash(translate(WRONG), "bad")
         return redirect(url_for("welcome.show_sign_in", next=target or None), 303)
     begin_session(member, "passkey", is_known=is_known_browser(member.email), by_second_factor=True)
     answer = redirect(target or home_of(member), 303)
@@ -75,11 +76,11 @@ def save_passkey() -> AnyResponse | tuple[str, int]:
                 *(chosen_settings(), g.member.member, form.text("name"), form.text("credential")), actor=find_actor()
             )
     except WrongPasskey:
-        form.errors[""] = WRONG
+        form.errors[""] = translate(WRONG)
     if form.errors:
         return _render(form), 400
     record_proof(g.member.session_secret, by_second_factor=True)
-    flash(f"{passkey.name} is ready. Use it at your next sign-in.")
+    flash(translate("%(name)s is ready. Use it at your next sign-in.", name=passkey.name))
     return redirect(url_for("dashboard.show_security"), 303)
 
 
@@ -87,7 +88,7 @@ def save_passkey() -> AnyResponse | tuple[str, int]:
 @needs_proof
 def end_passkey(passkey_id: int) -> AnyResponse:
     name = remove_passkey(g.member.member, passkey_id, find_actor())
-    flash(f"{name} no longer opens this account. Delete it on the device too.")
+    flash(translate("%(name)s no longer opens this account. Delete it on the device too.", name=name))
     return redirect(url_for("dashboard.show_security"), 303)
 
 

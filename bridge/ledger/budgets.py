@@ -4,10 +4,16 @@ are UTC days, weeks from Monday, and months; a total never starts again."""
 import datetime
 from typing import Protocol
 
+from bridge.languages import to_translate
 from bridge.ledger.batch import OF_ACCOUNT, BudgetWindow
 
 PERIODS = ("day", "week", "month", "total")
-PERIOD_WORDS = {"day": "a day", "week": "a week", "month": "a month", "total": "in all"}
+PERIOD_WORDS = {
+    "day": to_translate("a day"),
+    "week": to_translate("a week"),
+    "month": to_translate("a month"),
+    "total": to_translate("in all"),
+}
 NEVER = datetime.date(1970, 1, 1)
 OF_KEY = ""  # the scope of a budget over all requests of a key
 OF_USER = "user:"  # with an end user's name behind it: the scope of that end user's

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from bridge.languages import to_translate
 from bridge.ledger.tables import UsageRecord
 
 
@@ -18,43 +19,53 @@ class ChargeRule:
         return f"{self.happened} {self.paid}"
 
 
-FREE = "You were not charged."
-SO_FAR = "You paid for the prompt and for what had arrived until then."
-COMPLETE = ChargeRule("complete", "The answer was complete.", "You paid for its tokens as the provider counted them.")
+FREE = to_translate("You were not charged.")
+SO_FAR = to_translate("You paid for the prompt and for what had arrived until then.")
+COMPLETE = ChargeRule(
+    "complete",
+    to_translate("The answer was complete."),
+    to_translate("You paid for its tokens as the provider counted them."),
+)
 COMPLETE_ESTIMATE = ChargeRule(
     "complete_estimate",
-    "The answer was complete, but its provider gave no counts.",
-    "You paid for its tokens as we counted them.",
+    to_translate("The answer was complete, but its provider gave no counts."),
+    to_translate("You paid for its tokens as we counted them."),
 )
 COMPLETE_MIXED = ChargeRule(
     "complete_mixed",
-    "The answer was complete, but one of its provider's counts was missing or impossible.",
-    "You paid for the tokens of that part as we counted them, and for the others as the provider did.",
+    to_translate("The answer was complete, but one of its provider's counts was missing or impossible."),
+    to_translate("You paid for the tokens of that part as we counted them, and for the others as the provider did."),
 )
 COMPLETE_CLAMPED = ChargeRule(
     "complete_clamped",
-    "The answer was complete, but its provider counted more than this request can hold.",
-    "You paid for what it can hold, and not for the rest.",
+    to_translate("The answer was complete, but its provider counted more than this request can hold."),
+    to_translate("You paid for what it can hold, and not for the rest."),
 )
-EMPTY = ChargeRule("empty", "The answer was complete, but held nothing: no text and no call.", FREE)
-CUT = ChargeRule("cut", "The answer broke off.", SO_FAR)
-LEFT = ChargeRule("client_left", "The client left before the end.", SO_FAR)
+EMPTY = ChargeRule("empty", to_translate("The answer was complete, but held nothing: no text and no call."), FREE)
+CUT = ChargeRule("cut", to_translate("The answer broke off."), SO_FAR)
+LEFT = ChargeRule("client_left", to_translate("The client left before the end."), SO_FAR)
 LEFT_EARLY = ChargeRule(
     "client_left_early",
-    "The client left before a provider had answered.",
-    f"An account has three such streams a minute free. {FREE}",
+    to_translate("The client left before a provider had answered."),
+    to_translate("An account has three such streams a minute free. You were not charged."),
 )
 LEFT_EARLY_PAID = ChargeRule(
     "client_left_early_paid",
     LEFT_EARLY.happened,
-    "The account had used its three free ones of that minute. You paid for the prompt, as we counted it, because the "
-    "provider had received it.",
+    to_translate(
+        "The account had used its three free ones of that minute. You paid for the prompt, as we counted it, because "
+        "the provider had received it."
+    ),
 )
-SLOW = ChargeRule("client_slow", "The client took nothing of the answer for too long.", SO_FAR)
+SLOW = ChargeRule("client_slow", to_translate("The client took nothing of the answer for too long."), SO_FAR)
 SLOW_FREE = ChargeRule("client_slow_free", SLOW.happened, FREE)
-NO_ANSWER = ChargeRule("no_answer", "No provider delivered any of an answer.", FREE)
-REFUSED = ChargeRule("refused", "The request was refused.", FREE)
-LOST = ChargeRule("interrupted", "Our process ended while this ran.", "You paid at most for what had been delivered.")
+NO_ANSWER = ChargeRule("no_answer", to_translate("No provider delivered any of an answer."), FREE)
+REFUSED = ChargeRule("refused", to_translate("The request was refused."), FREE)
+LOST = ChargeRule(
+    "interrupted",
+    to_translate("Our process ended while this ran."),
+    to_translate("You paid at most for what had been delivered."),
+)
 LOST_FREE = ChargeRule("interrupted_free", LOST.happened, FREE)
 RULES = (
     *(COMPLETE, COMPLETE_ESTIMATE, COMPLETE_MIXED, COMPLETE_CLAMPED, EMPTY, CUT, LEFT, LEFT_EARLY, LEFT_EARLY_PAID),
