@@ -23,6 +23,7 @@ NAMES = (
     *("MB", "KB", "GB", "MiB", "KiB", "GiB", "p50", "p95", "p99", "sk", "req", "v1", "XXXXX", "LiteLLM", "OIDC"),
     *("openapi.json", "llms.txt", "xxxx-xxxx-xxxx-xxxx"),
     "flask",
+    *("Ctrl", "Enter", "Esc"),
 )
 WRITTEN = (
     r"https?://\S+",

@@ -25,7 +25,7 @@ from bridge.accounts.tables import Account, Key, Member, Membership
 from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
-from bridge.languages import translate
+from bridge.languages import to_translate, translate
 from bridge.mail.outbox import queue_mail
 from bridge.money import check_markup, format_dollars, format_percent
 from bridge.providers.faults import FAULTS
@@ -34,6 +34,7 @@ PAGE_SIZE = 50
 MAX_ID_DIGITS = 18
 MAX_DRILL_MINUTES = 24 * 60
 MAX_REASON_LENGTH = 400
+LIMIT_OF_ACCOUNT = to_translate("Give a whole number, 0 for no limit, or nothing for the gateway's default.")
 NEW = datetime.timedelta(days=30)
 NAMES = {"spend_day_nanos": "spend a day", "markup_bps": "markup", "group_name": "group"}  # as the audit log has them
 
@@ -263,7 +264,7 @@ def set_account_limits(account_id: int, limits: Mapping[str, int | None], actor:
     values = {
         name: check_spend_day(limits[name])
         if name == "spend_day_nanos"
-        else check_limit(name, limits[name], "the gateway's default")
+        else check_limit(name, limits[name], LIMIT_OF_ACCOUNT)
         for name in OF_ACCOUNT
         if name in limits
     }

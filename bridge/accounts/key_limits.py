@@ -9,6 +9,7 @@ from bridge.accounts.tables import Account, Key
 from bridge.config import Settings
 from bridge.db import db
 from bridge.errors import InvalidRequest
+from bridge.languages import translate_plural
 
 LIMITS = ("rpm", "tpm", "concurrency")  # of keys and of accounts
 OF_ACCOUNT = (*LIMITS, "spend_day_nanos", "max_keys")  # of accounts
@@ -64,6 +65,9 @@ def require_room(account_id: int) -> None:
     mine = sa.select(sa.func.count()).where(Key.account_id == account_id, Key.revoked_at.is_(None), ~Key.is_drill)
     if most and (db.session.scalar(mine) or 0) >= most:
         raise InvalidRequest(
-            f"This account may have {most} key{'' if most == 1 else 's'}, and has as many. Revoke one, or ask the "
-            "operator for more."
+            translate_plural(
+                "This account may have %(num)s key, and has as many. Revoke one, or ask the operator for more.",
+                "This account may have %(num)s keys, and has as many. Revoke one, or ask the operator for more.",
+                most,
+            )
         )

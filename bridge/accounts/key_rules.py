@@ -10,11 +10,13 @@ from bridge.addresses import Network, read_network
 from bridge.catalogue.names import find_model_ids
 from bridge.db import now_utc
 from bridge.errors import InvalidRequest
+from bridge.languages import to_translate, translate
 from bridge.money import MAX_NANOS
 
 MAX_NAME_LENGTH = 100
 MAX_LIMIT = 10**12
 MAX_LIST_LENGTH = 200
+LIMIT_OF_KEY = to_translate("Give a whole number, 0 for no limit, or nothing for the account's.")
 BUDGET_PERIODS = ("day", "week", "month", "total")
 
 
@@ -50,26 +52,27 @@ def _check_all(terms: KeyTerms, before: Key | None) -> tuple[dict[str, Any], dic
 def _check_raise(terms: KeyTerms) -> Iterator[tuple[str, str]]:
     own = (terms.budget_day_nanos, terms.budget_week_nanos, terms.budget_month_nanos, terms.budget_total_nanos)
     if terms.budget_raise_nanos is not None and terms.budget_raise_until is None:
-        yield "budget_raise_until", "Say until when: a raise ends by itself."
+        yield "budget_raise_until", translate("Say until when: a raise ends by itself.")
     elif terms.budget_raise_nanos is None and terms.budget_raise_until is not None:
-        yield "budget_raise", "Give the dollars to raise by, such as 20.00."
+        yield "budget_raise", translate("Give the dollars to raise by, such as 20.00.")
     elif terms.budget_raise_nanos is not None and own == (None,) * len(own):
-        yield "budget_raise", "There is no budget to raise. Give one, or leave this empty."
+        yield "budget_raise", translate("There is no budget to raise. Give one, or leave this empty.")
 
 
 def _check_name(field: str, name: str) -> str:
     name = " ".join(name.split()) or "Untitled"
     if len(name) > MAX_NAME_LENGTH:
-        raise InvalidRequest(f"A name has at most {MAX_NAME_LENGTH} characters.", param=field)
+        raise InvalidRequest(translate("A name has at most %(most)s characters.", most=MAX_NAME_LENGTH), param=field)
     if not name.isprintable():
-        raise InvalidRequest("A name is made of printable characters.", param=field)
+        raise InvalidRequest(translate("A name is made of printable characters."), param=field)
     return name
 
 
-def check_limit(field: str, value: int | None, otherwise: str = "the account's") -> int | None:
-    """A limit of a key or an account, checked. Raises InvalidRequest with the field in `param`."""
+def check_limit(field: str, value: int | None, otherwise: str = LIMIT_OF_KEY) -> int | None:
+    """A limit of a key or an account, checked. Raises InvalidRequest with the field in `param`; `otherwise` is what it
+    says, with what an empty field means."""
     if value is not None and not 0 <= value <= MAX_LIMIT:
-        raise InvalidRequest(f"Give a whole number, 0 for no limit, or nothing for {otherwise}.", param=field)
+        raise InvalidRequest(translate(otherwise), param=field)
     return value
 
 
@@ -77,20 +80,22 @@ def check_spend_day(value: int | None) -> int | None:
     """What an account may spend a day, checked. Raises InvalidRequest with the field in `param`."""
     if value is not None and not 0 <= value <= MAX_NANOS:
         raise InvalidRequest(
-            "Give an amount of dollars, 0 for no limit, or nothing for the gateway's default.", param="spend_day"
+            translate("Give an amount of dollars, 0 for no limit, or nothing for the gateway's default."),
+            param="spend_day",
         )
     return value
 
 
 def _check_dollars(field: str, value: int | None) -> int | None:
     if value is not None and not 0 <= value <= MAX_NANOS:
-        raise InvalidRequest("Give an amount of dollars, zero or more.", param=field)
+        raise InvalidRequest(translate("Give an amount of dollars, zero or more."), param=field)
     return value
 
 
 def _check_period(field: str, value: str) -> str:
     if value not in BUDGET_PERIODS:
-        raise InvalidRequest(f"A budget's period is one of {', '.join(BUDGET_PERIODS)}.", param=field)
+        said = translate("A budget's period is one of %(periods)s.", periods=", ".join(BUDGET_PERIODS))
+        raise InvalidRequest(said, param=field)
     return value
 
 
@@ -100,11 +105,11 @@ def _find_models(field: str, names: Collection[str] | None) -> list[str] | None:
     if not names:
         return None
     if len(names) > MAX_LIST_LENGTH:
-        raise InvalidRequest(f"Name at most {MAX_LIST_LENGTH} models.", param=field)
+        raise InvalidRequest(translate("Name at most %(most)s models.", most=MAX_LIST_LENGTH), param=field)
     known = find_model_ids(names)
     for name in names:
         if name not in known:
-            raise InvalidRequest(f"There is no model {name!r}.", param=field)
+            raise InvalidRequest(translate("There is no model %(name)s.", name=repr(name)), param=field)
     return list(dict.fromkeys(known[name] for name in names))
 
 
@@ -112,11 +117,12 @@ def _check_addresses(field: str, addresses: Collection[str | Network] | None) ->
     if not addresses:
         return None
     if len(addresses) > MAX_LIST_LENGTH:
-        raise InvalidRequest(f"Give at most {MAX_LIST_LENGTH} addresses or networks.", param=field)
+        said = translate("Give at most %(most)s addresses or networks.", most=MAX_LIST_LENGTH)
+        raise InvalidRequest(said, param=field)
     try:
         return list(dict.fromkeys(str(read_network(str(text))) for text in addresses))
     except ValueError as error:
-        message = f"Give an address or a network such as 203.0.113.0/24: {error}."
+        message = translate("Give an address or a network such as 203.0.113.0/24: %(error)s.", error=error)
         raise InvalidRequest(message, param=field) from None
 
 
@@ -126,7 +132,7 @@ def _check_moment(field: str, moment: datetime.datetime | None) -> datetime.date
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     if moment <= now_utc():
-        raise InvalidRequest("Give a moment in the future.", param=field)
+        raise InvalidRequest(translate("Give a moment in the future."), param=field)
     return moment
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Annotated, Any, Literal, get_type_hints
 
 from bridge.addresses import Network
+from bridge.languages import to_translate
 
 # What kind of value a field holds. This decides how it is read, checked and shown.
 Kind = Literal["name", "count", "dollars", "period", "models", "networks", "moment"]
@@ -39,83 +40,95 @@ class KeyTerms:
     has one; a key's limit never exceeds its account's. `models` are ids or aliases, `addresses` are networks, and None
     allows all."""
 
-    name: Annotated[str, Term("name", "Name")]
+    name: Annotated[str, Term("name", to_translate("Name"))]
     rpm: Annotated[
         int | None,
         Term(
             "count",
-            "Requests a minute",
+            to_translate("Requests a minute"),
             "Requests per minute, at most the account's; 0 is the account's.",
             api_name="requests_per_minute",
         ),
     ] = None
     tpm: Annotated[
         int | None,
-        Term("count", "Tokens a minute", "Tokens per minute, likewise.", api_name="tokens_per_minute"),
+        Term("count", to_translate("Tokens a minute"), "Tokens per minute, likewise.", api_name="tokens_per_minute"),
     ] = None
     concurrency: Annotated[
         int | None,
         Term(
             "count",
-            "Requests at once",
+            to_translate("Requests at once"),
             "Requests at once, likewise.",
-            short_label="At once",
+            short_label=to_translate("At once"),
             api_name="concurrent_requests",
         ),
     ] = None
     budget_day_nanos: Annotated[
-        int | None, Term("dollars", "A day", "Dollars that the key may spend in a day (UTC).", form_name="budget_day")
+        int | None,
+        Term(
+            "dollars", to_translate("A day"), "Dollars that the key may spend in a day (UTC).", form_name="budget_day"
+        ),
     ] = None
     budget_week_nanos: Annotated[
-        int | None, Term("dollars", "A week", "In a week, from Monday.", form_name="budget_week")
+        int | None, Term("dollars", to_translate("A week"), "In a week, from Monday.", form_name="budget_week")
     ] = None
-    budget_month_nanos: Annotated[int | None, Term("dollars", "A month", "In a month.", form_name="budget_month")] = (
-        None
-    )
+    budget_month_nanos: Annotated[
+        int | None, Term("dollars", to_translate("A month"), "In a month.", form_name="budget_month")
+    ] = None
     budget_total_nanos: Annotated[
-        int | None, Term("dollars", "In all", "In all.", form_name="budget_total", option="--budget")
+        int | None, Term("dollars", to_translate("In all"), "In all.", form_name="budget_total", option="--budget")
     ] = None
     budget_raise_nanos: Annotated[
         int | None,
         Term(
             "dollars",
-            "Raise each by",
+            to_translate("Raise each by"),
             "Dollars more for each of these budgets, until --budget-raise-until.",
-            "Dollars on top of each budget above.",
+            to_translate("Dollars on top of each budget above."),
             form_name="budget_raise",
         ),
     ] = None
     budget_raise_until: Annotated[
         datetime.datetime | None,
-        Term("moment", "Until", "ISO 8601, likewise. The raise ends by itself.", "In UTC. Then it ends by itself."),
+        Term(
+            "moment",
+            to_translate("Until"),
+            "ISO 8601, likewise. The raise ends by itself.",
+            to_translate("In UTC. Then it ends by itself."),
+        ),
     ] = None
     budget_user_nanos: Annotated[
         int | None,
         Term(
             "dollars",
-            "Each end user",
+            to_translate("Each end user"),
             "Dollars that each end user of the key may spend in --budget-user-period.",
             form_name="budget_user",
         ),
     ] = None
-    budget_user_period: Annotated[str, Term("period", "Period")] = "day"
-    models: Annotated[Collection[str] | None, Term("models", "Models", "The only models it may use: A,B.")] = None
+    budget_user_period: Annotated[str, Term("period", to_translate("Period"))] = "day"
+    models: Annotated[
+        Collection[str] | None, Term("models", to_translate("Models"), "The only models it may use: A,B.")
+    ] = None
     addresses: Annotated[
         Collection[str | Network] | None,
         Term(
             "networks",
-            "Addresses",
+            to_translate("Addresses"),
             "The only addresses or networks it works from: A,B.",
-            "Where calls may come from, such as 203.0.113.7 or 2001:db8::/32, one a line. Leave empty for anywhere.",
+            to_translate(
+                "Where calls may come from, such as 203.0.113.7 or 2001:db8::/32, one a line. Leave empty for anywhere."
+            ),
         ),
     ] = None
     expires_at: Annotated[
         datetime.datetime | None,
         Term(
             "moment",
-            "Expires",
+            to_translate("Expires"),
             "ISO 8601; UTC unless it says otherwise.",
-            "Times are UTC. Leave empty for a key that never expires.",
+            to_translate("Times are UTC. Leave empty for a key that never expires."),
             option="--expires",
         ),
     ] = None

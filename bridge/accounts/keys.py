@@ -26,6 +26,7 @@ from bridge.catalogue.price_terms import LIST_PRICES, PriceTerms
 from bridge.config import Settings
 from bridge.db import DEFAULT_GROUP, UtcDateTime, db, now_utc, transaction
 from bridge.errors import AccountSuspended, InvalidApiKey, InvalidRequest
+from bridge.languages import translate
 
 CACHE_SECONDS = 60.0  # our own changes are announced; this is for changes made by hand
 CACHE_SIZE = 20_000  # of some 700 bytes
@@ -282,7 +283,9 @@ def rotate_key(account_id: int, key_id: int, overlap: datetime.timedelta, actor:
     by itself; one that was still in its overlap ends at once. Returns when every worker knows. Raises InvalidRequest
     for an overlap below zero or over MOST_OVERLAP."""
     if not datetime.timedelta() <= overlap <= MOST_OVERLAP:
-        raise InvalidRequest(f"The old secret can go on for at most {MOST_OVERLAP.days} days.", param="overlap")
+        raise InvalidRequest(
+            translate("The old secret can go on for at most %(days)s days.", days=MOST_OVERLAP.days), param="overlap"
+        )
     secret = make_secret()
     with transaction() as session:
         _require_active(account_id)

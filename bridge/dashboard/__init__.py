@@ -39,6 +39,7 @@ from bridge.dashboard import (  # noqa: F401 - some hang their pages on the door
     key_owner,
     keys,
     models,
+    months,
     notices,
     origin,
     overview,
@@ -68,6 +69,7 @@ from bridge.dashboard.script_texts import script_texts
 from bridge.dashboard.snippets import base_url, highlight, load_lexers
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
+from bridge.languages import translate
 from bridge.viewing import find_view
 
 SESSION_DAYS = 14
@@ -116,6 +118,8 @@ def register(app: Flask) -> None:
     languages.register(app)
     door.require_rights(app)
     filters.register(app)
+    months.register(app)
+    app.add_template_filter(say_stored, "translated")
     error_pages.register(app)
     viewing.register(app)
     origin.register(app)
@@ -174,6 +178,11 @@ def page_context() -> dict[str, Any]:
         "may_open_account": accounts.may_open,
         "request_id": g.get("request_id", ""),
     }
+
+
+def say_stored(text: str | None) -> str:
+    """A text that was stored in English, in the reader's language; what a person wrote stays as it is."""
+    return translate(text) if text else ""
 
 
 def csrf_field() -> Markup:

@@ -17,6 +17,7 @@ from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.db import db, now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.statement import next_month, read_statement
 from bridge.ledger.usage import UsageFilter, sum_spans
 from bridge.money import format_dollars
@@ -25,8 +26,8 @@ from bridge.payments.amounts import (
     NANOS_PER_MINOR,
     check_amount,
     describe_bonus,
-    describe_bounds,
     format_amount,
+    say_bounds,
     to_bonus,
     to_credit,
     whole_cents,
@@ -66,7 +67,7 @@ def save_billing_details() -> Any:
         set_billing_details(g.account_id, find_actor(), **{name: form.text(name) for name in BILLING_LENGTHS})
     if form.errors:
         return render_billing(details=form), 400
-    flash("Statements and receipts are made out to these details.")
+    flash(translate("Statements and receipts are made out to these details."))
     return redirect(url_for("dashboard.show_billing"), 303)
 
 
@@ -105,7 +106,7 @@ def top_up() -> Any:
         )
     except (StripeAway, StripeRefused) as error:
         log.error("top_up_failed", account_id=g.account_id, error=str(error), cause=str(error.__cause__)[:200])
-        form.errors[""] = "Stripe isn't responding. You were not charged. Try again in a few minutes."
+        form.errors[""] = translate("Stripe isn't responding. You were not charged. Try again in a few minutes.")
         return render_billing(top_up=form), 503
     return redirect(address, 303)
 
@@ -121,16 +122,16 @@ def change_rule() -> Any:
     rule = find_rule(g.account_id)
     if form.text("do") == "forget":
         forget_card(g.account_id)
-        flash("The card is removed, here and at Stripe. Nothing is charged automatically.")
+        flash(translate("The card is removed, here and at Stripe. Nothing is charged automatically."))
     elif form.text("do") == "off" and rule is not None and rule.amount_minor:
         switch_rule_off(g.account_id)
-        flash("Automatic top-ups are off.")
+        flash(translate("Automatic top-ups are off."))
     else:
         with form.collect_errors():
             _save_rule(settings, form)
         if form.errors:
             return render_billing(rule=form), 400
-        flash("Automatic top-ups are on.")
+        flash(translate("Automatic top-ups are on."))
     return redirect(url_for("dashboard.show_billing"), 303)
 
 
@@ -138,9 +139,9 @@ def _save_rule(settings: Settings, form: FormReader) -> None:
     threshold, cap = form.dollars("threshold"), form.dollars("cap")
     amount = check_amount(settings, form.dollars("auto_amount"), "auto_amount")
     if threshold is None or threshold < 0:
-        form.errors.setdefault("threshold", "Give the dollars below which to top up.")
+        form.errors.setdefault("threshold", translate("Give the dollars below which to top up."))
     if cap is None or cap < 0:
-        form.errors.setdefault("cap", "Give the most that may be charged in a month.")
+        form.errors.setdefault("cap", translate("Give the most that may be charged in a month."))
     if threshold is None or cap is None or form.errors:
         return
     set_rule(
@@ -224,7 +225,7 @@ def render_billing(**forms: FormReader) -> str:
         alert=state.alert,
         currency=settings.top_up_currency,
         rate=settings.top_up_rate,
-        bounds=describe_bounds(settings),
+        bounds=say_bounds(settings),
         presets=[unit for unit in PRESETS if smallest <= unit * 100 * NANOS_PER_MINOR <= largest],
         bonuses={unit: _find_bonus(settings, unit * MINOR_PER_UNIT) for unit in PRESETS},
         bonus=describe_bonus(settings),

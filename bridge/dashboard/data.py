@@ -14,6 +14,7 @@ from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.db import now_utc, transaction
 from bridge.errors import InvalidRequest
 from bridge.extensions import limiter, needs_proof
+from bridge.languages import translate
 from bridge.payments.leaving import delete_account
 
 
@@ -49,7 +50,7 @@ def export_data() -> Response:
 def end_account() -> AnyResponse | tuple[str, int]:
     """Delete the account, if its owner's address was typed."""
     if normalise_email(request.form.get("confirm", "")) != g.member.email:
-        return _render(f"Nothing was deleted: type {g.member.email} to confirm."), 400
+        return _render(translate("Nothing was deleted: type %(email)s to confirm.", email=g.member.email)), 400
     name, stays = g.member.account_name, g.member.accounts > 1
     try:
         delete_account(chosen_settings(), g.account_id, find_actor())
@@ -57,10 +58,15 @@ def end_account() -> AnyResponse | tuple[str, int]:
         return _render(error.message), 400
     if stays:
         drop_forms()
-        flash(f"{name} is deleted, and its keys are refused. These pages are about another account of yours now.")
+        flash(
+            translate(
+                "%(name)s is deleted, and its keys are refused. These pages are about another account of yours now.",
+                name=name,
+            )
+        )
         return redirect(url_for(HOME), 303)
     logout_user()
-    flash("Your account is deleted. Its keys are refused, and every session has ended.")
+    flash(translate("Your account is deleted. Its keys are refused, and every session has ended."))
     return redirect("/sign-in", 303)
 
 

@@ -7,11 +7,16 @@ from typing import Any
 
 from bridge.accounts.key_terms import KeyTerms, terms_of
 from bridge.accounts.tables import Key
+from bridge.languages import to_translate, translate
 from bridge.limits.limits import LIMITS
 from bridge.limits.refusals import Refused
 
 _LIMIT = re.compile(rf"Rate limit exceeded: (\d+) ({'|'.join(LIMITS.values())})")
-WORDS = {"rpm": "a minute", "tpm": "tokens a minute", "concurrency": "at once"}
+WORDS = {
+    "rpm": to_translate("Raise to %(limit)s a minute"),
+    "tpm": to_translate("Raise to %(limit)s tokens a minute"),
+    "concurrency": to_translate("Raise to %(limit)s at once"),
+}
 TIMES = 2
 
 
@@ -30,14 +35,17 @@ def find_ease(key: Key, refused: Refused, account_limits: Mapping[str, int], off
     if refused.code == "model_not_allowed" and key.models is not None:
         model = refused.last_model
         may = model in offered and model not in key.models
-        return Ease(f"Allow {model}", "models", model) if may else None
+        return Ease(translate("Allow %(model)s", model=model), "models", model) if may else None
     limit = _LIMIT.match(refused.last_message)
     if refused.code != "rate_limit_exceeded" or limit is None:
         return None
     field = next(name for name, words in LIMITS.items() if words == limit[2])
     own, most = getattr(key, field) or 0, account_limits[field]
     more = min(own * TIMES, most) if most else own * TIMES
-    return Ease(f"Raise to {more:,} {WORDS[field]}", field, str(more)) if int(limit[1]) == own < more else None
+    if not int(limit[1]) == own < more:
+        return None
+    said = f"{more:,}"
+    return Ease(translate(WORDS[field], limit=said), field, str(more))
 
 
 def ease(key: Key, field: str, value: str) -> KeyTerms:

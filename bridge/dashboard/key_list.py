@@ -19,6 +19,7 @@ from bridge.dashboard.key_owner import list_owners
 from bridge.dashboard.keys import find_state
 from bridge.dashboard.scope import filter_keys
 from bridge.db import now_utc
+from bridge.languages import to_translate, translate
 from bridge.ledger.budgets import list_key_windows
 from bridge.ledger.journal import BudgetState, list_budgets, list_spend_by_key
 
@@ -26,7 +27,12 @@ PAGE_SIZE = 100
 MOST_DIGITS = 6  # of a page's number
 FEW_KEYS = 5  # need no search
 ALONE = 2  # whose a key can be where an account has one member: theirs, and the team's
-SORTS = {"newest": "Newest first", "name": "By name", "used": "Last used first", "spend": "Most spent this month"}
+SORTS = {
+    "newest": to_translate("Newest first"),
+    "name": to_translate("By name"),
+    "used": to_translate("Last used first"),
+    "spend": to_translate("Most spent this month"),
+}
 
 
 @dashboard.get("/keys")
@@ -48,7 +54,7 @@ def show_keys() -> str:
         keys=keys,
         search=search,
         sort=sort,
-        sorts=SORTS,
+        sorts=[(name, translate(words)) for name, words in SORTS.items()],
         page=page,
         first=first,
         total=total,

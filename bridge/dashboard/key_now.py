@@ -11,13 +11,23 @@ from bridge.accounts.tables import Key
 from bridge.chart import HOUR, Chart, SpanSum, draw
 from bridge.dashboard.filters import count
 from bridge.inference.services import Services
+from bridge.languages import to_translate, translate
 from bridge.ledger.rollups import Sums
 from bridge.limits.limits import InUse, read_in_use
 
 HOURS = 24
 COLOURS = {"answered": "c1", "failed": "c6", "refused": "c2"}  # from the bottom up
 SIZES = ((600, 3, "wide"), (330, 6, "slim"))  # width, each so-manieth hour is named, class
-IN_USE = {"rpm": "Requests a minute", "tpm": "Tokens a minute", "concurrency": "At once"}
+IN_USE = {
+    "rpm": to_translate("Requests a minute"),
+    "tpm": to_translate("Tokens a minute"),
+    "concurrency": to_translate("At once"),
+}
+COUNTED = {
+    "answered": to_translate("%(count)s answered"),
+    "failed": to_translate("%(count)s failed"),
+    "refused": to_translate("%(count)s refused"),
+}
 Links = dict[datetime.datetime, tuple[str, str]]
 
 
@@ -29,7 +39,7 @@ def list_in_use(key: Key, account_limits: Mapping[str, int]) -> list[tuple[str, 
     own = {name: limit_key(getattr(key, name), account_limits[name]) for name in LIMITS}
     figures = ((each["rpm"], each["tpm"], each["concurrency"]) for each in (own, account_limits))
     found = read_in_use(services.counters, key.account_id, key.id, *figures)
-    return [(IN_USE[in_use.kind], in_use) for in_use in found]
+    return [(translate(IN_USE[in_use.kind]), in_use) for in_use in found]
 
 
 def draw_calls(
@@ -64,5 +74,8 @@ def _find_address(key_id: int, hour: datetime.datetime) -> str:
 
 def _describe(hour: datetime.datetime, found: Mapping[str, int]) -> str:
     """`14:00 to 15:00: 67 answered, 36 refused`"""
-    figures = ", ".join(f"{count(requests)} {name}" for name, requests in found.items()) or "no calls"
-    return f"{hour:%H}:00 to {hour + datetime.timedelta(hours=1):%H}:00: {figures}"
+    figures = ", ".join(translate(COUNTED[name], count=count(requests)) for name, requests in found.items())
+    first, last = f"{hour:%H}:00", f"{hour + datetime.timedelta(hours=1):%H}:00"
+    if not figures:
+        return translate("%(first)s to %(last)s: no calls", first=first, last=last)
+    return translate("%(first)s to %(last)s: %(figures)s", first=first, last=last, figures=figures)

@@ -32,9 +32,11 @@ from bridge.dashboard.refused import Remedy, find_remedy
 from bridge.dashboard.scope import OF_TEAM, find_own_key
 from bridge.dashboard.snippets import DOCUMENTED_MODEL, quick_start
 from bridge.dashboard.visitor import find_actor
+from bridge.dates import SHORT_DAY, write_date
 from bridge.db import now_utc
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate
 from bridge.ledger.budgets import PERIOD_WORDS, find_raise, find_user_window, list_key_windows
 from bridge.ledger.journal import NEAR_PERCENT, BudgetState, list_key_budgets
 from bridge.ledger.rollups import sum_all, sum_by
@@ -46,15 +48,23 @@ from bridge.providers import is_trial_model, stands_in
 PERIODS = list(PERIOD_WORDS.items())
 # in the note above the form, where no heading stands beside the label
 FULL_LABELS = {
-    **{f"budget_{period}": f"Budget {words}" for period, words in PERIODS},
-    "budget_raise": "Raise",
-    "budget_raise_until": "Raise until",
-    "budget_user": "Budget of each end user",
+    "budget_day": to_translate("Budget a day"),
+    "budget_week": to_translate("Budget a week"),
+    "budget_month": to_translate("Budget a month"),
+    "budget_total": to_translate("Budget in all"),
+    "budget_raise": to_translate("Raise"),
+    "budget_raise_until": to_translate("Raise until"),
+    "budget_user": to_translate("Budget of each end user"),
 }
 # what the form doesn't fold away comes first
 ON_TOP = ("name", *(f"budget_{period}" for period, _ in PERIODS), "models")
 USERS_SHOWN = 5
-OVERLAPS = {"24": "24 hours", "1": "1 hour", "168": "7 days", "0": "no time: stop it now"}  # hours
+OVERLAPS = {  # hours
+    "24": to_translate("24 hours"),
+    "1": to_translate("1 hour"),
+    "168": to_translate("7 days"),
+    "0": to_translate("no time: stop it now"),
+}
 DEFAULT_OVERLAP_HOURS = 24
 REFUSALS_SHOWN_DAYS = 7
 MINUTE = "%Y-%m-%dT%H:%M"
@@ -124,7 +134,7 @@ def change_key(key_id: int) -> Any:
     if not form.errors:
         with form.collect_errors():
             key = update_key(g.account_id, key_id, terms, find_actor())
-            flash(f"Key {key.name} is updated. The new limits apply from the next request.")
+            flash(translate("Key %(name)s is updated. The new limits apply from the next request.", name=key.name))
             return redirect(url_for("dashboard.show_keys"), 303)
     return _render_form(form, _list_chosen("models"), key), 400
 
@@ -140,7 +150,7 @@ def ease_rule(key_id: int) -> Any:
     chosen = next((each for each in offers if (each.field, each.value) == wanted), None)
     if chosen is not None:
         key = update_key(g.account_id, key_id, ease(key, chosen.field, chosen.value), find_actor())
-        flash(f"Key {key.name} is updated. The new limits apply from the next request.")
+        flash(translate("Key %(name)s is updated. The new limits apply from the next request.", name=key.name))
     return redirect(url_for("dashboard.show_key", key_id=key_id), 303)
 
 
@@ -149,7 +159,7 @@ def ease_rule(key_id: int) -> Any:
 @suspended_may_too
 def switch_key_off(key_id: int) -> Response:
     key = disable_key(g.account_id, key_id, find_actor())
-    flash(f"Key {key.name} is disabled. Programs that use it are refused until you enable it.")
+    flash(translate("Key %(name)s is disabled. Programs that use it are refused until you enable it.", name=key.name))
     return redirect(url_for("dashboard.show_keys"), 303)
 
 
@@ -158,7 +168,7 @@ def switch_key_off(key_id: int) -> Response:
 @needs_proof
 def switch_key_on(key_id: int) -> Response:
     key = enable_key(g.account_id, key_id, find_actor())
-    flash(f"Key {key.name} is enabled. It works within a second.")
+    flash(translate("Key %(name)s is enabled. It works within a second.", name=key.name))
     return redirect(url_for("dashboard.show_keys"), 303)
 
 
@@ -180,7 +190,7 @@ def renew_key(key_id: int) -> str:
 def end_old_key(key_id: int) -> Response:
     """End the secret that a rotated key had before."""
     key = end_old_secret(g.account_id, key_id, find_actor())
-    flash(f"The old secret of {key.name} is refused from now on.")
+    flash(translate("The old secret of %(name)s is refused from now on.", name=key.name))
     return redirect(url_for("dashboard.show_key", key_id=key_id), 303)
 
 
@@ -192,10 +202,10 @@ def end_key(key_id: int) -> Any:
     key = find_own_key(key_id)
     if request.form.get("confirm", "").strip() != key.name:
         form = FormReader(_write_fields(key))
-        form.errors["confirm"] = f"Nothing was revoked: type {key.name} to confirm."
+        form.errors["confirm"] = translate("Nothing was revoked: type %(name)s to confirm.", name=key.name)
         return _render_form(form, key.models or [], key), 400
     revoke_key(g.account_id, key_id, actor=find_actor())
-    flash(f"Key {key.name} is revoked. Programs that use it are refused.")
+    flash(translate("Key %(name)s is revoked. Programs that use it are refused.", name=key.name))
     return redirect(url_for("dashboard.show_keys"), 303)
 
 
@@ -236,19 +246,21 @@ def choose_first_model(models: list[ListedModel], allowed: list[str] | None, *, 
 def find_state(key: Key, budgets: Sequence[BudgetState]) -> tuple[str, str]:
     """A key's state as a dot and a word."""
     if key.expires_at is not None and key.expires_at <= now_utc():
-        return "off", f"Expired {key.expires_at.day} {key.expires_at:%b}"
+        return "off", translate("Expired %(day)s", day=write_date(key.expires_at, SHORT_DAY))
     if key.disabled_at is not None:
-        return "off", "Disabled"
+        return "off", translate("Disabled")
     percent = max((budget.percent for budget in budgets), default=0)
     if percent >= 100:
-        return "bad", "Budget used up"
-    return ("warn", f"{percent}% of budget") if percent >= NEAR_PERCENT else ("ok", "Active")
+        return "bad", translate("Budget used up")
+    if percent >= NEAR_PERCENT:
+        return "warn", translate("%(percent)s%% of budget", percent=percent)
+    return "ok", translate("Active")
 
 
 def _read_terms(form: FormReader, key: Key | None = None) -> KeyTerms:
     """The terms in the form; all that is wrong with them is in its errors afterwards."""
     read: dict[Kind, Callable[[str], Any]] = {
-        "name": lambda name: form.require(name, "A key needs a name."),
+        "name": lambda name: form.require(name, translate("A key needs a name.")),
         "count": form.number,
         "dollars": form.dollars,
         "period": lambda name: form.text(name) or "day",
@@ -298,11 +310,11 @@ def _render_form(form: FormReader, chosen: Collection[str], key: Key | None = No
         values=form.values,
         errors=form.errors,
         labels={
-            term.form_name: FULL_LABELS.get(term.form_name, term.label)
+            term.form_name: translate(FULL_LABELS.get(term.form_name, term.label))
             for term in sorted(TERMS, key=lambda term: term.form_name not in ON_TOP)
         },
         terms={term.form_name: term for term in TERMS},
-        periods=PERIODS,
+        periods=[(period, translate(words)) for period, words in PERIODS],
         period_words=PERIOD_WORDS,
         models=models,
         chosen=chosen,

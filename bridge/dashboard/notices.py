@@ -9,6 +9,7 @@ from bridge.dashboard.filters import exact
 from bridge.dashboard.visitor import chosen_settings
 from bridge.extensions import limiter
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.alerts import set_alert, turn_alert_off
 from bridge.ledger.budget_alerts import set_budget_mails
 from bridge.money import format_dollars
@@ -36,17 +37,19 @@ def save_notices() -> Response | tuple[str, int]:
     if form.text("about") == "budgets":
         wanted = bool(form.text("budget_mails"))
         set_budget_mails(g.account_id, wanted)
-        flash("We email you when a key nears its budget." if wanted else "You will no longer get emails about budgets.")
+        said = translate("We email you when a key nears its budget.")
+        flash(said if wanted else translate("You will no longer get emails about budgets."))
         return redirect(url_for("dashboard.show_notices"), 303)
     if not form.text("low_balance"):
         turn_alert_off(g.account_id)
-        flash("You will no longer get low-balance alerts.")
+        flash(translate("You will no longer get low-balance alerts."))
         return redirect(url_for("dashboard.show_notices"), 303)
     threshold = form.dollars("threshold")
     if not form.errors:
         with form.collect_errors():
             set_alert(g.account_id, threshold)
-            flash(f"We email you each time the balance falls below {exact(threshold or 0)}.")
+            amount = exact(threshold or 0)
+            flash(translate("We email you each time the balance falls below %(amount)s.", amount=amount))
             return redirect(url_for("dashboard.show_notices"), 303)
     return _render(form), 400
 

@@ -14,11 +14,17 @@ from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.scope import find_seen_member, list_near_budget
 from bridge.dashboard.usage_filter import OWN_DATES
 from bridge.db import now_utc
+from bridge.languages import to_translate
 from bridge.ledger.first_steps import FirstSteps, find_first_steps
 from bridge.ledger.usage import UsageFilter, list_requests, read_usage, sum_usage
 from bridge.limits.refusals import RefusalFilter, read_refusals
 
-PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "14": (14, "14 days"), "30": (30, "30 days")}
+PERIODS = {
+    "today": (1, to_translate("Today")),
+    "7": (7, to_translate("7 days")),
+    "14": (14, to_translate("14 days")),
+    "30": (30, to_translate("30 days")),
+}
 LAST_REQUESTS = 5
 MOST_REFUSED = 3  # kinds of refused calls; the usage page has all
 BESIDE_WIDTH, ALONE_WIDTH, PHONE_WIDTH = 640, 1040, 330  # of the chart, so that its text keeps its size

@@ -10,12 +10,14 @@ from bridge.dashboard.billing import render_billing
 from bridge.dashboard.door import dashboard, needs, suspended_may_too
 from bridge.dashboard.snippets import site_url
 from bridge.dashboard.visitor import chosen_settings, find_actor
+from bridge.dates import LONG_DAY, write_date
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
+from bridge.languages import to_translate, translate
 from bridge.payments.checkout import StripeAway, StripeRefused
 from bridge.payments.subscribe import change_plan, is_waiting, open_portal, open_subscription, set_ending
 
-AWAY = "Stripe isn't responding. You were not charged. Try again in a few minutes."
+AWAY = to_translate("Stripe isn't responding. You were not charged. Try again in a few minutes.")
 log = structlog.get_logger()
 
 
@@ -37,7 +39,7 @@ def _carry_out(act: Callable[[FormReader], str]) -> Any:
             return redirect(act(form), 303)
     except (StripeAway, StripeRefused) as error:
         log.error("plan_failed", account_id=g.account_id, error=str(error), cause=str(error.__cause__)[:200])
-        form.errors[""] = AWAY
+        form.errors[""] = translate(AWAY)
         return render_billing(plan=form), 503
     return render_billing(plan=form), 400
 
@@ -65,7 +67,7 @@ def change_own_plan() -> Any:
 
     def act(form: FormReader) -> str:
         plan = change_plan(chosen_settings(), g.account_id, form.text("plan")[:16], find_actor())
-        flash(f"Your plan is {plan.name} from the next period on.")
+        flash(translate("Your plan is %(plan)s from the next period on.", plan=plan.name))
         return url_for("dashboard.show_billing") + "#plan"
 
     return _carry_out(act)
@@ -81,8 +83,11 @@ def end_own_plan() -> Any:
 
     def act(_form: FormReader) -> str:
         ends_at = set_ending(chosen_settings(), g.account_id, find_actor(), ends=True)
-        on = f" on {ends_at.day} {ends_at:%B %Y}" if ends_at else ""
-        flash(f"Your plan ends{on}. Nothing more is charged for it.")
+        if ends_at:
+            day = write_date(ends_at, LONG_DAY)
+            flash(translate("Your plan ends on %(day)s. Nothing more is charged for it.", day=day))
+        else:
+            flash(translate("Your plan ends. Nothing more is charged for it."))
         return url_for("dashboard.show_billing") + "#plan"
 
     return _carry_out(act)
@@ -97,7 +102,7 @@ def keep_own_plan() -> Any:
 
     def act(_form: FormReader) -> str:
         set_ending(chosen_settings(), g.account_id, find_actor(), ends=False)
-        flash("Your plan goes on.")
+        flash(translate("Your plan goes on."))
         return url_for("dashboard.show_billing") + "#plan"
 
     return _carry_out(act)

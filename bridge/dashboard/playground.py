@@ -23,6 +23,7 @@ from bridge.errors import BridgeError, InvalidApiKey, NotFound
 from bridge.extensions import limiter, needs_proof
 from bridge.inference.own_page import ask_api
 from bridge.inference.services import Services
+from bridge.languages import to_translate, translate
 from bridge.ledger.budgets import list_key_windows
 from bridge.ledger.journal import BudgetState, list_key_budgets
 from bridge.ledger.usage import find_request, find_running_request
@@ -34,6 +35,24 @@ FIELDS = frozenset(
 )
 QUOTES = "120 per minute"  # the page asks for one whenever somebody stops typing
 MOST_IMAGE_BYTES = 5 * 2**20
+# a title, what is asked, and what it is asked about
+EXAMPLES = (
+    (
+        to_translate("Extract fields as JSON"),
+        to_translate("Extract supplier, date and total as JSON:"),
+        "Invoice 2291 of 3 March 2026, Ortiz Supplies, total $222.00.",
+    ),
+    (
+        to_translate("Explain a stack trace"),
+        to_translate("Explain this error in two sentences:"),
+        'psycopg.errors.NotNullViolation: column "region" of relation "orders" contains null values',
+    ),
+    (
+        to_translate("Write a polite reminder"),
+        to_translate("Write a friendly reminder, three sentences long, that invoice 2291 was due last week."),
+        "",
+    ),
+)
 
 
 class PlaygroundKeyOff(InvalidApiKey):
@@ -69,6 +88,7 @@ def show_playground() -> str:
         budget=max(budgets, key=lambda budget: budget.percent, default=None),
         day_budget_nanos=DAY_BUDGET_NANOS,
         money=money,
+        examples=[(translate(title), f"{translate(asked)} {about}".strip()) for title, asked, about in EXAMPLES],
         owner=g.member.id,
         most_image_bytes=MOST_IMAGE_BYTES,
         most_body_bytes=chosen_settings().max_body_bytes,
@@ -99,7 +119,8 @@ def quote_playground() -> Response:
 def renew_playground_key() -> Any:
     """Make another key in the place of one that was revoked."""
     issue_playground_key(g.account_id, g.member.id, find_actor())
-    flash(f"The playground has a new key, with a budget of ${format_dollars(DAY_BUDGET_NANOS, 2)} a day.")
+    budget = f"${format_dollars(DAY_BUDGET_NANOS, 2)}"
+    flash(translate("The playground has a new key, with a budget of %(budget)s a day.", budget=budget))
     return redirect(url_for("dashboard.show_playground"), 303)
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from flask import url_for
 
 from bridge.dashboard.account import path_of
+from bridge.languages import translate
 from bridge.limits.refusals import Refused
 
 
@@ -21,38 +22,67 @@ class Remedy:
 
 def find_remedy(refused: Refused) -> Remedy:
     """The remedy of a key's refusals with one code."""
-    key, errors = url_for("dashboard.show_key", key_id=refused.key_id), "/docs/errors"
-    billing, models = path_of("dashboard.show_billing"), "/models"
-    asked = f" It asked for {refused.last_model}." if refused.last_model else ""
-    known = {
-        "rate_limit_exceeded": Remedy(
-            "Over the rate limit", "Raise the limit", key, "Or retry after the seconds in retry-after."
-        ),
-        "key_budget_exceeded": Remedy(
-            "A budget of the key is used up", "See its budgets", key, "Or wait until its period starts again."
-        ),
-        "spend_limit_exceeded": Remedy(
-            "The account has spent what it may in a day",
-            "See the account's limits",
-            path_of("dashboard.show_settings"),
-            "It starts again at 00:00 UTC. Ask the operator for more.",
-        ),
-        "insufficient_balance": Remedy("Not enough credit", "Add credit", billing, "Or lower max_tokens."),
-        "max_cost_exceeded": Remedy(
-            "Over the request's own cost cap", "How caps work", "/docs/costs#cap", "Raise x-bridge-max-cost."
-        ),
-        "model_not_allowed": Remedy("Model not allowed for this key", "Allow it", key, asked.strip()),
-        "model_not_found": Remedy("No such model", "See the models", models, asked.strip()),
-        "ip_not_allowed": Remedy("Address not allowed for this key", "Change its addresses", key),
-        "account_suspended": Remedy("The account is suspended", "Read why", path_of("dashboard.show_overview")),
-        "context_length_exceeded": Remedy("The prompt is too long", "See each model's window", models),
-    }
-    if found := known.get(refused.code):
+    if found := _list_known(refused).get(refused.code):
         return found
     if refused.status >= 500:
         return Remedy(
-            "The gateway or its providers were unavailable", "What 503 means", errors, "Retry: nothing was charged."
+            translate("The gateway or its providers were unavailable"),
+            translate("What 503 means"),
+            "/docs/errors",
+            translate("Retry: nothing was charged."),
         )
     if refused.status == 409:
-        return Remedy("The same Idempotency-Key was still running", "How retries work", "/docs/idempotency")
-    return Remedy("The request was malformed", "What the error means", errors, "The last message names the field.")
+        return Remedy(
+            translate("The same Idempotency-Key was still running"), translate("How retries work"), "/docs/idempotency"
+        )
+    return Remedy(
+        translate("The request was malformed"),
+        translate("What the error means"),
+        "/docs/errors",
+        translate("The last message names the field."),
+    )
+
+
+def _list_known(refused: Refused) -> dict[str, Remedy]:
+    """The remedy of each code of which one is known."""
+    key = url_for("dashboard.show_key", key_id=refused.key_id)
+    billing, models = path_of("dashboard.show_billing"), "/models"
+    asked = translate("It asked for %(model)s.", model=refused.last_model) if refused.last_model else ""
+    return {
+        "rate_limit_exceeded": Remedy(
+            translate("Over the rate limit"),
+            translate("Raise the limit"),
+            key,
+            translate("Or retry after the seconds in retry-after."),
+        ),
+        "key_budget_exceeded": Remedy(
+            translate("The key's budget is used up"),
+            translate("Raise the budget"),
+            key,
+            translate("Or wait until its period starts again."),
+        ),
+        "spend_limit_exceeded": Remedy(
+            translate("The account has spent what it may in a day"),
+            translate("See the account's limits"),
+            path_of("dashboard.show_settings"),
+            translate("It starts again at 00:00 UTC. Ask the operator for more."),
+        ),
+        "insufficient_balance": Remedy(
+            translate("Not enough credit"), translate("Add credit"), billing, translate("Or lower max_tokens.")
+        ),
+        "max_cost_exceeded": Remedy(
+            translate("Over the request's own cost cap"),
+            translate("How caps work"),
+            "/docs/costs#cap",
+            translate("Raise x-bridge-max-cost."),
+        ),
+        "model_not_allowed": Remedy(translate("Model not allowed for this key"), translate("Allow it"), key, asked),
+        "model_not_found": Remedy(translate("No such model"), translate("See the models"), models, asked),
+        "ip_not_allowed": Remedy(translate("Address not allowed for this key"), translate("Change its addresses"), key),
+        "account_suspended": Remedy(
+            translate("The account is suspended"), translate("Read why"), path_of("dashboard.show_overview")
+        ),
+        "context_length_exceeded": Remedy(
+            translate("The prompt is too long"), translate("See each model's window"), models
+        ),
+    }

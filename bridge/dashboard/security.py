@@ -24,6 +24,7 @@ from bridge.dashboard.proof import count_proofs
 from bridge.dashboard.scope import find_seen_actor
 from bridge.dashboard.visitor import chosen_settings, find_actor
 from bridge.extensions import limiter
+from bridge.languages import translate
 
 # the first match in the User-Agent counts: most name others too
 BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
@@ -70,11 +71,11 @@ def save_password() -> Response | tuple[str, int]:
     try:
         change_password(g.member.member, current, password, keeps=g.member.session_secret, actor=find_actor())
     except SignInRefused:
-        return render_security({"current": "That is not the current password."}), 400
+        return render_security({"current": translate("That is not the current password.")}), 400
     except ValueError as error:
         return render_security({"password": str(error)}), 400
     forget_guesses()
-    flash("Your password is changed. Every other session has ended.")
+    flash(translate("Your password is changed. Every other session has ended."))
     return redirect(url_for(SECURITY), 303)
 
 
@@ -85,12 +86,12 @@ def end_one_session() -> Response:
     """End one of the member's sessions; of this one, that is signing out."""
     ended = end_named_session(g.member.member, request.form.get("session", ""), find_actor())
     if ended is None:
-        flash("That session is over already.")
+        flash(translate("That session is over already."))
     elif is_of(ended, g.member.session_secret):
         logout_user()
         return redirect("/sign-in", 303)
     else:
-        flash(f"{name_browser(ended.user_agent)} is signed out.")
+        flash(translate("%(browser)s is signed out.", browser=name_browser(ended.user_agent)))
     return redirect(url_for(SECURITY), 303)
 
 
@@ -99,7 +100,7 @@ def end_one_session() -> Response:
 @suspended_may_too
 def end_other_sessions() -> Response:
     ended = sign_out_elsewhere(g.member.member, g.member.session_secret, find_actor())
-    flash("There was no other session." if not ended else "Every other session has ended.")
+    flash(translate("Every other session has ended.") if ended else translate("There was no other session."))
     return redirect(url_for(SECURITY), 303)
 
 
@@ -110,7 +111,7 @@ def end_all_sessions() -> Response:
     """End this session and every other one of the member."""
     sign_out_everywhere(g.member.member, find_actor())
     logout_user()
-    flash("You are signed out everywhere. Keys go on working: they are no sessions.")
+    flash(translate("You are signed out everywhere. Keys go on working: they are no sessions."))
     return redirect("/sign-in", 303)
 
 
@@ -118,4 +119,6 @@ def name_browser(user_agent: str) -> str:
     """`Firefox on Linux`, or the beginning of the User-Agent."""
     browser = next((name for mark, name in BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in (*SYSTEMS, ("Linux", "Linux")) if mark in user_agent), "")
-    return f"{browser} on {system}" if browser and system else user_agent[:MAX_WORDS] or "An unknown program"
+    if browser and system:
+        return translate("%(browser)s on %(system)s", browser=browser, system=system)
+    return user_agent[:MAX_WORDS] or translate("An unknown program")

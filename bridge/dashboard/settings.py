@@ -37,7 +37,7 @@ def change_name() -> Response | tuple[str, int]:
         set_name(g.member.member, form.text("name"), find_actor())
     if form.errors:
         return _render(form), 400
-    flash("Your name is saved.")
+    flash(translate("Your name is saved."))
     return redirect(url_for(PROFILE), 303)
 
 
@@ -50,7 +50,7 @@ def change_time_zone() -> Response | tuple[str, int]:
         set_time_zone(g.member.member, form.text("time_zone"))
     if form.errors:
         return _render(form), 400
-    flash("Times on these pages are in the zone that you chose.")
+    flash(translate("Times on these pages are in the zone that you chose."))
     return redirect(url_for(PROFILE), 303)
 
 
@@ -84,7 +84,7 @@ def change_email() -> Response | tuple[str, int]:
     except ValueError as error:
         form.errors["email"] = str(error)
         return _render(form), 400
-    flash(f"A link is on its way to {wanted}. It works for an hour.")
+    flash(translate("A link is on its way to %(email)s. It works for an hour.", email=wanted))
     return redirect(url_for(PROFILE), 303)
 
 
@@ -93,7 +93,7 @@ def change_email() -> Response | tuple[str, int]:
 @suspended_may_too
 def keep_email() -> Response:
     cancel_change(g.member.member, find_actor())
-    flash(f"{g.member.email} stays.")
+    flash(translate("%(email)s stays.", email=g.member.email))
     return redirect(url_for(PROFILE), 303)
 
 
@@ -102,7 +102,7 @@ def _render(form: FormReader) -> str:
         "dashboard/settings.html",
         values={"name": g.member.member.name, "time_zone": g.member.member.time_zone, "language": g.member.language}
         | dict(form.values),
-        zones=[("", "As the browser"), *((name, name.replace("_", " ")) for name in list_time_zones())],
+        zones=[("", translate("As the browser")), *((name, name.replace("_", " ")) for name in list_time_zones())],
         choices=[("", translate("As the browser")), *LANGUAGES.items()],
         errors=form.errors,
         waiting=find_waiting_change(g.member.id),

@@ -9,6 +9,7 @@ from bridge.dashboard.account import find_account_state
 from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.visitor import chosen_settings
 from bridge.db import now_utc
+from bridge.languages import to_translate
 from bridge.ledger.refunds import REFUND, find_request_of
 from bridge.ledger.statement import Statement, next_month, read_statement
 from bridge.ledger.tables import Entry
@@ -17,7 +18,12 @@ from bridge.payments.top_up import name_payments
 from bridge.spreadsheet import write_csv
 
 COLUMNS = ("date", "what", "requests", "amount_dollars", "balance_dollars", "reference")
-NAMES = {"signup": "Starting credit", "setup": "Starting credit", "operator": "Adjustment", "merge": "Merged account"}
+NAMES = {
+    "signup": to_translate("Starting credit"),
+    "setup": to_translate("Starting credit"),
+    "operator": to_translate("Adjustment"),
+    "merge": to_translate("Merged account"),
+}
 
 
 def read_month(text: str) -> datetime.date | None:
@@ -35,9 +41,9 @@ def list_issuer() -> list[str]:
 
 
 def name_entry(entry: Entry) -> str:
-    """What an entry is, for the customer."""
+    """What an entry is, for the customer, in English: the page says it in the reader's language."""
     if entry.source == REFUND:
-        return "Refund of a request"
+        return to_translate("Refund of a request")
     return entry.note or NAMES.get(entry.source, entry.source)
 
 

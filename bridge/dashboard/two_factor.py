@@ -24,6 +24,7 @@ from bridge.dashboard.proof import count_proofs
 from bridge.dashboard.visitor import find_actor
 from bridge.errors import MisconfiguredError
 from bridge.extensions import limiter, needs_proof
+from bridge.languages import translate
 
 PENDING = "second_factor"  # the sealed secret, in the session's cookie until a code has confirmed it
 
@@ -47,7 +48,9 @@ def turn_two_factor_on() -> str | Response | tuple[str, int]:
     try:
         codes = turn_on(g.member.member, secret, request.form.get("code", ""), find_actor())
     except WrongCode:
-        wrong = "That is not the code that the app shows now. If it is refused again, check the clock of your phone."
+        wrong = translate(
+            "That is not the code that the app shows now. If it is refused again, check the clock of your phone."
+        )
         return _render(secret, wrong), 400
     session.pop(PENDING, None)
     forget_guesses()
@@ -70,7 +73,7 @@ def make_new_codes() -> str | Response:
 @needs_proof
 def turn_two_factor_off() -> Response:
     if turn_off(g.member.member, find_actor()):
-        flash("Two-factor sign-in is off. Your recovery codes no longer work.", "warn")
+        flash(translate("Two-factor sign-in is off. Your recovery codes no longer work."), "warn")
     return redirect(url_for("dashboard.show_security"), 303)
 
 
@@ -102,6 +105,6 @@ def _draw(text: str) -> Markup:
     """The text as a QR code: an SVG without style or script."""
     out = BytesIO()
     options = {"xmldecl": False, "svgns": False, "omitsize": True, "border": 0, "nl": False, "svgclass": "qr"}
-    title = "QR code with the secret for your authenticator app"
+    title = translate("QR code with the secret for your authenticator app")
     segno.make(text, error="m", micro=False).save(out, kind="svg", dark="#1b1a18", title=title, **options)
     return Markup(out.getvalue().decode())  # noqa: S704 - segno draws modules and escapes the title

@@ -26,7 +26,9 @@ from bridge.dashboard.refused import find_remedy
 from bridge.dashboard.scope import find_seen_member
 from bridge.dashboard.usage_csv import COLUMNS, GROUP_COLUMNS, write_groups, write_refusal, write_request
 from bridge.dashboard.usage_filter import GROUPS, PERIODS, REFUSED, RUNNING, Asked, read_filter
+from bridge.dates import SHORT_DAY, write_date
 from bridge.errors import NotFound
+from bridge.languages import translate
 from bridge.ledger.choices import Choices, read_choices
 from bridge.ledger.label_rollups import KINDS, MOST_LABELS
 from bridge.ledger.parts import Parts
@@ -82,7 +84,7 @@ def show_usage() -> Any:
         try:
             return redirect(url_for("dashboard.show_receipt", request_id=normalise_id(wanted)))
         except NotFound:
-            missing = "That is not the id of a request (req_…) or of an answer (chatcmpl-…)."
+            missing = translate("That is not the id of a request (req_…) or of an answer (chatcmpl-…).")
     asked = read_filter(request.args)
     status, state = asked.fields["status"], find_account_state()
     running = list_running(g.account_id, asked.wanted.key_id, asked.member_id)
@@ -270,9 +272,17 @@ def _link_days(
         charged[one.start] += one.charge_nanos
     found = {}
     for day in days:
-        text = f"{day.day} {day:%b}: {spend(charged[day])}, {count(requests[day])} requests"
+        said = {
+            "day": write_date(day, SHORT_DAY),
+            "amount": spend(charged[day]),
+            "count": count(requests[day]),
+        }
+        text = translate("%(day)s: %(amount)s, %(count)s requests", **said)
         if refused.get(day):
-            text += f", {count(refused[day])} refused"
+            count_refused = count(refused[day])
+            text = translate(
+                "%(day)s: %(amount)s, %(count)s requests, %(refused)s refused", refused=count_refused, **said
+            )
         found[day] = asked.address_of_day(day), text
     return found
 

@@ -10,13 +10,24 @@ from flask import g
 from bridge.dashboard.account import path_of
 from bridge.dashboard.scope import find_seen_member, read_member_id
 from bridge.db import now_utc
+from bridge.languages import to_translate
 from bridge.ledger.usage import OUTCOME_GROUPS, UsageFilter
 from bridge.limits.refusals import RefusalFilter
 
-PERIODS = {"today": (1, "Today"), "7": (7, "7 days"), "30": (30, "30 days"), "90": (90, "90 days")}
+PERIODS = {
+    "today": (1, to_translate("Today")),
+    "7": (7, to_translate("7 days")),
+    "30": (30, to_translate("30 days")),
+    "90": (90, to_translate("90 days")),
+}
 DEFAULT_PERIOD, OWN_DATES = "7", "dates"
 MOST_DAYS = 366
-GROUPS = {"model": "Model", "key": "Key", "end_user": "End user", "tag": "Tag"}
+GROUPS = {
+    "model": to_translate("Model"),
+    "key": to_translate("Key"),
+    "end_user": to_translate("End user"),
+    "tag": to_translate("Tag"),
+}
 REFUSED, RUNNING = "refused", "running"
 STATUSES = (*OUTCOME_GROUPS, REFUSED, RUNNING)
 FIELDS = ("period", "from", "to", "key", "of", "model", "status", "code", "end_user", "tag", "by", "instead")

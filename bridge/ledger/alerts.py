@@ -54,7 +54,7 @@ def set_alert(account_id: int, threshold_nanos: int | None) -> None:
     """Set the amount below which the account's owners get a mail. A balance that is below it already is not reported,
     since they see it where they set the amount. Raises InvalidRequest."""
     if threshold_nanos is None or not 0 < threshold_nanos <= MAX_NANOS:
-        raise InvalidRequest("Give an amount of more than zero, such as 5.00.", param="threshold")
+        raise InvalidRequest(translate("Give an amount of more than zero, such as 5.00."), param="threshold")
     with transaction() as session:
         insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
         values = {"enabled": True, "threshold_nanos": threshold_nanos}

@@ -9,7 +9,7 @@ from bridge.catalogue.price_snapshot import read_snapshot
 from bridge.catalogue.rates import BY_THE_PIECE
 from bridge.conversation.labels import split_tags
 from bridge.dialects import answer_id
-from bridge.languages import to_translate
+from bridge.languages import to_translate, translate
 from bridge.ledger.charge_rules import ChargeRule, find_rule
 from bridge.ledger.refunds import sum_refunds
 from bridge.ledger.tables import Entry, UsageRecord
@@ -145,11 +145,11 @@ def make_receipt(record: UsageRecord, refunds: Iterable[Entry] = ()) -> Receipt:
 
 
 COUNTED = {
-    "prompt_tokens": "prompt",
-    "cached_tokens": "of it from cache",
-    "cache_write_tokens": "of it to cache",
-    "completion_tokens": "answer",
-    "reasoning_tokens": "of it reasoning",
+    "prompt_tokens": to_translate("prompt %(count)s"),
+    "cached_tokens": to_translate("of it from cache %(count)s"),
+    "cache_write_tokens": to_translate("of it to cache %(count)s"),
+    "completion_tokens": to_translate("answer %(count)s"),
+    "reasoning_tokens": to_translate("of it reasoning %(count)s"),
 }
 
 
@@ -158,8 +158,10 @@ def _write_counts(record: UsageRecord) -> str:
     if not record.provider_counts:
         return ""
     counts: dict[str, int | None] = json.loads(record.provider_counts)
-    said = [(word, counts[name]) for name, word in COUNTED.items() if name in counts]
-    return ", ".join(f"{word} {'not counted' if count is None else f'{count:,}'}" for word, count in said)
+    said = [(words, counts[name]) for name, words in COUNTED.items() if name in counts]
+    return ", ".join(
+        translate(words, count=translate("not counted") if count is None else f"{count:,}") for words, count in said
+    )
 
 
 def _line(name: str, count: int, unit_nanos: int) -> Line:
@@ -173,8 +175,8 @@ def _name_difference(record: UsageRecord, difference: int, lines: int) -> str:
     if not difference:
         return ""
     if record.loss_nanos and difference < 0:
-        return "Beyond your hold and balance: we pay it"
-    return "Rounded up, once" if 0 < difference <= lines else "Not charged"
+        return to_translate("Beyond your hold and balance: we pay it")
+    return to_translate("Rounded up, once") if 0 < difference <= lines else to_translate("Not charged")
 
 
 def _list_attempts(record: UsageRecord) -> list[Attempt]:
@@ -186,7 +188,7 @@ def _list_attempts(record: UsageRecord) -> list[Attempt]:
         answered = last and record.first_content_ms is not None
         ok = last and (answered or outcome == ANSWERED)
         waited = min(took, max(0, (record.first_content_ms or 0) - started)) if ok else took
-        name = "Answered" if outcome == ANSWERED else outcome or "unfinished"
+        name = to_translate("Answered") if outcome == ANSWERED else outcome or to_translate("unfinished")
         charge = record.charge_nanos if last else 0
         channel, ended, left = str(one.get("channel", "")), outcome == ANSWERED, outcome == LEFT
         ids = str(one.get("upstream_id", "")), str(one.get("reference", ""))

@@ -2,6 +2,7 @@
 
 from bridge.config import Settings
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 from bridge.money import format_percent
 
 NANOS_PER_MINOR = 10_000_000
@@ -28,7 +29,8 @@ def describe_bonus(settings: Settings) -> str:
     steps = settings.top_up_bonus_steps
     amounts = (format_amount(start // NANOS_PER_MINOR, settings.top_up_currency) for start, _ in steps)
     return ", ".join(
-        f"{format_percent(points)}% from {amount}" for (_, points), amount in zip(steps, amounts, strict=True)
+        translate("%(percent)s%% from %(amount)s", percent=format_percent(points), amount=amount)
+        for (_, points), amount in zip(steps, amounts, strict=True)
     )
 
 
@@ -36,7 +38,7 @@ def check_amount(settings: Settings, nanos: int | None, param: str) -> int:
     """Whole cents from billionths of the currency's unit, which forms use. Raises InvalidRequest naming the bounds."""
     smallest, largest = settings.top_up_bounds
     if nanos is None or not smallest <= nanos <= largest:
-        raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param=param)
+        raise InvalidRequest(tell_bounds(settings), param=param)
     return whole_cents(nanos, param)
 
 
@@ -47,15 +49,30 @@ def is_within_bounds(settings: Settings, amount_minor: int) -> bool:
 
 
 def describe_bounds(settings: Settings) -> str:
-    """`$5.00 to $500.00`."""
+    """`$5.00 to $500.00`, in English: for what is stored."""
+    return " to ".join(_format_bounds(settings))
+
+
+def say_bounds(settings: Settings) -> str:
+    """The same in the reader's language."""
+    smallest, largest = _format_bounds(settings)
+    return translate("%(smallest)s to %(largest)s", smallest=smallest, largest=largest)
+
+
+def tell_bounds(settings: Settings) -> str:
+    """What is wrong with an amount beyond the bounds."""
+    return translate("Give an amount of %(bounds)s.", bounds=say_bounds(settings))
+
+
+def _format_bounds(settings: Settings) -> list[str]:
     bounds = (bound // NANOS_PER_MINOR for bound in settings.top_up_bounds)
-    return " to ".join(format_amount(bound, settings.top_up_currency) for bound in bounds)
+    return [format_amount(bound, settings.top_up_currency) for bound in bounds]
 
 
 def whole_cents(nanos: int, param: str) -> int:
     """Whole cents from billionths of the unit. Raises InvalidRequest for a fraction of a cent."""
     if nanos % NANOS_PER_MINOR:
-        raise InvalidRequest("Give whole cents.", param=param)
+        raise InvalidRequest(translate("Give whole cents."), param=param)
     return nanos // NANOS_PER_MINOR
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import to_translate, translate
 from bridge.ledger.tables import Balance
 from bridge.payments import booking, checkout, rows
 from bridge.payments.amounts import (
@@ -22,6 +23,7 @@ from bridge.payments.amounts import (
     describe_bounds,
     format_amount,
     is_within_bounds,
+    tell_bounds,
     to_bonus,
     to_credit,
 )
@@ -66,16 +68,16 @@ def set_rule(
     """Switch the rule on, with amounts in the current currency. Raises InvalidRequest if there is no card, the amount
     is out of bounds, or the cap is below it."""
     if threshold_nanos < 0:
-        raise InvalidRequest("Give the dollars below which to top up.", param="threshold")
+        raise InvalidRequest(translate("Give the dollars below which to top up."), param="threshold")
     if not is_within_bounds(settings, amount_minor):
-        raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param="auto_amount")
+        raise InvalidRequest(tell_bounds(settings), param="auto_amount")
     if monthly_cap_minor < amount_minor:
-        raise InvalidRequest("The cap must allow one top-up at least.", param="cap")
+        raise InvalidRequest(translate("The cap must allow one top-up at least."), param="cap")
     with transaction() as session:
         rows.require_active(session, account_id)
         rule = session.get(AutoTopUp, account_id, with_for_update=True, populate_existing=True)
         if rule is None or rule.card is None:
-            raise InvalidRequest("There is no card yet: keep one at your next top-up.", param="enabled")
+            raise InvalidRequest(translate("There is no card yet: keep one at your next top-up."), param="enabled")
         if rule.currency != settings.top_up_currency:
             rule.currency, rule.month = settings.top_up_currency, now_utc().date().replace(day=1)
             rule.month_minor = _sum_charged(account_id, rule.currency, rule.month)
@@ -200,7 +202,7 @@ def _explain_unfit(settings: Settings, rule: AutoTopUp) -> str:
     if not is_within_bounds(settings, rule.amount_minor):
         return f"A top-up is {describe_bounds(settings)} now, and it was set to {amount}."
     if rule.monthly_cap_minor < rule.amount_minor:
-        return "The cap does not allow one top-up."
+        return to_translate("The cap does not allow one top-up.")
     return ""
 
 
@@ -242,7 +244,8 @@ def _resume(settings: Settings, account_id: int) -> Payment | None:
     fits = payment.currency == settings.top_up_currency and is_within_bounds(settings, payment.amount_minor)
     if fresh and fits and allowed:
         return payment
-    booking.record_failed(payment.id, "failed", "What became of the last charge is not known.")
+    said = to_translate("What became of the last charge is not known.")
+    booking.record_failed(payment.id, "failed", said)
     return None
 
 
@@ -317,4 +320,4 @@ def _charge(settings: Settings, payment: Payment) -> None:
     elif status == "processing":
         booking.record_pending(payment.id, str(intent["id"]))
     else:
-        booking.record_failed(payment.id, "failed", "The bank wants the card's owner there.")
+        booking.record_failed(payment.id, "failed", to_translate("The bank wants the card's owner there."))

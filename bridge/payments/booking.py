@@ -6,6 +6,7 @@ from flask import current_app
 from sqlalchemy.orm import Session
 
 from bridge.db import now_utc, transaction
+from bridge.languages import to_translate
 from bridge.ledger.ledger import book
 from bridge.payments.amounts import format_amount
 from bridge.payments.plan_tables import Plan
@@ -62,7 +63,8 @@ def credit(session: Session, payment: Payment, *, made_by: str) -> None:
     payment.paid_at, payment.state, payment.problem = now_utc(), "paid", None
     intent = payment.payment_intent or ""
     plan = session.get(Plan, payment.plan_id) if payment.plan_id else None
-    note = f"Plan {plan.name}" if plan else "Automatic top-up" if payment.kind == "auto" else "Top-up"
+    note = to_translate("Automatic top-up") if payment.kind == "auto" else to_translate("Top-up")
+    note = f"Plan {plan.name}" if plan else note
     fields = {"source": PAID, "external_id": intent, "note": note, "made_by": made_by}
     if payment.credit_nanos and not book(session, payment.account_id, payment.credit_nanos, **fields):
         # the journal has this payment without a row of ours: never credit it a second time

@@ -12,8 +12,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bridge.acts import COMMAND, Actor, record_act
+from bridge.dates import write_date
 from bridge.db import clock, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import to_translate, translate
 from bridge.ledger.ledger import Guard, book
 from bridge.money import NANOS_PER_DOLLAR, format_dollars
 from bridge.payments.code_tables import Code, CodeBatch
@@ -28,7 +30,9 @@ MAX_LISTED = 100
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH, GROUP = 20, 5  # a hundred random bits: nobody finds one by trying
 _AS_MEANT = str.maketrans("OIL", "011", " -–—\t")
-REFUSED = "This code can't be redeemed. Type it as it was given to you: each works once, and some only until a date."
+REFUSED = to_translate(
+    "This code can't be redeemed. Type it as it was given to you: each works once, and some only until a date."
+)
 log = structlog.get_logger()
 
 
@@ -130,7 +134,7 @@ def redeem(account_id: int, code: str, *, made_by: str) -> int:
     Raises InvalidRequest, in the same words whether a code is unknown, used by others, void or expired."""
     digest = _digest(code)
     if digest is None:
-        raise InvalidRequest(REFUSED, param="code")
+        raise InvalidRequest(translate(REFUSED), param="code")
     with transaction() as session:
         require_active(session, account_id)
         code_id = _take(session, digest, account_id)
@@ -143,7 +147,7 @@ def redeem(account_id: int, code: str, *, made_by: str) -> int:
             batch.amount_nanos,
             source=SOURCE,
             external_id=str(code_id),
-            note=batch.note or "Redemption code",
+            note=batch.note or to_translate("Redemption code"),
             made_by=made_by,
         )
         if not made:  # the journal has this code, and its row doesn't say so: never credit it a second time
@@ -171,7 +175,9 @@ def _explain(session: Session, digest: bytes, account_id: int) -> str:
     """Say why a code was refused. Only the account that redeemed it learns that it was a code."""
     own = sa.select(Code.redeemed_at).where(Code.digest == digest, Code.redeemed_by == account_id)
     at = session.scalar(own)
-    return f"You redeemed this code on {at.day} {at:%b %Y}: it is in your balance." if at else REFUSED
+    if at is None:
+        return translate(REFUSED)
+    return translate("You redeemed this code on %(day)s: it is in your balance.", day=write_date(at))
 
 
 def list_batches() -> list[ListedBatch]:

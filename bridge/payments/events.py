@@ -8,6 +8,7 @@ import structlog
 
 from bridge.acts import Actor
 from bridge.config import Settings
+from bridge.languages import to_translate
 from bridge.payments import booking, checkout, plan_events, rows
 from bridge.payments.auto import keep_card
 from bridge.payments.checkout import Event, StripeMissing, read_payment_id
@@ -66,13 +67,13 @@ def _settle(payment: Payment, intent: str, found: Found, amount: str) -> str:
 
 
 def _failed_session(settings: Settings, session: Found) -> str:
-    return _fail(read_payment_id(session), "failed", "The bank did not pay.")
+    return _fail(read_payment_id(session), "failed", to_translate("The bank did not pay."))
 
 
 def _expired_session(settings: Settings, session: Found) -> str:
     if session.get("mode") == "subscription":
         return plan_events.left_session(settings, session)
-    return _fail(read_payment_id(session), "expired", "The payment page was left unpaid.")
+    return _fail(read_payment_id(session), "expired", to_translate("The payment page was left unpaid."))
 
 
 def _failed_intent(settings: Settings, intent: Found) -> str:
@@ -82,7 +83,7 @@ def _failed_intent(settings: Settings, intent: Found) -> str:
         return "ignored"
     error = intent.get("last_payment_error")
     message = error.get("message") if isinstance(error, dict) else None
-    return _fail(payment.id, "failed", str(message or "The card was not charged."))
+    return _fail(payment.id, "failed", str(message or to_translate("The card was not charged.")))
 
 
 def _fail(payment_id: str | None, state: str, problem: str) -> str:

@@ -37,7 +37,7 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
     operators = sa.select(Member.id).where(Member.id.in_(select_members(account_id)), Member.is_operator)
     operators = operators.where(Member.id.not_in(elsewhere))
     if db.session.scalar(operators.limit(1)) is not None:
-        raise InvalidRequest("An operator's account can't be deleted. Take that right away first.")
+        raise InvalidRequest(translate("An operator's account can't be deleted. Take that right away first."))
     balance = find_balance(account_id).balance_nanos
     forget_card(account_id)
     end_plans(account_id, actor, "the account is deleted")

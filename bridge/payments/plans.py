@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import secrets
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 import structlog
@@ -13,6 +14,7 @@ from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.config import Settings
 from bridge.db import GROUP_NAME, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import to_translate, translate
 from bridge.money import NANOS_PER_DOLLAR, format_dollars
 from bridge.payments import subscribing
 from bridge.payments.amounts import format_amount, to_credit
@@ -24,7 +26,13 @@ MAX_NAME, MAX_DESCRIPTION = 60, 300
 LEAST_MINOR, MOST_MINOR = 100, 1_000_000  # a fee, in cents
 MOST_CREDIT_NANOS = 100_000 * NANOS_PER_DOLLAR
 PAGE_SIZE = 50
-QUOTAS = {"rpm": "requests a minute", "tpm": "tokens a minute", "concurrency": "requests at once"}
+LIMIT_OF_PLAN = to_translate("Give a whole number, 0 for no limit, or nothing for the account's own.")
+# what a plan's limit is called, and what is said where it has none
+QUOTAS = {
+    "rpm": (to_translate("%(limit)s requests a minute"), to_translate("No limit of requests a minute")),
+    "tpm": (to_translate("%(limit)s tokens a minute"), to_translate("No limit of tokens a minute")),
+    "concurrency": (to_translate("%(limit)s requests at once"), to_translate("No limit of requests at once")),
+}
 log = structlog.get_logger()
 
 
@@ -70,13 +78,20 @@ def is_on_sale(plan: Plan) -> bool:
 def describe_gains(plan: Plan, *, for_operators: bool = False) -> list[str]:
     """What a plan buys, a line each: `$20.00 of credit each month`, `600 requests a minute`. Only operators know groups
     by their names."""
-    gains = [f"${format_dollars(plan.credit_nanos, 2)} of credit each month"] if plan.credit_nanos else []
-    for name, unit in QUOTAS.items():
+    return [translate(text, **values) for text, values in _list_gains(plan, for_operators=for_operators)]
+
+
+def _list_gains(plan: Plan, *, for_operators: bool) -> Iterator[tuple[str, dict[str, object]]]:
+    """The texts in English, each with its values."""
+    if plan.credit_nanos:
+        yield to_translate("%(amount)s of credit each month"), {"amount": f"${format_dollars(plan.credit_nanos, 2)}"}
+    for name, (limited, unlimited) in QUOTAS.items():
         if (limit := getattr(plan, name)) is not None:
-            gains.append(f"{limit:,} {unit}" if limit else f"No limit of {unit}")
-    if plan.group_name:
-        gains.append(f"Channels and prices of group {plan.group_name}" if for_operators else "Prices of its own")
-    return gains
+            yield (limited, {"limit": f"{limit:,}"}) if limit else (unlimited, {})
+    if plan.group_name and for_operators:
+        yield to_translate("Channels and prices of group %(group)s"), {"group": plan.group_name}
+    elif plan.group_name:
+        yield to_translate("Prices of its own"), {}
 
 
 def create_plan(settings: Settings, offer: Offer, actor: Actor = COMMAND) -> Plan:
@@ -111,7 +126,7 @@ def create_plan(settings: Settings, offer: Offer, actor: Actor = COMMAND) -> Pla
 
 
 def _join_gains(plan: Plan) -> str:
-    return ", ".join(describe_gains(plan, for_operators=True))
+    return ", ".join(text % values for text, values in _list_gains(plan, for_operators=True))
 
 
 def check_offer(settings: Settings, offer: Offer) -> None:
@@ -124,7 +139,7 @@ def check_offer(settings: Settings, offer: Offer) -> None:
     if not 0 <= offer.credit_nanos <= MOST_CREDIT_NANOS:
         raise InvalidRequest("Give dollars of credit each month, at most 100,000, or nothing for none.", param="credit")
     for name in QUOTAS:
-        check_limit(name, getattr(offer, name), "the account's own")
+        check_limit(name, getattr(offer, name), LIMIT_OF_PLAN)
     if offer.group_name is not None and not GROUP_NAME.fullmatch(offer.group_name):
         raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
     quotas = (*(getattr(offer, name) for name in QUOTAS), offer.group_name)
@@ -232,7 +247,7 @@ def find_offer(settings: Settings, code: str) -> Plan:
     """The plan with this code, if it is on sale, listed or not. Raises InvalidRequest."""
     plan = next((plan for plan in list_offers(settings, code) if plan.code == code), None)
     if plan is None:
-        raise InvalidRequest("This plan isn't sold any more. Choose another.", param="plan")
+        raise InvalidRequest(translate("This plan isn't sold any more. Choose another."), param="plan")
     return plan
 
 

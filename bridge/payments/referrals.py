@@ -14,6 +14,7 @@ from bridge.accounts.tables import Account, Member
 from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, transaction
+from bridge.languages import to_translate
 from bridge.ledger.ledger import book
 from bridge.ledger.tables import Balance
 from bridge.money import format_dollars
@@ -24,8 +25,14 @@ from bridge.payments.tables import Payment
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without what looks alike
 CODE_LENGTH = 10
 MAX_CODE_LENGTH = 16
-GIVEN_NOTES = ("Referral credit, for joining by a link", "Referral credit, for somebody who joined by your link")
-RETURN_NOTES = ("Referral credit taken back with its payment", "Referral credit given back with its payment")
+GIVEN_NOTES = (
+    to_translate("Referral credit, for joining by a link"),
+    to_translate("Referral credit, for somebody who joined by your link"),
+)
+RETURN_NOTES = (
+    to_translate("Referral credit taken back with its payment"),
+    to_translate("Referral credit given back with its payment"),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from bridge.db import db, transaction
+from bridge.languages import to_translate
 from bridge.ledger.ledger import book
 from bridge.ledger.tables import Entry
 from bridge.payments.amounts import format_amount
@@ -26,10 +27,13 @@ from bridge.payments.rows import (
 from bridge.payments.tables import Payment, Return
 
 NOTES = {
-    REFUND: ("Refund", "Refund that failed, given back"),
-    DISPUTE: ("Disputed with the bank", "Dispute decided for us, given back"),
+    REFUND: (to_translate("Refund"), to_translate("Refund that failed, given back")),
+    DISPUTE: (to_translate("Disputed with the bank"), to_translate("Dispute decided for us, given back")),
 }
-BONUS_NOTES = ("Bonus taken back with its payment", "Bonus given back with its payment")
+BONUS_NOTES = (
+    to_translate("Bonus taken back with its payment"),
+    to_translate("Bonus given back with its payment"),
+)
 NOT_CREDITED = ("refunded", "review")  # the states of money that came and is not credited
 log = structlog.get_logger()
 
@@ -80,7 +84,7 @@ def _record(session: Session, payment: Payment, reported: Return) -> Return:
     session.add(found)
     session.flush()
     if reported.source == DISPUTE:
-        switch_off(session, payment.account_id, "A payment was disputed.", payment.id)
+        switch_off(session, payment.account_id, to_translate("A payment was disputed."), payment.id)
     return found
 
 

@@ -10,6 +10,7 @@ from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest
+from bridge.languages import to_translate, translate
 from bridge.payments import rows, subscribing
 from bridge.payments.auto import find_rule
 from bridge.payments.checkout import StripeMissing
@@ -18,7 +19,7 @@ from bridge.payments.plans import find_offer, find_price
 from bridge.payments.subscriptions import find_live, hear, new_subscription_id
 
 WATCHED = datetime.timedelta(minutes=15)
-NO_PLAN = "This account has no plan. Choose one first."
+NO_PLAN = to_translate("This account has no plan. Choose one first.")
 
 
 def open_subscription(settings: Settings, account_id: int, code: str, *, email: str, return_url: str) -> str:
@@ -33,7 +34,7 @@ def open_subscription(settings: Settings, account_id: int, code: str, *, email: 
     with transaction() as session:
         rows.require_active(session, account_id)
         if find_live(session, account_id) is not None:
-            raise InvalidRequest("This account has a plan. Change that one.", param="plan")
+            raise InvalidRequest(translate("This account has a plan. Change that one."), param="plan")
         session.add(subscription)
     customer = _find_customer(account_id)
     price = find_price(settings, plan)
@@ -78,7 +79,7 @@ def change_plan(settings: Settings, account_id: int, code: str, actor: Actor) ->
     with transaction() as session:
         rows.require_active(session, account_id)
     if row.state != "active" or row.ends_at is not None:
-        raise InvalidRequest("A plan that ends, or whose fee is due, can't be changed.", param="plan")
+        raise InvalidRequest(translate("A plan that ends, or whose fee is due, can't be changed."), param="plan")
     price, stripe_id = find_price(settings, plan), row.stripe_subscription or ""
     rows.release()
     standing = subscribing.find_standing(settings, stripe_id)
@@ -94,7 +95,8 @@ def _find_other(settings: Settings, row: Subscription, code: str) -> Plan:
     own = db.session.get_one(Plan, row.plan_id)
     plan = own if own.code == code else find_offer(settings, code)
     if plan.currency != own.currency:
-        raise InvalidRequest(f"This plan is paid in {plan.currency.upper()}. End yours first.", param="plan")
+        said = translate("This plan is paid in %(currency)s. End yours first.", currency=plan.currency.upper())
+        raise InvalidRequest(said, param="plan")
     return plan
 
 
@@ -117,7 +119,7 @@ def open_portal(settings: Settings, account_id: int, return_url: str) -> str:
     StripeAway."""
     customer = _require_live(account_id).customer
     if customer is None:
-        raise InvalidRequest(NO_PLAN)
+        raise InvalidRequest(translate(NO_PLAN))
     rows.release()
     return subscribing.open_portal(settings, customer, return_url)
 
@@ -125,5 +127,5 @@ def open_portal(settings: Settings, account_id: int, return_url: str) -> str:
 def _require_live(account_id: int) -> Subscription:
     row = find_live(db.session(), account_id)
     if row is None:
-        raise InvalidRequest(NO_PLAN)
+        raise InvalidRequest(translate(NO_PLAN))
     return row

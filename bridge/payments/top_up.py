@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound
+from bridge.languages import to_translate
 from bridge.ledger.tables import Entry
 from bridge.payments import booking, checkout, rows
-from bridge.payments.amounts import describe_bounds, is_within_bounds, to_bonus, to_credit
+from bridge.payments.amounts import is_within_bounds, tell_bounds, to_bonus, to_credit
 from bridge.payments.auto import find_rule
 from bridge.payments.checkout import PaymentRequest, StripeAway, StripeRefused
 from bridge.payments.tables import Payment
@@ -28,7 +29,7 @@ def open_top_up(
     Raises InvalidRequest for an amount out of bounds, and AccountSuspended; StripeAway and StripeRefused, and then the
     payment is recorded as failed."""
     if not is_within_bounds(settings, amount_minor):
-        raise InvalidRequest(f"Give an amount of {describe_bounds(settings)}.", param="amount")
+        raise InvalidRequest(tell_bounds(settings), param="amount")
     rule, credit_nanos = find_rule(account_id), to_credit(settings, amount_minor)
     payment = Payment(
         id=rows.new_payment_id(),
@@ -50,7 +51,7 @@ def open_top_up(
     try:
         return checkout.open_checkout(settings, request, email=email, keeps_card=keeps_card, return_url=return_url)
     except (StripeAway, StripeRefused):
-        booking.record_failed(payment.id, "failed", "Stripe's payment page could not be opened.")
+        booking.record_failed(payment.id, "failed", to_translate("Stripe's payment page could not be opened."))
         raise
 
 
