@@ -6,13 +6,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0056"
+revision = "0055"
 down_revision = "0054"
 branch_labels = None
 depends_on = None
 
 HERE = Path(__file__).parent
-COMMIT, COMMIT_BEFORE = HERE / "0056_share_member_budgets.sql", HERE / "0044_limit_accounts.sql"
+COMMIT, COMMIT_BEFORE = HERE / "0055_share_member_budgets.sql", HERE / "0044_limit_accounts.sql"
 OF_PLAYGROUND = sa.text("is_playground AND revoked_at IS NULL")
 
 
