@@ -36,6 +36,7 @@ GROUND = {
     "headers",
     "json_types",
     "languages",
+    "metrics",
     "money",
     "multipart",
     "odd_values",
