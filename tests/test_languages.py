@@ -145,6 +145,17 @@ class Spelled:
         return f"{self.language}: {text}"
 
 
+def test_pages_speak_chinese_to_whoever_asks_for_it(client: FlaskClient):
+    said = {"/sign-in": "登录", "/models": "模型", "/docs": "文档"}
+    sign_up(client)
+    for path, word in {**said, "/dashboard/": "概览", "/dashboard/team": "邀请成员"}.items():
+        stranger = path in said
+        answer = (client.application.test_client() if stranger else client).get(path, headers=CHINESE)
+        assert (answer.status_code, '<html lang="zh-Hans"' in answer.text, word in answer.text) == (200, True, True), (
+            path
+        )
+
+
 def test_what_programs_read_is_english(client: FlaskClient):
     everyone = client.get("/status.json").json
     assert everyone is not None

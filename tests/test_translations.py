@@ -9,6 +9,7 @@ from babel.messages.catalog import Message
 
 from bridge.languages import ENGLISH, LANGUAGES
 from scripts import translations
+from tests import unmarked
 
 CATALOGUES = translations.find_catalogues()
 HOLE = re.compile(r"%\((\w+)\)[sd]|%%|<[^>]*>")
@@ -55,3 +56,8 @@ def test_pages_are_served_from_the_catalogue_as_it_is(path: Path):
     catalog = translations.read(path)
     assert path.with_suffix(".mo").read_bytes() == translations.compiled(catalog), "make translations"
     assert path.with_name("scripts.json").read_text() == translations.for_scripts(catalog), "make translations"
+
+
+def test_every_text_of_the_pages_is_marked():
+    found = [f"{file.relative_to(unmarked.ROOT)}:{line}: {text}" for file, line, text in unmarked.find(unmarked.PAGES)]
+    assert not found

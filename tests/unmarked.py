@@ -6,7 +6,7 @@ code: what is flashed, and what a refused form says."""
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +14,8 @@ import jinja2
 from jinja2 import nodes
 
 ROOT = Path(__file__).parents[1]
+# where the texts of pages are
+PAGES = [ROOT / "templates", *(ROOT / "bridge" / room for room in ("dashboard", "admin", "accounts", "payments"))]
 WORD = re.compile(r"[A-Za-z]{2,}")
 # names and what is written, not said
 NAMES = (
@@ -37,6 +39,7 @@ WRITTEN = (
     r"[A-Z]+_[A-Z_]+",
     r"pi_…",
 )
+ATTRIBUTES = re.compile(r"([a-z-]+=\"[^\"]*\"\s*)+")  # what a macro prints into a tag
 SAME_EVERYWHERE = re.compile("|".join((*(rf"\b{re.escape(name)}\b" for name in NAMES), *WRITTEN)))
 COMPLETES = re.compile(r"(billing|shipping|current|new|one-time)[ -][\w-]+")  # values of autocomplete
 DRAWN = re.compile(r"\s*(M\d|aria-)")  # an icon's path, or an attribute
@@ -58,15 +61,21 @@ SILENT = (
     "caller",
     "may",
 )
+# calls whose rows begin with what another program shows or calls so
+NAME_FIRST = ("problems", "terms")
 SAID = ("flash",)
-REFUSED = ("InvalidRequest", "ValidationError")
+REFUSED = ("InvalidRequest", "ValidationError", "RoleRefused")
 
 
 def find_in_template(path: Path, environment: jinja2.Environment) -> Iterator[tuple[int, str]]:
     """Line and text of what is not marked in a template."""
     source = path.read_text()
     yield from _find_in_markup(source)
-    for node in environment.parse(source).iter_child_nodes():
+    tree = environment.parse(source)
+    for name in tree.find_all(nodes.Name):
+        if name.name == "_" and name.ctx != "load":
+            yield name.lineno, "a variable called _ hides the function"
+    for node in tree.iter_child_nodes():
         yield from _find_in_node(node)
 
 
@@ -95,7 +104,7 @@ class _Reader(HTMLParser):
 
     def _note(self, text: str) -> None:
         text = " ".join(text.split())
-        if WORD.search(SAME_EVERYWHERE.sub(" ", text)):
+        if WORD.search(SAME_EVERYWHERE.sub(" ", text)) and not ATTRIBUTES.fullmatch(text):
             self.found.append((self.getpos()[0], text))
 
 
@@ -104,9 +113,12 @@ def _blank(found: re.Match[str]) -> str:
 
 
 def _find_in_markup(source: str) -> Iterator[tuple[int, str]]:
+    source = re.sub(r"(</?)\{\{[^}]*\}\}", r"\1x", source)  # the name of a tag
     for pattern in (
-        r"\{#.*?#\}",
         r"\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}",
+        r"\{# djangofmt:ignore #\}\s*\{%-?\s*macro.*?\{%-?\s*endmacro\s*-?%\}",  # laid out by hand: code
+        r"\{# djangofmt:ignore #\}\s*\{%-?\s*set.*?\{%-?\s*endset\s*-?%\}",
+        r"\{#.*?#\}",
         r"\{%-?\s*call sample\(.*?\{%-?\s*endcall\s*-?%\}",
         r"\{%-?\s*trans\b.*?\{%-?\s*endtrans\s*-?%\}",
         r"\{%.*?%\}",
@@ -128,6 +140,14 @@ def _find_in_node(node: nodes.Node) -> Iterator[tuple[int, str]]:
         name = node.node.name if isinstance(node.node, nodes.Name) else getattr(node.node, "attr", "")
         if name in (*MARKED, *SILENT):
             return
+        if name in NAME_FIRST:
+            for row in node.find_all(nodes.Tuple):
+                for cell in row.items[1:]:
+                    yield from _find_in_node(cell)
+            return
+    if isinstance(node, nodes.CallBlock) and getattr(node.call.node, "name", "") == "sample":
+        yield from _find_in_node(node.call)
+        return
     if isinstance(node, nodes.Compare | nodes.Test | nodes.Import | nodes.FromImport | nodes.Include | nodes.Extends):
         return
     if isinstance(node, nodes.TemplateData):
@@ -148,17 +168,26 @@ def _is_said(text: str) -> bool:
 def find_in_code(path: Path) -> Iterator[tuple[int, str]]:
     """Line and text of what is flashed, or said by a refused form, and isn't marked."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.Call) or not node.args:
-            continue
-        name = ast.unparse(node.func).rpartition(".")[2]
-        first = node.args[0]
-        if name in (*SAID, *REFUSED) and isinstance(first, ast.Constant | ast.JoinedStr):
-            yield node.lineno, ast.unparse(first)
+        if isinstance(node, ast.Call) and node.args:
+            if ast.unparse(node.func).rpartition(".")[2] in (*SAID, *REFUSED):
+                yield from _find_bare(node.args[0])
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).partition("[")[0].endswith(".errors"):
+            yield from _find_bare(node.value)
 
 
-def main() -> None:
-    """Print what is found in these files and folders, or everywhere."""
-    paths = [Path(name) for name in sys.argv[1:]] or [ROOT / "templates", ROOT / "bridge" / "dashboard"]
+def _find_bare(node: ast.expr) -> Iterator[tuple[int, str]]:
+    """The strings that an expression may come to, as they are."""
+    if isinstance(node, ast.IfExp):
+        yield from _find_bare(node.body)
+        yield from _find_bare(node.orelse)
+    elif (
+        isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value or isinstance(node, ast.JoinedStr)
+    ):
+        yield node.lineno, ast.unparse(node)
+
+
+def find(paths: Sequence[Path]) -> Iterator[tuple[Path, int, str]]:
+    """File, line and text of what is not marked in these files and folders."""
     environment = jinja2.Environment(extensions=["jinja2.ext.i18n"])  # noqa: S701 - it only parses
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -168,8 +197,13 @@ def main() -> None:
                 found = sorted(set(find_in_code(file)))
             else:
                 continue
-            for line, text in found:
-                print(f"{file}:{line}: {text[:110]}")
+            yield from ((file, line, text) for line, text in found)
+
+
+def main() -> None:
+    """Print what is found in these files and folders, or everywhere that texts of pages are."""
+    for file, line, text in find([Path(name) for name in sys.argv[1:]] or PAGES):
+        print(f"{file}:{line}: {text[:110]}")
 
 
 if __name__ == "__main__":

@@ -276,7 +276,7 @@ def start_drill(account_id: int, fault: str, minutes: int, actor: Actor = COMMAN
     """For some minutes, let each request of the account meet this fault of a made-up upstream first. Every worker knows
     within a second. Returns when the drill ends. Raises NotFound or InvalidRequest naming the field."""
     if fault not in FAULTS:
-        raise InvalidRequest(f"The faults are {', '.join(FAULTS)}.", param="fault")
+        raise InvalidRequest(translate("The faults are %(names)s.", names=", ".join(FAULTS)), param="fault")
     if not 1 <= minutes <= MAX_DRILL_MINUTES:
         raise InvalidRequest(translate("From one minute to a day, 1440."), param="minutes")
     until = now_utc() + datetime.timedelta(minutes=minutes)

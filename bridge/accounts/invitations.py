@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from bridge.accounts.emails import check_email
+from bridge.accounts.letters import written_to_invited
 from bridge.accounts.memberships import add_member, count_members
-from bridge.accounts.roles import ADMIN, INVITED, OWNER, list_given
+from bridge.accounts.roles import INVITED, list_given, name_role
 from bridge.accounts.sign_in import AddressTaken, hash_password
 from bridge.accounts.tables import Account, Invitation, Member, Membership
 from bridge.accounts.team import check_budget
@@ -19,6 +20,7 @@ from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import clock, db, now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound, RoleRefused
+from bridge.languages import translate
 from bridge.mail.outbox import queue_mail
 
 LASTS = datetime.timedelta(days=7)
@@ -70,7 +72,7 @@ def invite(
     except ValueError as error:
         raise InvalidRequest(str(error), param="email") from None
     if role not in INVITED:
-        raise InvalidRequest(f"The roles are {', '.join(INVITED)}.", param="role")
+        raise InvalidRequest(translate("The roles are %(names)s.", names=", ".join(INVITED)), param="role")
     check_budget(budget_month_nanos)
     with transaction() as session:
         account = _lock_account(session, account_id)
@@ -170,7 +172,7 @@ def _find(account_id: int, invitation_id: int) -> Invitation:
     query = sa.select(Invitation).where(Invitation.id == invitation_id, Invitation.account_id == account_id)
     row = db.session.scalar(query)
     if row is None:
-        raise NotFound("There is no such invitation.")
+        raise NotFound(translate("There is no such invitation."))
     return row
 
 
@@ -186,30 +188,38 @@ def _lock_account(session: Session, account_id: int) -> str:
 def _require_inviter(session: Session, account_id: int, by: Member, role: str) -> None:
     mine = session.get(Membership, (account_id, by.id), populate_existing=True)
     if role not in list_given(mine.role if mine else None):
-        raise RoleRefused(f"Only an {OWNER} or {ADMIN} invites others. Nothing was sent.")
+        raise RoleRefused(translate("Only an owner or admin invites others. Nothing was sent."))
 
 
 def _require_stranger(session: Session, account_id: int, email: str) -> None:
     """Who is in the team is no secret to those who invite."""
     query = sa.select(Member.id).join(Membership, Membership.member_id == Member.id)
     if session.scalar(query.where(Membership.account_id == account_id, Member.email == email)) is not None:
-        raise InvalidRequest(f"{email} is a member already.", param="email")
+        raise InvalidRequest(translate("%(email)s is a member already.", email=email), param="email")
 
 
 def _require_room(session: Session, account_id: int) -> None:
     asked = session.scalar(sa.select(sa.func.count()).where(Invitation.account_id == account_id)) or 0
     if count_members(session, account_id) + asked >= MOST_MEMBERS:
-        raise InvalidRequest(f"An account has at most {MOST_MEMBERS} members and invitations. Cancel one first.")
+        raise InvalidRequest(
+            translate("An account has at most %(most)s members and invitations. Cancel one first.", most=MOST_MEMBERS)
+        )
 
 
 def _mail(session: Session, settings: Settings, secret: str, row: Invitation, account: str) -> None:
-    text = (
-        f"{row.invited_by} asks you to join the AI Bridge account “{account}”, with the role {row.role}. The link "
-        f"works for {LASTS.days} days:\n{settings.site_url}/join/{secret}\n\n"
-        "If you don't know who that is, do nothing: without this link nobody joins.\n"
-    )
-    once = f"invitation:{_digest(secret).hex()[:40]}"
-    subject = "You are invited to an AI Bridge account"
+    once, url = f"invitation:{_digest(secret).hex()[:40]}", f"{settings.site_url}/join/{secret}"
+    with written_to_invited(session, row.email):
+        subject = translate("You are invited to an AI Bridge account")
+        text = translate(
+            "%(inviter)s asks you to join the AI Bridge account “%(account)s”, with the role %(role)s. The link works "
+            "for %(days)s days:\n%(url)s\n\n"
+            "If you don't know who that is, do nothing: without this link nobody joins.\n",
+            inviter=row.invited_by,
+            account=account,
+            role=name_role(row.role),
+            days=LASTS.days,
+            url=url,
+        )
     queue_mail(session, once=once, recipient=row.email, subject=subject, text=text, is_secret=True)
 
 

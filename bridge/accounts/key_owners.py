@@ -9,6 +9,7 @@ from bridge.accounts.roles import list_roles_with
 from bridge.accounts.tables import Key, Member, Membership
 from bridge.db import db
 from bridge.errors import InvalidRequest
+from bridge.languages import translate
 
 
 def select_member_keys(account_id: Any, member_id: Any) -> sa.Select[int]:
@@ -22,7 +23,7 @@ def require_owner(account_id: int, member_id: int) -> None:
     the caller's transaction ends."""
     role = _select_membership(account_id, member_id).with_only_columns(Membership.role).with_for_update(read=True)
     if db.session.scalar(role) not in list_roles_with("own_keys"):
-        raise InvalidRequest("Choose a member of this account who may call models.", param="belongs_to")
+        raise InvalidRequest(translate("Choose a member of this account who may call models."), param="belongs_to")
 
 
 def name_members(member_ids: Iterable[int | None]) -> dict[int, str]:

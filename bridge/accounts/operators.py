@@ -11,7 +11,7 @@ from bridge.accounts.tables import Member, Passkey, SecondFactor
 from bridge.acts import COMMAND, Actor, record_act, write_change
 from bridge.db import db, transaction
 from bridge.errors import InvalidRequest
-from bridge.languages import to_translate
+from bridge.languages import to_translate, translate
 
 OWNER, FINANCE, SUPPORT, VIEWER = "owner", "finance", "support", "viewer"
 ROLES = {
@@ -89,7 +89,7 @@ def set_operator(member_id: int, role: str | None, actor: Actor = COMMAND) -> No
     """Let a member in at /admin with this role, or (None) no longer. All of their sessions end, so none keeps the old
     rights. Raises InvalidRequest for an unknown role, and for the last owner's."""
     if role is not None and role not in ROLES:
-        raise InvalidRequest(f"The roles are {', '.join(ROLES)}.", param="role")
+        raise InvalidRequest(translate("The roles are %(names)s.", names=", ".join(ROLES)), param="role")
     with transaction() as session:
         operators = _lock_operators(session)
         member = session.get_one(Member, member_id, populate_existing=True)
@@ -97,7 +97,7 @@ def set_operator(member_id: int, role: str | None, actor: Actor = COMMAND) -> No
         if before == role:
             return
         if before == OWNER and not any(one.id != member_id and find_role(one) == OWNER for one in operators):
-            raise InvalidRequest("This is the last owner. Make somebody else an owner first.", param="role")
+            raise InvalidRequest(translate("This is the last owner. Make somebody else an owner first."), param="role")
         changed = sa.update(Member).where(Member.id == member_id)
         session.execute(changed.values(is_operator=role is not None, operator_role=role))
         end_sessions(session, Member.id == member_id)

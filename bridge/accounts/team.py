@@ -10,18 +10,22 @@ from sqlalchemy.orm import Session
 
 from bridge import versions
 from bridge.accounts.keys import TOPIC
+from bridge.accounts.letters import written_for
 from bridge.accounts.memberships import move_away
 from bridge.accounts.roles import ADMIN, OWNER, ROLES, list_given, may
 from bridge.accounts.tables import Account, Invitation, Key, Member, Membership
 from bridge.acts import Actor, record_act, write_change
 from bridge.db import now_utc, transaction
 from bridge.errors import InvalidRequest, NotFound, RoleRefused
+from bridge.languages import to_translate, translate
 from bridge.mail.outbox import queue_mail
 from bridge.money import format_dollars
 
 PLAIN = {"synchronize_session": False}
 MAX_NAME_LENGTH = 100
-LAST_OWNER = "You are the last owner of this account. Make somebody else an owner first, or delete the account."
+LAST_OWNER = to_translate(
+    "You are the last owner of this account. Make somebody else an owner first, or delete the account."
+)
 
 
 def check_account_name(name: str) -> str:
@@ -29,9 +33,9 @@ def check_account_name(name: str) -> str:
     no address of a web page. Raises InvalidRequest."""
     name = " ".join(name.split())
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise InvalidRequest(f"Use 1 to {MAX_NAME_LENGTH} letters.", param="account_name")
+        raise InvalidRequest(translate("Use 1 to %(most)s letters.", most=MAX_NAME_LENGTH), param="account_name")
     if "://" in name or "www." in name.lower():
-        raise InvalidRequest("Use a name, not the address of a web page.", param="account_name")
+        raise InvalidRequest(translate("Use a name, not the address of a web page."), param="account_name")
     return name
 
 
@@ -51,10 +55,10 @@ def set_role(account_id: int, member_id: int, role: str, *, by: int, actor: Acto
     with transaction() as session:
         given, theirs, email = _lock_pair(session, account_id, by, member_id)
         if role not in ROLES:
-            raise InvalidRequest(f"The roles are {', '.join(ROLES)}.", param="role")
+            raise InvalidRequest(translate("The roles are %(names)s.", names=", ".join(ROLES)), param="role")
         has_ended = not may(role, "own_keys")
         if role not in given:
-            raise RoleRefused("Only an owner makes others an owner. Nothing was changed.")
+            raise RoleRefused(translate("Only an owner makes others an owner. Nothing was changed."))
         before = theirs.role
         theirs.role = role
         disabled = _end_keys(session, account_id, member_id, disabled_at=now_utc()) if has_ended else []
@@ -94,7 +98,7 @@ def set_member_budget(
 def check_budget(nanos: int | None) -> int | None:
     """A member's budget. Raises InvalidRequest for one below zero, or that no database could keep."""
     if nanos is not None and not 0 <= nanos < 2**63:
-        raise InvalidRequest("Give an amount of zero or more.", param="budget")
+        raise InvalidRequest(translate("Give an amount of zero or more."), param="budget")
     return nanos
 
 
@@ -105,14 +109,18 @@ def remove_member(account_id: int, member_id: int, *, by: int, actor: Actor) -> 
         _, _, email = _lock_pair(session, account_id, by, member_id)
         _take_out(session, account_id, member_id, email, "member_removed", actor)
         name = session.scalars(sa.select(Account.name).where(Account.id == account_id)).one()
-        queue_mail(
-            session,
-            once=f"removed:{secrets.token_hex(16)}",
-            recipient=email,
-            subject="You were removed from an AI Bridge account",
-            text=f"You no longer belong to the account “{name}”. Your keys in it are refused. Your sign-in and your "
-            "other accounts stay.\n",
-        )
+        with written_for(session, email):
+            queue_mail(
+                session,
+                once=f"removed:{secrets.token_hex(16)}",
+                recipient=email,
+                subject=translate("You were removed from an AI Bridge account"),
+                text=translate(
+                    "You no longer belong to the account “%(name)s”. Your keys in it are refused. Your sign-in and "
+                    "your other accounts stay.\n",
+                    name=name,
+                ),
+            )
     versions.wait_until_seen(current_app.config["BRIDGE"])
     return email
 
@@ -124,9 +132,9 @@ def leave_account(account_id: int, member: Member, actor: Actor) -> None:
         rows = _lock_members(session, account_id)
         mine = rows.get(member.id)
         if mine is None:
-            raise NotFound("You don't belong to that account.")
+            raise NotFound(translate("You don't belong to that account."))
         if mine.role == OWNER and sum(row.role == OWNER for row in rows.values()) == 1:
-            raise InvalidRequest(LAST_OWNER)
+            raise InvalidRequest(translate(LAST_OWNER))
         _take_out(session, account_id, member.id, member.email, "left", actor)
     versions.wait_until_seen(current_app.config["BRIDGE"])
 
@@ -137,7 +145,7 @@ def transfer_account(account_id: int, member_id: int, *, by: int, actor: Actor) 
     with transaction() as session:
         given, theirs, email = _lock_pair(session, account_id, by, member_id)
         if OWNER not in given:
-            raise RoleRefused("Only an owner can transfer the account. Nothing was changed.")
+            raise RoleRefused(translate("Only an owner can transfer the account. Nothing was changed."))
         theirs.role = OWNER
         mine = sa.update(Membership).where(Membership.account_id == account_id, Membership.member_id == by)
         session.execute(mine.values(role=ADMIN), execution_options=PLAIN)
@@ -195,12 +203,12 @@ def _lock_pair(
     rows = _lock_members(session, account_id)
     mine, theirs = rows.get(by), rows.get(member_id)
     if theirs is None:
-        raise NotFound("There is no such member.")
+        raise NotFound(translate("There is no such member."))
     given = list_given(mine.role if mine else None)
     if theirs.role not in given:
-        raise RoleRefused("Only an owner changes what an owner is. Nothing was changed.")
+        raise RoleRefused(translate("Only an owner changes what an owner is. Nothing was changed."))
     if by == member_id and not own_too:
-        raise RoleRefused("Nobody changes their own role. Ask an owner. Nothing was changed.")
+        raise RoleRefused(translate("Nobody changes their own role. Ask an owner. Nothing was changed."))
     return given, theirs, session.scalars(sa.select(Member.email).where(Member.id == member_id)).one()
 
 

@@ -63,11 +63,12 @@ def _describe_done(count: int, effective_at: datetime.datetime | None) -> str:
         return translate_plural(
             "%(num)s model has other prices from now on.", "%(num)s models have other prices from now on.", count
         )
+    moment = f"{effective_at:%Y-%m-%d %H:%M}"
     return translate_plural(
         "%(num)s model has other prices from %(moment)s UTC on.",
         "%(num)s models have other prices from %(moment)s UTC on.",
         count,
-        moment=f"{effective_at:%Y-%m-%d %H:%M}",
+        moment=moment,
     )
 
 

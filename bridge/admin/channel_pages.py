@@ -266,15 +266,11 @@ def _describe_hour(one: Outcomes) -> str:
     """`first token 0.42 s, p95 1.10 s, 3 of 120 calls failed`"""
     if not one.calls:
         return translate("no calls")
-    calls = {"lost": f"{one.lost:,}", "calls": f"{one.calls:,}"}
+    values = {"lost": f"{one.lost:,}", "calls": f"{one.calls:,}"}
     if one.first_p50 is None or one.first_p95 is None:
-        return translate("%(lost)s of %(calls)s calls failed", **calls)
-    return translate(
-        "first token %(p50)s s, p95 %(p95)s s, %(lost)s of %(calls)s calls failed",
-        p50=f"{one.first_p50:.2f}",
-        p95=f"{one.first_p95:.2f}",
-        **calls,
-    )
+        return translate("%(lost)s of %(calls)s calls failed", **values)
+    values |= {"p50": f"{one.first_p50:.2f}", "p95": f"{one.first_p95:.2f}"}
+    return translate("first token %(p50)s s, p95 %(p95)s s, %(lost)s of %(calls)s calls failed", **values)
 
 
 def _find_address(name: str, hour: datetime.datetime) -> str:

@@ -15,6 +15,7 @@ from bridge.accounts.customers import (
 from bridge.accounts.memberships import find_membership
 from bridge.accounts.operator_notes import add_note, delete_note
 from bridge.accounts.people import find_person, list_people, send_reset_link
+from bridge.accounts.roles import ROLES, name_role
 from bridge.accounts.sessions import sign_out_everywhere
 from bridge.accounts.tables import Member
 from bridge.admin.approvals import ask_another, guard_alone
@@ -22,19 +23,10 @@ from bridge.admin.customer_page import render_overview, render_page
 from bridge.admin.door import admin, find_operator, may, needs_right
 from bridge.db import DEFAULT_GROUP
 from bridge.forms import FormReader
-from bridge.languages import to_translate, translate
+from bridge.languages import translate
 from bridge.ledger.ledger import find_balance
 from bridge.payments.approvals import MERGE, NeedsAnother, Wish
 from bridge.payments.merging import merge_accounts
-
-# members' roles as they are said here
-ROLES = {
-    "owner": to_translate("owner"),
-    "admin": to_translate("admin"),
-    "developer": to_translate("developer"),
-    "billing": to_translate("billing"),
-    "viewer": to_translate("viewer"),
-}
 
 
 @admin.get("/customers/<int:account_id>/members")
@@ -45,7 +37,7 @@ def show_customer_members(account_id: int) -> str:
 
 def render_members(account_id: int, form: FormReader) -> str:
     """The members' page, with the errors of a form."""
-    roles = {name: translate(text) for name, text in ROLES.items()}
+    roles = {role: name_role(role) for role in ROLES}
     return render_page(account_id, "members", form, people=list_people(account_id), roles=roles)
 
 

@@ -11,6 +11,7 @@ from bridge.dashboard.door import dashboard, own, suspended_may_too
 from bridge.dashboard.visitor import Visitor, chosen_settings, find_actor, find_network, find_person
 from bridge.extensions import anyone_may_enter, limiter
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.opening import OwnAccount, list_own_accounts, open_further_account
 
 HOME = "dashboard.show_overview"
@@ -50,7 +51,7 @@ def switch() -> Response:
     chosen = FormReader(request.form).number("account_id")
     name = switch_account(g.member.member, chosen or 0, find_actor())
     drop_forms()
-    flash(f"These pages are about {name} now.")
+    flash(translate("These pages are about %(name)s now.", name=name))
     return redirect(url_for(HOME), 303)
 
 
@@ -102,12 +103,12 @@ def open_first_account() -> Response | tuple[str, int]:
 def _open(person: Visitor, form: FormReader, actor: Actor) -> bool:
     """Open an account by the name in the form. False, and the form has its errors, if it can't be."""
     if not may_open():
-        form.errors[""] = "Accounts are opened by the operator of this gateway."
+        form.errors[""] = translate("Accounts are opened by the operator of this gateway.")
         return False
     with form.collect_errors():
         name = check_account_name(form.text("account_name"))
         open_further_account(person.member, name, actor)
         drop_forms()
-        flash(f"{name} is open. Its balance is $0.00.")
+        flash(translate("%(name)s is open. Its balance is $0.00.", name=name))
         return True
     return False

@@ -7,7 +7,7 @@ from flask import Blueprint, Flask, current_app, g, redirect, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from bridge.accounts.roles import RIGHTS, list_roles_with
+from bridge.accounts.roles import RIGHTS, list_roles_with, name_role
 from bridge.accounts.standing import list_owners
 from bridge.dashboard.visitor import find_person
 from bridge.db import db
@@ -75,12 +75,24 @@ def require_sign_in() -> Response | None:
 def _require_right(right: str) -> None:
     if right == OWN or g.member.may(right):
         return
-    named = " or ".join(list_roles_with(right))
-    unchanged = "" if request.method in ("GET", "HEAD") else "Nothing was changed. "
-    asked = " or ".join(email for _, email in list_owners(db.session(), g.account_id))
-    raise RoleRefused(
-        f"This needs the role {named}, and yours in {g.member.account_name} is {g.member.role}. {unchanged}Ask {asked}."
-    )
+    any_of = translate(" or ")
+    values = {
+        "needed": any_of.join(name_role(role) for role in list_roles_with(right)),
+        "account": g.member.account_name,
+        "role": name_role(g.member.role),
+        "owners": any_of.join(email for _, email in list_owners(db.session(), g.account_id)),
+    }
+    if request.method in ("GET", "HEAD"):
+        text = translate(
+            "This needs the role %(needed)s, and yours in %(account)s is %(role)s. Ask %(owners)s.", **values
+        )
+    else:
+        text = translate(
+            "This needs the role %(needed)s, and yours in %(account)s is %(role)s. Nothing was changed. "
+            "Ask %(owners)s.",
+            **values,
+        )
+    raise RoleRefused(text)
 
 
 def suspended_may_too(view: View) -> View:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from flask import Flask, g, has_app_context
 from markupsafe import Markup, escape
 
+from bridge.accounts.roles import name_role
 from bridge.dates import write_date
 from bridge.db import now_utc
 from bridge.languages import find_language, translate
@@ -238,7 +239,7 @@ def as_pattern(text: str) -> str:
 
 FILTERS = (
     *(balance, spend, signed, exact, cost, receipt, price, count, tokens, percent, markup),
-    *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern, model_path, initials),
+    *(short_id, key_hint, duration, moment, clock, day, ago, as_pattern, model_path, initials, name_role),
 )
 
 

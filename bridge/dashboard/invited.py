@@ -12,12 +12,14 @@ from bridge.accounts.invitations import (
     find_invitation,
     join_as_newcomer,
 )
+from bridge.accounts.roles import name_role
 from bridge.accounts.sign_in import AddressTaken
 from bridge.acts import Actor
 from bridge.dashboard.accounts import HOME, drop_forms
 from bridge.dashboard.guesses import remember_browser
 from bridge.dashboard.visitor import begin_session, find_network, find_person
 from bridge.extensions import anyone_may_enter, limiter
+from bridge.languages import translate
 
 invited = Blueprint("invited", __name__)
 
@@ -43,7 +45,7 @@ def join(secret: str) -> Response | str | tuple[str, int]:
     except (InvitationOver, WrongAddress):
         return _render(secret)
     drop_forms()
-    flash(f"You belong to {found.account} now, with the role {found.role}.")
+    _welcome(found)
     return redirect(url_for(HOME), 303)
 
 
@@ -59,10 +61,15 @@ def _join_as_newcomer(secret: str) -> Response | str | tuple[str, int]:
     except ValueError as error:
         return _render(secret, str(error))
     begin_session(member, "invitation", is_known=True)
-    flash(f"You belong to {found.account} now, with the role {found.role}.")
+    _welcome(found)
     answer = redirect(url_for(HOME), 303)
     remember_browser(answer, member.email)
     return answer
+
+
+def _welcome(found: FoundInvitation) -> None:
+    role = name_role(found.role)
+    flash(translate("You belong to %(account)s now, with the role %(role)s.", account=found.account, role=role))
 
 
 def _render(secret: str, error: str = "") -> str | tuple[str, int]:

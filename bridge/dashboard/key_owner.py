@@ -10,6 +10,7 @@ from bridge.dashboard.door import dashboard, needs
 from bridge.dashboard.scope import OF_TEAM, find_seen_member, read_member_id
 from bridge.dashboard.visitor import find_actor
 from bridge.extensions import needs_proof
+from bridge.languages import translate
 from bridge.ledger.journal import BudgetState
 from bridge.ledger.member_budgets import KeyOwner, list_key_owners
 
@@ -20,7 +21,7 @@ from bridge.ledger.member_budgets import KeyOwner, list_key_owners
 def change_owner(key_id: int) -> Response:
     """Make the key another member's, or the team's."""
     key = give_key(g.account_id, key_id, read_owner(request.form.get("belongs_to", "")), find_actor())
-    flash(f"Key {key.name} has another owner. What it spends from now on counts there.")
+    flash(translate("Key %(name)s has another owner. What it spends from now on counts there.", name=key.name))
     return redirect(url_for("dashboard.show_key", key_id=key_id), 303)
 
 
@@ -36,8 +37,12 @@ def list_owners() -> dict[str, str]:
     if not g.member.may("keys"):
         return {}
     members = {str(each): owner.name for each, owner in _read_owners().items() if owner.may_have}
-    mine = {own: "You"} if (own := str(g.member.id)) in members else {}
-    return {**mine, **{each: name for each, name in members.items() if each not in mine}, OF_TEAM: "The team"}
+    mine = {own: translate("You")} if (own := str(g.member.id)) in members else {}
+    return {
+        **mine,
+        **{each: name for each, name in members.items() if each not in mine},
+        OF_TEAM: translate("The team"),
+    }
 
 
 def name_owners() -> dict[int, str]:
@@ -48,11 +53,12 @@ def name_owners() -> dict[int, str]:
 
 
 def find_shared_budget(key: Key | None) -> tuple[str, BudgetState] | None:
-    """The budget that the key shares with the member's others, with what that is called; None without one."""
+    """The budget that the key shares with the member's others, with whose it is: "" for the reader's own. None without
+    one."""
     owner = _read_owners().get(key.member_id) if key and key.member_id is not None else None
     if key is None or owner is None or owner.budget is None:
         return None
-    return ("Your" if key.member_id == g.member.id else f"{owner.name}’s"), owner.budget
+    return ("" if key.member_id == g.member.id else owner.name), owner.budget
 
 
 def _read_owners() -> dict[int, KeyOwner]:

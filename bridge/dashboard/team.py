@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from bridge.accounts.invitations import MOST_MEMBERS, cancel_invitation, invite, list_invitations, send_again
 from bridge.accounts.key_owners import count_keys_by_member
 from bridge.accounts.memberships import list_team
-from bridge.accounts.roles import INVITED, RIGHTS, ROLES, list_given, may
+from bridge.accounts.roles import INVITED, RIGHTS, ROLES, list_given, may, name_role
 from bridge.accounts.team import (
     leave_account,
     remove_member,
@@ -24,6 +24,7 @@ from bridge.db import now_utc
 from bridge.errors import InvalidRequest
 from bridge.extensions import limiter, needs_proof
 from bridge.forms import FormReader
+from bridge.languages import translate
 from bridge.ledger.member_budgets import count_spend_so_far, list_member_spend
 from bridge.money import format_dollars
 
@@ -62,11 +63,11 @@ def render_team(**forms: FormReader) -> str:
         has_keys={role: may(role, "own_keys") for role in ROLES},
         most=MOST_MEMBERS,
         given=list_given(g.member.role),
-        invited_roles=[(role, role.capitalize()) for role in reversed(INVITED)],
+        invited_roles=[(role, name_role(role).capitalize()) for role in reversed(INVITED)],
         invitations=[(row, row.ends_at > now) for row in invitations],
-        role_columns=[(role.capitalize(), "") for role in ROLES],
-        given_choices=[(role, role.capitalize()) for role in list_given(g.member.role)],
-        rights=[(RIGHTS[right][0], [_describe(role, right) for role in ROLES]) for right in SHOWN_RIGHTS],
+        role_columns=[(name_role(role).capitalize(), "") for role in ROLES],
+        given_choices=[(role, name_role(role).capitalize()) for role in list_given(g.member.role)],
+        rights=[(translate(RIGHTS[right][0]), [_describe(role, right) for role in ROLES]) for right in SHOWN_RIGHTS],
         dollars=format_dollars,
         invitation=forms.get("invitation", empty),
         account=forms.get("account", empty),
@@ -92,7 +93,7 @@ def send_invitation() -> Any:
         with form.collect_errors():
             asked = form.text("email"), form.text("role"), budget
             email = invite(chosen_settings(), g.account_id, *asked, by=g.member.member, actor=find_actor())
-            flash(f"An invitation is on its way to {email}. It works for 7 days.")
+            flash(translate("An invitation is on its way to %(email)s. It works for 7 days.", email=email))
             return redirect(url_for(TEAM), 303)
     return render_team(invitation=form), 400
 
@@ -106,7 +107,7 @@ def resend_invitation(invitation_id: int) -> Response:
     """Mail it again, with a new link; the old one no longer works."""
     try:
         email = send_again(chosen_settings(), g.account_id, invitation_id, by=g.member.member, actor=find_actor())
-        flash(f"A new link is on its way to {email}. The one before it no longer works.")
+        flash(translate("A new link is on its way to %(email)s. The one before it no longer works.", email=email))
     except InvalidRequest as error:
         flash(error.message, "bad")
     return redirect(url_for(TEAM), 303)
@@ -116,7 +117,8 @@ def resend_invitation(invitation_id: int) -> Response:
 @needs("members")
 @suspended_may_too
 def withdraw_invitation(invitation_id: int) -> Response:
-    flash(f"The invitation of {cancel_invitation(g.account_id, invitation_id, find_actor())} no longer works.")
+    email = cancel_invitation(g.account_id, invitation_id, find_actor())
+    flash(translate("The invitation of %(email)s no longer works.", email=email))
     return redirect(url_for(TEAM), 303)
 
 
@@ -128,7 +130,7 @@ def change_role(member_id: int) -> Response:
     form = FormReader(request.form)
     with form.collect_errors():
         set_role(g.account_id, member_id, form.text("role"), by=g.member.id, actor=find_actor())
-        flash("The role is changed. It counts from the next page on.")
+        flash(translate("The role is changed. It counts from the next page on."))
     return _back(form)
 
 
@@ -144,7 +146,7 @@ def change_budget(member_id: int) -> Response:
         with form.collect_errors():
             places = g.account_id, member_id, nanos
             set_member_budget(*places, by=g.member.id, actor=find_actor(), count=count_spend_so_far)
-            flash("The budget is saved." if nanos is not None else "There is no budget any more.")
+            flash(translate("The budget is saved.") if nanos is not None else translate("There is no budget any more."))
     return _back(form)
 
 
@@ -155,7 +157,7 @@ def change_budget(member_id: int) -> Response:
 def end_membership(member_id: int) -> Response:
     """Take a member out of the account, with their keys."""
     email = remove_member(g.account_id, member_id, by=g.member.id, actor=find_actor())
-    flash(f"{email} no longer belongs to this account. Their keys are refused.")
+    flash(translate("%(email)s no longer belongs to this account. Their keys are refused.", email=email))
     return redirect(url_for(TEAM), 303)
 
 
@@ -166,7 +168,7 @@ def end_membership(member_id: int) -> Response:
 def hand_over(member_id: int) -> Response:
     """Make somebody else the owner in one's own place."""
     email = transfer_account(g.account_id, member_id, by=g.member.id, actor=find_actor())
-    flash(f"{email} is the owner now, and you are an admin.")
+    flash(translate("%(email)s is the owner now, and you are an admin.", email=email))
     return redirect(url_for(TEAM), 303)
 
 
@@ -177,7 +179,7 @@ def change_account_name() -> Any:
     form = FormReader(request.form)
     with form.collect_errors():
         name = rename_account(g.account_id, form.text("account_name"), find_actor())
-        flash(f"This account is called {name} now.")
+        flash(translate("This account is called %(name)s now.", name=name))
         return redirect(url_for(TEAM), 303)
     return render_team(account=form), 400
 
@@ -195,7 +197,7 @@ def leave_team() -> Response:
         flash(error.message, "bad")
         return redirect(url_for("dashboard.show_settings"), 303)
     drop_forms()
-    flash(f"You no longer belong to {name}. Your keys in it are refused.")
+    flash(translate("You no longer belong to %(name)s. Your keys in it are refused.", name=name))
     return redirect(url_for(HOME), 303)
 
 

@@ -137,10 +137,11 @@ def _tell_before(before: Sequence[Entry]) -> str:
     if not before:
         return translate("Nothing was refunded: the request was refunded otherwise a moment ago. Look again.")
     last = before[-1]
+    day = f"{last.created_at:%Y-%m-%d}"
     return translate(
         "This request was refunded before: $%(amount)s on %(day)s, by %(name)s. Nothing was refunded now.",
         amount=_write(sum_refunds(before)),
-        day=f"{last.created_at:%Y-%m-%d}",
+        day=day,
         name=last.made_by,
     )
 

@@ -107,11 +107,12 @@ def create_batch(
 def check_batch(amount_nanos: int, count: int, expires_at: datetime.datetime | None) -> None:
     """Raise InvalidRequest naming the field of a batch that can't be made."""
     if not 0 < amount_nanos <= MAX_NANOS_EACH:
-        raise InvalidRequest("A code is worth more than zero and at most $10,000.", param="amount")
+        raise InvalidRequest(translate("A code is worth more than zero and at most $10,000."), param="amount")
     if not 0 < count <= MAX_CODES:
-        raise InvalidRequest(f"Make 1 to {MAX_CODES:,} codes at once.", param="count")
+        most = f"{MAX_CODES:,}"
+        raise InvalidRequest(translate("Make 1 to %(most)s codes at once.", most=most), param="count")
     if expires_at is not None and expires_at <= now_utc():
-        raise InvalidRequest("This moment has passed already.", param="expires_at")
+        raise InvalidRequest(translate("This moment has passed already."), param="expires_at")
 
 
 def _draw() -> str:

@@ -121,7 +121,7 @@ def create_plan(settings: Settings, offer: Offer, actor: Actor = COMMAND) -> Pla
     except IntegrityError:
         if db.session.scalar(sa.select(Plan.id).where(Plan.name == offer.name)) is None:
             raise
-        raise InvalidRequest("There is a plan of this name. Give another.", param="name") from None
+        raise InvalidRequest(translate("There is a plan of this name. Give another."), param="name") from None
     return plan
 
 
@@ -132,27 +132,33 @@ def _join_gains(plan: Plan) -> str:
 def check_offer(settings: Settings, offer: Offer) -> None:
     """Raise InvalidRequest naming the field of a plan that can't be made."""
     if not 0 < len(offer.name) <= MAX_NAME:
-        raise InvalidRequest(f"Give a name of at most {MAX_NAME} characters.", param="name")
+        raise InvalidRequest(translate("Give a name of at most %(most)s characters.", most=MAX_NAME), param="name")
     if not LEAST_MINOR <= offer.fee_minor <= MOST_MINOR:
-        bounds = " to ".join(format_amount(minor, settings.top_up_currency) for minor in (LEAST_MINOR, MOST_MINOR))
-        raise InvalidRequest(f"Give a fee of {bounds}.", param="fee")
+        least, most = (format_amount(minor, settings.top_up_currency) for minor in (LEAST_MINOR, MOST_MINOR))
+        raise InvalidRequest(translate("Give a fee of %(least)s to %(most)s.", least=least, most=most), param="fee")
     if not 0 <= offer.credit_nanos <= MOST_CREDIT_NANOS:
-        raise InvalidRequest("Give dollars of credit each month, at most 100,000, or nothing for none.", param="credit")
+        raise InvalidRequest(
+            translate("Give dollars of credit each month, at most 100,000, or nothing for none."), param="credit"
+        )
     for name in QUOTAS:
         check_limit(name, getattr(offer, name), LIMIT_OF_PLAN)
     if offer.group_name is not None and not GROUP_NAME.fullmatch(offer.group_name):
-        raise InvalidRequest("A group is letters, digits, dots, hyphens and underscores, up to 64.", param="group")
+        raise InvalidRequest(
+            translate("A group is letters, digits, dots, hyphens and underscores, up to 64."), param="group"
+        )
     quotas = (*(getattr(offer, name) for name in QUOTAS), offer.group_name)
     if not offer.credit_nanos and all(quota is None for quota in quotas):
-        raise InvalidRequest("Say what the fee buys: credit, a limit or a group.", param="credit")
+        raise InvalidRequest(translate("Say what the fee buys: credit, a limit or a group."), param="credit")
     _check_sale(offer.description, offer.sold_until)
 
 
 def _check_sale(description: str, sold_until: datetime.datetime | None) -> None:
     if len(description) > MAX_DESCRIPTION:
-        raise InvalidRequest(f"A description has at most {MAX_DESCRIPTION} characters.", param="description")
+        raise InvalidRequest(
+            translate("A description has at most %(most)s characters.", most=MAX_DESCRIPTION), param="description"
+        )
     if sold_until is not None and sold_until.year > now_utc().year + 100:
-        raise InvalidRequest("Give a date of this century, or nothing.", param="sold_until")
+        raise InvalidRequest(translate("Give a date of this century, or nothing."), param="sold_until")
 
 
 def change_sale(
@@ -169,7 +175,7 @@ def change_sale(
     with transaction() as session:
         plan = session.get(Plan, plan_id, with_for_update=True, populate_existing=True)
         if plan is None:
-            raise NotFound("There is no such plan.")
+            raise NotFound(translate("There is no such plan."))
         before = (plan.description, plan.is_listed, plan.sold_until)
         plan.description, plan.is_listed, plan.sold_until = description, is_listed, sold_until
         changes = zip(
@@ -190,7 +196,7 @@ def find_plan(plan_id: int) -> Plan:
     """One plan. Raises NotFound."""
     plan = db.session.get(Plan, plan_id)
     if plan is None:
-        raise NotFound("There is no such plan.")
+        raise NotFound(translate("There is no such plan."))
     return plan
 
 

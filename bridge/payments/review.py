@@ -2,6 +2,8 @@
 paid it, or close it. Each is done once, for a reason that is kept, and by Stripe's figures where Stripe can be
 asked."""
 
+from typing import Literal
+
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
@@ -10,6 +12,7 @@ from bridge.acts import Actor, record_act
 from bridge.config import Settings
 from bridge.db import transaction
 from bridge.errors import InvalidRequest, NotFound, ServiceUnavailable
+from bridge.languages import to_translate, translate
 from bridge.ledger.ledger import book
 from bridge.money import MAX_NANOS
 from bridge.payments import checkout
@@ -22,6 +25,18 @@ from bridge.payments.tables import Decision, Payment
 
 MAX_REASON_LENGTH = 500
 SUCCEEDED = "succeeded"
+NOT_ASKED = to_translate("Stripe does not answer as it should. Nothing was changed; try again.")
+# state -> what can't be done in it -> what is said about that
+ENDED = {
+    "closed": {
+        "settled": to_translate("This payment was closed: it can't be settled any more."),
+        "linked": to_translate("This payment was closed: it can't be linked any more."),
+    },
+    "refunded": {
+        "settled": to_translate("All of this payment went back: there is nothing to be settled."),
+        "linked": to_translate("All of this payment went back: there is nothing to be linked."),
+    },
+}
 log = structlog.get_logger()
 
 
@@ -29,7 +44,7 @@ def find_payment(payment_id: str) -> Payment:
     """Any account's payment. Raises NotFound."""
     payment = find_by_id(payment_id.strip()[:36])
     if payment is None:
-        raise NotFound(f"There is no payment {payment_id.strip()[:36]}.")
+        raise NotFound(translate("There is no payment %(id)s.", id=payment_id.strip()[:36]))
     return payment
 
 
@@ -46,7 +61,9 @@ def settle_payment(
     if payment.state == "paid":
         return None
     if payment.payment_intent is None:
-        raise InvalidRequest("No money is known to have come. Link the payment intent that paid it.", param="payment")
+        raise InvalidRequest(
+            translate("No money is known to have come. Link the payment intent that paid it."), param="payment"
+        )
     facts = _ask_stripe(settings, payment)
     if facts is not None:
         _record_refunds(settings, payment, facts)
@@ -104,7 +121,9 @@ def close_payment(payment_id: str, *, reason: str, made_by: str) -> Payment | No
         before = _describe(payment)
         if payment.state == "paid":
             if payment.problem is None and not _was_decided(session, payment):
-                raise InvalidRequest("This payment is credited, and nothing is wrong with it.", param="payment")
+                raise InvalidRequest(
+                    translate("This payment is credited, and nothing is wrong with it."), param="payment"
+                )
             if payment.problem is None:
                 return None
             payment.problem = None
@@ -120,50 +139,63 @@ def close_payment(payment_id: str, *, reason: str, made_by: str) -> Payment | No
 def _read_reason(reason: str) -> str:
     reason = reason.strip()
     if not 0 < len(reason) <= MAX_REASON_LENGTH:
-        raise InvalidRequest(f"Give a reason of at most {MAX_REASON_LENGTH} characters.", param="reason")
+        raise InvalidRequest(
+            translate("Give a reason of at most %(most)s characters.", most=MAX_REASON_LENGTH), param="reason"
+        )
     return reason
 
 
-def require_open(payment: Payment, done: str) -> None:
+def require_open(payment: Payment, done: Literal["settled", "linked"]) -> None:
     """Refuse a payment that an operator closed or that went back. Raises InvalidRequest."""
-    if payment.state == "closed":
-        raise InvalidRequest(f"This payment was closed: it can't be {done} any more.", param="payment")
-    if payment.state == "refunded":
-        raise InvalidRequest(f"All of this payment went back: there is nothing to be {done}.", param="payment")
+    if payment.state in ENDED:
+        raise InvalidRequest(translate(ENDED[payment.state][done]), param="payment")
     if payment.state != "paid" and payment.returned_nanos:
-        raise InvalidRequest("Money was taken back that was never credited: close it to give it back.", param="payment")
+        raise InvalidRequest(
+            translate("Money was taken back that was never credited: close it to give it back."), param="payment"
+        )
 
 
 def require_linkable(payment: Payment) -> None:
     """Refuse a payment that another intent can't pay any more. Raises InvalidRequest."""
     require_open(payment, "linked")
     if payment.invoice is not None:
-        raise InvalidRequest("A plan's fee belongs to its invoice: settle or close it.", param="payment")
+        raise InvalidRequest(translate("A plan's fee belongs to its invoice: settle or close it."), param="payment")
     if payment.kind == "again":
-        raise InvalidRequest("Money that came beside a payment has no other: settle or close it.", param="payment")
+        raise InvalidRequest(
+            translate("Money that came beside a payment has no other: settle or close it."), param="payment"
+        )
     if payment.state == "paid":
-        raise InvalidRequest(f"This payment is credited, as {payment.payment_intent}.", param="payment")
+        raise InvalidRequest(
+            translate("This payment is credited, as %(intent)s.", intent=payment.payment_intent), param="payment"
+        )
 
 
 def _find_intent(settings: Settings, payment_intent: str) -> Intent:
     """What Stripe knows about a paid intent. Raises InvalidRequest and ServiceUnavailable."""
     if not settings.stripe_secret_key:
-        raise InvalidRequest("STRIPE_SECRET_KEY is missing: Stripe can't be asked about it.", param="payment_intent")
+        raise InvalidRequest(
+            translate("STRIPE_SECRET_KEY is missing: Stripe can't be asked about it."), param="payment_intent"
+        )
     release()
     try:
         facts = checkout.find_intent(settings, payment_intent)
     except StripeMissing:
-        raise InvalidRequest(f"Stripe knows no {payment_intent[:60]}.", param="payment_intent") from None
+        raise InvalidRequest(
+            translate("Stripe knows no %(intent)s.", intent=payment_intent[:60]), param="payment_intent"
+        ) from None
     except (StripeAway, StripeRefused) as error:
         log.warning("stripe_not_asked", payment_intent=payment_intent[:120], error=str(error))
-        raise ServiceUnavailable("Stripe does not answer as it should. Nothing was changed; try again.") from None
+        raise ServiceUnavailable(translate(NOT_ASKED)) from None
     _require_paid(facts)
     return facts
 
 
 def _require_paid(facts: Intent) -> None:
     if facts.status != SUCCEEDED or facts.amount_minor <= 0:
-        raise InvalidRequest(f"Stripe says that {facts.id} is not paid: {facts.status[:40]}.", param="payment_intent")
+        text = translate(
+            "Stripe says that %(intent)s is not paid: %(status)s.", intent=facts.id, status=facts.status[:40]
+        )
+        raise InvalidRequest(text, param="payment_intent")
 
 
 def _ask_stripe(settings: Settings, payment: Payment) -> Intent | None:
@@ -178,7 +210,7 @@ def _ask_stripe(settings: Settings, payment: Payment) -> Intent | None:
         log.warning("stripe_not_asked", payment_id=payment.id, error=str(error))
         if heard:
             return None
-        raise ServiceUnavailable("Stripe does not answer as it should. Nothing was changed; try again.") from None
+        raise ServiceUnavailable(translate(NOT_ASKED)) from None
     _require_paid(facts)
     return facts
 
@@ -192,7 +224,7 @@ def _record_refunds(settings: Settings, payment: Payment, facts: Intent) -> None
         refunds = checkout.list_refunds(settings, facts.charge)
     except (StripeAway, StripeRefused) as error:
         log.warning("stripe_not_asked", payment_id=payment.id, error=str(error))
-        raise ServiceUnavailable("Stripe does not answer as it should. Try again.") from None
+        raise ServiceUnavailable(translate("Stripe does not answer as it should. Try again.")) from None
     for refund in refunds:
         record_refund(payment.id, {**refund, "payment_intent": facts.id})
 
@@ -202,7 +234,9 @@ def _take_facts(payment: Payment, facts: Intent | None) -> None:
     if facts is None:
         return
     if facts.id != payment.payment_intent:
-        raise InvalidRequest("Somebody else linked this payment at the same moment. Look again.", param="payment")
+        raise InvalidRequest(
+            translate("Somebody else linked this payment at the same moment. Look again."), param="payment"
+        )
     payment.paid_minor, payment.paid_currency = facts.amount_minor, facts.currency
 
 
@@ -210,15 +244,18 @@ def _find_credit(payment: Payment, dollars_nanos: int | None) -> int:
     """The credit for the money that came."""
     if payment.paid_currency != payment.currency:
         if dollars_nanos is None:
-            raise InvalidRequest(f"{describe_money(payment)} came: say how many dollars to credit.", param="dollars")
+            text = translate("%(money)s came: say how many dollars to credit.", money=describe_money(payment))
+            raise InvalidRequest(text, param="dollars")
         if not 0 < dollars_nanos <= MAX_NANOS:
-            raise InvalidRequest("Give dollars, more than zero and at most a billion.", param="dollars")
+            raise InvalidRequest(translate("Give dollars, more than zero and at most a billion."), param="dollars")
         return dollars_nanos
     if dollars_nanos is not None:
-        raise InvalidRequest("What is credited follows from what was paid: give no dollars.", param="dollars")
+        raise InvalidRequest(
+            translate("What is credited follows from what was paid: give no dollars."), param="dollars"
+        )
     nanos = credit_at_rate(payment, payment.paid_minor, payment.paid_currency)
     if not nanos and not (payment.invoice and not payment.credit_nanos):  # a plan may buy no credit
-        raise InvalidRequest("What came is not known: link the payment intent.", param="payment")
+        raise InvalidRequest(translate("What came is not known: link the payment intent."), param="payment")
     return nanos
 
 
@@ -238,20 +275,27 @@ def _free_intent(session: Session, payment: Payment, facts: Intent, reason: str,
     account's."""
     named = find_by_id(facts.payment_id)
     if named is not None and named.account_id != payment.account_id:
-        raise InvalidRequest(f"{facts.id} was paid by account {named.account_id}.", param="payment_intent")
+        raise InvalidRequest(_name_payer(facts.id, named.account_id), param="payment_intent")
     own = find_by_intent(facts.id)
     if own is None or own.id == payment.id:
         return
     own = lock(session, own.id)
     if own.account_id != payment.account_id:
-        raise InvalidRequest(f"{facts.id} was paid by account {own.account_id}.", param="payment_intent")
+        raise InvalidRequest(_name_payer(facts.id, own.account_id), param="payment_intent")
     if own.state in ("paid", "closed", "refunded"):
-        raise InvalidRequest(f"{facts.id} belongs to {own.id}, which is {own.state}.", param="payment_intent")
+        text = translate(
+            "%(intent)s belongs to %(payment)s, which is %(state)s.", intent=facts.id, payment=own.id, state=own.state
+        )
+        raise InvalidRequest(text, param="payment_intent")
     before = _describe(own)
     own.state, own.payment_intent, own.paid_minor, own.paid_currency = "closed", None, None, None
     own.problem = f"Its money was linked to {payment.id}."
     session.flush()
     _record_decision(session, own, "close", before, reason, made_by)
+
+
+def _name_payer(intent: str, account_id: int) -> str:
+    return translate("%(intent)s was paid by account %(account)s.", intent=intent, account=account_id)
 
 
 def _give_back(session: Session, payment: Payment, made_by: str) -> None:
