@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import hashlib
 import secrets
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -32,7 +33,8 @@ log = structlog.get_logger()
 class SignedIn:
     """The member of a session, the status of the account that they look at, and when they last proved who they are: in
     any way, and by a second factor. `membership` is what they are there; None once they don't belong to it any more.
-    `accounts` is to how many they belong, and `owns_suspended`: whether one that they own is suspended."""
+    `accounts` is to how many they belong, `members` how many belong to this one, and `owns_suspended`: whether one that
+    they own is suspended."""
 
     member: Member
     account_status: str
@@ -41,6 +43,7 @@ class SignedIn:
     membership: Membership | None = None
     account_name: str = ""
     accounts: int = 1
+    members: int = 0  # nobody has counted
     owns_suspended: bool = False
 
 
@@ -98,8 +101,10 @@ def find_signed_in(secret: str) -> SignedIn | None:
     digest, session = _digest(secret), db.session()
     proofs = MemberSession.proven_at, MemberSession.second_factor_at
     here = (Membership.member_id == Member.id) & (Membership.account_id == Member.account_id)
-    query = sa.select(Member, Account.status, MemberSession.used_at, *proofs, Membership, Account.name, *_elsewhere())
-    query = query.select_from(MemberSession).join(Member, Member.id == MemberSession.member_id)
+    query = sa.select(
+        Member, Account.status, MemberSession.used_at, *proofs, Membership, Account.name, *_count_around()
+    )
+
     query = query.join(Account, Account.id == Member.account_id).outerjoin(Membership, here)
     query = query.where(MemberSession.digest == digest, _lasts(session))
     row = session.execute(query.execution_options(populate_existing=True)).one_or_none()
@@ -108,14 +113,18 @@ def find_signed_in(secret: str) -> SignedIn | None:
     if now_utc() - row.used_at > RECORD_USE_EVERY:
         _record_use(digest)
     at = row.proven_at, row.second_factor_at
-    return SignedIn(row.Member, row.status, *at, row.Membership, row.name, row.accounts, row.owns_suspended)
+    counts = row.accounts, row.members
+    return SignedIn(row.Member, row.status, *at, row.Membership, row.name, *counts, row.owns_suspended)
 
 
-def _elsewhere() -> tuple[sa.ColumnElement[int], sa.ColumnElement[bool]]:
-    """To how many accounts a member belongs, and whether one that they own is suspended."""
-    theirs = orm.aliased(Membership)
-    count = sa.select(sa.func.count()).where(theirs.member_id == Member.id).correlate(Member).scalar_subquery()
-    return count.label("accounts"), owns_suspended().label("owns_suspended")
+def _count_around() -> tuple[sa.ColumnElement[Any], ...]:
+    """To how many accounts a member belongs, how many belong to the one that they look at, and whether one that they
+    own is suspended."""
+    theirs, others = orm.aliased(Membership), orm.aliased(Membership)
+    count = sa.select(sa.func.count())
+    accounts = count.where(theirs.member_id == Member.id).correlate(Member).scalar_subquery()
+    members = count.where(others.account_id == Member.account_id).correlate(Member).scalar_subquery()
+    return accounts.label("accounts"), members.label("members"), owns_suspended().label("owns_suspended")
 
 
 def owns_suspended() -> sa.ColumnElement[bool]:

@@ -63,4 +63,11 @@ def find_shared_budget(key: Key | None) -> tuple[str, BudgetState] | None:
 
 def _read_owners() -> dict[int, KeyOwner]:
     """The members of the account; the signed-in one alone, if they don't see the others' keys. Read once for a page."""
-    return once("key_owners", lambda: list_key_owners(g.account_id, find_seen_member()))
+    return once("key_owners", _find_owners)
+
+
+def _find_owners() -> dict[int, KeyOwner]:
+    me = g.member
+    if me.members == 1 and me.membership is not None and me.membership.budget_month_nanos is None:
+        return {me.id: KeyOwner(me.member.name or me.email, me.may("own_keys"), None)}
+    return list_key_owners(g.account_id, find_seen_member())

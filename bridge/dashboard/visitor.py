@@ -28,7 +28,8 @@ class Visitor(UserMixin):
         self.membership = signed_in.membership
         self.account_id = self.membership.account_id if self.membership else signed_in.member.account_id
         self.role = self.membership.role if self.membership else None  # kept: a row is read again after a commit
-        self.account_name, self.accounts = signed_in.account_name, signed_in.accounts
+        self.account_name = signed_in.account_name
+        self.accounts, self.members = signed_in.accounts, signed_in.members
         self.email = signed_in.member.email
         self.is_suspended = signed_in.account_status != "active"
         is_barred = self.is_suspended or signed_in.owns_suspended
