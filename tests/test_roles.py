@@ -23,6 +23,7 @@ TABLE = (
     (r"/dashboard/settings/(export|delete)$", {"owner"}),
     (r"/dashboard/team/leave$", EVERYBODY),
     (r"/dashboard/team", {"owner", "admin"}),
+    (r"/dashboard/keys/<int:key_id>/owner$", {"owner", "admin"}),
     (r"/dashboard/(keys|playground)", {"owner", "admin", "developer"}),
     (r"/dashboard/(billing|settings/notices)", {"owner", "admin", "billing"}),
     (r"/dashboard/(usage.*)?$", EVERYBODY),
