@@ -12,7 +12,7 @@ from bridge.counters.redis import storage_options
 from bridge.db import db, engine_options, prepare_engine
 from bridge.extensions import csrf, limiter, login_manager, migrate
 from bridge.odd_values import refuse_in_fields, refuse_in_paths
-from bridge.ops import commands, health
+from bridge.ops import commands, health, metrics
 from bridge.providers import COMPANIES
 from bridge.shared_redis import SharedRedis
 
@@ -38,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     dashboard.register(app)
     admin.register(app)
     health.register(app)
+    metrics.register(app)
     webhooks.register(app, settings)
     commands.register(app)
 

@@ -77,6 +77,7 @@ class Settings:
     oidc_client_secret: str = ""
     oidc_label: str = "single sign-on"
     log_level: str = "info"
+    metrics_token: str = ""
 
     smtp_url: str = ""
     smtp_host: str = ""

@@ -50,7 +50,7 @@ WRITTEN = {
     ("LabelRollup", "kind"): "label_rollups.py: as one of LABEL_DIMENSIONS",
     **{
         ("Refusal", name): "refusals.py: as one of _PLACE or _LAST"
-        for name in ("start", "code", "model_id", "last_at", "last_message", "last_model", "last_request_id")
+        for name in ("start", "model_id", "last_at", "last_message", "last_model", "last_request_id")
     },
     ("RollupProgress", "labels_number"): "rollups.py: follow_rollups, for the column that it is given",
     ("UsageRecord", "balance_after_nanos"): "the commit itself works it out: sqlite.py, and PostgreSQL's function",

@@ -37,6 +37,7 @@ GROUND = {
     "headers",
     "json_types",
     "languages",
+    "metrics",
     "money",
     "multipart",
     "odd_values",

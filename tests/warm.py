@@ -8,9 +8,11 @@ import gc
 import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from gevent import monkey
 
 ROOT = Path(__file__).parents[1]
 LOOK_SECONDS = 0.02
+COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class WarmProcess:
@@ -113,7 +116,7 @@ def _serve() -> dict[str, Any] | None:
     return None
 
 
-def _become(question: dict[str, Any]) -> None:
+def _become(question: dict[str, Any], counted_in: str) -> None:
     """Be the process that was asked for: its files, environment and arguments."""
     for number, (path, flags) in enumerate(
         ((os.devnull, os.O_RDONLY), (question["out"], os.O_WRONLY), (question["err"], os.O_WRONLY))
@@ -123,6 +126,7 @@ def _become(question: dict[str, Any]) -> None:
         os.close(file)
     os.environ.clear()
     os.environ.update(question["environ"])
+    os.environ[COUNTED_IN] = tempfile.mkdtemp(dir=counted_in)  # of the gateway and its workers alone
     sys.argv[1:] = question["arguments"]
 
 
@@ -144,12 +148,16 @@ def _import_the_product() -> None:
 def _main() -> None:
     monkey.patch_all()
     gc.disable()
+    # the library of metrics asks at its import whether several processes count
+    counted_in = os.environ[COUNTED_IN] = tempfile.mkdtemp(prefix="counted-")
     _import_the_product()
     gc.freeze()
     gc.enable()
     question = _serve()
-    if question:
-        _become(question)
+    if question is None:
+        shutil.rmtree(counted_in, ignore_errors=True)
+    else:
+        _become(question, counted_in)
         runpy.run_module(question["module"], run_name="__main__", alter_sys=True)
 
 

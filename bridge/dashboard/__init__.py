@@ -65,7 +65,7 @@ from bridge.dashboard.banner import find_banner, find_suspension
 from bridge.dashboard.compression import compress
 from bridge.dashboard.doc_search import load_index
 from bridge.dashboard.policy import page_policy
-from bridge.dashboard.script_texts import script_texts
+from bridge.dashboard.script_texts import bring_texts
 from bridge.dashboard.snippets import base_url, highlight, load_lexers
 from bridge.extensions import login_manager
 from bridge.headers import NO_STORE, YEAR_SECONDS, add_headers, guard_headers
@@ -127,7 +127,7 @@ def register(app: Flask) -> None:
     app.context_processor(page_context)
     app.add_template_global(csrf_field, "csrf_field")
     app.add_template_global(asset, "asset")
-    app.add_template_global(script_texts, "script_texts")
+    app.add_template_global(bring_texts, "script_texts")
     app.add_template_global(SHOWN_STATUSES, "shown_statuses")  # type: ignore[arg-type]
     app.add_template_filter(highlight, "highlight")
     app.add_template_filter(limit_key, "limit_key")

@@ -127,7 +127,8 @@ def _tell_incident() -> Banner | None:
         day, time = write_date(told.opened_at, SHORT_DAY), f"{told.opened_at:%H:%M}"
         text = translate("Since %(day)s, %(time)s UTC. Failed calls cost nothing.", day=day, time=time)
         status = (translate("Status page"), url_for("public.show_status")) if _has_status_page() else None
-        return Banner("warn", f"{told.title}.", text, *(status or (translate("Models"), "/models")))
+        title = translate("%(title)s.", title=told.title)
+        return Banner("warn", title, text, *(status or (translate("Models"), "/models")))
     services: Services | None = current_app.extensions.get("bridge_services")
     if services is None or services.health.all_well:
         return None

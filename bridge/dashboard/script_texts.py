@@ -10,7 +10,7 @@ from bridge.languages import ENGLISH, TRANSLATIONS, find_language
 FILE = "scripts.json"  # beside the catalogue from which `make translations` writes it: {script: {English: translated}}
 
 
-def script_texts(*names: str) -> Markup:
+def bring_texts(*names: str) -> Markup:
     """A block of JSON with the texts of these scripts in the reader's language, which `translate` of bridge.js reads;
     nothing for English, which is in the scripts. It is data, so the policy of pages doesn't have to permit it."""
     language = find_language()

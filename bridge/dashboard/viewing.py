@@ -20,7 +20,7 @@ SHOWN = {
         *("show_billing", "poll_payments", "show_payment", "poll_payment", "show_statement", "export_statement"),
     )
 }
-OPEN_TO_ALL = ("public", "health", None)  # blueprints whose pages are nobody's
+OPEN_TO_ALL = ("public", "health", "metrics", None)  # blueprints whose pages are nobody's
 
 
 def register(app: Flask) -> None:

@@ -27,6 +27,7 @@ class Visitor(UserMixin):
         self.id = signed_in.member.id
         self.membership = signed_in.membership
         self.account_id = self.membership.account_id if self.membership else signed_in.member.account_id
+        self.role = self.membership.role if self.membership else None  # kept: a row is read again after a commit
         self.account_name, self.accounts = signed_in.account_name, signed_in.accounts
         self.email = signed_in.member.email
         self.is_suspended = signed_in.account_status != "active"
@@ -48,11 +49,6 @@ class Visitor(UserMixin):
     def is_active(self) -> bool:
         """Whether they may be signed in: also without an account."""
         return True
-
-    @property
-    def role(self) -> str | None:
-        """What they are in the account; None if they don't belong to it."""
-        return self.membership.role if self.membership else None
 
     def may(self, right: str) -> bool:
         """Whether their role in the account has this right; templates ask it before they offer a form or a link."""

@@ -19,6 +19,7 @@ from bridge.inference.refusals import refuse_cost, refuse_stop, refuse_unpaid
 from bridge.ledger.batch import LEFT_BY_CLIENT, HoldOrder, Mark, Settlement
 from bridge.ledger.budgets import list_windows, name_scope
 from bridge.ledger.idempotency import free_key, keep_answer, seal_answer
+from bridge.metrics import SPOOLED
 from bridge.money import take_share
 from bridge.telemetry import created_at_of, log_request
 
@@ -116,7 +117,10 @@ class Purchase:
                 self._ask.seat.reserved_tokens if counted is None and outcome in LEFT_BY_CLIENT else used
             )
             self._attempts.leave(used)
-        log_request(self._ask.request_id, settlement, self._caller, self.charge_nanos, len(self._attempts.records))
+        attempts, last = self._attempts.records, self._attempts.last
+        provider = last.route.provider if last is not None else ""
+        self._services.notes.finish(settlement, provider, self.charge_nanos, attempts)
+        log_request(self._ask.request_id, settlement, self._caller, self.charge_nanos, len(attempts))
 
     def release(self, error: BridgeError) -> None:
         """The request ends in this error, before anything was delivered: nothing is charged."""
@@ -149,6 +153,7 @@ class Purchase:
                 raise ServiceUnavailable("The ledger can't be reached.")
             self.charge_nanos = self._services.writer.settle(settlement).charge_nanos
         except ServiceUnavailable:
+            SPOOLED.inc()
             if not self._services.spool.add(settlement, self._claim, sealed):
                 self.charge_nanos = 0
                 return  # the key stays taken: the ledger may still do what it was asked to

@@ -34,6 +34,7 @@ from bridge.ledger.batch import Mark
 from bridge.ledger.spool import Spool
 from bridge.ledger.writer import Writer
 from bridge.limits.refusals import RefusalCounter
+from bridge.metrics import Notes
 from bridge.providers.base import AttemptFailed, Blame
 from bridge.resume.recording import Recorder
 from bridge.shared_redis import SharedRedis
@@ -77,6 +78,7 @@ class Services:
         self.shares = Shares(settings)
         self.refusals = RefusalCounter()
         self.attempt_errors = AttemptErrors()
+        self.notes = Notes()
         self.stop_streams_at = math.inf  # monotonic; set when the worker drains
         self.waiting: set[gevent.Greenlet[..., object]] = (
             set()

@@ -6,11 +6,18 @@ monkey.patch_all()  # a later patch would let psycopg block the whole worker
 
 import gc
 import os
+import shutil
 import sys
+import tempfile
 from typing import Any
+
+# before the first counter is made: where each worker keeps what it has counted, so that any of them can add it up
+METRICS_DIR = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.mkdtemp(prefix="bridge-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = METRICS_DIR
 
 import structlog
 from flask import Flask
+from prometheus_client.multiprocess import mark_process_dead
 
 from bridge.config import Settings, read_settings
 from bridge.db import db
@@ -123,6 +130,16 @@ def post_fork(_server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Start the jobs: only now is gevent's loop the worker's own."""
     background.start(worker.app.wsgi(), worker)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """What a worker had going on ends with it; what it has counted stays."""
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the counters' files."""
+    shutil.rmtree(METRICS_DIR, ignore_errors=True)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

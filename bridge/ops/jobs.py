@@ -138,8 +138,10 @@ def look_for_changes(services: Services) -> None:
 
 
 def record_last_minute(services: Services) -> None:
-    """Note how many requests were served and how many failed so far: `/readyz` compares it with a minute ago."""
+    """Note how many requests were served and how many failed so far: `/readyz` compares it with a minute ago. Add up
+    what `/metrics` shows."""
     services.last_minute.tick()
+    services.notes.add_up(services.in_flight, len(services.streams))
 
 
 def resolve(services: Services) -> None:

@@ -13,6 +13,7 @@ from flask import Flask
 from bridge import versions
 from bridge.db import db
 from bridge.inference.services import Services
+from bridge.metrics import note_job
 from bridge.ops.connect import PREPARED, keep_trying
 from bridge.ops.jobs import list_jobs, write_notes
 from bridge.ops.memory import give_back_large_blocks
@@ -49,6 +50,7 @@ def start(app: Flask, gunicorn_worker: Any = None) -> None:
 def stop(app: Flask, gunicorn_worker: Any = None) -> None:
     """Write the pending notes, close the ledger's connection, and log how the drain went, if there was one."""
     services: Services = app.extensions["bridge_services"]
+    services.notes.add_up(services.in_flight, len(services.streams))
     if services.draining:
         broken_off = services.broken_off
         finished, cut = gunicorn_worker.finished - broken_off, gunicorn_worker.cut
@@ -72,11 +74,14 @@ def run_every(
         if not at_once:
             gevent.sleep(seconds)
         while True:
+            begun, finished_at = time.monotonic(), None
             try:
                 with app.app_context():
                     task()
+                finished_at = time.time()
             except Exception:
                 log.exception("background_task_failed", task=name)
+            note_job(name, time.monotonic() - begun, finished_at)
             gevent.sleep(seconds)
 
     return gevent.spawn(run)

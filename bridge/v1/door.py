@@ -70,6 +70,7 @@ def guard(
         except BridgeError as error:
             if not visit.left:  # otherwise the ledger has logged its line
                 log_refusal(visit.request_id, visit.caller, error.status, error.code)
+                services.notes.refuse(error.status, error.code)
             if isinstance(error, ServiceUnavailable) and not services.draining:
                 services.last_minute.fail()
             return refuse(visit, error)

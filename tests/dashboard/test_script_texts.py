@@ -13,7 +13,7 @@ def test_a_page_brings_the_texts_of_its_scripts_in_its_language(tmp_path, monkey
     monkeypatch.setattr(script_texts, "TRANSLATIONS", tmp_path)
     monkeypatch.setattr(script_texts, "find_language", lambda: "zh_Hans")
     script_texts._write_block.cache_clear()
-    block = str(script_texts.script_texts("bridge", "work"))
+    block = str(script_texts.bring_texts("bridge", "work"))
     script_texts._write_block.cache_clear()
     head, tail = '<script type="application/json" data-texts>', "</script>"
     assert block.startswith(head)
@@ -22,4 +22,4 @@ def test_a_page_brings_the_texts_of_its_scripts_in_its_language(tmp_path, monkey
     assert "<" not in inside
     assert json.loads(inside) == texts["bridge"]
     monkeypatch.setattr(script_texts, "find_language", lambda: ENGLISH)
-    assert script_texts.script_texts("bridge") == ""
+    assert script_texts.bring_texts("bridge") == ""
