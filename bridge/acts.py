@@ -149,7 +149,7 @@ class Act(Table):
     @property
     def made_by_whom(self) -> str:
         """As the account's members read it: what comes from no network is the operator's, whoever that was."""
-        return self.made_by if self.network else "the operator"
+        return self.made_by if self.network else to_translate("the operator")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -311,7 +311,9 @@ def _require_active(account_id: int, *, alone: bool = False) -> None:
     status = sa.select(Account.status).where(Account.id == account_id)
     status = status.with_for_update(key_share=True) if alone else status.with_for_update(read=True)
     if db.session.scalar(status) == "suspended":
-        raise AccountSuspended("This account is suspended: no key can be made or changed. Write to the operator.")
+        raise AccountSuspended(
+            translate("This account is suspended: no key can be made or changed. Write to the operator.")
+        )
 
 
 def update_key(account_id: int, key_id: int, terms: KeyTerms, actor: Actor = COMMAND) -> Key:

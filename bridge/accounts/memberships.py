@@ -11,6 +11,7 @@ from bridge.accounts.tables import Account, Member, MemberSession, Membership
 from bridge.acts import Actor, record_act
 from bridge.db import db, now_utc, transaction
 from bridge.errors import NotFound
+from bridge.languages import translate
 
 PLAIN = {"synchronize_session": False}
 
@@ -84,7 +85,7 @@ def switch_account(member: Member, account_id: int, actor: Actor) -> str:
     with transaction() as session:
         mine = select_members(account_id).where(Membership.member_id == member.id)
         if session.scalar(mine) is None:
-            raise NotFound("You don't belong to that account.")
+            raise NotFound(translate("You don't belong to that account."))
         _look_at(session, member.id, account_id)
         record_act(session, account_id, "switched", actor)
         return session.scalars(sa.select(Account.name).where(Account.id == account_id)).one()

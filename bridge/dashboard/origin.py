@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response
 
 from bridge.config import Settings
 from bridge.dashboard.error_pages import show_error
+from bridge.languages import translate
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 PORTS = {"http": 80, "https": 443}
@@ -27,11 +28,12 @@ def refuse_other_origins() -> Response | None:
         return None
     if _read_origin(origin) == _read_origin(settings.public_base_url):
         return None
-    text = (
-        f"This form was opened at another address than this gateway's own, {settings.site_url}. Nothing was changed. "
-        "Open the page there. If it is the address that you used, its PUBLIC_BASE_URL is set to another one."
+    text = translate(
+        "This form was opened at another address than this gateway's own, %(url)s. Nothing was changed. Open the page "
+        "there. If it is the address that you used, its PUBLIC_BASE_URL is set to another one.",
+        url=settings.site_url,
     )
-    return show_error(400, "This form comes from another address", text)
+    return show_error(400, translate("This form comes from another address"), text)
 
 
 def _read_origin(text: str) -> tuple[str, str, int | None] | None:

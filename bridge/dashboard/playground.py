@@ -53,6 +53,12 @@ EXAMPLES = (
         "",
     ),
 )
+# why the key of the playground is refused
+KEY_OFF = {
+    "revoked": to_translate("The key %(name)s is revoked, so nothing was sent."),
+    "disabled": to_translate("The key %(name)s is disabled, so nothing was sent."),
+    "expired": to_translate("The key %(name)s is expired, so nothing was sent."),
+}
 
 
 class PlaygroundKeyOff(InvalidApiKey):
@@ -163,7 +169,7 @@ def _find_caller() -> Caller:
     key = find_playground_key(g.account_id, member_id) or issue_playground_key(g.account_id, member_id, find_actor())
     caller = find_caller_of(key)
     if caller is None:
-        raise PlaygroundKeyOff(f"The key {KEY_NAME} is {_find_state(key)}, so nothing was sent.")
+        raise PlaygroundKeyOff(translate(KEY_OFF[_find_state(key) or "disabled"], name=KEY_NAME))
     return caller
 
 

@@ -16,6 +16,7 @@ from bridge.accounts.memberships import list_team
 from bridge.acts import WORDS
 from bridge.dashboard.door import dashboard, needs
 from bridge.db import now_utc
+from bridge.languages import translate
 from bridge.spreadsheet import write_csv
 
 MAX_FIELD_LENGTH = 254
@@ -39,8 +40,12 @@ def show_team_log() -> str:
         words=WORDS,
         older=found[PAGE_SIZE - 1].id if len(found) > PAGE_SIZE else None,
         first_page=before_id is None,
-        people=[("", "Anyone"), *((email, email) for email in people), (BY_OPERATOR, "The operator")],
-        kinds=[("", "Anything"), *TEAM_KINDS.items()],
+        people=[
+            ("", translate("Anyone")),
+            *((email, email) for email in people),
+            (BY_OPERATOR, translate("The operator")),
+        ],
+        kinds=[("", translate("Anything")), *((kind, translate(text)) for kind, text in TEAM_KINDS.items())],
     )
 
 

@@ -36,7 +36,9 @@ def find_by_intent(payment_intent: str) -> Payment | None:
 def require_active(session: Session, account_id: int) -> None:
     """Raises AccountSuspended. No suspension can come before the caller's transaction ends."""
     if lock_status(session, account_id) == "suspended":
-        raise AccountSuspended("This account is suspended: nothing can be paid or redeemed. Write to the operator.")
+        raise AccountSuspended(
+            translate("This account is suspended: nothing can be paid or redeemed. Write to the operator.")
+        )
 
 
 def may_be_charged() -> sa.ColumnElement[bool]:
