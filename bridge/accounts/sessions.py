@@ -101,10 +101,8 @@ def find_signed_in(secret: str) -> SignedIn | None:
     digest, session = _digest(secret), db.session()
     proofs = MemberSession.proven_at, MemberSession.second_factor_at
     here = (Membership.member_id == Member.id) & (Membership.account_id == Member.account_id)
-    query = sa.select(
-        Member, Account.status, MemberSession.used_at, *proofs, Membership, Account.name, *_count_around()
-    )
-
+    found = Member, Account.status, MemberSession.used_at, *proofs, Membership, Account.name, *_count_around()
+    query = sa.select(*found).select_from(MemberSession).join(Member, Member.id == MemberSession.member_id)
     query = query.join(Account, Account.id == Member.account_id).outerjoin(Membership, here)
     query = query.where(MemberSession.digest == digest, _lasts(session))
     row = session.execute(query.execution_options(populate_existing=True)).one_or_none()
