@@ -1,9 +1,11 @@
 """Members of an account with keys of their own."""
 
 import dataclasses
+import secrets
 
 import sqlalchemy as sa
 from flask import Flask
+from sqlalchemy.orm import Session
 
 from bridge.accounts.key_terms import KeyTerms
 from bridge.accounts.keys import issue_key
@@ -20,6 +22,16 @@ class MadeMember:
     account_id: int
     email: str
     password: str = PASSWORD
+
+
+def add_owner(session: Session, account_id: int, email: str = "") -> Member:
+    """An owner of the account who has never signed in, in the caller's transaction."""
+    email = email or f"owner-{secrets.token_hex(8)}@example.com"
+    member = Member(account_id=account_id, email=email, password_hash="none")
+    session.add(member)
+    session.flush()
+    session.add(Membership(account_id=account_id, member_id=member.id, role="owner"))
+    return member
 
 
 def find_owner(app: Flask, account: MadeAccount) -> MadeMember:

@@ -101,8 +101,9 @@ def find_signed_in(secret: str) -> SignedIn | None:
     digest, session = _digest(secret), db.session()
     proofs = MemberSession.proven_at, MemberSession.second_factor_at
     here = (Membership.member_id == Member.id) & (Membership.account_id == Member.account_id)
-    found = Member, Account.status, MemberSession.used_at, *proofs, Membership, Account.name, *_count_around()
-    query = sa.select(*found).select_from(MemberSession).join(Member, Member.id == MemberSession.member_id)
+    counts = _count_around()
+    query: Any = sa.select(Member, Account.status, MemberSession.used_at, *proofs, Membership, Account.name, *counts)
+    query = query.select_from(MemberSession).join(Member, Member.id == MemberSession.member_id)
     query = query.join(Account, Account.id == Member.account_id).outerjoin(Membership, here)
     query = query.where(MemberSession.digest == digest, _lasts(session))
     row = session.execute(query.execution_options(populate_existing=True)).one_or_none()
@@ -111,8 +112,8 @@ def find_signed_in(secret: str) -> SignedIn | None:
     if now_utc() - row.used_at > RECORD_USE_EVERY:
         _record_use(digest)
     at = row.proven_at, row.second_factor_at
-    counts = row.accounts, row.members
-    return SignedIn(row.Member, row.status, *at, row.Membership, row.name, *counts, row.owns_suspended)
+    numbers = row.accounts, row.members
+    return SignedIn(row.Member, row.status, *at, row.Membership, row.name, *numbers, row.owns_suspended)
 
 
 def _count_around() -> tuple[sa.ColumnElement[Any], ...]:

@@ -8,9 +8,10 @@ from flask import Flask
 
 from bridge import versions
 from bridge.accounts import keys
-from bridge.accounts.tables import Account, Member
+from bridge.accounts.tables import Account
 from bridge.config import Settings
 from bridge.db import db, transaction
+from tests.members import add_owner
 from tests.rooms import close_rooms, open_rooms
 
 
@@ -36,5 +37,5 @@ def make_account(email: str, **fields: int | None) -> int:
         account = Account(name=email.partition("@")[0], **fields)
         session.add(account)
         session.flush()
-        session.add(Member(account_id=account.id, email=email, password_hash="none"))
+        add_owner(session, account.id, email)
     return account.id

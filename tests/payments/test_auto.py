@@ -23,6 +23,7 @@ from bridge.payments.amounts import format_amount
 from bridge.payments.checkout import Card
 from bridge.payments.tables import AutoTopUp, Payment
 from bridge.payments.top_up import open_top_up
+from tests.members import add_owner
 from tests.payments.conftest import CENT, Till
 from tests.payments.stripe_side import make_event, make_intent, make_refund, make_session, new_id
 
@@ -404,9 +405,9 @@ def mails_to(till: Till, account: int) -> list[str]:
         return [f"{mail.subject}: {mail.text}" for mail in found]
 
 
-def add_owner(till: Till, account: int) -> None:
+def open_owner(till: Till, account: int) -> None:
     with till.app.app_context(), transaction() as session:
-        session.add(Member(account_id=account, email=f"{new_id('owner')}@example.com", password_hash="x"))
+        add_owner(session, account)
 
 
 RUPEES = {"currency": "inr", "amount_minor": 200_000, "monthly_cap_minor": 1_000_000}
@@ -417,7 +418,7 @@ def test_a_rule_of_another_currency_is_switched_off_with_one_mail_and_never_char
     till: Till, cards: FakeCards, cents: int
 ):
     account = till.open_account(cents * CENT)
-    add_owner(till, account)
+    open_owner(till, account)
     till.keep_card(account, **RUPEES)
     assert [look(till), look(till)] == [0, 0]
     assert (cards.asked, till.list_payments(account)) == ([], [])
@@ -441,7 +442,7 @@ def test_a_rule_of_another_currency_is_switched_off_with_one_mail_and_never_char
 )
 def test_todays_bounds_count_when_a_rule_is_used(till: Till, cards: FakeCards, changes: dict[str, str], problem: str):
     account = till.open_account()
-    add_owner(till, account)
+    open_owner(till, account)
     till.keep_card(account)
     assert [look_with(till, **changes) for _ in range(2)] == [0, 0]
     assert cards.asked == []

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from bridge.accounts.customers import set_account_limits
 from bridge.accounts.key_limits import find_account_limits
-from bridge.accounts.tables import Account, Member
+from bridge.accounts.tables import Account
 from bridge.acts import Actor, list_acts
 from bridge.db import db, now_utc, transaction
 from bridge.errors import AccountSuspended, InvalidRequest
@@ -25,6 +25,7 @@ from bridge.payments.plans import Offer, change_sale, create_plan, list_plans
 from bridge.payments.review import close_payment, link_payment, settle_payment
 from bridge.payments.subscribe import change_plan, open_subscription, set_ending
 from bridge.payments.tables import Payment
+from tests.members import add_owner
 from tests.payments.conftest import CENT, Till
 from tests.payments.stripe_billing import DAY, MONTH, Found, StripeBilling
 from tests.payments.stripe_side import make_charge, make_dispute, make_event, make_refund, new_id
@@ -210,7 +211,7 @@ def test_quotas_outlast_an_unpaid_fee_for_three_days_and_come_back(till: Till, s
     began = int(datetime.datetime.now().timestamp()) - MONTH - DAY
     subscription = subscribe(till, stripe, account, make_plan(till, rpm=560), began)
     with till.app.app_context(), transaction() as session:
-        session.add(Member(account_id=account, email=f"{new_id('owner')}@example.com", password_hash="x"))
+        add_owner(session, account)
     invoice = stripe.renew(subscription, paid=False)
     failed = make_event("invoice.payment_failed", stripe.show_invoice(invoice))
     assert [till.send(failed).text for _ in range(2)] == ["past_due"] * 2

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from bridge.accounts.tables import Account, Member
+from bridge.accounts.tables import Account
 from bridge.acts import COMMAND
 from bridge.config import Settings
 from bridge.db import db, transaction
 from bridge.payments.referral_tables import Referral
 from bridge.payments.referrals import find_referral_figures, make_referral_code, record_referral
 from bridge.settings_rules import find_problem
+from tests.members import add_owner
 from tests.payments.conftest import CENT, Till
 from tests.payments.stripe_side import make_event, make_refund, make_session, new_id
 
@@ -32,9 +33,8 @@ def join(till: Till, settings: Settings, referrer: int, email: str = "") -> tupl
     with till.app.app_context():
         code = make_referral_code(referrer)
         assert make_referral_code(referrer) == code
-        member = Member(account_id=newcomer, email=email or f"{new_id('n')}@example.com", password_hash="")
         with transaction() as session:
-            session.add(member)
+            member = add_owner(session, newcomer, email)
         return newcomer, record_referral(settings, member, code, COMMAND)
 
 
@@ -93,7 +93,7 @@ def test_nobody_refers_themselves(till: Till, settings: Settings):
     name = new_id("me")
     join(till, settings, till.open_account())
     with till.app.app_context(), transaction() as session:
-        session.add(Member(account_id=referrer, email=f"{name}@example.com", password_hash=""))
+        add_owner(session, referrer, f"{name}@example.com")
     newcomer, counts = join(till, settings, referrer, f"{name}+2@example.com")
     pay(till, newcomer)
     assert (counts, till.balance(newcomer), till.entries(referrer)) == (False, 2000, [])
