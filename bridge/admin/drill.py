@@ -9,13 +9,13 @@ from werkzeug.wrappers import Response
 from bridge.accounts.customers import end_drill, start_drill
 from bridge.admin.customer_people import render_members
 from bridge.admin.door import admin, find_operator, needs_right
+from bridge.admin.fault_words import list_faults
 from bridge.catalogue.listing import find_number, list_models
 from bridge.conversation.kinds import CHAT
 from bridge.errors import NotFound
 from bridge.forms import FormReader
 from bridge.inference.rehearsal import OUTPUT_TOKENS, PROMPT, Drill, find_payer
 from bridge.languages import translate
-from bridge.providers.faults import FAULTS
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ def _render(form: FormReader) -> str:
             for model in list_models(number=find_number())
             if model.status != "retired" and CHAT in model.kinds
         ],
-        faults=[(name, translate(text)) for name, text in FAULTS.items()],
+        faults=list(list_faults().items()),
         settings=current_app.config["BRIDGE"],
         prompt=PROMPT,
         output_tokens=OUTPUT_TOKENS,
