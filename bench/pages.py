@@ -1,5 +1,5 @@
 """`make bench ARGS=--pages`: what each page costs, in CPU and in SQL statements: a customer's, whose account has
-thousands of keys and a million requests, and operators', who have ten thousand such customers."""
+fifty members, thousands of keys and a million requests, and operators', who have ten thousand such customers."""
 
 import argparse
 import http.client
@@ -19,11 +19,12 @@ from bench.processes import cpu_nanos
 from bench.report import Row, draw_table
 from bench.results import figure_of
 from bench.scenarios import Figure
-from bench.seeds import add_customers, add_keys, add_month, add_payment, add_plan, add_refusals
+from bench.seeds import add_customers, add_keys, add_members, add_month, add_payment, add_plan, add_refusals
 from bench.servers import LOOPBACK, BenchError, Server
 from bridge.db import now_utc
 
 ROWS, KEYS, CUSTOMERS = 1_000_000, 5_000, 10_000
+MEMBERS = 49  # beside the owner: as many as an account may have
 QUICK_ROWS, QUICK_KEYS, QUICK_CUSTOMERS = 20_000, 200, 500
 OPERATOR = "operator@example.com"
 HEADER = "x-bench-statements"  # see counting.py
@@ -76,11 +77,12 @@ def measure_pages(
         run_commands(home.environment, f"account create {OPERATOR} --password {password} --operator")
         run_commands(home.environment, "incident open Slow Checking")
         url = home.stores.database_url
-        say(f"Writing {keys:,} keys, {rows:,} requests of a month and {customers:,} customers")
+        say(f"Writing {keys:,} keys of {MEMBERS} members, {rows:,} requests of a month and {customers:,} customers")
         first = add_keys(url, keys)
         places = {"key": str(first + 1), "request": add_month(url, rows, first, keys), "payment": add_payment(url)}
         places["plan"] = add_plan(url)
         add_refusals(url, first, keys)
+        add_members(url, MEMBERS, first, keys)
         add_customers(url, customers)
         places |= find_operators_places(url)
         with running_gateway(home, config="bench.counting") as gateway:

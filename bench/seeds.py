@@ -78,6 +78,26 @@ def add_keys(database_url: str, count: int) -> int:
     return int(rows[0][0])
 
 
+def add_members(database_url: str, count: int, first_key: int, keys: int) -> None:
+    """Add members to the first account, developers with a budget each, and give them these keys by turns."""
+    with psycopg.connect(database_url) as connection:
+        first = connection.execute(
+            "INSERT INTO members (account_id, email, password_hash, role, is_operator, name, time_zone, created_at)"
+            " SELECT (SELECT min(id) FROM accounts), 'developer-' || n || '@example.com', '-', 'owner', false,"
+            f" 'Developer ' || n, '', now() FROM generate_series(1, {count:d}) n RETURNING id"
+        ).fetchone()
+        assert first
+        connection.execute(
+            "INSERT INTO memberships (account_id, member_id, role, budget_month_nanos, joined_at)"
+            " SELECT account_id, id, 'developer', 50000000000, now() FROM members WHERE id >= %s",
+            first,
+        )
+        connection.execute(
+            f"UPDATE keys SET member_id = %s + id %% {count:d} WHERE id >= {first_key:d} AND id < {first_key + keys:d}",
+            first,
+        )
+
+
 def add_month(database_url: str, count: int, first_key: int, keys: int) -> str:
     """Add requests of these keys of the first account in the last thirty days: of ten models, with end users and tags;
     one in fifty failed. They have no tokens and cost nothing, so that the ledger's check holds. Returns the id of
@@ -144,6 +164,11 @@ def add_customers(database_url: str, count: int) -> None:
             "INSERT INTO members (account_id, email, password_hash, role, is_operator, name, time_zone, created_at)"
             " SELECT id, 'member-' || id || '@example.com', '-', 'owner', false, '', '', now()"
             " FROM accounts WHERE id >= %s",
+            first,
+        )
+        connection.execute(
+            "INSERT INTO memberships (account_id, member_id, role, joined_at)"
+            " SELECT account_id, id, 'owner', now() FROM members WHERE account_id >= %s",
             first,
         )
         connection.execute(
