@@ -30,7 +30,7 @@ class TeamMember:
         return self.member.name or self.member.email
 
 
-def select_members(account_id: int) -> sa.Select[int]:
+def select_members(account_id: object) -> sa.Select[int]:
     """A query for the ids of an account's members."""
     return sa.select(Membership.member_id).where(Membership.account_id == account_id)
 
@@ -95,7 +95,19 @@ def move_on(member_id: int) -> bool:
     """Let a person who no longer belongs to the account that they looked at look at another of theirs: one in good
     standing, and one that they own, if possible. Returns whether there is one."""
     with transaction() as session:
-        return move_away(session, member_id)
+        return move_away(session, member_id) or _own_account(session, member_id)
+
+
+def _own_account(session: Session, member_id: int) -> bool:
+    """A worker of the release before memberships may have opened an account while this one began: nobody belongs to
+    it, so its person owns it. Returns whether it was so."""
+    account = sa.select(Account.id).join(Member, Member.account_id == Account.id)
+    account = account.where(Member.id == member_id, ~select_members(Account.id).correlate(Account).exists())
+    account_id = session.scalar(account.with_for_update(of=Account))
+    if account_id is None:
+        return False
+    add_member(session, account_id, member_id, OWNER)
+    return True
 
 
 def move_away(session: Session, member_id: int) -> bool:

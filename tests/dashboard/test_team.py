@@ -13,7 +13,7 @@ from bridge.accounts.emails import find_by_email
 from bridge.accounts.memberships import add_member, find_main_account, find_membership
 from bridge.accounts.operators import set_operator
 from bridge.accounts.standing import list_owners
-from bridge.accounts.tables import Invitation, Key
+from bridge.accounts.tables import Invitation, Key, Membership
 from bridge.acts import COMMAND, Actor, record_act
 from bridge.db import db, now_utc, transaction
 from bridge.ledger.ledger import find_balance
@@ -305,3 +305,12 @@ def test_the_teams_log_names_no_operator_and_is_filtered_and_exported(
     rows = inside.get(f"{TEAM}/log.csv?kind=money&by=operator").text.splitlines()
     assert [row.split(",")[4] for row in rows] == ["act", "refund", "balance"]
     assert "the operator" in rows[1]
+
+
+def test_an_account_that_an_older_worker_opened_is_its_persons(app: Flask, owner: MadeAccount):
+    with app.app_context(), transaction() as session:
+        session.execute(sa.delete(Membership).where(Membership.account_id == owner.id))
+    browser = enter(app, owner)
+    assert browser.get(TEAM).status_code == 200
+    with app.app_context():
+        assert [email for _, email in list_owners(db.session(), owner.id)] == [owner.email]
