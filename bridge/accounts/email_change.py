@@ -10,7 +10,7 @@ from bridge.accounts.emails import check_email, find_by_email
 from bridge.accounts.letters import written_to
 from bridge.accounts.memberships import select_accounts
 from bridge.accounts.password_reset import LinkExpired
-from bridge.accounts.tables import Account, Member
+from bridge.accounts.tables import Account, Invitation, Member
 from bridge.accounts.tickets import (
     FoundTicket,
     find_tickets,
@@ -142,10 +142,12 @@ def set_email(settings: Settings, member: Member, email: str, actor: Actor) -> s
 
 def _write_email(session: Session, member: Member, email: str) -> None:
     """Store the address; links to others become worthless. An account that is called after its owner's address is
-    called after the new one."""
+    called after the new one, and invitations that the member sent are still theirs: they end with their right."""
     owned = select_accounts(Member.id == member.id, owned=True)
     named = sa.update(Account).where(Account.id.in_(owned), Account.name == member.email)
     session.execute(named.values(name=email).execution_options(synchronize_session=False))
+    sent = sa.update(Invitation).where(Invitation.invited_by == member.email).values(invited_by=email)
+    session.execute(sent.execution_options(synchronize_session=False))
     changed = sa.update(Member).where(Member.id == member.id).values(email=email)
     session.execute(changed.execution_options(synchronize_session=False))
     void_tickets(session, member.id, CHANGE, "reset")

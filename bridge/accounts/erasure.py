@@ -42,7 +42,6 @@ def erase_people(session: Session, account_id: int, actor: Actor) -> Erased:
     rows = session.execute(of_account).all()
     members = [member for member, _ in rows]
     owner = next((member for member, role in rows if role == OWNER), None)
-    session.execute(sa.delete(Invitation).where(Invitation.account_id == account_id), execution_options=PLAIN)
     session.execute(sa.delete(Membership).where(Membership.account_id == account_id), execution_options=PLAIN)
     last_here = {member.id for member in members if member.account_id == account_id}
     gone = [member for member in members if not _stays(session, member.id, looks_here=member.id in last_here)]
@@ -76,6 +75,7 @@ def _stays(session: Session, member_id: int, *, looks_here: bool) -> bool:
 def _erase_person(session: Session, member: Member) -> None:
     """Delete a person with all that says who they are."""
     void_tickets(session, member.id)
+    session.execute(sa.delete(Invitation).where(Invitation.email == member.email), execution_options=PLAIN)
     for table in (Identity, Passkey):
         session.execute(sa.delete(table).where(table.member_id == member.id), execution_options=PLAIN)
     forget_second_factor(session, member.id)

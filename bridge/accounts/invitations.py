@@ -99,6 +99,12 @@ def send_again(settings: Settings, account_id: int, invitation_id: int, *, by: M
     return invite(settings, account_id, row.email, row.role, row.budget_month_nanos, by=by, actor=actor)
 
 
+def find_invited(account_id: int, invitation_id: int) -> str:
+    """The address that one of the account's invitations is for; "" where there is none."""
+    query = sa.select(Invitation.email).where(Invitation.id == invitation_id, Invitation.account_id == account_id)
+    return db.session.scalar(query) or ""
+
+
 def cancel_invitation(account_id: int, invitation_id: int, actor: Actor) -> str:
     """Make an invitation's link worthless. Returns its address. Raises NotFound."""
     row = _find(account_id, invitation_id)

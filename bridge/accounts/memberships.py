@@ -103,6 +103,8 @@ def _own_account(session: Session, member_id: int) -> bool:
     it, so its person owns it. Returns whether it was so."""
     account = sa.select(Account.id).join(Member, Member.account_id == Account.id)
     account = account.where(Member.id == member_id, ~select_members(Account.id).correlate(Account).exists())
+    # such an account has no members either, and somebody who was taken out of it before may still look at it
+    account = account.where(Account.deleted_at.is_(None), Account.merged_into.is_(None))
     account_id = session.scalar(account.with_for_update(of=Account))
     if account_id is None:
         return False

@@ -81,7 +81,7 @@ def set_member_budget(
     count: Callable[[Session, int, int], None],
 ) -> None:
     """Limit what all keys of a member may spend together in a calendar month (UTC); None is no limit. When this
-    returns, every worker applies it. `count` lets the budget know what was spent in this month before it.
+    returns, every worker applies it. `count` lets a budget where there was none know what was spent in this month.
     Raises NotFound, RoleRefused, or InvalidRequest for an amount below zero."""
     check_budget(nanos)
     with transaction() as session:
@@ -89,7 +89,7 @@ def set_member_budget(
         before, theirs.budget_month_nanos = theirs.budget_month_nanos, nanos
         detail = f"{email}; {write_change('budget a month', _show(before), _show(nanos))}"
         record_act(session, account_id, "member_budget", actor, detail)
-        if nanos is not None:
+        if nanos is not None and before is None:  # otherwise it has counted itself, and knows what was refunded
             count(session, account_id, member_id)
         versions.bump(TOPIC)
     versions.wait_until_seen(current_app.config["BRIDGE"])

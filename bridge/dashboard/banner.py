@@ -41,7 +41,7 @@ IN_ALL = to_translate("%(spent)s of %(budget)s in all. Raise it to go on.")
 @dataclasses.dataclass(frozen=True, slots=True)
 class Banner:
     """What is to be said: `title` is the bold clause, `kind` is bad, warn or "". `is_primary`: the action is what the
-    page is for until it is done."""
+    page is for until it is done. `right` is what it asks for: to a member without it, only the rest is said."""
 
     kind: str
     title: str
@@ -49,6 +49,7 @@ class Banner:
     action: str = ""
     url: str = ""
     is_primary: bool = False
+    right: str | None = None
 
 
 def find_banner() -> Banner | None:
@@ -58,7 +59,10 @@ def find_banner() -> Banner | None:
         return None
     if current_user.is_suspended or request.path.startswith("/admin"):
         return find_suspension()
-    return next(filter(None, (find() for find in STATES)), None)
+    found = next(filter(None, (find() for find in STATES)), None)
+    if found is None or found.right is None or current_user.may(found.right):
+        return found
+    return dataclasses.replace(found, action="", url="")
 
 
 def find_suspension() -> Banner | None:
@@ -87,7 +91,8 @@ def find_started() -> Entry | None:
 
 
 def _add_credit(kind: str, title: str, text: str, *, is_primary: bool = False) -> Banner:
-    return Banner(kind, title, text, translate("Add credit"), url_for("dashboard.show_billing"), is_primary)
+    url = url_for("dashboard.show_billing")
+    return Banner(kind, title, text, translate("Add credit"), url, is_primary, right="billing")
 
 
 def _tell_used_up() -> Banner | None:
@@ -115,7 +120,7 @@ def _tell_declined() -> Banner | None:
     effect = translate("Nothing more is charged until you turn them on again.")
     text = f"{translate(problem)} {effect} {_describe_left()}"
     title, action = translate("Automatic top-ups are off."), translate("Pay or change card")
-    return Banner("bad", title, text, action, url_for("dashboard.show_billing"))
+    return Banner("bad", title, text, action, url_for("dashboard.show_billing"), right="billing")
 
 
 def _tell_incident() -> Banner | None:
@@ -194,7 +199,8 @@ def _tell_key_budget() -> Banner | None:
         title = translate("%(key)s has used %(percent)s%% of its budget:", key=key.name, percent=budget.percent)
     told = STARTS_AGAIN.get(budget.window.period, IN_ALL)
     text = translate(told, spent=spend(budget.spent_nanos), budget=spend(budget.window.limit_nanos))
-    return Banner("warn", title, text, translate("Open the key"), url_for("dashboard.show_key", key_id=key.id))
+    url = url_for("dashboard.show_key", key_id=key.id)
+    return Banner("warn", title, text, translate("Open the key"), url, right="own_keys")
 
 
 STATES: tuple[Callable[[], Banner | None], ...] = (

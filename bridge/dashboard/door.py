@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Flask, current_app, g, redirect, request, url_for
 from flask_login import current_user
+from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response
 
 from bridge.accounts.roles import RIGHTS, list_roles_with, name_role
@@ -66,6 +67,8 @@ def require_sign_in() -> Response | None:
         return redirect(url_for("welcome.show_sign_in", next=request.full_path if request.method == "GET" else None))
     g.member = current_user._get_current_object()  # pages ask it hundreds of times, and the proxy is slow
     g.account_id = current_user.account_id
+    if g.get("is_form_of_another") and request.method not in ("GET", "HEAD", "OPTIONS"):
+        raise CSRFError  # its page was about the account that they looked at before
     _require_right(find_right(current_app, request.endpoint or "") or "account")
     if current_user.is_suspended and request.method not in ("GET", "HEAD", "OPTIONS"):
         _require_leave()

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from flask import url_for
+from flask import g, url_for
 
 from bridge.dashboard.account import path_of
 from bridge.languages import translate
@@ -23,7 +23,7 @@ class Remedy:
 def find_remedy(refused: Refused) -> Remedy:
     """The remedy of a key's refusals with one code."""
     if found := _list_known(refused).get(refused.code):
-        return found
+        return found if _may_follow(found) else dataclasses.replace(found, **_explain())
     if refused.status >= 500:
         return Remedy(
             translate("The gateway or its providers were unavailable"),
@@ -36,11 +36,20 @@ def find_remedy(refused: Refused) -> Remedy:
             translate("The same Idempotency-Key was still running"), translate("How retries work"), "/docs/idempotency"
         )
     return Remedy(
-        translate("The request was malformed"),
-        translate("What the error means"),
-        "/docs/errors",
-        translate("The last message names the field."),
+        translate("The request was malformed"), **_explain(), advice=translate("The last message names the field.")
     )
+
+
+def _may_follow(remedy: Remedy) -> bool:
+    """Whether the remedy's page is open to the signed-in member: some see refusals of keys, but no keys."""
+    for endpoint, right in (("dashboard.show_billing", "billing"), ("dashboard.show_keys", "own_keys")):
+        if remedy.url.startswith(path_of(endpoint)):
+            return "member" not in g or bool(g.member.may(right))
+    return True
+
+
+def _explain() -> dict[str, str]:
+    return {"action": translate("What the error means"), "url": "/docs/errors"}
 
 
 def _list_known(refused: Refused) -> dict[str, Remedy]:

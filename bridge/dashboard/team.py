@@ -5,7 +5,15 @@ from typing import Any
 from flask import flash, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.accounts.invitations import MOST_MEMBERS, cancel_invitation, invite, list_invitations, send_again
+from bridge.accounts.emails import normalise_email
+from bridge.accounts.invitations import (
+    MOST_MEMBERS,
+    cancel_invitation,
+    find_invited,
+    invite,
+    list_invitations,
+    send_again,
+)
 from bridge.accounts.key_owners import count_keys_by_member
 from bridge.accounts.memberships import list_team
 from bridge.accounts.roles import INVITED, RIGHTS, ROLES, list_given, may, name_role
@@ -41,7 +49,11 @@ def _account() -> str:
 
 
 def _recipient() -> str:
-    return f"invited:{request.form.get('email', '').strip().lower() or request.path}"
+    """Whom the form has a mail sent to, by the address in it or by an invitation."""
+    invitation_id = (request.view_args or {}).get("invitation_id")
+    if invitation_id is None:
+        return f"invited:{normalise_email(request.form.get('email', ''))}"
+    return f"invited:{find_invited(g.account_id, invitation_id)}"
 
 
 @dashboard.get("/team")

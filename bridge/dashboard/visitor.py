@@ -15,6 +15,8 @@ from bridge.config import Settings
 from bridge.db import db, now_utc
 from bridge.viewing import find_view
 
+OF_ACCOUNT = "account"  # in the cookie: the account that this browser's forms were made for
+
 
 class Visitor(UserMixin):
     """The signed-in member, in the account that they look at. The cookie has the secret of their session, and nothing
@@ -87,10 +89,23 @@ def load_visitor(session_secret: str) -> Visitor | None:
     if found is None:
         return None
     if found.membership is None and move_on(found.member.id):
-        session.pop("csrf_token", None)  # forms that are open were made for the account they were taken out of
         found = find_signed_in(session_secret) or found
     visitor = Visitor(session_secret, found)
+    _void_forms_of_another(visitor.account_id)
     return _find_viewer(visitor) or visitor
+
+
+def _void_forms_of_another(account_id: int) -> None:
+    """Void the forms that are open in this browser if its person looks at another account by now: they switched in
+    another browser, or were taken out. A form that comes just now has passed the check of its token: the door refuses
+    it."""
+    before = session.get(OF_ACCOUNT)
+    if before == account_id:
+        return
+    session[OF_ACCOUNT] = account_id
+    if before is not None:
+        session.pop("csrf_token", None)
+        g.is_form_of_another = True
 
 
 def _find_viewer(visitor: Visitor) -> Viewer | None:

@@ -34,7 +34,8 @@ SELECT l.request_id, coalesce(b.balance_nanos, 0), coalesce(b.held_nanos, 0), co
          SELECT jsonb_agg(jsonb_build_array(coalesce(p.held_nanos, 0), coalesce(p.spent_nanos, 0)) ORDER BY w.place)
            FROM ROWS FROM (jsonb_to_recordset(l.budgets) AS (period text, start date, scope text))
                 WITH ORDINALITY AS w (period, start, scope, place)
-           LEFT JOIN budgets p ON p.key_id = CASE w.scope WHEN 'account' THEN -l.account_id ELSE l.key_id END
+           LEFT JOIN budgets p ON p.key_id = CASE WHEN w.scope LIKE ANY ('{account,member:%%}') THEN -l.account_id
+                                             ELSE l.key_id END
                               AND p.period = w.period AND p.period_start = w.start AND p.scope = w.scope), '[]')
   FROM jsonb_to_recordset(%s::jsonb) AS l (request_id text, account_id bigint, key_id bigint, budgets jsonb)
   LEFT JOIN balances b ON b.account_id = l.account_id

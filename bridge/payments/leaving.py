@@ -10,7 +10,7 @@ from bridge import versions
 from bridge.accounts.erasure import GONE, erase_people
 from bridge.accounts.letters import written_to
 from bridge.accounts.memberships import select_members
-from bridge.accounts.tables import Account, Member, Membership
+from bridge.accounts.tables import Account, Invitation, Member, Membership
 from bridge.acts import Actor
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
@@ -42,6 +42,8 @@ def delete_account(settings: Settings, account_id: int, actor: Actor) -> int:
     forget_card(account_id)
     end_plans(account_id, actor, "the account is deleted")
     with transaction() as session:
+        # first: whoever joins by one at this moment is among the members, or finds that it is over
+        session.execute(sa.delete(Invitation).where(Invitation.account_id == account_id), execution_options=PLAIN)
         farewells = _write_farewells(session, account_id, balance)  # while their languages are known
         erased = erase_people(session, account_id, actor)
         forget_makers(session, account_id, erased.emails, GONE)

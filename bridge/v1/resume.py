@@ -1,5 +1,6 @@
 """Resumable streams: `x-bridge-resume` with any stream, and GET and DELETE of what is kept of one."""
 
+import contextlib
 import functools
 import re
 import time
@@ -8,11 +9,12 @@ from collections.abc import Callable
 import gevent
 from flask import Response, request
 
+from bridge.db import db
 from bridge.dialects.endings import find_sign_of_life, write_stream_end
 from bridge.errors import BridgeError, InvalidRequest, MisconfiguredError, NotFound, ServiceUnavailable
 from bridge.inference.plan import Plan
 from bridge.inference.resumable import Resumable, ResumableStream
-from bridge.ledger.usage import normalise_id
+from bridge.ledger.usage import find_request, find_running_request, normalise_id
 from bridge.resume.reader import Listener, Reader
 from bridge.resume.recording import HEADER, Recording
 from bridge.resume.store import MOST_EVENTS, RUNNING, Head, Headers, Want
@@ -80,6 +82,7 @@ def resume_stream(visit: Visit, request_id: str) -> Response:
     while not headers and time.monotonic() < until:  # its first events are on their way
         gevent.sleep(LOOK_SECONDS)
         request_id, head, headers = _find(visit, request_id)
+    _require_seen(visit, request_id)
     if request.method == "HEAD":
         visit.leave()
         return visit.stream([], headers)
@@ -91,6 +94,7 @@ def end_request(visit: Visit, request_id: str) -> Response:
     that wasn't asked for with `x-bridge-resume`."""
     count(visit)
     request_id, head, _ = _find(visit, request_id)
+    _require_seen(visit, request_id)
     store, want = visit.services.recorder.store, Want(request_id, MOST_EVENTS, head.owner)
     until = time.monotonic() + END_SECONDS
     if _runs(visit, want):
@@ -118,6 +122,20 @@ def _find(visit: Visit, request_id: str) -> tuple[str, Head, Headers]:
     if found is None or found[0].account_id != visit.caller.account_id:
         raise _find_nothing(visit)
     return request_id, *found
+
+
+def _require_seen(visit: Visit, request_id: str) -> None:
+    """Raise NotFound for what a key of another member asked for, where the caller reads about their own alone."""
+    assert visit.caller is not None
+    account_id, member_id = visit.caller.account_id, visit.caller.seen_member_id
+    if member_id is None:
+        return
+    for find in (find_running_request, find_request):  # in this order: it may end in between
+        with contextlib.suppress(NotFound):
+            find(account_id, request_id, member_id)
+            db.session.commit()  # no connection is held while the stream goes on
+            return
+    raise _find_nothing(visit)
 
 
 def _find_nothing(visit: Visit) -> NotFound:

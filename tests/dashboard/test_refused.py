@@ -19,7 +19,7 @@ def list_codes(base: type[errors.BridgeError] = errors.BridgeError) -> set[str]:
 
 def list_known() -> set[str]:
     """The codes of the table in `refused.py`."""
-    tree = ast.parse(inspect.getsource(refused.find_remedy))
+    tree = ast.parse(inspect.getsource(refused._list_known))
     [table] = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
     return {key.value for key in table.keys if isinstance(key, ast.Constant)}
 

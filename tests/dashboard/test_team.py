@@ -136,6 +136,23 @@ def test_somebody_with_an_account_signs_in_first_and_switches_between_both(
     assert post(browser, "/dashboard/switch", "/dashboard/", account_id=str(other.id)).status_code == 404
 
 
+def test_a_form_that_is_open_in_another_browser_never_reaches_the_account_that_was_switched_to(
+    app: Flask, make: Factories, inside: FlaskClient
+):
+    tom = make.make_account()
+    invite(inside, tom.email, "admin")
+    link, laptop, phone = find_secret(app, tom.email), enter(app, tom), enter(app, tom)
+    token = re.search(r'name="csrf_token" value="([^"]+)"', laptop.get(TEAM).text)
+    assert token
+    assert post(phone, link, link).location == "/dashboard/"  # they look at that account now, in every browser
+    fields = {"csrf_token": token[1], "email": "kim@holt.example", "role": "admin"}
+    for _ in range(2):  # the first has passed the check of its token, the second does not
+        assert laptop.post(f"{TEAM}/invitations", data=fields).status_code == 400
+    assert read_mails(app, "kim@holt.example") == []
+    invite(laptop, "kim@holt.example")  # from a page that was opened since
+    assert read_mails(app, "kim@holt.example")
+
+
 def test_a_link_is_for_its_address_alone_and_a_newer_one_takes_its_place(
     app: Flask, make: Factories, inside: FlaskClient
 ):
@@ -255,6 +272,18 @@ def test_a_deleted_account_erases_only_those_whose_last_it_was(app: Flask, make:
         assert member.account_id == stays.id
     assert "your other accounts stay" in read_mails(app, stays.email)[0]
     assert sign_in(app.test_client(), stays.email, stays.password).status_code == 303
+
+
+def test_a_deleted_account_is_not_given_to_somebody_who_was_taken_out_of_it_before(
+    app: Flask, make: Factories, inside: FlaskClient, owner: MadeAccount
+):
+    gone = make.make_member(owner, "viewer")
+    browser = enter(app, gone)
+    assert post(inside, f"{TEAM}/{id_of(app, gone)}/remove", TEAM).status_code == 303
+    with app.app_context():
+        delete_account(app.config["BRIDGE"], owner.id, COMMAND)
+    assert browser.get("/dashboard/billing").location == "/no-account"
+    assert role_of(app, owner.id, gone) is None
 
 
 def test_a_merge_leaves_the_higher_role(app: Flask, make: Factories, owner: MadeAccount):

@@ -15,7 +15,7 @@ from bridge.accounts.keys import MemberBudget, give_key
 from bridge.accounts.tables import Membership
 from bridge.config import Settings
 from bridge.db import db, now_utc, transaction
-from bridge.ledger.batch import HoldOrder, Settlement
+from bridge.ledger.batch import FundsQuery, HoldOrder, Settlement
 from bridge.ledger.budget_alerts import queue_budget_alerts
 from bridge.ledger.budgets import find_member_window, list_windows, name_scope
 from bridge.ledger.member_budgets import count_spend_so_far, find_member_budget, list_member_spend
@@ -57,6 +57,14 @@ def test_two_keys_of_a_member_at_once_spend_no_more_than_the_member_may(ledger: 
     assert find(ledger, account) == (60, 0)
     assert ledger.commit(order(account, 10, member=8))[0].held_nanos == 10  # nobody else's is touched
     assert ledger.find_money(account) == (1000, 70)
+
+
+def test_a_refusal_reads_what_is_left_of_the_budget_where_it_lies(ledger: Ledger):
+    account = ledger.open_account(1000)
+    held = order(account, 40)
+    ledger.commit(held)
+    query = FundsQuery(held.request_id, account, 7002, held.budgets or ())
+    assert ledger.commit(query)[0].budgets == ((40, 0),)
 
 
 def test_what_is_not_spent_and_what_is_refunded_goes_back_to_the_member(ledger: Ledger):
