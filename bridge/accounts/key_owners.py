@@ -1,5 +1,6 @@
 """Whose a key is: a member's, or the account's own, which pages call the team's."""
 
+import datetime
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,13 @@ def select_member_keys(account_id: Any, member_id: Any) -> sa.Select[int]:
     """A query for the ids of the keys that belong to a member of the account (values or parameters), revoked ones
     included."""
     return sa.select(Key.id).where(Key.account_id == account_id, Key.member_id == member_id)
+
+
+def select_first_made(account_id: Any, member_id: Any) -> sa.ScalarSelect[datetime.datetime]:
+    """When the first of these keys was made: no request of theirs is older, and whoever looks for one need look no
+    further back. NULL where there is none."""
+    mine = sa.select(sa.func.min(Key.created_at)).where(Key.account_id == account_id, Key.member_id == member_id)
+    return mine.scalar_subquery()
 
 
 def require_owner(account_id: int, member_id: int) -> None:

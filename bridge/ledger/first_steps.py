@@ -4,7 +4,7 @@ import dataclasses
 
 import sqlalchemy as sa
 
-from bridge.accounts.key_owners import select_member_keys
+from bridge.accounts.key_owners import select_first_made, select_member_keys
 from bridge.accounts.key_search import select_drill_keys
 from bridge.accounts.tables import Account, Key
 from bridge.db import db
@@ -34,6 +34,7 @@ def find_first_steps(account_id: int, member_id: int | None = None) -> FirstStep
     if member_id is not None:
         made = made.where(Key.member_id == member_id)
         own.append(UsageRecord.key_id.in_(select_member_keys(account_id, member_id)))
+        own.append(UsageRecord.created_at >= select_first_made(account_id, member_id))
     has_key = made.exists()
     request = sa.select(UsageRecord.request_id).where(*own).order_by(UsageRecord.created_at).limit(1)
     credit = sa.select(Entry.id).where(Entry.account_id == account_id, Entry.credit == CUSTOMER)

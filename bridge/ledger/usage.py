@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bridge.accounts.key_owners import select_member_keys
+from bridge.accounts.key_owners import select_first_made, select_member_keys
 from bridge.accounts.key_search import select_drill_keys
 from bridge.chart import SpanSum
 from bridge.db import db, now_utc
@@ -100,6 +100,7 @@ def _conditions(wanted: UsageFilter) -> list[sa.ColumnElement[bool]]:
         found.append(UsageRecord.key_id == wanted.key_id)
     if wanted.member_id is not None:
         found.append(UsageRecord.key_id.in_(select_member_keys(wanted.account_id, wanted.member_id)))
+        found.append(UsageRecord.created_at >= select_first_made(wanted.account_id, wanted.member_id))
     if wanted.model_id is not None:
         found.append(UsageRecord.model_id == wanted.model_id)
     if wanted.outcome is not None:
