@@ -182,7 +182,7 @@ def test_the_navigation_names_only_what_exists(client):
     sign_up(client)
     links = re.findall(r'<a href="([^"]+)"', client.get("/models").text.split("<nav")[1].split("</nav>")[0])
     own = ["/dashboard/", "/dashboard/keys", "/dashboard/usage", "/dashboard/billing", "/dashboard/playground"]
-    assert links == [*own, "/models", "/docs", "/status", "/dashboard/settings"]
+    assert links == [*own, "/models", "/docs", "/status", "/dashboard/settings", "/dashboard/team"]
 
 
 def test_whoever_is_signed_in_sees_what_their_account_pays(app, client, catalogue):
