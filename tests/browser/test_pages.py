@@ -59,7 +59,7 @@ def test_a_newcomer_signs_up_calls_sees_the_receipt_and_revokes_the_key_on_every
 IDS = collections.defaultdict(lambda: "1", channel="one", finish="/sign-up/finish", reset="/reset", confirm="/confirm")
 NO_PAGES = {  # GET routes that are files, redirects or for machines
     *("static", "dashboard.export_usage", "dashboard.export_statement", "admin.export_usage"),
-    *("admin.export_audit", "admin.export_customers"),
+    *("admin.export_audit", "admin.export_customers", "dashboard.export_team_log", "metrics.show_metrics"),
     *(
         "dashboard.poll_payments",
         "dashboard.poll_payment",
