@@ -154,8 +154,9 @@ def begin_session(member: Member, how: str, *, is_known: bool, by_second_factor:
     session.permanent = True
     client = {"user_agent": request.user_agent.string, "network": find_network()}
     secret = open_session(member, **client, how=how, is_known=is_known, by_second_factor=by_second_factor)
-    now = now_utc()
-    login_user(Visitor(secret, SignedIn(member, "active", now, now if by_second_factor else None)))
+    visitor = load_visitor(secret)
+    if visitor is not None:  # otherwise the account was deleted in this moment
+        login_user(visitor)
 
 
 def leave_session() -> None:
