@@ -43,7 +43,7 @@ from tests.services import Databases
 # open to everybody on purpose; whatever else a stranger asks for leads to the sign-in page
 PUBLIC = {
     *("public.show_landing", "public.show_models", "public.show_model", "public.show_docs", "public.show_doc"),
-    *("public.show_status", "public.show_status_json", "public.show_status_feed"),
+    *("public.show_status", "public.show_status_json", "public.show_status_feed", "metrics.show_metrics"),
     *("public.search_docs", "public.show_llms"),
     *("welcome.show_sign_in", "welcome.enter", "welcome.show_sign_up", "welcome.sign_up", "welcome.sign_out"),
     *("welcome.choose_theme", "welcome.choose_language", "half_way.show_code", "half_way.take_code"),

@@ -133,7 +133,7 @@ def is_in_sql(node: ast.AST, column: str, verbs: str) -> bool:
 @functools.cache
 def attributes_in_templates() -> frozenset[tuple[str, str]]:
     """What templates look at: the name before the dot, and the one behind it."""
-    environment = jinja2.Environment(autoescape=True)
+    environment = jinja2.Environment(autoescape=True, extensions=["jinja2.ext.i18n"])
     found = set()
     for path in (ROOT / "templates").rglob("*.html"):
         for node in environment.parse(path.read_text()).find_all(nodes.Getattr):
