@@ -60,7 +60,7 @@ def test_every_answers_fields_keep_their_order(answers):
         ("limits", ["requests_per_minute", "tokens_per_minute", "concurrent_requests"]),
         ("budget", ["amount", "period", "remaining", "starts_again_at"]),
         ("budgets", [["amount", "period", "remaining", "starts_again_at"]]),
-        *("account_budget", "budget_raise", "end_user_budget"),
+        *("member_budget", "account_budget", "budget_raise", "end_user_budget"),
         "models",
         ("usage", ["today", "week", "month"]),
         "expires_at",
