@@ -229,11 +229,13 @@ def run_first_request(command: list[str], code: str, gateway: Gateway) -> str:
     return done.stdout
 
 
-def test_the_picture_is_there_and_light():
-    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
-    data = (ROOT / picture).read_bytes()
-    assert data.startswith(b"\x89PNG")
-    assert len(data) < MAX_PICTURE_BYTES
+def test_the_pictures_are_there_and_light():
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert pictures
+    for picture in pictures:
+        data = (ROOT / picture).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert len(data) < MAX_PICTURE_BYTES, picture
 
 
 def anchors_of(path: Path) -> set[str]:

@@ -116,7 +116,8 @@ class _Kept:
 
     @classmethod
     def forget(cls) -> None:
-        cls.found = None
+        if versions.number(TOPIC) != cls.number:
+            cls.found = None
 
 
 versions.on_change(TOPIC, _Kept.forget)

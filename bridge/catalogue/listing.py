@@ -117,7 +117,8 @@ class _Kept:
 
     @classmethod
     def forget(cls) -> None:
-        cls.sold = None
+        if versions.number(TOPIC) != cls.number:  # a page may have read the new one before the worker saw the change
+            cls.sold = None
 
 
 versions.on_change(TOPIC, _Kept.forget)
