@@ -2,22 +2,16 @@
 
 import dataclasses
 import os
-import re
 from collections.abc import Iterable, Mapping
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from bridge.database_url import read_database_url
 from bridge.errors import MisconfiguredError
 from bridge.money import parse_dollars
+from bridge.settings_problems import list_problems
 from bridge.settings_rules import (
-    MIN_SECRET_LENGTH,
-    find_problem,
-    is_fernet_key,
     is_quoted,
-    is_sample,
     is_web_address,
     read_bonus_steps,
     read_flag,
@@ -25,8 +19,6 @@ from bridge.settings_rules import (
 
 DEVELOPMENT_CREDIT = "5"  # dollars: a newcomer to `make run` can make the call that the page shows
 UNLIMITED = -1  # other gateways' value for no limit; ours is 0
-MAIL_SERVER = re.compile(r"smtps?://([^@/\s]+@)?[^@:/\s]+(:\d{1,5})?/?", re.ASCII)
-TOP_UP_CURRENCIES = ("usd", "eur", "gbp", "chf", "cad", "aud", "nzd", "sgd", "sek", "nok", "dkk", "pln", "czk", "inr")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,95 +235,6 @@ class Settings:
     def fernet_key_list(self) -> list[str]:
         return [key.strip() for key in self.fernet_keys.split(",") if key.strip()]
 
-    def list_problems(self) -> list[str]:
-        """What prevents a start with this configuration, a sentence each."""
-        found = self._problems_of_secrets() + self._problems_of_database()
-        if not self.development and not self.public_base_url:
-            found.append("PUBLIC_BASE_URL is missing: set the site's own address, such as https://gateway.example.")
-        if self.signup_mode == "invite" and not self.signup_code:
-            found.append("SIGNUP=invite needs SIGNUP_CODE, the code that a newcomer has to know.")
-        found += [problem for name, value in dataclasses.asdict(self).items() if (problem := find_problem(name, value))]
-        found += self._problems_of_top_ups()
-        found += self._problems_of_mail()
-        found += self._problems_of_services()
-        if self.verify_email and not self.mails_go_out and not self.development:
-            found.append("VERIFY_EMAIL needs a mail server: set SMTP_URL and SMTP_FROM.")
-        try:
-            if self.signup_credit_nanos < 0:
-                raise ValueError
-        except ValueError:
-            found.append("SIGNUP_CREDIT must be an amount of dollars, such as 5.00.")
-        try:
-            if self.default_spend_day_nanos < 0:
-                raise ValueError
-        except ValueError:
-            found.append("DEFAULT_SPEND_DAY must be an amount of dollars, such as 25.00, or 0 for no limit.")
-        try:
-            if (self.four_eyes_nanos or 0) < 0:
-                raise ValueError
-        except ValueError:
-            found.append("FOUR_EYES_DOLLARS must be an amount of dollars, such as 100.")
-        return found
-
-    def _problems_of_secrets(self) -> list[str]:
-        found = []
-        if len(self.secret_key) < MIN_SECRET_LENGTH:
-            found.append(f"SECRET_KEY is missing or too short: set at least {MIN_SECRET_LENGTH} random characters.")
-        elif is_sample(self.secret_key):
-            found.append("SECRET_KEY is a sample that others know: draw one, as the README says.")
-        if not self.fernet_key_list:
-            found.append("FERNET_KEYS is missing: set one Fernet key, 32 random bytes in URL-safe base64.")
-        if not all(map(is_fernet_key, self.fernet_key_list)):
-            found.append("FERNET_KEYS holds something that is not a Fernet key (32 random bytes in URL-safe base64).")
-        return found
-
-    def _problems_of_database(self) -> list[str]:
-        try:
-            on_sqlite = self.on_sqlite
-        except ValueError as error:
-            return [str(error)]
-        if on_sqlite and not self.development:
-            return ["DATABASE_URL is missing: production needs PostgreSQL (postgresql://…)."]
-        return []
-
-    def _problems_of_top_ups(self) -> list[str]:
-        found = []
-        if self.top_up_currency not in TOP_UP_CURRENCIES:
-            found.append(f"TOP_UP_CURRENCY must be one of {', '.join(TOP_UP_CURRENCIES)}.")
-        try:
-            smallest, largest = self.top_up_bounds
-            if not 0 < smallest <= largest or self.top_up_rate_nanos <= 0:
-                raise ValueError
-        except ValueError:
-            found.append(
-                "TOP_UP_MINIMUM, TOP_UP_MAXIMUM and TOP_UP_RATE must be plain amounts, such as 5.00, in order."
-            )
-        return found
-
-    def _problems_of_services(self) -> list[str]:
-        """Sign-in services and bot checks of which a part is missing."""
-        found = []
-        for name in ("github", "google", "oidc"):
-            parts = [f"{name}_client_id", f"{name}_client_secret"] + (["oidc_issuer"] if name == "oidc" else [])
-            missing = [part.upper() for part in parts if not getattr(self, part)]
-            if missing and len(missing) < len(parts):
-                found.append(f"{missing[0]} is missing: {name.upper()}_… are set together, or not at all.")
-        for name in ("turnstile", "hcaptcha"):
-            site, secret = getattr(self, f"{name}_site_key"), getattr(self, f"{name}_secret_key")
-            if bool(site) != bool(secret):
-                found.append(f"{name.upper()}_{'SECRET' if site else 'SITE'}_KEY is missing: both are set, or neither.")
-        return found
-
-    def _problems_of_mail(self) -> list[str]:
-        found = []
-        if self.smtp_url and not MAIL_SERVER.fullmatch(self.smtp_url):
-            found.append("SMTP_URL must be smtp://user:password@host:587, or smtps://…:465, with the parts encoded.")
-        if self.mails_go_out and not parseaddr(self.smtp_from)[1].strip("@").count("@"):
-            found.append("SMTP_FROM is missing: the address that mails come from, such as AI Bridge <no-reply@…>.")
-        if not (unquote(self.smtp_url) + self.smtp_user + self.smtp_password).isascii():
-            found.append("The mail server's user and password must be ASCII: others can't be sent to it.")
-        return found
-
 
 def read_settings(providers: Iterable[str], environ: Mapping[str, str] | None = None, check: bool = True) -> Settings:
     """Read every setting from the environment, which may also hold keys of these providers. Raises MisconfiguredError
@@ -366,7 +269,7 @@ def _problems_of_providers(providers: Iterable[str], environ: Mapping[str, str])
 def _list_problems(settings: Settings, unreadable: list[str]) -> list[str]:
     """The problems of the settings that could be read; `unreadable` has those of the others."""
     names = {problem.partition(" ")[0] for problem in unreadable}
-    return [found for found in settings.list_problems() if found.partition(" ")[0].rstrip(":,") not in names]
+    return [found for found in list_problems(settings) if found.partition(" ")[0].rstrip(":,") not in names]
 
 
 def _convert(name: str, text: str, kind: Any) -> object:

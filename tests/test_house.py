@@ -42,6 +42,7 @@ GROUND = {
     "multipart",
     "odd_values",
     "postgres_connection",
+    "settings_problems",
     "settings_rules",
     "shared_redis",
     "spreadsheet",

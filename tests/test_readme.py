@@ -20,6 +20,7 @@ from bridge.ledger.tables import Balance
 from bridge.ops.demo import prepare_demo
 from bridge.payments.plan_tables import Subscription
 from bridge.payments.tables import Payment
+from bridge.settings_problems import list_problems
 from tests.gateway import Gateway, as_environment
 from tests.ledger.orders import Ledger, order_charge, order_hold
 from tests.rooms import make_settings
@@ -190,7 +191,7 @@ def test_the_secrets_that_it_makes_are_good_enough_for_production():
     secret, fernet_key = made
     assert len(base64.urlsafe_b64decode(fernet_key)) == 32
     production = Settings(secret_key=secret, fernet_keys=fernet_key)
-    assert [line.split()[0] for line in production.list_problems()] == ["DATABASE_URL", "PUBLIC_BASE_URL"]
+    assert [line.split()[0] for line in list_problems(production)] == ["DATABASE_URL", "PUBLIC_BASE_URL"]
 
 
 def first_requests() -> Iterator[tuple[str, str]]:

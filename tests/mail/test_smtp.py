@@ -10,6 +10,7 @@ import pytest
 from bridge.config import Settings
 from bridge.mail import smtp
 from bridge.mail.smtp import MailDelayed, MailRefused, find_server, send, write_message
+from bridge.settings_problems import list_problems
 from tests.mail.server import PASSWORD, USER, MailServer
 
 FROM = "AI Bridge <no-reply@gateway.test>"
@@ -148,9 +149,9 @@ def test_passwords_are_not_shown():
     ],
 )
 def test_what_is_wrong_with_the_settings_is_said_at_start(settings: Settings, fields: dict, complaint: str):
-    (found,) = dataclasses.replace(settings, **fields).list_problems()
+    (found,) = list_problems(dataclasses.replace(settings, **fields))
     assert found.startswith(complaint)
 
 
 def test_right_settings_start(mailing: Settings):
-    assert mailing.list_problems() == []
+    assert list_problems(mailing) == []
